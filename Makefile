@@ -1,0 +1,112 @@
+# The two commands: `make demo` and `make test`. `make help` lists the rest.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+BUILD := build
+VENV := $(BUILD)/venv
+BIN := $(abspath $(VENV))/bin
+COLLECTION := $(BUILD)/ansible_collections/tenantry/kube
+# The newest Python that starts; PYTHON=/path/to/python3 takes another one.
+PYTHON ?= $(shell tests/newest-python)
+TESTS ?= tests/lab
+
+export ANSIBLE_CONFIG := $(abspath ansible.cfg)
+export PYTHONPATH := $(abspath $(BUILD))
+
+##@ The two commands
+.PHONY: demo
+demo: deps ## Build the lab, install the platform, stamp out virtual clusters, use one (minutes)
+	@tests/demo/run $(BIN)
+
+.PHONY: test
+test: deps lint sanity test-unit test-floor test-lab molecule ## Everything CI runs: lint, sanity, unit, lab and role tests
+	@$(BIN)/python tests/counts.py $(BUILD)/reports
+
+##@ Parts of the tests
+.PHONY: lint
+lint: venv ## ruff, yamllint, ansible-lint (production profile)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/yamllint --strict .
+	$(BIN)/ansible-lint --offline --strict --profile production
+
+.PHONY: sanity
+sanity: venv ## ansible-test sanity, every target
+	tests/sanity/run $(VENV)
+
+.PHONY: test-unit
+test-unit: venv ## Unit tests: no root, no lab, under a minute
+	$(BIN)/pytest -q tests/unit --junit-xml=$(BUILD)/reports/unit.xml
+
+.PHONY: test-floor
+test-floor: $(BUILD)/venv-floor/.stamp ## Unit tests with the oldest Python and packages that are supported
+	$(BUILD)/venv-floor/bin/pytest -q tests/unit --junit-xml=$(BUILD)/reports/unit-floor.xml
+
+$(BUILD)/venv-floor/.stamp: requirements-floor.txt
+	$$(tests/newest-python 11 12 13) -m venv --clear $(@D)
+	$(@D)/bin/python -m pip install --quiet --requirement requirements-floor.txt
+	@touch $@
+
+.PHONY: test-lab
+test-lab: deps ## Behaviour against the lab's real clusters (TESTS=tests/lab/test_x.py for one file)
+	tests/lab/lab build
+	$(BIN)/pytest $(TESTS) --durations=10 --junit-xml=$(BUILD)/reports/lab.xml
+
+.PHONY: molecule
+molecule: deps ## The roles on throw-away systemd hosts of the lab
+	tests/lab/lab build
+	$(BIN)/pytest -q tests/molecule --junit-xml=$(BUILD)/reports/molecule.xml
+
+.PHONY: bench
+bench: deps ## Measure: time to ready, idle memory, no-op of site.yml
+	$(BIN)/python -m tests.bench
+
+##@ Lab and demo
+.PHONY: lab-up
+lab-up: deps ## Bring the lab's machines up without the demo
+	tests/lab/lab build
+	tests/lab/lab up
+
+.PHONY: demo-down
+demo-down: ## Remove the demo and the lab's machines (the build cache stays)
+	tests/lab/lab down
+	rm -rf $(BUILD)/demo
+
+##@ Development
+.PHONY: deps
+deps: ## Install what is missing: Debian packages for the lab, the virtual environment
+	@tests/lab/lab deps
+	@$(MAKE) venv
+
+.PHONY: venv
+venv: $(VENV)/.stamp $(COLLECTION) ## The virtual environment with the pinned tools
+
+$(VENV)/.stamp: requirements.txt requirements-dev.txt
+	@echo "==> virtual environment with $$($(PYTHON) --version)"
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --quiet --requirement requirements.txt --requirement requirements-dev.txt
+	@touch $@
+
+$(COLLECTION):
+	@mkdir -p $(@D) && ln -sfn ../../.. $@
+
+.PHONY: format
+format: venv ## Format the Python code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+.PHONY: dist
+dist: venv ## The collection as the tarball that is published
+	$(BIN)/ansible-galaxy collection build --force --output-path $(BUILD)/dist
+
+.PHONY: clean
+clean: ## Remove the lab, every cache and everything built
+	@! test -d $(BUILD)/lab || tests/lab/lab down
+	rm -rf $(BUILD)
+
+.PHONY: help
+help: ## This list
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

@@ -1,0 +1,33 @@
+# Copyright: (c) 2026, the tenantry.kube authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    DOCUMENTATION = r"""
+options:
+  kubeconfig:
+    description:
+      - Kubeconfig file of the hub, on the machine that runs the module.
+      - If not set, the environment variable E(K8S_AUTH_KUBECONFIG) is used.
+      - Its server must be an C(https://) address that is verified.
+    type: path
+  context:
+    description:
+      - Context of the kubeconfig to use. Its C(current-context) if not set.
+      - If not set, the environment variable E(K8S_AUTH_CONTEXT) is used.
+    type: str
+  timeout:
+    description:
+      - Seconds after which a single request to an API server is given up and, where that is safe, tried again.
+    type: int
+    default: 30
+requirements:
+  - kubernetes >= 31.0.0
+  - urllib3 >= 2.0.0
+  - PyYAML
+notes:
+  - Connections go through the proxy of the kubeconfig (C(proxy-url)) or of the environment
+    (E(HTTPS_PROXY), E(NO_PROXY)).
+"""

@@ -1,0 +1,39 @@
+# Copyright: (c) 2026, the tenantry.kube authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Virtual clusters as a table for people."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+COLUMNS = ("VIRTUAL CLUSTER", "HOST", "VERSION", "NODES", "STATUS", "ENDPOINT", "SLICE USED")
+SLICE = ("cpu", "memory", "storage", "pods")
+
+
+def vcluster_table(vclusters: Iterable[Mapping[str, Any]]) -> str:
+    rows = [COLUMNS, *(_row(vcluster) for vcluster in vclusters)]
+    if len(rows) == 1:
+        return "no virtual clusters"
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ("   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _row(vcluster: Mapping[str, Any]) -> tuple[str, ...]:
+    name = f"{vcluster['tenant']}/{vcluster['name']}"
+    fields = (vcluster.get(field) for field in ("host", "version", "nodes", "status", "endpoint"))
+    return (
+        name,
+        *("-" if field in (None, "") else str(field) for field in fields),
+        _slice(vcluster.get("slice") or {}),
+    )
+
+
+def _slice(slice_: Mapping[str, Mapping[str, str]]) -> str:
+    return ", ".join(f"{name} {slice_[name]['used']}/{slice_[name]['hard']}" for name in SLICE if name in slice_) or "-"
+
+
+class FilterModule:
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        return {"vcluster_table": vcluster_table}

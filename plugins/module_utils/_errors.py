@@ -1,0 +1,110 @@
+# Copyright: (c) 2026, the tenantry.kube authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Every failure an administrator may see, as one line: field or action, value, rule, what to do next."""
+
+from __future__ import annotations
+
+import json
+import re
+
+try:
+    from kubernetes.client.exceptions import ApiException
+    from urllib3 import exceptions as urllib3_errors
+except ImportError:  # reported once, by _module.main()
+    ApiException = None
+    urllib3_errors = None
+
+LONGEST_MESSAGE = 600
+
+# What an API server or a TLS library may quote back that must not be shown again.
+_SECRETS = re.compile(
+    r"eyJ[\w-]{8,}\.[\w-]+(\.[\w-]*)?"
+    r"|-----BEGIN [A-Z ]+-----.*?(-----END [A-Z ]+-----|$)"
+    r"|(?<=[Bb]earer )[\w.~+/=-]{8,}",
+    re.DOTALL,
+)
+
+_NEXT_STEP = {
+    401: "the credential expired, was revoked or is of another cluster: use a valid one",
+    403: "use a credential that has this right",
+    404: "check that the object and its namespace exist",
+    409: "somebody else changes this object too: run again, or see who does",
+    413: "make the object smaller",
+    422: "correct the value named above",
+    429: "the API server is overloaded: run again later",
+}
+
+
+class TenantryError(Exception):
+    """A failure with a text that is complete for the administrator: `str(error)` is one line."""
+
+
+class ApiError(TenantryError):
+    """A request that failed. `status` is the HTTP status, None where no answer came."""
+
+    def __init__(self, message: str, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+
+    @property
+    def transient(self) -> bool:
+        """Whether the same request may succeed later without anybody changing anything."""
+        return self.status is None or self.status in (410, 429) or self.status >= 500
+
+
+def one_line(text: object) -> str:
+    """The text without line breaks, control characters and anything that looks like a credential."""
+    clean = _SECRETS.sub("<redacted>", str(text))
+    clean = " ".join("".join(c if c.isprintable() else " " for c in clean).split())
+    return clean if len(clean) <= LONGEST_MESSAGE else clean[: LONGEST_MESSAGE - 1] + "…"
+
+
+def shown(value: object) -> str:
+    """A value as it is quoted in an error: escaped, so that control characters and look-alikes are visible."""
+    text = json.dumps(value, default=str)
+    return text if len(text) <= 80 else text[:79] + "…"
+
+
+def api_error(exc: Exception, doing: str) -> TenantryError:
+    """The one line for an exception of the kubernetes package or urllib3; `doing` says what was tried, and where."""
+    if isinstance(exc, TenantryError):
+        return exc
+    if ApiException is not None and isinstance(exc, ApiException) and exc.status:
+        return _refused(exc, doing)
+    return ApiError(f"{doing}: {_no_answer(exc)}")
+
+
+def _refused(exc: ApiException, doing: str) -> ApiError:
+    next_step = _NEXT_STEP.get(exc.status, "look into the API server's log, then run again")
+    message = one_line(_server_message(exc)).rstrip(".")
+    return ApiError(f"{doing}: {exc.status} {message}; {next_step}", exc.status)
+
+
+def _server_message(exc: ApiException) -> str:
+    body = exc.body.decode(errors="replace") if isinstance(exc.body, bytes) else exc.body or ""
+    try:
+        return json.loads(body).get("message") or exc.reason or ""
+    except (ValueError, AttributeError):
+        return f"{exc.reason or ''} {body[:200]}"
+
+
+def _no_answer(exc: Exception) -> str:
+    """Why there is no answer, by the cause below urllib3's wrappers."""
+    cause = exc.reason if isinstance(getattr(exc, "reason", None), Exception) else exc
+    first = cause.args[0] if cause.args else ""  # urllib3 puts the same again behind it
+    text = one_line(first if isinstance(first, str) else cause).split(">: ", 1)[-1]
+    if urllib3_errors is None:
+        return text
+    if isinstance(cause, urllib3_errors.SSLError) or "CERTIFICATE_VERIFY_FAILED" in text:
+        return f"TLS failed: {text}; check the CA and the server address in the kubeconfig"
+    if isinstance(cause, urllib3_errors.ReadTimeoutError):
+        return "no answer in time; check that the API server is healthy, or raise timeout"
+    if isinstance(cause, urllib3_errors.ProxyError):
+        return f"the proxy refused: {text}; check the proxy settings (HTTPS_PROXY, NO_PROXY)"
+    if isinstance(cause, (urllib3_errors.NewConnectionError, urllib3_errors.ConnectTimeoutError)):
+        return f"cannot connect: {text}; check that the address is right and reachable from here"
+    if isinstance(cause, (urllib3_errors.HTTPError, OSError)):
+        return f"the connection broke: {text}; check the network path and run again"
+    if isinstance(cause, ValueError):
+        return f"the answer is not JSON ({text}); check that the address is that of a Kubernetes API server"
+    return f"{type(cause).__name__}: {text}"

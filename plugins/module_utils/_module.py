@@ -1,0 +1,230 @@
+# Copyright: (c) 2026, the tenantry.kube authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What all modules share: connection options, one item or many, results, and errors as one line each."""
+
+from __future__ import annotations
+
+import importlib
+import traceback
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
+
+from ansible.module_utils.basic import AnsibleModule, env_fallback, missing_required_lib
+from ansible_collections.tenantry.kube.plugins.module_utils import _kubeconfig
+from ansible_collections.tenantry.kube.plugins.module_utils._client import Cluster
+from ansible_collections.tenantry.kube.plugins.module_utils._errors import TenantryError, api_error, one_line, shown
+from ansible_collections.tenantry.kube.plugins.module_utils._names import HUB
+from ansible_collections.tenantry.kube.plugins.module_utils._wait import Deadline
+
+LIBRARIES = ("yaml", "kubernetes")
+
+Item = dict[str, Any]
+Row = dict[str, Any]
+Result = TypeVar("Result")
+
+
+def argument_spec(**own: dict[str, Any]) -> dict[str, Any]:
+    """The module's own options and those of the connection to the hub."""
+    return {
+        **own,
+        "kubeconfig": {"type": "path", "fallback": (env_fallback, ["K8S_AUTH_KUBECONFIG"])},
+        "context": {"type": "str", "fallback": (env_fallback, ["K8S_AUTH_CONTEXT"])},
+        "timeout": {"type": "int", "default": 30},
+    }
+
+
+def items_option(item_spec: dict[str, Any]) -> dict[str, Any]:
+    """The option that takes many items in one call."""
+    return {"type": "list", "elements": "dict", "options": item_spec}
+
+
+class Context:
+    """What a module's flow needs of Ansible and of the connection options."""
+
+    def __init__(self, module: AnsibleModule) -> None:
+        self.module = module
+        self.check_mode: bool = module.check_mode
+        self._hub: Cluster | None = None
+
+    @property
+    def hub(self) -> Cluster:
+        """The hub, connected at first use."""
+        if self._hub is None:
+            path = self.module.params["kubeconfig"]
+            if not path:
+                raise TenantryError("kubeconfig: no kubeconfig of the hub given; set it or K8S_AUTH_KUBECONFIG")
+            self._hub = self.cluster(_kubeconfig.load(path, self.module.params["context"]), HUB)
+        return self._hub
+
+    def cluster(self, config: dict[str, Any], name: str) -> Cluster:
+        """A further cluster by its kubeconfig; its credentials are kept out of the output."""
+        self.secret(*_kubeconfig.secrets(config))
+        return Cluster.from_kubeconfig(config, name=name, timeout=self.module.params["timeout"])
+
+    def secret(self, *values: str) -> None:
+        """Let Ansible mask these values wherever the result may contain them."""
+        self.module.no_log_values.update(value for value in values if value)
+
+    def warn(self, text: str) -> None:
+        self.module.warn(one_line(text))
+
+    def missing(self, error: TenantryError) -> None:
+        """What is missing is an error, in check mode a warning: a task before this one may only have foreseen it."""
+        if not self.check_mode:
+            raise error
+        self.warn(f"{error}; the check goes on as if it were there")
+
+    def deadline(self, seconds: float) -> Deadline:
+        return Deadline(seconds)
+
+
+def check_each(
+    items: Iterable[Item],
+    check: Callable[[Item], Result],
+    *,
+    name: Callable[[Item], str] | None = None,
+    each: Callable[..., Iterable] = map,
+) -> list[Result]:
+    """
+    `check` applied to every item; all that is wrong with any of them is raised at once, a line each.
+
+    `name` says which item a line is about; `each` is how they are gone through, such as concurrently by Cluster.map.
+    """
+
+    def attempt(item: Item) -> Result | TenantryError:
+        try:
+            return check(item)
+        except TenantryError as error:
+            return TenantryError(f"{name(item)}: {error}") if name else error
+
+    results = list(each(attempt, items))
+    errors = [str(result) for result in results if isinstance(result, TenantryError)]
+    if errors:
+        raise TenantryError("\n".join(dict.fromkeys(errors)))
+    return results
+
+
+def do_each(
+    cluster: Cluster, items: Sequence[Item], name: Callable[[Item], str], do: Callable[[Item], Row]
+) -> list[Row]:
+    """A row per item, computed concurrently. An item that fails does not stop the others."""
+
+    def row(item: Item) -> Row:
+        try:
+            return {"name": name(item), "changed": False, "actions": [], **do(item)}
+        except TenantryError as error:
+            return {"name": name(item), "changed": False, "actions": [], "error": str(error)}
+
+    return cluster.map(row, items)
+
+
+def main(
+    spec: dict[str, Any],
+    run_items: Callable[[Context, list[Item]], list[Row]],
+    *,
+    list_option: str | None = None,
+    item_options: dict[str, Any],
+    key: str | Sequence[str],
+    **ansible_module_args: Any,
+) -> None:
+    """
+    Run a module: `run_items` gets the one item or the list, checks all of them before it writes, returns rows.
+
+    `key` names the option, or options, that tell items apart. An item option's `required` holds within the list, and
+    for the single item if the list is not given.
+    """
+    keys = (key,) if isinstance(key, str) else tuple(key)
+    for option in item_options.keys() & spec.keys():
+        spec[option] = {name: value for name, value in spec[option].items() if name != "required"}
+    module = AnsibleModule(argument_spec=spec, **{"supports_check_mode": True, **ansible_module_args})
+    _require_libraries(module)
+    context = Context(module)
+    message, rows, bug = "", [], None
+    try:
+        items, single = _items(module.params, list_option, item_options, keys)
+        rows = run_items(context, items)
+        message = "\n".join(_failure(row) for row in rows if row.get("error"))
+    except TenantryError as error:
+        message = str(error)
+    except Exception as error:  # pylint: disable=broad-except
+        message, bug = _unexpected(error, module._name)
+    result = _result(module, rows)
+    if message:
+        for row in result["results"]:  # what went wrong must not drown in what went well
+            row.pop("actions", None)
+        module.fail_json(msg=message, exception=bug, **result)
+    if single and rows:
+        extras = {name: value for name, value in result["results"][0].items() if name not in ("error", "name")}
+        result = {**extras, **result}
+    module.exit_json(**result)
+
+
+def inform(module: AnsibleModule, read: Callable[[Context], dict[str, Any]]) -> None:
+    """Run a module that only reads: what `read` returns is its result."""
+    _require_libraries(module)
+    message, result, bug = "", {}, None
+    try:
+        result = read(Context(module))
+    except TenantryError as error:
+        message = str(error)
+    except Exception as error:  # pylint: disable=broad-except
+        message, bug = _unexpected(error, module._name)
+    if message:
+        module.fail_json(msg=message, exception=bug)
+    module.exit_json(changed=False, **result)
+
+
+def _require_libraries(module: AnsibleModule) -> None:
+    for library in LIBRARIES:
+        try:
+            importlib.import_module(library)
+        except ImportError:
+            module.fail_json(msg=missing_required_lib(library), exception=traceback.format_exc())
+
+
+def _items(
+    params: dict[str, Any], list_option: str | None, item_options: dict[str, Any], keys: Sequence[str]
+) -> tuple[list[Item], bool]:
+    """The items of this call, and whether it was the single one."""
+    listed = params[list_option] if list_option else None
+    given = [option for option in keys if params.get(option) is not None]
+    if listed is not None and given:
+        raise TenantryError(f"{list_option}: not together with {given[0]}; give one item or the list")
+    if listed is None:
+        required = {*keys, *(option for option, spec in item_options.items() if spec.get("required"))}
+        missing = sorted(option for option in required if params.get(option) is None)
+        if missing:
+            instead = f", or a list of items in {list_option}" if list_option else ""
+            raise TenantryError(f"missing {', '.join(missing)}; give them{instead}")
+        return [{option: params[option] for option in item_options}], True
+    names = ["/".join(str(item.get(option)) for option in keys) for item in listed]
+    twice = next((name for index, name in enumerate(names) if name in names[:index]), None)
+    if twice is not None:
+        raise TenantryError(f"{list_option}: {shown(twice)} is given twice; give each once")
+    return listed, False
+
+
+def _failure(row: Row) -> str:
+    name, error = str(row.get("name", "")), str(row["error"])
+    return error if name in error else f"{name}: {error}"
+
+
+def _result(module: AnsibleModule, rows: list[Row]) -> dict[str, Any]:
+    diffs: list[dict] = []
+    for row in rows:
+        diff = row.pop("diff", None) or []
+        diffs.extend(diff if isinstance(diff, list) else [diff])
+    rows = [{name: value for name, value in row.items() if name != "error" or value} for row in rows]
+    result: dict[str, Any] = {"changed": any(row.get("changed") for row in rows), "results": rows}
+    if module._diff:
+        result["diff"] = [diff for diff in diffs if diff.get("before") or diff.get("after")]
+    return result
+
+
+def _unexpected(error: Exception, module_name: str) -> tuple[str, str | None]:
+    """A library's exception that slipped through, or a fault of ours: still one line."""
+    if type(error).__module__.partition(".")[0] in ("kubernetes", "urllib3"):
+        return str(api_error(error, module_name)), None
+    text = one_line(f"{type(error).__name__}: {error}")
+    message = f"{module_name}: unexpected {text}; this is a fault of tenantry.kube, please report it"
+    return message, traceback.format_exc()

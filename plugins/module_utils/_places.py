@@ -1,0 +1,166 @@
+# Copyright: (c) 2026, the tenantry.kube authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""One virtual cluster as the place that users enter: their rights in it, and their credentials for it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+from ansible_collections.tenantry.kube.plugins.module_utils import _bindings, _credentials, _names, _tunnel
+from ansible_collections.tenantry.kube.plugins.module_utils._apply import Action, Inventory, Plan, existing
+from ansible_collections.tenantry.kube.plugins.module_utils._client import Cluster
+from ansible_collections.tenantry.kube.plugins.module_utils._errors import TenantryError
+from ansible_collections.tenantry.kube.plugins.module_utils._render_user import inside_base, inside_user
+
+KUBECONFIG_ANNOTATION = "tenantry.dev/kubeconfig"
+ACCOUNT = "v1/ServiceAccount"
+SECRET = "v1/Secret"  # noqa: S105
+KINDS = (
+    "v1/Namespace",
+    ACCOUNT,
+    f"{_bindings.RBAC}/ClusterRole",
+    f"{_bindings.RBAC}/ClusterRoleBinding",
+    "admissionregistration.k8s.io/v1/ValidatingAdmissionPolicy",
+    "admissionregistration.k8s.io/v1/ValidatingAdmissionPolicyBinding",
+)
+
+
+def user_of(obj: dict) -> str | None:
+    return (obj["metadata"].get("labels") or {}).get(_names.LABEL_USER)
+
+
+def new_and_gone(plan: Plan) -> set[tuple[str, str]]:
+    """The identities that a plan makes or removes: nothing may wait for them, or for the next of their name."""
+    return {
+        (action.namespace, action.name)
+        for action in plan.actions
+        if action.kind == ACCOUNT and action.action in ("create", "delete")
+    }
+
+
+@dataclass
+class Place:
+    """A virtual cluster of a tenant, found on a host."""
+
+    host: Cluster
+    namespace: dict
+    roles: dict[str, str] = field(default_factory=dict)  # of the users in question who may enter
+    server: str = ""
+    problem: str | None = None
+    _inside: Cluster | None = None
+    _plan: Plan | None = None
+    _secrets: list[dict] = field(default_factory=list)
+
+    @property
+    def tenant(self) -> str:
+        return self.namespace["metadata"]["labels"][_names.LABEL_TENANT]
+
+    @property
+    def vcluster(self) -> str:
+        return self.namespace["metadata"]["labels"][_names.LABEL_VCLUSTER]
+
+    @property
+    def context(self) -> str:
+        """The name of its context in a kubeconfig."""
+        return self.namespace["metadata"]["name"]
+
+    @property
+    def ca_data(self) -> str:
+        return self._inside.ca_data
+
+    def prepare(self, users: set[str]) -> None:
+        """Open it, and plan the rights of these users: of those with a role here, and of those without (any more)."""
+        try:
+            self._inside = _tunnel.inside(self.host, self.context)
+            self.server = _tunnel.endpoint(self.host, self.namespace)
+            self._plan = self._make_plan(users)
+        except TenantryError as error:
+            self.problem = f"vcluster {self.vcluster} on {self.host.name}: {error}"
+
+    def _make_plan(self, users: set[str]) -> Plan:
+        found = existing(self._inside, (*KINDS, SECRET), _names.selector("user"))
+        self._secrets = [secret for secret in found.of(SECRET) if user_of(secret) in users]
+        # What has no user is for all of them: it is kept up for those who come, but does not go with one who leaves.
+        concerned = {*users, None} if self.roles else users
+        mine = Inventory(obj for kind in KINDS for obj in found.of(kind) if user_of(obj) in concerned)
+        desired = inside_base() if self.roles else []
+        for user, role in self.roles.items():
+            desired += inside_user(self.tenant, user, role)
+        plan = Plan.make(self._inside, desired, owned=_names.selector("user"), prune_kinds=KINDS, inventory=mine)
+        plan.actions += _bindings.inherited(self._inside, new_and_gone(plan))
+        return plan
+
+    def execute(self) -> None:
+        """Apply the rights, and end the credentials of those who have none here."""
+        if self.problem:
+            return
+        try:
+            self._plan.execute()
+            gone = [secret for secret in self._secrets if user_of(secret) not in self.roles]
+            self._inside.map(lambda secret: _credentials.revoke(self._inside, secret), gone)
+        except TenantryError as error:
+            self.problem = f"vcluster {self.vcluster} on {self.host.name}: {error}"
+
+    def plan_of(self, user: str) -> Plan:
+        """The part of the plan that concerns one user; what concerns all of them is told with the first."""
+        actions = self._plan.actions if self._plan else []
+        first = user == next(iter(self.roles), None)
+        return Plan(self._inside, [a for a in actions if _concerns(a, user, first)], Inventory())
+
+    def revocations(self, user: str) -> list[dict]:
+        """The end of a user's credentials, who has no role here, as rows of a result."""
+        return _credentials.revocation_actions(self.secrets_of(user))
+
+    def secrets_of(self, user: str, kubeconfig: str | None = None) -> list[dict]:
+        """The Secrets that a user's tokens are bound to; those of one kubeconfig, or all."""
+        return [
+            secret
+            for secret in self._secrets
+            if user_of(secret) == user and kubeconfig in (None, _kubeconfig_of(secret))
+        ]
+
+    def leftovers(self, user: str, kubeconfig: str, kept: str | None) -> list[dict]:
+        """What to revoke once the kubeconfig is written: what it superseded, and whatever has expired."""
+        claims = _credentials.claims(kept)
+        return [
+            secret
+            for secret in self.secrets_of(user)
+            if (
+                _kubeconfig_of(secret) == kubeconfig and not (claims and claims.secret_uid == secret["metadata"]["uid"])
+            )
+            or _credentials.outlived(secret, time.time())
+        ]
+
+    def issue(self, user: str, kubeconfig: str, lifetime: int) -> str:
+        return _credentials.issue(
+            self._inside,
+            _names.PLATFORM_NAMESPACE,
+            user,
+            self.next_secret(user, kubeconfig),
+            _names.labels("user", tenant=self.tenant, user=user),
+            lifetime,
+            {KUBECONFIG_ANNOTATION: kubeconfig},
+        ).token
+
+    def next_secret(self, user: str, kubeconfig: str) -> str:
+        return _credentials.secret_name(f"{user}-{kubeconfig}", self.secrets_of(user, kubeconfig))
+
+    def revoke(self, secrets: list[dict]) -> None:
+        for secret in secrets:
+            _credentials.revoke(self._inside, secret)
+
+    def close(self) -> None:
+        if self._inside:
+            self._inside.close()
+
+
+def _kubeconfig_of(secret: dict) -> str | None:
+    return (secret["metadata"].get("annotations") or {}).get(KUBECONFIG_ANNOTATION)
+
+
+def _concerns(action: Action, user: str, first: bool) -> bool:
+    owner = user_of(action.after or action.before)
+    if owner or _names.is_ours(action.after or action.before):
+        return owner == user or (first and owner is None)
+    return _bindings.names(action.before, _names.PLATFORM_NAMESPACE, user)

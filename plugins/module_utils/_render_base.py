@@ -1,0 +1,128 @@
+# Copyright: (c) 2026, the tenantry.kube authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What the renderers of a virtual cluster share: its names, its keys, and what only the host can tell. Pure."""
+
+from __future__ import annotations
+
+import base64
+import json
+import secrets
+from dataclasses import dataclass
+
+from ansible_collections.tenantry.kube.plugins.module_utils import _names
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_spec import (
+    MEBI,
+    Resources,
+    VCluster,
+)
+
+API_SERVICE = "api"
+API_PORT = 6443
+SERVER = "server"
+AGENT = "agent"
+PART_LABEL = "app.kubernetes.io/component"
+PLATFORM_USER = "tenantry:platform"
+
+JOIN_TOKEN = "join-token"  # noqa: S105 - names, not values
+PLATFORM_CREDENTIAL = "platform-credential"
+
+K3S = "/bin/k3s"
+CONFIG_DIRECTORY = "/etc/rancher/k3s"
+TOKEN_DIRECTORY = "/etc/tenantry/token"  # noqa: S105
+DATA_DIRECTORY = "/var/lib/rancher/k3s"
+
+# k3s stops in less. A namespace is looked at again after half of it, so that it decides how long a deletion takes.
+STOP_SECONDS = 10
+
+# Of its limits, what a pod of tier dev holds for itself; a pod of tier prod holds all of it.
+DEV_CPU_SHARE = 4
+DEV_MEMORY_SHARE = 2
+
+
+@dataclass(frozen=True, repr=False)
+class Keys:
+    """The secrets of one virtual cluster: made once, kept in its namespace."""
+
+    server_token: str
+    agent_token: str
+    node_password: str
+    platform_token: str
+    ca: str | None = None  # PEM, known from the first contact on
+
+
+@dataclass(frozen=True)
+class Rendering:
+    """A virtual cluster, with what only the host can tell."""
+
+    spec: VCluster
+    keys: Keys
+    cluster_ip: str = ""
+    address: str = ""  # where people reach a NodePort
+    member: bool = False
+
+    @property
+    def namespace(self) -> str:
+        return self.spec.namespace
+
+    @property
+    def labels(self) -> dict[str, str]:
+        return _names.labels("vcluster", tenant=self.spec.tenant, vcluster=self.spec.name)
+
+    @property
+    def api_name(self) -> str:
+        """The name of the API in the host's cluster DNS, short of its domain, which is not ours to know."""
+        return f"{API_SERVICE}.{self.namespace}.svc"
+
+    def selector(self, part: str) -> dict[str, str]:
+        return {**self.labels, PART_LABEL: part}
+
+    def metadata(self, name: str, part: str | None = None) -> dict:
+        return {
+            "name": name,
+            "namespace": self.namespace,
+            "labels": self.selector(part) if part else self.labels,
+        }
+
+
+def keys(join: dict | None, credential: dict | None) -> Keys:
+    """The keys in the Secrets that exist; only what is missing is made."""
+    kept = {**_decoded(join), **_decoded(credential)}
+    return Keys(
+        server_token=kept.get("server-token") or secrets.token_hex(32),
+        agent_token=kept.get("agent-token") or secrets.token_hex(32),
+        node_password=kept.get("node-password") or secrets.token_hex(32),
+        platform_token=kept.get("token") or secrets.token_hex(32),
+        ca=kept.get("ca.crt"),
+    )
+
+
+def secret(metadata: dict, values: dict[str, str]) -> dict:
+    data = {key: base64.b64encode(value.encode()).decode() for key, value in values.items()}
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": "Opaque", "data": data}
+
+
+def as_yaml(content: dict) -> str:
+    """As JSON, which is YAML too."""
+    return json.dumps(content, indent=2, sort_keys=True) + "\n"
+
+
+def requirements(limits: Resources, tier: str) -> dict:
+    """Both are always set, so that the quota never stands in the way of the virtual cluster itself."""
+    if tier == "prod":
+        held = limits
+    else:
+        memory = limits.memory / DEV_MEMORY_SHARE
+        held = Resources(cpu=limits.cpu / DEV_CPU_SHARE, memory=memory - memory % MEBI)
+    return {"limits": limits.as_text(), "requests": held.as_text()}
+
+
+def secret_volume(name: str, secret_name: str, items: dict[str, str] | None = None) -> dict:
+    source: dict = {"secretName": secret_name, "defaultMode": 0o400}
+    if items:
+        source["items"] = [{"key": key, "path": path} for key, path in items.items()]
+    return {"name": name, "secret": source}
+
+
+def _decoded(found: dict | None) -> dict[str, str]:
+    data = (found or {}).get("data") or {}
+    return {key: base64.b64decode(value).decode() for key, value in data.items()}

@@ -1,0 +1,203 @@
+# Copyright: (c) 2026, the tenantry.kube authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The server of a virtual cluster: k3s without an agent, its configuration and its volume. Pure.
+
+The server runs no containers, so it needs no privilege: it is neither root nor able to become it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+
+from ansible_collections.tenantry.kube.plugins.module_utils._render_base import (
+    API_PORT,
+    CONFIG_DIRECTORY,
+    DATA_DIRECTORY,
+    JOIN_TOKEN,
+    K3S,
+    PLATFORM_USER,
+    SERVER,
+    STOP_SECONDS,
+    TOKEN_DIRECTORY,
+    Rendering,
+    as_yaml,
+    requirements,
+    secret,
+    secret_volume,
+)
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_spec import memory_text, parse_version
+
+CONFIG = "server-config"
+VOLUME_CLAIM = "data-server-0"
+CONFIG_HASH = "tenantry.dev/config"
+USER_ID = 65532
+START_SECONDS = 300
+# From this minor version on, the API server takes version v1 of its authentication configuration.
+AUTHENTICATION_V1 = 34
+
+
+def config(rendering: Rendering) -> dict:
+    """k3s's config.yaml. Every key is one of k3s; what a tenant's pods need is left at k3s's defaults."""
+    spec = rendering.spec
+    disabled = ["local-storage", "metrics-server", "servicelb", "traefik"]
+    if not spec.agents:
+        disabled.append("coredns")
+    return {
+        "data-dir": DATA_DIRECTORY,
+        "write-kubeconfig": f"{DATA_DIRECTORY}/server/cred/local.kubeconfig",
+        "token-file": f"{TOKEN_DIRECTORY}/server-token",
+        "agent-token-file": f"{TOKEN_DIRECTORY}/agent-token",
+        "disable-agent": True,
+        "disable": sorted(disabled),
+        # Its only use here would be servicelb; without it nodes are initialised by the kubelet itself.
+        "disable-cloud-controller": True,
+        # The server is no node and has no route into the pod network: webhooks and exec go through the agents' tunnels.
+        "egress-selector-mode": "pod" if spec.agents else "disabled",
+        "cluster-cidr": spec.cluster_cidr,
+        "service-cidr": spec.service_cidr,
+        "tls-san": subject_names(rendering),
+        "secrets-encryption": True,
+        "kube-apiserver-arg": [
+            f"authentication-config={CONFIG_DIRECTORY}/authentication.yaml",
+            f"token-auth-file={CONFIG_DIRECTORY}/tokens.csv",
+        ],
+    }
+
+
+def subject_names(rendering: Rendering) -> list[str]:
+    """Exactly the names by which this API is reached."""
+    names = [rendering.api_name, f"{rendering.api_name}.cluster.local"]
+    if rendering.spec.expose == "NodePort":
+        names.append(rendering.address)
+    else:
+        names.append(rendering.cluster_ip)
+    return [name for name in names if name]
+
+
+def authentication(rendering: Rendering) -> dict:
+    """k3s refuses all requests without a credential, the kubelet's probes too; these two paths are let through."""
+    minor = parse_version(rendering.spec.version)[0]
+    return {
+        "apiVersion": f"apiserver.config.k8s.io/{'v1' if minor >= AUTHENTICATION_V1 else 'v1beta1'}",
+        "kind": "AuthenticationConfiguration",
+        "anonymous": {"enabled": True, "conditions": [{"path": "/livez"}, {"path": "/readyz"}]},
+    }
+
+
+def config_secret(rendering: Rendering) -> dict:
+    return secret(rendering.metadata(CONFIG), _files(rendering))
+
+
+def volume_claims(rendering: Rendering) -> list[dict]:
+    """Not a template of the StatefulSet, which could never be changed: a claim of its own can grow."""
+    spec = rendering.spec
+    if spec.volume is None:
+        return []
+    claim: dict = {
+        "accessModes": ["ReadWriteOnce"],
+        "resources": {"requests": {"storage": memory_text(spec.volume)}},
+    }
+    if spec.storage_class:
+        claim["storageClassName"] = spec.storage_class
+    return [
+        {
+            "apiVersion": "v1",
+            "kind": "PersistentVolumeClaim",
+            "metadata": rendering.metadata(VOLUME_CLAIM, SERVER),
+            "spec": claim,
+        }
+    ]
+
+
+def stateful_set(rendering: Rendering) -> dict:
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "StatefulSet",
+        "metadata": rendering.metadata(SERVER, SERVER),
+        "spec": {
+            "replicas": rendering.spec.servers,
+            "serviceName": SERVER,
+            "selector": {"matchLabels": rendering.selector(SERVER)},
+            "template": {
+                "metadata": {
+                    "labels": rendering.selector(SERVER),
+                    "annotations": {CONFIG_HASH: fingerprint(rendering.keys.server_token, _files(rendering))},
+                },
+                "spec": _pod(rendering),
+            },
+        },
+    }
+
+
+def fingerprint(key: str, files: dict[str, str]) -> str:
+    """Changes when a file does, so that the pods are replaced; keyed, so that no content can be guessed from it."""
+    return hmac.new(key.encode(), as_yaml(files).encode(), hashlib.sha256).hexdigest()[:16]
+
+
+def _files(rendering: Rendering) -> dict[str, str]:
+    identity = f'{rendering.keys.platform_token},{PLATFORM_USER},{PLATFORM_USER},"system:masters"\n'
+    return {
+        "config.yaml": as_yaml(config(rendering)),
+        "authentication.yaml": as_yaml(authentication(rendering)),
+        "tokens.csv": identity,
+    }
+
+
+def _pod(rendering: Rendering) -> dict:
+    spec = rendering.spec
+    if spec.volume is None:
+        data: dict = {"name": "data", "emptyDir": {}}
+    else:
+        data = {"name": "data", "persistentVolumeClaim": {"claimName": VOLUME_CLAIM}}
+    return {
+        "serviceAccountName": "vcluster",
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "priorityClassName": f"tenantry-{spec.tier}",
+        "terminationGracePeriodSeconds": STOP_SECONDS,
+        # k3s as process 1 would start itself a second time to reap orphans.
+        "shareProcessNamespace": True,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": USER_ID,
+            "runAsGroup": USER_ID,
+            "fsGroup": USER_ID,
+            "fsGroupChangePolicy": "OnRootMismatch",
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": [_container(rendering)],
+        "volumes": [
+            secret_volume("config", CONFIG),
+            secret_volume("token", JOIN_TOKEN, {"server-token": "server-token", "agent-token": "agent-token"}),
+            data,
+            {"name": "tmp", "emptyDir": {}},
+        ],
+    }
+
+
+def _container(rendering: Rendering) -> dict:
+    spec = rendering.spec
+    return {
+        "name": "k3s",
+        "image": spec.image_reference,
+        "imagePullPolicy": "IfNotPresent",
+        "command": [K3S, "server"],
+        "ports": [{"name": "https", "containerPort": API_PORT, "protocol": "TCP"}],
+        "resources": requirements(spec.server, spec.tier),
+        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+        # The start is watched closely, because somebody waits for it; what runs is disturbed less often.
+        "startupProbe": {**_probe("/readyz"), "periodSeconds": 1, "failureThreshold": START_SECONDS},
+        "readinessProbe": {**_probe("/readyz"), "periodSeconds": 5, "failureThreshold": 3},
+        "livenessProbe": {**_probe("/livez"), "periodSeconds": 10, "failureThreshold": 8},
+        "volumeMounts": [
+            {"name": "config", "mountPath": CONFIG_DIRECTORY, "readOnly": True},
+            {"name": "token", "mountPath": TOKEN_DIRECTORY, "readOnly": True},
+            {"name": "data", "mountPath": DATA_DIRECTORY},
+            {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - in the container
+        ],
+    }
+
+
+def _probe(path: str) -> dict:
+    return {"httpGet": {"scheme": "HTTPS", "path": path, "port": API_PORT}, "timeoutSeconds": 10}

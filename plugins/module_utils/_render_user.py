@@ -1,0 +1,88 @@
+# Copyright: (c) 2026, the tenantry.kube authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""A person's identity and rights: on the hub, and inside a virtual cluster. Pure."""
+
+from __future__ import annotations
+
+import json
+
+from ansible_collections.tenantry.kube.plugins.module_utils import _names, _render_platform, _roles
+
+ADMINISTRATOR = "platform-admin"
+ROLE_ANNOTATION = "tenantry.dev/role"
+ACCESS_ANNOTATION = "tenantry.dev/access"
+RBAC = "rbac.authorization.k8s.io"
+SYSTEM_NAMESPACES = ("kube-node-lease", "kube-public", "kube-system", _names.PLATFORM_NAMESPACE)
+
+
+def inside_base() -> list[dict]:
+    """What every virtual cluster has inside for its users to come: a place for identities, and the four roles.
+
+    Who may make pods in a namespace may use every ServiceAccount in it. In the system namespaces these are the
+    cluster's controllers and all other users, so nobody but an administrator may write there.
+    """
+    return [
+        _render_platform.platform_namespace("user"),
+        *_roles.user_roles(_roles.INSIDE, "user"),
+        *_render_platform.admission_policy(
+            "tenantry-system-namespaces",
+            "user",
+            rules=[_render_platform.on("*", "*/*", scope="Namespaced", operations=("*",))],
+            namespaces=SYSTEM_NAMESPACES,
+            when=f"request.userInfo.username.startsWith('system:serviceaccount:{_names.PLATFORM_NAMESPACE}:')",
+            validations=[
+                {
+                    "expression": (f"authorizer.group('{RBAC}').resource('clusterroles').check('escalate').allowed()"),
+                    "message": "the system namespaces of a virtual cluster may be changed by its administrators only",
+                }
+            ],
+        ),
+    ]
+
+
+def inside_user(tenant: str, user: str, role: str) -> list[dict]:
+    labels = _names.labels("user", tenant=tenant, user=user)
+    account = _account(user, _names.PLATFORM_NAMESPACE, labels)
+    return [account, _binding("ClusterRoleBinding", f"tenantry:{user}:{role}", labels, role, account)]
+
+
+def inside_administrator(labels: dict[str, str]) -> list[dict]:
+    """The identity behind the administrator's kubeconfig: a ServiceAccount, so that it can be revoked."""
+    account = _account(ADMINISTRATOR, _names.PLATFORM_NAMESPACE, labels)
+    return [account, _binding("ClusterRoleBinding", f"tenantry:{ADMINISTRATOR}", labels, "admin", account)]
+
+
+def hub_user(tenant: str, user: str, role: str, access: list[dict] | None) -> list[dict]:
+    """The identity on the hub. An operator runs the platform: his role is bound on the whole hub."""
+    labels = _names.labels("user", tenant=tenant, user=user)
+    account = _account(user, _names.tenant_namespace(tenant), labels)
+    account["metadata"]["annotations"] = {ROLE_ANNOTATION: role, ACCESS_ANNOTATION: json.dumps(access, sort_keys=True)}
+    if role == "operator":
+        binding = _binding("ClusterRoleBinding", f"tenantry:{tenant}:{user}:{role}", labels, role, account)
+    else:
+        binding = _binding("RoleBinding", f"tenantry:{user}:{role}", labels, role, account)
+    return [account, binding]
+
+
+def _account(user: str, namespace: str, labels: dict[str, str]) -> dict:
+    return {
+        "apiVersion": "v1",
+        "kind": "ServiceAccount",
+        "metadata": {"name": user, "namespace": namespace, "labels": labels},
+        "automountServiceAccountToken": False,
+    }
+
+
+def _binding(kind: str, name: str, labels: dict[str, str], role: str, account: dict) -> dict:
+    """The role is part of the name, since the role of a binding can never be changed."""
+    subject = {key: account["metadata"][key] for key in ("name", "namespace")}
+    metadata = {"name": name, "labels": labels}
+    if kind == "RoleBinding":
+        metadata["namespace"] = subject["namespace"]
+    return {
+        "apiVersion": f"{RBAC}/v1",
+        "kind": kind,
+        "metadata": metadata,
+        "roleRef": {"apiGroup": RBAC, "kind": "ClusterRole", "name": _roles.role_name(role)},
+        "subjects": [{"kind": "ServiceAccount", **subject}],
+    }

@@ -1,0 +1,212 @@
+# Copyright: (c) 2026, the tenantry.kube authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What a virtual cluster consists of in its namespace on the host, k3s itself excepted. Pure."""
+
+from __future__ import annotations
+
+from ansible_collections.tenantry.kube.plugins.module_utils import _names, _render_agent, _render_server, _roles
+from ansible_collections.tenantry.kube.plugins.module_utils._render_base import (
+    API_PORT,
+    API_SERVICE,
+    JOIN_TOKEN,
+    PLATFORM_CREDENTIAL,
+    SERVER,
+    Rendering,
+    secret,
+)
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_spec import SPEC_ANNOTATION
+
+MEMBER_ACCOUNT = "tenantry-platform"
+
+# What a plan looks through for objects that are no longer wanted.
+KINDS = (
+    "v1/Secret",
+    "v1/ServiceAccount",
+    "v1/Service",
+    "v1/ResourceQuota",
+    "v1/LimitRange",
+    "v1/PersistentVolumeClaim",
+    "policy/v1/PodDisruptionBudget",
+    "rbac.authorization.k8s.io/v1/RoleBinding",
+    "apps/v1/StatefulSet",
+)
+
+
+def everything(rendering: Rendering) -> list[dict]:
+    return [*foundation(rendering), *_content(rendering)]
+
+
+def foundation(rendering: Rendering) -> list[dict]:
+    """What must stand before the rest is known: the address of a Service goes into the certificate."""
+    objects = [_namespace(rendering), _api_service(rendering)]
+    if rendering.member:
+        objects.append(platform_binding(rendering))
+    return objects
+
+
+def _content(rendering: Rendering) -> list[dict]:
+    objects = [
+        _service_account(rendering),
+        _join_token(rendering),
+        platform_credential(rendering),
+        _render_server.config_secret(rendering),
+        *_render_server.volume_claims(rendering),
+        _server_service(rendering),
+        _quota(rendering),
+        _limit_range(rendering),
+        _disruption_budget(rendering),
+        _render_server.stateful_set(rendering),
+    ]
+    if rendering.spec.agents:
+        objects += [_render_agent.config_secret(rendering), _render_agent.stateful_set(rendering)]
+    return objects
+
+
+def _namespace(rendering: Rendering) -> dict:
+    spec = rendering.spec
+    # Agents run privileged: they are nodes. Without agents the namespace is as closed as Kubernetes can make it.
+    level = "privileged" if spec.agents else "restricted"
+    return {
+        "apiVersion": "v1",
+        "kind": "Namespace",
+        "metadata": {
+            "name": rendering.namespace,
+            "labels": {
+                **rendering.labels,
+                _names.LABEL_TIER: spec.tier,
+                "pod-security.kubernetes.io/enforce": level,
+            },
+            "annotations": {SPEC_ANNOTATION: spec.record(rendering.address)},
+        },
+    }
+
+
+def platform_binding(rendering: Rendering) -> dict:
+    """On a member, the platform's right to fill the namespace."""
+    return {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "RoleBinding",
+        "metadata": rendering.metadata("tenantry-platform"),
+        "roleRef": {
+            "apiGroup": "rbac.authorization.k8s.io",
+            "kind": "ClusterRole",
+            "name": _roles.MANAGER_ROLE,
+        },
+        "subjects": [
+            {"kind": "ServiceAccount", "name": MEMBER_ACCOUNT, "namespace": _names.PLATFORM_NAMESPACE},
+        ],
+    }
+
+
+def _api_service(rendering: Rendering) -> dict:
+    spec = rendering.spec
+    port: dict = {"name": "https", "port": API_PORT, "targetPort": API_PORT, "protocol": "TCP"}
+    if spec.port:
+        port["nodePort"] = spec.port
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": rendering.metadata(API_SERVICE),
+        "spec": {
+            "type": spec.expose,
+            "selector": rendering.selector(SERVER),
+            "ports": [port],
+        },
+    }
+
+
+def _server_service(rendering: Rendering) -> dict:
+    """Gives each server pod a name of its own, from before it is ready: the servers find each other by it."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": rendering.metadata(SERVER),
+        "spec": {
+            "clusterIP": "None",
+            "publishNotReadyAddresses": True,
+            "selector": rendering.selector(SERVER),
+            "ports": [{"name": "https", "port": API_PORT, "targetPort": API_PORT, "protocol": "TCP"}],
+        },
+    }
+
+
+def _service_account(rendering: Rendering) -> dict:
+    return {
+        "apiVersion": "v1",
+        "kind": "ServiceAccount",
+        "metadata": rendering.metadata("vcluster"),
+        "automountServiceAccountToken": False,
+    }
+
+
+def _join_token(rendering: Rendering) -> dict:
+    kept = rendering.keys
+    return secret(
+        rendering.metadata(JOIN_TOKEN),
+        {
+            "server-token": kept.server_token,
+            "agent-token": kept.agent_token,
+            "node-password": kept.node_password,
+        },
+    )
+
+
+def platform_credential(rendering: Rendering) -> dict:
+    values = {"token": rendering.keys.platform_token}
+    if rendering.keys.ca:
+        values["ca.crt"] = rendering.keys.ca
+    return secret(rendering.metadata(PLATFORM_CREDENTIAL), values)
+
+
+def _quota(rendering: Rendering) -> dict:
+    spec = rendering.spec
+    amount = spec.slice.as_text()
+    return {
+        "apiVersion": "v1",
+        "kind": "ResourceQuota",
+        "metadata": rendering.metadata("slice"),
+        "spec": {
+            "hard": {
+                "requests.cpu": amount["cpu"],
+                "limits.cpu": amount["cpu"],
+                "requests.memory": amount["memory"],
+                "limits.memory": amount["memory"],
+                "requests.storage": amount["storage"],
+                "persistentvolumeclaims": str(0 if spec.volume is None else spec.servers),
+                "pods": amount["pods"],
+                "services.nodeports": str(int(spec.expose == "NodePort")),
+                "services.loadbalancers": "0",
+            }
+        },
+    }
+
+
+def _limit_range(rendering: Rendering) -> dict:
+    """A pod without resources would be refused by the quota; with these it is small instead."""
+    return {
+        "apiVersion": "v1",
+        "kind": "LimitRange",
+        "metadata": rendering.metadata("defaults"),
+        "spec": {
+            "limits": [
+                {
+                    "type": "Container",
+                    "default": {"cpu": "100m", "memory": "128Mi"},
+                    "defaultRequest": {"cpu": "50m", "memory": "64Mi"},
+                }
+            ]
+        },
+    }
+
+
+def _disruption_budget(rendering: Rendering) -> dict:
+    """One at a time. A minAvailable of 1 would keep the host's nodes from ever being drained."""
+    return {
+        "apiVersion": "policy/v1",
+        "kind": "PodDisruptionBudget",
+        "metadata": rendering.metadata(SERVER),
+        "spec": {
+            "maxUnavailable": 1,
+            "selector": {"matchLabels": rendering.selector(SERVER)},
+        },
+    }

@@ -1,0 +1,157 @@
+# Copyright: (c) 2026, the tenantry.kube authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The way into a virtual cluster: through its host's API server, by a websocket port-forward to the server pod.
+
+So neither exposure nor firewalls matter to the administrator's tools. TLS runs inside the tunnel, verified against the
+CA that was read through it at first contact and kept on the host since: whoever could answer falsely at that moment
+holds the host already.
+"""
+
+from __future__ import annotations
+
+import base64
+import ssl
+from typing import Any
+
+from ansible_collections.tenantry.kube.plugins.module_utils._client import Cluster
+from ansible_collections.tenantry.kube.plugins.module_utils._errors import ApiError, TenantryError, api_error
+from ansible_collections.tenantry.kube.plugins.module_utils._render_base import (
+    API_PORT,
+    API_SERVICE,
+    PLATFORM_CREDENTIAL,
+    SERVER,
+)
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_spec import recorded
+
+try:
+    import websocket
+    from kubernetes.stream.ws_client import PortForward
+    from urllib3.connection import HTTPSConnection
+    from urllib3.connectionpool import HTTPSConnectionPool
+    from urllib3.exceptions import HTTPError, NewConnectionError
+except ImportError:  # reported once, by _module.main(); the classes below need something to stand on
+    websocket = None
+    HTTPSConnection = HTTPSConnectionPool = PortForward = object
+
+POD = f"{SERVER}-0"
+PROTOCOL = "v4.channel.k8s.io"
+
+
+def inside(host: Cluster, namespace: str) -> Cluster:
+    """The API of the virtual cluster in this namespace of the host, with the platform's own credential."""
+    secret = host.get("v1/Secret", PLATFORM_CREDENTIAL, namespace)
+    data = (secret or {}).get("data") or {}
+    if not data.get("token") or not data.get("ca.crt"):
+        raise TenantryError(
+            f"the virtual cluster {namespace} on {host.name} was never ready; "
+            "run tenantry.kube.vcluster for it with wait, then run again"
+        )
+    return connect(host, namespace, token=base64.b64decode(data["token"]).decode(), ca_data=data["ca.crt"])
+
+
+def connect(host: Cluster, namespace: str, *, token: str, ca_data: str) -> Cluster:
+    config = {
+        "clusters": [{"cluster": {"server": _url(namespace), "certificate-authority-data": ca_data}}],
+        "users": [{"user": {"token": token}}],
+    }
+    return Cluster.from_kubeconfig(
+        config, name=namespace, timeout=host.timeout, connection_pool=_pool_through(host, namespace)
+    )
+
+
+def authority(host: Cluster, namespace: str) -> str:
+    """The CA of a virtual cluster at first contact, as PEM."""
+    unverified = ssl.create_default_context()
+    unverified.check_hostname = False
+    unverified.verify_mode = ssl.CERT_NONE
+    pool = _pool_through(host, namespace)(POD, API_PORT, ssl_context=unverified, timeout=host.timeout)
+    doing = f"reading the CA of {namespace} on {host.name}"
+    try:
+        response = pool.request("GET", "/cacerts")
+    except (HTTPError, OSError) as error:
+        raise api_error(error, doing) from None
+    finally:
+        pool.close()
+    text = response.data.decode(errors="replace")
+    if response.status != 200 or "-----BEGIN CERTIFICATE-----" not in text:
+        raise ApiError(f"{doing}: the server answered {response.status} without a certificate; is it k3s?")
+    return text
+
+
+def endpoint(host: Cluster, namespace: dict) -> str:
+    """The URL by which people reach the virtual cluster of this Namespace object."""
+    name = namespace["metadata"]["name"]
+    service = host.get("v1/Service", API_SERVICE, name)
+    if service is None:
+        raise TenantryError(f"Service {API_SERVICE} in {name} on {host.name} is missing; run tenantry.kube.vcluster")
+    return url_of(service, recorded(namespace).get("address", ""))
+
+
+def url_of(service: dict, address: str) -> str:
+    spec = service["spec"]
+    if spec["type"] == "NodePort":
+        return f"https://{_bracketed(address)}:{spec['ports'][0]['nodePort']}"
+    return f"https://{_bracketed(spec['clusterIP'])}:{API_PORT}"
+
+
+def _bracketed(address: str) -> str:
+    return f"[{address}]" if ":" in address else address
+
+
+def _url(namespace: str) -> str:
+    """By a name that the certificate always has; nobody resolves it."""
+    return f"https://{API_SERVICE}.{namespace}.svc:{API_PORT}"
+
+
+def _pool_through(host: Cluster, namespace: str) -> type:
+    """A class of connection pools whose connections are port-forwards."""
+
+    class Connection(HTTPSConnection):
+        def _new_conn(self) -> Any:
+            try:
+                return _forward(host, namespace)
+            except (websocket.WebSocketException, OSError) as error:
+                raise NewConnectionError(self, _refusal(error)) from error
+
+    class Pool(HTTPSConnectionPool):
+        ConnectionCls = Connection
+
+    return Pool
+
+
+class _Forward(PortForward):
+    """A port-forward that ends with its websocket, however that ends: the package's would leave its reader waiting."""
+
+    def _proxy(self) -> None:
+        try:
+            super()._proxy()
+        except (websocket.WebSocketException, OSError, RuntimeError, ValueError):
+            pass  # what is lost is seen by the reader, which then connects anew
+        finally:
+            for port in self.local_ports.values():
+                port.python.close()
+            self.websocket.shutdown()
+
+
+def _forward(host: Cluster, namespace: str) -> Any:
+    address = host.server.replace("https://", "wss://", 1)
+    socket = websocket.create_connection(
+        f"{address}/api/v1/namespaces/{namespace}/pods/{POD}/portforward?ports={API_PORT}",
+        timeout=host.timeout,
+        subprotocols=[PROTOCOL],
+        header=[f"{name}: {value}" for name, value in host.headers.items()],
+        sslopt={"context": host.ssl_context},
+        suppress_origin=True,
+        enable_multithread=True,
+    )
+    socket.settimeout(None)
+    return _Forward(socket, [API_PORT]).socket(API_PORT)
+
+
+def _refusal(error: Exception) -> str:
+    status = getattr(error, "status_code", None)
+    if status == 404:
+        return f"port-forward: there is no pod {POD}"
+    if status == 403:
+        return "port-forward: 403, the platform's credential may not open it"
+    return f"port-forward: {error}" if status is None else f"port-forward: {status}"

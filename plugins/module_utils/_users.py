@@ -1,0 +1,272 @@
+# Copyright: (c) 2026, the tenantry.kube authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The flow of the module tenant_user: identities, rights and kubeconfigs of many users in one go."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+from ansible_collections.tenantry.kube.plugins.module_utils import (
+    _bindings,
+    _credentials,
+    _fleet,
+    _names,
+    _quantities,
+)
+from ansible_collections.tenantry.kube.plugins.module_utils._apply import Action, Inventory, Plan, existing
+from ansible_collections.tenantry.kube.plugins.module_utils._client import Cluster
+from ansible_collections.tenantry.kube.plugins.module_utils._errors import TenantryError
+from ansible_collections.tenantry.kube.plugins.module_utils._kubeconfig import KubeContext
+from ansible_collections.tenantry.kube.plugins.module_utils._module import Context, check_each, do_each
+from ansible_collections.tenantry.kube.plugins.module_utils._places import ACCOUNT, Place, new_and_gone, user_of
+from ansible_collections.tenantry.kube.plugins.module_utils._render_user import ADMINISTRATOR, hub_user
+from ansible_collections.tenantry.kube.plugins.module_utils._user_kubeconfig import UserKubeconfig
+
+HUB_KINDS = (ACCOUNT, *_bindings.KINDS)
+# Users share a namespace with the platform's own administrator: one of his name would be him.
+RESERVED = {*_names.RESERVED, ADMINISTRATOR}
+
+
+@dataclass
+class Wanted:
+    """One user, as asked for."""
+
+    tenant: str
+    name: str
+    present: bool
+    role: str
+    access: dict[str, str] | None  # role by virtual cluster; None: the user's role in all of the tenant's
+    kubeconfig: UserKubeconfig | None
+    lifetime: int
+    force: bool
+    places: list[Place] = field(default_factory=list)  # all of the tenant's that could be found
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.tenant, self.name
+
+    def role_in(self, vcluster: str) -> str | None:
+        if not self.present:
+            return None
+        return self.role if self.access is None else self.access.get(vcluster)
+
+
+def run(context: Context, items: list[dict]) -> list[dict]:
+    wanted = check_each(items, _validated)
+    _refuse_shared_files(wanted)
+    hub = context.hub
+    _fleet.require_platform(hub)
+    _check_tenants(context, wanted)
+    fleet = _fleet.hosts(hub, context.cluster)
+    places, unreachable = _find_places(fleet, {want.tenant for want in wanted})
+    try:
+        check_each(wanted, lambda want: _assign(context, want, places, unreachable))
+        return _reconcile(context, wanted, places)
+    finally:
+        for place in places:
+            place.close()
+        fleet.close()
+
+
+def _validated(item: dict) -> Wanted:
+    tenant = _names.check_name(item["tenant"], "tenant")
+    name = _names.check_name(item["name"], "name", reserved=RESERVED)
+    _names.tenant_namespace(tenant)
+    present, who = item["state"] == "present", f"user {name} of tenant {tenant}"
+    if present and not item["role"]:
+        raise TenantryError(f"role: missing for {who}; give viewer, developer, admin or operator")
+    path = item["kubeconfig_path"]
+    return Wanted(
+        tenant=tenant,
+        name=name,
+        present=present,
+        role=item["role"],
+        access=_access(item["access"], item["role"], who),
+        kubeconfig=UserKubeconfig(path, tenant) if path else None,
+        lifetime=_quantities.seconds(item["lifetime"], f"lifetime of {who}", "1h", "365d"),
+        force=item["force"],
+    )
+
+
+def _access(given: list[dict] | None, role: str, who: str) -> dict[str, str] | None:
+    if given is None:
+        return None
+    access: dict[str, str] = {}
+    for entry in given:
+        vcluster = entry["vcluster"]
+        if vcluster in access:
+            raise TenantryError(f"access: vcluster {vcluster} is given twice for {who}; give each once")
+        access[vcluster] = entry["role"] or role
+    return access
+
+
+def _refuse_shared_files(wanted: list[Wanted]) -> None:
+    owners: dict[str, str] = {}
+    for want in wanted:
+        if want.kubeconfig and owners.setdefault(want.kubeconfig.path, want.name) != want.name:
+            raise TenantryError(
+                f"kubeconfig_path: {want.kubeconfig.path} is given for {owners[want.kubeconfig.path]} and {want.name}; "
+                "give each user a file of their own"
+            )
+
+
+def _check_tenants(context: Context, wanted: list[Wanted]) -> None:
+    """A tenant that is gone took its users' identities along; asking for their absence is fine."""
+    spaces = context.hub.list("v1/Namespace", selector=_names.selector("tenant"))
+    tenants = {space["metadata"]["labels"][_names.LABEL_TENANT] for space in spaces}
+    for want in wanted:
+        if want.present and want.tenant not in tenants:
+            context.missing(
+                TenantryError(
+                    f"tenant: {want.tenant} of user {want.name} does not exist"
+                    f"{_names.did_you_mean(want.tenant, tenants)}; make it with tenantry.kube.tenant_quota"
+                )
+            )
+
+
+def _find_places(fleet: _fleet.Fleet, tenants: set[str]) -> tuple[list[Place], dict[str, str]]:
+    """The virtual clusters of these tenants, and one line for every host that could not be asked."""
+    found, unreachable = fleet.vclusters()
+    places = [Place(host, namespace) for host, namespace in found if not namespace["metadata"].get("deletionTimestamp")]
+    return sorted((p for p in places if p.tenant in tenants), key=lambda place: place.context), unreachable
+
+
+def _assign(context: Context, want: Wanted, places: list[Place], unreachable: dict[str, str]) -> None:
+    """Bring user and virtual clusters together."""
+    want.places = [place for place in places if place.tenant == want.tenant]
+    known = {place.vcluster for place in want.places}
+    missing = sorted(set(want.access or ()) - known) if want.present else []
+    if missing and not unreachable:
+        context.missing(
+            TenantryError(
+                f"access: user {want.name} cannot enter vcluster {missing[0]}, which tenant {want.tenant} does not have"
+                f"{_names.did_you_mean(missing[0], known)}; it has: {', '.join(sorted(known)) or 'none'}"
+            )
+        )
+    if missing or want.access is None or not want.present:
+        want.problems += unreachable.values()
+    for place in want.places:
+        if role := want.role_in(place.vcluster):
+            place.roles[want.name] = role
+
+
+def _reconcile(context: Context, wanted: list[Wanted], places: list[Place]) -> list[dict]:
+    """Everything is planned before anything is written."""
+    hub = context.hub
+    users: dict[str, set[str]] = defaultdict(set)
+    for want in wanted:
+        users[want.tenant].add(want.name)
+    plan = _hub_plan(hub, wanted)
+    hub.map(lambda place: place.prepare(users[place.tenant]), places)
+    if not context.check_mode:
+        hub.map(Place.execute, places)
+        plan.execute()
+    return do_each(hub, wanted, lambda want: want.name, lambda want: _row(context, want, plan))
+
+
+def _hub_plan(hub: Cluster, wanted: list[Wanted]) -> Plan:
+    keys = {want.key for want in wanted}
+    found = existing(hub, HUB_KINDS, _names.selector("user"))
+    mine = Inventory(obj for kind in HUB_KINDS for obj in found.of(kind) if _owner(obj) in keys)
+    desired = [
+        obj for want in wanted if want.present for obj in hub_user(want.tenant, want.name, want.role, want.access)
+    ]
+    plan = Plan.make(hub, desired, owned=_names.selector("user"), prune_kinds=HUB_KINDS, inventory=mine)
+    plan.actions += _bindings.inherited(hub, new_and_gone(plan))
+    return plan
+
+
+def _owner(obj: dict) -> tuple[str | None, str | None]:
+    return (obj["metadata"].get("labels") or {}).get(_names.LABEL_TENANT), user_of(obj)
+
+
+def _row(context: Context, want: Wanted, hub_plan: Plan) -> dict:
+    mine = [action for action in hub_plan.actions if _concerns(action, want)]
+    ready = [place for place in want.places if not place.problem]
+    plans = [Plan(context.hub, mine, Inventory()), *(place.plan_of(want.name) for place in ready)]
+    actions = [row for plan in plans for row in plan.rows()]
+    for place in ready:
+        if want.name not in place.roles:
+            actions += place.revocations(want.name)
+    handed_out, expires = _hand_out(context, want) if want.kubeconfig else ([], None)
+    actions += handed_out
+    entered = [place for place in ready if want.name in place.roles]
+    return {
+        "tenant": want.tenant,
+        "role": want.role if want.present else None,
+        "vclusters": [
+            {"vcluster": p.vcluster, "host": p.host.name, "role": p.roles[want.name], "context": p.context}
+            for p in entered
+        ],
+        "kubeconfig": want.kubeconfig.path if want.kubeconfig and want.present and entered else None,
+        "expires": expires,
+        "changed": bool(actions),
+        "actions": actions,
+        "diff": [plan.diff() for plan in plans if plan.changed],
+        "error": "; ".join([*want.problems, *(place.problem for place in want.places if place.problem)]),
+    }
+
+
+def _concerns(action: Action, want: Wanted) -> bool:
+    obj = action.after or action.before
+    if _owner(obj) != (None, None):
+        return _owner(obj) == want.key
+    return _bindings.names(action.before, _names.tenant_namespace(want.tenant), want.name)
+
+
+def _hand_out(context: Context, want: Wanted) -> tuple[list[dict], str | None]:
+    """Bring the kubeconfig up to date. What it supersedes is revoked after the new one is in place."""
+    file, ready = want.kubeconfig, [place for place in want.places if not place.problem]
+    entries = [_Entry.of(want, place) for place in ready if want.name in place.roles]
+    actions = [row for entry in entries for row in entry.actions()]
+    if not context.check_mode:
+        context.hub.map(_Entry.obtain, entries)
+        context.secret(*(entry.token for entry in entries))
+    examined = {place.context for place in ready}
+    incomplete = want.present and (want.problems or len(ready) < len(want.places))
+    config = file.content([entry.way() for entry in entries], lambda name: bool(incomplete) and name not in examined)
+    if file.put(config, check=context.check_mode):
+        actions.append(file.action(config))
+    if not context.check_mode:
+        context.hub.map(_Entry.clean_up, entries)
+    claims = [found for entry in entries if (found := _credentials.claims(entry.token))]
+    return actions, min((claim.expires_at for claim in claims), default=None)
+
+
+@dataclass
+class _Entry:
+    """A user's way into one virtual cluster, as one kubeconfig has it."""
+
+    want: Wanted
+    place: Place
+    token: str | None
+    leftovers: list[dict]
+
+    @classmethod
+    def of(cls, want: Wanted, place: Place) -> _Entry:
+        file = want.kubeconfig
+        token = file.tokens.get(place.context)
+        secrets = place.secrets_of(want.name, file.id)
+        if want.force or not _credentials.still_good(token, secrets, want.lifetime, time.time()):
+            token = None
+        return cls(want, place, token, place.leftovers(want.name, file.id, token))
+
+    def actions(self) -> list[dict]:
+        ended = _credentials.revocation_actions(self.leftovers)
+        if self.token:
+            return ended
+        secret = self.place.next_secret(self.want.name, self.want.kubeconfig.id)
+        return [_credentials.creation_action(_names.PLATFORM_NAMESPACE, secret), *ended]
+
+    def obtain(self) -> None:
+        self.token = self.token or self.place.issue(self.want.name, self.want.kubeconfig.id, self.want.lifetime)
+
+    def way(self) -> KubeContext:
+        place = self.place
+        return KubeContext(place.context, place.server, place.ca_data, self.want.name, self.token or "")
+
+    def clean_up(self) -> None:
+        self.place.revoke(self.leftovers)

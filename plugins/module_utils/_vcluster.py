@@ -1,0 +1,351 @@
+# Copyright: (c) 2026, the tenantry.kube authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The flow of the module vcluster: all items are checked and planned before the first is written."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from ansible_collections.tenantry.kube.plugins.module_utils import (
+    _fleet,
+    _names,
+    _render_vcluster,
+    _tunnel,
+    _vcluster_removal,
+)
+from ansible_collections.tenantry.kube.plugins.module_utils._apply import RIGHTS_DELAY, Plan
+from ansible_collections.tenantry.kube.plugins.module_utils._client import Cluster
+from ansible_collections.tenantry.kube.plugins.module_utils._errors import ApiError, TenantryError, one_line
+from ansible_collections.tenantry.kube.plugins.module_utils._module import Context, check_each
+from ansible_collections.tenantry.kube.plugins.module_utils._render_base import (
+    API_SERVICE,
+    JOIN_TOKEN,
+    PLATFORM_CREDENTIAL,
+    SERVER,
+    Rendering,
+    keys,
+)
+from ansible_collections.tenantry.kube.plugins.module_utils._render_server import VOLUME_CLAIM
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_inside import (
+    STATEFUL_SET,
+    AdministratorsKubeconfig,
+    Inside,
+    first_contact,
+    is_rolled_out,
+    open_inside,
+    replace_agents,
+)
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_places import (
+    Places,
+    Surroundings,
+    Unreachable,
+    check_volume,
+)
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_spec import VCluster, check_change, parse
+from ansible_collections.tenantry.kube.plugins.module_utils._wait import (
+    Deadline,
+    explanation,
+    insist,
+    is_forbidden,
+    wait_for,
+)
+
+
+@dataclass
+class Job:
+    """One item of a call: what is wanted, where, and what it takes."""
+
+    tenant: str
+    name: str
+    host_option: str | None
+    kubeconfig_path: str | None
+    spec: VCluster | None  # None: absent
+    host: Cluster | None = None
+    problem: str | None = None
+    rendering: Rendering | None = None
+    rights: Plan | None = None  # where a member's platform has lost those to the namespace
+    plan: Plan | None = None
+    renewals: list[dict] = field(default_factory=list)
+    inside: Inside | None = None
+    kubeconfig: AdministratorsKubeconfig | None = None
+    started: float = field(default_factory=time.monotonic)
+
+    @property
+    def namespace(self) -> str:
+        return _names.vcluster_namespace(self.tenant, self.name)
+
+    @property
+    def actions(self) -> list[dict]:
+        before = self.rights.rows() if self.rights else []
+        return [*before, *self.plan.rows(), *self.renewals, *(self.inside.rows() if self.inside else [])]
+
+    @property
+    def diffs(self) -> list[dict]:
+        plans = [self.rights, self.plan, self.inside.plan if self.inside else None]
+        return [plan.diff() for plan in plans if plan]
+
+
+def run(context: Context, items: list[dict]) -> list[dict]:
+    jobs = check_each(items, _validated, name=_name_of)
+    _fleet.require_platform(context.hub)
+    fleet = _fleet.hosts(context.hub, context.cluster)
+    try:
+        places = Places(fleet)
+        for problem in places.unreachable.values():
+            context.warn(problem)
+        check_each(jobs, lambda job: _place(context, places, job), name=_namespace_of)
+        possible = [job for job in jobs if job.problem is None]
+        leaving = [job.namespace for job in possible if job.spec is None]
+        places.check_budgets([job.spec for job in possible if job.spec], leaving)
+        _plan_all(context, places, possible)
+        return context.hub.map(lambda job: _row(context, job), jobs)
+    finally:
+        fleet.close()
+
+
+def _name_of(item: dict) -> str:
+    return one_line(f"virtual cluster {item['tenant']}/{item['name']}")
+
+
+def _namespace_of(job: Job) -> str:
+    return job.namespace
+
+
+def _validated(item: dict) -> Job:
+    path = item["kubeconfig_path"]
+    if path and Path(path).expanduser().is_dir():
+        raise TenantryError(f"kubeconfig_path: {path} is a directory; name a file in it")
+    if item["state"] == "present":
+        spec = parse(item)
+        return Job(spec.tenant, spec.name, spec.host, path, spec)
+    tenant, name = _names.check_name(item["tenant"], "tenant"), _names.check_name(item["name"], "name")
+    _names.vcluster_namespace(tenant, name)
+    return Job(tenant, name, item["host"], path, None)
+
+
+def _place(context: Context, places: Places, job: Job) -> None:
+    try:
+        job.host = places.host_of(job.namespace, job.host_option)
+    except Unreachable as error:  # stops only what is on it
+        job.problem = f"{job.namespace}: {error}"
+        return
+    if job.spec:
+        places.check_tenant(context, job.tenant)
+        found = places.found.get(job.namespace)
+        if found:
+            check_change(found.record, job.spec)
+
+
+def _plan_all(context: Context, places: Places, jobs: list[Job]) -> None:
+    hosts = {job.host.name: job.host for job in jobs if job.spec}
+    surroundings = dict(zip(hosts, context.hub.map(Surroundings.of, hosts.values()), strict=True))
+
+    def check(job: Job) -> str:
+        around, found = surroundings[job.host.name], places.found.get(job.namespace)
+        around.check_networks(job.spec)
+        return around.published_address(job.spec, found.record if found else {})
+
+    def plan(job: Job) -> None:
+        if job.spec is None:
+            job.plan = _vcluster_removal.plan(job.host, job.tenant, job.name)
+        else:
+            _plan(context, job, addresses[job.namespace], exists=job.namespace in places.found)
+
+    staying = [job for job in jobs if job.spec]
+    checked = check_each(staying, check, name=_namespace_of)
+    addresses = {job.namespace: address for job, address in zip(staying, checked, strict=True)}
+    check_each(jobs, plan, name=_namespace_of, each=context.hub.map)
+
+
+def _plan(context: Context, job: Job, address: str, *, exists: bool) -> None:
+    job.rendering = Rendering(job.spec, keys(None, None), address=address, member=job.host.name != _names.HUB)
+    if exists:
+        if job.rendering.member and not _has_rights(context, job):
+            return
+        job.rendering = _with_what_is_kept(job)
+    kept = job.rendering.keys
+    context.secret(kept.server_token, kept.agent_token, kept.node_password, kept.platform_token)
+    job.plan = _make_plan(job)
+    check_volume(job.host, job.spec, job.plan.object("v1/PersistentVolumeClaim", VOLUME_CLAIM, job.namespace))
+    if job.kubeconfig_path:
+        job.kubeconfig = AdministratorsKubeconfig(job.kubeconfig_path, job.namespace, job.rendering.labels)
+    if exists and context.check_mode and kept.ca:
+        _look_inside(context, job)
+
+
+def _has_rights(context: Context, job: Job) -> bool:
+    """
+    Whether the platform may look into the namespace on a member, after giving it back that right if it is missing:
+    a run was killed before it was given, or somebody took it away. A check cannot go on without.
+    """
+    rights = Plan.make(job.host, [_render_vcluster.platform_binding(job.rendering)])
+    if not rights.changed:
+        return True
+    if context.check_mode:
+        context.warn(f"{job.namespace}: what else would change is not known before the platform has its rights again")
+        job.plan = rights
+        return False
+    rights.execute()
+    job.rights = rights
+    insist(lambda: job.host.get("v1/Secret", JOIN_TOKEN, job.namespace), is_forbidden, Deadline(RIGHTS_DELAY))
+    return True
+
+
+def _with_what_is_kept(job: Job) -> Rendering:
+    """With the keys that the namespace holds and the address its Service has."""
+
+    def live(kind: str, name: str) -> dict | None:
+        return job.host.get(kind, name, job.namespace)
+
+    kept = keys(live("v1/Secret", JOIN_TOKEN), live("v1/Secret", PLATFORM_CREDENTIAL))
+    service = live("v1/Service", API_SERVICE) if job.spec.expose == "ClusterIP" else None
+    return replace(job.rendering, keys=kept, cluster_ip=service["spec"]["clusterIP"] if service else "")
+
+
+def _make_plan(job: Job) -> Plan:
+    owned = _names.selector("vcluster", tenant=job.tenant, vcluster=job.name)
+    return Plan.make(
+        job.host,
+        _render_vcluster.everything(job.rendering),
+        owned=owned,
+        prune_kinds=_render_vcluster.KINDS,
+        namespace=job.namespace,
+    )
+
+
+def _look_inside(context: Context, job: Job) -> None:
+    """For a check: what would be done inside. One that does not answer now cannot be foreseen further."""
+    try:
+        job.inside = open_inside(job.host, job.rendering)
+    except ApiError as error:
+        context.warn(f"{job.namespace}: what would change inside is not known: {error}")
+
+
+def _row(context: Context, job: Job) -> dict:
+    host = job.host.name if job.host else job.host_option
+    row = {"name": job.name, "tenant": job.tenant, "namespace": job.namespace, "host": host}
+    if job.problem:
+        return {**row, "changed": False, "actions": [], "error": job.problem}
+    actions: list[dict] = []
+    try:
+        deadline = context.deadline(context.module.params["wait_timeout"])
+        if job.spec is None:
+            actions = _remove(context, job, deadline)
+        else:
+            row |= _bring_up(context, job, deadline)
+            actions = row.pop("actions")
+    except TenantryError as error:
+        row["error"] = f"{job.namespace}: {error}"
+        actions = actions or job.actions
+    finally:
+        if job.inside:
+            job.inside.api.close()
+    return {
+        **row,
+        "changed": bool(actions),
+        "actions": actions,
+        "diff": job.diffs,
+        "seconds": round(time.monotonic() - job.started, 1),
+    }
+
+
+def _remove(context: Context, job: Job, deadline: Deadline) -> list[dict]:
+    actions = job.plan.rows()
+    file = Path(job.kubeconfig_path).expanduser() if job.kubeconfig_path else None
+    if file and file.exists():
+        actions.append({"action": "delete", "kind": "Kubeconfig", "name": job.kubeconfig_path})
+    if context.check_mode:
+        return actions
+    if job.plan.changed:
+        waiting = deadline if context.module.params["wait"] else None
+        _vcluster_removal.execute(job.plan, job.host, job.namespace, waiting)
+    if file:
+        file.unlink(missing_ok=True)
+    return actions
+
+
+def _bring_up(context: Context, job: Job, deadline: Deadline) -> dict:
+    if not context.check_mode:
+        _apply(job)
+        if context.module.params["wait"]:
+            _wait_for_server(job, deadline)
+            _know_authority(job, deadline)
+            job.inside = open_inside(job.host, job.rendering)
+            job.inside.execute(deadline)
+    service = job.host.get("v1/Service", API_SERVICE, job.namespace)  # not there yet in the check of a new one
+    url = _tunnel.url_of(service, job.rendering.address) if service else None
+    return {
+        "endpoint": url,
+        "version": job.spec.version,
+        "nodes": f"{job.inside.ready_nodes if job.inside else '?'}/{job.spec.agents}",
+        "ready": job.inside is not None,
+        "slice": job.spec.slice.as_text(),
+        "kubeconfig": job.kubeconfig_path,
+        "actions": [*job.actions, *_kubeconfig(context, job, url)],
+    }
+
+
+def _apply(job: Job) -> None:
+    """In two steps where the certificate must have an address that only the API Service, once made, has."""
+    if job.spec.expose == "ClusterIP" and not job.rendering.cluster_ip:
+        Plan.make(job.host, _render_vcluster.foundation(job.rendering)).execute()
+        service = job.host.get("v1/Service", API_SERVICE, job.namespace)
+        job.rendering = replace(job.rendering, cluster_ip=service["spec"]["clusterIP"])
+        _make_plan(job).execute()
+    else:
+        job.plan.execute()
+
+
+def _know_authority(job: Job, deadline: Deadline) -> None:
+    """Keep the CA for good or, of a server without a volume, until its pod was replaced and made a new one."""
+    kept = job.rendering.keys.ca
+    if kept and job.spec.volume is not None:
+        return
+    ca = first_contact(job.host, job.namespace, deadline)
+    if ca == kept:
+        return
+    job.rendering = replace(job.rendering, keys=replace(job.rendering.keys, ca=ca))
+    credential = _render_vcluster.platform_credential(job.rendering)
+    job.host.apply(credential)
+    if kept:
+        where = {"namespace": job.namespace}
+        job.renewals = [{"action": "update", "kind": "Secret", "name": PLATFORM_CREDENTIAL, **where}]
+        job.renewals += [
+            {"action": "delete", "kind": "Pod", "name": pod, **where} for pod in replace_agents(job.host, job.rendering)
+        ]
+
+
+def _wait_for_server(job: Job, deadline: Deadline) -> None:
+    wait_for(
+        job.host,
+        STATEFUL_SET,
+        SERVER,
+        job.namespace,
+        is_rolled_out,
+        deadline,
+        what=f"server of virtual cluster {job.namespace}",
+        explain=lambda: _why_no_server(job),
+    )
+
+
+def _why_no_server(job: Job) -> str:
+    """The reason is the pod's or, where there is none, that of the StatefulSet that cannot make it."""
+    for kind, name in (("v1/Pod", f"{SERVER}-0"), (STATEFUL_SET, SERVER)):
+        found = job.host.get(kind, name, job.namespace)
+        if found:
+            return explanation(job.host, found, name, job.namespace)
+    return f"StatefulSet {SERVER} does not exist"
+
+
+def _kubeconfig(context: Context, job: Job, url: str | None) -> list[dict]:
+    """The administrator's kubeconfig, brought up to date, which it can be only where the API answers."""
+    foreseen = context.check_mode and job.plan.changed
+    if job.kubeconfig is None or (job.inside is None and not foreseen):
+        return []
+    if job.inside and job.kubeconfig.is_current(job.inside.api, url):
+        return []
+    if not context.check_mode:
+        context.secret(job.kubeconfig.renew(job.inside.api, url))
+    return [job.kubeconfig.action()]

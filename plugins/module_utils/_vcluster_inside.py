@@ -1,0 +1,180 @@
+# Copyright: (c) 2026, the tenantry.kube authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What the module vcluster has inside a virtual cluster: the users' foundation, nodes, a kubeconfig."""
+
+from __future__ import annotations
+
+import base64
+import re
+import time
+
+from ansible_collections.tenantry.kube.plugins.module_utils import _credentials, _kubeconfig, _names, _tunnel
+from ansible_collections.tenantry.kube.plugins.module_utils._apply import Plan
+from ansible_collections.tenantry.kube.plugins.module_utils._client import Cluster
+from ansible_collections.tenantry.kube.plugins.module_utils._render_base import AGENT, Rendering
+from ansible_collections.tenantry.kube.plugins.module_utils._render_user import (
+    ADMINISTRATOR,
+    inside_administrator,
+    inside_base,
+)
+from ansible_collections.tenantry.kube.plugins.module_utils._wait import Deadline, explanation, insist, wait_for
+
+STATEFUL_SET = "apps/v1/StatefulSet"
+# The administrator's kubeconfig, renewed by a run when a third of it is left.
+LIFETIME = 30 * 24 * 3600
+_AGENT_NODE = re.compile(rf"{AGENT}-([0-9]+)")
+
+
+class Inside:
+    """One virtual cluster seen from inside, by the platform."""
+
+    def __init__(self, host: Cluster, rendering: Rendering, api: Cluster) -> None:
+        self.host = host
+        self.rendering = rendering
+        self.api = api
+        self.plan = Plan.make(api, [*inside_base(), *inside_administrator(rendering.labels)])
+        self._nodes = api.list("v1/Node")
+        self.stale_nodes = [node for node in self._nodes if self._is_stale(node)]
+
+    @property
+    def ready_nodes(self) -> int:
+        return sum(map(is_ready, self._nodes))
+
+    def rows(self) -> list[dict]:
+        nodes = [{"action": "delete", "kind": "Node", "name": node["metadata"]["name"]} for node in self.stale_nodes]
+        return [*self.plan.rows(), *nodes]
+
+    def execute(self, deadline: Deadline) -> None:
+        """The foundation of the users, nodes of agents that are gone removed, all others waited for."""
+        self.plan.execute()
+        for node in self.stale_nodes:
+            self.api.delete("v1/Node", node["metadata"]["name"], uid=node["metadata"]["uid"])
+        if self.rendering.spec.agents:
+            self._wait_for_agents(deadline)
+        names = [f"{AGENT}-{number}" for number in range(self.rendering.spec.agents)]
+        self._nodes = self.api.map(lambda name: self._wait_for_node(name, deadline), names)
+
+    def _wait_for_agents(self, deadline: Deadline) -> None:
+        """Until all of their pods are of the present make."""
+        namespace = self.rendering.namespace
+        what = f"agents of virtual cluster {namespace}"
+        wait_for(self.host, STATEFUL_SET, AGENT, namespace, is_rolled_out, deadline, what=what)
+
+    def _wait_for_node(self, name: str, deadline: Deadline) -> dict:
+        """A node keeps saying that it is ready for a while after its pod has gone; the new pod's address tells."""
+        namespace = self.rendering.namespace
+        what = f"node {name} of virtual cluster {namespace}"
+        pod = wait_for(self.host, "v1/Pod", name, namespace, _is_running, deadline, what=what)
+        address = pod["status"]["podIP"]
+        return wait_for(
+            self.api,
+            "v1/Node",
+            name,
+            None,
+            lambda node: is_ready(node) and address in _addresses(node),
+            deadline,
+            what=what,
+            explain=lambda: self._why_no_agent(name),
+        )
+
+    def _why_no_agent(self, pod: str) -> str:
+        """An agent that does not come up has its reason on the host."""
+        namespace = self.rendering.namespace
+        node = self.api.get("v1/Node", pod)
+        if node is not None:
+            return explanation(self.api, node, pod, None)
+        return explanation(self.host, self.host.get("v1/Pod", pod, namespace), pod, namespace)
+
+    def _is_stale(self, node: dict) -> bool:
+        match = _AGENT_NODE.fullmatch(node["metadata"]["name"])
+        return bool(match) and int(match[1]) >= self.rendering.spec.agents
+
+
+class AdministratorsKubeconfig:
+    """The kubeconfig file that the option kubeconfig_path asks for."""
+
+    def __init__(self, path: str, namespace: str, labels: dict[str, str]) -> None:
+        self.path = path
+        self._namespace = namespace
+        self._labels = labels
+        self._there = _kubeconfig.read_back(path)
+
+    def is_current(self, api: Cluster, url: str) -> bool:
+        """Whether the file lets the administrator in, now and for a while."""
+        if self._there is None or _kubeconfig.write(self.path, self._content(api, url, self._token), check=True):
+            return False
+        secrets = api.list("v1/Secret", _names.PLATFORM_NAMESPACE, self._selector)
+        return _credentials.still_good(self._token, secrets, LIFETIME, time.time())
+
+    def renew(self, api: Cluster, url: str) -> str:
+        """Write a new one, then end what it supersedes; the new token."""
+        before = api.list("v1/Secret", _names.PLATFORM_NAMESPACE, self._selector)
+        name = _credentials.secret_name(ADMINISTRATOR, before)
+        issued = _credentials.issue(api, _names.PLATFORM_NAMESPACE, ADMINISTRATOR, name, self._labels, LIFETIME)
+        _kubeconfig.write(self.path, self._content(api, url, issued.token))
+        mine = _credentials.claims(self._token)
+        for secret in before:
+            if (mine and mine.secret_uid == secret["metadata"]["uid"]) or _credentials.outlived(secret, time.time()):
+                _credentials.revoke(api, secret)
+        return issued.token
+
+    def action(self) -> dict:
+        return {"action": "update" if self._there else "create", "kind": "Kubeconfig", "name": self.path}
+
+    @property
+    def _token(self) -> str:
+        try:
+            return self._there["users"][0]["user"]["token"]
+        except (KeyError, IndexError, TypeError):
+            return ""
+
+    @property
+    def _selector(self) -> str:
+        return _names.selecting(self._labels)
+
+    def _content(self, api: Cluster, url: str, token: str) -> dict:
+        way = _kubeconfig.KubeContext(self._namespace, url, api.ca_data, ADMINISTRATOR, token)
+        return _kubeconfig.build([way], current=self._namespace)
+
+
+def first_contact(host: Cluster, namespace: str, deadline: Deadline) -> str:
+    """The CA, as PEM. The pod is ready; what lies between may need a moment longer."""
+    return insist(lambda: _tunnel.authority(host, namespace), lambda error: error.transient, deadline)
+
+
+def replace_agents(host: Cluster, rendering: Rendering) -> list[str]:
+    """Have all agents made anew: one that has joined knows the CA it joined by and no other."""
+    pods = host.list("v1/Pod", rendering.namespace, _names.selecting(rendering.selector(AGENT)))
+    for pod in pods:
+        host.delete("v1/Pod", pod["metadata"]["name"], rendering.namespace, uid=pod["metadata"]["uid"])
+    return sorted(pod["metadata"]["name"] for pod in pods)
+
+
+def open_inside(host: Cluster, rendering: Rendering) -> Inside:
+    ca_data = base64.b64encode(rendering.keys.ca.encode()).decode()
+    api = _tunnel.connect(host, rendering.namespace, token=rendering.keys.platform_token, ca_data=ca_data)
+    return Inside(host, rendering, api)
+
+
+def is_rolled_out(stateful_set: dict) -> bool:
+    wanted, status = stateful_set["spec"]["replicas"], stateful_set.get("status") or {}
+    return (
+        status.get("observedGeneration", 0) >= stateful_set["metadata"]["generation"]
+        and status.get("updateRevision") == status.get("currentRevision", status.get("updateRevision"))
+        and status.get("readyReplicas", 0) == wanted
+        and status.get("updatedReplicas", 0) == wanted
+    )
+
+
+def is_ready(obj: dict) -> bool:
+    """Of a node or a pod."""
+    conditions = (obj.get("status") or {}).get("conditions") or []
+    return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
+
+
+def _addresses(node: dict) -> list[str]:
+    return [one["address"] for one in (node.get("status") or {}).get("addresses") or []]
+
+
+def _is_running(pod: dict) -> bool:
+    return is_ready(pod) and bool(pod["status"].get("podIP")) and not pod["metadata"].get("deletionTimestamp")

@@ -1,0 +1,49 @@
+# Copyright: (c) 2026, the tenantry.kube authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The argument spec of one virtual cluster, as the module's documentation describes it."""
+
+from __future__ import annotations
+
+
+def _resources(memory: str) -> dict:
+    options = {"cpu": {"type": "str", "default": "1"}, "memory": {"type": "str", "default": memory}}
+    return {"type": "dict", "apply_defaults": True, "options": options}
+
+
+PERSISTENCE = {
+    "type": {"type": "str", "choices": ["pvc", "none"], "default": "pvc"},
+    "size": {"type": "str", "default": "5Gi"},
+    "storage_class": {"type": "str"},
+}
+SLICE = {
+    "cpu": {"type": "str"},
+    "memory": {"type": "str"},
+    "storage": {"type": "str"},
+    "pods": {"type": "int"},
+}
+EXPOSE = {
+    "type": {"type": "str", "choices": ["ClusterIP", "NodePort"], "default": "ClusterIP"},
+    "port": {"type": "int"},
+    "address": {"type": "str"},
+}
+OPTIONS = {
+    "tenant": {"type": "str", "required": True},
+    "name": {"type": "str", "required": True},
+    "host": {"type": "str"},
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    "mode": {"type": "str", "choices": ["dedicated"], "default": "dedicated"},
+    "version": {"type": "str"},
+    "servers": {"type": "int", "default": 1},
+    "agents": {"type": "int", "default": 0},
+    "server": _resources("1Gi"),
+    "agent": _resources("2Gi"),
+    "persistence": {"type": "dict", "apply_defaults": True, "options": PERSISTENCE},
+    "slice": {"type": "dict", "options": SLICE},
+    "tier": {"type": "str", "choices": ["dev", "prod"], "default": "dev"},
+    "expose": {"type": "dict", "apply_defaults": True, "options": EXPOSE},
+    "image": {"type": "str", "default": "rancher/k3s"},
+    "registries": {"type": "dict", "no_log": True},
+    "cluster_cidr": {"type": "str", "default": "10.52.0.0/16"},
+    "service_cidr": {"type": "str", "default": "10.53.0.0/16"},
+    "kubeconfig_path": {"type": "path"},
+}

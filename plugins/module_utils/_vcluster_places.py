@@ -1,0 +1,195 @@
+# Copyright: (c) 2026, the tenantry.kube authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Where virtual clusters are and may go: hosts of the fleet, records of tenants, room in budgets, free networks."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from ansible_collections.tenantry.kube.plugins.module_utils import _budget, _fleet, _names, _quantities
+from ansible_collections.tenantry.kube.plugins.module_utils._client import Cluster
+from ansible_collections.tenantry.kube.plugins.module_utils._errors import TenantryError
+from ansible_collections.tenantry.kube.plugins.module_utils._module import Context
+from ansible_collections.tenantry.kube.plugins.module_utils._render_tenant import budget_of
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_spec import VCluster, memory_text, recorded
+
+ADDRESSES = ("ExternalIP", "InternalIP")  # of a node, the one to be reached from far away first
+
+
+@dataclass(frozen=True)
+class Found:
+    """A virtual cluster that exists."""
+
+    host: Cluster
+    namespace: dict
+
+    @property
+    def tenant(self) -> str:
+        return self.namespace["metadata"]["labels"][_names.LABEL_TENANT]
+
+    @property
+    def name(self) -> str:
+        return self.namespace["metadata"]["labels"][_names.LABEL_VCLUSTER]
+
+    @property
+    def record(self) -> dict:
+        return recorded(self.namespace)
+
+
+class Unreachable(TenantryError):
+    """The host of a virtual cluster does not answer."""
+
+
+class Places:
+    """The fleet as it is now, asked once for all items of a call."""
+
+    def __init__(self, fleet: _fleet.Fleet) -> None:
+        self.fleet = fleet
+        spaces, self.unreachable = fleet.vclusters()
+        self.found = {space["metadata"]["name"]: Found(host, space) for host, space in spaces}
+        records = fleet.hub.list("v1/ConfigMap", selector=_names.selector("tenant"))
+        self.budgets = {record["metadata"]["labels"][_names.LABEL_TENANT]: budget_of(record) for record in records}
+
+    def host_of(self, namespace: str, wanted: str | None) -> Cluster:
+        """The host a virtual cluster is on or, if it is nowhere, goes to."""
+        found = self.found.get(namespace)
+        if found and wanted not in (None, found.host.name):
+            raise TenantryError(
+                f"host: {namespace} is on {found.host.name} and cannot be moved to {wanted}; "
+                f"give host {found.host.name}, or delete it there first"
+            )
+        if found:
+            return found.host
+        if wanted is None and self.unreachable:
+            raise Unreachable(
+                f"host: not given, and {namespace} may be on a member that does not answer: "
+                f"{'; '.join(self.unreachable.values())}; give host"
+            )
+        name = wanted or _names.HUB
+        if name in self.unreachable:
+            raise Unreachable(f"host: {self.unreachable[name]}")
+        return self.fleet.cluster(name)
+
+    def check_tenant(self, context: Context, tenant: str) -> None:
+        if tenant not in self.budgets:
+            context.missing(
+                TenantryError(
+                    f"tenant: there is no tenant {tenant}{_names.did_you_mean(tenant, self.budgets)}; "
+                    "make it with tenantry.kube.tenant_quota first"
+                )
+            )
+
+    def check_budgets(self, wanted: Iterable[VCluster], leaving: Iterable[str]) -> None:
+        """All slices of a tenant together, those in question as they are asked for now, against its budget."""
+        asked: dict[str, dict[str, VCluster]] = defaultdict(dict)
+        for spec in wanted:
+            asked[spec.tenant][spec.namespace] = spec
+        gone = set(leaving)
+        errors = []
+        for tenant, specs in asked.items():
+            others = [
+                found.namespace
+                for name, found in self.found.items()
+                if found.tenant == tenant and name not in specs and name not in gone
+            ]
+            try:
+                self._check_budget(tenant, others, specs)
+            except TenantryError as error:
+                errors.append(str(error))
+        if errors:
+            raise TenantryError("\n".join(errors))
+
+    def _check_budget(self, tenant: str, others: list[dict], specs: dict[str, VCluster]) -> None:
+        if tenant not in self.budgets:
+            return  # only in check mode: there is nothing yet to compare with
+        if not any(self._grows(name, spec) for name, spec in specs.items()):
+            return  # a budget lowered below its use stops growth, not the upkeep of what there is
+        if self.unreachable:
+            raise TenantryError(
+                f"budget of tenant {tenant}: cannot be checked while {', '.join(self.unreachable)} cannot be asked: "
+                f"{'; '.join(self.unreachable.values())}"
+            )
+        total = _budget.total(spec.slice.as_text() for spec in specs.values())
+        _budget.check(tenant, self.budgets[tenant], _budget.used(others), total)
+
+    def _grows(self, namespace: str, spec: VCluster) -> bool:
+        found = self.found.get(namespace)
+        return found is None or not _budget.fits(spec.slice.as_text(), found.record.get("slice") or {})
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a host tells about itself that a virtual cluster on it must know."""
+
+    host: str
+    nodes: list[dict]
+    service_addresses: list[str]
+
+    @classmethod
+    def of(cls, host: Cluster) -> Surroundings:
+        nodes = sorted(host.list("v1/Node"), key=lambda node: node["metadata"]["name"])
+        service = host.get("v1/Service", "kubernetes", "default") or {}
+        return cls(host.name, nodes, service.get("spec", {}).get("clusterIPs") or [])
+
+    def check_networks(self, spec: VCluster) -> None:
+        """A virtual cluster's networks are routed in its pods, where the host's addresses must stay reachable."""
+        for option in ("cluster_cidr", "service_cidr"):
+            ours = ipaddress.ip_network(getattr(spec, option))
+            for what, text in self._networks():
+                network = ipaddress.ip_network(text, strict=False)
+                if ours.version == network.version and ours.overlaps(network):
+                    raise TenantryError(
+                        f"{option}: {ours} overlaps {what} of host {self.host} ({text}); "
+                        "choose a network that the host does not use"
+                    )
+
+    def published_address(self, spec: VCluster, record: dict) -> str:
+        """Where people reach a NodePort: as given, else as before while a node has it, else at a node from outside."""
+        if spec.expose != "NodePort" or spec.address:
+            return spec.address or ""
+        known = [address for kind in ADDRESSES for node in self.nodes for address in _addresses(node, kind)]
+        if record.get("address") in known:
+            return record["address"]
+        if not known:
+            raise TenantryError(
+                f"expose.address: host {self.host} has no node with an address; "
+                "give the address at which people reach its node ports"
+            )
+        return known[0]
+
+    def _networks(self) -> Iterator[tuple[str, str]]:
+        for node in self.nodes:
+            name = node["metadata"]["name"]
+            yield from ((f"the pod network of node {name}", cidr) for cidr in node["spec"].get("podCIDRs") or [])
+            yield from ((f"the address of node {name}", address) for address in _addresses(node, *ADDRESSES))
+        yield from (("the service network", address) for address in self.service_addresses)
+
+
+def check_volume(host: Cluster, spec: VCluster, claim: dict | None) -> None:
+    """Whether the volume that exists can become what is asked for."""
+    if claim is None or spec.volume is None:
+        return
+    size = claim["spec"]["resources"]["requests"]["storage"]
+    there = _quantities.parse(size, "persistence.size")
+    if spec.volume < there:
+        raise TenantryError(
+            f"persistence.size: {memory_text(spec.volume)} is less than the {size} there is; "
+            "a volume can grow but not shrink"
+        )
+    name = claim["spec"].get("storageClassName")
+    if spec.volume > there and not (_storage_class(host, name) or {}).get("allowVolumeExpansion"):
+        raise TenantryError(
+            f"persistence.size: the {size} there is cannot grow to {memory_text(spec.volume)}, because storage class "
+            f"{name} of host {host.name} does not allow it; keep {size}"
+        )
+
+
+def _storage_class(host: Cluster, name: str | None) -> dict | None:
+    return host.get("storage.k8s.io/v1/StorageClass", name) if name else None
+
+
+def _addresses(node: dict, *kinds: str) -> list[str]:
+    return [one["address"] for one in node.get("status", {}).get("addresses") or [] if one["type"] in kinds]

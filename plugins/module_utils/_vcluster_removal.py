@@ -1,0 +1,61 @@
+# Copyright: (c) 2026, the tenantry.kube authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The end of a virtual cluster: its namespace with everything in it, and the volumes bound there."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from ansible_collections.tenantry.kube.plugins.module_utils import _names
+from ansible_collections.tenantry.kube.plugins.module_utils._apply import Plan
+from ansible_collections.tenantry.kube.plugins.module_utils._client import Cluster
+from ansible_collections.tenantry.kube.plugins.module_utils._errors import ApiError
+from ansible_collections.tenantry.kube.plugins.module_utils._render_base import AGENT, SERVER
+from ansible_collections.tenantry.kube.plugins.module_utils._render_server import VOLUME_CLAIM
+from ansible_collections.tenantry.kube.plugins.module_utils._wait import Deadline, wait_gone
+
+NAMESPACE = "v1/Namespace"
+VOLUME = "v1/PersistentVolume"
+SLOW = (
+    ("apps/v1/StatefulSet", SERVER),
+    ("apps/v1/StatefulSet", AGENT),
+    ("v1/PersistentVolumeClaim", VOLUME_CLAIM),
+)
+
+
+def plan(host: Cluster, tenant: str, name: str) -> Plan:
+    """The one thing to delete: the namespace, which takes all else along, whatever state that is in."""
+    owned = _names.selector("vcluster", tenant=tenant, vcluster=name)
+    return Plan.make(host, [], owned=owned, prune_kinds=[NAMESPACE])
+
+
+def execute(removal: Plan, host: Cluster, namespace: str, deadline: Deadline | None) -> None:
+    """Delete it and, with a deadline, return when nothing of it is left."""
+    volumes = _volumes_of(host, namespace)
+    removal.execute()
+    _hasten(host, namespace)
+    if deadline is None:
+        return
+    wait_gone(host, NAMESPACE, namespace, None, deadline, what=f"namespace {namespace}")
+    for volume in volumes:
+        wait_gone(host, VOLUME, volume, None, deadline, what=f"volume {volume}")
+
+
+def _hasten(host: Cluster, namespace: str) -> None:
+    """
+    A namespace is emptied five seconds after its deletion was asked for, and looked at again many seconds after that
+    if it was not empty at once. So what takes time is begun now; where that fails, it happens then.
+    """
+    for kind, name in SLOW:
+        with suppress(ApiError):
+            host.delete(kind, name, namespace)
+
+
+def _volumes_of(host: Cluster, namespace: str) -> list[str]:
+    """The volumes that go with the claims of a namespace; those to be retained are not waited for."""
+    return [
+        volume["metadata"]["name"]
+        for volume in host.list(VOLUME)
+        if (volume["spec"].get("claimRef") or {}).get("namespace") == namespace
+        and volume["spec"].get("persistentVolumeReclaimPolicy") == "Delete"
+    ]

@@ -1,0 +1,176 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, the tenantry.kube authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: tenant_quota
+short_description: Make tenants and set their budgets
+version_added: 0.1.0
+description:
+  - Makes a tenant, which is a team or an individual, with its home namespace C(tenant-NAME) on the hub, and sets what
+    its virtual clusters may use together over the whole fleet.
+  - In the home namespace live the tenant's record and the identities of its users. No pods can run there.
+  - A budget that is set below what is used already is accepted with a warning, and nothing is deleted.
+author:
+  - The tenantry.kube authors (@tenantry)
+extends_documentation_fragment:
+  - tenantry.kube.kubeconfig
+  - tenantry.kube.attributes
+  - tenantry.kube.attributes.actiongroup
+options:
+  tenant:
+    description:
+      - Name of the tenant. Lower-case letters, digits and single C(-).
+      - Required unless O(tenants) is given.
+    type: str
+  display_name:
+    description: A name for people. The tenant's name if not set.
+    type: str
+  budget:
+    description: What the tenant's virtual clusters may use together. What is left out has its default.
+    type: dict
+    suboptions: &budget
+      cpu:
+        description: Cores, such as V(8) or V(500m).
+        type: str
+        default: '8'
+      memory:
+        description: Memory, such as V(16Gi).
+        type: str
+        default: 16Gi
+      storage:
+        description: Volumes, such as V(100Gi).
+        type: str
+        default: 100Gi
+      pods:
+        description: Number of pods.
+        type: int
+        default: 100
+      vclusters:
+        description: Number of virtual clusters.
+        type: int
+        default: 5
+  state:
+    description:
+      - V(present) makes the tenant or changes its budget.
+      - V(absent) removes the tenant and its users. It is refused while the tenant has virtual clusters.
+    type: str
+    choices: [present, absent]
+    default: present
+  tenants:
+    description: Many tenants in one call, each with the options above.
+    type: list
+    elements: dict
+    suboptions:
+      tenant:
+        description: Name of the tenant.
+        type: str
+        required: true
+      display_name:
+        description: A name for people.
+        type: str
+      budget:
+        description: What the tenant's virtual clusters may use together.
+        type: dict
+        suboptions: *budget
+      state:
+        description: Whether the tenant exists.
+        type: str
+        choices: [present, absent]
+        default: present
+  wait_timeout:
+    description: Seconds to wait until a tenant is gone, with O(state=absent).
+    type: int
+    default: 120
+"""
+
+EXAMPLES = r"""
+- name: Make a tenant with the default budget
+  tenantry.kube.tenant_quota:
+    kubeconfig: ~/.kube/hub.yaml
+    tenant: research
+
+- name: Make or change several tenants
+  tenantry.kube.tenant_quota:
+    kubeconfig: ~/.kube/hub.yaml
+    tenants:
+      - tenant: payments
+        display_name: Payments (department 7)
+        budget:
+          cpu: 16
+          memory: 64Gi
+          vclusters: 10
+      - tenant: research
+
+- name: Remove a tenant, its users and its home namespace
+  tenantry.kube.tenant_quota:
+    kubeconfig: ~/.kube/hub.yaml
+    tenant: research
+    state: absent
+"""
+
+RETURN = r"""
+results:
+  description: One row for each tenant.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: Name of the tenant.
+      type: str
+      returned: always
+    namespace:
+      description: Its home namespace on the hub.
+      type: str
+      returned: success
+    budget:
+      description: Its whole budget in canonical form.
+      type: dict
+      returned: O(state=present)
+      sample: {cpu: '8', memory: 16Gi, pods: '100', storage: 100Gi, vclusters: '5'}
+    changed:
+      description: Whether anything was changed for it.
+      type: bool
+      returned: always
+    actions:
+      description: What was changed, or would be in check mode.
+      type: list
+      elements: dict
+      returned: always
+    error:
+      description: Why this tenant could not be done. The others were.
+      type: str
+      returned: failure
+"""
+
+from ansible_collections.tenantry.kube.plugins.module_utils._module import (
+    argument_spec,
+    items_option,
+)
+from ansible_collections.tenantry.kube.plugins.module_utils._module import (
+    main as run_module,
+)
+from ansible_collections.tenantry.kube.plugins.module_utils._tenants import DEFAULT_BUDGET, run
+
+BUDGET = {
+    option: {"type": "int" if isinstance(default, int) else "str", "default": default}
+    for option, default in DEFAULT_BUDGET.items()
+}
+OPTIONS = {
+    "tenant": {"type": "str", "required": True},
+    "display_name": {"type": "str"},
+    "budget": {"type": "dict", "options": BUDGET},
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+}
+
+
+def main() -> None:
+    spec = argument_spec(**OPTIONS, tenants=items_option(OPTIONS), wait_timeout={"type": "int", "default": 120})
+    run_module(spec, run, list_option="tenants", item_options=OPTIONS, key="tenant")
+
+
+if __name__ == "__main__":
+    main()

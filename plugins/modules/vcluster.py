@@ -1,0 +1,298 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, the tenantry.kube authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: vcluster
+short_description: Make virtual clusters
+version_added: 0.1.0
+description:
+  - Makes virtual clusters. Each is one k3s in a namespace of a cluster of the fleet, with its own API server,
+    controllers and nodes.
+  - Waits until the API answers and all nodes are ready.
+  - All virtual clusters of a call are checked before the first is written, against the tenant's budget too.
+author:
+  - The tenantry.kube authors (@tenantry)
+extends_documentation_fragment:
+  - tenantry.kube.kubeconfig
+  - tenantry.kube.attributes
+  - tenantry.kube.attributes.actiongroup
+options:
+  tenant:
+    description: The tenant it belongs to. Required unless O(vclusters) is given.
+    type: str
+  name:
+    description:
+      - Its name. Lower-case letters, digits and single C(-). Required unless O(vclusters) is given.
+      - The namespace is C(TENANT--NAME).
+    type: str
+  host: &host
+    description:
+      - Cluster of the fleet it is on, V(hub) or the name of a member.
+      - If not set, where it is already; a new one goes to the hub. It cannot be moved.
+    type: str
+  state: &state
+    description:
+      - V(present) makes it or changes it. V(absent) deletes it with everything in it, its volume included.
+    type: str
+    choices: [present, absent]
+    default: present
+  mode: &mode
+    description:
+      - V(dedicated) gives it nodes of its own, which are B(privileged pods) on the host, root on the host's node.
+      - Cannot be changed.
+    type: str
+    choices: [dedicated]
+    default: dedicated
+  version: &version
+    description:
+      - Release of k3s, such as V(v1.34.4+k3s1). Required for O(state=present).
+      - Can be raised by one minor version at a time, never lowered.
+    type: str
+  servers: &servers
+    description: Number of servers. Only V(1) so far.
+    type: int
+    default: 1
+  agents: &agents
+    description: Number of nodes of its own. Without any, it has an API and controllers, but nothing can run in it.
+    type: int
+    default: 0
+  server: &server
+    description: Limits of the server's pod.
+    type: dict
+    suboptions:
+      cpu:
+        description: Cores.
+        type: str
+        default: '1'
+      memory:
+        description: Memory.
+        type: str
+        default: 1Gi
+  agent: &agent
+    description: Limits of each agent's pod. What k3s itself does not need of it, the node offers to pods.
+    type: dict
+    suboptions:
+      cpu:
+        description: Cores.
+        type: str
+        default: '1'
+      memory:
+        description: Memory.
+        type: str
+        default: 2Gi
+  persistence: &persistence
+    description: Where its data is.
+    type: dict
+    suboptions:
+      type:
+        description: V(pvc) is a volume. V(none) loses everything when the server's pod is replaced.
+        type: str
+        choices: [pvc, none]
+        default: pvc
+      size:
+        description: Size of the volume. It can grow where the storage class allows it, and never shrinks.
+        type: str
+        default: 5Gi
+      storage_class:
+        description: Storage class on the host. The host's default if not set. Cannot be changed.
+        type: str
+  slice: &slice
+    description:
+      - What it may use of the tenant's budget, its own server and agents included, as a hard limit.
+      - What is not set is what server and agents need.
+    type: dict
+    suboptions:
+      cpu:
+        description: Cores.
+        type: str
+      memory:
+        description: Memory.
+        type: str
+      storage:
+        description: Volumes.
+        type: str
+      pods:
+        description: Pods on the host.
+        type: int
+  tier: &tier
+    description: Priority on the host. V(prod) wins over V(dev) when the host is full, and holds all of its limits.
+    type: str
+    choices: [dev, prod]
+    default: dev
+  expose: &expose
+    description: How people reach the API.
+    type: dict
+    suboptions:
+      type:
+        description: V(ClusterIP) is reached from inside the host cluster only, V(NodePort) at the host's nodes.
+        type: str
+        choices: [ClusterIP, NodePort]
+        default: ClusterIP
+      port:
+        description: The node port, V(30000) to V(32767). A free one if not set.
+        type: int
+      address:
+        description: Address or DNS name of the host's nodes as people reach them. A node's own address if not set.
+        type: str
+  image: &image
+    description: Repository of the k3s image. Its tag follows from O(version).
+    type: str
+    default: rancher/k3s
+  registries: &registries
+    description: Mirrors and credentials for the agents' image pulls, as in the file C(registries.yaml) of k3s.
+    type: dict
+  cluster_cidr: &cluster_cidr
+    description: Network of the pods inside. Must not overlap the host's networks. Cannot be changed.
+    type: str
+    default: 10.52.0.0/16
+  service_cidr: &service_cidr
+    description: Network of the services inside. Must not overlap the host's networks. Cannot be changed.
+    type: str
+    default: 10.53.0.0/16
+  kubeconfig_path: &kubeconfig_path
+    description:
+      - File for a kubeconfig of its administrator, written readable by its owner only. None is written if not set.
+      - It is valid for 30 days and renewed by a run in the last third of them. With O(state=absent) it is deleted.
+    type: path
+  vclusters:
+    description: Many virtual clusters in one call, each with the options above. They are made at the same time.
+    type: list
+    elements: dict
+    suboptions:
+      tenant:
+        description: The tenant it belongs to.
+        type: str
+        required: true
+      name:
+        description: Its name.
+        type: str
+        required: true
+      host: *host
+      state: *state
+      mode: *mode
+      version: *version
+      servers: *servers
+      agents: *agents
+      server: *server
+      agent: *agent
+      persistence: *persistence
+      slice: *slice
+      tier: *tier
+      expose: *expose
+      image: *image
+      registries: *registries
+      cluster_cidr: *cluster_cidr
+      service_cidr: *service_cidr
+      kubeconfig_path: *kubeconfig_path
+  wait:
+    description: Whether to wait until it is ready, or gone. Without, no kubeconfig can be written for a new one.
+    type: bool
+    default: true
+  wait_timeout:
+    description: Seconds to wait for each.
+    type: int
+    default: 300
+seealso:
+  - module: tenantry.kube.tenant_quota
+  - module: tenantry.kube.tenant_user
+  - module: tenantry.kube.vcluster_info
+"""
+
+EXAMPLES = r"""
+- name: A cluster with one node on the hub, reached at a node port
+  tenantry.kube.vcluster:
+    kubeconfig: ~/.kube/hub.yaml
+    tenant: payments
+    name: dev
+    version: v1.34.4+k3s1
+    agents: 1
+    expose:
+      type: NodePort
+    kubeconfig_path: ~/.kube/payments--dev.yaml
+
+- name: Two at once, one of them on a member of the fleet
+  tenantry.kube.vcluster:
+    kubeconfig: ~/.kube/hub.yaml
+    vclusters:
+      - tenant: payments
+        name: stage
+        version: v1.34.4+k3s1
+      - tenant: research
+        name: lab
+        host: edge
+        version: v1.34.4+k3s1
+        agents: 2
+        tier: prod
+        slice:
+          cpu: 6
+          memory: 12Gi
+
+- name: Delete one
+  tenantry.kube.vcluster:
+    kubeconfig: ~/.kube/hub.yaml
+    tenant: payments
+    name: dev
+    state: absent
+"""
+
+RETURN = r"""
+results:
+  description: One row for each virtual cluster. For a single one, its fields are at the top level too.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    name: {description: Its name., returned: always, type: str}
+    tenant: {description: Its tenant., returned: always, type: str}
+    host: {description: The cluster of the fleet it is on., returned: always, type: str}
+    namespace: {description: Its namespace there., returned: always, type: str}
+    endpoint:
+      description: URL of its API for people.
+      returned: O(state=present)
+      type: str
+      sample: https://192.0.2.10:31443
+    version: {description: Release of k3s., returned: O(state=present), type: str}
+    nodes: {description: Ready nodes of all nodes., returned: O(state=present), type: str, sample: 1/1}
+    ready: {description: Whether the API answered and all nodes were ready., returned: O(state=present), type: bool}
+    slice:
+      description: Its slice of the tenant's budget.
+      returned: O(state=present)
+      type: dict
+      sample: {cpu: '2', memory: 3Gi, pods: '2', storage: 5Gi}
+    kubeconfig: {description: Path of the administrator's kubeconfig., returned: O(state=present), type: str}
+    seconds: {description: What it took from the start of the module., returned: always, type: float}
+    changed: {description: Whether anything was changed for it., returned: always, type: bool}
+    actions:
+      description: What was changed, or would be in check mode, on the host and inside.
+      returned: always
+      type: list
+      elements: dict
+    error: {description: Why this one could not be done. The others were., returned: failure, type: str}
+"""
+
+from ansible_collections.tenantry.kube.plugins.module_utils._module import (
+    argument_spec,
+    items_option,
+)
+from ansible_collections.tenantry.kube.plugins.module_utils._module import (
+    main as run_module,
+)
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import run
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_options import OPTIONS
+
+
+def main() -> None:
+    spec = argument_spec(
+        **OPTIONS,
+        vclusters=items_option(OPTIONS),
+        wait={"type": "bool", "default": True},
+        wait_timeout={"type": "int", "default": 300},
+    )
+    run_module(spec, run, list_option="vclusters", item_options=OPTIONS, key=("tenant", "name"))
+
+
+if __name__ == "__main__":
+    main()

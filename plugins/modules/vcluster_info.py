@@ -1,0 +1,112 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, the tenantry.kube authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: vcluster_info
+short_description: Look at virtual clusters
+version_added: 0.1.0
+description:
+  - Lists virtual clusters of the whole fleet with their state, read live from their hosts and from inside them.
+  - A member that cannot be reached is told in RV(unreachable_members); it does not fail the module.
+author:
+  - The tenantry.kube authors (@tenantry)
+extends_documentation_fragment:
+  - tenantry.kube.kubeconfig
+  - tenantry.kube.attributes.info
+  - tenantry.kube.attributes.actiongroup
+options:
+  tenant:
+    description: Only those of this tenant.
+    type: str
+  name:
+    description: Only those of this name.
+    type: str
+  host:
+    description: Only those on this cluster of the fleet, V(hub) or the name of a member.
+    type: str
+seealso:
+  - module: tenantry.kube.vcluster
+"""
+
+EXAMPLES = r"""
+- name: Look at all virtual clusters
+  tenantry.kube.vcluster_info:
+    kubeconfig: ~/.kube/hub.yaml
+  register: found
+
+- name: Show those that are not ready
+  ansible.builtin.debug:
+    msg: "{{ found.vclusters | rejectattr('status', 'eq', 'Ready') }}"
+"""
+
+RETURN = r"""
+vclusters:
+  description: The virtual clusters, by tenant and name.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    tenant:
+      description: Its tenant.
+      type: str
+    name:
+      description: Its name.
+      type: str
+    host:
+      description: The cluster of the fleet it is on.
+      type: str
+    namespace:
+      description: Its namespace there.
+      type: str
+    status:
+      description: V(Ready) if its API answers and all its nodes are ready, V(NotReady), or V(Deleting).
+      type: str
+    message:
+      description: Why it is not ready.
+      type: str
+    version:
+      description: What its API server says it runs or, where it does not answer, what it should.
+      type: str
+    nodes:
+      description: Ready nodes of all nodes.
+      type: str
+      sample: 1/1
+    endpoint:
+      description: URL of its API for people.
+      type: str
+    slice:
+      description: For each of cpu, memory, storage and pods, what is used and the hard limit.
+      type: dict
+      sample: {cpu: {used: '2', hard: '2'}}
+    mode:
+      description: Its mode.
+      type: str
+    tier:
+      description: Its tier.
+      type: str
+    created:
+      description: When it was made.
+      type: str
+unreachable_members:
+  description: For each member that could not be asked, why.
+  returned: success
+  type: dict
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.tenantry.kube.plugins.module_utils import _vcluster_info
+from ansible_collections.tenantry.kube.plugins.module_utils._module import argument_spec, inform
+
+OPTIONS = {"tenant": {"type": "str"}, "name": {"type": "str"}, "host": {"type": "str"}}
+
+
+def main() -> None:
+    module = AnsibleModule(argument_spec=argument_spec(**OPTIONS), supports_check_mode=True)
+    inform(module, lambda context: _vcluster_info.run(context, *(module.params[option] for option in OPTIONS)))
+
+
+if __name__ == "__main__":
+    main()

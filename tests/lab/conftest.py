@@ -1,0 +1,96 @@
+"""Fixtures of the tests that need a real Kubernetes.
+
+`api_server` and `second_api_server` are API servers without nodes on the loopback address (three seconds);
+`site` is the whole lab with `site.yml` of the demo inventory played (minutes), `hub` and `edge` are its clusters.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .harness import DEMO, ApiServer, ModuleResult, ansible_playbook, call_module, lab, lab_as_found, run_module
+
+
+def _api_server(environment: str, tmp_path_factory: pytest.TempPathFactory, name: str) -> Iterator[Path]:
+    if given := os.environ.get(environment):
+        yield Path(given)
+        return
+    lab("build")
+    server = ApiServer(tmp_path_factory.mktemp(name))
+    try:
+        yield server.start()
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def api_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The kubeconfig of a running API server (TENANTRY_TEST_KUBECONFIG names one to use instead)."""
+    yield from _api_server("TENANTRY_TEST_KUBECONFIG", tmp_path_factory, "api-server")
+
+
+@pytest.fixture(scope="session")
+def second_api_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The kubeconfig of another cluster's API server."""
+    yield from _api_server("TENANTRY_TEST_KUBECONFIG_2", tmp_path_factory, "second-api-server")
+
+
+@pytest.fixture(scope="session")
+def cluster(api_server: Path) -> Any:
+    """The collection's own client, connected to `api_server` as its administrator."""
+    from ansible_collections.tenantry.kube.plugins.module_utils import _client, _kubeconfig
+
+    return _client.Cluster.from_kubeconfig(_kubeconfig.load(str(api_server)), name="hub")
+
+
+@pytest.fixture
+def namespace(cluster: Any) -> Iterator[str]:
+    """An empty namespace, gone (or on its way) after the test."""
+    name = f"test-{uuid.uuid4().hex[:10]}"
+    cluster.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+    yield name
+    cluster.delete("v1/Namespace", name)
+
+
+@pytest.fixture(scope="module")
+def platform(api_server: Path) -> Iterator[Path]:
+    """`api_server` as a hub; that the platform can be removed afterwards shows that the tests left nothing on it."""
+    installed = call_module("platform", kubeconfig=api_server)
+    assert not installed.failed, installed.msg
+    yield api_server
+    removed = call_module("platform", kubeconfig=api_server, state="absent")
+    assert not removed.failed, removed.msg
+
+
+@pytest.fixture(scope="session")
+def site() -> Iterator[subprocess.CompletedProcess[str]]:
+    """The lab, up, with the demo inventory played; the value is the finished run of `site.yml`."""
+    lab("build")
+    with lab_as_found():
+        lab("up")
+        yield ansible_playbook("playbooks/site.yml")
+
+
+@pytest.fixture(scope="session")
+def hub(site: subprocess.CompletedProcess[str]) -> Path:
+    """The administrator's kubeconfig of the hub, a cluster with a node and the platform on it."""
+    return DEMO / "hub.yaml"
+
+
+@pytest.fixture(scope="session")
+def edge(site: subprocess.CompletedProcess[str]) -> Path:
+    """The administrator's kubeconfig of the member `edge`."""
+    return DEMO / "edge.yaml"
+
+
+@pytest.fixture(scope="session")
+def module() -> type[ModuleResult] | object:
+    """Runs one module of the collection in a process of its own: `module("vcluster", tenant=..., check=True)`."""
+    return run_module

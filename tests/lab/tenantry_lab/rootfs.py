@@ -1,0 +1,104 @@
+"""The two Debian root file systems: that of a machine, and the small one below the k3s container image."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from .config import Lab
+from .process import cached, digest, run
+
+SUITE = "bookworm"
+
+# What a k3s release carries inside its binary and the lab's k3s takes from the machine.
+K3S_NEEDS = ("containerd", "runc", "containernetworking-plugins", "iptables", "conntrack", "iproute2", "mount")
+
+NO_DOCUMENTATION = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/info/*", "/usr/share/locale/*")
+# The image is unpacked on every machine, so what no program in it runs is left out.
+NOT_IN_IMAGE = (
+    "/var/lib/apt",
+    "/var/lib/dpkg/info",
+    "/var/cache/*",
+    "/var/log/*",
+    "/usr/share/zoneinfo",
+    "/usr/lib/*/gconv",
+    "/usr/share/perl*",
+    "/usr/lib/*/perl*",
+    "/usr/lib/*/libperl*",
+    "/usr/bin/*perl*",
+    "/usr/bin/openssl",
+    "/usr/bin/containerd-shim",
+    "/usr/bin/containerd-shim-runc-v1",
+    # The lab's k3s uses host-local, loopback, portmap and ptp.
+    "/usr/lib/cni/[b-g]*",
+    "/usr/lib/cni/host-device",
+    "/usr/lib/cni/[im]*",
+    "/usr/lib/cni/[stv]*",
+)
+
+
+@dataclass(frozen=True)
+class RootFileSystem:
+    name: str
+    variant: str
+    packages: tuple[str, ...]
+    hooks: tuple[str, ...]
+
+    def path(self, lab: Lab) -> Path:
+        return lab.dir / "rootfs" / f"{self.name}.tar"
+
+    def arguments(self, target: Path, mirror: str, security: str) -> list[str]:
+        return [
+            "mmdebstrap",
+            f"--variant={self.variant}",
+            f"--include={','.join(self.packages)}",
+            *(f"--dpkgopt=path-exclude={pattern}" for pattern in NO_DOCUMENTATION),
+            *(f"--customize-hook={hook}" for hook in self.hooks),
+            SUITE,
+            str(target),
+            f"deb {mirror} {SUITE} main",
+            f"deb {mirror} {SUITE}-updates main",
+            f"deb {security} {SUITE}-security main",
+        ]
+
+
+MACHINE = RootFileSystem(
+    name="machine",
+    variant="minbase",
+    packages=(
+        "systemd",
+        "systemd-sysv",
+        "dbus",
+        "libpam-systemd",
+        "openssh-server",
+        "sudo",
+        "python3",
+        "ca-certificates",
+        "curl",
+        "kmod",
+        "procps",
+        *K3S_NEEDS,
+    ),
+    hooks=(
+        # As on a cloud's Debian: no root login for people, one administrator who may use sudo.
+        'chroot "$1" useradd --create-home --shell /bin/bash --groups sudo admin',
+        'rm -f "$1"/etc/ssh/ssh_host_*',
+        ': > "$1/etc/machine-id"',
+    ),
+)
+K3S_IMAGE = RootFileSystem(
+    name="k3s-image",
+    variant="essential",
+    packages=("ca-certificates", *K3S_NEEDS),
+    hooks=tuple(f'rm -rf "$1"{pattern}' for pattern in NOT_IN_IMAGE),
+)
+
+
+def build(lab: Lab, root: RootFileSystem) -> Path:
+    target = root.path(lab)
+    mirror = os.environ.get("LAB_DEBIAN_MIRROR", "http://deb.debian.org/debian")
+    security = os.environ.get("LAB_DEBIAN_SECURITY_MIRROR", "http://deb.debian.org/debian-security")
+    arguments = root.arguments(target, mirror, security)
+    cached(target, digest(*root.arguments(Path("-"), "", "")), lambda: run(arguments), f"root file system {root.name}")
+    return target

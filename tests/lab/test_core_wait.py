@@ -1,0 +1,89 @@
+"""Waits against a real API server: what they say when their time is over."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+from ansible_collections.tenantry.kube.plugins.module_utils._client import Cluster
+from ansible_collections.tenantry.kube.plugins.module_utils._errors import TenantryError
+from ansible_collections.tenantry.kube.plugins.module_utils._wait import Deadline, wait_for, wait_gone
+
+KIND = "v1/ConfigMap"
+
+
+def _config_map(namespace: str, *finalizers: str) -> dict[str, Any]:
+    metadata = {"name": "c", "namespace": namespace, "finalizers": list(finalizers)}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata}
+
+
+def test_the_refusal_of_a_quota_is_named(cluster: Cluster, namespace: str) -> None:
+    quota = {"hard": {"pods": "0"}}
+    cluster.apply(
+        {
+            "apiVersion": "v1",
+            "kind": "ResourceQuota",
+            "metadata": {"name": "slice", "namespace": namespace},
+            "spec": quota,
+        }
+    )
+    wait_for(
+        cluster, "v1/ResourceQuota", "slice", namespace, lambda o: "hard" in o["status"], Deadline(30), what="quota"
+    )
+    pod = {"metadata": {"labels": {"app": "s"}}, "spec": {"containers": [{"name": "c", "image": "example.com/none:1"}]}}
+    spec = {"replicas": 1, "serviceName": "s", "selector": {"matchLabels": {"app": "s"}}, "template": pod}
+    cluster.apply(
+        {
+            "apiVersion": "apps/v1",
+            "kind": "StatefulSet",
+            "metadata": {"name": "s", "namespace": namespace},
+            "spec": spec,
+        }
+    )
+    with pytest.raises(TenantryError, match=r"^server: not ready within 4 s: .*StatefulSet s: FailedCreate: .*quota"):
+        wait_for(
+            cluster,
+            "apps/v1/StatefulSet",
+            "s",
+            namespace,
+            lambda obj: obj["status"].get("readyReplicas") == 1,
+            Deadline(4),
+            what="server",
+        )
+
+
+def test_what_does_not_exist_is_named(cluster: Cluster, namespace: str) -> None:
+    with pytest.raises(TenantryError, match=r"^c: not ready within 1 s: c does not exist; remove the cause or raise"):
+        wait_for(cluster, KIND, "c", namespace, lambda obj: True, Deadline(1), what="c")
+
+
+def test_a_hopeless_wait_ends_early(cluster: Cluster, namespace: str) -> None:
+    cluster.apply(_config_map(namespace))
+    deadline = Deadline(60)
+
+    def ready(obj: dict[str, Any]) -> bool:
+        raise TenantryError("hopeless")
+
+    with pytest.raises(TenantryError, match=r"^hopeless$"):
+        wait_for(cluster, KIND, "c", namespace, ready, deadline, what="c")
+    assert deadline.remaining() > 55
+
+
+def test_a_deletion_is_seen_at_once(cluster: Cluster, namespace: str) -> None:
+    cluster.apply(_config_map(namespace))
+    threading.Timer(0.5, cluster.delete, [KIND, "c", namespace]).start()
+    deadline = Deadline(30)
+    wait_gone(cluster, KIND, "c", namespace, deadline, what="c")
+    assert deadline.remaining() > 28
+    wait_gone(cluster, KIND, "c", namespace, deadline, what="c")
+
+
+def test_a_foreign_finalizer_is_named_and_kept(cluster: Cluster, namespace: str) -> None:
+    cluster.apply(_config_map(namespace, "example.com/hold"))
+    cluster.delete(KIND, "c", namespace)
+    with pytest.raises(TenantryError, match=r"^c: not gone within 1 s: finalizer example\.com/hold on ConfigMap c; "):
+        wait_gone(cluster, KIND, "c", namespace, Deadline(1), what="c")
+    assert cluster.get(KIND, "c", namespace)["metadata"]["finalizers"] == ["example.com/hold"]
+    cluster.apply(_config_map(namespace))
+    wait_gone(cluster, KIND, "c", namespace, Deadline(30), what="c")

@@ -1,0 +1,203 @@
+"""The life of a virtual cluster on a real host: made, used, changed, repaired, deleted without a trace."""
+
+from __future__ import annotations
+
+import base64
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+import yaml
+
+from .harness import ROOT, ModuleResult, everything, kubectl, run_module
+
+TENANT = "atelier"
+POD = ROOT / "tests/lab/data/pod.yml"
+DEMO_VARIABLES = ROOT / "inventories/demo/group_vars/all.yml"
+
+
+@pytest.fixture(scope="module")
+def atelier(hub: Path) -> Iterator[Path]:
+    """The hub, with a tenant for these tests."""
+    tenant = {"kubeconfig": hub, "tenant": TENANT}
+    made = run_module("tenant_quota", **tenant, budget={"vclusters": 3})
+    assert not made.failed, made.msg
+    yield hub
+    removed = run_module("tenant_quota", **tenant, state="absent")
+    assert not removed.failed, removed.msg
+
+
+def version(hub: Path) -> str:
+    return json.loads(kubectl(hub, "version", "-o", "json").stdout)["serverVersion"]["gitVersion"]
+
+
+def vcluster(hub: Path, name: str, **options: Any) -> ModuleResult:
+    if options.get("state") != "absent":
+        mirror = yaml.safe_load(DEMO_VARIABLES.read_text())["demo_mirror"]
+        registries = {"mirrors": {"docker.io": {"endpoint": [mirror]}}}
+        options = {"version": version(hub), "registries": registries, **options}
+    return run_module("vcluster", kubeconfig=hub, tenant=TENANT, name=name, **options)
+
+
+def secret(hub: Path, namespace: str, name: str) -> dict[str, str]:
+    found = json.loads(kubectl(hub, "get", "secret", "-n", namespace, name, "-o", "json").stdout)
+    return {key: base64.b64decode(value).decode() for key, value in found["data"].items()}
+
+
+@pytest.fixture
+def clean(atelier: Path) -> Iterator[Path]:
+    """The hub; whatever the test makes on it must be gone with its virtual cluster `loom`."""
+    before = everything(atelier)
+    yield atelier
+    removed = vcluster(atelier, "loom", state="absent")
+    assert not removed.failed, removed.msg
+    assert everything(atelier) - before == set()
+
+
+def test_life(clean: Path, tmp_path: Path) -> None:
+    hub, kubeconfig = clean, tmp_path / "private" / "loom.yaml"
+    options = {"agents": 1, "expose": {"type": "NodePort"}, "kubeconfig_path": kubeconfig}
+
+    predicted = vcluster(hub, "loom", check=True, diff=True, **options)
+    assert predicted.changed, predicted.msg
+    assert kubectl(hub, "get", "namespace", f"{TENANT}--loom").returncode != 0
+
+    made = vcluster(hub, "loom", diff=True, **options)
+    assert not made.failed, made.msg
+    on_host = [action for action in made.data["actions"] if action.get("namespace") != "tenantry-system"]
+    assert [a for a in predicted.data["actions"] if a in on_host] == predicted.data["actions"]
+    assert (made.data["nodes"], made.data["ready"]) == ("1/1", True)
+
+    tokens = [*secret(hub, f"{TENANT}--loom", "join-token").values()]
+    tokens.append(secret(hub, f"{TENANT}--loom", "platform-credential")["token"])
+    assert all(len(token) == 64 for token in tokens)
+    assert not any(token in made.text for token in tokens)
+
+    address = yaml.safe_load(kubeconfig.read_text())["clusters"][0]["cluster"]["server"]
+    assert address == made.data["endpoint"]
+    assert urlsplit(address).hostname not in ("localhost", "127.0.0.1")
+    assert kubeconfig.stat().st_mode & 0o777 == 0o600
+    assert kubectl(kubeconfig, "create", "-f", str(POD)).returncode == 0
+    assert kubectl(kubeconfig, "wait", "--for=condition=Ready", "pod/probe", "--timeout=90s").returncode == 0
+
+    again = vcluster(hub, "loom", diff=True, **options)
+    assert not again.failed, again.msg
+    assert (again.changed, again.data["actions"]) == (False, [])
+
+    removed = vcluster(hub, "loom", state="absent", kubeconfig_path=kubeconfig)
+    assert removed.changed
+    assert not kubeconfig.exists()
+    assert not vcluster(hub, "loom", state="absent").changed
+
+
+def test_a_node_offers_what_its_pod_may_use_and_the_scheduler_keeps_to_it(clean: Path, tmp_path: Path) -> None:
+    kubeconfig = tmp_path / "loom.yaml"
+    options = {"agents": 1, "agent": {"cpu": "500m", "memory": "1Gi"}, "kubeconfig_path": kubeconfig}
+    made = vcluster(clean, "loom", **options, expose={"type": "NodePort"})
+    assert not made.failed, made.msg
+    node = json.loads(kubectl(kubeconfig, "get", "node", "agent-0", "-o", "json").stdout)
+    assert node["status"]["capacity"]["cpu"] != "500m", "the machine is larger, or this shows nothing"
+    assert node["status"]["allocatable"]["cpu"] == "400m"
+    memory = int(node["status"]["allocatable"]["memory"].removesuffix("Ki")) / 1024
+    assert 500 < memory < 1024 - 320 + 1  # the machine is counted in whole MiB
+    pod = yaml.safe_load(POD.read_text())
+    pod["spec"]["containers"][0]["resources"]["limits"] = {"memory": "900Mi"}
+    assert kubectl(kubeconfig, "create", "-f", "-", stdin=json.dumps(pod)).returncode == 0
+    waited = kubectl(kubeconfig, "wait", "--for=condition=PodScheduled=False", "pod/probe", "--timeout=30s")
+    assert waited.returncode == 0, waited.stderr
+    assert "Insufficient memory" in kubectl(kubeconfig, "get", "pod", "probe", "-o", "json").stdout
+
+
+def test_nodes_come_and_go(clean: Path) -> None:
+    hub = clean
+    token = None
+    for agents in (0, 2, 1):
+        done = vcluster(hub, "loom", agents=agents, agent={"cpu": "250m", "memory": "1Gi"})
+        assert not done.failed, done.msg
+        assert done.data["nodes"] == f"{agents}/{agents}"
+        kept, token = token, secret(hub, f"{TENANT}--loom", "join-token")
+        assert kept in (None, token)
+    info = run_module("vcluster_info", kubeconfig=hub, tenant=TENANT).data["vclusters"]
+    assert [(row["name"], row["nodes"], row["status"]) for row in info] == [("loom", "1/1", "Ready")]
+
+
+def test_a_server_without_a_volume_comes_back_empty_but_whole(clean: Path) -> None:
+    """Its new pod makes a new CA, which neither the platform nor an agent could know."""
+    hub, namespace = clean, f"{TENANT}--loom"
+    options = {"agents": 1, "agent": {"cpu": "250m", "memory": "1Gi"}, "persistence": {"type": "none"}}
+    assert not vcluster(hub, "loom", **options).failed
+    before = secret(hub, namespace, "platform-credential")
+    assert kubectl(hub, "delete", "pod", "server-0", "-n", namespace).returncode == 0
+    again = vcluster(hub, "loom", **options)
+    assert not again.failed, again.msg
+    assert again.data["nodes"] == "1/1"
+    assert {"action": "delete", "kind": "Pod", "name": "agent-0", "namespace": namespace} in again.data["actions"]
+    after = secret(hub, namespace, "platform-credential")
+    assert (after["token"], after["ca.crt"] != before["ca.crt"]) == (before["token"], True)
+    assert not vcluster(hub, "loom", **options).changed
+
+
+@pytest.mark.parametrize("seconds", [0.7, 1.0, 3.0])
+def test_a_killed_run_converges(clean: Path, seconds: float) -> None:
+    hub, namespace = clean, f"{TENANT}--loom"
+    options = {"agents": 1, "agent": {"cpu": "250m", "memory": "1Gi"}, "expose": {"type": "NodePort"}}
+    with pytest.raises(subprocess.TimeoutExpired):
+        vcluster(hub, "loom", kill_after=seconds, **options)
+    made = kubectl(hub, "get", "secret", "join-token", "-n", namespace).returncode == 0
+    token = secret(hub, namespace, "join-token") if made else None
+    again = vcluster(hub, "loom", **options)
+    assert not again.failed, again.msg
+    assert again.data["nodes"] == "1/1"
+    assert token in (None, secret(hub, namespace, "join-token"))
+    assert not vcluster(hub, "loom", **options).changed
+
+
+def test_drift_is_repaired_and_named(clean: Path) -> None:
+    assert not vcluster(clean, "loom").failed
+    assert kubectl(clean, "delete", "resourcequota", "slice", "-n", f"{TENANT}--loom").returncode == 0
+    predicted = vcluster(clean, "loom", check=True)
+    repaired = vcluster(clean, "loom", diff=True)
+    expected = [{"action": "create", "kind": "ResourceQuota", "name": "slice", "namespace": f"{TENANT}--loom"}]
+    assert predicted.data["actions"] == repaired.data["actions"] == expected
+    assert "limits.memory" in repaired.data["diff"][0]["after"]
+
+
+def test_a_foreign_namespace_is_not_taken(atelier: Path) -> None:
+    assert kubectl(atelier, "create", "namespace", f"{TENANT}--taken").returncode == 0
+    try:
+        refused = vcluster(atelier, "taken")
+        assert refused.failed
+        assert f"{TENANT}--taken" in refused.msg
+        assert "not ours" in refused.msg
+        assert not vcluster(atelier, "taken", state="absent").changed
+        assert kubectl(atelier, "get", "namespace", f"{TENANT}--taken").returncode == 0
+    finally:
+        kubectl(atelier, "delete", "namespace", f"{TENANT}--taken")
+
+
+def test_what_cannot_come_up_says_why_and_can_be_deleted(clean: Path) -> None:
+    stuck = vcluster(clean, "loom", image="lab/absent", wait_timeout=15)
+    assert stuck.failed
+    assert "server" in stuck.msg
+    assert "lab/absent" in stuck.msg
+    assert "\n" not in stuck.msg
+
+
+def test_what_cannot_be_changed_is_refused(clean: Path) -> None:
+    assert not vcluster(clean, "loom", wait=False).failed
+    older = version(clean).replace("v1.34.", "v1.33.")
+    for change, named in (
+        ({"cluster_cidr": "10.60.0.0/16"}, "cluster_cidr"),
+        ({"persistence": {"size": "1Gi"}}, "persistence.size"),
+        ({"persistence": {"type": "none"}}, "persistence"),
+        ({"version": older}, "downgraded"),
+        ({"version": version(clean).replace("v1.34.", "v1.36.")}, "v1.35"),
+        ({"host": "edge"}, "cannot be moved"),
+    ):
+        refused = vcluster(clean, "loom", **change)
+        assert refused.failed
+        assert named in refused.msg

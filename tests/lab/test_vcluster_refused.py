@@ -1,0 +1,154 @@
+"""What the module vcluster refuses: one line that names the option, and nothing written. Against a real API server."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from .harness import ModuleResult, call_module, kubectl, writes
+
+GOOD: dict[str, Any] = {"tenant": "payments", "name": "dev", "version": "v1.34.4+k3s1"}
+
+
+@pytest.fixture(scope="module")
+def hub(platform: Path) -> Iterator[Path]:
+    """A hub with the tenant payments, whose budget is small. It has no nodes: nothing may get as far as needing one."""
+    tenant = {"kubeconfig": platform, "tenant": "payments"}
+    made = call_module("tenant_quota", **tenant, budget={"cpu": "2", "memory": "4Gi", "vclusters": 2})
+    assert not made.failed, made.msg
+    yield platform
+    call_module("tenant_quota", **tenant, state="absent")
+
+
+def check(hub: Path, **changes: Any) -> ModuleResult:
+    return call_module("vcluster", check=True, kubeconfig=hub, **{**GOOD, **changes})
+
+
+def test_the_positive_control(hub: Path) -> None:
+    good = check(hub)
+    assert not good.failed, good.msg
+    assert good.changed
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"name": ""}, 'name: ""'),
+        ({"name": "Dev"}, "lower-case"),
+        ({"name": "de_v"}, "de-v"),
+        ({"name": "-dev"}, "name"),
+        ({"name": "dev-"}, "name"),
+        ({"name": "d--v"}, "`--`"),
+        ({"name": "de.v"}, "name"),
+        ({"name": "../dev"}, "name"),
+        ({"name": "d" * 60}, "63"),
+        ({"name": "kube-system"}, "reserved"),
+        ({"name": "dév"}, "name"),
+        ({"name": "de\nv"}, "name"),
+        ({"name": False}, "YAML"),
+        ({"name": "1e3"}, "letter"),
+        ({"name": "{{ 7 * 7 }}"}, "{{ 7 * 7 }}"),
+        ({"tenant": "paymnts"}, "did you mean payments?"),
+        ({"host": "hubb"}, "did you mean hub?"),
+        ({"version": None}, "version"),
+        ({"version": "latest"}, "latest"),
+        ({"version": "1.31"}, "1.31"),
+        ({"version": "v1.25.3+k3s1"}, "too old"),
+        ({"servers": 0}, "servers"),
+        ({"servers": 2}, "servers"),
+        ({"agents": -1}, "agents"),
+        ({"server": {"cpu": "-1"}}, "server.cpu"),
+        ({"server": {"cpu": "ten"}}, "server.cpu"),
+        ({"server": {"memory": "1gb"}}, "server.memory"),
+        ({"server": {"memory": "10Mi"}}, "server.memory"),
+        ({"persistence": {"size": "0"}}, "persistence.size"),
+        ({"slice": {"cpu": "500m"}}, "slice.cpu"),
+        ({"slice": {"pods": 0}}, "slice.pods"),
+        ({"slice": {"cpu": "3"}}, "cpu 3 asked for, but 2 left"),
+        ({"slice": {"memory": "5Gi"}}, "memory 5Gi asked for, but 4Gi left"),
+        ({"cluster_cidr": "10.52.0.0/33"}, "cluster_cidr"),
+        ({"cluster_cidr": "10.53.0.0/16"}, "overlaps"),
+        ({"service_cidr": "10.43.0.0/16"}, "overlaps the service network of host hub"),
+        ({"cluster_cidr": "8.8.0.0/16"}, "public"),
+        ({"expose": {"type": "NodePort", "port": 80}}, "expose.port"),
+        ({"expose": {"type": "NodePort", "address": "localhost"}}, "expose.address"),
+        ({"expose": {"type": "ClusterIP", "port": 30001}}, "expose.port"),
+        ({"expose": {"type": "NodePort"}}, "expose.address"),
+        ({"image": "rancher/k3s:latest"}, "image"),
+        ({"registries": {"mirror": {}}}, "did you mean mirrors?"),
+        ({"mode": "shared"}, "mode"),
+        ({"tier": "gold"}, "tier"),
+        ({"kubeconfig": "/nonexistent"}, "kubeconfig"),
+        ({"kubeconfig_path": "/"}, "kubeconfig_path"),
+    ],
+    ids=lambda value: str(value)[:50] if isinstance(value, dict) else "",
+)
+def test_bad_input_is_one_line_and_nothing_is_written(hub: Path, changes: dict[str, Any], named: str) -> None:
+    before = len(writes(hub))
+    refused = call_module("vcluster", **{"kubeconfig": hub, **GOOD, **changes})
+    assert refused.failed
+    assert named in refused.msg
+    assert "\n" not in refused.msg
+    assert "Traceback" not in refused.text
+    assert writes(hub)[before:] == []
+
+
+def test_one_bad_item_of_many_stops_all(hub: Path) -> None:
+    before = len(writes(hub))
+    items = [GOOD, {**GOOD, "name": "Stage"}, {**GOOD, "name": "test", "version": "latest"}]
+    refused = call_module("vcluster", kubeconfig=hub, vclusters=items)
+    assert refused.failed
+    assert [line.split(":")[0] for line in refused.msg.splitlines()] == [
+        "virtual cluster payments/Stage",
+        "virtual cluster payments/test",
+    ]
+    assert writes(hub)[before:] == []
+
+
+def test_the_budget_counts_all_items_of_a_call_together(hub: Path) -> None:
+    one = {**GOOD, "server": {"cpu": "750m"}}
+    two = [one, {**one, "name": "stage"}]
+    assert not call_module("vcluster", check=True, kubeconfig=hub, vclusters=two).failed
+    refused = call_module("vcluster", check=True, kubeconfig=hub, vclusters=[*two, {**one, "name": "test"}])
+    assert "vclusters 3 asked for, but 2 left" in refused.msg
+    assert "cpu 2250m asked for, but 2 left" in refused.msg
+
+
+@pytest.fixture
+def member_down(hub: Path) -> Iterator[None]:
+    """The entry of a member at an address where nothing listens."""
+    way = yaml.safe_load(hub.read_text())
+    way["clusters"][0]["cluster"]["server"] = "https://127.0.0.1:1"
+    labels = {
+        "app.kubernetes.io/managed-by": "tenantry.kube",
+        "tenantry.dev/component": "member",
+        "tenantry.dev/member": "edge",
+    }
+    entry = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "member-edge", "namespace": "tenantry-system", "labels": labels},
+        "type": "tenantry.dev/member",
+        "stringData": {"kubeconfig": json.dumps(way)},
+    }
+    made = kubectl(hub, "create", "-f", "-", stdin=json.dumps(entry))
+    assert made.returncode == 0, made.stderr
+    yield
+    kubectl(hub, "delete", "secret", "member-edge", "-n", "tenantry-system")
+
+
+def test_a_deletion_is_not_done_while_it_may_be_on_a_member_that_is_down(hub: Path, member_down: None) -> None:
+    """Without a host it would be looked for on the hub only, found gone, and called deleted."""
+    gone = {"tenant": "payments", "name": "dev", "state": "absent"}
+    unknown = call_module("vcluster", kubeconfig=hub, **gone)
+    assert unknown.failed
+    assert "edge" in unknown.msg
+    assert "give host" in unknown.msg
+    known = call_module("vcluster", kubeconfig=hub, host="hub", **gone)
+    assert not known.failed, known.msg
+    assert not known.changed

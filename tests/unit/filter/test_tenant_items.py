@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import pytest
+from ansible.errors import AnsibleFilterError
+from ansible_collections.tenantry.kube.plugins.filter.tenant_items import FilterModule
+
+tenant_items = FilterModule().filters()["tenant_items"]
+TENANTS = [
+    {
+        "name": "payments",
+        "users": [{"name": "alice", "role": "admin"}],
+        "vclusters": [{"name": "dev", "server": {"cpu": 1}}, {"name": "stage"}],
+    },
+    {"name": "research", "users": None},
+]
+
+
+def test_items_are_flat_and_know_their_tenant() -> None:
+    assert tenant_items(TENANTS, "users") == [{"name": "alice", "role": "admin", "tenant": "payments"}]
+
+
+def test_defaults_lie_under_the_item_and_dictionaries_merge() -> None:
+    dev, stage = tenant_items(TENANTS, "vclusters", defaults={"version": "v1", "server": {"cpu": 2, "memory": "1Gi"}})
+    assert dev["server"] == {"cpu": 1, "memory": "1Gi"}
+    assert stage["server"] == {"cpu": 2, "memory": "1Gi"}
+    assert dev["version"] == "v1"
+
+
+def test_an_item_cannot_name_another_tenant() -> None:
+    foreign = [{"name": "payments", "vclusters": [{"name": "dev", "tenant": "research"}]}]
+    assert tenant_items(foreign, "vclusters")[0]["tenant"] == "payments"
+
+
+def test_file_names() -> None:
+    assert tenant_items(TENANTS, "users", directory="/d")[0]["kubeconfig_path"] == "/d/alice.yaml"
+    assert tenant_items(TENANTS, "vclusters", directory="/d")[0]["kubeconfig_path"] == "/d/payments--dev.yaml"
+
+
+def test_a_path_of_its_own_is_kept() -> None:
+    own = [{"name": "a", "users": [{"name": "alice", "kubeconfig_path": "/own"}]}]
+    assert tenant_items(own, "users", directory="/d")[0]["kubeconfig_path"] == "/own"
+
+
+def test_a_budget_is_what_is_left_of_the_tenant() -> None:
+    tenants = [TENANTS[0] | {"display_name": "P", "budget": {"cpu": 8}}, TENANTS[1]]
+    assert tenant_items(tenants, "budgets") == [
+        {"tenant": "payments", "display_name": "P", "budget": {"cpu": 8}},
+        {"tenant": "research"},
+    ]
+
+
+def test_the_inventory_is_left_as_it_is() -> None:
+    tenant_items(TENANTS, "vclusters", defaults={"server": {"memory": "1Gi"}}, directory="/d")
+    assert TENANTS[0]["vclusters"][0] == {"name": "dev", "server": {"cpu": 1}}
+
+
+def test_an_unknown_key_is_refused() -> None:
+    with pytest.raises(AnsibleFilterError, match="none of budgets, users, vclusters"):
+        tenant_items(TENANTS, "clusters")

@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+from ansible_collections.tenantry.kube.plugins.filter.vcluster_table import FilterModule
+
+vcluster_table = FilterModule().filters()["vcluster_table"]
+DEV = {
+    "tenant": "payments",
+    "name": "dev",
+    "host": "hub",
+    "version": "v1.34.4+k3s1",
+    "nodes": 1,
+    "status": "Ready",
+    "endpoint": "https://10.0.0.1:31234",
+    "slice": {"memory": {"used": "1Gi", "hard": "2Gi"}, "cpu": {"used": "500m", "hard": "1"}},
+}
+
+
+def test_columns_line_up_under_their_headers() -> None:
+    header, first, second = vcluster_table([DEV, DEV | {"tenant": "a-longer-name"}]).splitlines()
+    for column, value in {"HOST": "hub", "VERSION": "v1.34.4+k3s1", "STATUS": "Ready", "ENDPOINT": "https://"}.items():
+        assert first.index(value) == second.index(value) == header.index(column)
+    assert first.startswith("payments/dev ")
+
+
+def test_slice_is_used_of_hard_in_a_fixed_order() -> None:
+    assert vcluster_table([DEV]).endswith("cpu 500m/1, memory 1Gi/2Gi")
+
+
+def test_an_unreachable_one_has_dashes_and_no_trailing_blanks() -> None:
+    broken = DEV | {"version": None, "endpoint": "", "slice": None, "nodes": 0, "status": "Unreachable"}
+    _header, line = vcluster_table([broken]).splitlines()
+    assert line.split() == ["payments/dev", "hub", "-", "0", "Unreachable", "-", "-"]
+    assert line == line.rstrip()
+
+
+def test_none_at_all_is_said() -> None:
+    assert vcluster_table([]) == "no virtual clusters"

@@ -1,0 +1,146 @@
+"""What all modules share, run as Ansible runs a module: arguments in, JSON and an exit code out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from ansible.module_utils.testing import patch_module_args
+from ansible_collections.tenantry.kube.plugins.module_utils import _module
+from ansible_collections.tenantry.kube.plugins.module_utils._errors import TenantryError
+
+ITEM = {
+    "tenant": {"type": "str", "required": True},
+    "name": {"type": "str", "required": True},
+    "size": {"type": "int", "default": 1},
+}
+
+Run = Callable[[_module.Context, list[dict[str, Any]]], list[dict[str, Any]]]
+
+
+@pytest.fixture
+def call(capsys: pytest.CaptureFixture[str]) -> Callable[..., dict[str, Any]]:
+    def call(run: Run, **arguments: Any) -> dict[str, Any]:
+        spec = _module.argument_spec(**ITEM, things=_module.items_option(ITEM))
+        with patch_module_args(arguments), pytest.raises(SystemExit) as caught:
+            _module.main(spec, run, list_option="things", item_options=ITEM, key=("tenant", "name"))
+        result = json.loads(capsys.readouterr().out)
+        assert bool(caught.value.code) == bool(result.get("failed"))
+        return result
+
+    return call
+
+
+def _echo(context: _module.Context, items: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{"name": item["name"], "changed": item["size"] > 1, "actions": [], "size": item["size"]} for item in items]
+
+
+def _thing(name: str, **more: Any) -> dict[str, Any]:
+    return {"tenant": "t", "name": name, **more}
+
+
+def test_one_item(call: Callable[..., dict[str, Any]]) -> None:
+    result = call(_echo, **_thing("a", size=2))
+    assert result["results"] == [{"name": "a", "changed": True, "actions": [], "size": 2}]
+    assert (result["changed"], result["size"]) == (True, 2)
+
+
+def test_many_items(call: Callable[..., dict[str, Any]]) -> None:
+    result = call(_echo, things=[_thing("a"), _thing("b", size=5)])
+    assert [(row["name"], row["size"], row["changed"]) for row in result["results"]] == [
+        ("a", 1, False),
+        ("b", 5, True),
+    ]
+    assert result["changed"]
+    assert "size" not in result
+
+
+def test_no_items(call: Callable[..., dict[str, Any]]) -> None:
+    result = call(_echo, things=[])
+    assert (result["changed"], result["results"]) == (False, [])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({}, "missing name, tenant; give them, or a list of items in things"),
+        ({"tenant": "t"}, "missing name; give them, or a list of items in things"),
+        ({**_thing("a"), "things": []}, "things: not together with tenant; give one item or the list"),
+        ({"things": [_thing("a"), _thing("b"), _thing("a")]}, 'things: "t/a" is given twice; give each once'),
+    ],
+)
+def test_which_items_are_meant(call: Callable[..., dict[str, Any]], arguments: dict[str, Any], message: str) -> None:
+    assert call(_echo, **arguments)["msg"] == message
+
+
+def test_a_failed_item_fails_the_call_and_keeps_the_rows(call: Callable[..., dict[str, Any]]) -> None:
+    def run(context: _module.Context, items: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        bad = {"name": "b", "changed": False, "actions": [], "error": "cannot; do this"}
+        return [*_echo(context, items[:1]), bad, {**bad, "name": "c", "error": "c: also bad"}]
+
+    result = call(run, things=[_thing("a", size=2), _thing("b"), _thing("c")])
+    assert result["failed"]
+    assert result["changed"]
+    assert result["msg"] == "b: cannot; do this\nc: also bad"
+    assert [row["name"] for row in result["results"]] == ["a", "b", "c"]
+
+
+def test_all_bad_items_are_named_before_anything_is_done(call: Callable[..., dict[str, Any]]) -> None:
+    def check(item: dict[str, Any]) -> None:
+        if item["size"] > 1:
+            raise TenantryError(f"{item['name']}: size too big")
+
+    def run(context: _module.Context, items: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        _module.check_each(items, check)
+        raise AssertionError("reached")
+
+    result = call(run, things=[_thing("a", size=2), _thing("b"), _thing("c", size=3)])
+    assert result["msg"] == "a: size too big\nc: size too big"
+
+
+def test_a_fault_of_ours_is_one_line_without_secrets(call: Callable[..., dict[str, Any]]) -> None:
+    def run(context: _module.Context, items: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        context.secret("swordfish")
+        raise KeyError("swordfish\nin two lines")
+
+    message = call(run, **_thing("a"))["msg"]
+    assert "unexpected KeyError" in message
+    assert "please report it" in message
+    assert "\n" not in message
+    assert "swordfish" not in message
+
+
+def test_secrets_are_masked_in_results(call: Callable[..., dict[str, Any]]) -> None:
+    def run(context: _module.Context, items: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        context.secret("swordfish", "")
+        return [{"name": "a", "changed": False, "actions": [], "note": "it is swordfish"}]
+
+    assert "swordfish" not in json.dumps(call(run, **_thing("a")))
+
+
+@pytest.mark.parametrize(
+    ("kubeconfig", "says"),
+    [
+        (None, "kubeconfig: no kubeconfig of the hub given; set it or K8S_AUTH_KUBECONFIG"),
+        ("/nonexistent", "kubeconfig: cannot read /nonexistent: No such file or directory; "),
+        ("/", "kubeconfig: / is a directory; "),
+    ],
+)
+def test_the_hubs_kubeconfig(
+    call: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch, kubeconfig: str | None, says: str
+) -> None:
+    monkeypatch.delenv("K8S_AUTH_KUBECONFIG", raising=False)
+    message = call(lambda context, items: [context.hub.version()], **_thing("a"), kubeconfig=kubeconfig)["msg"]
+    assert message.startswith(says)
+    assert "\n" not in message
+
+
+def test_diffs_are_shown_only_when_asked_for(call: Callable[..., dict[str, Any]]) -> None:
+    def run(context: _module.Context, items: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        some, none = {"before": "a", "after": "b"}, {"before": "", "after": ""}
+        return [{"name": "a", "changed": True, "actions": [], "diff": [some, none]}]
+
+    assert "diff" not in call(run, **_thing("a"))
+    assert call(run, **_thing("a"), _ansible_diff=True)["diff"] == [{"before": "a", "after": "b"}]

@@ -1,0 +1,79 @@
+"""The inventories that people copy use only options that the modules have."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[3]
+MODULES = {
+    "budgets": ("tenant_quota", "tenants"),
+    "users": ("tenant_user", "users"),
+    "vclusters": ("vcluster", "vclusters"),
+}
+INVENTORIES = sorted(path for path in (ROOT / "inventories").iterdir() if path.is_dir())
+
+inventory = pytest.mark.parametrize("inventory", INVENTORIES, ids=lambda path: path.name)
+
+
+def variables(inventory: Path) -> dict[str, Any]:
+    merged: dict[str, Any] = {}
+    for path in [*inventory.glob("group_vars/all.yml"), *inventory.glob("group_vars/all/*.yml")]:
+        merged |= yaml.safe_load(path.read_text())
+    return merged
+
+
+def options(key: str) -> dict[str, Any]:
+    """The suboptions of the list that the module takes in one call, as its documentation has them."""
+    module, option = MODULES[key]
+    tree = ast.parse((ROOT / f"plugins/modules/{module}.py").read_text())
+    documentation = next(
+        node.value.value
+        for node in tree.body
+        if isinstance(node, ast.Assign)
+        and isinstance(node.targets[0], ast.Name)
+        and node.targets[0].id == "DOCUMENTATION"
+        and isinstance(node.value, ast.Constant)
+    )
+    return yaml.safe_load(documentation)["options"][option]["suboptions"]
+
+
+def unknown(item: dict[str, Any], known: dict[str, Any], where: str) -> list[str]:
+    found = [f"{where}.{key}" for key in item if key not in known]
+    for key, value in item.items():
+        inner = known.get(key, {}).get("suboptions")
+        if inner and isinstance(value, dict):
+            found += unknown(value, inner, f"{where}.{key}")
+    return found
+
+
+@inventory
+def test_tenants_users_and_vclusters_have_known_options(inventory: Path) -> None:
+    found = []
+    for tenant in variables(inventory)["tenantry_tenants"]:
+        rest = {"tenant": tenant["name"]} | {k: v for k, v in tenant.items() if k not in ("name", "users", "vclusters")}
+        found += unknown(rest, options("budgets"), tenant["name"])
+        for key in ("users", "vclusters"):
+            for item in tenant[key]:
+                found += unknown(item, options(key), f"{tenant['name']}.{key}.{item['name']}")
+    assert found == []
+
+
+@inventory
+@pytest.mark.parametrize(
+    ("variable", "key"), [("tenantry_vcluster_defaults", "vclusters"), ("tenantry_user_defaults", "users")]
+)
+def test_defaults_are_known_options(inventory: Path, variable: str, key: str) -> None:
+    assert unknown(variables(inventory).get(variable, {}), options(key), variable) == []
+
+
+@inventory
+def test_vclusters_are_on_hosts_of_the_inventory(inventory: Path) -> None:
+    fleet = yaml.safe_load((inventory / "hosts.yml").read_text())
+    hosts = {"hub", *fleet["fleet_members"]["hosts"]}
+    tenants = variables(inventory)["tenantry_tenants"]
+    assert {vcluster.get("host", "hub") for tenant in tenants for vcluster in tenant["vclusters"]} <= hosts

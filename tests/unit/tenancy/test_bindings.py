@@ -1,0 +1,60 @@
+"""A new identity must not inherit what others bound to the last one of its name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible_collections.tenantry.kube.plugins.module_utils import _bindings
+from ansible_collections.tenantry.kube.plugins.module_utils._names import labels
+
+BOB = {"kind": "ServiceAccount", "namespace": "tenantry-system", "name": "bob"}
+BOB_AS_USER = {"kind": "User", "name": "system:serviceaccount:tenantry-system:bob"}
+OTHERS = [
+    {"kind": "ServiceAccount", "namespace": "other", "name": "bob"},
+    {"kind": "User", "name": "bob"},
+    {"kind": "Group", "name": "system:serviceaccounts:tenantry-system"},
+]
+
+
+class Bindings:
+    """A cluster that has one binding."""
+
+    def __init__(self, subjects: list[dict], user: str | None = None) -> None:
+        metadata: dict[str, Any] = {"name": "b", "namespace": "n"}
+        if user:
+            metadata["labels"] = labels("user", tenant="payments", user=user)
+        self.binding = {
+            "apiVersion": _bindings.RBAC,
+            "kind": "RoleBinding",
+            "metadata": metadata,
+            "roleRef": {"kind": "Role", "name": "r"},
+            "subjects": subjects,
+        }
+
+    def list(self, kind: str) -> list[dict]:
+        return [self.binding] if kind == f"{_bindings.RBAC}/RoleBinding" else []
+
+    def map(self, function: Any, items: Any) -> list:
+        return [function(item) for item in items]
+
+
+@pytest.mark.parametrize("subject", [BOB, BOB_AS_USER])
+def test_a_binding_of_nobody_else_goes(subject: dict) -> None:
+    (action,) = _bindings.inherited(Bindings([subject]), {("tenantry-system", "bob")})
+    assert (action.action, action.name, action.namespace) == ("delete", "b", "n")
+
+
+def test_a_binding_of_others_too_keeps_them() -> None:
+    (action,) = _bindings.inherited(Bindings([BOB, *OTHERS]), {("tenantry-system", "bob")})
+    assert (action.action, action.after["subjects"]) == ("update", OTHERS)
+
+
+def test_bindings_of_others_are_left_alone() -> None:
+    assert _bindings.inherited(Bindings(OTHERS), {("tenantry-system", "bob")}) == []
+    assert _bindings.inherited(Bindings([BOB]), set()) == []
+
+
+def test_our_own_binding_stays() -> None:
+    assert _bindings.inherited(Bindings([BOB], user="bob"), {("tenantry-system", "bob")}) == []
+    assert _bindings.inherited(Bindings([BOB], user="carol"), {("tenantry-system", "bob")}) != []

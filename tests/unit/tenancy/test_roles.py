@@ -1,0 +1,110 @@
+"""The rules of the roles, by the table PERM: what is not in it must not be in them."""
+
+from __future__ import annotations
+
+import pytest
+from ansible_collections.tenantry.kube.plugins.module_utils import _render_member, _render_platform, _roles
+
+EVERYTHING_FOR_PERSONS = [("inside", role, _roles.INSIDE[role]) for role in ("viewer", "developer", "operator")]
+EVERYTHING_FOR_PERSONS += [("hub", role, rules) for role, rules in _roles.HUB.items()]
+FOR_THE_PLATFORM = [("member", "platform", _roles.PLATFORM), ("member", "manager", _roles.VCLUSTER_MANAGER)]
+
+
+def _may(rules: list[dict], verb: str, resource: str, group: str = "") -> bool:
+    return any(
+        bool({verb, "*"} & set(rule["verbs"]))
+        and bool({resource, "*"} & set(rule.get("resources", ())))
+        and bool({group, "*"} & set(rule.get("apiGroups", ())))
+        for rule in rules
+    )
+
+
+@pytest.mark.parametrize(("where", "role", "rules"), EVERYTHING_FOR_PERSONS + FOR_THE_PLATFORM)
+def test_nothing_is_granted_by_a_wildcard(where: str, role: str, rules: list[dict]) -> None:
+    for rule in rules:
+        granted = {
+            *rule["verbs"],
+            *rule.get("resources", ()),
+            *rule.get("apiGroups", ()),
+            *rule.get("nonResourceURLs", ()),
+        }
+        assert "*" not in granted, (where, role, rule)
+
+
+@pytest.mark.parametrize(("where", "role", "rules"), EVERYTHING_FOR_PERSONS)
+@pytest.mark.parametrize("verb", ["escalate", "bind", "impersonate", "approve", "sign"])
+def test_nobody_becomes_somebody_else(where: str, role: str, rules: list[dict], verb: str) -> None:
+    assert not [rule for rule in rules if verb in rule["verbs"]], (where, role)
+
+
+@pytest.mark.parametrize(("where", "role", "rules"), EVERYTHING_FOR_PERSONS)
+@pytest.mark.parametrize(
+    "resource",
+    [
+        "nodes/proxy",
+        "serviceaccounts/token",
+        "roles",
+        "clusterroles",
+        "clusterrolebindings",
+        "certificatesigningrequests",
+        "customresourcedefinitions",
+        "mutatingwebhookconfigurations",
+        "validatingwebhookconfigurations",
+        "validatingadmissionpolicies",
+    ],
+)
+def test_the_doors_to_more_are_closed(where: str, role: str, rules: list[dict], resource: str) -> None:
+    assert not [rule for rule in rules if resource in rule.get("resources", ())], (where, role)
+
+
+@pytest.mark.parametrize(
+    ("verb", "resource", "roles"),
+    [
+        ("list", "pods", "viewer developer admin operator"),
+        ("list", "events", "viewer developer admin operator"),
+        ("get", "pods/log", "viewer developer admin"),
+        ("get", "secrets", "developer admin"),
+        ("create", "pods", "developer admin"),
+        ("create", "pods/exec", "developer admin"),
+        ("create", "pods/portforward", "developer admin"),
+    ],
+)
+def test_the_table_inside_a_virtual_cluster(verb: str, resource: str, roles: str) -> None:
+    assert {role for role, rules in _roles.INSIDE.items() if _may(rules, verb, resource)} == set(roles.split())
+
+
+@pytest.mark.parametrize(
+    ("verb", "resource", "group", "roles"),
+    [
+        ("list", "configmaps", "", "viewer developer admin operator"),
+        ("get", "secrets", "", ""),
+        ("create", "pods", "", ""),
+        ("create", "pods/exec", "", ""),
+        ("update", "resourcequotas", "", "operator"),
+        ("create", "namespaces", "", "operator"),
+        ("create", "networkpolicies", "networking.k8s.io", "operator"),
+        ("create", "rolebindings", "rbac.authorization.k8s.io", ""),
+        ("list", "serviceaccounts", "", "admin operator"),
+    ],
+)
+def test_the_table_on_the_hub(verb: str, resource: str, group: str, roles: str) -> None:
+    assert {role for role, rules in _roles.HUB.items() if _may(rules, verb, resource, group)} == set(roles.split())
+
+
+def test_the_platform_reads_secrets_of_virtual_clusters_only() -> None:
+    assert not _may(_roles.PLATFORM, "get", "secrets")
+    assert _may(_roles.VCLUSTER_MANAGER, "get", "secrets")
+    (binding,) = [o for o in _render_member.member_objects("uid") if o["kind"] == "ClusterRoleBinding"]
+    assert binding["roleRef"]["name"] == _roles.PLATFORM_ROLE
+
+
+def test_the_platform_may_bind_one_role() -> None:
+    (rule,) = [rule for rule in _roles.PLATFORM if "bind" in rule["verbs"]]
+    assert (rule["resources"], rule["resourceNames"]) == (["clusterroles"], [_roles.MANAGER_ROLE])
+
+
+def test_hub_and_member_grant_the_same_to_manage_virtual_clusters() -> None:
+    def manager(objects: list[dict]) -> list[dict]:
+        return next(o["rules"] for o in objects if o["metadata"]["name"] == _roles.MANAGER_ROLE)
+
+    assert manager(_render_platform.platform_objects("uid")) == manager(_render_member.member_objects("uid"))

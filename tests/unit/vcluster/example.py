@@ -1,0 +1,46 @@
+"""A virtual cluster as the module's argument spec hands it over, and its rendering."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+from ansible_collections.tenantry.kube.plugins.module_utils import _render_base, _vcluster_spec
+
+ITEM: dict[str, Any] = {
+    "tenant": "payments",
+    "name": "dev",
+    "host": None,
+    "state": "present",
+    "version": "v1.34.4+k3s1",
+    "servers": 1,
+    "agents": 1,
+    "server": {"cpu": "1", "memory": "1Gi"},
+    "agent": {"cpu": "1", "memory": "2Gi"},
+    "persistence": {"type": "pvc", "size": "5Gi", "storage_class": None},
+    "slice": None,
+    "tier": "dev",
+    "expose": {"type": "NodePort", "port": None, "address": "192.0.2.10"},
+    "image": "rancher/k3s",
+    "registries": None,
+    "cluster_cidr": "10.52.0.0/16",
+    "service_cidr": "10.53.0.0/16",
+}
+KEYS = _render_base.Keys("server-token", "agent-token", "node-password", "platform-token")
+
+
+def make_item(**changes: Any) -> dict[str, Any]:
+    """The example with changes; a dictionary changes the suboptions it names."""
+    item = copy.deepcopy(ITEM)
+    for option, value in changes.items():
+        if isinstance(value, dict) and isinstance(item[option], dict):
+            item[option].update(value)
+        else:
+            item[option] = value
+    return item
+
+
+def render(host: dict[str, Any] | None = None, **changes: Any) -> _render_base.Rendering:
+    """The rendering of the example with changes of the item; `host` says what the host told."""
+    spec = _vcluster_spec.parse(make_item(**changes))
+    return _render_base.Rendering(spec, KEYS, **{"address": "192.0.2.10", **(host or {})})
