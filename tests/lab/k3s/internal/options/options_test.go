@@ -31,6 +31,7 @@ func TestRefusals(t *testing.T) {
 		"unknown flag":            {"server", []string{"--tls-sans=a"}, "", "--tls-sans is not an option of k3s server"},
 		"unknown key":             {"server", nil, "tls-sans: [a]", "tls-sans is not an option of k3s server"},
 		"flag not implemented":    {"server", []string{"--cluster-init"}, "", notImplemented},
+		"scheduler for agent":     {"agent", append(agent, "--disable-scheduler"), "", "is not an option of k3s agent"},
 		"key not implemented":     {"server", nil, "etcd-s3: true", notImplemented},
 		"server's flag for agent": {"agent", append(agent, "--tls-san=a"), "", "is not an option of k3s agent"},
 		"argument":                {"server", []string{"now"}, "", "takes options only"},
@@ -104,7 +105,7 @@ func TestValues(t *testing.T) {
 	if err := os.WriteFile(tokenFile, []byte("secret\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	config := "disable: traefik,servicelb\nhttps-listen-port: 7443\ndisable-agent: true\nagent-token-file: " + tokenFile
+	config := "disable: traefik,servicelb\nhttps-listen-port: 7443\ndisable-agent: true\ndisable-scheduler: true\nagent-token-file: " + tokenFile
 	o, err := Parse("server", []string{"--config", writeConfig(t, config)}, noEnv)
 	if err != nil {
 		t.Fatal(err)
@@ -112,7 +113,7 @@ func TestValues(t *testing.T) {
 	if !o.Disabled("servicelb") || o.Disabled("coredns") {
 		t.Error("a list with commas is split")
 	}
-	if o.Int("https-listen-port") != 7443 || !o.Bool("disable-agent") || o.Bool("secrets-encryption") {
+	if o.Int("https-listen-port") != 7443 || !o.Bool("disable-agent") || !o.Bool("disable-scheduler") || o.Bool("secrets-encryption") {
 		t.Error("numbers and booleans of the file")
 	}
 	if o.String("agent-token") != "secret" {

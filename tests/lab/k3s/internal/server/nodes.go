@@ -51,22 +51,41 @@ func (s *Server) checkNode(ctx context.Context, node join.Node) error {
 	return nil
 }
 
-func (s *Server) forgetDeletedNodes(ctx context.Context) {
+// followNodes does what k3s does when a node comes, changes or goes.
+func (s *Server) followNodes(ctx context.Context) {
 	factory := informers.NewSharedInformerFactory(s.client, 0)
-	_, err := factory.Core().V1().Nodes().Informer().AddEventHandler(cache.ResourceEventHandlerFuncs{
+	nodes := factory.Core().V1().Nodes()
+	changed := make(chan struct{}, 1)
+	signal := func() {
+		select {
+		case changed <- struct{}{}:
+		default: // one signal is enough for any number of changes
+		}
+	}
+	_, err := nodes.Informer().AddEventHandler(cache.ResourceEventHandlerFuncs{
+		AddFunc:    func(any) { signal() },
+		UpdateFunc: func(any, any) { signal() },
 		DeleteFunc: func(obj any) {
-			key, err := cache.DeletionHandlingMetaNamespaceKeyFunc(obj)
-			if err == nil {
-				err = s.client.CoreV1().Secrets(metav1.NamespaceSystem).Delete(ctx, nodePasswordSecret(key), metav1.DeleteOptions{})
-			}
-			if err != nil && !apierrors.IsNotFound(err) {
-				klog.ErrorS(err, "Forgetting the password of a deleted node", "node", key)
-			}
+			signal()
+			s.forgetNode(ctx, obj)
 		},
 	})
 	if err != nil {
 		klog.ErrorS(err, "Watching nodes")
 		return
 	}
+	if !s.opts.Disabled("coredns") {
+		go s.publishHosts(ctx, nodes.Lister(), changed)
+	}
 	factory.Start(ctx.Done())
+}
+
+func (s *Server) forgetNode(ctx context.Context, obj any) {
+	key, err := cache.DeletionHandlingMetaNamespaceKeyFunc(obj)
+	if err == nil {
+		err = s.client.CoreV1().Secrets(metav1.NamespaceSystem).Delete(ctx, nodePasswordSecret(key), metav1.DeleteOptions{})
+	}
+	if err != nil && !apierrors.IsNotFound(err) {
+		klog.ErrorS(err, "Forgetting the password of a deleted node", "node", key)
+	}
 }

@@ -90,9 +90,11 @@ func (s *Server) Run(ctx context.Context, ready func()) error {
 			return nil // stopped before it was up
 		}
 		run("kube-controller-manager", components.runControllerManager)
-		run("kube-scheduler", components.runScheduler)
+		if !s.opts.Bool("disable-scheduler") {
+			run("kube-scheduler", components.runScheduler)
+		}
 		go s.deployManifests(ctx)
-		go s.forgetDeletedNodes(ctx)
+		go s.followNodes(ctx)
 		ready()
 		return nil
 	})
