@@ -1,0 +1,54 @@
+"""What the platform tells the syncer, and where it finds the two API servers."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+SETTINGS = Path("/etc/tenantry/syncer")
+SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+VIRTUAL_URL = "https://127.0.0.1:6443"
+DOOR_PORT = 10250
+HEALTH_PORT = 8080
+
+
+@dataclass(frozen=True)
+class Config:
+    namespace: str
+    labels: Mapping[str, str]
+    service_account: str
+    priority_class: str
+    dns_address: str
+    api_address: str
+    version: str
+    cluster_domain: str = "cluster.local"
+    # None: any that the host has.
+    storage_classes: tuple[str, ...] | None = None
+    ingress_classes: tuple[str, ...] | None = ()
+    host_url: str = field(default="", compare=False)
+
+    @classmethod
+    def read(cls, directory: Path = SETTINGS, environment: Mapping[str, str] = os.environ) -> Config:
+        given = json.loads((directory / "config.json").read_text())
+        for name in ("storage_classes", "ingress_classes"):
+            if given.get(name) is not None:
+                given[name] = tuple(given[name])
+        host, port = environment["KUBERNETES_SERVICE_HOST"], environment["KUBERNETES_SERVICE_PORT"]
+        return cls(**given, host_url=f"https://{f'[{host}]' if ':' in host else host}:{port}")
+
+
+class TokenFile:
+    """A token that is replaced in its file from time to time."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._read = (0.0, "")
+
+    def __call__(self) -> str:
+        changed = self._path.stat().st_mtime
+        if changed != self._read[0]:
+            self._read = (changed, self._path.read_text().strip())
+        return self._read[1]

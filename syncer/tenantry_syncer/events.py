@@ -1,0 +1,124 @@
+"""Events: the host's, told inside of the object they are about; and the syncer's own refusals."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from datetime import UTC, datetime
+
+import aiohttp
+
+from tenantry_syncer import names
+from tenantry_syncer.api import ApiError, Gone
+from tenantry_syncer.kinds import CLAIM, EVENT, INGRESS, POD, SERVICE, Kind
+from tenantry_syncer.sides import Sides
+
+SOURCE = "tenantry-syncer"
+_ABOUT = {kind.name: kind for kind in (POD, CLAIM, SERVICE, INGRESS)}
+_log = logging.getLogger(__name__)
+
+
+class Events:
+    def __init__(self, sides: Sides) -> None:
+        self._sides = sides
+
+    async def refuse(self, kind: Kind, obj: dict, reason: str, message: str) -> None:
+        """Tell the tenant, on the object itself, why it does not come to be. The same is counted, not repeated."""
+        now = _now()
+        event = {
+            **_event(obj, kind, f"{reason}/{message}"),
+            "type": "Warning",
+            "reason": reason,
+            "message": message[:1024],
+            "source": {"component": SOURCE},
+            "firstTimestamp": now,
+            "lastTimestamp": now,
+            "count": 1,
+        }
+        await self._write(event)
+
+    async def run(self) -> None:
+        """For ever: the host's events, from now on. Those of before are in nobody's way if they are missed."""
+        path = EVENT.path(self._sides.config.namespace)
+        while True:
+            try:
+                _, version = await self._sides.host.api.list(path, fieldSelector="metadata.name=-")
+                await self._follow(path, version)
+            except (Gone, ApiError, aiohttp.ClientError, TimeoutError) as error:
+                _log.warning("watching events: %s", error)
+                await asyncio.sleep(2)
+
+    async def _follow(self, path: str, version: str) -> None:
+        async for change, event in self._sides.host.api.watch(path, version):
+            if change in ("ADDED", "MODIFIED"):
+                try:
+                    await self._tell(event)
+                except ApiError as error:
+                    _log.info("event %s: %s", event["metadata"]["name"], error)
+
+    async def _tell(self, event: dict) -> None:
+        about = event.get("involvedObject") or {}
+        kind = _ABOUT.get(about.get("kind", ""))
+        copy = self._sides.host.get(kind, "", about["name"]) if kind else None
+        key = names.virtual_key(copy) if copy else None
+        obj = self._sides.inside.get(kind, *key) if key else None
+        if obj is None or not self._sides.is_copy(copy, obj):
+            return
+        same = (
+            "type",
+            "reason",
+            "firstTimestamp",
+            "lastTimestamp",
+            "count",
+            "eventTime",
+            "action",
+            "reportingComponent",
+        )
+        made = {
+            **_event(obj, kind, event["metadata"]["uid"]),
+            **{name: event[name] for name in same if event.get(name)},
+            "message": self._sides.told(event.get("message", ""), copy),
+            "source": {"component": (event.get("source") or {}).get("component", "")},
+        }
+        if made.get("eventTime"):
+            made["reportingInstance"] = SOURCE
+        if about.get("fieldPath"):
+            made["involvedObject"]["fieldPath"] = about["fieldPath"]
+        await self._write(made)
+
+    async def _write(self, event: dict) -> None:
+        api, metadata = self._sides.inside.api, event["metadata"]
+        try:
+            await api.create(EVENT.path(metadata["namespace"]), event)
+        except ApiError as error:
+            if error.reason != "AlreadyExists":
+                raise
+            path = EVENT.path(metadata["namespace"], metadata["name"])
+            known = await api.get(path) or {}
+            count = max(event.get("count", 0), known.get("count", 0) + 1)
+            await api.merge(path, {"count": count, "lastTimestamp": event.get("lastTimestamp") or _now()})
+
+
+def _event(obj: dict, kind: Kind, identity: str) -> dict:
+    """The same identity gives the same name, so that a restart tells nothing twice."""
+    metadata = obj["metadata"]
+    namespace = metadata.get("namespace", "default")
+    return {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {
+            "name": f"{metadata['name'][:200]}.{names.digest(metadata['uid'] + identity, 16)}",
+            "namespace": namespace,
+        },
+        "involvedObject": {
+            "apiVersion": kind.api_version,
+            "kind": kind.name,
+            "name": metadata["name"],
+            "namespace": namespace,
+            "uid": metadata["uid"],
+        },
+    }
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

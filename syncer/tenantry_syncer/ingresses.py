@@ -1,0 +1,86 @@
+"""Ingresses: of the classes the platform offers, for the virtual cluster's own services."""
+
+from __future__ import annotations
+
+import copy as copies
+from collections.abc import Iterator
+
+from tenantry_syncer import names
+from tenantry_syncer.api import ApiError
+from tenantry_syncer.events import Events
+from tenantry_syncer.kinds import INGRESS
+from tenantry_syncer.queue import Again
+from tenantry_syncer.sides import Sides
+
+_PAUSE = 10.0
+
+
+class Ingresses:
+    def __init__(self, sides: Sides, events: Events) -> None:
+        self._sides = sides
+        self._events = events
+
+    async def reconcile(self, namespace: str, name: str) -> None:
+        ingress = self._sides.inside.get(INGRESS, namespace, name)
+        copy = self._sides.copy_of(INGRESS, namespace, name)
+        problem = self._problem(ingress) if ingress else None
+        if problem:
+            await self._events.refuse(INGRESS, ingress, "Refused", problem)
+        if copy and (ingress is None or problem or not self._sides.is_copy(copy, ingress)):
+            await self._sides.host.delete(INGRESS, copy)
+        elif ingress is None or problem or ingress["metadata"].get("deletionTimestamp"):
+            return
+        else:
+            await self._write(ingress, copy)
+
+    def _problem(self, ingress: dict) -> str | None:
+        wanted = ingress["spec"].get("ingressClassName")
+        allowed = self._sides.config.ingress_classes
+        if allowed is not None and wanted not in allowed:
+            return f"spec.ingressClassName: {wanted} is not offered; use {' or '.join(allowed) or 'another way in'}"
+        return None
+
+    async def _write(self, ingress: dict, copy: dict | None) -> None:
+        spec = host_spec(ingress)
+        wanted = {
+            "apiVersion": INGRESS.api_version,
+            "kind": INGRESS.name,
+            "metadata": self._sides.metadata(INGRESS, ingress),
+            "spec": spec,
+        }
+        try:
+            if copy is None:
+                copy = await self._sides.host.create(INGRESS, wanted)
+            elif copy["spec"] != spec:
+                wanted["metadata"]["resourceVersion"] = copy["metadata"]["resourceVersion"]
+                copy = await self._sides.host.api.replace(self._sides.host.path(INGRESS, copy), wanted)
+        except ApiError as error:
+            if error.status not in (400, 403, 422):
+                raise
+            await self._events.refuse(INGRESS, ingress, "HostRefused", self._sides.told(error.message, wanted))
+            raise Again(_PAUSE) from None
+        status = copy.get("status") or {}
+        if status.get("loadBalancer", {}) != (ingress.get("status") or {}).get("loadBalancer", {}):
+            await self._sides.inside.merge(INGRESS, ingress, {"status": status}, "status")
+
+
+def host_spec(ingress: dict) -> dict:
+    """Annotations stay inside: to many ingress controllers they are configuration of the whole proxy."""
+    namespace = ingress["metadata"]["namespace"]
+    spec = copies.deepcopy(ingress["spec"])
+    for backend in _backends(spec):
+        if "service" in backend:
+            backend["service"]["name"] = names.host_name(namespace, backend["service"]["name"])
+        backend.pop("resource", None)
+    for one in spec.get("tls") or []:
+        if one.get("secretName"):
+            one["secretName"] = names.host_name(namespace, one["secretName"])
+    return spec
+
+
+def _backends(spec: dict) -> Iterator[dict]:
+    if spec.get("defaultBackend"):
+        yield spec["defaultBackend"]
+    for rule in spec.get("rules") or []:
+        for path in (rule.get("http") or {}).get("paths") or []:
+            yield path["backend"]

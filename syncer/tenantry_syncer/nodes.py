@@ -1,0 +1,112 @@
+"""Nodes: those of the host that carry pods of this virtual cluster, and of them only what the tenant may know."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+
+from tenantry_syncer import names
+from tenantry_syncer.api import ApiError
+from tenantry_syncer.config import DOOR_PORT
+from tenantry_syncer.kinds import NODE, POD, QUOTA
+from tenantry_syncer.sides import Sides
+
+_CONDITIONS = (
+    ("Ready", "True", "SyncerReady", "the syncer passes on what happens on the host"),
+    ("MemoryPressure", "False", "HostDecides", "the host's own business"),
+    ("DiskPressure", "False", "HostDecides", "the host's own business"),
+    ("PIDPressure", "False", "HostDecides", "the host's own business"),
+)
+_SLICE = "slice"
+
+
+class Nodes:
+    def __init__(self, sides: Sides) -> None:
+        self._sides = sides
+        self._locks: dict[str, asyncio.Lock] = {}
+        self._host: dict = {}  # the version of the host's API server, for its platform
+
+    async def start(self) -> None:
+        self._host = await self._sides.host.api.get("/version") or {}
+
+    async def ensure(self, name: str) -> None:
+        """Have this node inside, as it should be."""
+        async with self._locks.setdefault(name, asyncio.Lock()):
+            node = self._sides.inside.get(NODE, "", name)
+            if node is None:
+                node = await self._create(name)
+            if node["spec"].get("taints") or node["spec"].get("unschedulable"):
+                # New nodes are tainted until a kubelet says that it is ready.
+                node = await self._sides.inside.merge(NODE, node, {"spec": {"taints": None, "unschedulable": None}})
+            status = self._status(name, node)
+            if status is not None:
+                await self._sides.inside.merge(NODE, node, {"status": status}, "status")
+
+    async def reconcile(self, name: str) -> None:
+        """A node that carries nothing any more goes."""
+        if any(pod["spec"].get("nodeName") == name for pod in self._sides.host.all(POD)):
+            await self.ensure(name)
+            return
+        node = self._sides.inside.get(NODE, "", name)
+        bound = any(pod["spec"].get("nodeName") == name for pod in self._sides.inside.all(POD))
+        if node and not bound:
+            await self._sides.inside.delete(NODE, node)
+
+    async def _create(self, name: str) -> dict:
+        system, _, machine = self._host.get("platform", "linux/amd64").partition("/")
+        labels = {
+            "kubernetes.io/arch": machine,
+            "kubernetes.io/hostname": name,
+            "kubernetes.io/os": system,
+            names.MANAGED_BY: names.SYNCER,
+        }
+        metadata = {"name": name, "labels": labels}
+        node = {"apiVersion": "v1", "kind": "Node", "metadata": metadata, "spec": {}}
+        try:
+            return await self._sides.inside.create(NODE, node)
+        except ApiError as error:
+            if error.reason != "AlreadyExists":
+                raise
+            return await self._sides.inside.api.get(NODE.path(name=name)) or node
+
+    def _status(self, name: str, node: dict) -> dict | None:
+        """What is not yet as it should be, or None."""
+        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        room = self._room()
+        machine = node["metadata"].get("labels") or {}
+        wanted = {
+            "capacity": room,
+            "allocatable": room,
+            # The API server inside finds the kubelet of each node at the door of the syncer, in its own pod.
+            "addresses": [{"type": "InternalIP", "address": "127.0.0.1"}, {"type": "Hostname", "address": name}],
+            "daemonEndpoints": {"kubeletEndpoint": {"Port": DOOR_PORT}},
+            "nodeInfo": {
+                "architecture": machine.get("kubernetes.io/arch", ""),
+                "operatingSystem": machine.get("kubernetes.io/os", ""),
+                "kubeletVersion": self._sides.config.version,
+                "kubeProxyVersion": "",
+                "containerRuntimeVersion": "",
+                "kernelVersion": "",
+                "osImage": "shared host",
+                "machineID": "",
+                "systemUUID": "",
+                "bootID": "",
+            },
+        }
+        current = node.get("status") or {}
+        changed = {key: value for key, value in wanted.items() if current.get(key) != value}
+        kinds = {one["type"]: one["status"] for one in current.get("conditions") or []}
+        if kinds != {kind: status for kind, status, *_ in _CONDITIONS}:
+            changed["conditions"] = [
+                {"type": kind, "status": status, "reason": reason, "message": message}
+                | {"lastHeartbeatTime": now, "lastTransitionTime": now}
+                for kind, status, reason, message in _CONDITIONS
+            ]
+        return changed or None
+
+    def _room(self) -> dict[str, str]:
+        """The slice: what all pods of the virtual cluster together may use, on whichever node."""
+        quota = self._sides.host.get(QUOTA, "", _SLICE) or {}
+        hard = (quota.get("spec") or {}).get("hard") or {}
+        given = {"cpu": hard.get("limits.cpu"), "memory": hard.get("limits.memory"), "pods": hard.get("pods")}
+        return {name: amount for name, amount in given.items() if amount}
