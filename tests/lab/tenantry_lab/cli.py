@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from pathlib import Path
 
-from . import cluster, computer, deps, golang, machines, network, release, rootfs, service, ssh
+from . import cluster, computer, deps, golang, machines, network, release, rootfs, service, ssh, syncer
 from .config import FIXED_HOSTS, PROJECT, Lab, LabError, check_node_name
 from .process import exclusive, say, step
 
@@ -84,12 +84,13 @@ def _build(lab: Lab, _arguments: argparse.Namespace) -> int:
         # Debian's packages come over the network while Go has the processors.
         machine = pool.submit(rootfs.build, lab, rootfs.MACHINE)
         image = pool.submit(rootfs.build, lab, rootfs.K3S_IMAGE)
+        python = pool.submit(rootfs.build, lab, rootfs.SYNCER_IMAGE)
         go = golang.toolchain(lab)
         golang.K3S.build(lab, go)
         for program in golang.OTHERS:
             program.build(lab, go)
         machines.build_image(lab, machine.result())
-        release.build(lab, image.result())
+        release.build(lab, image.result(), syncer.build(lab, python.result()))
     say(f"built: {time.monotonic() - start:.1f} s")
     return 0
 

@@ -30,6 +30,7 @@ class Image:
     command: Sequence[str] = ()
     environment: Sequence[str] = ("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",)
     volumes: Sequence[str] = field(default=())
+    user: str = ""
 
 
 def write_layer(target: Path, files: dict[str, Path], links: dict[str, str] | None = None) -> None:
@@ -46,6 +47,20 @@ def write_layer(target: Path, files: dict[str, Path], links: dict[str, str] | No
             tar.addfile(entry)
 
 
+def write_tree(target: Path, root: Path, below: str) -> None:
+    """A layer of the directory `below` of a root file system; the same content gives the same bytes."""
+    with tarfile.open(target, "w", format=tarfile.PAX_FORMAT) as tar:
+        for path in sorted((root / below).rglob("*")):
+            entry = tarfile.TarInfo(str(path.relative_to(root)))
+            if path.is_dir():
+                entry.type, entry.mode = tarfile.DIRTYPE, 0o755
+                tar.addfile(entry)
+                continue
+            entry.size = path.stat().st_size
+            with path.open("rb") as stream:
+                tar.addfile(entry, stream)
+
+
 def image_config(image: Image, layer_digests: Sequence[str]) -> dict:
     return {
         "architecture": "amd64",
@@ -53,6 +68,7 @@ def image_config(image: Image, layer_digests: Sequence[str]) -> dict:
         "config": {
             "Entrypoint": list(image.entrypoint),
             "Cmd": list(image.command),
+            "User": image.user,
             "Env": list(image.environment),
             "Volumes": {volume: {} for volume in image.volumes},
         },

@@ -101,10 +101,12 @@ def digest(*parts: str | bytes) -> str:
 
 
 def tree_digest(*roots: Path) -> str:
-    """Key of the files below some directories: paths, contents and executable bits."""
+    """Key of the files below some directories: paths, contents and executable bits, but not what Python leaves."""
     parts: list[str | bytes] = []
     for root in roots:
         for path in sorted(root.rglob("*")):
+            if "__pycache__" in path.parts:
+                continue
             if path.is_symlink():
                 parts += [str(path.relative_to(root)), str(path.readlink())]
             elif path.is_file():

@@ -6,6 +6,7 @@ import os
 import shutil
 import urllib.error
 import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote
 
@@ -36,20 +37,21 @@ def directory(lab: Lab) -> Path:
     return lab.releases / lab.version
 
 
-def build(lab: Lab, image_root: Path) -> None:
-    """Images, archives of them and checksums, from the programs in `lab.bin` and the image's root file system."""
+def build(lab: Lab, image_root: Path, syncer: Image) -> None:
+    """Images, archives of them and checksums, from the programs in `lab.bin` and the root file system below k3s."""
     programs = [lab.bin / name for name in ("k3s", "pause", "coredns", "web")]
     if lab.is_release:
         fetch(lab)
         programs[0] = fetched(lab) / BINARY
-    key = digest(lab.version, *(file_digest(path) for path in (*programs, image_root)))
+    files = (*programs, image_root, *syncer.layers)
+    key = digest(lab.version, syncer.name, *syncer.environment, *(file_digest(path) for path in files))
 
     def make() -> None:
         layout = Layout(lab.oci)
         layout.reset()
-        for image in _images(lab, *programs, image_root=image_root):
+        for image in (*_images(lab, *programs, image_root=image_root), syncer):
             layout.add(image)
-        _write_release(lab, layout, programs[0])
+        _write_release(lab, layout, programs[0], [k3s_image_name(lab), syncer.name])
 
     cached(directory(lab), key, make, f"images and release {lab.version}")
 
@@ -72,7 +74,7 @@ def _images(lab: Lab, k3s: Path, pause: Path, coredns: Path, web: Path, *, image
     ]
 
 
-def _write_release(lab: Lab, layout: Layout, k3s: Path) -> None:
+def _write_release(lab: Lab, layout: Layout, k3s: Path, of_vclusters: Sequence[str]) -> None:
     target = directory(lab)
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
@@ -81,7 +83,7 @@ def _write_release(lab: Lab, layout: Layout, k3s: Path) -> None:
         os.link(fetched(lab) / AIRGAP, target / AIRGAP)
     else:
         layout.export(target / AIRGAP, [PAUSE_IMAGE, COREDNS_IMAGE])
-    layout.export(target / VCLUSTER, [k3s_image_name(lab)])
+    layout.export(target / VCLUSTER, of_vclusters)
     lines = [checksum_line(file_digest(target / name), name) for name in (BINARY, AIRGAP, VCLUSTER)]
     (target / CHECKSUMS).write_text("".join(lines))
 

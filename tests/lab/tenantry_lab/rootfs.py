@@ -1,4 +1,4 @@
-"""The two Debian root file systems: that of a machine, and the small one below the k3s container image."""
+"""The Debian root file systems: that of a machine, and the small ones below the container images."""
 
 from __future__ import annotations
 
@@ -36,6 +36,22 @@ NOT_IN_IMAGE = (
     "/usr/lib/cni/[im]*",
     "/usr/lib/cni/[stv]*",
 )
+PYTHON = "python3.11"  # of SUITE
+NOT_BESIDE_PYTHON = (
+    "/bin/tar",
+    "/etc/hostname",
+    "/etc/resolv.conf",
+    "/usr/bin/dpkg*",
+    "/usr/bin/update-alternatives",
+    "/usr/sbin/*",
+    "/usr/share/*",
+    "/usr/lib/*/gconv",
+    "/usr/lib/*/libdb-*",
+    "/usr/lib/*/libsqlite3*",
+    f"/usr/lib/{PYTHON}/pydoc_data",
+    f"/usr/lib/{PYTHON}/test",
+    "/var/lib/dpkg",
+)
 
 
 @dataclass(frozen=True)
@@ -49,12 +65,14 @@ class RootFileSystem:
         return lab.dir / "rootfs" / f"{self.name}.tar"
 
     def arguments(self, target: Path, mirror: str, security: str) -> list[str]:
+        # Where nothing is configured, there is no time for the other hook.
+        hook_time = "extract" if self.variant == "extract" else "customize"
         return [
             "mmdebstrap",
             f"--variant={self.variant}",
             f"--include={','.join(self.packages)}",
             *(f"--dpkgopt=path-exclude={pattern}" for pattern in NO_DOCUMENTATION),
-            *(f"--customize-hook={hook}" for hook in self.hooks),
+            *(f"--{hook_time}-hook={hook}" for hook in self.hooks),
             SUITE,
             str(target),
             f"deb {mirror} {SUITE} main",
@@ -92,6 +110,18 @@ K3S_IMAGE = RootFileSystem(
     variant="essential",
     packages=("ca-certificates", *K3S_NEEDS),
     hooks=tuple(f'rm -rf "$1"{pattern}' for pattern in NOT_IN_IMAGE),
+)
+# Unpacked only: nothing in it is ever configured, and there is no shell.
+SYNCER_IMAGE = RootFileSystem(
+    name="syncer-image",
+    variant="extract",
+    packages=(f"{PYTHON}-minimal", f"lib{PYTHON}-stdlib"),
+    hooks=(
+        *(f'rm -rf "$1"{pattern}' for pattern in NOT_BESIDE_PYTHON),
+        f'ln -s {PYTHON} "$1/usr/bin/python3"',
+        # Without the times of the sources, which a layer does not keep.
+        f'chroot "$1" /usr/bin/python3 -m compileall -q --invalidation-mode unchecked-hash /usr/lib/{PYTHON}',
+    ),
 )
 
 

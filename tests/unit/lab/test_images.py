@@ -55,6 +55,27 @@ def test_layer_is_reproducible_and_executable(tmp_path: Path, layer: Path) -> No
         }
 
 
+def test_layer_of_a_tree_has_only_what_is_below_and_is_reproducible(tmp_path: Path) -> None:
+    layers = []
+    for name in ("one", "two"):
+        for file in ("opt/app/b.py", "opt/app/sub/a.py", "opt/other.py"):
+            (tmp_path / name / file).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name / file).write_text(file)
+        write_tree(tmp_path / f"{name}.tar", tmp_path / name, "opt/app")
+        layers.append((tmp_path / f"{name}.tar").read_bytes())
+    assert layers[0] == layers[1]
+    with tarfile.open(tmp_path / "one.tar") as tar:
+        assert {entry.name: (oct(entry.mode), entry.isdir()) for entry in tar} == {
+            "opt/app/b.py": ("0o644", False),
+            "opt/app/sub": ("0o755", True),
+            "opt/app/sub/a.py": ("0o644", False),
+        }
+
+
+def test_image_says_as_whom_it_runs(layer: Path) -> None:
+    assert image_config(Image(WEB, [layer], ["/bin/web"], user="65532"), [])["config"]["User"] == "65532"
+
+
 def test_every_blob_has_its_digest_as_name(layout: Layout) -> None:
     blobs = list(layout.blobs.iterdir())
     assert len(blobs) == 5  # one layer, two configurations, two manifests

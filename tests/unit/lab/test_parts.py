@@ -6,7 +6,7 @@ from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
-from tenantry_lab import cluster, golang, machines, network, release, rootfs, ssh
+from tenantry_lab import cluster, golang, machines, network, release, rootfs, ssh, syncer
 from tenantry_lab.config import Lab, LabError
 from tenantry_lab.process import cached, digest, tree_digest
 
@@ -46,6 +46,14 @@ def test_tree_key_follows_content_name_and_mode(tmp_path: Path) -> None:
     file.rename(tmp_path / "other")
     keys.append(tree_digest(tmp_path))
     assert len(set(keys)) == 4
+
+
+def test_tree_key_does_not_change_when_python_has_run_there(tmp_path: Path) -> None:
+    (tmp_path / "module.py").write_text("a = 1")
+    before = tree_digest(tmp_path)
+    (tmp_path / "__pycache__").mkdir()
+    (tmp_path / "__pycache__" / "module.cpython-311.pyc").write_bytes(b"compiled")
+    assert tree_digest(tmp_path) == before
 
 
 def test_go_versions_compare_as_numbers() -> None:
@@ -91,3 +99,24 @@ def test_both_root_file_systems_have_what_k3s_takes_from_the_machine() -> None:
     for root in (rootfs.MACHINE, rootfs.K3S_IMAGE):
         include = next(word for word in root.arguments(Path("x"), "m", "s") if word.startswith("--include="))
         assert set(rootfs.K3S_NEEDS) <= set(include.removeprefix("--include=").split(","))
+
+
+def test_what_is_only_unpacked_gets_its_hooks_when_it_is_unpacked() -> None:
+    for root, option in ((rootfs.MACHINE, "--customize-hook="), (rootfs.SYNCER_IMAGE, "--extract-hook=")):
+        hooks = [word for word in root.arguments(Path("x"), "m", "s") if "-hook=" in word]
+        assert hooks
+        assert all(word.startswith(option) for word in hooks)
+
+
+def test_syncer_is_of_the_collections_version() -> None:
+    galaxy = (syncer.PROJECT / "galaxy.yml").read_text()
+    name, _colon, version = syncer.image_name().rpartition(":")
+    assert name == "docker.io/tenantry/syncer"
+    assert f"version: {version}\n" in galaxy
+
+
+def test_libraries_of_the_syncer_are_pinned() -> None:
+    lines = (syncer.SOURCE / "requirements.txt").read_text().splitlines()
+    names = {name: version for name, _equal, version in (line.partition("==") for line in lines if line[0] != "#")}
+    assert set(names) == {"aiohttp", "cryptography", "h11"}
+    assert all(names.values())
