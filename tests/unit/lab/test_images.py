@@ -9,7 +9,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from tenantry_lab.images import MANIFEST_TYPE, Image, Layout, write_layer
+from tenantry_lab.images import MANIFEST_TYPE, Image, Layout, image_config, write_layer, write_tree
 from tenantry_lab.mirror import Mirror
 
 WEB = "docker.io/lab/web:1"
