@@ -54,6 +54,7 @@ KINDS = {
     "batch/v1/Job": ("jobs", True),
     "discovery.k8s.io/v1/EndpointSlice": ("endpointslices", True),
     "networking.k8s.io/v1/NetworkPolicy": ("networkpolicies", True),
+    "networking.k8s.io/v1/ServiceCIDR": ("servicecidrs", False),
     "policy/v1/PodDisruptionBudget": ("poddisruptionbudgets", True),
     "rbac.authorization.k8s.io/v1/ClusterRole": ("clusterroles", False),
     "rbac.authorization.k8s.io/v1/ClusterRoleBinding": ("clusterrolebindings", False),
@@ -115,11 +116,12 @@ class Cluster:
         version, item_kind = answer["apiVersion"], answer["kind"].removesuffix("List")
         return [{"apiVersion": version, "kind": item_kind, **item} for item in answer.get("items") or []]
 
-    def create(self, obj: dict) -> dict:
+    def create(self, obj: dict, *, dry_run: bool = False) -> dict:
         """Make an object that must not exist yet (409 otherwise). What is to be kept in step is applied instead."""
         kind, name, namespace = _identity(obj)
+        dry = "All" if dry_run else None
         with self._doing("creating", kind, name, namespace):
-            return self._call("post", kind, None, namespace, body=obj, field_manager=FIELD_MANAGER)
+            return self._call("post", kind, None, namespace, body=obj, field_manager=FIELD_MANAGER, dry_run=dry)
 
     def apply(self, obj: dict, *, force: bool = True) -> dict:
         """Server-side apply: make the object, or make our fields of it what `obj` says."""
@@ -144,9 +146,12 @@ class Cluster:
         *,
         uid: str | None = None,
         propagation: str = "Background",
+        grace: int | None = None,
     ) -> bool:
-        """Delete the object, with `uid` only that very one; False if there is none."""
-        options = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": propagation}
+        """Delete the object, with `uid` only that very one, `grace` seconds for a pod; False if there is none."""
+        options: dict[str, Any] = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": propagation}
+        if grace is not None:
+            options["gracePeriodSeconds"] = grace
         if uid:
             options["preconditions"] = {"uid": uid}
         with self._doing("deleting", kind, name, namespace):

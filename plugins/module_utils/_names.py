@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable
 from ansible_collections.tenantry.kube.plugins.module_utils._errors import TenantryError, shown
 
 MANAGED_BY = "tenantry.kube"
+MANAGED_BY_SYNCER = "tenantry-syncer"  # what a tenant's objects become on the host: nothing of ours
 FIELD_MANAGER = "tenantry.kube"
 PLATFORM_NAMESPACE = "tenantry-system"
 HUB = "hub"

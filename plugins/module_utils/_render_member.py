@@ -13,6 +13,7 @@ ACCOUNT = "tenantry-platform"
 CREDENTIAL = "tenantry-platform-credential"
 RBAC = "rbac.authorization.k8s.io"
 REVOKE_ROLE = "tenantry-platform-revoke"
+PROBE_ROLE = "tenantry-platform-probe"
 
 
 def _ours(item: str) -> str:
@@ -52,6 +53,16 @@ def _binding(kind: str, name: str, role_kind: str, role: str, namespace: str | N
     }
 
 
+def _role_here(name: str, rule: dict) -> list[dict]:
+    """A right of the platform in its own namespace."""
+    metadata = {"name": name, "namespace": _names.PLATFORM_NAMESPACE, "labels": _names.labels("member")}
+    rules = [{"apiGroups": [""], **rule}]
+    return [
+        {"apiVersion": f"{RBAC}/v1", "kind": "Role", "metadata": metadata, "rules": rules},
+        _binding("RoleBinding", name, "Role", name, _names.PLATFORM_NAMESPACE),
+    ]
+
+
 def member_objects(hub_identity: str) -> list[dict]:
     """Everything a member has for the hub whose kube-system UID is given, its credential apart."""
     space = {"namespace": _names.PLATFORM_NAMESPACE, "labels": _names.labels("member")}
@@ -67,15 +78,9 @@ def member_objects(hub_identity: str) -> list[dict]:
         _roles.cluster_role(_roles.MANAGER_ROLE, _roles.VCLUSTER_MANAGER, "member"),
         _binding("ClusterRoleBinding", _roles.PLATFORM_ROLE, "ClusterRole", _roles.PLATFORM_ROLE),
         # So that a member that is forgotten by force can be left without a live credential.
-        {
-            "apiVersion": f"{RBAC}/v1",
-            "kind": "Role",
-            "metadata": {"name": REVOKE_ROLE, **space},
-            "rules": [
-                {"apiGroups": [""], "resources": ["serviceaccounts"], "resourceNames": [ACCOUNT], "verbs": ["delete"]}
-            ],
-        },
-        _binding("RoleBinding", REVOKE_ROLE, "Role", REVOKE_ROLE, _names.PLATFORM_NAMESPACE),
+        *_role_here(REVOKE_ROLE, {"resources": ["serviceaccounts"], "resourceNames": [ACCOUNT], "verbs": ["delete"]}),
+        # Before Kubernetes 1.33, only the refusal of a Service tells the network of services.
+        *_role_here(PROBE_ROLE, {"resources": ["services"], "verbs": ["create"]}),
         *_render_platform.priority_classes("member"),
         *_render_platform.admission_policy(
             "tenantry-platform",

@@ -120,10 +120,27 @@ PLATFORM = [
     _rule("apps", "statefulsets", *READ),
     _rule("policy", "poddisruptionbudgets", *READ),
     _rule("storage.k8s.io", "storageclasses", *READ),
+    _rule("networking.k8s.io", "servicecidrs", "get", "list"),
     _rule("scheduling.k8s.io", "priorityclasses", *READ),
     _rule("rbac.authorization.k8s.io", "rolebindings", *READ, "create", "patch", "delete"),
     _rule("rbac.authorization.k8s.io", "clusterroles", "bind", names=(MANAGER_ROLE,)),
     {"nonResourceURLs": ["/version"], "verbs": ["get"]},
+]
+
+# The syncer of a virtual cluster of mode shared, by a Role in its namespace: it runs the tenant's pods there.
+
+SYNCER_ROLE = "syncer"
+_MANAGE = (*READ, "create", "update", "patch", "delete")
+
+SYNCER = [
+    _rule("core", "configmaps persistentvolumeclaims pods secrets services", *_MANAGE),
+    _rule("discovery.k8s.io", "endpointslices", *_MANAGE),
+    _rule("networking.k8s.io", "ingresses", *_MANAGE),
+    _rule("core", "pods/log services/status", "get"),
+    _rule("core", "pods/attach pods/exec pods/portforward", *CONNECT),
+    _rule("core", "pods/ephemeralcontainers pods/resize pods/status", "get", "update", "patch"),
+    _rule("core", "events resourcequotas", *READ),
+    _rule("events.k8s.io", "events", *READ),
 ]
 
 VCLUSTER_MANAGER = [
@@ -138,6 +155,11 @@ VCLUSTER_MANAGER = [
     _rule("core", "pods/portforward", *CONNECT),
     _rule("apps", "statefulsets", *READ, *WRITE),
     _rule("policy", "poddisruptionbudgets", *READ, *WRITE),
+    # Nobody grants what he has not. Who makes the Role `syncer` has its rights; binding it is said apart, because an
+    # API server learns of a Role some moments after it was made.
+    *SYNCER,
+    _rule("rbac.authorization.k8s.io", "roles", *READ, "create", "patch", "delete"),
+    _rule("rbac.authorization.k8s.io", "roles", "bind", names=(SYNCER_ROLE,)),
 ]
 
 

@@ -8,6 +8,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils import _render_membe
 EVERYTHING_FOR_PERSONS = [("inside", role, _roles.INSIDE[role]) for role in ("viewer", "developer", "operator")]
 EVERYTHING_FOR_PERSONS += [("hub", role, rules) for role, rules in _roles.HUB.items()]
 FOR_THE_PLATFORM = [("member", "platform", _roles.PLATFORM), ("member", "manager", _roles.VCLUSTER_MANAGER)]
+FOR_THE_PLATFORM += [("namespace", "syncer", _roles.SYNCER)]
 
 
 def _may(rules: list[dict], verb: str, resource: str, group: str = "") -> bool:
@@ -101,6 +102,37 @@ def test_the_platform_reads_secrets_of_virtual_clusters_only() -> None:
 def test_the_platform_may_bind_one_role() -> None:
     (rule,) = [rule for rule in _roles.PLATFORM if "bind" in rule["verbs"]]
     assert (rule["resources"], rule["resourceNames"]) == (["clusterroles"], [_roles.MANAGER_ROLE])
+
+
+def test_the_manager_has_what_the_syncer_is_granted() -> None:
+    """An API server lets nobody grant what he has not."""
+    for rule in _roles.SYNCER:
+        for group in rule["apiGroups"]:
+            for resource in rule["resources"]:
+                for verb in rule["verbs"]:
+                    assert _may(_roles.VCLUSTER_MANAGER, verb, resource, group), (verb, resource)
+
+
+def test_the_manager_may_bind_the_syncers_role_and_escalate_none() -> None:
+    (rule,) = [rule for rule in _roles.VCLUSTER_MANAGER if "bind" in rule["verbs"]]
+    assert (rule["resources"], rule["resourceNames"]) == (["roles"], [_roles.SYNCER_ROLE])
+    assert not [rule for rule in _roles.VCLUSTER_MANAGER + _roles.PLATFORM if "escalate" in rule["verbs"]]
+
+
+def test_the_platform_changes_roles_and_pods_in_virtual_clusters_only() -> None:
+    assert not _may(_roles.PLATFORM, "create", "roles", "rbac.authorization.k8s.io")
+    assert not _may(_roles.PLATFORM, "create", "pods")
+    assert not _may(_roles.PLATFORM, "create", "pods/exec")
+
+
+@pytest.mark.parametrize(
+    "resource", ["serviceaccounts", "serviceaccounts/token", "nodes", "pods/binding", "namespaces"]
+)
+def test_the_syncer_has_no_way_out_of_its_namespace(resource: str) -> None:
+    assert not [rule for rule in _roles.SYNCER if resource in rule["resources"]]
+    assert {"escalate", "bind", "impersonate", "deletecollection"}.isdisjoint(
+        verb for rule in _roles.SYNCER for verb in rule["verbs"]
+    )
 
 
 def test_hub_and_member_grant_the_same_to_manage_virtual_clusters() -> None:
