@@ -33,6 +33,7 @@ DATA_DIRECTORY = "/var/lib/rancher/k3s"
 
 # k3s stops in less. A namespace is looked at again after half of it, so that it decides how long a deletion takes.
 STOP_SECONDS = 10
+START_SECONDS = 300
 
 # Of its limits, what a pod of tier dev holds for itself; a pod of tier prod holds all of it.
 DEV_CPU_SHARE = 4
@@ -47,6 +48,7 @@ class Keys:
     agent_token: str
     node_password: str
     platform_token: str
+    syncer_token: str  # of use in mode shared only
     ca: str | None = None  # PEM, known from the first contact on
 
 
@@ -57,6 +59,8 @@ class Rendering:
     spec: VCluster
     keys: Keys
     cluster_ip: str = ""
+    kubernetes_ip: str = ""  # in mode shared, the address of the API inside
+    dns_ip: str = ""
     address: str = ""  # where people reach a NodePort
     member: bool = False
 
@@ -67,6 +71,12 @@ class Rendering:
     @property
     def labels(self) -> dict[str, str]:
         return _names.labels("vcluster", tenant=self.spec.tenant, vcluster=self.spec.name)
+
+    @property
+    def lacks_addresses(self) -> bool:
+        """Whether its configuration must wait for addresses that Services of its own get from the host."""
+        exposed = self.cluster_ip or self.spec.expose != "ClusterIP"
+        return not (exposed and ((self.kubernetes_ip and self.dns_ip) or not self.spec.shared))
 
     @property
     def api_name(self) -> str:
@@ -92,6 +102,7 @@ def keys(join: dict | None, credential: dict | None) -> Keys:
         agent_token=kept.get("agent-token") or secrets.token_hex(32),
         node_password=kept.get("node-password") or secrets.token_hex(32),
         platform_token=kept.get("token") or secrets.token_hex(32),
+        syncer_token=kept.get("syncer-token") or secrets.token_hex(32),
         ca=kept.get("ca.crt"),
     )
 
@@ -99,6 +110,15 @@ def keys(join: dict | None, credential: dict | None) -> Keys:
 def secret(metadata: dict, values: dict[str, str]) -> dict:
     data = {key: base64.b64encode(value.encode()).decode() for key, value in values.items()}
     return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": "Opaque", "data": data}
+
+
+def service_account(metadata: dict) -> dict:
+    return {
+        "apiVersion": "v1",
+        "kind": "ServiceAccount",
+        "metadata": metadata,
+        "automountServiceAccountToken": False,
+    }
 
 
 def as_yaml(content: dict) -> str:

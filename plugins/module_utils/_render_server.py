@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 
+from ansible_collections.tenantry.kube.plugins.module_utils import _render_syncer
 from ansible_collections.tenantry.kube.plugins.module_utils._render_base import (
     API_PORT,
     CONFIG_DIRECTORY,
@@ -18,6 +19,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._render_base import 
     K3S,
     PLATFORM_USER,
     SERVER,
+    START_SECONDS,
     STOP_SECONDS,
     TOKEN_DIRECTORY,
     Rendering,
@@ -32,18 +34,32 @@ CONFIG = "server-config"
 VOLUME_CLAIM = "data-server-0"
 CONFIG_HASH = "tenantry.dev/config"
 USER_ID = 65532
-START_SECONDS = 300
 # From this minor version on, the API server takes version v1 of its authentication configuration.
 AUTHENTICATION_V1 = 34
+
+# In mode shared the host schedules, binds volumes and knows whether a node is well; from inside that looks like
+# volumes nobody serves and nodes that went silent. The first two are k3s's own choice.
+SHARED_CONTROLLERS = (
+    "*",
+    "tokencleaner",
+    "-node-ipam-controller",
+    "-node-lifecycle-controller",
+    "-persistentvolume-attach-detach-controller",
+    "-persistentvolume-binder-controller",
+    "-persistentvolume-expander-controller",
+    "-taint-eviction-controller",
+)
 
 
 def config(rendering: Rendering) -> dict:
     """k3s's config.yaml. Every key is one of k3s; what a tenant's pods need is left at k3s's defaults."""
     spec = rendering.spec
     disabled = ["local-storage", "metrics-server", "servicelb", "traefik"]
-    if not spec.agents:
+    if not spec.agents and not spec.shared:
         disabled.append("coredns")
+    pods = _shared_pods(rendering) if spec.shared else {"cluster-cidr": spec.cluster_cidr}
     return {
+        **pods,
         "data-dir": DATA_DIRECTORY,
         "write-kubeconfig": f"{DATA_DIRECTORY}/server/cred/local.kubeconfig",
         "token-file": f"{TOKEN_DIRECTORY}/server-token",
@@ -54,13 +70,24 @@ def config(rendering: Rendering) -> dict:
         "disable-cloud-controller": True,
         # The server is no node and has no route into the pod network: webhooks and exec go through the agents' tunnels.
         "egress-selector-mode": "pod" if spec.agents else "disabled",
-        "cluster-cidr": spec.cluster_cidr,
         "service-cidr": spec.service_cidr,
         "tls-san": subject_names(rendering),
         "secrets-encryption": True,
         "kube-apiserver-arg": [
             f"authentication-config={CONFIG_DIRECTORY}/authentication.yaml",
             f"token-auth-file={CONFIG_DIRECTORY}/tokens.csv",
+        ],
+    }
+
+
+def _shared_pods(rendering: Rendering) -> dict:
+    """For pods that run on the host, with addresses of the host."""
+    return {
+        "cluster-dns": rendering.dns_ip,
+        "disable-scheduler": True,
+        "kube-controller-manager-arg": [
+            f"controllers={','.join(SHARED_CONTROLLERS)}",
+            "allocate-node-cidrs=false",
         ],
     }
 
@@ -72,6 +99,7 @@ def subject_names(rendering: Rendering) -> list[str]:
         names.append(rendering.address)
     else:
         names.append(rendering.cluster_ip)
+    names.append(rendering.kubernetes_ip)
     return [name for name in names if name]
 
 
@@ -122,7 +150,7 @@ def stateful_set(rendering: Rendering) -> dict:
             "template": {
                 "metadata": {
                     "labels": rendering.selector(SERVER),
-                    "annotations": {CONFIG_HASH: fingerprint(rendering.keys.server_token, _files(rendering))},
+                    "annotations": {CONFIG_HASH: _stamp(rendering)},
                 },
                 "spec": _pod(rendering),
             },
@@ -135,12 +163,21 @@ def fingerprint(key: str, files: dict[str, str]) -> str:
     return hmac.new(key.encode(), as_yaml(files).encode(), hashlib.sha256).hexdigest()[:16]
 
 
+def _stamp(rendering: Rendering) -> str:
+    files = _files(rendering)
+    if rendering.spec.shared:
+        files |= _render_syncer.files(rendering)
+    return fingerprint(rendering.keys.server_token, files)
+
+
 def _files(rendering: Rendering) -> dict[str, str]:
-    identity = f'{rendering.keys.platform_token},{PLATFORM_USER},{PLATFORM_USER},"system:masters"\n'
+    identities = f'{rendering.keys.platform_token},{PLATFORM_USER},{PLATFORM_USER},"system:masters"\n'
+    if rendering.spec.shared:
+        identities += _render_syncer.identity(rendering)
     return {
         "config.yaml": as_yaml(config(rendering)),
         "authentication.yaml": as_yaml(authentication(rendering)),
-        "tokens.csv": identity,
+        "tokens.csv": identities,
     }
 
 
@@ -151,7 +188,7 @@ def _pod(rendering: Rendering) -> dict:
     else:
         data = {"name": "data", "persistentVolumeClaim": {"claimName": VOLUME_CLAIM}}
     return {
-        "serviceAccountName": "vcluster",
+        "serviceAccountName": _render_syncer.NAME if spec.shared else "vcluster",
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "priorityClassName": f"tenantry-{spec.tier}",
@@ -166,12 +203,13 @@ def _pod(rendering: Rendering) -> dict:
             "fsGroupChangePolicy": "OnRootMismatch",
             "seccompProfile": {"type": "RuntimeDefault"},
         },
-        "containers": [_container(rendering)],
+        "containers": [_container(rendering), *([_render_syncer.container(rendering)] if spec.shared else [])],
         "volumes": [
             secret_volume("config", CONFIG),
             secret_volume("token", JOIN_TOKEN, {"server-token": "server-token", "agent-token": "agent-token"}),
             data,
             {"name": "tmp", "emptyDir": {}},
+            *(_render_syncer.volumes() if spec.shared else []),
         ],
     }
 

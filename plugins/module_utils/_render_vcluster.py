@@ -4,7 +4,13 @@
 
 from __future__ import annotations
 
-from ansible_collections.tenantry.kube.plugins.module_utils import _names, _render_agent, _render_server, _roles
+from ansible_collections.tenantry.kube.plugins.module_utils import (
+    _names,
+    _render_agent,
+    _render_server,
+    _render_syncer,
+    _roles,
+)
 from ansible_collections.tenantry.kube.plugins.module_utils._render_base import (
     API_PORT,
     API_SERVICE,
@@ -13,6 +19,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._render_base import 
     SERVER,
     Rendering,
     secret,
+    service_account,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_spec import SPEC_ANNOTATION
 
@@ -27,6 +34,7 @@ KINDS = (
     "v1/LimitRange",
     "v1/PersistentVolumeClaim",
     "policy/v1/PodDisruptionBudget",
+    "rbac.authorization.k8s.io/v1/Role",
     "rbac.authorization.k8s.io/v1/RoleBinding",
     "apps/v1/StatefulSet",
 )
@@ -39,6 +47,8 @@ def everything(rendering: Rendering) -> list[dict]:
 def foundation(rendering: Rendering) -> list[dict]:
     """What must stand before the rest is known: the address of a Service goes into the certificate."""
     objects = [_namespace(rendering), _api_service(rendering)]
+    if rendering.spec.shared:
+        objects += _render_syncer.services(rendering)
     if rendering.member:
         objects.append(platform_binding(rendering))
     return objects
@@ -46,7 +56,6 @@ def foundation(rendering: Rendering) -> list[dict]:
 
 def _content(rendering: Rendering) -> list[dict]:
     objects = [
-        _service_account(rendering),
         _join_token(rendering),
         platform_credential(rendering),
         _render_server.config_secret(rendering),
@@ -57,6 +66,9 @@ def _content(rendering: Rendering) -> list[dict]:
         _disruption_budget(rendering),
         _render_server.stateful_set(rendering),
     ]
+    if rendering.spec.shared:
+        return [*_render_syncer.rights(rendering), _render_syncer.config_secret(rendering), *objects]
+    objects.insert(0, service_account(rendering.metadata("vcluster")))
     if rendering.spec.agents:
         objects += [_render_agent.config_secret(rendering), _render_agent.stateful_set(rendering)]
     return objects
@@ -66,6 +78,8 @@ def _namespace(rendering: Rendering) -> dict:
     spec = rendering.spec
     # Agents run privileged: they are nodes. Without agents the namespace is as closed as Kubernetes can make it.
     level = "privileged" if spec.agents else "restricted"
+    if spec.shared:
+        level = spec.shared.pod_security
     return {
         "apiVersion": "v1",
         "kind": "Namespace",
@@ -111,6 +125,7 @@ def _api_service(rendering: Rendering) -> dict:
             "type": spec.expose,
             "selector": rendering.selector(SERVER),
             "ports": [port],
+            **(_render_syncer.ALWAYS_REACHED if spec.shared else {}),
         },
     }
 
@@ -130,25 +145,16 @@ def _server_service(rendering: Rendering) -> dict:
     }
 
 
-def _service_account(rendering: Rendering) -> dict:
-    return {
-        "apiVersion": "v1",
-        "kind": "ServiceAccount",
-        "metadata": rendering.metadata("vcluster"),
-        "automountServiceAccountToken": False,
-    }
-
-
 def _join_token(rendering: Rendering) -> dict:
     kept = rendering.keys
-    return secret(
-        rendering.metadata(JOIN_TOKEN),
-        {
-            "server-token": kept.server_token,
-            "agent-token": kept.agent_token,
-            "node-password": kept.node_password,
-        },
-    )
+    values = {
+        "server-token": kept.server_token,
+        "agent-token": kept.agent_token,
+        "node-password": kept.node_password,
+    }
+    if rendering.spec.shared:
+        values[_render_syncer.TOKEN] = kept.syncer_token
+    return secret(rendering.metadata(JOIN_TOKEN), values)
 
 
 def platform_credential(rendering: Rendering) -> dict:
@@ -161,6 +167,8 @@ def platform_credential(rendering: Rendering) -> dict:
 def _quota(rendering: Rendering) -> dict:
     spec = rendering.spec
     amount = spec.slice.as_text()
+    # In mode shared the claims of the tenant's pods are here too: the storage they ask for is what counts.
+    claims = None if spec.shared else str(0 if spec.volume is None else spec.servers)
     return {
         "apiVersion": "v1",
         "kind": "ResourceQuota",
@@ -172,7 +180,7 @@ def _quota(rendering: Rendering) -> dict:
                 "requests.memory": amount["memory"],
                 "limits.memory": amount["memory"],
                 "requests.storage": amount["storage"],
-                "persistentvolumeclaims": str(0 if spec.volume is None else spec.servers),
+                **({"persistentvolumeclaims": claims} if claims else {}),
                 "pods": amount["pods"],
                 "services.nodeports": str(int(spec.expose == "NodePort")),
                 "services.loadbalancers": "0",

@@ -11,6 +11,7 @@ from pathlib import Path
 from ansible_collections.tenantry.kube.plugins.module_utils import (
     _fleet,
     _names,
+    _render_syncer,
     _render_vcluster,
     _tunnel,
     _vcluster_removal,
@@ -133,19 +134,20 @@ def _place(context: Context, places: Places, job: Job) -> None:
         return
     if job.spec:
         places.check_tenant(context, job.tenant)
-        found = places.found.get(job.namespace)
-        if found:
-            check_change(found.record, job.spec)
 
 
 def _plan_all(context: Context, places: Places, jobs: list[Job]) -> None:
     hosts = {job.host.name: job.host for job in jobs if job.spec}
-    surroundings = dict(zip(hosts, context.hub.map(Surroundings.of, hosts.values()), strict=True))
+    sharing = {job.host.name for job in jobs if job.spec and job.spec.shared}
+    around = context.hub.map(lambda host: Surroundings.of(host, shared=host.name in sharing), hosts.values())
+    surroundings = dict(zip(hosts, around, strict=True))
 
     def check(job: Job) -> str:
         around, found = surroundings[job.host.name], places.found.get(job.namespace)
-        around.check_networks(job.spec)
-        return around.published_address(job.spec, found.record if found else {})
+        record = found.record if found else {}
+        job.spec = around.settled(job.spec)
+        check_change(record, job.spec)
+        return around.published_address(job.spec, record)
 
     def plan(job: Job) -> None:
         if job.spec is None:
@@ -166,7 +168,7 @@ def _plan(context: Context, job: Job, address: str, *, exists: bool) -> None:
             return
         job.rendering = _with_what_is_kept(job)
     kept = job.rendering.keys
-    context.secret(kept.server_token, kept.agent_token, kept.node_password, kept.platform_token)
+    context.secret(kept.server_token, kept.agent_token, kept.node_password, kept.platform_token, kept.syncer_token)
     job.plan = _make_plan(job)
     check_volume(job.host, job.spec, job.plan.object("v1/PersistentVolumeClaim", VOLUME_CLAIM, job.namespace))
     if job.kubeconfig_path:
@@ -194,14 +196,29 @@ def _has_rights(context: Context, job: Job) -> bool:
 
 
 def _with_what_is_kept(job: Job) -> Rendering:
-    """With the keys that the namespace holds and the address its Service has."""
+    """With the keys that the namespace holds and the addresses its Services have."""
 
     def live(kind: str, name: str) -> dict | None:
         return job.host.get(kind, name, job.namespace)
 
     kept = keys(live("v1/Secret", JOIN_TOKEN), live("v1/Secret", PLATFORM_CREDENTIAL))
-    service = live("v1/Service", API_SERVICE) if job.spec.expose == "ClusterIP" else None
-    return replace(job.rendering, keys=kept, cluster_ip=service["spec"]["clusterIP"] if service else "")
+    return _with_addresses(replace(job.rendering, keys=kept), job.host)
+
+
+def _with_addresses(rendering: Rendering, host: Cluster) -> Rendering:
+    """With the addresses that the Services of its foundation have; none of a Service that is not there (yet)."""
+
+    def address(name: str) -> str:
+        service = host.get("v1/Service", name, rendering.namespace)
+        return service["spec"]["clusterIP"] if service else ""
+
+    if rendering.spec.expose == "ClusterIP":
+        rendering = replace(rendering, cluster_ip=address(API_SERVICE))
+    if rendering.spec.shared:
+        names = (_render_syncer.KUBERNETES_SERVICE, _render_syncer.DNS_SERVICE)
+        kubernetes_ip, dns_ip = host.map(address, names)
+        rendering = replace(rendering, kubernetes_ip=kubernetes_ip, dns_ip=dns_ip)
+    return rendering
 
 
 def _make_plan(job: Job) -> Plan:
@@ -279,7 +296,7 @@ def _bring_up(context: Context, job: Job, deadline: Deadline) -> dict:
     return {
         "endpoint": url,
         "version": job.spec.version,
-        "nodes": f"{job.inside.ready_nodes if job.inside else '?'}/{job.spec.agents}",
+        "nodes": job.inside.nodes if job.inside else f"?/{'?' if job.spec.shared else job.spec.agents}",
         "ready": job.inside is not None,
         "slice": job.spec.slice.as_text(),
         "kubeconfig": job.kubeconfig_path,
@@ -288,11 +305,10 @@ def _bring_up(context: Context, job: Job, deadline: Deadline) -> dict:
 
 
 def _apply(job: Job) -> None:
-    """In two steps where the certificate must have an address that only the API Service, once made, has."""
-    if job.spec.expose == "ClusterIP" and not job.rendering.cluster_ip:
+    """In two steps where the configuration must have addresses that only Services, once made, have."""
+    if job.rendering.lacks_addresses:
         Plan.make(job.host, _render_vcluster.foundation(job.rendering)).execute()
-        service = job.host.get("v1/Service", API_SERVICE, job.namespace)
-        job.rendering = replace(job.rendering, cluster_ip=service["spec"]["clusterIP"])
+        job.rendering = _with_addresses(job.rendering, job.host)
         _make_plan(job).execute()
     else:
         job.plan.execute()

@@ -9,7 +9,9 @@ from ansible_collections.tenantry.kube.plugins.module_utils._client import Clust
 from ansible_collections.tenantry.kube.plugins.module_utils._errors import TenantryError
 from ansible_collections.tenantry.kube.plugins.module_utils._module import Context
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_inside import is_ready
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_modes import SHARED
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_places import Found
+from ansible_collections.tenantry.kube.plugins.module_utils._wait import explanation
 
 # The quota's names for what a slice consists of: the limits, since they are what can be used up.
 QUOTA_KEYS = {"cpu": "limits.cpu", "memory": "limits.memory", "storage": "requests.storage", "pods": "pods"}
@@ -54,26 +56,37 @@ def _row(found: Found) -> dict:
     }
     if found.namespace["metadata"].get("deletionTimestamp"):
         return {**row, "status": "Deleting", "nodes": None, "endpoint": None, "message": None}
-    return row | _live(found.host, found.namespace, record.get("agents", 0))
+    return row | _live(found.host, found.namespace, None if row["mode"] == SHARED else record.get("agents", 0))
 
 
-def _live(host: Cluster, namespace: dict, agents: int) -> dict:
-    """What only the virtual cluster itself can tell."""
+def _live(host: Cluster, namespace: dict, agents: int | None) -> dict:
+    """What only the virtual cluster itself can tell. In mode shared it has as many nodes as carry its pods."""
+    unknown = f"?/{'?' if agents is None else agents}"
     try:
         url = _tunnel.endpoint(host, namespace)
         api = _tunnel.inside(host, namespace["metadata"]["name"])
     except TenantryError as error:
-        return {"status": "NotReady", "nodes": f"?/{agents}", "endpoint": None, "message": str(error)}
+        return {"status": "NotReady", "nodes": unknown, "endpoint": None, "message": str(error)}
     try:
-        ready = sum(map(is_ready, api.list("v1/Node")))
+        nodes = api.list("v1/Node")
         version = api.version()
+        syncer = _why_not_synced(host, namespace["metadata"]["name"]) if agents is None else None
     except TenantryError as error:
-        return {"status": "NotReady", "nodes": f"?/{agents}", "endpoint": url, "message": str(error)}
+        return {"status": "NotReady", "nodes": unknown, "endpoint": url, "message": str(error)}
     finally:
         api.close()
-    status = "Ready" if ready >= agents else "NotReady"
-    message = None if ready >= agents else f"{ready} of {agents} nodes are ready"
-    return {"status": status, "nodes": f"{ready}/{agents}", "endpoint": url, "version": version, "message": message}
+    ready, wanted = sum(map(is_ready, nodes)), len(nodes) if agents is None else agents
+    message = syncer or (f"{ready} of {wanted} nodes are ready" if ready < wanted else None)
+    status = "NotReady" if message else "Ready"
+    return {"status": status, "nodes": f"{ready}/{wanted}", "endpoint": url, "version": version, "message": message}
+
+
+def _why_not_synced(host: Cluster, namespace: str) -> str | None:
+    """What keeps the syncer, without which the API answers but no pod runs."""
+    pod = host.get("v1/Pod", _tunnel.POD, namespace)
+    if pod and is_ready(pod):
+        return None
+    return f"the syncer is not ready: {explanation(host, pod, _tunnel.POD, namespace)}"
 
 
 def _slice(quota: dict) -> dict[str, dict[str, str]]:

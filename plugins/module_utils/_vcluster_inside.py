@@ -37,8 +37,10 @@ class Inside:
         self.stale_nodes = [node for node in self._nodes if self._is_stale(node)]
 
     @property
-    def ready_nodes(self) -> int:
-        return sum(map(is_ready, self._nodes))
+    def nodes(self) -> str:
+        """Ready nodes of all: of its agents or, in mode shared, of the host's nodes that carry its pods now."""
+        spec = self.rendering.spec
+        return f"{sum(map(is_ready, self._nodes))}/{len(self._nodes) if spec.shared else spec.agents}"
 
     def rows(self) -> list[dict]:
         nodes = [{"action": "delete", "kind": "Node", "name": node["metadata"]["name"]} for node in self.stale_nodes]
@@ -52,7 +54,8 @@ class Inside:
         if self.rendering.spec.agents:
             self._wait_for_agents(deadline)
         names = [f"{AGENT}-{number}" for number in range(self.rendering.spec.agents)]
-        self._nodes = self.api.map(lambda name: self._wait_for_node(name, deadline), names)
+        if not self.rendering.spec.shared:
+            self._nodes = self.api.map(lambda name: self._wait_for_node(name, deadline), names)
 
     def _wait_for_agents(self, deadline: Deadline) -> None:
         """Until all of their pods are of the present make."""
@@ -86,6 +89,8 @@ class Inside:
         return explanation(self.host, self.host.get("v1/Pod", pod, namespace), pod, namespace)
 
     def _is_stale(self, node: dict) -> bool:
+        if self.rendering.spec.shared:  # the syncer's, whatever their names
+            return False
         match = _AGENT_NODE.fullmatch(node["metadata"]["name"])
         return bool(match) and int(match[1]) >= self.rendering.spec.agents
 

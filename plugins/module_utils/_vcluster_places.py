@@ -5,18 +5,21 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ansible_collections.tenantry.kube.plugins.module_utils import _budget, _fleet, _names, _quantities
 from ansible_collections.tenantry.kube.plugins.module_utils._client import Cluster
-from ansible_collections.tenantry.kube.plugins.module_utils._errors import TenantryError
+from ansible_collections.tenantry.kube.plugins.module_utils._errors import ApiError, TenantryError
 from ansible_collections.tenantry.kube.plugins.module_utils._module import Context
 from ansible_collections.tenantry.kube.plugins.module_utils._render_tenant import budget_of
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_spec import VCluster, memory_text, recorded
 
 ADDRESSES = ("ExternalIP", "InternalIP")  # of a node, the one to be reached from far away first
+NOWHERE = "240.0.0.1"  # in nobody's network of services
+_VALID_ADDRESSES = re.compile(r"range of valid IPs is ([0-9.]+/[0-9]{1,2})", re.IGNORECASE | re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -127,12 +130,26 @@ class Surroundings:
     host: str
     nodes: list[dict]
     service_addresses: list[str]
+    service_network: str | None = None  # known where a virtual cluster of mode shared is wanted
 
     @classmethod
-    def of(cls, host: Cluster) -> Surroundings:
+    def of(cls, host: Cluster, *, shared: bool = False) -> Surroundings:
         nodes = sorted(host.list("v1/Node"), key=lambda node: node["metadata"]["name"])
         service = host.get("v1/Service", "kubernetes", "default") or {}
-        return cls(host.name, nodes, service.get("spec", {}).get("clusterIPs") or [])
+        network = service_network(host) if shared else None
+        return cls(host.name, nodes, service.get("spec", {}).get("clusterIPs") or [], network)
+
+    def settled(self, spec: VCluster) -> VCluster:
+        """With its networks: its own, free on this host, or in mode shared those of the host."""
+        if not spec.shared:
+            self.check_networks(spec)
+            return spec
+        if spec.service_cidr not in (None, self.service_network):
+            raise TenantryError(
+                f"service_cidr: {spec.service_cidr} is not {self.service_network}, the network of host {self.host}, "
+                "where services have the same addresses with mode shared; leave it out"
+            )
+        return replace(spec, service_cidr=self.service_network)
 
     def check_networks(self, spec: VCluster) -> None:
         """A virtual cluster's networks are routed in its pods, where the host's addresses must stay reachable."""
@@ -166,6 +183,40 @@ class Surroundings:
             yield from ((f"the pod network of node {name}", cidr) for cidr in node["spec"].get("podCIDRs") or [])
             yield from ((f"the address of node {name}", address) for address in _addresses(node, *ADDRESSES))
         yield from (("the service network", address) for address in self.service_addresses)
+
+
+def service_network(host: Cluster) -> str:
+    """The network that a host gives its services addresses of."""
+    try:
+        told = [network for one in host.list("networking.k8s.io/v1/ServiceCIDR") for network in one["spec"]["cidrs"]]
+    except ApiError as error:
+        if error.status not in (403, 404):  # older than Kubernetes 1.33, or a member joined by an older platform
+            raise
+        told = _told_by_refusal(host)
+    networks = sorted({network for network in told if ":" not in network})
+    if len(networks) != 1:
+        raise TenantryError(
+            f"mode: shared needs a host with exactly one IPv4 network of services, but {host.name} has "
+            f"{', '.join(networks) or 'none'}; take another host, or mode dedicated"
+        )
+    return networks[0]
+
+
+def _told_by_refusal(host: Cluster) -> list[str]:
+    """By the refusal of a Service with an address that cannot be: nothing is made."""
+    metadata = {"name": "tenantry-probe", "namespace": _names.PLATFORM_NAMESPACE}
+    spec = {"clusterIP": NOWHERE, "ports": [{"port": 443, "protocol": "TCP"}]}
+    try:
+        host.create({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec}, dry_run=True)
+    except ApiError as error:
+        told = _VALID_ADDRESSES.findall(str(error))
+        if not told:
+            raise TenantryError(
+                f"mode: shared needs the network of the services of host {host.name}, which cannot be found out: "
+                f"{error}; let the platform list ServiceCIDRs there (a member: join it again)"
+            ) from None
+        return told
+    return []
 
 
 def check_volume(host: Cluster, spec: VCluster, claim: dict | None) -> None:

@@ -12,6 +12,12 @@ from decimal import Decimal
 
 from ansible_collections.tenantry.kube.plugins.module_utils import _names, _quantities
 from ansible_collections.tenantry.kube.plugins.module_utils._errors import TenantryError, shown
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_modes import (
+    DEDICATED,
+    SHARED,
+    Shared,
+    parse_shared,
+)
 
 SPEC_ANNOTATION = "tenantry.dev/spec"
 
@@ -32,6 +38,8 @@ NODE_PORTS = range(30000, 32768)
 # A node gets a /24 of the pod network, and an API server takes no service network larger than /12.
 CLUSTER_PREFIXES = range(8, 24)
 SERVICE_PREFIXES = range(12, 28)
+CLUSTER_CIDR = "10.52.0.0/16"
+SERVICE_CIDR = "10.53.0.0/16"
 
 
 @dataclass(frozen=True)
@@ -43,6 +51,9 @@ class Resources:
 
     def as_text(self) -> dict[str, str]:
         return {"cpu": cpu_text(self.cpu), "memory": memory_text(self.memory)}
+
+
+SYNCER = Resources(Decimal("0.5"), 128 * MEBI)  # beside the server, in mode shared
 
 
 @dataclass(frozen=True)
@@ -80,11 +91,15 @@ class VCluster:
     port: int | None
     address: str | None
     image: str
-    cluster_cidr: str
-    service_cidr: str
+    cluster_cidr: str | None  # None: the pods have addresses of the host
+    service_cidr: str | None  # None: that of the host, which is not known yet
     registries: dict = field(default_factory=dict, repr=False)
     servers: int = 1
-    mode: str = "dedicated"
+    shared: Shared | None = None  # None: mode dedicated
+
+    @property
+    def mode(self) -> str:
+        return SHARED if self.shared else DEDICATED
 
     @property
     def namespace(self) -> str:
@@ -143,12 +158,9 @@ def parse(item: dict) -> VCluster:
     server = _resources(item["server"], "server", SMALLEST_SERVER)
     agent = _resources(item["agent"], "agent", SMALLEST_AGENT)
     volume = _volume(item["persistence"])
-    cluster_cidr = _network(item["cluster_cidr"], "cluster_cidr", CLUSTER_PREFIXES)
-    service_cidr = _network(item["service_cidr"], "service_cidr", SERVICE_PREFIXES)
-    if cluster_cidr.overlaps(service_cidr):
-        raise TenantryError(
-            f"service_cidr: {service_cidr} overlaps cluster_cidr {cluster_cidr}; choose two separate networks"
-        )
+    shared = parse_shared(item)
+    cluster_cidr, service_cidr = _networks(item, shared)
+    least = minimum_slice(server, agent, item["agents"], volume, SYNCER if shared else None)
     _check_expose(item["expose"])
     return VCluster(
         tenant=tenant,
@@ -160,23 +172,27 @@ def parse(item: dict) -> VCluster:
         agent=agent,
         volume=volume,
         storage_class=item["persistence"].get("storage_class"),
-        slice=_slice(item.get("slice") or {}, minimum_slice(server, agent, item["agents"], volume)),
+        slice=_slice(item.get("slice") or {}, least, ("cpu", "memory", "pods") if shared else ()),
         tier=item["tier"],
         expose=item["expose"]["type"],
         port=item["expose"].get("port"),
         address=item["expose"].get("address"),
         image=_image(item["image"]),
-        cluster_cidr=str(cluster_cidr),
-        service_cidr=str(service_cidr),
+        cluster_cidr=cluster_cidr,
+        service_cidr=service_cidr,
         registries=_registries(item.get("registries") or {}),
+        shared=shared,
     )
 
 
-def minimum_slice(server: Resources, agent: Resources, agents: int, volume: Decimal | None) -> Slice:
+def minimum_slice(
+    server: Resources, agent: Resources, agents: int, volume: Decimal | None, syncer: Resources | None = None
+) -> Slice:
     """What server and agents themselves take (QUO-2)."""
+    own = [server, *([agent] * agents), *([syncer] if syncer else [])]
     return Slice(
-        cpu=server.cpu + agents * agent.cpu,
-        memory=server.memory + agents * agent.memory,
+        cpu=sum((one.cpu for one in own), Decimal(0)),
+        memory=sum((one.memory for one in own), Decimal(0)),
         storage=volume or Decimal(0),
         pods=1 + agents,
     )
@@ -217,7 +233,12 @@ def check_upgrade(old: str, new: str) -> None:
 
 def check_change(old: dict, new: VCluster) -> None:
     """What cannot be changed on a virtual cluster that exists, by the record of its namespace."""
-    fixed = {"mode": new.mode, "cluster_cidr": new.cluster_cidr, "service_cidr": new.service_cidr}
+    if old.get("mode", new.mode) != new.mode:
+        raise TenantryError(
+            f"mode: cannot be changed from {old['mode']} to {new.mode} on a virtual cluster that exists; "
+            "make a new virtual cluster and move the workloads"
+        )
+    fixed = {"cluster_cidr": new.cluster_cidr, "service_cidr": new.service_cidr}
     fixed["persistence"] = "none" if new.volume is None else "pvc"
     if new.volume is not None:
         fixed["storage_class"] = new.storage_class
@@ -266,11 +287,16 @@ def _volume(persistence: dict) -> Decimal | None:
     return size
 
 
-def _slice(given: dict, least: Slice) -> Slice:
+def _slice(given: dict, least: Slice, required: tuple[str, ...] = ()) -> Slice:
     """The slice asked for; what is left out is what the virtual cluster itself takes."""
     found: dict = {}
     for resource, minimum in asdict(least).items():
         asked = given.get(resource)
+        if asked is None and resource in required:
+            raise TenantryError(
+                f"slice.{resource}: is required with mode shared, because the tenant's pods run within the slice; "
+                f"give more than the {least.as_text()[resource]} that the server itself takes"
+            )
         if asked is None:
             found[resource] = minimum
             continue
@@ -284,13 +310,29 @@ def _slice(given: dict, least: Slice) -> Slice:
     return Slice(**found)
 
 
-def _network(text: object, option: str, prefixes: range) -> ipaddress.IPv4Network:
+def _networks(item: dict, shared: Shared | None) -> tuple[str | None, str | None]:
+    """Of the pods and of the services. In mode shared both are the host's; of services it may be said in advance."""
+    if shared:
+        given = item["service_cidr"]
+        return None, None if given is None else str(_ipv4_network(given, "service_cidr"))
+    cluster = _network(item["cluster_cidr"] or CLUSTER_CIDR, "cluster_cidr", CLUSTER_PREFIXES)
+    service = _network(item["service_cidr"] or SERVICE_CIDR, "service_cidr", SERVICE_PREFIXES)
+    if cluster.overlaps(service):
+        raise TenantryError(f"service_cidr: {service} overlaps cluster_cidr {cluster}; choose two separate networks")
+    return str(cluster), str(service)
+
+
+def _ipv4_network(text: object, option: str) -> ipaddress.IPv4Network:
     try:
-        network = ipaddress.IPv4Network(text)
+        return ipaddress.IPv4Network(text)
     except (ValueError, TypeError) as error:
         raise TenantryError(
             f"{option}: {shown(text)} is not an IPv4 network ({error}); use one such as 10.52.0.0/16"
         ) from None
+
+
+def _network(text: object, option: str, prefixes: range) -> ipaddress.IPv4Network:
+    network = _ipv4_network(text, option)
     if network.prefixlen not in prefixes:
         raise TenantryError(
             f"{option}: {network} has the prefix length {network.prefixlen}; "

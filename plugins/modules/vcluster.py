@@ -9,9 +9,9 @@ module: vcluster
 short_description: Make virtual clusters
 version_added: 0.1.0
 description:
-  - Makes virtual clusters. Each is one k3s in a namespace of a cluster of the fleet, with its own API server,
-    controllers and nodes.
-  - Waits until the API answers and all nodes are ready.
+  - Makes virtual clusters. Each is one k3s in a namespace of a cluster of the fleet, with its own API server and
+    controllers. Its pods run on nodes of its own or on the host's, see O(mode).
+  - Waits until the API answers and all nodes of its own are ready.
   - All virtual clusters of a call are checked before the first is written, against the tenant's budget too.
 author:
   - The tenantry.kube authors (@tenantry)
@@ -42,9 +42,10 @@ options:
   mode: &mode
     description:
       - V(dedicated) gives it nodes of its own, which are B(privileged pods) on the host, root on the host's node.
+      - V(shared) makes its pods unprivileged pods of its namespace on the host, within O(slice) and O(pod_security).
       - Cannot be changed.
     type: str
-    choices: [dedicated]
+    choices: [dedicated, shared]
     default: dedicated
   version: &version
     description:
@@ -56,33 +57,21 @@ options:
     type: int
     default: 1
   agents: &agents
-    description: Number of nodes of its own. Without any, it has an API and controllers, but nothing can run in it.
+    description: Number of nodes of its own. V(0) with O(mode=shared); with O(mode=dedicated), nothing runs without any.
     type: int
     default: 0
   server: &server
     description: Limits of the server's pod.
     type: dict
     suboptions:
-      cpu:
-        description: Cores.
-        type: str
-        default: '1'
-      memory:
-        description: Memory.
-        type: str
-        default: 1Gi
+      cpu: {description: Cores., type: str, default: '1'}
+      memory: {description: Memory., type: str, default: 1Gi}
   agent: &agent
     description: Limits of each agent's pod. What k3s itself does not need of it, the node offers to pods.
     type: dict
     suboptions:
-      cpu:
-        description: Cores.
-        type: str
-        default: '1'
-      memory:
-        description: Memory.
-        type: str
-        default: 2Gi
+      cpu: {description: Cores., type: str, default: '1'}
+      memory: {description: Memory., type: str, default: 2Gi}
   persistence: &persistence
     description: Where its data is.
     type: dict
@@ -96,27 +85,17 @@ options:
         description: Size of the volume. It can grow where the storage class allows it, and never shrinks.
         type: str
         default: 5Gi
-      storage_class:
-        description: Storage class on the host. The host's default if not set. Cannot be changed.
-        type: str
+      storage_class: {description: Storage class on the host. Its default if not set. Cannot be changed., type: str}
   slice: &slice
     description:
       - What it may use of the tenant's budget, its own server and agents included, as a hard limit.
-      - What is not set is what server and agents need.
+      - What is not set is what server and agents need. O(mode=shared) requires C(cpu), C(memory) and C(pods).
     type: dict
     suboptions:
-      cpu:
-        description: Cores.
-        type: str
-      memory:
-        description: Memory.
-        type: str
-      storage:
-        description: Volumes.
-        type: str
-      pods:
-        description: Pods on the host.
-        type: int
+      cpu: {description: Cores., type: str}
+      memory: {description: Memory., type: str}
+      storage: {description: Volumes., type: str}
+      pods: {description: Pods on the host., type: int}
   tier: &tier
     description: Priority on the host. V(prod) wins over V(dev) when the host is full, and holds all of its limits.
     type: str
@@ -142,16 +121,36 @@ options:
     type: str
     default: rancher/k3s
   registries: &registries
-    description: Mirrors and credentials for the agents' image pulls, as in the file C(registries.yaml) of k3s.
+    description:
+      - Mirrors and credentials for the agents' image pulls, as in the file C(registries.yaml) of k3s.
+      - Without agents it has no effect. With O(mode=shared) the host pulls the images.
     type: dict
   cluster_cidr: &cluster_cidr
-    description: Network of the pods inside. Must not overlap the host's networks. Cannot be changed.
+    description:
+      - Network of the pods inside, V(10.52.0.0/16) if not set. Must not overlap the host's networks. Cannot be changed.
+      - Not for O(mode=shared), where pods have addresses of the host's network.
     type: str
-    default: 10.52.0.0/16
   service_cidr: &service_cidr
-    description: Network of the services inside. Must not overlap the host's networks. Cannot be changed.
+    description:
+      - Network of the services inside, V(10.53.0.0/16) if not set. Must not overlap the host's. Cannot be changed.
+      - With O(mode=shared), it is the host's own, found out if not set.
     type: str
-    default: 10.53.0.0/16
+  pod_security: &pod_security
+    description: Pod Security level that pods must meet on the host, V(baseline) if not set. For O(mode=shared) only.
+    type: str
+    choices: [baseline, restricted]
+  storage_classes: &storage_classes
+    description: Storage classes of the host that claims may use, any if not set. For O(mode=shared) only.
+    type: list
+    elements: str
+  ingress_classes: &ingress_classes
+    description: Ingress classes of the host that ingresses may use, none if not set. For O(mode=shared) only.
+    type: list
+    elements: str
+  syncer_image: &syncer_image
+    description: Image, with tag or digest, of what makes pods pods of the host with O(mode=shared).
+    type: str
+    default: docker.io/tenantry/syncer:0.1.0
   kubeconfig_path: &kubeconfig_path
     description:
       - File for a kubeconfig of its administrator, written readable by its owner only. None is written if not set.
@@ -162,14 +161,8 @@ options:
     type: list
     elements: dict
     suboptions:
-      tenant:
-        description: The tenant it belongs to.
-        type: str
-        required: true
-      name:
-        description: Its name.
-        type: str
-        required: true
+      tenant: {description: The tenant it belongs to., type: str, required: true}
+      name: {description: Its name., type: str, required: true}
       host: *host
       state: *state
       mode: *mode
@@ -186,6 +179,10 @@ options:
       registries: *registries
       cluster_cidr: *cluster_cidr
       service_cidr: *service_cidr
+      pod_security: *pod_security
+      storage_classes: *storage_classes
+      ingress_classes: *ingress_classes
+      syncer_image: *syncer_image
       kubeconfig_path: *kubeconfig_path
   wait:
     description: Whether to wait until it is ready, or gone. Without, no kubeconfig can be written for a new one.
@@ -213,7 +210,7 @@ EXAMPLES = r"""
       type: NodePort
     kubeconfig_path: ~/.kube/payments--dev.yaml
 
-- name: Two at once, one of them on a member of the fleet
+- name: Three at once, one on a member of the fleet, one whose pods are pods of the host
   tenantry.kube.vcluster:
     kubeconfig: ~/.kube/hub.yaml
     vclusters:
@@ -226,9 +223,12 @@ EXAMPLES = r"""
         version: v1.34.4+k3s1
         agents: 2
         tier: prod
-        slice:
-          cpu: 6
-          memory: 12Gi
+        slice: {cpu: 6, memory: 12Gi}
+      - tenant: research
+        name: notebooks
+        mode: shared
+        version: v1.34.4+k3s1
+        slice: {cpu: 4, memory: 8Gi, storage: 20Gi, pods: 30}
 
 - name: Delete one
   tenantry.kube.vcluster:
@@ -249,13 +249,13 @@ results:
     tenant: {description: Its tenant., returned: always, type: str}
     host: {description: The cluster of the fleet it is on., returned: always, type: str}
     namespace: {description: Its namespace there., returned: always, type: str}
-    endpoint:
-      description: URL of its API for people.
+    endpoint: {description: URL of its API for people., returned: O(state=present), type: str}
+    version: {description: Release of k3s., returned: O(state=present), type: str}
+    nodes:
+      description: Ready nodes of all nodes. With O(mode=shared), of those nodes of the host that carry its pods now.
       returned: O(state=present)
       type: str
-      sample: https://192.0.2.10:31443
-    version: {description: Release of k3s., returned: O(state=present), type: str}
-    nodes: {description: Ready nodes of all nodes., returned: O(state=present), type: str, sample: 1/1}
+      sample: 1/1
     ready: {description: Whether the API answered and all nodes were ready., returned: O(state=present), type: bool}
     slice:
       description: Its slice of the tenant's budget.

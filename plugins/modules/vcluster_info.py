@@ -62,7 +62,9 @@ vclusters:
       description: Its namespace there.
       type: str
     status:
-      description: V(Ready) if its API answers and all its nodes are ready, V(NotReady), or V(Deleting).
+      description:
+        - V(Ready) if its API answers and all its nodes are ready, V(NotReady), or V(Deleting).
+        - A virtual cluster of mode V(shared) is ready while its syncer is.
       type: str
     message:
       description: Why it is not ready.
@@ -71,7 +73,7 @@ vclusters:
       description: What its API server says it runs or, where it does not answer, what it should.
       type: str
     nodes:
-      description: Ready nodes of all nodes.
+      description: Ready nodes of all nodes. In mode V(shared), of those nodes of the host that carry its pods now.
       type: str
       sample: 1/1
     endpoint:
@@ -82,7 +84,7 @@ vclusters:
       type: dict
       sample: {cpu: {used: '2', hard: '2'}}
     mode:
-      description: Its mode.
+      description: Where its pods run, V(dedicated) or V(shared).
       type: str
     tier:
       description: Its tier.

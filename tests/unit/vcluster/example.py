@@ -12,6 +12,7 @@ ITEM: dict[str, Any] = {
     "name": "dev",
     "host": None,
     "state": "present",
+    "mode": "dedicated",
     "version": "v1.34.4+k3s1",
     "servers": 1,
     "agents": 1,
@@ -23,10 +24,20 @@ ITEM: dict[str, Any] = {
     "expose": {"type": "NodePort", "port": None, "address": "192.0.2.10"},
     "image": "rancher/k3s",
     "registries": None,
-    "cluster_cidr": "10.52.0.0/16",
-    "service_cidr": "10.53.0.0/16",
+    "cluster_cidr": None,
+    "service_cidr": None,
+    "pod_security": None,
+    "storage_classes": None,
+    "ingress_classes": None,
+    "syncer_image": "docker.io/tenantry/syncer:0.1.0",
 }
-KEYS = _render_base.Keys("server-token", "agent-token", "node-password", "platform-token")
+# What mode shared must be given.
+SHARED: dict[str, Any] = {
+    "mode": "shared",
+    "agents": 0,
+    "slice": {"cpu": "4", "memory": "4Gi", "storage": None, "pods": 20},
+}
+KEYS = _render_base.Keys("server-token", "agent-token", "node-password", "platform-token", "syncer-token")
 
 
 def make_item(**changes: Any) -> dict[str, Any]:

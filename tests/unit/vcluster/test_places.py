@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
-from ansible_collections.tenantry.kube.plugins.module_utils._errors import TenantryError
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_places import Surroundings, check_volume
+from ansible_collections.tenantry.kube.plugins.module_utils._errors import ApiError, TenantryError
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_places import (
+    Surroundings,
+    check_volume,
+    service_network,
+)
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_spec import parse
 
-from .example import make_item
+from .example import SHARED, make_item
 
 
 def node(name: str, pods: str, **addresses: str) -> dict:
@@ -104,3 +110,90 @@ def test_a_volume_grows_where_its_storage_class_lets_it(size, storage_class, tol
 
 def test_a_new_volume_has_the_size_asked_for():
     check_volume(Host(), parse(make_item()), None)
+
+
+SHARING = replace(AROUND, service_network="10.43.0.0/16")
+
+
+@pytest.mark.parametrize("given", [None, "10.43.0.0/16"])
+def test_a_shared_one_has_the_services_of_its_host(given):
+    settled = SHARING.settled(parse(make_item(**SHARED, service_cidr=given)))
+    assert (settled.service_cidr, settled.cluster_cidr) == ("10.43.0.0/16", None)
+
+
+def test_a_shared_one_has_no_other_services():
+    with pytest.raises(TenantryError, match=r"service_cidr: 10\.53\.0\.0/16 is not 10\.43\.0\.0/16.* host edge"):
+        SHARING.settled(parse(make_item(**SHARED, service_cidr="10.53.0.0/16")))
+
+
+def test_a_dedicated_one_keeps_its_own_services_beside_a_shared_one():
+    assert SHARING.settled(parse(make_item())).service_cidr == "10.53.0.0/16"
+    with pytest.raises(TenantryError, match="the service network"):
+        SHARING.settled(parse(make_item(service_cidr="10.43.0.0/16")))
+
+
+class Asked:
+    """A host that tells its ServiceCIDRs or, for the status given, refuses and answers a Service so."""
+
+    name = "edge"
+
+    def __init__(self, cidrs: list[list[str]] | int, answer: ApiError | None = None) -> None:
+        self.cidrs, self.answer, self.created = cidrs, answer, []
+
+    def list(self, kind: str) -> list[dict]:
+        assert kind == "networking.k8s.io/v1/ServiceCIDR"
+        if isinstance(self.cidrs, int):
+            raise ApiError("listing ServiceCIDRs", self.cidrs)
+        return [{"spec": {"cidrs": cidrs}} for cidrs in self.cidrs]
+
+    def create(self, obj: dict, *, dry_run: bool) -> None:
+        assert dry_run
+        self.created.append(obj)
+        if self.answer:
+            raise self.answer
+
+
+def told(network: str) -> ApiError:
+    """As an API server of Kubernetes 1.32 words it."""
+    return ApiError(
+        'creating v1/Service: 422 Service "x" is invalid: spec.clusterIPs: Invalid value: ["240.0.0.1"]: failed to '
+        f"allocate: the provided IP is not in the valid range. The range of valid IPs is {network}; go",
+        422,
+    )
+
+
+@pytest.mark.parametrize("cidrs", [[["10.43.0.0/16"]], [["fd00::/112", "10.43.0.0/16"]]])
+def test_a_host_tells_its_service_network(cidrs):
+    host = Asked(cidrs)
+    assert service_network(host) == "10.43.0.0/16"
+    assert host.created == []
+
+
+@pytest.mark.parametrize("status", [403, 404])
+def test_an_older_host_tells_it_by_a_refusal(status):
+    host = Asked(status, told("10.96.0.0/12"))
+    assert service_network(host) == "10.96.0.0/12"
+    assert [obj["metadata"]["namespace"] for obj in host.created] == ["tenantry-system"]
+
+
+@pytest.mark.parametrize(
+    ("host", "said"),
+    [
+        (Asked([["10.43.0.0/16"], ["10.44.0.0/16"]]), "10.43.0.0/16, 10.44.0.0/16"),
+        (Asked([["fd00::/112"]]), "none"),
+        (Asked(404), "none"),
+        (Asked(403, ApiError("creating v1/Service: 403 forbidden", 403)), "join it again"),
+    ],
+)
+def test_a_host_without_one_service_network_cannot_share(host, said):
+    with pytest.raises(TenantryError, match="mode: shared needs") as refused:
+        service_network(host)
+    assert said in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_host_that_does_not_answer_is_not_asked_in_another_way():
+    host = Asked(503, told("10.96.0.0/12"))
+    with pytest.raises(ApiError, match="listing"):
+        service_network(host)
+    assert host.created == []

@@ -16,11 +16,11 @@ from ansible_collections.tenantry.kube.plugins.module_utils import (
     _render_vcluster,
 )
 
-from .example import render
+from .example import SHARED, render
 
 NAMESPACE = "payments--dev"
 SECRETS = ("server-token", "agent-token", "node-password", "platform-token")
-KINDS_IN_NAMESPACE = {kind.rpartition("/")[2] for kind in _render_vcluster.KINDS} | {"Service", "RoleBinding"}
+KINDS_IN_NAMESPACE = {kind.rpartition("/")[2] for kind in _render_vcluster.KINDS}
 
 
 def objects(rendering) -> dict[tuple[str, str], dict]:
@@ -49,7 +49,8 @@ def test_every_object_is_labelled_and_in_the_namespace():
 
 
 def test_every_kind_is_one_that_is_looked_through_for_leftovers():
-    kinds = {obj["kind"] for obj in _render_vcluster.everything(render({"member": True}))}
+    modes = render({"member": True}), render({"member": True}, **SHARED)
+    kinds = {obj["kind"] for rendering in modes for obj in _render_vcluster.everything(rendering)}
     assert kinds == KINDS_IN_NAMESPACE | {"Namespace"}
 
 
@@ -192,17 +193,19 @@ def test_registries_reach_the_agents():
 def test_keys_that_exist_are_kept_and_only_missing_ones_made():
     """IDEM-1: a rerun after a kill makes no new token."""
     made = _render_base.keys(None, None)
-    rendering = _render_base.Rendering(render().spec, made)
+    rendering = _render_base.Rendering(render(**SHARED).spec, made)
     join = objects(rendering)["Secret", "join-token"]
     again = _render_base.keys(join, None)
-    assert (again.server_token, again.agent_token, again.node_password) == (
+    assert (again.server_token, again.agent_token, again.node_password, again.syncer_token) == (
         made.server_token,
         made.agent_token,
         made.node_password,
+        made.syncer_token,
     )
     assert again.platform_token != made.platform_token
     assert _render_base.keys(join, objects(rendering)["Secret", "platform-credential"]) == made
-    assert len(set(SECRETS)) == len({made.server_token, made.agent_token, made.node_password, made.platform_token})
+    tokens = {made.server_token, made.agent_token, made.node_password, made.platform_token, made.syncer_token}
+    assert len(tokens) == len(SECRETS) + 1
     assert min(len(value) for value in (made.server_token, made.agent_token)) == 64  # 256 bits
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
+import yaml
 from ansible_collections.tenantry.kube.plugins.module_utils import _vcluster_spec as spec_module
 from ansible_collections.tenantry.kube.plugins.module_utils._errors import TenantryError
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_options import OPTIONS
 
-from .example import make_item
+from .example import SHARED, make_item
 
 BAD = [
     ({"name": "Dev"}, "name:", "Dev"),
@@ -57,6 +61,25 @@ BAD = [
     ({"expose": {"address": "https://example.com:6443"}}, "expose.address:", "without scheme"),
     ({"expose": {"type": "ClusterIP"}}, "expose.address:", "NodePort only"),
     ({"expose": {"type": "ClusterIP", "port": 30001, "address": None}}, "expose.port:", "NodePort only"),
+    ({"pod_security": "baseline"}, "pod_security:", "mode shared only"),
+    ({"storage_classes": []}, "storage_classes:", "mode shared only"),
+    ({"ingress_classes": ["nginx"]}, "ingress_classes:", "mode shared only"),
+    ({**SHARED, "agents": 2}, "agents:", "must be 0 with mode shared"),
+    ({**SHARED, "cluster_cidr": "10.52.0.0/16"}, "cluster_cidr:", "mode dedicated only"),
+    ({**SHARED, "service_cidr": "10.43.0.1/16"}, "service_cidr:", "host bits"),
+    ({**SHARED, "service_cidr": "services"}, "service_cidr:", "IPv4"),
+    ({**SHARED, "slice": None}, "slice.cpu:", "required with mode shared"),
+    ({**SHARED, "slice": {"cpu": "4", "pods": 9}}, "slice.memory:", "1152Mi"),
+    ({**SHARED, "slice": {"cpu": "4", "memory": "4Gi"}}, "slice.pods:", "required with mode shared"),
+    ({**SHARED, "slice": {"cpu": "1", "memory": "4Gi", "pods": 9}}, "slice.cpu:", "1500m or more"),
+    ({**SHARED, "slice": {"cpu": "4", "memory": "1Gi", "pods": 9}}, "slice.memory:", "1152Mi or more"),
+    ({**SHARED, "slice": {"cpu": "4", "memory": "4Gi", "pods": 0}}, "slice.pods:", "1 or more"),
+    ({**SHARED, "storage_classes": ["fast", "Slow"]}, "storage_classes:", "Slow"),
+    ({**SHARED, "ingress_classes": [""]}, "ingress_classes:", "class"),
+    ({**SHARED, "syncer_image": "docker.io/tenantry/syncer"}, "syncer_image:", "tag or digest"),
+    ({**SHARED, "syncer_image": "registry:5000/syncer"}, "syncer_image:", "tag or digest"),
+    ({**SHARED, "syncer_image": "syncer:0.1.0"}, "syncer_image:", "full reference"),
+    ({**SHARED, "syncer_image": "docker.io/tenantry/syncer:0.1.0 --x"}, "syncer_image:", "full reference"),
     ({"image": "rancher/k3s:v1.34.4-k3s1"}, "image:", "without a tag"),
     ({"image": "k3s"}, "image:", "repository"),
     ({"image": "rancher/k3s@sha256:abc"}, "image:", "repository"),
@@ -97,6 +120,33 @@ def test_without_persistence_no_storage_is_taken():
     spec = spec_module.parse(make_item(persistence={"type": "none"}))
     assert spec.volume is None
     assert spec.slice.as_text()["storage"] == "0"
+
+
+def test_shared_takes_what_it_is_given():
+    given = {"storage_classes": ["fast", "fast", "archive"], "ingress_classes": ["nginx"], "pod_security": "restricted"}
+    digest = "registry.example.com:5000/tools/syncer@sha256:" + "0" * 64
+    spec = spec_module.parse(make_item(**SHARED, **given, syncer_image=digest))
+    assert (spec.mode, spec.cluster_cidr, spec.service_cidr) == ("shared", None, None)
+    assert spec.shared.storage_classes == ("archive", "fast")
+    assert spec.shared.ingress_classes == ("nginx",)
+    assert (spec.shared.pod_security, spec.shared.syncer_image) == ("restricted", digest)
+    assert spec.slice.as_text() == {"cpu": "4", "memory": "4Gi", "storage": "5Gi", "pods": "20"}
+
+
+def test_shared_without_lists_allows_any_storage_and_no_ingress():
+    shared = spec_module.parse(make_item(**SHARED)).shared
+    assert (shared.storage_classes, shared.ingress_classes, shared.pod_security) == (None, (), "baseline")
+    assert spec_module.parse(make_item(**SHARED, storage_classes=[])).shared.storage_classes == ()
+
+
+def test_dedicated_has_networks_of_its_own():
+    spec = spec_module.parse(make_item())
+    assert (spec.mode, spec.cluster_cidr, spec.service_cidr) == ("dedicated", "10.52.0.0/16", "10.53.0.0/16")
+
+
+def test_the_syncer_is_of_the_version_of_the_collection():
+    version = yaml.safe_load((Path(__file__).resolve().parents[3] / "galaxy.yml").read_text())["version"]
+    assert OPTIONS["syncer_image"]["default"] == f"docker.io/tenantry/syncer:{version}"
 
 
 def test_record_can_be_read_back_and_holds_no_secret():
@@ -141,6 +191,7 @@ def test_one_minor_version_up_is_allowed(new):
         ({"persistence": {"type": "none"}}, "persistence:"),
         ({"persistence": {"storage_class": "fast"}}, "storage_class:"),
         ({"version": "v1.33.4+k3s1"}, "version:"),
+        (SHARED, "mode: cannot be changed from dedicated to shared .* move the workloads"),
     ],
 )
 def test_what_cannot_be_changed_is_refused(changes, option):
@@ -154,3 +205,20 @@ def test_what_can_be_changed_is_accepted():
     namespace = {"metadata": {"annotations": {spec_module.SPEC_ANNOTATION: spec_module.parse(make_item()).record("")}}}
     changed = make_item(agents=3, persistence={"size": "9Gi"}, tier="prod", version="v1.35.0+k3s1")
     spec_module.check_change(spec_module.recorded(namespace), spec_module.parse(changed))
+
+
+def test_a_shared_one_keeps_the_network_it_was_made_with():
+    before = replace(spec_module.parse(make_item(**SHARED)), service_cidr="10.43.0.0/16")
+    record = spec_module.recorded({"metadata": {"annotations": {spec_module.SPEC_ANNOTATION: before.record("")}}})
+    spec_module.check_change(record, before)
+    with pytest.raises(TenantryError, match="service_cidr: cannot be changed"):
+        spec_module.check_change(record, replace(before, service_cidr="10.96.0.0/12"))
+    with pytest.raises(TenantryError, match="mode: cannot be changed from shared to dedicated"):
+        spec_module.check_change(record, spec_module.parse(make_item()))
+
+
+def test_what_tenants_may_do_on_the_host_can_be_changed():
+    before = spec_module.parse(make_item(**SHARED))
+    record = spec_module.recorded({"metadata": {"annotations": {spec_module.SPEC_ANNOTATION: before.record("")}}})
+    changed = make_item(**SHARED, pod_security="restricted", storage_classes=["fast"], ingress_classes=["nginx"])
+    spec_module.check_change(record, spec_module.parse(changed))

@@ -1,0 +1,77 @@
+# Copyright: (c) 2026, the tenantry.kube authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Where the pods of a virtual cluster run: on nodes of its own, or as pods of its namespace on the host. Pure."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from ansible_collections.tenantry.kube.plugins.module_utils._errors import TenantryError, shown
+
+DEDICATED = "dedicated"
+SHARED = "shared"
+
+# Options that are of use in one mode only.
+OPTIONS_OF = {
+    DEDICATED: ("cluster_cidr",),
+    SHARED: ("pod_security", "storage_classes", "ingress_classes"),
+}
+
+_IMAGE = re.compile(
+    r"[a-z0-9.-]+(?::[0-9]{1,5})?(?:/[a-z0-9]+(?:[._-]+[a-z0-9]+)*)+"
+    r"(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(?:@sha256:[0-9a-f]{64})?",
+    re.ASCII,
+)
+_CLASS = re.compile(r"(?=.{1,253}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What tenants may do on the host in mode shared, and who does it for them."""
+
+    syncer_image: str
+    pod_security: str
+    storage_classes: tuple[str, ...] | None  # None: any
+    ingress_classes: tuple[str, ...]
+
+
+def parse_shared(item: dict) -> Shared | None:
+    """The options of mode shared; None in the other mode, which has none of them."""
+    mode = item["mode"]
+    for other, options in OPTIONS_OF.items():
+        for option in options:
+            if other != mode and item[option] is not None:
+                raise TenantryError(f"{option}: applies to mode {other} only, not {mode}; leave it out")
+    if mode != SHARED:
+        return None
+    if item["agents"]:
+        raise TenantryError(
+            f"agents: must be 0 with mode shared, not {item['agents']}, because its pods run on the host's nodes; "
+            "leave it out"
+        )
+    return Shared(
+        syncer_image=_image(item["syncer_image"]),
+        pod_security=item["pod_security"] or "baseline",
+        storage_classes=None if item["storage_classes"] is None else _classes(item, "storage_classes"),
+        ingress_classes=_classes(item, "ingress_classes"),
+    )
+
+
+def _classes(item: dict, option: str) -> tuple[str, ...]:
+    names = item[option] or []
+    for name in names:
+        if not _CLASS.fullmatch(name):
+            raise TenantryError(
+                f"{option}: {shown(name)} is not the name of a class; give names as the host's kubectl shows them"
+            )
+    return tuple(sorted(set(names)))
+
+
+def _image(reference: str) -> str:
+    if not _IMAGE.fullmatch(reference) or not {":", "@"} & set(reference.rpartition("/")[2]):
+        raise TenantryError(
+            f"syncer_image: {shown(reference)} is not a full reference such as docker.io/tenantry/syncer:0.1.0; "
+            "give registry, repository and tag or digest"
+        )
+    return reference
