@@ -3,41 +3,48 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import signal
 import ssl
+import tempfile
+from collections.abc import Coroutine
+from contextlib import AsyncExitStack
+from pathlib import Path
 
+from tenantry_syncer import certificates
 from tenantry_syncer import config as settings
 from tenantry_syncer.api import Api, until_ready
 from tenantry_syncer.config import Config, TokenFile
+from tenantry_syncer.kinds import CONFIG_MAP
+from tenantry_syncer.server import Server, health
 from tenantry_syncer.sides import Sides
+from tenantry_syncer.streams import Door
 from tenantry_syncer.syncer import Syncer
 
-_log = logging.getLogger("tenantry_syncer")
+_CLIENT_CA = CONFIG_MAP.path("kube-system", "extension-apiserver-authentication")
 
 
 async def main() -> None:
     config = Config.read()
-    stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    host = Api(
-        config.host_url,
-        ssl.create_default_context(cafile=settings.SERVICE_ACCOUNT / "ca.crt"),
-        TokenFile(settings.SERVICE_ACCOUNT / "token"),
-    )
-    inside = Api(settings.VIRTUAL_URL, await _trust(), TokenFile(settings.SETTINGS / "token"))
-    try:
+    async with AsyncExitStack() as stack:
+        host = Api(
+            config.host_url,
+            ssl.create_default_context(cafile=settings.SERVICE_ACCOUNT / "ca.crt"),
+            TokenFile(settings.SERVICE_ACCOUNT / "token"),
+        )
+        stack.push_async_callback(host.close)
+        inside = Api(settings.VIRTUAL_URL, await _trust(), TokenFile(settings.SETTINGS / "token"))
+        stack.push_async_callback(inside.close)
         await until_ready(inside)
         syncer = Syncer(Sides(config, host, inside))
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(syncer.run())]
-            await stop.wait()
-            for task in tasks:
-                task.cancel()
-    finally:
-        await host.close()
-        await inside.close()
+        status = Server(health(lambda: syncer.ready))
+        await status.start(None, settings.HEALTH_PORT)
+        stack.push_async_callback(status.close)
+        directory = stack.enter_context(tempfile.TemporaryDirectory())
+        # What is there by now stays; not to be looked through again and again.
+        gc.freeze()
+        await _until_stopped(syncer.run(), _serve_streams(syncer, Path(directory)))
 
 
 async def _trust() -> ssl.SSLContext:
@@ -50,6 +57,34 @@ async def _trust() -> ssl.SSLContext:
         return ssl.create_default_context(cadata=await asked.text("/cacerts"))
     finally:
         await asked.close()
+
+
+async def _serve_streams(syncer: Syncer, directory: Path) -> None:
+    """The door, for as long as this runs."""
+    inside, host = syncer.sides.inside.api, syncer.sides.host.api
+    while (found := await inside.get(_CLIENT_CA)) is None:
+        await asyncio.sleep(0.2)  # published by the API server soon after its start
+    context, expires = await certificates.serving_context(inside, found["data"]["client-ca-file"], directory)
+    door = Door(syncer.host_pod, host, syncer.sides.config.namespace, context)
+    await door.start(settings.DOOR_PORT)
+    try:
+        await certificates.keep_renewed(inside, context, directory, expires)
+    finally:
+        await door.close()
+
+
+async def _until_stopped(*work: Coroutine[None, None, None]) -> None:
+    """Run until a signal says stop; an error in any part ends all, and the kubelet starts the container again."""
+    tasks = [asyncio.ensure_future(one) for one in work]
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, lambda: [task.cancel() for task in tasks])
+    try:
+        await asyncio.gather(*tasks)
+    except asyncio.CancelledError:
+        pass
+    finally:
+        for task in tasks:
+            task.cancel()
 
 
 if __name__ == "__main__":

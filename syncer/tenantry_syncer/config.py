@@ -25,6 +25,7 @@ class Config:
     api_address: str
     version: str
     cluster_domain: str = "cluster.local"
+    pod_security: str = "baseline"
     # None: any that the host has.
     storage_classes: tuple[str, ...] | None = None
     ingress_classes: tuple[str, ...] | None = ()

@@ -76,26 +76,31 @@ class Pods:
         except ApiError as error:
             if error.reason == "AlreadyExists":
                 raise Again from None  # the watch has not told yet
-            if error.status not in _REFUSALS:
-                raise
-            message = self._sides.told(error.message, wanted)
-            await self._events.refuse(POD, pod, "HostRefused", message)
+            await self._refused(pod, wanted, error)
             raise Again(REFUSED_AGAIN) from None
+
+    async def _refused(self, pod: dict, host: dict, error: ApiError) -> None:
+        if error.status not in _REFUSALS:
+            raise error
+        await self._events.refuse(POD, pod, "HostRefused", self._sides.told(error.message, host))
 
     async def _with_copy(self, pod: dict, host: dict) -> None:
         metadata = pod["metadata"]
+        refused = False
         if metadata.get("deletionTimestamp"):
             await self._remove(host, metadata.get("deletionGracePeriodSeconds"))
         elif host["metadata"].get("deletionTimestamp") and not pod_status.is_finished(pod):
             grace = host["metadata"].get("deletionGracePeriodSeconds")
             await self._sides.inside.delete(POD, pod, grace=grace)
         else:
-            await self._update(pod, host)
+            refused = await self._update(pod, host)
         if host["spec"].get("nodeName"):
             await self._nodes.ensure(host["spec"]["nodeName"])
             if not pod["spec"].get("nodeName"):
                 await self._bind(pod, host["spec"]["nodeName"])
         await self._tell(pod, host)
+        if refused:
+            raise Again(REFUSED_AGAIN)
 
     async def _remove(self, host: dict, grace: int | None) -> None:
         """With the tenant's time to stop; never with more than there was."""
@@ -127,8 +132,16 @@ class Pods:
                 return pod
             raise
 
-    async def _update(self, pod: dict, host: dict) -> None:
-        """What may change on a pod that lives."""
+    async def _update(self, pod: dict, host: dict) -> bool:
+        """Pass on what may change on a pod that lives; whether the host refused some of it."""
+        try:
+            await self._pass_on_changes(pod, host)
+        except ApiError as error:
+            await self._refused(pod, host, error)
+            return True
+        return False
+
+    async def _pass_on_changes(self, pod: dict, host: dict) -> None:
         around = self._surroundings(pod["metadata"]["namespace"])
         body = changes(pod, host, around)
         if body:
