@@ -85,6 +85,7 @@ def config(rendering: Rendering) -> dict:
         "dns_address": rendering.dns_ip,
         "api_address": rendering.kubernetes_ip,
         "version": spec.version,
+        "pod_security": spec.shared.pod_security,
         "storage_classes": None if classes is None else list(classes),
         "ingress_classes": list(spec.shared.ingress_classes),
     }

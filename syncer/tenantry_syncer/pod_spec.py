@@ -76,7 +76,7 @@ def host_pod(pod: dict, around: Surroundings) -> dict:
         automountServiceAccountToken=False,
         enableServiceLinks=False,
         priorityClassName=config.priority_class,
-        hostname=spec.get("hostname") or pod["metadata"]["name"][: names.LIMIT].rstrip("-."),
+        hostname=spec.get("hostname") or pod["metadata"]["name"].replace(".", "-")[: names.LIMIT].rstrip("-"),
         dnsPolicy="None" if _uses_cluster_dns(spec) else spec.get("dnsPolicy", "Default"),
         tolerations=[one for one in spec.get("tolerations") or [] if (one.get("key") or "").startswith(_TOLERATIONS)],
         volumes=[_volume(volume, pod) for volume in spec.get("volumes") or []],

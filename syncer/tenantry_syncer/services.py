@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy as copies
+import json
 
 from tenantry_syncer import names
 from tenantry_syncer.api import ApiError
@@ -27,6 +28,8 @@ _SAME = (
     "trafficDistribution",
 )
 _PORT = ("name", "protocol", "port", "targetPort", "appProtocol")
+# On the copy, while the service inside is made anew: what it was, so that it comes back whatever happens in between.
+_RENEWAL = "tenantry.dev/renewal"
 _PAUSE = 10.0
 
 
@@ -56,6 +59,8 @@ class Services:
         copy = self._sides.copy_of(SERVICE, namespace, name)
         if (namespace, name) in PLATFORMS:
             await self._platforms(service, namespace, name)
+        elif copy and _RENEWAL in copy["metadata"]["annotations"]:
+            await self._renew(service, copy)
         elif copy and (service is None or not is_copied(service) or not self._sides.is_copy(copy, service)):
             await self._sides.host.delete(SERVICE, copy)
         elif service is None or service["metadata"].get("deletionTimestamp") or not is_copied(service):
@@ -70,7 +75,7 @@ class Services:
         config = self._sides.config
         address = config.api_address if (namespace, name) == API else config.dns_address
         if service is not None and service["spec"].get("clusterIP") != address:
-            await self._readdress(service, address)
+            await self._readdress(service, _anew(service), address)
 
     async def _create(self, service: dict) -> None:
         spec = host_spec(service)
@@ -94,28 +99,27 @@ class Services:
             await self._tell(service, made)
 
     async def _another_address(self, service: dict, wanted: dict) -> dict | None:
+        wanted["metadata"]["annotations"][_RENEWAL] = json.dumps(_anew(service))
         try:
             made = await self._sides.host.create(SERVICE, wanted)
         except ApiError as error:
             await self._refused(service, wanted, error)
             return None
-        renewed = await self._readdress(service, made["spec"]["clusterIP"])
-        notes = {names.UID: renewed["metadata"]["uid"]}
-        return await self._sides.host.merge(SERVICE, made, {"metadata": {"annotations": notes}})
+        return await self._renew(service, made)
 
-    async def _readdress(self, service: dict, address: str) -> dict:
+    async def _renew(self, service: dict | None, copy: dict) -> dict:
+        """Give the service inside the address of its copy."""
+        address, notes = copy["spec"]["clusterIP"], copy["metadata"]["annotations"]
+        if service is None or service["spec"].get("clusterIP") != address:
+            service = await self._readdress(service, json.loads(notes[_RENEWAL]), address)
+        notes = {names.UID: service["metadata"]["uid"], _RENEWAL: None}
+        return await self._sides.host.merge(SERVICE, copy, {"metadata": {"annotations": notes}})
+
+    async def _readdress(self, service: dict | None, anew: dict, address: str) -> dict:
         """An address cannot be changed: the same service again, with another one."""
-        kept = {
-            key: service["metadata"][key]
-            for key in ("name", "namespace", "labels", "annotations")
-            if key in service["metadata"]
-        }
-        spec = {
-            key: value for key, value in service["spec"].items() if key not in ("clusterIPs", "healthCheckNodePort")
-        }
-        body = {"apiVersion": "v1", "kind": "Service", "metadata": kept, "spec": {**spec, "clusterIP": address}}
-        await self._sides.inside.delete(SERVICE, service)
-        return await self._sides.inside.create(SERVICE, body)
+        if service is not None:
+            await self._sides.inside.delete(SERVICE, service)
+        return await self._sides.inside.create(SERVICE, {**anew, "spec": {**anew["spec"], "clusterIP": address}})
 
     async def _refused(self, service: dict, wanted: dict, error: ApiError) -> None:
         if error.status not in (400, 403, 422):
@@ -148,6 +152,15 @@ class Services:
         balancer = (copy.get("status") or {}).get("loadBalancer") or {}
         if balancer != ((service.get("status") or {}).get("loadBalancer") or {}):
             await self._sides.inside.merge(SERVICE, service, {"status": {"loadBalancer": balancer}}, "status")
+
+
+def _anew(service: dict) -> dict:
+    """What a service has to be made of again."""
+    kept = ("name", "namespace", "labels", "annotations")
+    metadata = {key: service["metadata"][key] for key in kept if key in service["metadata"]}
+    given = ("clusterIP", "clusterIPs", "healthCheckNodePort")
+    spec = {key: value for key, value in service["spec"].items() if key not in given}
+    return {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec}
 
 
 def host_spec_of_copy(copy: dict) -> dict:
