@@ -58,8 +58,10 @@ class Claims:
                 return f"spec.{field}: is not offered; leave it out"
         allowed = self._sides.config.storage_classes
         wanted = spec.get("storageClassName")
+        if allowed == ():
+            return "volumes are not offered in this virtual cluster"
         if allowed is not None and wanted and wanted not in allowed:
-            return f"spec.storageClassName: {wanted} is not offered; use {' or '.join(allowed) or 'none'}"
+            return f"spec.storageClassName: {wanted} is not offered; use {' or '.join(allowed)}"
         return None
 
     async def _grow(self, claim: dict, copy: dict) -> None:

@@ -157,6 +157,7 @@ def test_the_syncer_is_told_what_it_needs():
         "dns_address": "10.43.1.2",
         "api_address": "10.43.1.1",
         "version": "v1.34.4+k3s1",
+        "pod_security": "baseline",
         "storage_classes": None,
         "ingress_classes": [],
     }
@@ -257,14 +258,20 @@ def test_it_has_nothing_of_agents():
 
 
 @pytest.mark.parametrize(
-    "changes", [{"storage_classes": ["fast"]}, {"ingress_classes": ["nginx"]}, {"version": "v1.34.5+k3s1"}]
+    "changes",
+    [
+        {"storage_classes": ["fast"]},
+        {"pod_security": "restricted"},
+        {"ingress_classes": ["nginx"]},
+        {"version": "v1.34.5+k3s1"},
+    ],
 )
 def test_a_changed_configuration_of_the_syncer_replaces_the_pod(changes):
     assert stamp() != stamp(**changes)
 
 
 def test_nothing_else_replaces_the_pod():
-    assert stamp() == stamp(pod_security="restricted", slice={**SHARED["slice"], "cpu": "8"})
+    assert stamp() == stamp(slice={**SHARED["slice"], "cpu": "8"})
     assert stamp() != stamp({"dns_ip": "10.43.9.9"})
 
 
