@@ -1,0 +1,228 @@
+"""The door: the syncer as the kubelet of the virtual nodes. Streams are spliced to the host's API.
+
+Nobody but this virtual cluster's API server gets in (client certificate, loopback only), and only a whitelist of
+headers passes: what a caller says about its identity never reaches the host.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import re
+import ssl
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+import h11
+
+from .kubelet_paths import Refused, StreamRequest, parse
+from .server import CHUNK, Head, Headers, Server, answer
+from .upstream import Host, HostError, Upstream, first, opened, relay, splice
+
+API_SERVER = "system:apiserver"
+UPGRADE_TIMEOUT = 60.0
+ERROR_TIMEOUT = 10.0
+ERROR_LIMIT = 64 * 1024
+HEAD_LIMIT = 1024 * 1024  # what API servers accept: the command of an exec is in the request line
+
+REQUEST_HEADERS = (
+    "upgrade",
+    "x-stream-protocol-version",
+    "sec-websocket-key",
+    "sec-websocket-version",
+    "sec-websocket-protocol",
+    "sec-websocket-extensions",
+)
+# A WebSocket client may put its bearer token here; see k8s.io/apiserver/pkg/authentication/request/websocket.
+TOKEN_PROTOCOL = "base64url.bearer.authorization.k8s.io."  # noqa: S105 (a prefix, no secret)
+REASONS = {
+    400: "BadRequest",
+    403: "Forbidden",
+    404: "NotFound",
+    405: "MethodNotAllowed",
+    502: "InternalError",
+    504: "Timeout",
+}
+
+Resolve = Callable[[str, str], str | None]
+Rename = Callable[[str, str, str], str]
+
+
+def status_json(code: int, message: str, pod: str = "") -> str:
+    """A Status object as the API's clients understand it."""
+    status: dict[str, Any] = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure"}
+    status |= {"message": message, "reason": REASONS.get(code, ""), "code": code}
+    if pod:
+        status["details"] = {"name": pod, "kind": "pods"}
+    return json.dumps(status)
+
+
+def request_headers(head: Head) -> Headers:
+    """Those headers of the API server's request that the host's API gets."""
+    kept = [("connection", "Upgrade" if head.get("upgrade") else "close")]
+    for name, value in head.headers:
+        allowed = _without_token(value) if name == "sec-websocket-protocol" else value
+        if name in REQUEST_HEADERS and allowed:
+            kept.append((name, allowed))
+    return kept
+
+
+def _without_token(protocols: str) -> str:
+    names = (name.strip() for name in protocols.split(","))
+    return ", ".join(name for name in names if name and not name.lower().startswith(TOKEN_PROTOCOL))
+
+
+def replace_names(text: str, names: dict[str, str]) -> str:
+    """Replace whole names: `web` is not found in `web-1`."""
+    for old, new in names.items():
+        text = re.sub(rf"(?<![A-Za-z0-9-]){re.escape(old)}(?![A-Za-z0-9-])", lambda _, new=new: new, text)
+    return text
+
+
+def client_names(writer: asyncio.StreamWriter) -> list[str]:
+    """The common names in the certificate of the peer."""
+    certificate = writer.get_extra_info("peercert") or {}
+    return [value for rdn in certificate.get("subject", ()) for key, value in rdn if key == "commonName"]
+
+
+class Door:
+    """Serves the kubelet's streams on 127.0.0.1.
+
+    `resolve(namespace, pod)` names the host's pod, `namespace` is the host's, `tls` comes from certificates.py and must
+    require client certificates. `rename(text, namespace, pod)` may replace more names in the host's error messages than
+    those of the pod and its namespace, which the door replaces by itself.
+    """
+
+    def __init__(
+        self,
+        resolve: Resolve,
+        host: Host,
+        namespace: str,
+        tls: ssl.SSLContext,
+        rename: Rename | None = None,
+        *,
+        max_connections: int = 64,
+    ) -> None:
+        if tls.verify_mode is not ssl.CERT_REQUIRED:
+            raise ValueError("tls: verify_mode must be CERT_REQUIRED: the door is for the API server only")
+        self._resolve = resolve
+        self._host = host
+        self._namespace = namespace
+        self._tls = tls
+        self._rename = rename
+        self._server = Server(self._handle, head_limit=HEAD_LIMIT, max_connections=max_connections)
+
+    async def start(self, port: int = 10250) -> None:
+        """Listen on 127.0.0.1."""
+        await self._server.start("127.0.0.1", port, self._tls)
+
+    async def close(self) -> None:
+        """Stop listening and cut every stream."""
+        await self._server.close()
+
+    @property
+    def port(self) -> int:
+        """The port that is listened on."""
+        return self._server.port
+
+    @property
+    def streams(self) -> int:
+        """How many streams are open."""
+        return self._server.connections
+
+    async def _handle(self, head: Head, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if client_names(writer) != [API_SERVER]:
+            message = f"the client certificate must be the API server's ({API_SERVER})"
+            return await answer(writer, 403, status_json(403, message), "application/json")
+        try:
+            request = parse(head.method, head.target)
+        except Refused as error:
+            return await answer(writer, error.status, status_json(error.status, str(error)), "application/json")
+        pod = self._resolve(request.namespace, request.pod)
+        if pod is None:
+            message = f'pod "{request.pod}" in namespace "{request.namespace}" does not exist on this node'
+            return await self._fail(writer, request, 404, message)
+        return await self._stream(request, pod, head, reader, writer)
+
+    async def _stream(
+        self,
+        request: StreamRequest,
+        pod: str,
+        head: Head,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+    ) -> None:
+        exchange = self._exchange(request, pod, head, reader, writer)
+        try:
+            if request.is_log:
+                await first(exchange, _gone(reader))
+            else:
+                await exchange
+        except HostError as error:
+            await self._fail(writer, request, error.status, str(error))
+
+    async def _exchange(
+        self,
+        request: StreamRequest,
+        pod: str,
+        head: Head,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+    ) -> None:
+        """Ask the host and pass on what it answers until either side has closed."""
+        async with self._open(request, pod, head) as upstream:
+            if upstream.status == 101:
+                await splice(upstream, head.rest, reader, writer)
+            elif 200 <= upstream.status < 300:
+                await relay(upstream, writer)
+            else:
+                await self._pass_error(upstream, request, pod, writer)
+
+    def _open(self, request: StreamRequest, pod: str, head: Head) -> AbstractAsyncContextManager[Upstream]:
+        """The translated request, sent to the host's API."""
+        target = request.host_target(self._namespace, pod)
+        # The head of a followed log comes with the log's first byte, however late that is.
+        timeout = None if request.is_log else UPGRADE_TIMEOUT
+        return opened(self._host, head.method, target, request_headers(head), timeout)
+
+    async def _pass_error(
+        self, upstream: Upstream, request: StreamRequest, pod: str, writer: asyncio.StreamWriter
+    ) -> None:
+        """Pass on an error with the tenant's names in place of the host's."""
+        if upstream.status == 401:
+            raise HostError(502, "the host's API does not accept the syncer's token")
+        body = b""
+        with contextlib.suppress(TimeoutError, OSError, h11.RemoteProtocolError):
+            async with asyncio.timeout(ERROR_TIMEOUT):
+                async for data in upstream.body():
+                    body += data
+                    if len(body) >= ERROR_LIMIT:
+                        break
+        names = {pod: request.pod, self._namespace: request.namespace}
+        text = replace_names(body[:ERROR_LIMIT].decode(errors="replace"), names)
+        if self._rename:
+            text = self._rename(text, request.namespace, request.pod)
+        await _write_error(writer, request, upstream.status, text)
+
+    async def _fail(self, writer: asyncio.StreamWriter, request: StreamRequest, code: int, message: str) -> None:
+        await _write_error(writer, request, code, status_json(code, message, request.pod))
+
+
+async def _gone(reader: asyncio.StreamReader) -> None:
+    """Wait for the end of a client that has nothing more to say."""
+    while await reader.read(CHUNK):
+        pass
+
+
+async def _write_error(writer: asyncio.StreamWriter, request: StreamRequest, code: int, text: str) -> None:
+    """Answer with an error: logs, as by kubelets, in plain text that the API server puts into its own Status."""
+    try:
+        status = json.loads(text)
+        is_status = isinstance(status, dict) and status.get("kind") == "Status"
+    except ValueError:
+        is_status = False
+    if is_status and request.is_log:
+        text = str(status.get("message", ""))
+    await answer(writer, code, text, "application/json" if is_status and not request.is_log else "text/plain")

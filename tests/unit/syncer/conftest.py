@@ -1,0 +1,59 @@
+"""Makes the syncer's package importable; a door between an API server and a host."""
+
+import asyncio
+import ssl
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[3] / "syncer"))
+
+from tenantry_syncer.streams import Door
+
+from .authority import Authority
+from .host_api import HostApi
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory):
+    return Authority(tmp_path_factory.mktemp("ca"))
+
+
+@pytest.fixture(scope="module")
+def api_server(authority):
+    """The TLS context of the virtual cluster's API server."""
+    return authority.client_context(authority.issue("system:apiserver"))
+
+
+@pytest.fixture
+def door(authority, api_server):
+    """Runs scenario(world) with a host whose answers are script(reader, writer)."""
+
+    def run(script, scenario, **options):
+        async def main():
+            host = HostApi(authority)
+            host.script = script
+            tls = authority.server_context()
+            tls.verify_mode = ssl.CERT_REQUIRED
+            tls.load_verify_locations(cadata=authority.pem)
+            pods = {("shop", "web"): "web-x-shop", ("shop", "web-x"): "web-x-x"}
+            server = await host.start()
+            it = Door(lambda namespace, pod: pods.get((namespace, pod)), host, "payments--dev", tls, **options)
+            await it.start(0)
+
+            async def connect(request=b"", context=api_server):
+                reader, writer = await asyncio.open_connection("127.0.0.1", it.port, ssl=context)
+                writer.write(request)
+                return reader, writer
+
+            try:
+                await scenario(SimpleNamespace(door=it, host=host, connect=connect, server=server))
+            finally:
+                await it.close()
+                server.close()
+
+        asyncio.run(asyncio.wait_for(main(), 60))
+
+    return run
