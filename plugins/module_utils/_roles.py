@@ -140,7 +140,6 @@ SYNCER = [
     _rule("core", "pods/attach pods/exec pods/portforward", *CONNECT),
     _rule("core", "pods/ephemeralcontainers pods/resize pods/status", "get", "update", "patch"),
     _rule("core", "events resourcequotas", *READ),
-    _rule("events.k8s.io", "events", *READ),
 ]
 
 VCLUSTER_MANAGER = [
