@@ -80,9 +80,13 @@ def install(lab: Lab, machine: Machine, kubeconfig: Path) -> None:
 
 
 def wait_ready(lab: Lab, machine: Machine) -> None:
-    for thing, condition in ((f"node/{machine.name}", "Ready"), ("deployment/coredns", "Available")):
+    # The deployment's condition Available holds without a pod as well, since one may be unavailable.
+    for thing, state in (
+        (f"node/{machine.name}", "condition=Ready"),
+        ("deployment/coredns", "jsonpath={.status.readyReplicas}=1"),
+    ):
         # Asked for only once it exists: kubectl does not wait for the condition of what is not there yet.
-        for wanted in ("create", f"condition={condition}"):
+        for wanted in ("create", state):
             kubectl(lab, machine, "--namespace=kube-system", "wait", thing, f"--for={wanted}", "--timeout=120s")
 
 
