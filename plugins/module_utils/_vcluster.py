@@ -33,9 +33,11 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_inside imp
     STATEFUL_SET,
     AdministratorsKubeconfig,
     Inside,
+    agents_of,
     first_contact,
     is_rolled_out,
     open_inside,
+    ready_of_all,
     replace_agents,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_places import (
@@ -296,7 +298,7 @@ def _bring_up(context: Context, job: Job, deadline: Deadline) -> dict:
     return {
         "endpoint": url,
         "version": job.spec.version,
-        "nodes": job.inside.nodes if job.inside else f"?/{'?' if job.spec.shared else job.spec.agents}",
+        "nodes": job.inside.nodes if job.inside else ready_of_all(None, agents_of(job.spec)),
         "ready": job.inside is not None,
         "slice": job.spec.slice.as_text(),
         "kubeconfig": job.kubeconfig_path,

@@ -8,7 +8,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils import _fleet, _name
 from ansible_collections.tenantry.kube.plugins.module_utils._client import Cluster
 from ansible_collections.tenantry.kube.plugins.module_utils._errors import TenantryError
 from ansible_collections.tenantry.kube.plugins.module_utils._module import Context
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_inside import is_ready
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_inside import is_ready, ready_of_all
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_modes import SHARED
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_places import Found
 from ansible_collections.tenantry.kube.plugins.module_utils._wait import explanation
@@ -61,7 +61,7 @@ def _row(found: Found) -> dict:
 
 def _live(host: Cluster, namespace: dict, agents: int | None) -> dict:
     """What only the virtual cluster itself can tell. In mode shared it has as many nodes as carry its pods."""
-    unknown = f"?/{'?' if agents is None else agents}"
+    unknown = ready_of_all(None, agents)
     try:
         url = _tunnel.endpoint(host, namespace)
         api = _tunnel.inside(host, namespace["metadata"]["name"])
@@ -78,7 +78,8 @@ def _live(host: Cluster, namespace: dict, agents: int | None) -> dict:
     ready, wanted = sum(map(is_ready, nodes)), len(nodes) if agents is None else agents
     message = syncer or (f"{ready} of {wanted} nodes are ready" if ready < wanted else None)
     status = "NotReady" if message else "Ready"
-    return {"status": status, "nodes": f"{ready}/{wanted}", "endpoint": url, "version": version, "message": message}
+    counted = ready_of_all(nodes, agents)
+    return {"status": status, "nodes": counted, "endpoint": url, "version": version, "message": message}
 
 
 def _why_not_synced(host: Cluster, namespace: str) -> str | None:

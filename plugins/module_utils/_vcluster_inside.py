@@ -17,6 +17,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._render_user import 
     inside_administrator,
     inside_base,
 )
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_spec import VCluster
 from ansible_collections.tenantry.kube.plugins.module_utils._wait import Deadline, explanation, insist, wait_for
 
 STATEFUL_SET = "apps/v1/StatefulSet"
@@ -34,13 +35,11 @@ class Inside:
         self.api = api
         self.plan = Plan.make(api, [*inside_base(), *inside_administrator(rendering.labels)])
         self._nodes = api.list("v1/Node")
-        self.stale_nodes = [node for node in self._nodes if self._is_stale(node)]
+        self.stale_nodes = [node for node in self._nodes if is_stale(node, rendering.spec)]
 
     @property
     def nodes(self) -> str:
-        """Ready nodes of all: of its agents or, in mode shared, of the host's nodes that carry its pods now."""
-        spec = self.rendering.spec
-        return f"{sum(map(is_ready, self._nodes))}/{len(self._nodes) if spec.shared else spec.agents}"
+        return ready_of_all(self._nodes, agents_of(self.rendering.spec))
 
     def rows(self) -> list[dict]:
         nodes = [{"action": "delete", "kind": "Node", "name": node["metadata"]["name"]} for node in self.stale_nodes]
@@ -87,12 +86,6 @@ class Inside:
         if node is not None:
             return explanation(self.api, node, pod, None)
         return explanation(self.host, self.host.get("v1/Pod", pod, namespace), pod, namespace)
-
-    def _is_stale(self, node: dict) -> bool:
-        if self.rendering.spec.shared:  # the syncer's, whatever their names
-            return False
-        match = _AGENT_NODE.fullmatch(node["metadata"]["name"])
-        return bool(match) and int(match[1]) >= self.rendering.spec.agents
 
 
 class AdministratorsKubeconfig:
@@ -159,6 +152,25 @@ def open_inside(host: Cluster, rendering: Rendering) -> Inside:
     ca_data = base64.b64encode(rendering.keys.ca.encode()).decode()
     api = _tunnel.connect(host, rendering.namespace, token=rendering.keys.platform_token, ca_data=ca_data)
     return Inside(host, rendering, api)
+
+
+def is_stale(node: dict, spec: VCluster) -> bool:
+    """Whether it is that of an agent that is gone. In mode shared nodes are the syncer's, whatever they are called."""
+    match = None if spec.shared else _AGENT_NODE.fullmatch(node["metadata"]["name"])
+    return bool(match) and int(match[1]) >= spec.agents
+
+
+def agents_of(spec: VCluster) -> int | None:
+    """How many nodes there should be. In mode shared that changes with the pods: those of the host that carry any."""
+    return None if spec.shared else spec.agents
+
+
+def ready_of_all(nodes: list[dict] | None, agents: int | None) -> str:
+    """The ready nodes of all, for people; a question mark for what is not known."""
+    ready = "?" if nodes is None else sum(map(is_ready, nodes))
+    if agents is None:
+        return f"{ready}/{'?' if nodes is None else len(nodes)}"
+    return f"{ready}/{agents}"
 
 
 def is_rolled_out(stateful_set: dict) -> bool:

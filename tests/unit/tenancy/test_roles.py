@@ -135,6 +135,20 @@ def test_the_syncer_has_no_way_out_of_its_namespace(resource: str) -> None:
     )
 
 
+def test_in_its_own_namespace_the_platform_may_end_itself_and_ask_for_a_service() -> None:
+    here = [o for o in _render_member.member_objects("uid") if o["kind"] == "Role"]
+    assert [rule for role in here for rule in role["rules"]] == [
+        {
+            "apiGroups": [""],
+            "resources": ["serviceaccounts"],
+            "resourceNames": [_render_member.ACCOUNT],
+            "verbs": ["delete"],
+        },
+        {"apiGroups": [""], "resources": ["services"], "verbs": ["create"]},
+    ]
+    assert {role["metadata"]["namespace"] for role in here} == {"tenantry-system"}
+
+
 def test_hub_and_member_grant_the_same_to_manage_virtual_clusters() -> None:
     def manager(objects: list[dict]) -> list[dict]:
         return next(o["rules"] for o in objects if o["metadata"]["name"] == _roles.MANAGER_ROLE)

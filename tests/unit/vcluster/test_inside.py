@@ -1,0 +1,41 @@
+"""Which nodes a virtual cluster has."""
+
+from __future__ import annotations
+
+import pytest
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_inside import agents_of, is_stale, ready_of_all
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_spec import parse
+
+from .example import SHARED, make_item
+
+
+def node(name: str, ready: str = "True") -> dict:
+    return {"metadata": {"name": name}, "status": {"conditions": [{"type": "Ready", "status": ready}]}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "name", "stale"),
+    [
+        ({"agents": 2}, "agent-1", False),
+        ({"agents": 2}, "agent-2", True),
+        ({"agents": 0}, "agent-0", True),
+        ({"agents": 0}, "worker-0", False),
+        (SHARED, "agent-0", False),
+    ],
+)
+def test_nodes_of_agents_that_are_gone_are_stale_and_those_of_the_host_never(changes, name, stale):
+    assert is_stale(node(name), parse(make_item(**changes))) is stale
+
+
+@pytest.mark.parametrize(
+    ("changes", "nodes", "text"),
+    [
+        ({"agents": 2}, [node("agent-0")], "1/2"),
+        ({"agents": 2}, None, "?/2"),
+        (SHARED, [node("a"), node("b", "False")], "1/2"),
+        (SHARED, [], "0/0"),
+        (SHARED, None, "?/?"),
+    ],
+)
+def test_nodes_are_counted_against_agents_or_those_that_are_there(changes, nodes, text):
+    assert ready_of_all(nodes, agents_of(parse(make_item(**changes)))) == text
