@@ -45,7 +45,7 @@ test-unit: venv ## Unit tests: no root, no lab, under a minute
 test-floor: $(BUILD)/venv-floor/.stamp ## Unit tests with the oldest Python and packages that are supported
 	$(BUILD)/venv-floor/bin/pytest -q tests/unit --junit-xml=$(BUILD)/reports/unit-floor.xml
 
-$(BUILD)/venv-floor/.stamp: requirements-floor.txt
+$(BUILD)/venv-floor/.stamp: requirements-floor.txt syncer/requirements.txt
 	$$(tests/newest-python 11 12 13) -m venv --clear $(@D)
 	$(@D)/bin/python -m pip install --quiet --requirement requirements-floor.txt
 	@touch $@
@@ -84,7 +84,7 @@ deps: ## Install what is missing: Debian packages for the lab, the virtual envir
 .PHONY: venv
 venv: $(VENV)/.stamp $(COLLECTION) ## The virtual environment with the pinned tools
 
-$(VENV)/.stamp: requirements.txt requirements-dev.txt
+$(VENV)/.stamp: requirements.txt requirements-dev.txt syncer/requirements.txt
 	@echo "==> virtual environment with $$($(PYTHON) --version)"
 	$(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet --requirement requirements.txt --requirement requirements-dev.txt
