@@ -32,6 +32,7 @@ class Cache:
         self._path = kind.path(namespace)
         self._query = {"labelSelector": selector} if selector else {}
         self._objects: dict[Key, dict] = {}
+        self._seen = 0  # the version up to which this is all there is
         self._listeners: list[Listener] = []
 
     def listen(self, listener: Listener) -> None:
@@ -47,7 +48,8 @@ class Cache:
         """What a write has answered, so that the next step need not wait for the watch."""
         key = key_of(obj)
         known = self._objects.get(key)
-        if known is None or _version(known) < _version(obj):
+        # What is not here although the watch is past it was deleted in the meantime, and nobody would say so again.
+        if _version(obj) > (self._seen if known is None else _version(known)):
             self._store(key, obj)
 
     async def run(self) -> None:
@@ -62,6 +64,7 @@ class Cache:
                 pause = 0.0
             except Gone:
                 version = ""
+                await asyncio.sleep(0.1)
             except (ApiError, aiohttp.ClientError, TimeoutError, ValueError) as error:
                 if not self.ready.is_set() or pause > 1:
                     _log.warning("watching %s: %s", self.kind.plural, error)
@@ -75,6 +78,7 @@ class Cache:
             self._store(key, None)
         for key, item in fresh.items():
             self._store(key, self._complete(item))
+        self._seen = int(version)
         self.ready.set()
         return version
 
@@ -84,6 +88,7 @@ class Cache:
                 version = obj["metadata"]["resourceVersion"]
                 if change != "BOOKMARK":
                     self._changed(change, self._complete(obj))
+                self._seen = int(version)
         except (aiohttp.ClientError, TimeoutError):
             _log.debug("watch of %s broke off", self.kind.plural)
             await asyncio.sleep(0.2)

@@ -6,7 +6,6 @@ put into an annotation of the host's pod, and the reference goes there; the kube
 
 from __future__ import annotations
 
-import json
 import re
 
 from tenantry_syncer import names
@@ -15,6 +14,7 @@ ANNOTATION = "downward.tenantry.dev/"
 _SUBSCRIPT = re.compile(r"metadata\.(labels|annotations)\['(.+)'\]")
 # The host's own value is the right one, or the only one there is.
 _HOSTS = ("spec.nodeName", "status.")
+_ESCAPES = {character: f"\\{letter}" for character, letter in zip('\a\b\f\n\r\t\v\\"', 'abfnrtv\\"', strict=True)}
 
 
 def reference(field_ref: dict) -> dict:
@@ -37,10 +37,26 @@ def value(pod: dict, path: str) -> str:
         return (metadata.get(match[1]) or {}).get(match[2], "")
     if path in ("metadata.labels", "metadata.annotations"):
         found = metadata.get(path.partition(".")[2]) or {}
-        return "\n".join(f"{key}={json.dumps(found[key], ensure_ascii=False)}" for key in sorted(found))
+        return "\n".join(f"{key}={_quoted(found[key])}" for key in sorted(found))
     if path == "spec.serviceAccountName":
         return pod["spec"].get("serviceAccountName", "")
     return str(metadata.get(path.partition(".")[2], ""))
+
+
+def _quoted(text: str) -> str:
+    """As Go quotes: the kubelet prints maps with %q."""
+    return f'"{"".join(map(_escaped, text))}"'
+
+
+def _escaped(character: str) -> str:
+    if character in _ESCAPES:
+        return _ESCAPES[character]
+    if character.isprintable():
+        return character
+    code = ord(character)
+    if code < 0x80:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 def _annotation(path: str) -> str:

@@ -20,6 +20,7 @@ def is_allowed(address: str) -> bool:
         number = ipaddress.ip_address(address)
     except ValueError:
         return False
+    number = getattr(number, "ipv4_mapped", None) or number
     return not (number.is_loopback or number.is_link_local or number.is_multicast or number.is_unspecified)
 
 

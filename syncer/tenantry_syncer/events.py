@@ -35,7 +35,10 @@ class Events:
             "lastTimestamp": now,
             "count": 1,
         }
-        await self._write(event)
+        try:
+            await self._write(event)
+        except ApiError as error:  # what is refused is so whether it can be told or not
+            _log.info("event about %s: %s", obj["metadata"]["name"], error)
 
     async def run(self) -> None:
         """For ever: the host's events, from now on. Those of before are in nobody's way if they are missed."""
@@ -44,7 +47,7 @@ class Events:
             try:
                 _, version = await self._sides.host.api.list(path, fieldSelector="metadata.name=-")
                 await self._follow(path, version)
-            except (Gone, ApiError, aiohttp.ClientError, TimeoutError) as error:
+            except (Gone, ApiError, aiohttp.ClientError, TimeoutError, ValueError) as error:
                 _log.warning("watching events: %s", error)
                 await asyncio.sleep(2)
 
@@ -59,7 +62,7 @@ class Events:
     async def _tell(self, event: dict) -> None:
         about = event.get("involvedObject") or {}
         kind = _ABOUT.get(about.get("kind", ""))
-        copy = self._sides.host.get(kind, "", about["name"]) if kind else None
+        copy = self._sides.host.get(kind, "", about.get("name", "")) if kind else None
         key = names.virtual_key(copy) if copy else None
         obj = self._sides.inside.get(kind, *key) if key else None
         if obj is None or not self._sides.is_copy(copy, obj):
@@ -107,7 +110,7 @@ def _event(obj: dict, kind: Kind, identity: str) -> dict:
         "apiVersion": "v1",
         "kind": "Event",
         "metadata": {
-            "name": f"{metadata['name'][:200]}.{names.digest(metadata['uid'] + identity, 16)}",
+            "name": f"{metadata['name'][:200].rstrip('-.')}.{names.digest(metadata['uid'] + identity, 16)}",
             "namespace": namespace,
         },
         "involvedObject": {

@@ -23,6 +23,10 @@ UID = "tenantry.dev/uid"
 # Of a label's value and of a Service's name.
 LIMIT = 63
 _HASH = 10
+# Of names more than of labels: whoever may only make objects in one namespace must not hit upon another's name.
+_NAME_HASH = 16
+# The host's scheduler tells for whom a node is tainted.
+_TAINT = re.compile(r" \{[^{}]*\}")
 _KEY = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?")
 
 
@@ -32,8 +36,8 @@ def digest(text: str, length: int = _HASH) -> str:
 
 def host_name(namespace: str, name: str) -> str:
     """The name on the host: readable, at most 63 characters, one for each namespace and name."""
-    readable = re.sub(r"[^a-z0-9-]", "-", f"{name}-{namespace}")[: LIMIT - _HASH - 1].rstrip("-")
-    return f"{readable}-{digest(f'{namespace}/{name}')}"
+    readable = re.sub(r"[^a-z0-9-]", "-", f"{name}-{namespace}")[: LIMIT - _NAME_HASH - 1].rstrip("-")
+    return f"{readable}-{digest(f'{namespace}/{name}', _NAME_HASH)}"
 
 
 def label_key(key: str) -> str:
@@ -90,6 +94,8 @@ def metadata(labels: Mapping[str, str], component: str, virtual: Mapping, name: 
 def told_inside(text: str, host: Mapping, namespace: str) -> str:
     """A message of the host in the virtual cluster's words."""
     inside = virtual_key(host)
+    if "taint" in text:
+        text = _TAINT.sub("", text)
     if inside:
         text = text.replace(host["metadata"]["name"], inside[1])
     return text.replace(f'"{namespace}"', f'"{inside[0]}"' if inside else '"host"').replace(namespace, "host")

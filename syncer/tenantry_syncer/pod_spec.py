@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tenantry_syncer import downward, names
+from tenantry_syncer import downward, names, pod_status
 from tenantry_syncer.config import Config
 from tenantry_syncer.kinds import POD
 
@@ -25,18 +25,51 @@ _SAME = (
     "hostUsers",
     "nodeSelector",
     "os",
-    "readinessGates",
     "resources",
     "restartPolicy",
     "securityContext",
     "shareProcessNamespace",
     "terminationGracePeriodSeconds",
 )
+_CONTAINER = (
+    "args",
+    "command",
+    "env",
+    "envFrom",
+    "image",
+    "imagePullPolicy",
+    "lifecycle",
+    "livenessProbe",
+    "name",
+    "ports",
+    "readinessProbe",
+    "resizePolicy",
+    "resources",
+    "restartPolicy",
+    "restartPolicyRules",
+    "securityContext",
+    "startupProbe",
+    "stdin",
+    "stdinOnce",
+    "targetContainerName",
+    "terminationMessagePath",
+    "terminationMessagePolicy",
+    "tty",
+    "volumeDevices",
+    "volumeMounts",
+    "workingDir",
+)
+_PROBES = ("livenessProbe", "readinessProbe", "startupProbe")
 CONTAINERS = ("initContainers", "containers", "ephemeralContainers")
 # Others could read what lies in the namespace on the host, or reach what the host's nodes reach.
 _VOLUMES = ("configMap", "downwardAPI", "emptyDir", "hostPath", "persistentVolumeClaim", "projected", "secret")
-# Taints that say how a node is; what else a node may be tainted for is the host's own.
-_TOLERATIONS = "node.kubernetes.io/"
+# Taints that say how a node is. What else it may be tainted for, being cordoned too, is the host's own.
+_TOLERATIONS = tuple(
+    f"node.kubernetes.io/{state}"
+    for state in ("not-ready", "unreachable", "memory-pressure", "disk-pressure", "pid-pressure", "network-unavailable")
+)
+# Of an API server; a kubelet leaves out what is more.
+_NAMESERVERS, _SEARCHES = 3, 32
 
 
 class Refused(Exception):
@@ -78,11 +111,13 @@ def host_pod(pod: dict, around: Surroundings) -> dict:
         priorityClassName=config.priority_class,
         hostname=spec.get("hostname") or pod["metadata"]["name"].replace(".", "-")[: names.LIMIT].rstrip("-"),
         dnsPolicy="None" if _uses_cluster_dns(spec) else spec.get("dnsPolicy", "Default"),
-        tolerations=[one for one in spec.get("tolerations") or [] if (one.get("key") or "").startswith(_TOLERATIONS)],
+        tolerations=[one for one in spec.get("tolerations") or [] if one.get("key") in _TOLERATIONS],
         volumes=[_volume(volume, pod) for volume in spec.get("volumes") or []],
     )
     if dns := _dns(spec, namespace, config):
         made["dnsConfig"] = dns
+    if gates := pod_status.gates(pod):
+        made["readinessGates"] = [{"conditionType": kind} for kind in gates]
     if spec.get("imagePullSecrets"):
         made["imagePullSecrets"] = [
             {"name": names.host_name(namespace, one["name"])} for one in spec["imagePullSecrets"] if one.get("name")
@@ -108,15 +143,29 @@ def host_metadata(pod: dict, config: Config) -> dict:
 
 
 def container(given: dict, pod: dict, around: Surroundings) -> dict:
-    """A container of any sort, with its environment in the terms of the host."""
+    """A container of any sort, with its environment in the terms of the host, or Refused."""
     namespace = pod["metadata"]["namespace"]
-    made = copy.deepcopy(given)
+    made = {key: copy.deepcopy(given[key]) for key in _CONTAINER if key in given}
+    _refuse_other_hosts(made)
     made["env"] = _environment(made.get("env") or [], pod, around)
     for source in made.get("envFrom") or []:
         for reference in ("configMapRef", "secretRef"):
             if reference in source:
                 source[reference]["name"] = names.host_name(namespace, source[reference]["name"])
     return made
+
+
+def _refuse_other_hosts(given: dict) -> None:
+    """The kubelet would ask them from the node's own network. Pod Security judges it from Kubernetes 1.34 on only."""
+    handlers = [(name, given.get(name) or {}) for name in _PROBES]
+    handlers += [(f"lifecycle {name}", one or {}) for name, one in (given.get("lifecycle") or {}).items()]
+    for name, handler in handlers:
+        if not isinstance(handler, dict):
+            continue
+        for kind in ("httpGet", "tcpSocket"):
+            if (handler.get(kind) or {}).get("host"):
+                what = name if name.startswith("lifecycle") else f"probe {name}"
+                raise Refused(f"container {given['name']}: {what}: {kind}.host is not offered; leave it out")
 
 
 def _environment(given: list[dict], pod: dict, around: Surroundings) -> list[dict]:
@@ -171,11 +220,13 @@ def _volume(volume: dict, pod: dict) -> dict:
     if "ephemeral" in made:
         claim = f"{pod['metadata']['name']}-{name}"
         return {"name": name, "persistentVolumeClaim": {"claimName": names.host_name(namespace, claim)}}
-    kind = next((key for key in made if key != "name"), "emptyDir")
-    if kind not in _VOLUMES:
-        raise Refused(
-            f"volume {name}: volumes of type {kind} are not offered; use {', '.join(_VOLUMES[:3])} or a claim"
-        )
+    kinds = [key for key in made if key != "name"] or ["emptyDir"]
+    for kind in kinds:
+        if kind not in _VOLUMES or len(kinds) > 1:
+            raise Refused(
+                f"volume {name}: volumes of type {kind} are not offered; use {', '.join(_VOLUMES[:3])} or a claim"
+            )
+    kind = kinds[0]
     if kind == "persistentVolumeClaim":
         made[kind]["claimName"] = names.host_name(namespace, made[kind]["claimName"])
     elif kind == "projected":
@@ -204,8 +255,10 @@ def _rename(holder: dict, kind: str, namespace: str) -> None:
     if kind == "configMap":
         source["name"] = names.host_name(namespace, source["name"])
     elif kind == "secret":
-        field_name = "secretName" if "secretName" in source else "name"
-        source[field_name] = names.host_name(namespace, source[field_name])
+        # A volume calls it so, a projection otherwise. Never leave one of the two as it was.
+        for field_name in ("secretName", "name"):
+            if field_name in source:
+                source[field_name] = names.host_name(namespace, source[field_name])
     elif kind == "downwardAPI":
         for item in source.get("items") or []:
             if "fieldRef" in item:
@@ -250,8 +303,8 @@ def _dns(spec: dict, namespace: str, config: Config) -> dict:
     if not any(one["name"] == "ndots" for one in options):
         options = [*options, {"name": "ndots", "value": "5"}]
     return {
-        "nameservers": [config.dns_address, *(given.get("nameservers") or [])],
-        "searches": searches + [one for one in given.get("searches") or [] if one not in searches],
+        "nameservers": [config.dns_address, *(given.get("nameservers") or [])][:_NAMESERVERS],
+        "searches": (searches + [one for one in given.get("searches") or [] if one not in searches])[:_SEARCHES],
         "options": options,
     }
 

@@ -11,6 +11,19 @@ _STATUSES = ("initContainerStatuses", "containerStatuses", "ephemeralContainerSt
 _SAME = ("phase", "reason", "hostIP", "hostIPs", "podIP", "podIPs", "startTime", "allocatedResources", "resources")
 _CONTAINERS = {"initContainerStatuses": "initContainers", "containerStatuses": "containers"}
 FINISHED = ("Succeeded", "Failed")
+# What Kubernetes itself says of a pod is not a tenant's to say on the host.
+_KUBERNETES = (
+    "AllContainersRestarting",
+    "ContainersReady",
+    "DisruptionTarget",
+    "Initialized",
+    "PodReadyToStartContainers",
+    "PodResizeInProgress",
+    "PodResizePending",
+    "PodScheduled",
+    "Ready",
+)
+_CONDITION = ("type", "status", "reason", "message", "lastProbeTime", "lastTransitionTime")
 
 
 def is_finished(pod: dict) -> bool:
@@ -54,13 +67,19 @@ def _said(value: Any) -> Any:
     return [_said(one) for one in value] if isinstance(value, list) else value
 
 
+def gates(pod: dict) -> list[str]:
+    """The conditions without which the pod is not ready, and which somebody inside sets."""
+    given = pod["spec"].get("readinessGates") or []
+    return [gate["conditionType"] for gate in given if gate["conditionType"] not in _KUBERNETES]
+
+
 def _conditions(pod: dict, given: dict, told: Any) -> list[dict]:
     """The host's; readiness gates are the business of the virtual cluster."""
-    gates = {gate["conditionType"] for gate in pod["spec"].get("readinessGates") or []}
-    own = [one for one in (pod.get("status") or {}).get("conditions") or [] if one["type"] in gates]
+    wanted = gates(pod)
+    own = [one for one in (pod.get("status") or {}).get("conditions") or [] if one["type"] in wanted]
     found = []
     for one in given.get("conditions") or []:
-        if one["type"] in gates:
+        if one["type"] in wanted:
             continue
         made = {key: value for key, value in one.items() if key != "observedGeneration"}
         if "message" in made:
@@ -71,14 +90,16 @@ def _conditions(pod: dict, given: dict, told: Any) -> list[dict]:
 
 def gate_conditions(pod: dict, host: dict) -> list[dict]:
     """Readiness gates as they are inside, where the host has them differently."""
-    gates = {gate["conditionType"] for gate in pod["spec"].get("readinessGates") or []}
+    wanted = gates(pod)
 
     def of(obj: dict) -> dict[str, dict]:
         conditions = (obj.get("status") or {}).get("conditions") or []
-        return {one["type"]: one for one in conditions if one["type"] in gates}
+        return {one["type"]: {key: one[key] for key in _CONDITION if key in one} for one in conditions}
 
     there = of(host)
-    return [one for kind, one in of(pod).items() if one["status"] != there.get(kind, {}).get("status")]
+    return [
+        one for kind, one in of(pod).items() if kind in wanted and one["status"] != there.get(kind, {}).get("status")
+    ]
 
 
 def _container(status: dict, told: Any) -> dict:

@@ -15,7 +15,7 @@ from tenantry_syncer.tokens import Tokens
 
 # The host may let in later what it refuses now: a quota has room again, a policy was changed.
 REFUSED_AGAIN = 10.0
-_REFUSALS = (400, 403, 422)
+_REFUSALS = (400, 403, 413, 422)
 
 
 class Pods:
@@ -68,10 +68,10 @@ class Pods:
         except pod_spec.Refused as refused:
             await self._events.refuse(POD, pod, "Refused", str(refused))
             return
-        for kind, space, used in references.of_pod(pod):
-            await self._copies.reconcile(kind, space, used)
-        await self._tokens.reconcile(namespace, name)
         try:
+            for kind, space, used in references.of_pod(pod):
+                await self._copies.reconcile(kind, space, used)
+            await self._tokens.reconcile(namespace, name)
             await self._sides.host.create(POD, wanted)
         except ApiError as error:
             if error.reason == "AlreadyExists":
@@ -136,6 +136,9 @@ class Pods:
         """Pass on what may change on a pod that lives; whether the host refused some of it."""
         try:
             await self._pass_on_changes(pod, host)
+        except pod_spec.Refused as refused:
+            await self._events.refuse(POD, pod, "Refused", str(refused))
+            return False
         except ApiError as error:
             await self._refused(pod, host, error)
             return True

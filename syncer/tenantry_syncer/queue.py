@@ -12,6 +12,8 @@ from tenantry_syncer.api import ApiError, Gone
 _log = logging.getLogger(__name__)
 FIRST_PAUSE = 0.05
 LONGEST_PAUSE = 30.0
+# With more than these in waiting, each waits longer: nobody gets to ask without end by having ever more refused.
+PATIENT = 200
 
 
 class Again(Exception):
@@ -75,7 +77,7 @@ class Queue:
         try:
             await self._work(key)
         except Again as again:
-            self.add_later(key, again.seconds)
+            self.add_later(key, again.seconds * self._patience())
             return
         except (ApiError, Gone) as error:
             self._failed(key, error)
@@ -91,4 +93,7 @@ class Queue:
         pause = min(FIRST_PAUSE * 2 ** (count - 1), LONGEST_PAUSE)
         if count > 3:
             _log.warning("%s: %s (attempt %d)", key, error, count)
-        self.add_later(key, pause * random.uniform(0.7, 1.3))  # noqa: S311
+        self.add_later(key, pause * self._patience() * random.uniform(0.7, 1.3))  # noqa: S311
+
+    def _patience(self) -> float:
+        return max(1.0, len(self._timers) / PATIENT)

@@ -67,6 +67,8 @@ class Services:
             return
         elif copy is None:
             await self._create(service)
+        elif copy["spec"].get("clusterIP") != service["spec"]["clusterIP"]:
+            await self._sides.host.delete(SERVICE, copy)  # it was without one for a moment, and got another
         else:
             await self._update(service, copy)
             await self._tell(service, copy)
@@ -156,7 +158,7 @@ class Services:
 
 def _anew(service: dict) -> dict:
     """What a service has to be made of again."""
-    kept = ("name", "namespace", "labels", "annotations")
+    kept = ("name", "namespace", "labels", "annotations", "ownerReferences")
     metadata = {key: service["metadata"][key] for key in kept if key in service["metadata"]}
     given = ("clusterIP", "clusterIPs", "healthCheckNodePort")
     spec = {key: value for key, value in service["spec"].items() if key not in given}

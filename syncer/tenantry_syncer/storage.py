@@ -58,6 +58,8 @@ class Claims:
                 return f"spec.{field}: is not offered; leave it out"
         allowed = self._sides.config.storage_classes
         wanted = spec.get("storageClassName")
+        if wanted == "":
+            return "spec.storageClassName: '' takes a volume that lies ready on the host; leave the field out"
         if allowed == ():
             return "volumes are not offered in this virtual cluster"
         if allowed is not None and wanted and wanted not in allowed:
