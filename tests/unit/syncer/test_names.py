@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+import itertools
+import re
+
+import pytest
+from tenantry_syncer import names
+
+LABEL = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
+QUALIFIED = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?")
+CRAFTED = [
+    ("c", "a-x-b"),
+    ("b-x-c", "a"),
+    ("b-c", "a"),
+    ("c", "a-b"),
+    ("c", "a.b"),
+    ("shop", "join-token"),
+    ("shop", "data-server-0"),
+    ("a" * 63, "b" * 63),
+    ("a" * 63, "b" * 62 + "c"),
+    ("shop", "n" * 253),
+    ("shop", "n" * 252 + "m"),
+    ("shop", "a.-b.c"),
+    ("s", "x" * 45 + "." * 7 + "y"),
+    ("1", "0"),
+]
+
+
+def test_no_two_objects_share_a_name():
+    found = [names.host_name(*one) for one in CRAFTED]
+    assert len(set(found)) == len(CRAFTED)
+
+
+@pytest.mark.parametrize(("namespace", "name"), CRAFTED)
+def test_a_name_is_a_label_of_dns_and_ends_in_its_hash(namespace, name):
+    made = names.host_name(namespace, name)
+    assert LABEL.fullmatch(made)
+    assert len(made) <= 63
+    assert made.endswith("-" + names.digest(f"{namespace}/{name}", 16))
+
+
+def test_a_name_is_the_same_after_a_restart():
+    assert names.host_name("kube-system", "coredns") == "coredns-kube-system-1444b0647cdf399b"
+
+
+@pytest.mark.parametrize(
+    ("key", "host"),
+    [
+        ("app", "x.tenantry.dev/app"),
+        ("k8s-app", "x.tenantry.dev/k8s-app"),
+        ("k" * 63, "x.tenantry.dev/" + "k" * 63),
+        ("app.kubernetes.io/name", "x.tenantry.dev/app.kubernetes.io_name-71dafa31"),
+    ],
+)
+def test_label_keys(key, host):
+    assert names.label_key(key) == host
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "app.kubernetes.io/managed-by",
+        "app.kubernetes.io/component",
+        "tenantry.dev/tenant",
+        "tenantry.dev/virtual-namespace",
+        "pod-security.kubernetes.io/enforce",
+        "x.tenantry.dev/app",
+        f"{'a' * 60}.{'b' * 60}.example.com/{'n' * 63}",
+    ],
+)
+def test_no_label_of_a_tenant_is_one_that_the_platform_looks_at(key):
+    labels = names.pod_labels("shop", {key: "tenantry.kube", "app": "web"})
+    prefixed = {one for one in labels if one.startswith(names.TENANT_LABELS)}
+    assert set(labels) - prefixed == {names.NAMESPACE_LABEL}
+    assert labels[names.NAMESPACE_LABEL] == names.digest("shop")
+    assert all(QUALIFIED.fullmatch(one.removeprefix(names.TENANT_LABELS)) for one in prefixed)
+    assert len(prefixed) == 2
+
+
+def test_long_label_keys_stay_apart():
+    keys = [f"{'a' * 54}{one}.example.com/name" for one in "bcd"] + ["a/b", "a_b"]
+    assert len({names.label_key(key) for key in keys}) == len(keys)
+
+
+def test_selectors_select_by_the_same_keys():
+    selector = {
+        "matchLabels": {"app": "web"},
+        "matchExpressions": [{"key": "tenantry.dev/tenant", "operator": "Exists"}],
+    }
+    assert names.host_selector(selector) == {
+        "matchLabels": {"x.tenantry.dev/app": "web"},
+        "matchExpressions": [{"key": names.label_key("tenantry.dev/tenant"), "operator": "Exists"}],
+    }
+    assert names.host_selector(None) == {}
+
+
+def virtual(**metadata):
+    return {"metadata": {"name": "web", "namespace": "shop", "uid": "u-1", **metadata}}
+
+
+def test_a_copy_tells_what_it_is_of():
+    copy = {"metadata": names.metadata({"tenantry.dev/tenant": "payments"}, "pod", virtual())}
+    assert names.virtual_key(copy) == ("shop", "web")
+    assert names.virtual_uid(copy) == "u-1"
+    assert copy["metadata"]["labels"] == {
+        "tenantry.dev/tenant": "payments",
+        names.MANAGED_BY: "tenantry-syncer",
+        names.COMPONENT: "pod",
+    }
+
+
+@pytest.mark.parametrize("field", ["ownerReferences", "finalizers", "annotations", "labels", "generateName"])
+def test_nothing_of_the_tenants_metadata_is_taken_over(field):
+    crafted = names.metadata({}, "pod", virtual(**{field: {names.MANAGED_BY: "tenantry.kube", "evil": "x"}}))
+    assert crafted == names.metadata({}, "pod", virtual())
+
+
+@pytest.mark.parametrize("labels", [{}, {names.MANAGED_BY: "tenantry.kube"}])
+def test_what_the_syncer_did_not_make_is_no_copy(labels):
+    foreign = {"metadata": {"name": "join-token", "labels": labels, "annotations": {names.NAME: "x"}}}
+    assert names.virtual_key(foreign) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('pods "web-shop-1" is forbidden', 'pods "web" is forbidden'),
+        ('in namespace "payments--dev"', 'in namespace "shop"'),
+        ("/payments--dev/x", "/host/x"),
+        (
+            "0/3 nodes are available: 2 node(s) had untolerated taint {team: research}.",
+            "0/3 nodes are available: 2 node(s) had untolerated taint.",
+        ),
+        ('quota {"a":1}', 'quota {"a":1}'),
+    ],
+)
+def test_messages_of_the_host_name_nothing_of_the_host(text, told):
+    host = {
+        "metadata": {
+            "name": "web-shop-1",
+            "labels": {names.MANAGED_BY: names.SYNCER},
+            "annotations": {names.NAMESPACE: "shop", names.NAME: "web"},
+        }
+    }
+    assert names.told_inside(text, host, "payments--dev") == told
+
+
+def test_every_pair_of_short_names():
+    """Names of these letters, split anywhere between namespace and name."""
+    parts = ["".join(one) for length in (1, 2, 3) for one in itertools.product("ab-", repeat=length)]
+    found = {names.host_name(space, name) for space in parts for name in parts}
+    assert len(found) == len(parts) ** 2
