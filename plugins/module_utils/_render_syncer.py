@@ -31,6 +31,7 @@ TOKEN = "syncer-token"  # noqa: S105 - a name
 DIRECTORY = "/etc/tenantry/syncer"
 HOST_CREDENTIAL = "/var/run/secrets/kubernetes.io/serviceaccount"
 HEALTH_PORT = 8080
+USER_ID = 65533
 # The ServiceAccount on the host of all of the tenant's pods. It may do nothing.
 PODS_ACCOUNT = "pods"
 
@@ -130,6 +131,8 @@ def container(rendering: Rendering) -> dict:
             "allowPrivilegeEscalation": False,
             "capabilities": {"drop": ["ALL"]},
             "readOnlyRootFilesystem": True,
+            # Not k3s's: they share their processes, and neither shall read the other's credentials.
+            "runAsUser": USER_ID,
         },
         "startupProbe": {**_probe("/readyz"), "periodSeconds": 1, "failureThreshold": START_SECONDS},
         "readinessProbe": {**_probe("/readyz"), "periodSeconds": 5, "failureThreshold": 3},

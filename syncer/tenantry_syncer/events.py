@@ -57,7 +57,8 @@ class Events:
                 try:
                     await self._tell(event)
                 except ApiError as error:
-                    _log.info("event %s: %s", event["metadata"]["name"], error)
+                    # Most often the namespace is being deleted, where nothing new can be made.
+                    _log.debug("event %s: %s", event["metadata"]["name"], error)
 
     async def _tell(self, event: dict) -> None:
         about = event.get("involvedObject") or {}

@@ -97,5 +97,6 @@ def told_inside(text: str, host: Mapping, namespace: str) -> str:
     if "taint" in text:
         text = _TAINT.sub("", text)
     if inside:
-        text = text.replace(host["metadata"]["name"], inside[1])
+        name = host["metadata"]["name"]
+        text = text.replace(f"{namespace}/{name}", "/".join(inside)).replace(name, inside[1])
     return text.replace(f'"{namespace}"', f'"{inside[0]}"' if inside else '"host"').replace(namespace, "host")

@@ -1,0 +1,161 @@
+"""ISO-8: what Pod Security forbids is refused by the host, whatever the tenant, an administrator inside, does there.
+
+payments--dev of the demo is held to the level baseline, payments--stage to restricted.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from .harness import DEMO, kubectl
+
+WAIT = "--timeout=90s"
+HARMLESS = {
+    "securityContext": {"runAsNonRoot": True, "runAsUser": 1000, "seccompProfile": {"type": "RuntimeDefault"}},
+    "containers": [
+        {
+            "name": "web",
+            "image": "docker.io/lab/web:1",
+            "args": ["sleep"],
+            "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+        }
+    ],
+}
+
+# What is put into the pod or its container, and the words of the host's refusal.
+BASELINE = {
+    "hostProcess": ({"securityContext": {"windowsOptions": {"hostProcess": True}}, "hostNetwork": True}, "hostProcess"),
+    "hostNetwork": ({"hostNetwork": True}, "host namespaces"),
+    "hostPID": ({"hostPID": True}, "host namespaces"),
+    "hostIPC": ({"hostIPC": True}, "host namespaces"),
+    "privileged": ({"container": {"securityContext": {"privileged": True}}}, "privileged"),
+    "capabilities": (
+        {"container": {"securityContext": {"capabilities": {"add": ["SYS_ADMIN"]}}}},
+        "capabilities",
+    ),
+    "hostPath": ({"volumes": [{"name": "host", "hostPath": {"path": "/"}}]}, "hostPath"),
+    "hostPorts": ({"container": {"ports": [{"containerPort": 80, "hostPort": 80}]}}, "hostPort"),
+    "appArmor": ({"container": {"securityContext": {"appArmorProfile": {"type": "Unconfined"}}}}, "AppArmor"),
+    "seLinux": ({"container": {"securityContext": {"seLinuxOptions": {"user": "root"}}}}, "seLinux"),
+    "procMount": ({"hostUsers": False, "container": {"securityContext": {"procMount": "Unmasked"}}}, "procMount"),
+    "seccomp": ({"container": {"securityContext": {"seccompProfile": {"type": "Unconfined"}}}}, "seccomp"),
+    "sysctls": (
+        {"securityContext": {"sysctls": [{"name": "kernel.msgmax", "value": "1"}]}},
+        "sysctl",
+    ),
+    "hostProbes": (
+        {"container": {"livenessProbe": {"httpGet": {"host": "10.0.0.1", "port": 80}}}},
+        "probe",
+    ),
+}
+RESTRICTED = {
+    "volumeTypes": ({"volumes": [{"name": "host", "hostPath": {"path": "/"}}]}, "restricted volume types"),
+    "privilegeEscalation": (
+        {"container": {"securityContext": {"allowPrivilegeEscalation": True}}},
+        "allowPrivilegeEscalation",
+    ),
+    "runAsNonRoot": ({"securityContext": {"runAsNonRoot": False}}, "runAsNonRoot"),
+    "runAsUser": ({"container": {"securityContext": {"runAsUser": 0}}}, "runAsUser=0"),
+    "seccomp": ({"securityContext": {"seccompProfile": None}}, "seccompProfile"),
+    "capabilities": (
+        {"container": {"securityContext": {"capabilities": {"drop": ["ALL"], "add": ["CHOWN"]}}}},
+        "capabilities",
+    ),
+    "drop": ({"container": {"securityContext": {"capabilities": {"drop": ["CHOWN"]}}}}, "capabilities"),
+}
+CASES = [
+    *(("payments--dev", name, *case) for name, case in BASELINE.items()),
+    *(("payments--stage", name, *case) for name, case in RESTRICTED.items()),
+]
+
+
+def merged(base: dict, change: dict) -> dict:
+    made = copy.deepcopy(base)
+    for key, value in change.items():
+        made[key] = merged(made[key], value) if isinstance(value, dict) and isinstance(made.get(key), dict) else value
+    return made
+
+
+def pod(name: str, violation: dict, group: str = "containers") -> dict:
+    """A pod that is harmless but for one thing, in its container or in an init container."""
+    spec = merged(HARMLESS, {key: value for key, value in violation.items() if key != "container"})
+    if "container" in violation:
+        guilty = merged(HARMLESS["containers"][0], violation["container"])
+        if group == "containers":
+            spec["containers"] = [guilty]
+        else:
+            spec[group] = [{**guilty, "name": "first", "args": ["print", "done"]}]
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec}
+
+
+@pytest.fixture(scope="module")
+def space(site: object) -> Iterator[str]:
+    """A namespace in both virtual clusters, as privileged inside as their administrator can make it."""
+    name = f"security-{uuid.uuid4().hex[:6]}"
+    for vcluster in ("payments--dev", "payments--stage"):
+        inside(vcluster, "create", "namespace", name)
+        inside(vcluster, "label", "namespace", name, "pod-security.kubernetes.io/enforce=privileged")
+    try:
+        yield name
+    finally:
+        for vcluster in ("payments--dev", "payments--stage"):
+            inside(vcluster, "delete", "namespace", name, WAIT)
+
+
+def inside(vcluster: str, *arguments: str, stdin: str | None = None) -> str:
+    run = kubectl(DEMO / f"vclusters/{vcluster}.yaml", *arguments, stdin=stdin)
+    assert run.returncode == 0, f"{arguments}: {run.stderr}"
+    return run.stdout
+
+
+def refusal(vcluster: str, space: str, name: str) -> str:
+    """What the tenant reads about the pod, once there is something to read."""
+    selector = f"involvedObject.name={name},reason=HostRefused"
+    words = ("get", "events", "-n", space, "--field-selector", selector, "-o", "jsonpath={.items[*].message}")
+    end = time.monotonic() + 30
+    while not (message := inside(vcluster, *words)):
+        assert time.monotonic() < end, inside(vcluster, "-n", space, "describe", "pod", name)
+        time.sleep(0.1)  # events have no name that could be waited for
+    return message
+
+
+def on_host(hub: Path, vcluster: str, name: str) -> list[str]:
+    listed = kubectl(hub, "-n", vcluster, "get", "pods", "-o", "name").stdout.split()
+    return [one for one in listed if one.startswith(f"pod/{name}-")]
+
+
+@pytest.mark.parametrize(("vcluster", "check", "violation", "words"), CASES, ids=[f"{c[0]}-{c[1]}" for c in CASES])
+def test_violating_pod_is_refused(
+    hub: Path, space: str, vcluster: str, check: str, violation: dict, words: str
+) -> None:
+    for group in ("containers", "initContainers") if "container" in violation else ("containers",):
+        name = f"{check.lower()}-{group[:4].lower()}"
+        inside(vcluster, "-n", space, "create", "-f", "-", stdin=json.dumps(pod(name, violation, group)))
+        message = refusal(vcluster, space, name)
+        assert "violates PodSecurity" in message
+        assert words.lower() in message.lower()
+        assert not on_host(hub, vcluster, name)
+        inside(vcluster, "-n", space, "delete", "pod", name, "--wait=false")
+
+
+@pytest.mark.parametrize("vcluster", ["payments--dev", "payments--stage"])
+def test_harmless_pod_runs(hub: Path, space: str, vcluster: str) -> None:
+    """The positive control, and an ephemeral container that breaks a rule in it."""
+    inside(vcluster, "-n", space, "create", "-f", "-", stdin=json.dumps(pod("harmless", {})))
+    inside(vcluster, "-n", space, "wait", "--for=condition=Ready", "pod/harmless", WAIT)
+    assert on_host(hub, vcluster, "harmless")
+    guilty = {"name": "guilty", "image": "docker.io/lab/web:1", "args": ["sleep"]}
+    guilty["securityContext"] = {"privileged": True}
+    body = {"spec": {"ephemeralContainers": [guilty]}}
+    inside(
+        vcluster, "-n", space, "patch", "pod", "harmless", "--subresource=ephemeralcontainers", "-p", json.dumps(body)
+    )
+    assert "violates PodSecurity" in refusal(vcluster, space, "harmless")
+    inside(vcluster, "-n", space, "delete", "pod", "harmless", "--wait=false", "--grace-period=1")

@@ -1,0 +1,257 @@
+"""What an administrator inside a virtual cluster of mode shared crafts reaches nothing on the host but its own pods."""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from .harness import DEMO, everything, kubectl
+
+VCLUSTER = "payments--dev"
+KUBECONFIG = DEMO / f"vclusters/{VCLUSTER}.yaml"
+COPY = "app.kubernetes.io/managed-by=tenantry-syncer"
+NOT_A_COPY = "app.kubernetes.io/managed-by!=tenantry-syncer"
+SMALL = {"limits": {"cpu": "10m", "memory": "16Mi"}}
+
+
+def run(kubeconfig: Path, *arguments: str, stdin: str | None = None) -> str:
+    done = kubectl(kubeconfig, *arguments, stdin=stdin)
+    assert done.returncode == 0, f"{arguments}: {done.stderr}"
+    return done.stdout
+
+
+def make(space: str, kind: str, name: str, *, api: str = "v1", metadata: dict | None = None, **fields: Any) -> None:
+    obj = {"apiVersion": api, "kind": kind, "metadata": {"name": name, **(metadata or {})}, **fields}
+    run(KUBECONFIG, "-n", space, "create", "-f", "-", stdin=json.dumps(obj))
+
+
+def container(name: str, *words: str, **fields: Any) -> dict:
+    return {"name": name, "image": "docker.io/lab/web:1", "args": list(words), "resources": SMALL, **fields}
+
+
+def on_host(hub: Path, kind: str, selector: str = COPY) -> list[dict]:
+    return json.loads(run(hub, "-n", VCLUSTER, "get", kind, "-l", selector, "-o", "json"))["items"]
+
+
+def copy_of(hub: Path, kind: str, space: str, name: str) -> dict | None:
+    for item in on_host(hub, kind):
+        notes = item["metadata"]["annotations"]
+        if (notes["tenantry.dev/namespace"], notes["tenantry.dev/name"]) == (space, name):
+            return item
+    return None
+
+
+def until(found: Callable[[], Any], seconds: float = 60) -> Any:
+    end = time.monotonic() + seconds
+    while not (value := found()):
+        assert time.monotonic() < end
+        time.sleep(0.2)  # two clusters have to agree: there is no one thing to watch
+    return value
+
+
+def events(space: str, name: str) -> str:
+    selector = f"involvedObject.name={name},type=Warning"
+    words = ("get", "events", "-n", space, "--field-selector", selector, "-o", "jsonpath={.items[*].message}")
+    return run(KUBECONFIG, *words)
+
+
+@pytest.fixture(scope="module")
+def space(site: object, hub: Path) -> Iterator[str]:
+    """Around all tests: what the host has outside of the virtual cluster's namespace stays as it was."""
+
+    def others() -> set[str]:
+        return {line for line in everything(hub) if not line.endswith(f" {VCLUSTER}") and "Volume pvc-" not in line}
+
+    before, name = others(), f"walls-{uuid.uuid4().hex[:6]}"
+    run(KUBECONFIG, "create", "namespace", name)
+    try:
+        yield name
+    finally:
+        run(KUBECONFIG, "delete", "namespace", name, "--timeout=120s")
+    assert others() == before
+
+
+def test_names_of_the_platform_mean_the_tenants_own_objects(hub: Path, space: str) -> None:
+    """A pod that wants every Secret that the platform has there gets those of the same name inside."""
+    wanted = [item["metadata"]["name"] for item in on_host(hub, "secrets", NOT_A_COPY)]
+    assert {"join-token", "server-config", "platform-credential"} <= set(wanted)
+    for name in wanted:
+        make(space, "Secret", name, stringData={"probe": f"mine: {name}"})
+    make(
+        space, "Pod", "reader",
+        spec={
+            "restartPolicy": "Never",
+            "containers": [
+                container(name, "cat", "/s/probe", command=["/web"], volumeMounts=[{"name": name, "mountPath": "/s"}])
+                for name in wanted
+            ],
+            "volumes": [{"name": name, "secret": {"secretName": name}} for name in wanted],
+        },
+    )  # fmt: skip
+    done = ("wait", "pod/reader", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=90s")
+    run(KUBECONFIG, "-n", space, *done)
+    for name in wanted:
+        assert run(KUBECONFIG, "-n", space, "logs", "reader", "-c", name) == f"mine: {name}"
+
+
+def test_no_reference_leads_to_an_object_of_the_platform(hub: Path, space: str) -> None:
+    platforms = {
+        kind: {item["metadata"]["name"] for item in on_host(hub, kind, NOT_A_COPY)}
+        for kind in ("secrets", "configmaps", "persistentvolumeclaims", "serviceaccounts")
+    }
+    names = set().union(*platforms.values()) - {"pods"}
+    assert {"data-server-0", "syncer", "join-token"} <= names
+    make(space, "ServiceAccount", "syncer")
+    spec = {
+        "serviceAccountName": "syncer",
+        "imagePullSecrets": [{"name": "join-token"}],
+        "containers": [
+            container(
+                "web", "sleep",
+                envFrom=[{"secretRef": {"name": "join-token"}}, {"configMapRef": {"name": "kube-root-ca.crt"}}],
+                env=[{"name": "X", "valueFrom": {"secretKeyRef": {"name": "platform-credential", "key": "token"}}}],
+            )
+        ],
+        "volumes": [
+            {"name": "claim", "persistentVolumeClaim": {"claimName": "data-server-0"}},
+            {"name": "many", "projected": {"sources": [{"secret": {"name": "server-config"}}]}},
+        ],
+    }  # fmt: skip
+    make(space, "Pod", "grabber", spec=spec)
+    copy = until(lambda: copy_of(hub, "pods", space, "grabber"))
+    assert copy["spec"]["serviceAccountName"] == "pods"
+    assert not copy["spec"].get("automountServiceAccountToken")
+    assert not names & set(referenced(copy["spec"]))
+
+
+def referenced(value: Any) -> Iterator[str]:
+    """All values of keys that name other objects."""
+    if isinstance(value, dict):
+        for key, one in value.items():
+            if key in ("secretName", "claimName", "serviceAccountName", "name") and isinstance(one, str):
+                yield one
+            yield from referenced(one)
+    elif isinstance(value, list):
+        for one in value:
+            yield from referenced(one)
+
+
+def test_metadata_of_the_tenant_stays_its_own(hub: Path, space: str) -> None:
+    """Labels by which the host's Services, quotas and policies select do not get there."""
+    server = on_host(hub, "pods", "app.kubernetes.io/component=server")[0]
+    foreign = {**server["metadata"]["labels"], "tenantry.dev/tenant": "research"}
+    notes = {"kubernetes.io/ingress-bandwidth": "1M", "tenantry.dev/uid": "x", "tenantry.dev/name": "server-0"}
+    metadata = {
+        "labels": foreign,
+        "annotations": notes,
+        "finalizers": ["example.com/never"],
+        "ownerReferences": [{"apiVersion": "v1", "kind": "Node", "name": "hub", "uid": str(uuid.uuid4())}],
+    }
+    make(space, "Pod", "impostor", metadata=metadata, spec={"containers": [container("web", "serve")]})
+    try:
+        copy = until(lambda: copy_of(hub, "pods", space, "impostor"))
+        labels = copy["metadata"]["labels"]
+        assert labels["tenantry.dev/tenant"] == "payments"
+        assert labels["app.kubernetes.io/component"] == "pod"
+        ours = ("app.kubernetes.io/", "tenantry.dev/", "x.tenantry.dev/")
+        assert all(key.startswith(ours) for key in labels)
+        assert not set(notes) & set(copy["metadata"]["annotations"]) - {"tenantry.dev/uid", "tenantry.dev/name"}
+        assert copy["metadata"]["annotations"]["tenantry.dev/name"] == "impostor"
+        assert "finalizers" not in copy["metadata"]
+        assert "ownerReferences" not in copy["metadata"]
+        run(KUBECONFIG, "-n", space, "wait", "pod/impostor", "--for=condition=Ready", "--timeout=60s")
+        selecting = ("api", "kubernetes", "server")
+        for name in selecting:
+            found = run(hub, "-n", VCLUSTER, "get", "endpoints", name, "-o", "jsonpath={.subsets[*].addresses[*].ip}")
+            assert found.split() == [server["status"]["podIP"]]
+    finally:
+        run(KUBECONFIG, "-n", space, "patch", "pod", "impostor", "-p", '{"metadata": {"finalizers": null}}')
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "pods", "configz", "metrics", "logs/", "stats/summary", "runningpods/", "debug/pprof/",
+        "run/{space}/target/web",
+        "containerLogs/payments--dev/server-0/k3s", "containerLogs/payments--stage/server-0/k3s",
+        "containerLogs/{space}/..%2f..%2fserver-0/web", "containerLogs/{space}/{host}/web",
+        "containerLogs/kube-system/server-0/k3s", "exec/payments--dev/server-0/k3s?command=id&output=1",
+    ],
+)  # fmt: skip
+def test_the_door_leads_to_own_pods_only(hub: Path, space: str, path: str) -> None:
+    if kubectl(KUBECONFIG, "-n", space, "get", "pod", "target").returncode != 0:
+        make(space, "Pod", "target", spec={"containers": [container("web", "serve", "--text", "target")]})
+    run(KUBECONFIG, "-n", space, "wait", "pod/target", "--for=condition=Ready", "--timeout=60s")
+    assert kubectl(KUBECONFIG, "-n", space, "logs", "target").returncode == 0, "the positive control"
+    host = copy_of(hub, "pods", space, "target")["metadata"]["name"]
+    answer = kubectl(KUBECONFIG, "get", "--raw", f"/api/v1/nodes/hub/proxy/{path.format(space=space, host=host)}")
+    assert answer.returncode != 0
+    assert not answer.stdout
+
+
+def test_services_have_no_foreign_addresses(hub: Path, space: str) -> None:
+    spec = {"externalIPs": ["10.43.0.1", "8.8.8.8"], "ports": [{"port": 80}], "selector": {"app": "none"}}
+    make(space, "Service", "outside", spec=spec)
+    copy = until(lambda: copy_of(hub, "services", space, "outside"))
+    assert "externalIPs" not in copy["spec"]
+    make(space, "Service", "elsewhere", spec={"ports": [{"port": 80}]})
+    fields = {
+        "addressType": "IPv4",
+        "endpoints": [{"addresses": [one]} for one in ("127.0.0.1", "169.254.169.254", "10.99.0.1")],
+        "ports": [{"port": 80, "name": ""}],
+    }
+    labels = {"kubernetes.io/service-name": "elsewhere"}
+    api = "discovery.k8s.io/v1"
+    with pytest.raises(AssertionError, match="may not be in the"):
+        make(space, "EndpointSlice", "elsewhere-1", api=api, metadata={"labels": labels}, **fields)
+    fields["endpoints"] = [{"addresses": ["10.99.0.1"]}]
+    make(space, "EndpointSlice", "elsewhere-1", api=api, metadata={"labels": labels}, **fields)
+    slices = until(lambda: on_host(hub, "endpointslices", COPY))
+    assert [one["addresses"] for item in slices for one in item["endpoints"]] == [["10.99.0.1"]]
+
+
+def test_the_slice_is_a_wall(space: str) -> None:
+    """QUO-1, and who is over it reads which quota, how much is used and how much there is."""
+    make(
+        space,
+        "Pod",
+        "big",
+        spec={"containers": [{**container("web", "sleep"), "resources": {"limits": {"cpu": "64"}}}]},
+    )
+    message = until(lambda: events(space, "big"))
+    assert "exceeded quota: slice" in message
+    assert "used:" in message
+    assert "limited:" in message
+    make(space, "Service", "port", spec={"type": "NodePort", "ports": [{"port": 80}], "selector": {"app": "none"}})
+    assert "services.nodeports" in until(lambda: events(space, "port"))
+    size = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Ti"}}}
+    make(space, "PersistentVolumeClaim", "vast", spec=size)
+    assert "requests.storage" in until(lambda: events(space, "vast"))
+
+
+def with_token(kubeconfig: Path, token: str, target: Path) -> Path:
+    """A kubeconfig for the same cluster with this credential and no other."""
+    config = yaml.safe_load(kubeconfig.read_text())
+    user = config["contexts"][0]["context"]["user"]
+    target.touch(mode=0o600)
+    target.write_text(yaml.safe_dump({**config, "users": [{"name": user, "user": {"token": token}}]}))
+    return target
+
+
+def test_a_pods_token_is_worth_nothing_on_the_host(hub: Path, space: str, tmp_path: Path) -> None:
+    make(space, "Pod", "holder", spec={"containers": [container("web", "sleep")]})
+    run(KUBECONFIG, "-n", space, "wait", "pod/holder", "--for=condition=Ready", "--timeout=60s")
+    path = "/var/run/secrets/kubernetes.io/serviceaccount/token"
+    token = run(KUBECONFIG, "-n", space, "exec", "holder", "--", "/web", "cat", path).strip()
+    own = with_token(KUBECONFIG, token, tmp_path / "own.yaml")
+    whoami = ("auth", "whoami", "-o", "jsonpath={.status.userInfo.username}")
+    assert run(own, *whoami) == f"system:serviceaccount:{space}:default"
+    refused = kubectl(with_token(hub, token, tmp_path / "hub.yaml"), "get", "pods")
+    assert "Unauthorized" in refused.stderr or "must be logged in" in refused.stderr
