@@ -42,7 +42,7 @@ class Cache:
         return self._objects.get((namespace, name))
 
     def all(self, namespace: str | None = None) -> Iterator[dict]:
-        return (obj for (space, _), obj in self._objects.items() if namespace in (None, space))
+        return (obj for (space, _name), obj in self._objects.items() if namespace in (None, space))
 
     def put(self, obj: dict) -> None:
         """What a write has answered, so that the next step need not wait for the watch."""

@@ -32,7 +32,8 @@ class Config:
     host_url: str = field(default="", compare=False)
 
     @classmethod
-    def read(cls, directory: Path = SETTINGS, environment: Mapping[str, str] = os.environ) -> Config:
+    def read(cls, directory: Path = SETTINGS, environment: Mapping[str, str] | None = None) -> Config:
+        environment = os.environ if environment is None else environment
         given = json.loads((directory / "config.json").read_text())
         for name in ("storage_classes", "ingress_classes"):
             if given.get(name) is not None:

@@ -45,7 +45,7 @@ class Events:
         path = EVENT.path(self._sides.config.namespace)
         while True:
             try:
-                _, version = await self._sides.host.api.list(path, fieldSelector="metadata.name=-")
+                _nothing, version = await self._sides.host.api.list(path, fieldSelector="metadata.name=-")
                 await self._follow(path, version)
             except (Gone, ApiError, aiohttp.ClientError, TimeoutError, ValueError) as error:
                 _log.warning("watching events: %s", error)

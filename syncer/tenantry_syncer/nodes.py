@@ -53,7 +53,7 @@ class Nodes:
             await self._sides.inside.delete(NODE, node)
 
     async def _create(self, name: str) -> dict:
-        system, _, machine = self._host.get("platform", "linux/amd64").partition("/")
+        system, _slash, machine = self._host.get("platform", "linux/amd64").partition("/")
         labels = {
             "kubernetes.io/arch": machine,
             "kubernetes.io/hostname": name,
@@ -96,7 +96,7 @@ class Nodes:
         current = node.get("status") or {}
         changed = {key: value for key, value in wanted.items() if current.get(key) != value}
         kinds = {one["type"]: one["status"] for one in current.get("conditions") or []}
-        if kinds != {kind: status for kind, status, *_ in _CONDITIONS}:
+        if kinds != {kind: status for kind, status, *_rest in _CONDITIONS}:
             changed["conditions"] = [
                 {"type": kind, "status": status, "reason": reason, "message": message}
                 | {"lastHeartbeatTime": now, "lastTransitionTime": now}

@@ -51,7 +51,7 @@ class Queue:
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as group:
-            for _ in range(self._workers):
+            for _worker in range(self._workers):
                 group.create_task(self._serve())
 
     def _due(self, key: Hashable) -> None:
