@@ -47,6 +47,15 @@ ALWAYS_REACHED = {"publishNotReadyAddresses": True}
 NAMESPACE_LABEL = "tenantry.dev/virtual-namespace"
 TENANTS_LABEL = "x.tenantry.dev/"
 
+# What the tenant's objects may fill of the host's datastore and of its service network, platform's own included.
+OBJECTS = {
+    "count/configmaps": "500",
+    "count/endpointslices.discovery.k8s.io": "500",
+    "count/ingresses.networking.k8s.io": "100",
+    "count/secrets": "1000",
+    "persistentvolumeclaims": "100",
+    "services": "200",
+}
 REQUESTS = Resources(SYNCER.cpu / 20, 64 * MEBI)
 
 

@@ -167,8 +167,7 @@ def platform_credential(rendering: Rendering) -> dict:
 def _quota(rendering: Rendering) -> dict:
     spec = rendering.spec
     amount = spec.slice.as_text()
-    # In mode shared the claims of the tenant's pods are here too: the storage they ask for is what counts.
-    claims = None if spec.shared else str(0 if spec.volume is None else spec.servers)
+    claims = {"persistentvolumeclaims": str(0 if spec.volume is None else spec.servers)}
     return {
         "apiVersion": "v1",
         "kind": "ResourceQuota",
@@ -180,7 +179,7 @@ def _quota(rendering: Rendering) -> dict:
                 "requests.memory": amount["memory"],
                 "limits.memory": amount["memory"],
                 "requests.storage": amount["storage"],
-                **({"persistentvolumeclaims": claims} if claims else {}),
+                **(_render_syncer.OBJECTS if spec.shared else claims),
                 "pods": amount["pods"],
                 "services.nodeports": str(int(spec.expose == "NodePort")),
                 "services.loadbalancers": "0",

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from tenantry_syncer import names
 from tenantry_syncer.api import ApiError
 from tenantry_syncer.events import Events
-from tenantry_syncer.kinds import INGRESS
+from tenantry_syncer.kinds import INGRESS, SERVICE
 from tenantry_syncer.queue import Again
 from tenantry_syncer.sides import Sides
 
@@ -34,6 +34,23 @@ class Ingresses:
             await self._write(ingress, copy)
 
     def _problem(self, ingress: dict) -> str | None:
+        return self._class_problem(ingress) or self._reach_problem(ingress)
+
+    def _reach_problem(self, ingress: dict) -> str | None:
+        """The proxy is everybody's: nobody takes what no rule names, or sends it past others' network policies."""
+        spec, namespace = ingress["spec"], ingress["metadata"]["namespace"]
+        if spec.get("defaultBackend"):
+            return "spec.defaultBackend: is not offered; give a rule with a host"
+        if any(not rule.get("host") or rule["host"].startswith("*") for rule in spec.get("rules") or []):
+            return "spec.rules: each needs a host, without a wildcard"
+        for backend in _backends(spec):
+            name = backend.get("service", {}).get("name", "")
+            service = self._sides.inside.get(SERVICE, namespace, name)
+            if service and not service["spec"].get("selector"):
+                return f"service {name}: has no selector; an ingress leads to pods of this cluster only"
+        return None
+
+    def _class_problem(self, ingress: dict) -> str | None:
         wanted = ingress["spec"].get("ingressClassName")
         allowed = self._sides.config.ingress_classes
         if allowed is not None and wanted not in allowed:

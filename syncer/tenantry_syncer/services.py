@@ -22,11 +22,11 @@ _SAME = (
     "sessionAffinity",
     "sessionAffinityConfig",
     "internalTrafficPolicy",
-    "externalTrafficPolicy",
     "publishNotReadyAddresses",
-    "loadBalancerSourceRanges",
     "trafficDistribution",
 )
+# Refused of services that only the cluster itself reaches.
+_OUTSIDE = ("externalTrafficPolicy", "loadBalancerSourceRanges")
 _PORT = ("name", "protocol", "port", "targetPort", "appProtocol")
 # On the copy, while the service inside is made anew: what it was, so that it comes back whatever happens in between.
 _RENEWAL = "tenantry.dev/renewal"
@@ -42,7 +42,8 @@ def is_copied(service: dict) -> bool:
 def host_spec(service: dict) -> dict:
     """Without address and node ports, which are the host's to give. Never external addresses."""
     spec = service["spec"]
-    made = {field: copies.deepcopy(spec[field]) for field in _SAME if field in spec}
+    fields = _SAME if spec.get("type", "ClusterIP") == "ClusterIP" else (*_SAME, *_OUTSIDE)
+    made = {field: copies.deepcopy(spec[field]) for field in fields if field in spec}
     made["ports"] = [{key: port[key] for key in _PORT if key in port} for port in spec.get("ports") or []]
     if spec.get("selector"):
         made["selector"] = names.pod_labels(service["metadata"]["namespace"], spec["selector"])
@@ -168,7 +169,7 @@ def _anew(service: dict) -> dict:
 def host_spec_of_copy(copy: dict) -> dict:
     """What of the copy is compared with what it should be."""
     spec = copy["spec"]
-    made = {field: spec[field] for field in (*_SAME, "selector") if field in spec}
+    made = {field: spec[field] for field in (*_SAME, *_OUTSIDE, "selector") if field in spec}
     made["ports"] = [{key: port[key] for key in _PORT if key in port} for port in spec.get("ports") or []]
     return made
 

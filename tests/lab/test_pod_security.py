@@ -117,7 +117,7 @@ def inside(vcluster: str, *arguments: str, stdin: str | None = None) -> str:
 
 def refusal(vcluster: str, space: str, name: str) -> str:
     """What the tenant reads about the pod, once there is something to read."""
-    selector = f"involvedObject.name={name},reason=HostRefused"
+    selector = f"involvedObject.name={name},type=Warning"
     words = ("get", "events", "-n", space, "--field-selector", selector, "-o", "jsonpath={.items[*].message}")
     end = time.monotonic() + 30
     while not (message := inside(vcluster, *words)):

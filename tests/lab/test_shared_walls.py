@@ -146,13 +146,14 @@ def referenced(value: Any) -> Iterator[str]:
 def test_metadata_of_the_tenant_stays_its_own(hub: Path, space: str) -> None:
     """Labels by which the host's Services, quotas and policies select do not get there."""
     server = on_host(hub, "pods", "app.kubernetes.io/component=server")[0]
+    owner = run(KUBECONFIG, "-n", space, "get", "configmap", "kube-root-ca.crt", "-o", "jsonpath={.metadata.uid}")
     foreign = {**server["metadata"]["labels"], "tenantry.dev/tenant": "research"}
     notes = {"kubernetes.io/ingress-bandwidth": "1M", "tenantry.dev/uid": "x", "tenantry.dev/name": "server-0"}
     metadata = {
         "labels": foreign,
         "annotations": notes,
         "finalizers": ["example.com/never"],
-        "ownerReferences": [{"apiVersion": "v1", "kind": "Node", "name": "hub", "uid": str(uuid.uuid4())}],
+        "ownerReferences": [{"apiVersion": "v1", "kind": "ConfigMap", "name": "kube-root-ca.crt", "uid": owner}],
     }
     make(space, "Pod", "impostor", metadata=metadata, spec={"containers": [container("web", "serve")]})
     try:

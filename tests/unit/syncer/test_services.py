@@ -40,14 +40,20 @@ def test_which_services_are_copied(spec, copied):
         ("sessionAffinity", "ClientIP"),
         ("sessionAffinityConfig", {"clientIP": {"timeoutSeconds": 5}}),
         ("internalTrafficPolicy", "Local"),
-        ("externalTrafficPolicy", "Local"),
         ("publishNotReadyAddresses", True),
-        ("loadBalancerSourceRanges", ["10.0.0.0/8"]),
         ("trafficDistribution", "PreferClose"),
     ],
 )
 def test_passes_as_it_is(field, value):
     assert services.host_spec(service({field: value})) == {field: value, "ports": []}
+
+
+@pytest.mark.parametrize(("kind", "passes"), [("ClusterIP", False), ("NodePort", True), ("LoadBalancer", True)])
+def test_ways_from_outside_are_told_of_services_that_have_any(kind, passes):
+    """An API server defaults them for external addresses, which stay inside, and refuses them without."""
+    outside = {"externalTrafficPolicy": "Local", "loadBalancerSourceRanges": ["10.0.0.0/8"]}
+    made = services.host_spec(service({"type": kind, **outside}))
+    assert {key: made[key] for key in outside if key in made} == (outside if passes else {})
 
 
 @pytest.mark.parametrize(
@@ -199,8 +205,30 @@ def test_ingresses_lead_to_no_other_resources():
     ],
 )
 def test_classes_of_ingresses(allowed, wanted, refused):
-    problem = Ingresses(sides(ingress_classes=allowed), None)._problem(ingress("web", ingressClassName=wanted))
+    problem = Ingresses(sides(ingress_classes=allowed), None)._class_problem(ingress("web", ingressClassName=wanted))
     assert (problem is not None) is refused
+
+
+def rule(host: str | None, service_name: str = "web") -> dict:
+    backend = {"service": {"name": service_name, "port": {"number": 80}}}
+    return {**({"host": host} if host else {}), "http": {"paths": [{"path": "/", "backend": backend}]}}
+
+
+@pytest.mark.parametrize(
+    ("fields", "word"),
+    [
+        ({"rules": [rule("shop.example.com")]}, None),
+        ({"rules": [rule("shop.example.com"), rule(None)]}, "spec.rules"),
+        ({"rules": [rule("*.example.com")]}, "spec.rules"),
+        ({"rules": [rule("shop.example.com", "by-hand")]}, "by-hand"),
+        ({"defaultBackend": {"service": {"name": "web"}}, "rules": []}, "spec.defaultBackend"),
+    ],
+)
+def test_an_ingress_takes_nothing_that_is_others(fields, word):
+    known = sides(service({"selector": {"app": "web"}}, "web"), service({}, "by-hand"), ingress_classes=("nginx",))
+    given = ingress("web", **{"defaultBackend": None, "ingressClassName": "nginx", **fields})
+    problem = Ingresses(known, None)._problem(given)
+    assert (word in problem) if word else problem is None
 
 
 @pytest.mark.parametrize(
