@@ -16,23 +16,36 @@ PEM = serialization.Encoding.PEM
 CLIENT, SERVER = ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH
 
 
-class Authority:
-    """Signs certificates; keeps files in a directory."""
+def _usage(*, ca: bool) -> x509.KeyUsage:
+    others = ("content_commitment", "key_encipherment", "data_encipherment", "key_agreement", "crl_sign")
+    none = dict.fromkeys((*others, "encipher_only", "decipher_only"), False)
+    return x509.KeyUsage(digital_signature=True, key_cert_sign=ca, **none)
 
-    def __init__(self, directory: Path, name: str = "ca") -> None:
+
+class Authority:
+    """Signs certificates; keeps files in a directory. If not `strict`, as before RFC 5280: no usage, no identifiers."""
+
+    def __init__(self, directory: Path, name: str = "ca", *, strict: bool = True) -> None:
         self.directory = directory
         self.name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         self._key = ec.generate_private_key(ec.SECP256R1())
+        self._strict = strict
         constraints = x509.BasicConstraints(ca=True, path_length=None)
-        builder = self._builder(self.name, self._key.public_key(), timedelta(days=1))
+        builder = self._builder(self.name, self._key.public_key(), timedelta(days=1), ca=True)
         self._certificate = builder.add_extension(constraints, True).sign(self._key, hashes.SHA256())
         self.pem = self._certificate.public_bytes(PEM).decode()
 
-    def _builder(self, subject, public_key, lifetime) -> x509.CertificateBuilder:
+    def _builder(self, subject, public_key, lifetime, *, ca=False) -> x509.CertificateBuilder:
         now = datetime.now(UTC).replace(microsecond=0)
         builder = x509.CertificateBuilder().subject_name(subject).issuer_name(self.name).public_key(public_key)
         builder = builder.serial_number(x509.random_serial_number())
-        return builder.not_valid_before(now - timedelta(minutes=1)).not_valid_after(now + lifetime)
+        builder = builder.not_valid_before(now - timedelta(minutes=1)).not_valid_after(now + lifetime)
+        if not self._strict:
+            return builder
+        builder = builder.add_extension(_usage(ca=ca), True)
+        builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), False)
+        signer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
+        return builder.add_extension(signer, False)
 
     def sign(self, subject, public_key, usage, names=None, lifetime=timedelta(hours=1)) -> str:
         """A certificate as PEM."""
