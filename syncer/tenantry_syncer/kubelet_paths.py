@@ -57,8 +57,8 @@ class StreamRequest:
 
 def parse(method: str, target: str) -> StreamRequest:
     """Read a request to the kubelet; raises Refused with 404, 405 or 400."""
-    path, _, text = target.partition("?")
-    kind, _, rest = path.removeprefix("/").partition("/")
+    path, _mark, text = target.partition("?")
+    kind, _slash, rest = path.removeprefix("/").partition("/")
     if not path.startswith("/") or kind not in SUBRESOURCES:
         raise Refused(404, f"path {path[:200]!r}: not served here; the paths are {', '.join(SUBRESOURCES)}")
     namespace, pod, container = _names(kind, rest.split("/"))

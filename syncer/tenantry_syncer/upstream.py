@@ -182,7 +182,7 @@ async def first(*coroutines: Coroutine[Any, Any, None]) -> None:
     """Run coroutines until one ends, cancel the others; what the first of those that ended raised is raised."""
     tasks = [asyncio.ensure_future(coroutine) for coroutine in coroutines]
     try:
-        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        done, _running = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:
         for task in tasks:
             task.cancel()

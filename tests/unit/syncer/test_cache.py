@@ -33,7 +33,7 @@ class Followed:
         self._task = asyncio.ensure_future(self.cache.run())
         return self
 
-    async def __aexit__(self, *_: object) -> None:
+    async def __aexit__(self, *_error: object) -> None:
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
 

@@ -122,7 +122,7 @@ def test_a_host_that_is_away(door):
 def test_a_host_with_a_certificate_of_somebody_else_gets_no_token(door, tmp_path):
     async def scenario(world):
         world.host.ssl = Authority(tmp_path, "other").client_context()
-        head, _ = await ask(world, EXEC + b"\r\n")
+        head, _body = await ask(world, EXEC + b"\r\n")
         assert head[0].startswith("HTTP/1.1 502 ")
         assert world.host.heads == []
 
@@ -186,7 +186,7 @@ async def refused(world, context):
     """TLS 1.3 tells a client only when it reads."""
 
     async def first_byte() -> bytes:
-        reader, _ = await world.connect(LOG, context)
+        reader, _writer = await world.connect(LOG, context)
         return await reader.readexactly(1)
 
     with pytest.raises((ssl.SSLError, ConnectionError, EOFError)):

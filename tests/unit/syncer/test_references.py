@@ -30,9 +30,9 @@ def test_every_place_that_names_one():
         ],
     }
     found = references.of_pod(pod(spec))
-    assert {name for kind, _, name in found if kind is SECRET} == {f"s{one}" for one in range(6)}
-    assert {name for kind, _, name in found if kind is CONFIG_MAP} == {f"c{one}" for one in range(1, 5)}
-    assert {space for _, space, _ in found} == {"shop"}
+    assert {name for kind, _space, name in found if kind is SECRET} == {f"s{one}" for one in range(6)}
+    assert {name for kind, _space, name in found if kind is CONFIG_MAP} == {f"c{one}" for one in range(1, 5)}
+    assert {space for _kind, space, _name in found} == {"shop"}
 
 
 def test_ingresses_name_secrets():

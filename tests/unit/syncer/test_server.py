@@ -38,7 +38,7 @@ async def echo(head, _reader, writer):
 
 async def asked(request: bytes, handler=echo, **limits) -> tuple[str, str]:
     async with serving(handler, **limits) as server:
-        head, _, body = (await exchange(server, request)).decode().partition("\r\n\r\n")
+        head, _blank, body = (await exchange(server, request)).decode().partition("\r\n\r\n")
     return head, body
 
 
@@ -96,7 +96,7 @@ def test_a_head_in_single_bytes():
     ],
 )
 def test_what_is_a_request(request_bytes, status):
-    head, _ = run(asked(request_bytes, head_limit=1024))
+    head, _body = run(asked(request_bytes, head_limit=1024))
     assert head.split()[1] == status
 
 
@@ -112,7 +112,7 @@ def test_one_request_per_connection():
 
 
 def test_a_slow_head_is_answered_with_408():
-    head, _ = run(asked(b"GET / HTTP/1.1\r\nHos", head_timeout=0.05))
+    head, _body = run(asked(b"GET / HTTP/1.1\r\nHos", head_timeout=0.05))
     assert head.split()[1] == "408"
 
 

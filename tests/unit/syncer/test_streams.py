@@ -73,7 +73,7 @@ def test_a_token_among_the_websocket_protocols_is_dropped():
 
 def test_only_whitelisted_headers_come_back(door):
     async def scenario(world):
-        head, _ = await ask(world, EXEC + b"\r\n")
+        head, _body = await ask(world, EXEC + b"\r\n")
         assert head == [
             "HTTP/1.1 101 Switching Protocols",
             "connection: Upgrade",
@@ -108,7 +108,7 @@ def test_twenty_megabytes_both_ways_at_once(door):
             writer.write(NOISE[::-1])
             await writer.drain()
 
-        data, _ = await asyncio.gather(reader.readexactly(SIZE), send())
+        data, _sent = await asyncio.gather(reader.readexactly(SIZE), send())
         assert await reader.read(-1) == b""
         writer.close()
         assert digest(data) == digest(NOISE)
