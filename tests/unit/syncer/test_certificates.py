@@ -104,7 +104,7 @@ async def certificate_of(context, authority, client) -> bytes:
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
     port = server.sockets[0].getsockname()[1]
-    _, writer = await asyncio.open_connection("127.0.0.1", port, ssl=client)
+    _reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=client)
     shown = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
     assert (await seen.get())["subject"] == ((("commonName", "system:apiserver"),),)
     writer.close()
@@ -132,7 +132,7 @@ def test_renewal_changes_the_context_in_use(authority, directory):
     api = SigningApi(authority)
 
     async def scenario():
-        context, _ = await serving_context(api, authority.pem, directory)
+        context, _expires = await serving_context(api, authority.pem, directory)
         expires = await renew(api, context, directory)
         first, second = api.issued
         assert expires == second.not_valid_after_utc
@@ -145,21 +145,33 @@ def test_renewal_changes_the_context_in_use(authority, directory):
 
 
 def test_renewal_goes_on_by_itself_and_after_failures(authority, directory, monkeypatch, caplog):
-    api = SigningApi(authority, lifetime=timedelta(seconds=2), answer_after=1)
+    api = SigningApi(authority, answer_after=1)
+    ends = []
+    renewed = asyncio.Event()
+
+    def soon(expires):
+        ends.append(expires)
+        if len(api.issued) < 3:
+            return 0
+        renewed.set()
+        return 3600
+
     monkeypatch.setattr(certificates, "RETRY", 0.01)
+    monkeypatch.setattr(certificates, "until_renewal", soon)
 
     async def scenario():
         context, expires = await serving_context(api, authority.pem, directory)
         api.verdict = {"type": "Failed", "reason": "SignerValidationFailure", "message": "not today"}
+        api.lifetime += timedelta(hours=1)
         task = asyncio.create_task(certificates.keep_renewed(api, context, directory, expires))
         while "not today" not in caplog.text:
             await asyncio.sleep(0.01)
         api.verdict = None
-        while len(api.issued) < 3:
-            await asyncio.sleep(0.01)
+        await renewed.wait()
         task.cancel()
 
     run(scenario())
+    assert (ends[0], ends[-1]) == (api.issued[0].not_valid_after_utc, api.issued[-1].not_valid_after_utc)
 
 
 def test_two_thirds_of_what_is_left():

@@ -7,10 +7,18 @@ import json
 import ssl
 
 import pytest
+from tenantry_syncer import server
 from tenantry_syncer.streams import Door, replace_names
 
 from .authority import SERVER, Authority
 from .host_api import EXEC, LOG, SWITCH, HostApi, answers, ask
+
+
+@pytest.fixture(autouse=True)
+def no_lingering(monkeypatch):
+    """No client here still sends when it is answered."""
+    monkeypatch.setattr(server, "QUIET", 0.05)
+
 
 # Errors
 
