@@ -154,7 +154,7 @@ def test_port_forward(space: Space) -> None:
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as forward:
         try:
             port = re.search(r":(\d+) ->", forward.stdout.readline())[1]
-            for _ in range(3):
+            for _round in range(3):
                 with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=20) as page:
                     assert b"deployment" in page.read()
         finally:
