@@ -38,7 +38,7 @@ class Events:
         try:
             await self._write(event)
         except ApiError as error:  # what is refused is so whether it can be told or not
-            _log.info("event about %s: %s", obj["metadata"]["name"], error)
+            _log.debug("event about %s: %s", obj["metadata"]["name"], error)
 
     async def run(self) -> None:
         """For ever: the host's events, from now on. Those of before are in nobody's way if they are missed."""

@@ -35,7 +35,10 @@ BASELINE = {
     "hostNetwork": ({"hostNetwork": True}, "host namespaces"),
     "hostPID": ({"hostPID": True}, "host namespaces"),
     "hostIPC": ({"hostIPC": True}, "host namespaces"),
-    "privileged": ({"container": {"securityContext": {"privileged": True}}}, "privileged"),
+    "privileged": (
+        {"container": {"securityContext": {"privileged": True, "allowPrivilegeEscalation": True}}},
+        "privileged",
+    ),
     "capabilities": (
         {"container": {"securityContext": {"capabilities": {"add": ["SYS_ADMIN"]}}}},
         "capabilities",
@@ -139,7 +142,8 @@ def test_violating_pod_is_refused(
         name = f"{check.lower()}-{group[:4].lower()}"
         inside(vcluster, "-n", space, "create", "-f", "-", stdin=json.dumps(pod(name, violation, group)))
         message = refusal(vcluster, space, name)
-        assert "violates PodSecurity" in message
+        # Hosts before Kubernetes 1.34 do not judge probes; the syncer refuses them on all.
+        assert ("violates PodSecurity" in message) == (check != "hostProbes")
         assert words.lower() in message.lower()
         assert not on_host(hub, vcluster, name)
         inside(vcluster, "-n", space, "delete", "pod", name, "--wait=false")
