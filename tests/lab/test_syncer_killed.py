@@ -53,8 +53,8 @@ def copies(hub: Path, space: str) -> dict[str, str]:
     assert listed.returncode == 0, listed.stderr
     found = {}
     for item in json.loads(listed.stdout)["items"]:
-        notes = item["metadata"]["annotations"]
-        if notes["tenantry.dev/namespace"] == space:
+        notes = item["metadata"].get("annotations") or {}
+        if notes.get("tenantry.dev/namespace") == space:
             found[f"{item['kind']}/{item['metadata']['name']}"] = notes["tenantry.dev/name"]
     return found
 
