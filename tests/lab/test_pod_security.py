@@ -17,6 +17,7 @@ import pytest
 from .harness import DEMO, kubectl
 
 WAIT = "--timeout=90s"
+VCLUSTERS = ("payments--dev", "payments--stage")
 HARMLESS = {
     "securityContext": {"runAsNonRoot": True, "runAsUser": 1000, "seccompProfile": {"type": "RuntimeDefault"}},
     "containers": [
@@ -98,17 +99,35 @@ def pod(name: str, violation: dict, group: str = "containers") -> dict:
     return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec}
 
 
+def named(check: str, group: str) -> str:
+    return f"{check.lower()}-{group[:4].lower()}"
+
+
+def groups(check: str, violation: dict) -> tuple[str, ...]:
+    """Where it can be violated. Init containers have no probes."""
+    both = "container" in violation and check != "hostProbes"
+    return ("containers", "initContainers") if both else ("containers",)
+
+
 @pytest.fixture(scope="module")
 def space(site: object) -> Iterator[str]:
-    """A namespace in both virtual clusters, as privileged inside as their administrator can make it."""
+    """A namespace in both virtual clusters, as privileged inside as can be, with all the pods that break a rule."""
     name = f"security-{uuid.uuid4().hex[:6]}"
-    for vcluster in ("payments--dev", "payments--stage"):
+    for vcluster in VCLUSTERS:
         inside(vcluster, "create", "namespace", name)
         inside(vcluster, "label", "namespace", name, "pod-security.kubernetes.io/enforce=privileged")
+        pods = [
+            pod(named(check, group), violation, group)
+            for where, check, violation, _words in CASES
+            for group in groups(check, violation)
+            if where == vcluster
+        ]
+        listed = {"apiVersion": "v1", "kind": "List", "items": pods}
+        inside(vcluster, "-n", name, "create", "-f", "-", stdin=json.dumps(listed))
     try:
         yield name
     finally:
-        for vcluster in ("payments--dev", "payments--stage"):
+        for vcluster in VCLUSTERS:
             inside(vcluster, "delete", "namespace", name, WAIT)
 
 
@@ -138,20 +157,16 @@ def on_host(hub: Path, vcluster: str, name: str) -> list[str]:
 def test_violating_pod_is_refused(
     hub: Path, space: str, vcluster: str, check: str, violation: dict, words: str
 ) -> None:
-    # Init containers have no probes.
-    both = "container" in violation and check != "hostProbes"
-    for group in ("containers", "initContainers") if both else ("containers",):
-        name = f"{check.lower()}-{group[:4].lower()}"
-        inside(vcluster, "-n", space, "create", "-f", "-", stdin=json.dumps(pod(name, violation, group)))
+    for group in groups(check, violation):
+        name = named(check, group)
         message = refusal(vcluster, space, name)
         # Hosts before Kubernetes 1.34 do not judge probes; the syncer refuses them on all.
         assert ("violates PodSecurity" in message) == (check != "hostProbes")
         assert words.lower() in message.lower()
         assert not on_host(hub, vcluster, name)
-        inside(vcluster, "-n", space, "delete", "pod", name, "--wait=false")
 
 
-@pytest.mark.parametrize("vcluster", ["payments--dev", "payments--stage"])
+@pytest.mark.parametrize("vcluster", VCLUSTERS)
 def test_harmless_pod_runs(hub: Path, space: str, vcluster: str) -> None:
     """The positive control, and an ephemeral container that breaks a rule in it."""
     inside(vcluster, "-n", space, "create", "-f", "-", stdin=json.dumps(pod("harmless", {})))
