@@ -1,75 +1,100 @@
-"""Measures what the README claims, on the lab with the demo up: `make demo && make bench`.
+"""Measures what the README claims, on the lab with the demo up and nothing else to do: `make demo && make bench`.
 
-Prints, per figure, every run and the median; comparisons are ratios of runs made one after the other.
+Prints, per figure, every run and the median; comparisons are ratios of runs made in turns. Parts of it alone:
+`PYTHONPATH=build build/venv/bin/python -m tests.bench vclusters pods scale memory site`, any of these.
 """
 
 from __future__ import annotations
 
-import json
-import statistics
+import os
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 
-from ..lab.harness import DEMO, ApiServer, ansible_playbook, kubectl, run_module
+from ..lab.harness import DEMO, ApiServer, ansible_playbook
+from . import idle, pods, vclusters
+from .measure import RUNS, compared, seconds, timed
 
-HUB = DEMO / "hub.yaml"
-RUNS = 3
+SHARED = "payments--dev"
+PODS = 10  # runs of one pod
+SCALE = 50  # pods of a Deployment
 
 
 def main() -> int:
-    if not HUB.exists():
+    parts = {"vclusters": _vclusters, "pods": _pods, "scale": _scale, "memory": _memory, "site": _site}
+    chosen = sys.argv[1:] or list(parts)
+    if unknown := [name for name in chosen if name not in parts]:
+        print(f"bench: no such part: {', '.join(unknown)}; there are {', '.join(parts)}", file=sys.stderr)
+        return 2
+    if not vclusters.HUB.exists():
         print("bench: the demo is not up; run `make demo` first", file=sys.stderr)
         return 2
-    print(f"{RUNS} runs each; seconds unless said otherwise")
-    create = _timed("vcluster: create a server-only cluster, API ready (module start to end)", _create, after=_delete)
-    process = _timed("k3s alone: process start to /readyz, nothing else running in it", _process)
-    print(f"  ratio create / k3s alone: {create / process:.1f}")
-    _timed("vcluster: rerun on an existing cluster, nothing to change", _create, before=_create, after=_delete)
-    _timed("site.yml: second run of the demo inventory", lambda: ansible_playbook("playbooks/site.yml"))
-    for name, mebibytes in _idle_memory().items():
-        print(f"idle memory of {name}: {mebibytes:.0f} MiB working set of the container k3s, by the kubelet")
+    print("seconds unless said otherwise")
+    for name in chosen:
+        print(f"{name}, at a load average of {os.getloadavg()[0]:.1f}:", flush=True)
+        parts[name]()
     return 0
 
 
-def _timed(
-    title: str,
-    action: Callable[[], object],
-    before: Callable[[], object] = lambda: None,
-    after: Callable[[], object] = lambda: None,
-) -> float:
-    seconds = []
-    for _run in range(RUNS):
-        before()
-        start = time.monotonic()
-        action()
-        seconds.append(time.monotonic() - start)
-        after()
-    median = statistics.median(seconds)
-    print(f"{title}: median {median:.1f} ({', '.join(f'{value:.1f}' for value in seconds)})", flush=True)
-    return median
+def _vclusters() -> None:
+    timed_create = "create, API ready (module start to end)"
+
+    def created(create: Callable[[], None]) -> float:
+        try:
+            return seconds(create)
+        finally:
+            vclusters.delete()
+
+    _shared, create = compared(
+        f"vcluster: in mode shared, its syncer ready too: {timed_create}",
+        f"vcluster: server only: {timed_create}",
+        lambda: created(vclusters.create_shared),
+        lambda: created(vclusters.create_dedicated),
+        RUNS,
+    )
+    process = timed("k3s alone: process start to /readyz, nothing else running in it", _process)
+    print(f"  ratio of server only / k3s alone: {create / process:.1f}")
+    timed(
+        "vcluster: rerun on an existing cluster, nothing to change",
+        vclusters.create_dedicated,
+        before=vclusters.create_dedicated,
+        after=vclusters.delete,
+    )
 
 
-def _vcluster(**arguments: object) -> None:
-    arguments |= {"kubeconfig": str(HUB), "tenant": "payments", "name": "bench"}
-    result = run_module("vcluster", **arguments)
-    if result.failed:
-        raise SystemExit(f"bench: {result.msg}")
+def _pods() -> None:
+    dev, hub = vclusters.connect(DEMO / f"vclusters/{SHARED}.yaml"), vclusters.connect(vclusters.HUB)
+    with pods.space(dev) as inside, pods.space(hub, walls_of=SHARED) as direct:
+        what = "one pod, created until Running and Ready"
+        compared(f"{what}, inside {SHARED}", f"{what}, on its host directly", inside.pod, direct.pod, PODS)
 
 
-def _create() -> None:
-    _vcluster(version=_version(), agents=0)
+def _scale() -> None:
+    hub = vclusters.connect(vclusters.HUB)
+    with (
+        vclusters.large_shared() as cluster,
+        pods.space(cluster) as inside,
+        pods.space(hub, walls_of=vclusters.SPACE) as direct,
+    ):
+        compared(
+            f"Deployment of {SCALE} pods, created until all are Ready, inside {vclusters.SPACE}",
+            f"Deployment of {SCALE} pods, created until all are Ready, on its host directly",
+            lambda: inside.scale_up(SCALE),
+            lambda: direct.scale_up(SCALE),
+            RUNS,
+        )
+        with inside.deployment(SCALE):
+            print(f"  {SCALE} pods and CoreDNS run in {vclusters.SPACE}, in the other shared ones what the demo has:")
+            idle.syncers()
 
 
-def _delete() -> None:
-    _vcluster(state="absent")
+def _memory() -> None:
+    idle.memory("k3s")
 
 
-def _version() -> str:
-    version = kubectl(HUB, "version", "-o", "json").stdout
-    return str(json.loads(version)["serverVersion"]["gitVersion"])
+def _site() -> None:
+    timed("site.yml: second run of the demo inventory", lambda: ansible_playbook("playbooks/site.yml"))
 
 
 def _process() -> None:
@@ -79,17 +104,6 @@ def _process() -> None:
             server.start()
         finally:
             server.stop()
-
-
-def _idle_memory() -> dict[str, float]:
-    node = kubectl(HUB, "get", "nodes", "-o", "jsonpath={.items[0].metadata.name}").stdout
-    stats = json.loads(kubectl(HUB, "get", "--raw", f"/api/v1/nodes/{node}/proxy/stats/summary").stdout)
-    return {
-        pod["podRef"]["namespace"]: container["memory"]["workingSetBytes"] / 2**20
-        for pod in stats["pods"]
-        for container in pod.get("containers", [])
-        if "--" in pod["podRef"]["namespace"] and pod["podRef"]["name"].startswith("server-")
-    }
 
 
 if __name__ == "__main__":
