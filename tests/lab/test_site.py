@@ -112,7 +112,7 @@ tenantry_tenants:
     users:
       - {name: erin, role: developer}
     vclusters:
-      - {name: books, agents: 0}
+      - {name: books, mode: dedicated}
 """
 
 

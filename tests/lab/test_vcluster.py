@@ -39,7 +39,7 @@ def vcluster(hub: Path, name: str, **options: Any) -> ModuleResult:
     if options.get("state") != "absent":
         mirror = yaml.safe_load(DEMO_VARIABLES.read_text())["demo_mirror"]
         registries = {"mirrors": {"docker.io": {"endpoint": [mirror]}}}
-        options = {"version": version(hub), "registries": registries, **options}
+        options = {"mode": "dedicated", "version": version(hub), "registries": registries, **options}
     return run_module("vcluster", kubeconfig=hub, tenant=TENANT, name=name, **options)
 
 

@@ -12,7 +12,7 @@ import yaml
 
 from .harness import ModuleResult, call_module, kubectl, writes
 
-GOOD: dict[str, Any] = {"tenant": "payments", "name": "dev", "version": "v1.34.4+k3s1"}
+GOOD: dict[str, Any] = {"tenant": "payments", "name": "dev", "mode": "dedicated", "version": "v1.34.4+k3s1"}
 
 
 @pytest.fixture(scope="module")
