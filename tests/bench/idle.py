@@ -13,7 +13,7 @@ from datetime import datetime
 from ..lab.harness import kubectl
 from .vclusters import HUB
 
-IDLE_SECONDS = 60
+IDLE_SECONDS = 300  # as long as the watches of a syncer, which all end at about the same time
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def memory(container: str) -> None:
 
 
 def syncers() -> None:
-    """A minute in which nobody asks anything of any virtual cluster."""
+    """Some minutes in which nobody asks anything of any virtual cluster."""
     before = _usage_from("syncer", time.time())
     with _counted(list(before)):
         # A request belongs to a flow from when it began: the watches that are open do not count, their renewals do.
@@ -75,7 +75,7 @@ def syncers() -> None:
             print(
                 f"idle syncer of {name}: {one.working_set:.0f} MiB working set, {one.rss:.0f} MiB RSS, "
                 f"{one.core_since(before[name]):.2f} % of a core over {one.at - before[name].at:.0f} s, "
-                f"{requests.get(name, 0):.0f} requests a minute to the host's API server",
+                f"{requests.get(name, 0):.1f} requests a minute to the host's API server",
                 flush=True,
             )
 

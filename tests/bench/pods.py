@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ansible_collections.tenantry.kube.plugins.module_utils._client import Cluster
-from ansible_collections.tenantry.kube.plugins.module_utils._wait import Deadline, wait_gone
+from ansible_collections.tenantry.kube.plugins.module_utils._wait import Deadline, wait_for, wait_gone
 
 DEADLINE = 300
 # What the slice's limit range gives to who asks for nothing would fill the node with 50 pods.
@@ -100,8 +100,8 @@ def space(cluster: Cluster, walls_of: str | None = None) -> Iterator[Space]:
         for one in limits:
             copy = {"name": one["metadata"]["name"], "namespace": name}
             cluster.create({"apiVersion": "v1", "kind": "LimitRange", "metadata": copy, "spec": one["spec"]})
-        for _event in cluster.watch("v1/ServiceAccount", name, name="default", timeout=DEADLINE):
-            break  # without it no pod can be made
+        # Without it no pod can be made.
+        wait_for(cluster, "v1/ServiceAccount", "default", name, bool, Deadline(DEADLINE), what=f"namespace {name}")
         yield Space(cluster, name)
     finally:
         cluster.delete("v1/Namespace", name)
