@@ -40,6 +40,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_inside imp
     ready_of_all,
     replace_agents,
 )
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_modes import MODES
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_places import (
     Places,
     Surroundings,
@@ -60,11 +61,8 @@ from ansible_collections.tenantry.kube.plugins.module_utils._wait import (
 class Job:
     """One item of a call: what is wanted, where, and what it takes."""
 
-    tenant: str
-    name: str
-    host_option: str | None
-    kubeconfig_path: str | None
-    spec: VCluster | None  # None: absent
+    item: dict
+    spec: VCluster | None = None  # known when it is placed; None stays what shall be absent
     host: Cluster | None = None
     problem: str | None = None
     rendering: Rendering | None = None
@@ -74,6 +72,18 @@ class Job:
     inside: Inside | None = None
     kubeconfig: AdministratorsKubeconfig | None = None
     started: float = field(default_factory=time.monotonic)
+
+    @property
+    def tenant(self) -> str:
+        return self.item["tenant"]
+
+    @property
+    def name(self) -> str:
+        return self.item["name"]
+
+    @property
+    def kubeconfig_path(self) -> str | None:
+        return self.item["kubeconfig_path"]
 
     @property
     def namespace(self) -> str:
@@ -121,21 +131,35 @@ def _validated(item: dict) -> Job:
     if path and Path(path).expanduser().is_dir():
         raise TenantryError(f"kubeconfig_path: {path} is a directory; name a file in it")
     if item["state"] == "present":
-        spec = parse(item)
-        return Job(spec.tenant, spec.name, spec.host, path, spec)
+        _check_what_is_known(item)
     tenant, name = _names.check_name(item["tenant"], "tenant"), _names.check_name(item["name"], "name")
     _names.vcluster_namespace(tenant, name)
-    return Job(tenant, name, item["host"], path, None)
+    return Job(item)
+
+
+def _check_what_is_known(item: dict) -> None:
+    """What is wrong in every mode that it may mean. Where it gives none, only the fleet can tell which that is."""
+    errors = []
+    for mode in [item["mode"]] if item["mode"] else MODES:
+        try:
+            parse({**item, "mode": mode})
+        except TenantryError as error:
+            errors.append(str(error))
+        else:
+            return
+    if len(set(errors)) == 1:
+        raise TenantryError(errors[0])
 
 
 def _place(context: Context, places: Places, job: Job) -> None:
     try:
-        job.host = places.host_of(job.namespace, job.host_option)
+        job.host = places.host_of(job.namespace, job.item["host"])
     except Unreachable as error:  # stops only what is on it
         job.problem = f"{job.namespace}: {error}"
         return
-    if job.spec:
+    if job.item["state"] == "present":
         places.check_tenant(context, job.tenant)
+        job.spec = places.spec_of(job.item)
 
 
 def _plan_all(context: Context, places: Places, jobs: list[Job]) -> None:
@@ -243,7 +267,7 @@ def _look_inside(context: Context, job: Job) -> None:
 
 
 def _row(context: Context, job: Job) -> dict:
-    host = job.host.name if job.host else job.host_option
+    host = job.host.name if job.host else job.item["host"]
     row = {"name": job.name, "tenant": job.tenant, "namespace": job.namespace, "host": host}
     if job.problem:
         return {**row, "changed": False, "actions": [], "error": job.problem}

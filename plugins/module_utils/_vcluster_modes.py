@@ -11,6 +11,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._errors import Tenan
 
 DEDICATED = "dedicated"
 SHARED = "shared"
+MODES = (SHARED, DEDICATED)
 
 # Options that are of use in one mode only.
 OPTIONS_OF = {
@@ -36,19 +37,33 @@ class Shared:
     ingress_classes: tuple[str, ...]
 
 
+def mode_of(given: str | None, record: dict | None) -> str:
+    """The mode given or, if none is, what a virtual cluster is already by its record (None: a new one, shared)."""
+    if given is not None:
+        return given
+    if record is None:
+        return SHARED
+    if record.get("mode") not in MODES:
+        raise TenantryError(
+            "mode: not given, and the record of this virtual cluster, which exists, does not tell it; "
+            f"give the mode it was made with, {' or '.join(MODES)}"
+        )
+    return record["mode"]
+
+
 def parse_shared(item: dict) -> Shared | None:
     """The options of mode shared; None in the other mode, which has none of them."""
     mode = item["mode"]
     for other, options in OPTIONS_OF.items():
         for option in options:
             if other != mode and item[option] is not None:
-                raise TenantryError(f"{option}: applies to mode {other} only, not {mode}; leave it out")
+                raise TenantryError(f"{option}: applies to mode {other} only, and this is {mode}; leave it out")
     if mode != SHARED:
         return None
     if item["agents"]:
         raise TenantryError(
-            f"agents: must be 0 with mode shared, not {item['agents']}, because its pods run on the host's nodes; "
-            "leave it out"
+            f"agents: must be 0 with mode shared, the default, not {item['agents']}, because its pods run on the "
+            "host's nodes; leave it out, or make it with mode: dedicated for nodes of its own"
         )
     return Shared(
         syncer_image=_image(item["syncer_image"]),

@@ -31,7 +31,7 @@ OPTIONS = {
     "name": {"type": "str", "required": True},
     "host": {"type": "str"},
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
-    "mode": {"type": "str", "choices": ["dedicated", "shared"], "default": "dedicated"},
+    "mode": {"type": "str", "choices": ["shared", "dedicated"]},
     "version": {"type": "str"},
     "servers": {"type": "int", "default": 1},
     "agents": {"type": "int", "default": 0},

@@ -15,7 +15,8 @@ from ansible_collections.tenantry.kube.plugins.module_utils._client import Clust
 from ansible_collections.tenantry.kube.plugins.module_utils._errors import ApiError, TenantryError
 from ansible_collections.tenantry.kube.plugins.module_utils._module import Context
 from ansible_collections.tenantry.kube.plugins.module_utils._render_tenant import budget_of
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_spec import VCluster, memory_text, recorded
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_modes import mode_of
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_spec import VCluster, memory_text, parse, recorded
 
 ADDRESSES = ("ExternalIP", "InternalIP")  # of a node, the one to be reached from far away first
 NOWHERE = "240.0.0.1"  # in nobody's network of services
@@ -75,6 +76,11 @@ class Places:
         if name in self.unreachable:
             raise Unreachable(f"host: {self.unreachable[name]}")
         return self.fleet.cluster(name)
+
+    def spec_of(self, item: dict) -> VCluster:
+        """What an item asks for. One that leaves out the mode means the mode that there is, or that of a new one."""
+        found = self.found.get(_names.vcluster_namespace(item["tenant"], item["name"]))
+        return parse({**item, "mode": mode_of(item["mode"], found.record if found else None)})
 
     def check_tenant(self, context: Context, tenant: str) -> None:
         if tenant not in self.budgets:

@@ -289,14 +289,17 @@ def _volume(persistence: dict) -> Decimal | None:
 
 def _slice(given: dict, least: Slice, required: tuple[str, ...] = ()) -> Slice:
     """The slice asked for; what is left out is what the virtual cluster itself takes."""
+    missing = [resource for resource in required if given.get(resource) is None]
+    if missing:
+        own = least.as_text()
+        raise TenantryError(
+            f"{', '.join(f'slice.{one}' for one in missing)}: required with mode shared, the default, because the "
+            f"tenant's pods run within the slice; give more than {', '.join(own[one] for one in missing)}, which the "
+            "server itself takes, or make it with mode: dedicated for nodes of its own"
+        )
     found: dict = {}
     for resource, minimum in asdict(least).items():
         asked = given.get(resource)
-        if asked is None and resource in required:
-            raise TenantryError(
-                f"slice.{resource}: is required with mode shared, because the tenant's pods run within the slice; "
-                f"give more than the {least.as_text()[resource]} that the server itself takes"
-            )
         if asked is None:
             found[resource] = minimum
             continue

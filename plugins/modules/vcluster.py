@@ -41,12 +41,11 @@ options:
     default: present
   mode: &mode
     description:
-      - V(dedicated) gives it nodes of its own, which are B(privileged pods) on the host, root on the host's node.
       - V(shared) makes its pods unprivileged pods of its namespace on the host, within O(slice) and O(pod_security).
-      - Cannot be changed.
+      - V(dedicated) gives it nodes of its own, which are B(privileged pods) on the host, root on the host's node.
+      - If not set, what it is already; a new one is V(shared). Cannot be changed.
     type: str
-    choices: [dedicated, shared]
-    default: dedicated
+    choices: [shared, dedicated]
   version: &version
     description:
       - Release of k3s, such as V(v1.34.4+k3s1). Required for O(state=present).
@@ -199,36 +198,34 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: A cluster with one node on the hub, reached at a node port
+- name: A cluster on the hub whose pods are pods of the hub, reached at a node port
   tenantry.kube.vcluster:
     kubeconfig: ~/.kube/hub.yaml
     tenant: payments
     name: dev
     version: v1.34.4+k3s1
-    agents: 1
+    slice: {cpu: 4, memory: 8Gi, storage: 20Gi, pods: 50}
     expose:
       type: NodePort
     kubeconfig_path: ~/.kube/payments--dev.yaml
 
-- name: Three at once, one on a member of the fleet, one whose pods are pods of the host
+- name: Two at once, one of them on a member of the fleet and with nodes of its own, which are privileged pods there
   tenantry.kube.vcluster:
     kubeconfig: ~/.kube/hub.yaml
     vclusters:
       - tenant: payments
         name: stage
         version: v1.34.4+k3s1
+        slice: {cpu: 2, memory: 4Gi, pods: 20}
+        pod_security: restricted
       - tenant: research
         name: lab
         host: edge
+        mode: dedicated
         version: v1.34.4+k3s1
         agents: 2
         tier: prod
         slice: {cpu: 6, memory: 12Gi}
-      - tenant: research
-        name: notebooks
-        mode: shared
-        version: v1.34.4+k3s1
-        slice: {cpu: 4, memory: 8Gi, storage: 20Gi, pods: 30}
 
 - name: Delete one
   tenantry.kube.vcluster:

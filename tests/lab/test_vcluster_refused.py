@@ -13,6 +13,7 @@ import yaml
 from .harness import ModuleResult, call_module, kubectl, writes
 
 GOOD: dict[str, Any] = {"tenant": "payments", "name": "dev", "mode": "dedicated", "version": "v1.34.4+k3s1"}
+UNSAID = {option: value for option, value in GOOD.items() if option != "mode"}
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +82,8 @@ def test_the_positive_control(hub: Path) -> None:
         ({"expose": {"type": "NodePort"}}, "expose.address"),
         ({"image": "rancher/k3s:latest"}, "image"),
         ({"registries": {"mirror": {}}}, "did you mean mirrors?"),
-        ({"mode": "shared"}, "mode"),
+        ({"mode": "shared"}, "slice.cpu, slice.memory, slice.pods: required with mode shared"),
+        ({"mode": "none"}, "mode"),
         ({"tier": "gold"}, "tier"),
         ({"kubeconfig": "/nonexistent"}, "kubeconfig"),
         ({"kubeconfig_path": "/"}, "kubeconfig_path"),
@@ -96,6 +98,52 @@ def test_bad_input_is_one_line_and_nothing_is_written(hub: Path, changes: dict[s
     assert "\n" not in refused.msg
     assert "Traceback" not in refused.text
     assert writes(hub)[before:] == []
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({}, "slice.cpu, slice.memory, slice.pods: required with mode shared"),
+        ({"slice": {"cpu": 2, "memory": "2Gi"}}, "slice.pods: required with mode shared"),
+        ({"slice": {"cpu": 2, "memory": "2Gi", "pods": 9}, "agents": 1}, "agents: must be 0 with mode shared"),
+    ],
+    ids=["no slice", "part of one", "agents"],
+)
+def test_a_new_one_without_mode_is_shared_or_refused_with_the_way_out(
+    hub: Path, options: dict[str, Any], named: str
+) -> None:
+    before = len(writes(hub))
+    refused = call_module("vcluster", kubeconfig=hub, **{**UNSAID, **options})
+    assert refused.failed
+    assert named in refused.msg
+    assert "mode: dedicated" in refused.msg
+    assert "\n" not in refused.msg
+    beside_a_good_one = call_module("vcluster", kubeconfig=hub, vclusters=[{**GOOD, "name": "stage"}, UNSAID])
+    assert "payments--dev: slice.cpu" in beside_a_good_one.msg
+    assert writes(hub)[before:] == []
+
+
+def test_one_that_exists_stays_what_it_is(hub: Path) -> None:
+    """Without mode it is kept and nothing changes; another mode is refused and nothing is written."""
+    small = {"slice": {"cpu": 2, "memory": "2Gi", "storage": "5Gi", "pods": 9}}
+    for mode, options, other, others in (("dedicated", {}, "shared", small), ("shared", small, "dedicated", {})):
+        try:
+            first = UNSAID if mode == "shared" else GOOD
+            made = call_module("vcluster", kubeconfig=hub, wait=False, **{**first, **options})
+            assert not made.failed, made.msg
+            before = len(writes(hub))
+            for check_mode in (True, False):
+                again = call_module("vcluster", check=check_mode, kubeconfig=hub, wait=False, **{**UNSAID, **options})
+                assert not again.failed, again.msg
+                assert (again.changed, again.data["actions"]) == (False, [])
+            refused = call_module("vcluster", kubeconfig=hub, wait=False, **{**UNSAID, **others, "mode": other})
+            assert f"mode: cannot be changed from {mode} to {other}" in refused.msg
+            assert writes(hub)[before:] == []
+            listed = call_module("vcluster_info", kubeconfig=hub, tenant="payments")
+            assert [row["mode"] for row in listed.data["vclusters"]] == [mode]
+        finally:
+            removed = call_module("vcluster", kubeconfig=hub, tenant="payments", name="dev", state="absent")
+            assert not removed.failed, removed.msg
 
 
 def test_one_bad_item_of_many_stops_all(hub: Path) -> None:

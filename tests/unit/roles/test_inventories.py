@@ -8,6 +8,11 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible_collections.tenantry.kube.plugins.filter.tenant_items import tenant_items
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_modes import mode_of
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_options import OPTIONS
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_spec import parse
 
 ROOT = Path(__file__).resolve().parents[3]
 MODULES = {
@@ -77,3 +82,15 @@ def test_vclusters_are_on_hosts_of_the_inventory(inventory: Path) -> None:
     hosts = {"hub", *fleet["fleet_members"]["hosts"]}
     tenants = variables(inventory)["tenantry_tenants"]
     assert {vcluster.get("host", "hub") for tenant in tenants for vcluster in tenant["vclusters"]} <= hosts
+
+
+@inventory
+def test_vclusters_can_be_made(inventory: Path) -> None:
+    """What the inventory leaves to other variables is the same for all of them: version and registries."""
+    found = variables(inventory)
+    rest = {"version": "v1.34.4+k3s1", "registries": None}
+    for item in tenant_items(found["tenantry_tenants"], "vclusters", {**found["tenantry_vcluster_defaults"], **rest}):
+        checked = ArgumentSpecValidator(OPTIONS).validate(item)
+        assert not checked.error_messages
+        given = checked.validated_parameters
+        parse({**given, "mode": mode_of(given["mode"], None)})
