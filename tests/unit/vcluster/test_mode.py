@@ -132,15 +132,17 @@ def test_what_is_wrong_in_any_mode_is_refused_without_the_fleet(changes):
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("fleet", "changes", "told"),
     [
-        ({"pod_security": "restricted", "agents": 0}, r"^slice\.cpu"),
-        ({"version": "latest", "agents": 2}, "^agents"),
+        (Fleet(), {"pod_security": "restricted", "agents": 0}, r"^slice\.cpu"),
+        (Fleet(), {"version": "latest", "agents": 2}, "^agents"),
+        (made(), {"version": "latest", "agents": 2}, "^version"),
+        (made(**SHARED), {"version": "latest", "agents": 2}, "^agents"),
     ],
 )
-def test_what_is_wrong_in_each_mode_differently_is_told_for_the_one_it_has(changes, told):
+def test_what_is_wrong_in_each_mode_differently_is_told_for_the_one_it_has(fleet, changes, told):
     with pytest.raises(TenantryError, match=told):
-        place(Fleet(), **changes)
+        place(fleet, **changes)
 
 
 def test_one_on_a_member_that_is_down_has_no_mode_yet():
