@@ -5,14 +5,19 @@ from __future__ import annotations
 import asyncio
 import logging
 from datetime import UTC, datetime
+from typing import NoReturn
 
 import aiohttp
 
 from tenantry_syncer import names
 from tenantry_syncer.api import ApiError, Gone
 from tenantry_syncer.kinds import CLAIM, EVENT, INGRESS, POD, SERVICE, Kind
+from tenantry_syncer.queue import Again
 from tenantry_syncer.sides import Sides
 
+# The host may let in later what it refuses now: a quota has room again, a policy was changed. Seconds.
+REFUSED_AGAIN = 10.0
+_REFUSALS = (400, 403, 413, 422)
 SOURCE = "tenantry-syncer"
 _ABOUT = {kind.name: kind for kind in (POD, CLAIM, SERVICE, INGRESS)}
 _log = logging.getLogger(__name__)
@@ -39,6 +44,13 @@ class Events:
             await self._write(event)
         except ApiError as error:  # what is refused is so whether it can be told or not
             _log.debug("event about %s: %s", obj["metadata"]["name"], error)
+
+    async def host_refused(self, kind: Kind, obj: dict, host: dict, error: ApiError) -> NoReturn:
+        """Tell what the host said to `host`, and have the object looked at again later. Raises what is no refusal."""
+        if error.status not in _REFUSALS:
+            raise error
+        await self.refuse(kind, obj, "HostRefused", self._sides.told(error.message, host))
+        raise Again(REFUSED_AGAIN) from None
 
     async def run(self) -> None:
         """For ever: the host's events, from now on. Those of before are in nobody's way if they are missed."""

@@ -9,10 +9,7 @@ from tenantry_syncer import names
 from tenantry_syncer.api import ApiError
 from tenantry_syncer.events import Events
 from tenantry_syncer.kinds import INGRESS, SERVICE
-from tenantry_syncer.queue import Again
 from tenantry_syncer.sides import Sides
-
-_PAUSE = 10.0
 
 
 class Ingresses:
@@ -72,10 +69,7 @@ class Ingresses:
                 wanted["metadata"]["resourceVersion"] = copy["metadata"]["resourceVersion"]
                 copy = await self._sides.host.api.replace(self._sides.host.path(INGRESS, copy), wanted)
         except ApiError as error:
-            if error.status not in (400, 403, 422):
-                raise
-            await self._events.refuse(INGRESS, ingress, "HostRefused", self._sides.told(error.message, wanted))
-            raise Again(_PAUSE) from None
+            await self._events.host_refused(INGRESS, ingress, wanted, error)
         status = copy.get("status") or {}
         if status.get("loadBalancer", {}) != (ingress.get("status") or {}).get("loadBalancer", {}):
             await self._sides.inside.merge(INGRESS, ingress, {"status": status}, "status")

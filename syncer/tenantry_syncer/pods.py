@@ -13,10 +13,6 @@ from tenantry_syncer.references import References
 from tenantry_syncer.sides import Sides
 from tenantry_syncer.tokens import Tokens
 
-# The host may let in later what it refuses now: a quota has room again, a policy was changed.
-REFUSED_AGAIN = 10.0
-_REFUSALS = (400, 403, 413, 422)
-
 
 class Pods:
     def __init__(self, sides: Sides, events: Events, nodes: Nodes, copies: References, tokens: Tokens) -> None:
@@ -76,31 +72,25 @@ class Pods:
         except ApiError as error:
             if error.reason == "AlreadyExists":
                 raise Again from None  # the watch has not told yet
-            await self._refused(pod, wanted, error)
-            raise Again(REFUSED_AGAIN) from None
-
-    async def _refused(self, pod: dict, host: dict, error: ApiError) -> None:
-        if error.status not in _REFUSALS:
-            raise error
-        await self._events.refuse(POD, pod, "HostRefused", self._sides.told(error.message, host))
+            await self._events.host_refused(POD, pod, wanted, error)
 
     async def _with_copy(self, pod: dict, host: dict) -> None:
         metadata = pod["metadata"]
-        refused = False
+        failed: ApiError | None = None
         if metadata.get("deletionTimestamp"):
             await self._remove(host, metadata.get("deletionGracePeriodSeconds"))
         elif host["metadata"].get("deletionTimestamp") and not pod_status.is_finished(pod):
             grace = host["metadata"].get("deletionGracePeriodSeconds")
             await self._sides.inside.delete(POD, pod, grace=grace)
         else:
-            refused = await self._update(pod, host)
+            failed = await self._update(pod, host)
         if host["spec"].get("nodeName"):
             await self._nodes.ensure(host["spec"]["nodeName"])
             if not pod["spec"].get("nodeName"):
                 await self._bind(pod, host["spec"]["nodeName"])
         await self._tell(pod, host)
-        if refused:
-            raise Again(REFUSED_AGAIN)
+        if failed:
+            await self._events.host_refused(POD, pod, host, failed)
 
     async def _remove(self, host: dict, grace: int | None) -> None:
         """With the tenant's time to stop; never with more than there was."""
@@ -132,17 +122,15 @@ class Pods:
                 return pod
             raise
 
-    async def _update(self, pod: dict, host: dict) -> bool:
-        """Pass on what may change on a pod that lives; whether the host refused some of it."""
+    async def _update(self, pod: dict, host: dict) -> ApiError | None:
+        """Pass on what may change on a pod that lives; what the host said if it did not take all of it."""
         try:
             await self._pass_on_changes(pod, host)
         except pod_spec.Refused as refused:
             await self._events.refuse(POD, pod, "Refused", str(refused))
-            return False
         except ApiError as error:
-            await self._refused(pod, host, error)
-            return True
-        return False
+            return error
+        return None
 
     async def _pass_on_changes(self, pod: dict, host: dict) -> None:
         around = self._surroundings(pod["metadata"]["namespace"])

@@ -30,7 +30,6 @@ _OUTSIDE = ("externalTrafficPolicy", "loadBalancerSourceRanges")
 _PORT = ("name", "protocol", "port", "targetPort", "appProtocol")
 # On the copy, while the service inside is made anew: what it was, so that it comes back whatever happens in between.
 _RENEWAL = "tenantry.dev/renewal"
-_PAUSE = 10.0
 
 
 def is_copied(service: dict) -> bool:
@@ -94,7 +93,7 @@ class Services:
             if error.reason == "AlreadyExists":
                 raise Again from None
             if error.status != 422 or "clusterIP" not in error.message:
-                await self._refused(service, wanted, error)
+                await self._events.host_refused(SERVICE, service, wanted, error)
                 return
             # Somebody else on the host has this address: the service takes one that is free on both sides.
             made = await self._another_address(service, {**wanted, "spec": spec})
@@ -106,7 +105,7 @@ class Services:
         try:
             made = await self._sides.host.create(SERVICE, wanted)
         except ApiError as error:
-            await self._refused(service, wanted, error)
+            await self._events.host_refused(SERVICE, service, wanted, error)
             return None
         return await self._renew(service, made)
 
@@ -124,12 +123,6 @@ class Services:
             await self._sides.inside.delete(SERVICE, service)
         return await self._sides.inside.create(SERVICE, {**anew, "spec": {**anew["spec"], "clusterIP": address}})
 
-    async def _refused(self, service: dict, wanted: dict, error: ApiError) -> None:
-        if error.status not in (400, 403, 422):
-            raise error
-        await self._events.refuse(SERVICE, service, "HostRefused", self._sides.told(error.message, wanted))
-        raise Again(_PAUSE) from None
-
     async def _update(self, service: dict, copy: dict) -> None:
         wanted = host_spec(service)
         there = host_spec_of_copy(copy)
@@ -145,7 +138,7 @@ class Services:
         try:
             await self._sides.host.merge(SERVICE, copy, {"spec": changed})
         except ApiError as error:
-            await self._refused(service, copy, error)
+            await self._events.host_refused(SERVICE, service, copy, error)
 
     async def _tell(self, service: dict, copy: dict) -> None:
         """Node ports and the load balancer are the host's."""

@@ -5,14 +5,12 @@ from __future__ import annotations
 from tenantry_syncer.api import ApiError
 from tenantry_syncer.events import Events
 from tenantry_syncer.kinds import CLAIM
-from tenantry_syncer.queue import Again
 from tenantry_syncer.sides import Sides
 
 _SAME = ("accessModes", "resources", "volumeMode", "storageClassName")
 # They name volumes of the host, which are not the tenant's.
 _FOREIGN = ("dataSource", "dataSourceRef", "selector", "volumeAttributesClassName")
 _STATUS = ("phase", "accessModes", "capacity", "conditions", "allocatedResources", "allocatedResourceStatuses")
-_PAUSE = 10.0
 
 
 class Claims:
@@ -50,7 +48,7 @@ class Claims:
         try:
             await self._sides.host.create(CLAIM, wanted)
         except ApiError as error:
-            await self._refused(claim, wanted, error)
+            await self._events.host_refused(CLAIM, claim, wanted, error)
 
     def _problem(self, spec: dict) -> str | None:
         for field in _FOREIGN:
@@ -73,13 +71,7 @@ class Claims:
         try:
             await self._sides.host.merge(CLAIM, copy, {"spec": {"resources": wanted}})
         except ApiError as error:
-            await self._refused(claim, copy, error)
-
-    async def _refused(self, claim: dict, copy: dict, error: ApiError) -> None:
-        if error.status not in (400, 403, 422):
-            raise error
-        await self._events.refuse(CLAIM, claim, "HostRefused", self._sides.told(error.message, copy))
-        raise Again(_PAUSE) from None
+            await self._events.host_refused(CLAIM, claim, copy, error)
 
     async def _tell(self, claim: dict, copy: dict) -> None:
         status = copy.get("status") or {}
