@@ -31,6 +31,8 @@ MAX_LABEL = 63  # of a DNS label, hence of a namespace
 RESERVED = frozenset({"all", "default", HUB, "kube", "kube-node-lease", "kube-public", "kube-system", "none", "system"})
 RESERVED_PREFIX = "tenantry"
 
+# Of a host, and of most objects of Kubernetes.
+DNS_NAME = re.compile(r"(?=.{1,253}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*", re.ASCII)
 _NAME = re.compile(r"[a-z]([a-z0-9-]*[a-z0-9])?", re.ASCII)
 _YAML_WORDS = frozenset({"true", "false", "none", "null"})
 

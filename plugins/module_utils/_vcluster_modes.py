@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass
 
 from ansible_collections.tenantry.kube.plugins.module_utils._errors import TenantryError, shown
+from ansible_collections.tenantry.kube.plugins.module_utils._names import DNS_NAME
 
 DEDICATED = "dedicated"
 SHARED = "shared"
@@ -24,7 +25,6 @@ _IMAGE = re.compile(
     r"(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(?:@sha256:[0-9a-f]{64})?",
     re.ASCII,
 )
-_CLASS = re.compile(r"(?=.{1,253}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def parse_shared(item: dict) -> Shared | None:
 def _classes(item: dict, option: str) -> tuple[str, ...]:
     names = item[option] or []
     for name in names:
-        if not _CLASS.fullmatch(name):
+        if not DNS_NAME.fullmatch(name):
             raise TenantryError(
                 f"{option}: {shown(name)} is not the name of a class; give names as the host's kubectl shows them"
             )

@@ -27,7 +27,6 @@ OLDEST_MINOR = 32
 FIRST_PATCH = {32: 5, 33: 1}
 _VERSION = re.compile(r"v1\.([0-9]{1,3})\.([0-9]{1,3})\+([a-z0-9]+(?:[.-][a-z0-9]+)*)", re.ASCII)
 _REPOSITORY = re.compile(r"[a-z0-9.-]+(?::[0-9]{1,5})?(?:/[a-z0-9]+(?:[._-]+[a-z0-9]+)*)*", re.ASCII)
-_HOSTNAME = re.compile(r"(?=.{1,253}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*", re.ASCII)
 MEBI = Decimal(1024**2)
 
 # Below these, k3s itself does not get through its start.
@@ -365,7 +364,7 @@ def _check_address(address: str) -> None:
     try:
         unusable = ipaddress.ip_address(address)
     except ValueError:
-        if not _HOSTNAME.fullmatch(address) or address == "localhost":
+        if not _names.DNS_NAME.fullmatch(address) or address == "localhost":
             raise TenantryError(
                 f"expose.address: {shown(address)} is not an IP address or DNS name that others can reach; "
                 "give one of a host node, without scheme and port"

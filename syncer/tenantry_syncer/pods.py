@@ -5,6 +5,7 @@ from __future__ import annotations
 from tenantry_syncer import names, pod_spec, pod_status, references
 from tenantry_syncer.api import ApiError
 from tenantry_syncer.cache import Key
+from tenantry_syncer.config import Config
 from tenantry_syncer.events import Events
 from tenantry_syncer.kinds import NAMESPACE, POD, SERVICE
 from tenantry_syncer.nodes import Nodes
@@ -133,13 +134,12 @@ class Pods:
         return None
 
     async def _pass_on_changes(self, pod: dict, host: dict) -> None:
-        around = self._surroundings(pod["metadata"]["namespace"])
-        body = changes(pod, host, around)
-        if body:
+        if body := changes(pod, host, self._sides.config):
             host = await self._sides.host.api.strategic(self._sides.host.path(POD, host), body)
             self._sides.host.cache(POD).put(host)
-        if added := _ephemeral(pod, host, around):
-            body = {"spec": {"ephemeralContainers": added}}
+        if added := _ephemeral(pod, host):
+            around = self._surroundings(pod["metadata"]["namespace"])
+            body = {"spec": {"ephemeralContainers": [pod_spec.container(one, pod, around) for one in added]}}
             await self._sides.host.api.strategic(self._sides.host.path(POD, host, "ephemeralcontainers"), body)
         if resized := _resized(pod, host):
             body = {"spec": {"containers": resized}}
@@ -154,9 +154,9 @@ class Pods:
         return pod_spec.Surroundings(self._sides.config, list(inside.all(SERVICE, namespace)), spaces)
 
 
-def changes(pod: dict, host: dict, around: pod_spec.Surroundings) -> dict:
+def changes(pod: dict, host: dict, config: Config) -> dict:
     """The patch that brings labels, annotations, images and the deadline of the host's pod up to date."""
-    wanted = pod_spec.host_metadata(pod, around.config)
+    wanted = pod_spec.host_metadata(pod, config)
     body: dict = {}
     for field, ours in (("labels", names.TENANT_LABELS), ("annotations", pod_spec.downward.ANNOTATION)):
         there = host["metadata"].get(field) or {}
@@ -180,10 +180,11 @@ def changes(pod: dict, host: dict, around: pod_spec.Surroundings) -> dict:
     return body
 
 
-def _ephemeral(pod: dict, host: dict, around: pod_spec.Surroundings) -> list[dict]:
+def _ephemeral(pod: dict, host: dict) -> list[dict]:
+    """Those that were added inside."""
     there = {one["name"] for one in host["spec"].get("ephemeralContainers") or []}
     given = pod["spec"].get("ephemeralContainers") or []
-    return [pod_spec.container(one, pod, around) for one in given if one["name"] not in there]
+    return [one for one in given if one["name"] not in there]
 
 
 def _resized(pod: dict, host: dict) -> list[dict]:

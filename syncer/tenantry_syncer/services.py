@@ -43,7 +43,7 @@ def host_spec(service: dict) -> dict:
     spec = service["spec"]
     fields = _SAME if spec.get("type", "ClusterIP") == "ClusterIP" else (*_SAME, *_OUTSIDE)
     made = {field: copies.deepcopy(spec[field]) for field in fields if field in spec}
-    made["ports"] = [{key: port[key] for key in _PORT if key in port} for port in spec.get("ports") or []]
+    made["ports"] = _ports(spec)
     if spec.get("selector"):
         made["selector"] = names.pod_labels(service["metadata"]["namespace"], spec["selector"])
     return made
@@ -94,19 +94,16 @@ class Services:
                 raise Again from None
             if error.status != 422 or "clusterIP" not in error.message:
                 await self._events.host_refused(SERVICE, service, wanted, error)
-                return
             # Somebody else on the host has this address: the service takes one that is free on both sides.
             made = await self._another_address(service, {**wanted, "spec": spec})
-        if made:
-            await self._tell(service, made)
+        await self._tell(service, made)
 
-    async def _another_address(self, service: dict, wanted: dict) -> dict | None:
+    async def _another_address(self, service: dict, wanted: dict) -> dict:
         wanted["metadata"]["annotations"][_RENEWAL] = json.dumps(_anew(service))
         try:
             made = await self._sides.host.create(SERVICE, wanted)
         except ApiError as error:
             await self._events.host_refused(SERVICE, service, wanted, error)
-            return None
         return await self._renew(service, made)
 
     async def _renew(self, service: dict | None, copy: dict) -> dict:
@@ -163,8 +160,12 @@ def host_spec_of_copy(copy: dict) -> dict:
     """What of the copy is compared with what it should be."""
     spec = copy["spec"]
     made = {field: spec[field] for field in (*_SAME, *_OUTSIDE, "selector") if field in spec}
-    made["ports"] = [{key: port[key] for key in _PORT if key in port} for port in spec.get("ports") or []]
+    made["ports"] = _ports(spec)
     return made
+
+
+def _ports(spec: dict) -> list[dict]:
+    return [{key: port[key] for key in _PORT if key in port} for port in spec.get("ports") or []]
 
 
 def _replacing(old: dict, new: dict) -> dict:

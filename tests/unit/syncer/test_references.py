@@ -86,7 +86,7 @@ def living(asked: dict) -> dict:
 
 def test_nothing_changed():
     asked = pod(labels={"app": "web"})
-    assert pods.changes(asked, living(asked), AROUND) == {}
+    assert pods.changes(asked, living(asked), AROUND.config) == {}
 
 
 def test_changes_of_a_living_pod():
@@ -97,7 +97,7 @@ def test_changes_of_a_living_pod():
         labels={"app": "shop", "tenantry.dev/tenant": "bank"},
         annotations={"cni.example.com/status": "crafted"},
     )
-    body = pods.changes(after, living(before), AROUND)
+    body = pods.changes(after, living(before), AROUND.config)
     assert body["spec"] == {"containers": [{"name": "web", "image": "web:2"}], "activeDeadlineSeconds": 9}
     assert body["metadata"]["labels"] == {
         "x.tenantry.dev/app": "shop",
@@ -111,9 +111,9 @@ def test_changes_of_a_living_pod():
 def test_ephemeral_containers_are_added_once():
     asked = pod({"ephemeralContainers": [container(name="debug", env=[])]})
     there = living(asked)
-    assert [one["name"] for one in pods._ephemeral(asked, there, AROUND)] == ["debug"]
+    assert [one["name"] for one in pods._ephemeral(asked, there)] == ["debug"]
     there["spec"]["ephemeralContainers"] = [{"name": "debug"}]
-    assert pods._ephemeral(asked, there, AROUND) == []
+    assert pods._ephemeral(asked, there) == []
 
 
 @pytest.mark.parametrize(
