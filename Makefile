@@ -25,6 +25,10 @@ demo: deps ## Build the lab, install the platform, stamp out virtual clusters, u
 test: deps lint sanity test-unit test-floor test-lab molecule ## Everything CI runs: lint, sanity, unit, lab and role tests
 	@$(BIN)/python tests/counts.py $(BUILD)/reports
 
+.PHONY: nightly
+nightly: export TENANTRY_NIGHTLY := 1
+nightly: test ## The same code with bigger numbers, and the tests that take minutes each (about two hours)
+
 ##@ Parts of the tests
 .PHONY: lint
 lint: venv ## ruff, yamllint, ansible-lint (production profile)

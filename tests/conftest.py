@@ -6,8 +6,11 @@ import os
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[1]
 COLLECTIONS = ROOT / "build"
+LEFT_OUT = pytest.StashKey[int]()
 
 
 def pytest_configure() -> None:
@@ -18,3 +21,18 @@ def pytest_configure() -> None:
     sys.path.insert(0, str(COLLECTIONS))
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(COLLECTIONS), os.environ.get("PYTHONPATH")]))
     os.environ["ANSIBLE_COLLECTIONS_PATH"] = str(COLLECTIONS)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if os.environ.get("TENANTRY_NIGHTLY") == "1":
+        return
+    left_out = [item for item in items if item.get_closest_marker("nightly")]
+    config.stash[LEFT_OUT] = len(left_out)
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if count := config.stash.get(LEFT_OUT, 0):
+        terminalreporter.write_line(f"{count} nightly tests left out: they take minutes; TENANTRY_NIGHTLY=1 runs them")

@@ -24,6 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 BUILD = ROOT / "build"
 DEMO = BUILD / "demo"
 K3S = BUILD / "lab" / "bin" / "k3s"
+NIGHTLY = os.environ.get("TENANTRY_NIGHTLY") == "1"
 
 _RUN_MODULE = """
 import importlib, json, sys
@@ -85,6 +86,11 @@ def call_module(module: str, /, *, check: bool = False, diff: bool = False, **ar
         code.main()
     lines = [line for line in output.getvalue().splitlines() if line.startswith("{")]
     return ModuleResult(failed=bool(end.value.code), data=json.loads(lines[-1]), text=output.getvalue())
+
+
+def sized(usual: int, nightly: int) -> int:
+    """How much of something a test does: little in `make test`, more in `make nightly`."""
+    return nightly if NIGHTLY else usual
 
 
 def lab(*arguments: str) -> str:
