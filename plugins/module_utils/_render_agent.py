@@ -26,7 +26,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._render_base import 
     secret_volume,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._render_server import CONFIG_HASH, fingerprint
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_spec import MEBI
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_slice import MEBI
 
 CONFIG = "agent-config"
 # What k3s, kubelet and containerd take for themselves: not offered to the pods inside.

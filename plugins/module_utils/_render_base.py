@@ -10,11 +10,8 @@ import secrets
 from dataclasses import dataclass
 
 from ansible_collections.tenantry.kube.plugins.module_utils import _names
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_spec import (
-    MEBI,
-    Resources,
-    VCluster,
-)
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_slice import MEBI, Resources
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_spec import VCluster
 
 API_SERVICE = "api"
 API_PORT = 6443

@@ -28,7 +28,8 @@ from ansible_collections.tenantry.kube.plugins.module_utils._render_base import 
     secret,
     secret_volume,
 )
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_spec import memory_text, parse_version
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_slice import memory_text
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_version import parse_version
 
 CONFIG = "server-config"
 VOLUME_CLAIM = "data-server-0"

@@ -22,7 +22,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._render_base import 
     secret,
     service_account,
 )
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_spec import MEBI, SYNCER, Resources
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_slice import MEBI, SYNCER, Resources
 
 NAME = _roles.SYNCER_ROLE
 USER = "tenantry:syncer"

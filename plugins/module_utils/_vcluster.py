@@ -5,34 +5,22 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 from ansible_collections.tenantry.kube.plugins.module_utils import (
     _fleet,
     _names,
-    _render_syncer,
     _render_vcluster,
     _tunnel,
     _vcluster_removal,
 )
-from ansible_collections.tenantry.kube.plugins.module_utils._apply import RIGHTS_DELAY, Plan
-from ansible_collections.tenantry.kube.plugins.module_utils._client import Cluster
-from ansible_collections.tenantry.kube.plugins.module_utils._errors import ApiError, TenantryError, one_line
+from ansible_collections.tenantry.kube.plugins.module_utils._apply import Plan
+from ansible_collections.tenantry.kube.plugins.module_utils._errors import TenantryError, one_line
 from ansible_collections.tenantry.kube.plugins.module_utils._module import Context, check_each
-from ansible_collections.tenantry.kube.plugins.module_utils._render_base import (
-    API_SERVICE,
-    JOIN_TOKEN,
-    PLATFORM_CREDENTIAL,
-    SERVER,
-    Rendering,
-    keys,
-)
-from ansible_collections.tenantry.kube.plugins.module_utils._render_server import VOLUME_CLAIM
+from ansible_collections.tenantry.kube.plugins.module_utils._render_base import API_SERVICE, PLATFORM_CREDENTIAL, SERVER
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_inside import (
     STATEFUL_SET,
-    AdministratorsKubeconfig,
-    Inside,
     agents_of,
     first_contact,
     is_rolled_out,
@@ -41,63 +29,16 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_inside imp
     replace_agents,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_modes import MODES
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_places import (
-    Places,
-    Surroundings,
-    Unreachable,
-    check_volume,
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_places import Places, Unreachable
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_plan import (
+    Job,
+    make_plan,
+    namespace_of,
+    plan_all,
+    with_addresses,
 )
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_spec import VCluster, check_change, parse
-from ansible_collections.tenantry.kube.plugins.module_utils._wait import (
-    Deadline,
-    explanation,
-    insist,
-    is_forbidden,
-    wait_for,
-)
-
-
-@dataclass
-class Job:
-    """One item of a call: what is wanted, where, and what it takes."""
-
-    item: dict
-    spec: VCluster | None = None  # known when it is placed; None stays what shall be absent
-    host: Cluster | None = None
-    problem: str | None = None
-    rendering: Rendering | None = None
-    rights: Plan | None = None  # where a member's platform has lost those to the namespace
-    plan: Plan | None = None
-    renewals: list[dict] = field(default_factory=list)
-    inside: Inside | None = None
-    kubeconfig: AdministratorsKubeconfig | None = None
-    started: float = field(default_factory=time.monotonic)
-
-    @property
-    def tenant(self) -> str:
-        return self.item["tenant"]
-
-    @property
-    def name(self) -> str:
-        return self.item["name"]
-
-    @property
-    def kubeconfig_path(self) -> str | None:
-        return self.item["kubeconfig_path"]
-
-    @property
-    def namespace(self) -> str:
-        return _names.vcluster_namespace(self.tenant, self.name)
-
-    @property
-    def actions(self) -> list[dict]:
-        before = self.rights.rows() if self.rights else []
-        return [*before, *self.plan.rows(), *self.renewals, *(self.inside.rows() if self.inside else [])]
-
-    @property
-    def diffs(self) -> list[dict]:
-        plans = [self.rights, self.plan, self.inside.plan if self.inside else None]
-        return [plan.diff() for plan in plans if plan]
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_spec import parse
+from ansible_collections.tenantry.kube.plugins.module_utils._wait import Deadline, explanation, wait_for
 
 
 def run(context: Context, items: list[dict]) -> list[dict]:
@@ -108,11 +49,11 @@ def run(context: Context, items: list[dict]) -> list[dict]:
         places = Places(fleet)
         for problem in places.unreachable.values():
             context.warn(problem)
-        check_each(jobs, lambda job: _place(context, places, job), name=_namespace_of)
+        check_each(jobs, lambda job: _place(context, places, job), name=namespace_of)
         possible = [job for job in jobs if job.problem is None]
         leaving = [job.namespace for job in possible if job.spec is None]
         places.check_budgets([job.spec for job in possible if job.spec], leaving)
-        _plan_all(context, places, possible)
+        plan_all(context, places, possible)
         return context.hub.map(lambda job: _row(context, job), jobs)
     finally:
         fleet.close()
@@ -120,10 +61,6 @@ def run(context: Context, items: list[dict]) -> list[dict]:
 
 def _name_of(item: dict) -> str:
     return one_line(f"virtual cluster {item['tenant']}/{item['name']}")
-
-
-def _namespace_of(job: Job) -> str:
-    return job.namespace
 
 
 def _validated(item: dict) -> Job:
@@ -160,110 +97,6 @@ def _place(context: Context, places: Places, job: Job) -> None:
     if job.item["state"] == "present":
         places.check_tenant(context, job.tenant)
         job.spec = places.spec_of(job.item)
-
-
-def _plan_all(context: Context, places: Places, jobs: list[Job]) -> None:
-    hosts = {job.host.name: job.host for job in jobs if job.spec}
-    sharing = {job.host.name for job in jobs if job.spec and job.spec.shared}
-    around = context.hub.map(lambda host: Surroundings.of(host, shared=host.name in sharing), hosts.values())
-    surroundings = dict(zip(hosts, around, strict=True))
-
-    def check(job: Job) -> str:
-        around, found = surroundings[job.host.name], places.found.get(job.namespace)
-        record = found.record if found else {}
-        job.spec = around.settled(job.spec)
-        check_change(record, job.spec)
-        return around.published_address(job.spec, record)
-
-    def plan(job: Job) -> None:
-        if job.spec is None:
-            job.plan = _vcluster_removal.plan(job.host, job.tenant, job.name)
-        else:
-            _plan(context, job, addresses[job.namespace], exists=job.namespace in places.found)
-
-    staying = [job for job in jobs if job.spec]
-    checked = check_each(staying, check, name=_namespace_of)
-    addresses = {job.namespace: address for job, address in zip(staying, checked, strict=True)}
-    check_each(jobs, plan, name=_namespace_of, each=context.hub.map)
-
-
-def _plan(context: Context, job: Job, address: str, *, exists: bool) -> None:
-    job.rendering = Rendering(job.spec, keys(None, None), address=address, member=job.host.name != _names.HUB)
-    if exists:
-        if job.rendering.member and not _has_rights(context, job):
-            return
-        job.rendering = _with_what_is_kept(job)
-    kept = job.rendering.keys
-    context.secret(kept.server_token, kept.agent_token, kept.node_password, kept.platform_token, kept.syncer_token)
-    job.plan = _make_plan(job)
-    check_volume(job.host, job.spec, job.plan.object("v1/PersistentVolumeClaim", VOLUME_CLAIM, job.namespace))
-    if job.kubeconfig_path:
-        job.kubeconfig = AdministratorsKubeconfig(job.kubeconfig_path, job.namespace, job.rendering.labels)
-    if exists and context.check_mode and kept.ca:
-        _look_inside(context, job)
-
-
-def _has_rights(context: Context, job: Job) -> bool:
-    """
-    Whether the platform may look into the namespace on a member, after giving it back that right if it is missing:
-    a run was killed before it was given, or somebody took it away. A check cannot go on without.
-    """
-    rights = Plan.make(job.host, [_render_vcluster.platform_binding(job.rendering)])
-    if not rights.changed:
-        return True
-    if context.check_mode:
-        context.warn(f"{job.namespace}: what else would change is not known before the platform has its rights again")
-        job.plan = rights
-        return False
-    rights.execute()
-    job.rights = rights
-    insist(lambda: job.host.get("v1/Secret", JOIN_TOKEN, job.namespace), is_forbidden, Deadline(RIGHTS_DELAY))
-    return True
-
-
-def _with_what_is_kept(job: Job) -> Rendering:
-    """With the keys that the namespace holds and the addresses its Services have."""
-
-    def live(kind: str, name: str) -> dict | None:
-        return job.host.get(kind, name, job.namespace)
-
-    kept = keys(live("v1/Secret", JOIN_TOKEN), live("v1/Secret", PLATFORM_CREDENTIAL))
-    return _with_addresses(replace(job.rendering, keys=kept), job.host)
-
-
-def _with_addresses(rendering: Rendering, host: Cluster) -> Rendering:
-    """With the addresses that the Services of its foundation have; none of a Service that is not there (yet)."""
-
-    def address(name: str) -> str:
-        service = host.get("v1/Service", name, rendering.namespace)
-        return service["spec"]["clusterIP"] if service else ""
-
-    if rendering.spec.expose == "ClusterIP":
-        rendering = replace(rendering, cluster_ip=address(API_SERVICE))
-    if rendering.spec.shared:
-        names = (_render_syncer.KUBERNETES_SERVICE, _render_syncer.DNS_SERVICE)
-        kubernetes_ip, dns_ip = host.map(address, names)
-        rendering = replace(rendering, kubernetes_ip=kubernetes_ip, dns_ip=dns_ip)
-    return rendering
-
-
-def _make_plan(job: Job) -> Plan:
-    owned = _names.selector("vcluster", tenant=job.tenant, vcluster=job.name)
-    return Plan.make(
-        job.host,
-        _render_vcluster.everything(job.rendering),
-        owned=owned,
-        prune_kinds=_render_vcluster.KINDS,
-        namespace=job.namespace,
-    )
-
-
-def _look_inside(context: Context, job: Job) -> None:
-    """For a check: what would be done inside. One that does not answer now cannot be foreseen further."""
-    try:
-        job.inside = open_inside(job.host, job.rendering)
-    except ApiError as error:
-        context.warn(f"{job.namespace}: what would change inside is not known: {error}")
 
 
 def _row(context: Context, job: Job) -> dict:
@@ -334,8 +167,8 @@ def _apply(job: Job) -> None:
     """In two steps where the configuration must have addresses that only Services, once made, have."""
     if job.rendering.lacks_addresses:
         Plan.make(job.host, _render_vcluster.foundation(job.rendering)).execute()
-        job.rendering = _with_addresses(job.rendering, job.host)
-        _make_plan(job).execute()
+        job.rendering = with_addresses(job.rendering, job.host)
+        make_plan(job).execute()
     else:
         job.plan.execute()
 

@@ -16,7 +16,8 @@ from ansible_collections.tenantry.kube.plugins.module_utils._errors import ApiEr
 from ansible_collections.tenantry.kube.plugins.module_utils._module import Context
 from ansible_collections.tenantry.kube.plugins.module_utils._render_tenant import budget_of
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_modes import mode_of
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_spec import VCluster, memory_text, parse, recorded
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_slice import memory_text
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_spec import VCluster, parse, recorded
 
 ADDRESSES = ("ExternalIP", "InternalIP")  # of a node, the one to be reached from far away first
 NOWHERE = "240.0.0.1"  # in nobody's network of services

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import ast
+import importlib
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible.parsing.plugin_docs import read_docstring
 from ansible_collections.tenantry.kube.plugins.filter.tenant_items import tenant_items
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_modes import mode_of
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_options import OPTIONS
@@ -35,16 +36,11 @@ def variables(inventory: Path) -> dict[str, Any]:
 def options(key: str) -> dict[str, Any]:
     """The suboptions of the list that the module takes in one call, as its documentation has them."""
     module, option = MODULES[key]
-    tree = ast.parse((ROOT / f"plugins/modules/{module}.py").read_text())
-    documentation = next(
-        node.value.value
-        for node in tree.body
-        if isinstance(node, ast.Assign)
-        and isinstance(node.targets[0], ast.Name)
-        and node.targets[0].id == "DOCUMENTATION"
-        and isinstance(node.value, ast.Constant)
-    )
-    return yaml.safe_load(documentation)["options"][option]["suboptions"]
+    documentation = read_docstring(str(ROOT / f"plugins/modules/{module}.py"))["doc"]
+    if option not in documentation["options"]:
+        fragment = importlib.import_module(f"ansible_collections.tenantry.kube.plugins.doc_fragments.{module}")
+        documentation = yaml.safe_load(fragment.ModuleDocFragment.DOCUMENTATION)
+    return documentation["options"][option]["suboptions"]
 
 
 def unknown(item: dict[str, Any], known: dict[str, Any], where: str) -> list[str]:

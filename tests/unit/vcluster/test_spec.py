@@ -11,6 +11,8 @@ import yaml
 from ansible_collections.tenantry.kube.plugins.module_utils import _vcluster_spec as spec_module
 from ansible_collections.tenantry.kube.plugins.module_utils._errors import TenantryError
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_options import OPTIONS
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_slice import Resources
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_version import check_upgrade
 
 from .example import SHARED, make_item
 
@@ -106,7 +108,7 @@ def test_good_input_is_taken():
     spec = spec_module.parse(make_item())
     assert spec.namespace == "payments--dev"
     assert spec.image_reference == "rancher/k3s:v1.34.4-k3s1"
-    assert spec.server == spec_module.Resources(Decimal(1), Decimal(1024**3))
+    assert spec.server == Resources(Decimal(1), Decimal(1024**3))
 
 
 def test_slice_left_out_is_what_the_cluster_itself_takes():
@@ -178,12 +180,12 @@ def test_broken_record_is_empty(annotations):
 )
 def test_version_skips_and_downgrades_are_refused(old, new, told):
     with pytest.raises(TenantryError, match=told):
-        spec_module.check_upgrade(old, new)
+        check_upgrade(old, new)
 
 
 @pytest.mark.parametrize("new", ["v1.34.4+k3s1", "v1.34.4+k3s2", "v1.34.9+k3s1", "v1.35.0+k3s1"])
 def test_one_minor_version_up_is_allowed(new):
-    spec_module.check_upgrade("v1.34.4+k3s1", new)
+    check_upgrade("v1.34.4+k3s1", new)
 
 
 @pytest.mark.parametrize(

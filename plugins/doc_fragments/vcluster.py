@@ -1,0 +1,174 @@
+# Copyright: (c) 2026, the tenantry.kube authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    # What one virtual cluster can be given, alone or as one of the list.
+    DOCUMENTATION = r"""
+options:
+  tenant:
+    description: The tenant it belongs to. Required unless O(vclusters) is given.
+    type: str
+  name:
+    description:
+      - Its name. Lower-case letters, digits and single C(-). Required unless O(vclusters) is given.
+      - The namespace is C(TENANT--NAME).
+    type: str
+  host: &host
+    description:
+      - Cluster of the fleet it is on, V(hub) or the name of a member.
+      - If not set, where it is already; a new one goes to the hub. It cannot be moved.
+    type: str
+  state: &state
+    description:
+      - V(present) makes it or changes it. V(absent) deletes it with everything in it, its volume included.
+    type: str
+    choices: [present, absent]
+    default: present
+  mode: &mode
+    description:
+      - V(shared) makes its pods unprivileged pods of its namespace on the host, within O(slice) and O(pod_security).
+      - V(dedicated) gives it nodes of its own, which are B(privileged pods) on the host, root on the host's node.
+      - If not set, what it is already; a new one is V(shared). Cannot be changed.
+    type: str
+    choices: [shared, dedicated]
+  version: &version
+    description:
+      - Release of k3s, such as V(v1.34.4+k3s1). Required for O(state=present).
+      - Can be raised by one minor version at a time, never lowered.
+    type: str
+  servers: &servers
+    description: Number of servers. Only V(1) so far.
+    type: int
+    default: 1
+  agents: &agents
+    description: Number of nodes of its own. V(0) with O(mode=shared); with O(mode=dedicated), nothing runs without any.
+    type: int
+    default: 0
+  server: &server
+    description: Limits of the server's pod.
+    type: dict
+    suboptions:
+      cpu: {description: Cores., type: str, default: '1'}
+      memory: {description: Memory., type: str, default: 1Gi}
+  agent: &agent
+    description: Limits of each agent's pod. What k3s itself does not need of it, the node offers to pods.
+    type: dict
+    suboptions:
+      cpu: {description: Cores., type: str, default: '1'}
+      memory: {description: Memory., type: str, default: 2Gi}
+  persistence: &persistence
+    description: Where its data is.
+    type: dict
+    suboptions:
+      type:
+        description: V(pvc) is a volume. V(none) loses everything when the server's pod is replaced.
+        type: str
+        choices: [pvc, none]
+        default: pvc
+      size:
+        description: Size of the volume. It can grow where the storage class allows it, and never shrinks.
+        type: str
+        default: 5Gi
+      storage_class: {description: Storage class on the host. Its default if not set. Cannot be changed., type: str}
+  slice: &slice
+    description:
+      - What it may use of the tenant's budget, its own server and agents included, as a hard limit.
+      - What is not set is what server and agents need. O(mode=shared) requires C(cpu), C(memory) and C(pods).
+    type: dict
+    suboptions:
+      cpu: {description: Cores., type: str}
+      memory: {description: Memory., type: str}
+      storage: {description: Volumes., type: str}
+      pods: {description: Pods on the host., type: int}
+  tier: &tier
+    description: Priority on the host. V(prod) wins over V(dev) when the host is full, and holds all of its limits.
+    type: str
+    choices: [dev, prod]
+    default: dev
+  expose: &expose
+    description: How people reach the API.
+    type: dict
+    suboptions:
+      type:
+        description: V(ClusterIP) is reached from inside the host cluster only, V(NodePort) at the host's nodes.
+        type: str
+        choices: [ClusterIP, NodePort]
+        default: ClusterIP
+      port:
+        description: The node port, V(30000) to V(32767). A free one if not set.
+        type: int
+      address:
+        description: Address or DNS name of the host's nodes as people reach them. A node's own address if not set.
+        type: str
+  image: &image
+    description: Repository of the k3s image. Its tag follows from O(version).
+    type: str
+    default: rancher/k3s
+  registries: &registries
+    description:
+      - Mirrors and credentials for the agents' image pulls, as in the file C(registries.yaml) of k3s.
+      - Without agents it has no effect. With O(mode=shared) the host pulls the images.
+    type: dict
+  cluster_cidr: &cluster_cidr
+    description:
+      - Network of the pods inside, V(10.52.0.0/16) if not set. Must not overlap the host's networks. Cannot be changed.
+      - Not for O(mode=shared), where pods have addresses of the host's network.
+    type: str
+  service_cidr: &service_cidr
+    description:
+      - Network of the services inside, V(10.53.0.0/16) if not set. Must not overlap the host's. Cannot be changed.
+      - With O(mode=shared), it is the host's own, found out if not set.
+    type: str
+  pod_security: &pod_security
+    description: Pod Security level that pods must meet on the host, V(baseline) if not set. For O(mode=shared) only.
+    type: str
+    choices: [baseline, restricted]
+  storage_classes: &storage_classes
+    description: Storage classes of the host that claims may use, any if not set. For O(mode=shared) only.
+    type: list
+    elements: str
+  ingress_classes: &ingress_classes
+    description: Ingress classes of the host that ingresses may use, none if not set. For O(mode=shared) only.
+    type: list
+    elements: str
+  syncer_image: &syncer_image
+    description: Image, with tag or digest, of what makes pods pods of the host with O(mode=shared).
+    type: str
+    default: docker.io/tenantry/syncer:0.1.0
+  kubeconfig_path: &kubeconfig_path
+    description:
+      - File for a kubeconfig of its administrator, written readable by its owner only. None is written if not set.
+      - It is valid for 30 days and renewed by a run in the last third of them. With O(state=absent) it is deleted.
+    type: path
+  vclusters:
+    description: Many virtual clusters in one call, each with the options above. They are made at the same time.
+    type: list
+    elements: dict
+    suboptions:
+      tenant: {description: The tenant it belongs to., type: str, required: true}
+      name: {description: Its name., type: str, required: true}
+      host: *host
+      state: *state
+      mode: *mode
+      version: *version
+      servers: *servers
+      agents: *agents
+      server: *server
+      agent: *agent
+      persistence: *persistence
+      slice: *slice
+      tier: *tier
+      expose: *expose
+      image: *image
+      registries: *registries
+      cluster_cidr: *cluster_cidr
+      service_cidr: *service_cidr
+      pod_security: *pod_security
+      storage_classes: *storage_classes
+      ingress_classes: *ingress_classes
+      syncer_image: *syncer_image
+      kubeconfig_path: *kubeconfig_path
+"""
