@@ -7,6 +7,7 @@ require (
 	github.com/vishvananda/netlink v1.3.1
 	k8s.io/kubectl v0.0.0
 	k8s.io/kubernetes v1.34.4
+	sigs.k8s.io/knftables v0.0.17
 	sigs.k8s.io/sig-storage-lib-external-provisioner/v13 v13.0.0
 )
 
@@ -20,7 +21,6 @@ require (
 	go.opentelemetry.io/contrib/instrumentation/github.com/emicklei/go-restful/otelrestful v0.44.0 // indirect
 	golang.org/x/mod v0.28.0 // indirect
 	k8s.io/kube-proxy v0.0.0 // indirect
-	sigs.k8s.io/knftables v0.0.17 // indirect
 )
 
 require (

@@ -12,7 +12,16 @@ from .process import cached, digest, run
 SUITE = "bookworm"
 
 # What a k3s release carries inside its binary and the lab's k3s takes from the machine.
-K3S_NEEDS = ("containerd", "runc", "containernetworking-plugins", "iptables", "conntrack", "iproute2", "mount")
+K3S_NEEDS = (
+    "containerd",
+    "runc",
+    "containernetworking-plugins",
+    "iptables",
+    "nftables",
+    "conntrack",
+    "iproute2",
+    "mount",
+)
 
 NO_DOCUMENTATION = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/info/*", "/usr/share/locale/*")
 # The image is unpacked on every machine, so what no program in it runs is left out.

@@ -82,6 +82,7 @@ func (a *Agent) Run(ctx context.Context, ready func()) error {
 	if a.cluster.FlannelBackend != "none" {
 		run("pod network", a.runNetwork)
 	}
+	run("network policies", a.runNetworkPolicies)
 	if !a.cluster.DisableLocalStorage {
 		run("local storage", a.runLocalStorage)
 	}

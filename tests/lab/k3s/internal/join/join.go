@@ -19,6 +19,7 @@ type ClusterConfig struct {
 	FlannelBackend        string
 	DisableKubeProxy      bool
 	DisableLocalStorage   bool
+	DisableNetworkPolicy  bool
 	SystemDefaultRegistry string
 }
 
@@ -38,7 +39,7 @@ type certificateKind struct {
 
 func fixed(name string) func(Node) string { return func(Node) string { return name } }
 
-// ControllerUser is the identity of the agent's own controllers (local storage).
+// ControllerUser is the identity of the agent's own controllers (local storage, network policies).
 const ControllerUser = "system:k3s-controller"
 
 var certificates = map[string]certificateKind{

@@ -116,9 +116,6 @@ func (s *Server) Deviations() []string {
 	if mode := s.opts.String("egress-selector-mode"); mode != "disabled" {
 		out = append(out, "egress-selector-mode "+mode+": the lab's API server connects to kubelets directly")
 	}
-	if !s.opts.Bool("disable-network-policy") {
-		out = append(out, "the lab's k3s does not enforce network policies")
-	}
 	for _, c := range []string{"traefik", "servicelb", "metrics-server"} {
 		if !s.opts.Disabled(c) {
 			out = append(out, "the lab's k3s has no "+c)
@@ -142,6 +139,7 @@ func (s *Server) clusterConfig() join.ClusterConfig {
 		FlannelBackend:        s.opts.String("flannel-backend"),
 		DisableKubeProxy:      s.opts.Bool("disable-kube-proxy"),
 		DisableLocalStorage:   s.opts.Disabled("local-storage"),
+		DisableNetworkPolicy:  s.opts.Bool("disable-network-policy"),
 		SystemDefaultRegistry: s.opts.String("system-default-registry"),
 	}
 }
