@@ -122,6 +122,27 @@ options:
       - Network of the services inside, V(10.53.0.0/16) if not set. Must not overlap the host's. Cannot be changed.
       - With O(mode=shared), it is the host's own, found out if not set.
     type: str
+  network: &network
+    description:
+      - What its pods may reach and be reached by on the host beyond what always holds. That is each other, their API,
+        DNS, and the world without the host's own pods, services, nodes and API server and without clouds' metadata.
+      - What is the host's own is found out by every run. Where nodes come and go, give O(network.egress_deny).
+    type: dict
+    suboptions:
+      egress_allow:
+        description: Networks, such as V(192.0.2.0/24), that can be reached even where they are the host's.
+        type: list
+        elements: str
+      egress_deny:
+        description: Networks closed besides those found out. V(0.0.0.0/0) and V(::/0) close the whole world.
+        type: list
+        elements: str
+      ingress_from:
+        description:
+          - Namespaces of the host, such as that of its ingress controller, and networks, whose packets reach the pods.
+          - The API can be reached by these and by all that is not a pod of the host.
+        type: list
+        elements: str
   pod_security: &pod_security
     description: Pod Security level that pods must meet on the host, V(baseline) if not set. For O(mode=shared) only.
     type: str
@@ -166,6 +187,7 @@ options:
       registries: *registries
       cluster_cidr: *cluster_cidr
       service_cidr: *service_cidr
+      network: *network
       pod_security: *pod_security
       storage_classes: *storage_classes
       ingress_classes: *ingress_classes

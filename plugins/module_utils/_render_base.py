@@ -7,9 +7,10 @@ from __future__ import annotations
 import base64
 import json
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ansible_collections.tenantry.kube.plugins.module_utils import _names
+from ansible_collections.tenantry.kube.plugins.module_utils._host_networks import HostNetworks
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_slice import MEBI, Resources
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_spec import VCluster
 
@@ -60,6 +61,7 @@ class Rendering:
     dns_ip: str = ""
     address: str = ""  # where people reach a NodePort
     member: bool = False
+    host: HostNetworks = field(default_factory=HostNetworks)
 
     @property
     def namespace(self) -> str:

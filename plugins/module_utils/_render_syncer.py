@@ -65,7 +65,7 @@ def services(rendering: Rendering) -> list[dict]:
     dns = [_port("dns", DNS_PORT, "UDP", DNS_PORT), _port("dns-tcp", DNS_PORT, "TCP", DNS_PORT)]
     kubernetes = _service(rendering, KUBERNETES_SERVICE, rendering.selector(SERVER), api)
     kubernetes["spec"] |= ALWAYS_REACHED
-    return [kubernetes, _service(rendering, DNS_SERVICE, _dns_selector(rendering), dns)]
+    return [kubernetes, _service(rendering, DNS_SERVICE, dns_selector(rendering), dns)]
 
 
 def rights(rendering: Rendering) -> list[dict]:
@@ -171,7 +171,7 @@ def _tenants_labels(rendering: Rendering) -> dict[str, str]:
     return {label: rendering.labels[label] for label in (_names.LABEL_TENANT, _names.LABEL_VCLUSTER)}
 
 
-def _dns_selector(rendering: Rendering) -> dict[str, str]:
+def dns_selector(rendering: Rendering) -> dict[str, str]:
     return {
         **_tenants_labels(rendering),
         _names.LABEL_MANAGED_BY: _names.MANAGED_BY_SYNCER,

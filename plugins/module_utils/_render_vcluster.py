@@ -7,6 +7,7 @@ from __future__ import annotations
 from ansible_collections.tenantry.kube.plugins.module_utils import (
     _names,
     _render_agent,
+    _render_network,
     _render_server,
     _render_syncer,
     _roles,
@@ -33,6 +34,7 @@ KINDS = (
     "v1/ResourceQuota",
     "v1/LimitRange",
     "v1/PersistentVolumeClaim",
+    "networking.k8s.io/v1/NetworkPolicy",
     "policy/v1/PodDisruptionBudget",
     "rbac.authorization.k8s.io/v1/Role",
     "rbac.authorization.k8s.io/v1/RoleBinding",
@@ -56,6 +58,7 @@ def foundation(rendering: Rendering) -> list[dict]:
 
 def _content(rendering: Rendering) -> list[dict]:
     objects = [
+        *_render_network.policies(rendering),
         _join_token(rendering),
         platform_credential(rendering),
         _render_server.config_secret(rendering),

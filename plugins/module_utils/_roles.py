@@ -121,6 +121,8 @@ PLATFORM = [
     _rule("policy", "poddisruptionbudgets", *READ),
     _rule("storage.k8s.io", "storageclasses", *READ),
     _rule("networking.k8s.io", "servicecidrs", "get", "list"),
+    # Where the API server is.
+    _rule("discovery.k8s.io", "endpointslices", "get", names=("kubernetes",)),
     _rule("scheduling.k8s.io", "priorityclasses", *READ),
     _rule("rbac.authorization.k8s.io", "rolebindings", *READ, "create", "patch", "delete"),
     _rule("rbac.authorization.k8s.io", "clusterroles", "bind", names=(MANAGER_ROLE,)),
@@ -153,6 +155,7 @@ VCLUSTER_MANAGER = [
     _rule("core", "pods/log", "get"),
     _rule("core", "pods/portforward", *CONNECT),
     _rule("apps", "statefulsets", *READ, *WRITE),
+    _rule("networking.k8s.io", "networkpolicies", *READ, *WRITE),
     _rule("policy", "poddisruptionbudgets", *READ, *WRITE),
     # Nobody grants what he has not. Who makes the Role `syncer` has its rights; binding it is said apart, because an
     # API server learns of a Role some moments after it was made.

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from ansible_collections.tenantry.kube.plugins.module_utils import _vcluster_walls
+
 
 def _resources(memory: str) -> dict:
     options = {"cpu": {"type": "str", "default": "1"}, "memory": {"type": "str", "default": memory}}
@@ -45,6 +47,7 @@ OPTIONS = {
     "registries": {"type": "dict", "no_log": True},
     "cluster_cidr": {"type": "str"},
     "service_cidr": {"type": "str"},
+    "network": {"type": "dict", "options": _vcluster_walls.OPTIONS},
     "pod_security": {"type": "str", "choices": ["baseline", "restricted"]},
     "storage_classes": {"type": "list", "elements": "str"},
     "ingress_classes": {"type": "list", "elements": "str"},

@@ -5,23 +5,25 @@
 from __future__ import annotations
 
 import ipaddress
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from ansible_collections.tenantry.kube.plugins.module_utils import _budget, _fleet, _names, _quantities
 from ansible_collections.tenantry.kube.plugins.module_utils._client import Cluster
-from ansible_collections.tenantry.kube.plugins.module_utils._errors import ApiError, TenantryError
+from ansible_collections.tenantry.kube.plugins.module_utils._errors import TenantryError
+from ansible_collections.tenantry.kube.plugins.module_utils._host_networks import (
+    ADDRESSES,
+    HostNetworks,
+    node_addresses,
+    service_network,
+    within,
+)
 from ansible_collections.tenantry.kube.plugins.module_utils._module import Context
 from ansible_collections.tenantry.kube.plugins.module_utils._render_tenant import budget_of
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_modes import mode_of
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_slice import memory_text
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_spec import VCluster, parse, recorded
-
-ADDRESSES = ("ExternalIP", "InternalIP")  # of a node, the one to be reached from far away first
-NOWHERE = "240.0.0.1"  # in nobody's network of services
-_VALID_ADDRESSES = re.compile(r"range of valid IPs is ([0-9.]+/[0-9]{1,2})", re.IGNORECASE | re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -138,13 +140,15 @@ class Surroundings:
     nodes: list[dict]
     service_addresses: list[str]
     service_network: str | None = None  # known where a virtual cluster of mode shared is wanted
+    networks: HostNetworks = field(default_factory=HostNetworks)
 
     @classmethod
     def of(cls, host: Cluster, *, shared: bool = False) -> Surroundings:
         nodes = sorted(host.list("v1/Node"), key=lambda node: node["metadata"]["name"])
         service = host.get("v1/Service", "kubernetes", "default") or {}
         network = service_network(host) if shared else None
-        return cls(host.name, nodes, service.get("spec", {}).get("clusterIPs") or [], network)
+        addresses = service.get("spec", {}).get("clusterIPs") or []
+        return cls(host.name, nodes, addresses, network, HostNetworks.of(host, nodes, addresses))
 
     def settled(self, spec: VCluster) -> VCluster:
         """With its networks: its own, free on this host, or in mode shared those of the host."""
@@ -157,6 +161,16 @@ class Surroundings:
                 "where services have the same addresses with mode shared; leave it out"
             )
         return replace(spec, service_cidr=self.service_network)
+
+    def hole(self, spec: VCluster) -> str | None:
+        """What is wrong where the host's own pods have addresses that no wall is known to be around."""
+        outside = [one for one in self.networks.strays if not within(one, spec.walls.egress_deny)]
+        if not outside:
+            return None
+        return (
+            f"pods of host {self.host} have addresses, such as {outside[0]}, outside of the networks that its "
+            "nodes name for pods, so others' pods may be reached; give the network of its pods in network.egress_deny"
+        )
 
     def check_networks(self, spec: VCluster) -> None:
         """A virtual cluster's networks are routed in its pods, where the host's addresses must stay reachable."""
@@ -174,7 +188,7 @@ class Surroundings:
         """Where people reach a NodePort: as given, else as before while a node has it, else at a node from outside."""
         if spec.expose != "NodePort" or spec.address:
             return spec.address or ""
-        known = [address for kind in ADDRESSES for node in self.nodes for address in _addresses(node, kind)]
+        known = [address for kind in ADDRESSES for node in self.nodes for address in node_addresses(node, kind)]
         if record.get("address") in known:
             return record["address"]
         if not known:
@@ -188,42 +202,8 @@ class Surroundings:
         for node in self.nodes:
             name = node["metadata"]["name"]
             yield from ((f"the pod network of node {name}", cidr) for cidr in node["spec"].get("podCIDRs") or [])
-            yield from ((f"the address of node {name}", address) for address in _addresses(node, *ADDRESSES))
+            yield from ((f"the address of node {name}", address) for address in node_addresses(node, *ADDRESSES))
         yield from (("the service network", address) for address in self.service_addresses)
-
-
-def service_network(host: Cluster) -> str:
-    """The network that a host gives its services addresses of."""
-    try:
-        told = [network for one in host.list("networking.k8s.io/v1/ServiceCIDR") for network in one["spec"]["cidrs"]]
-    except ApiError as error:
-        if error.status not in (403, 404):  # older than Kubernetes 1.33, or a member joined by an older platform
-            raise
-        told = _told_by_refusal(host)
-    networks = sorted({network for network in told if ":" not in network})
-    if len(networks) != 1:
-        raise TenantryError(
-            f"mode: shared needs a host with exactly one IPv4 network of services, but {host.name} has "
-            f"{', '.join(networks) or 'none'}; take another host, or mode dedicated"
-        )
-    return networks[0]
-
-
-def _told_by_refusal(host: Cluster) -> list[str]:
-    """By the refusal of a Service with an address that cannot be: nothing is made."""
-    metadata = {"name": "tenantry-probe", "namespace": _names.PLATFORM_NAMESPACE}
-    spec = {"clusterIP": NOWHERE, "ports": [{"port": 443, "protocol": "TCP"}]}
-    try:
-        host.create({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec}, dry_run=True)
-    except ApiError as error:
-        told = _VALID_ADDRESSES.findall(str(error))
-        if not told:
-            raise TenantryError(
-                f"mode: shared needs the network of the services of host {host.name}, which cannot be found out: "
-                f"{error}; let the platform list ServiceCIDRs there (a member: join it again)"
-            ) from None
-        return told
-    return []
 
 
 def check_volume(host: Cluster, spec: VCluster, claim: dict | None) -> None:
@@ -247,7 +227,3 @@ def check_volume(host: Cluster, spec: VCluster, claim: dict | None) -> None:
 
 def _storage_class(host: Cluster, name: str | None) -> dict | None:
     return host.get("storage.k8s.io/v1/StorageClass", name) if name else None
-
-
-def _addresses(node: dict, *kinds: str) -> list[str]:
-    return [one["address"] for one in node.get("status", {}).get("addresses") or [] if one["type"] in kinds]

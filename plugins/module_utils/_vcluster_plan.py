@@ -93,13 +93,23 @@ def plan_all(context: Context, places: Places, jobs: list[Job]) -> None:
         record = found.record if found else {}
         job.spec = around.settled(job.spec)
         check_change(record, job.spec)
+        if problem := around.hole(job.spec):
+            context.warn(f"{job.namespace}: {problem}")
         return around.published_address(job.spec, record)
 
     def plan(job: Job) -> None:
         if job.spec is None:
             job.plan = _vcluster_removal.plan(job.host, job.tenant, job.name)
         else:
-            _plan(context, job, addresses[job.namespace], exists=job.namespace in places.found)
+            networks = surroundings[job.host.name].networks
+            job.rendering = Rendering(
+                job.spec,
+                keys(None, None),
+                address=addresses[job.namespace],
+                member=job.host.name != _names.HUB,
+                host=networks,
+            )
+            _plan(context, job, exists=job.namespace in places.found)
 
     staying = [job for job in jobs if job.spec]
     checked = check_each(staying, check, name=namespace_of)
@@ -107,8 +117,7 @@ def plan_all(context: Context, places: Places, jobs: list[Job]) -> None:
     check_each(jobs, plan, name=namespace_of, each=context.hub.map)
 
 
-def _plan(context: Context, job: Job, address: str, *, exists: bool) -> None:
-    job.rendering = Rendering(job.spec, keys(None, None), address=address, member=job.host.name != _names.HUB)
+def _plan(context: Context, job: Job, *, exists: bool) -> None:
     if exists:
         if job.rendering.member and not _has_rights(context, job):
             return

@@ -32,6 +32,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_slice impo
     parse_volume,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_version import check_upgrade, check_version
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_walls import Walls, parse_walls
 
 SPEC_ANNOTATION = "tenantry.dev/spec"
 
@@ -58,6 +59,7 @@ class VCluster:
     registries: dict = field(default_factory=dict, repr=False)
     servers: int = 1
     shared: Shared | None = None  # None: mode dedicated
+    walls: Walls = field(default_factory=Walls)
 
     @property
     def mode(self) -> str:
@@ -136,6 +138,7 @@ def parse(item: dict) -> VCluster:
         service_cidr=service_cidr,
         registries=parse_registries(item.get("registries") or {}),
         shared=shared,
+        walls=parse_walls(item.get("network") or {}),
     )
 
 

@@ -26,6 +26,7 @@ ITEM: dict[str, Any] = {
     "registries": None,
     "cluster_cidr": None,
     "service_cidr": None,
+    "network": None,
     "pod_security": None,
     "storage_classes": None,
     "ingress_classes": None,

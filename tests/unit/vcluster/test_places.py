@@ -6,11 +6,8 @@ from dataclasses import replace
 
 import pytest
 from ansible_collections.tenantry.kube.plugins.module_utils._errors import ApiError, TenantryError
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_places import (
-    Surroundings,
-    check_volume,
-    service_network,
-)
+from ansible_collections.tenantry.kube.plugins.module_utils._host_networks import service_network
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_places import Surroundings, check_volume
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_spec import parse
 
 from .example import SHARED, make_item
