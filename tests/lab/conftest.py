@@ -18,6 +18,17 @@ import pytest
 from .harness import DEMO, ApiServer, ModuleResult, ansible_playbook, call_module, lab, lab_as_found, run_module
 
 
+# Tests that use the machines of the lab, of which there are only so many: one process of `pytest -n` runs all of them.
+_MACHINES = "machines"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What goes together in `pytest -n --dist loadgroup`; all other files have API servers of their own."""
+    for item in items:
+        together = "site" in item.fixturenames or "selftest" in item.path.parts
+        item.add_marker(pytest.mark.xdist_group(_MACHINES if together else item.path.stem))
+
+
 def _api_server(environment: str, tmp_path_factory: pytest.TempPathFactory, name: str) -> Iterator[Path]:
     if given := os.environ.get(environment):
         yield Path(given)
