@@ -17,11 +17,11 @@ import pytest
 
 from .harness import DEMO, ApiServer, ModuleResult, ansible_playbook, call_module, lab, lab_as_found, run_module
 
-
 # Tests that use the machines of the lab, of which there are only so many: one process of `pytest -n` runs all of them.
 _MACHINES = "machines"
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist, which reads the mark
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What goes together in `pytest -n --dist loadgroup`; all other files have API servers of their own."""
     for item in items:
