@@ -18,6 +18,7 @@ const usage = `usage: web serve [--port N] [--text S]   web server, see serve.go
        web get URL                      print what URL answers; exit 1 unless it is 200
        web fetch URL                    print status and body; exit 1 unless something answers
        web kube PATH                    GET PATH of the pod's own cluster with its service account; print as fetch
+       web reach TARGET...              say of tcp://ADDRESS:PORT and udp://ADDRESS:PORT whether something answers
        web resolve NAME                 print the addresses of NAME, one a line
        web sleep [SECONDS]              without SECONDS until SIGTERM
        web exit CODE
@@ -36,6 +37,7 @@ var commands = map[string]struct {
 	"get":     {get, 1, 1},
 	"fetch":   {fetch, 1, 1},
 	"kube":    {kube, 1, 1},
+	"reach":   {reach, 1, -1},
 	"resolve": {resolve, 1, 1},
 	"sleep":   {sleep, 0, 1},
 	"exit":    {exit, 1, 1},

@@ -6,22 +6,31 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"strconv"
 	"strings"
 	"time"
+
+	"golang.org/x/net/ipv4"
 )
 
 // serve answers: /env, /hostname, /file?path=, /resolve?name=, /fetch?url= with what the commands of these names print;
-// /print?text= by printing the text to standard output; everything else with a greeting.
+// /print?text= by printing the text to standard output; everything else with a greeting. What comes to the same port by UDP is sent back.
 func serve(ctx context.Context, words []string) error {
 	flags := flag.NewFlagSet("serve", flag.ExitOnError)
 	port := flags.Int("port", 8080, "port to listen on")
 	text := flags.String("text", "hello", "the greeting")
 	_ = flags.Parse(words)
+	address := ":" + strconv.Itoa(*port)
+	datagrams, err := net.ListenPacket("udp4", address)
+	if err != nil {
+		return err
+	}
+	go sendBack(ipv4.NewPacketConn(datagrams))
 	server := &http.Server{
-		Addr:              ":" + strconv.Itoa(*port),
+		Addr:              address,
 		ReadHeaderTimeout: 5 * time.Second,
 		Handler:           pages(*text),
 	}
@@ -30,6 +39,17 @@ func serve(ctx context.Context, words []string) error {
 		return err
 	}
 	return nil
+}
+
+// sendBack answers from the address that was asked, which of a machine with several is not a matter of course.
+func sendBack(datagrams *ipv4.PacketConn) {
+	_ = datagrams.SetControlMessage(ipv4.FlagDst, true)
+	content := make([]byte, 512)
+	for {
+		if size, asked, sender, err := datagrams.ReadFrom(content); err == nil {
+			_, _ = datagrams.WriteTo(content[:size], &ipv4.ControlMessage{Src: asked.Dst}, sender)
+		}
+	}
 }
 
 func pages(greeting string) http.Handler {
