@@ -13,7 +13,7 @@ COLLECTIONS = ROOT / "build"
 LEFT_OUT = pytest.StashKey[int]()
 
 
-def pytest_configure() -> None:
+def _importable() -> None:
     link = COLLECTIONS / "ansible_collections" / "tenantry" / "kube"
     if not link.exists():
         link.parent.mkdir(parents=True, exist_ok=True)
@@ -21,6 +21,9 @@ def pytest_configure() -> None:
     sys.path.insert(0, str(COLLECTIONS))
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(COLLECTIONS), os.environ.get("PYTHONPATH")]))
     os.environ["ANSIBLE_COLLECTIONS_PATH"] = str(COLLECTIONS)
+
+
+_importable()  # at once: the conftest.py files below are imported before pytest is configured
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -28,7 +28,7 @@ def tenant_items(
     for tenant in tenants:
         for item in tenant.get(key) or []:
             merged = merge_hash(dict(defaults or {}), dict(item), recursive=True) | {"tenant": tenant["name"]}
-            if directory:
+            if directory and not merged.get("kubeconfigs"):
                 merged.setdefault("kubeconfig_path", f"{directory}/{_file_name(key, merged)}")
             items.append(merged)
     return items

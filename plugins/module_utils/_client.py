@@ -208,6 +208,21 @@ class Cluster:
             status = self._json("post", path, body=request, content_type="application/json")["status"]
         return status["token"], status["expirationTimestamp"]
 
+    def token_review(self, token: str) -> dict:
+        """What the API server says of a token: whether it is good, and whose."""
+        with self._doing("reviewing a token", None, None, None):
+            review = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": {"token": token}}
+            path = "/apis/authentication.k8s.io/v1/tokenreviews"
+            return self._json("post", path, body=review, content_type="application/json").get("status") or {}
+
+    def whoami(self) -> str:
+        """The name by which the API server knows us."""
+        with self._doing("asking who we are", None, None, None):
+            review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
+            path = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
+            answer = self._json("post", path, body=review, content_type="application/json")
+        return answer["status"]["userInfo"]["username"]
+
     def version(self) -> str:
         """The Kubernetes version of the server, as `v1.34.4+k3s1`."""
         with self._doing("reading the version", None, None, None):

@@ -16,8 +16,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from ansible_collections.tenantry.kube.plugins.module_utils._client import Cluster
+from ansible_collections.tenantry.kube.plugins.module_utils._errors import TenantryError, one_line
+from ansible_collections.tenantry.kube.plugins.module_utils._wait import Deadline
 
+# What is known of a credential, on the Secret that its token is bound to. The token itself is nowhere but in the
+# kubeconfig; audit logs of its API server name it by the id.
 EXPIRES_ANNOTATION = "tenantry.dev/expires"
+ISSUED_ANNOTATION = "tenantry.dev/issued"
+ID_ANNOTATION = "tenantry.dev/credential-id"
+REQUESTER_ANNOTATION = "tenantry.dev/requested-by"
+PROOF_DELAY = 10  # seconds in which every server of a cluster must have seen what a new token is bound to
 # Clocks of controller and API server differ a little; a token just granted must not look too long-lived.
 CLOCK_SKEW = 60
 
@@ -40,6 +48,7 @@ class Claims:
     expires: int
     secret_uid: str
     account_uid: str
+    id: str = ""
 
     @property
     def expires_at(self) -> str:
@@ -61,6 +70,7 @@ def claims(token: str | None) -> Claims | None:
             expires=int(decoded["exp"]),
             secret_uid=bound["secret"]["uid"],
             account_uid=bound["serviceaccount"]["uid"],
+            id=f"JTI={decoded['jti']}" if "jti" in decoded else "",
         )
     except (AttributeError, IndexError, KeyError, TypeError, ValueError):
         return None
@@ -96,23 +106,40 @@ def issue(
     annotations: dict[str, str] | None = None,
 ) -> Credential:
     """Make the Secret that binds, then the token. Two runs at once share the Secret, and both tokens are valid."""
-    expected = datetime.now(UTC) + timedelta(seconds=seconds)
+    known = {
+        **(annotations or {}),
+        EXPIRES_ANNOTATION: rfc3339((datetime.now(UTC) + timedelta(seconds=seconds)).timestamp()),
+    }
     body = {
         "apiVersion": "v1",
         "kind": "Secret",
-        "metadata": {
-            "name": secret_name,
-            "namespace": namespace,
-            "labels": labels,
-            "annotations": {EXPIRES_ANNOTATION: rfc3339(expected.timestamp()), **(annotations or {})},
-        },
+        "metadata": {"name": secret_name, "namespace": namespace, "labels": labels, "annotations": known},
         "type": "tenantry.dev/credential",
     }
     # Applied, not created: the other run may make it between the two requests.
     secret = cluster.get("v1/Secret", secret_name, namespace) or cluster.apply(body)
     token, expires = cluster.token_request(namespace, service_account, seconds=seconds, bound_secret=secret)
     granted = claims(token)
-    return Credential(token=token, expires=granted.expires_at if granted else expires, secret=secret)
+    if granted is None:
+        return Credential(token=token, expires=expires, secret=secret)
+    known |= {
+        EXPIRES_ANNOTATION: granted.expires_at,
+        ISSUED_ANNOTATION: rfc3339(granted.issued),
+        ID_ANNOTATION: granted.id,
+    }
+    return Credential(token=token, expires=granted.expires_at, secret=cluster.apply(body))
+
+
+def prove(cluster: Cluster, credential: Credential) -> None:
+    """See that the API server takes the token, before anything relies on it."""
+    deadline = Deadline(PROOF_DELAY)
+    while not (status := cluster.token_review(credential.token)).get("authenticated"):
+        if deadline.expired:
+            reason = one_line(status.get("error") or "no reason was given")
+            raise TenantryError(
+                f"{cluster.name}: a token just granted is not accepted: {reason}; nothing was revoked; run again"
+            )
+        deadline.pause()
 
 
 def outlived(secret: dict, now: float) -> bool:

@@ -118,7 +118,7 @@ def write(path: str, config: dict[str, Any], *, check: bool = False) -> bool:
         return False
     if not check:
         try:
-            _write_private(file, yaml.safe_dump(config, sort_keys=False))
+            write_private(file, yaml.safe_dump(config, sort_keys=False))
         except OSError as error:
             raise TenantryError(
                 f"kubeconfig_path: cannot write {path}: {error.strerror}; choose a path this user may write"
@@ -135,7 +135,7 @@ def read_back(path: str) -> dict[str, Any] | None:
     return config if isinstance(config, dict) else None
 
 
-def _write_private(path: Path, text: str) -> None:
+def write_private(path: Path, text: str) -> None:
     """Atomically: a reader sees the old file or the new one, and nobody else sees either, whatever the umask."""
     folder = path.absolute().parent
     _make_private(folder)

@@ -45,6 +45,7 @@ class Context:
         self.module = module
         self.check_mode: bool = module.check_mode
         self._hub: Cluster | None = None
+        self._requester = ""
 
     @property
     def hub(self) -> Cluster:
@@ -55,6 +56,11 @@ class Context:
                 raise TenantryError("kubeconfig: no kubeconfig of the hub given; set it or K8S_AUTH_KUBECONFIG")
             self._hub = self.cluster(_kubeconfig.load(path, self.module.params["context"]), HUB)
         return self._hub
+
+    def requester(self) -> str:
+        """Who asks for all this, by the name that the hub knows."""
+        self._requester = self._requester or self.hub.whoami()
+        return self._requester
 
     def cluster(self, config: dict[str, Any], name: str) -> Cluster:
         """A further cluster by its kubeconfig; its credentials are kept out of the output."""

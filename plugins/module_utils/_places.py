@@ -5,15 +5,20 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from ansible_collections.tenantry.kube.plugins.module_utils import _bindings, _credentials, _names, _tunnel
 from ansible_collections.tenantry.kube.plugins.module_utils._apply import Action, Inventory, Plan, existing
 from ansible_collections.tenantry.kube.plugins.module_utils._client import Cluster
 from ansible_collections.tenantry.kube.plugins.module_utils._errors import TenantryError
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet import Fleet
+from ansible_collections.tenantry.kube.plugins.module_utils._kubeconfig_stores import (
+    KUBECONFIG_ANNOTATION,
+    kubeconfig_of,
+)
 from ansible_collections.tenantry.kube.plugins.module_utils._render_user import inside_base, inside_user
 
-KUBECONFIG_ANNOTATION = "tenantry.dev/kubeconfig"
 ACCOUNT = "v1/ServiceAccount"
 SECRET = "v1/Secret"  # noqa: S105
 KINDS = (
@@ -24,6 +29,14 @@ KINDS = (
     "admissionregistration.k8s.io/v1/ValidatingAdmissionPolicy",
     "admissionregistration.k8s.io/v1/ValidatingAdmissionPolicyBinding",
 )
+
+
+def find_places(fleet: Fleet, tenants: Collection[str] | None = None) -> tuple[list[Place], dict[str, str]]:
+    """The virtual clusters of these tenants, or of all, and one line for every host that could not be asked."""
+    found, unreachable = fleet.vclusters()
+    places = [Place(host, namespace) for host, namespace in found if not namespace["metadata"].get("deletionTimestamp")]
+    wanted = (place for place in places if tenants is None or place.tenant in tenants)
+    return sorted(wanted, key=lambda place: place.context), unreachable
 
 
 def user_of(obj: dict) -> str | None:
@@ -117,31 +130,37 @@ class Place:
         return [
             secret
             for secret in self._secrets
-            if user_of(secret) == user and kubeconfig in (None, _kubeconfig_of(secret))
+            if user_of(secret) == user and kubeconfig in (None, kubeconfig_of(secret))
         ]
 
-    def leftovers(self, user: str, kubeconfig: str, kept: str | None) -> list[dict]:
-        """What to revoke once the kubeconfig is written: what it superseded, and whatever has expired."""
-        claims = _credentials.claims(kept)
+    def leftovers(self, user: str, kubeconfig: str, there: str | None, kept: bool) -> list[dict]:
+        """What to revoke once the kubeconfig is written: what it superseded, and whatever has expired.
+
+        `there` is the token in the kubeconfig as it was found, which may go by another name than this one's.
+        """
+        claims = _credentials.claims(there)
+        mine = claims.secret_uid if claims else None
         return [
             secret
             for secret in self.secrets_of(user)
-            if (
-                _kubeconfig_of(secret) == kubeconfig and not (claims and claims.secret_uid == secret["metadata"]["uid"])
-            )
+            if (secret["metadata"]["uid"] == mine and not kept)
+            or (kubeconfig_of(secret) == kubeconfig and secret["metadata"]["uid"] != mine)
             or _credentials.outlived(secret, time.time())
         ]
 
-    def issue(self, user: str, kubeconfig: str, lifetime: int) -> str:
-        return _credentials.issue(
+    def issue(self, user: str, kubeconfig: str, lifetime: int, requester: str) -> str:
+        """A new token, proven: what it supersedes may end."""
+        issued = _credentials.issue(
             self._inside,
             _names.PLATFORM_NAMESPACE,
             user,
             self.next_secret(user, kubeconfig),
             _names.labels("user", tenant=self.tenant, user=user),
             lifetime,
-            {KUBECONFIG_ANNOTATION: kubeconfig},
-        ).token
+            {KUBECONFIG_ANNOTATION: kubeconfig, _credentials.REQUESTER_ANNOTATION: requester},
+        )
+        _credentials.prove(self._inside, issued)
+        return issued.token
 
     def next_secret(self, user: str, kubeconfig: str) -> str:
         return _credentials.secret_name(f"{user}-{kubeconfig}", self.secrets_of(user, kubeconfig))
@@ -153,10 +172,6 @@ class Place:
     def close(self) -> None:
         if self._inside:
             self._inside.close()
-
-
-def _kubeconfig_of(secret: dict) -> str | None:
-    return (secret["metadata"].get("annotations") or {}).get(KUBECONFIG_ANNOTATION)
 
 
 def _concerns(action: Action, user: str, first: bool) -> bool:

@@ -77,7 +77,7 @@ def admission_policy(
         "failurePolicy": "Fail",
         "matchConstraints": match,
         "matchConditions": [{"name": "requester", "expression": when}],
-        "validations": validations,
+        "validations": [{**validation, "reason": "Forbidden"} for validation in validations],
     }
     metadata = {"name": name, "labels": _names.labels(component)}
     api = "admissionregistration.k8s.io/v1"

@@ -16,6 +16,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._render_tenant impor
 from ansible_collections.tenantry.kube.plugins.module_utils._wait import wait_gone
 
 KINDS = ("v1/Namespace", "v1/ConfigMap", "v1/ResourceQuota")
+ABROAD = ("rbac.authorization.k8s.io/v1/ClusterRoleBinding", "v1/Secret")
 DEFAULT_BUDGET = {"cpu": "8", "memory": "16Gi", "storage": "100Gi", "pods": 100, "vclusters": 5}
 QUANTITIES = ("cpu", "memory", "storage")
 LONGEST_DISPLAY_NAME = 100
@@ -114,7 +115,7 @@ def _plan(hub: Cluster, want: Wanted, found: Inventory) -> Plan:
 
 
 def _row(context: Context, want: Wanted, plan: Plan, in_use: InUse) -> dict:
-    plans = [plan] if want.present else [_operators(context.hub, want), plan]
+    plans = [plan] if want.present else [_left_abroad(context.hub, want), plan]
     if want.present:
         _warn_of_overuse(context, want, plan, in_use)
     else:
@@ -133,10 +134,10 @@ def _row(context: Context, want: Wanted, plan: Plan, in_use: InUse) -> dict:
     }
 
 
-def _operators(hub: Cluster, want: Wanted) -> Plan:
-    """The removal of the one thing of a tenant's users that is not in the home namespace."""
+def _left_abroad(hub: Cluster, want: Wanted) -> Plan:
+    """The removal of what a tenant's users have outside of the home namespace: an operator's rights, kubeconfigs."""
     owned = _names.selector("user", tenant=want.tenant)
-    return Plan.make(hub, [], owned=owned, prune_kinds=["rbac.authorization.k8s.io/v1/ClusterRoleBinding"])
+    return Plan.make(hub, [], owned=owned, prune_kinds=ABROAD)
 
 
 def _wait_gone(context: Context, tenant: str) -> None:

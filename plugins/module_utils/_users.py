@@ -4,25 +4,29 @@
 
 from __future__ import annotations
 
-import time
 from collections import defaultdict
 from dataclasses import dataclass, field
 
 from ansible_collections.tenantry.kube.plugins.module_utils import (
     _bindings,
-    _credentials,
     _fleet,
+    _handout,
     _names,
-    _quantities,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._apply import Action, Inventory, Plan, existing
 from ansible_collections.tenantry.kube.plugins.module_utils._client import Cluster
 from ansible_collections.tenantry.kube.plugins.module_utils._errors import TenantryError
-from ansible_collections.tenantry.kube.plugins.module_utils._kubeconfig import KubeContext
+from ansible_collections.tenantry.kube.plugins.module_utils._handout import Handout
 from ansible_collections.tenantry.kube.plugins.module_utils._module import Context, check_each, do_each
-from ansible_collections.tenantry.kube.plugins.module_utils._places import ACCOUNT, Place, new_and_gone, user_of
+from ansible_collections.tenantry.kube.plugins.module_utils._places import (
+    ACCOUNT,
+    SECRET,
+    Place,
+    find_places,
+    new_and_gone,
+    user_of,
+)
 from ansible_collections.tenantry.kube.plugins.module_utils._render_user import ADMINISTRATOR, hub_user
-from ansible_collections.tenantry.kube.plugins.module_utils._user_kubeconfig import UserKubeconfig
 
 HUB_KINDS = (ACCOUNT, *_bindings.KINDS)
 # Users share a namespace with the platform's own administrator: one of his name would be him.
@@ -38,9 +42,8 @@ class Wanted:
     present: bool
     role: str
     access: dict[str, str] | None  # role by virtual cluster; None: the user's role in all of the tenant's
-    kubeconfig: UserKubeconfig | None
-    lifetime: int
-    force: bool
+    handouts: list[Handout]
+    purge: bool
     places: list[Place] = field(default_factory=list)  # all of the tenant's that could be found
     problems: list[str] = field(default_factory=list)
 
@@ -55,13 +58,13 @@ class Wanted:
 
 
 def run(context: Context, items: list[dict]) -> list[dict]:
-    wanted = check_each(items, _validated)
+    wanted = check_each(items, lambda item: _validated(context, item))
     _refuse_shared_files(wanted)
     hub = context.hub
     _fleet.require_platform(hub)
     _check_tenants(context, wanted)
     fleet = _fleet.hosts(hub, context.cluster)
-    places, unreachable = _find_places(fleet, {want.tenant for want in wanted})
+    places, unreachable = find_places(fleet, {want.tenant for want in wanted})
     try:
         check_each(wanted, lambda want: _assign(context, want, places, unreachable))
         return _reconcile(context, wanted, places)
@@ -71,23 +74,21 @@ def run(context: Context, items: list[dict]) -> list[dict]:
         fleet.close()
 
 
-def _validated(item: dict) -> Wanted:
+def _validated(context: Context, item: dict) -> Wanted:
     tenant = _names.check_name(item["tenant"], "tenant")
     name = _names.check_name(item["name"], "name", reserved=RESERVED)
     _names.tenant_namespace(tenant)
     present, who = item["state"] == "present", f"user {name} of tenant {tenant}"
     if present and not item["role"]:
         raise TenantryError(f"role: missing for {who}; give viewer, developer, admin or operator")
-    path = item["kubeconfig_path"]
     return Wanted(
         tenant=tenant,
         name=name,
         present=present,
         role=item["role"],
         access=_access(item["access"], item["role"], who),
-        kubeconfig=UserKubeconfig(path, tenant) if path else None,
-        lifetime=_quantities.seconds(item["lifetime"], f"lifetime of {who}", "1h", "365d"),
-        force=item["force"],
+        handouts=_handout.asked_for(context, item, who),
+        purge=item["purge_kubeconfigs"],
     )
 
 
@@ -106,11 +107,13 @@ def _access(given: list[dict] | None, role: str, who: str) -> dict[str, str] | N
 def _refuse_shared_files(wanted: list[Wanted]) -> None:
     owners: dict[str, str] = {}
     for want in wanted:
-        if want.kubeconfig and owners.setdefault(want.kubeconfig.path, want.name) != want.name:
-            raise TenantryError(
-                f"kubeconfig_path: {want.kubeconfig.path} is given for {owners[want.kubeconfig.path]} and {want.name}; "
-                "give each user a file of their own"
-            )
+        for label in [handout.file.label for handout in want.handouts if handout.file]:
+            if label in owners:
+                raise TenantryError(
+                    f"kubeconfig_path: {label} is given for {owners[label]} and {want.name}; "
+                    "give each kubeconfig a place of its own"
+                )
+            owners[label] = want.name
 
 
 def _check_tenants(context: Context, wanted: list[Wanted]) -> None:
@@ -125,13 +128,6 @@ def _check_tenants(context: Context, wanted: list[Wanted]) -> None:
                     f"{_names.did_you_mean(want.tenant, tenants)}; make it with tenantry.kube.tenant_quota"
                 )
             )
-
-
-def _find_places(fleet: _fleet.Fleet, tenants: set[str]) -> tuple[list[Place], dict[str, str]]:
-    """The virtual clusters of these tenants, and one line for every host that could not be asked."""
-    found, unreachable = fleet.vclusters()
-    places = [Place(host, namespace) for host, namespace in found if not namespace["metadata"].get("deletionTimestamp")]
-    return sorted((p for p in places if p.tenant in tenants), key=lambda place: place.context), unreachable
 
 
 def _assign(context: Context, want: Wanted, places: list[Place], unreachable: dict[str, str]) -> None:
@@ -169,12 +165,17 @@ def _reconcile(context: Context, wanted: list[Wanted], places: list[Place]) -> l
 
 def _hub_plan(hub: Cluster, wanted: list[Wanted]) -> Plan:
     keys = {want.key for want in wanted}
-    found = existing(hub, HUB_KINDS, _names.selector("user"))
-    mine = Inventory(obj for kind in HUB_KINDS for obj in found.of(kind) if _owner(obj) in keys)
+    # Kubeconfigs in Secrets may be in any namespace; those of a user who stays are looked after one by one.
+    gone = {want.key for want in wanted if not want.present}
+    kinds = (*HUB_KINDS, SECRET) if gone else HUB_KINDS
+    found = existing(hub, kinds, _names.selector("user"))
+    mine = Inventory(
+        obj for kind in kinds for obj in found.of(kind) if _owner(obj) in (gone if kind == SECRET else keys)
+    )
     desired = [
         obj for want in wanted if want.present for obj in hub_user(want.tenant, want.name, want.role, want.access)
     ]
-    plan = Plan.make(hub, desired, owned=_names.selector("user"), prune_kinds=HUB_KINDS, inventory=mine)
+    plan = Plan.make(hub, desired, owned=_names.selector("user"), prune_kinds=kinds, inventory=mine)
     plan.actions += _bindings.inherited(hub, new_and_gone(plan))
     return plan
 
@@ -191,9 +192,13 @@ def _row(context: Context, want: Wanted, hub_plan: Plan) -> dict:
     for place in ready:
         if want.name not in place.roles:
             actions += place.revocations(want.name)
-    handed_out, expires = _hand_out(context, want) if want.kubeconfig else ([], None)
-    actions += handed_out
     entered = [place for place in ready if want.name in place.roles]
+    incomplete = bool(want.present and (want.problems or len(ready) < len(want.places)))
+    owner = _handout.Owner(want.tenant, want.name, entered, {place.context for place in ready}, incomplete)
+    kubeconfigs = [_handout.hand_out(context, owner, handout) for handout in want.handouts]
+    actions += [action for row in kubeconfigs for action in row.pop("actions")]
+    if want.purge and want.present:
+        actions += _handout.purge(context, owner, {handout.name for handout in want.handouts if handout.present})
     return {
         "tenant": want.tenant,
         "role": want.role if want.present else None,
@@ -201,8 +206,9 @@ def _row(context: Context, want: Wanted, hub_plan: Plan) -> dict:
             {"vcluster": p.vcluster, "host": p.host.name, "role": p.roles[want.name], "context": p.context}
             for p in entered
         ],
-        "kubeconfig": want.kubeconfig.path if want.kubeconfig and want.present and entered else None,
-        "expires": expires,
+        "kubeconfig": next((row["path"] for row in kubeconfigs if row.get("path") and row["contexts"]), None),
+        "kubeconfigs": kubeconfigs,
+        "expires": min((row["expires"] for row in kubeconfigs if row["expires"]), default=None),
         "changed": bool(actions),
         "actions": actions,
         "diff": [plan.diff() for plan in plans if plan.changed],
@@ -215,58 +221,3 @@ def _concerns(action: Action, want: Wanted) -> bool:
     if _owner(obj) != (None, None):
         return _owner(obj) == want.key
     return _bindings.names(action.before, _names.tenant_namespace(want.tenant), want.name)
-
-
-def _hand_out(context: Context, want: Wanted) -> tuple[list[dict], str | None]:
-    """Bring the kubeconfig up to date. What it supersedes is revoked after the new one is in place."""
-    file, ready = want.kubeconfig, [place for place in want.places if not place.problem]
-    entries = [_Entry.of(want, place) for place in ready if want.name in place.roles]
-    actions = [row for entry in entries for row in entry.actions()]
-    if not context.check_mode:
-        context.hub.map(_Entry.obtain, entries)
-        context.secret(*(entry.token for entry in entries))
-    examined = {place.context for place in ready}
-    incomplete = want.present and (want.problems or len(ready) < len(want.places))
-    config = file.content([entry.way() for entry in entries], lambda name: bool(incomplete) and name not in examined)
-    if file.put(config, check=context.check_mode):
-        actions.append(file.action(config))
-    if not context.check_mode:
-        context.hub.map(_Entry.clean_up, entries)
-    claims = [found for entry in entries if (found := _credentials.claims(entry.token))]
-    return actions, min((claim.expires_at for claim in claims), default=None)
-
-
-@dataclass
-class _Entry:
-    """A user's way into one virtual cluster, as one kubeconfig has it."""
-
-    want: Wanted
-    place: Place
-    token: str | None
-    leftovers: list[dict]
-
-    @classmethod
-    def of(cls, want: Wanted, place: Place) -> _Entry:
-        file = want.kubeconfig
-        token = file.tokens.get(place.context)
-        secrets = place.secrets_of(want.name, file.id)
-        if want.force or not _credentials.still_good(token, secrets, want.lifetime, time.time()):
-            token = None
-        return cls(want, place, token, place.leftovers(want.name, file.id, token))
-
-    def actions(self) -> list[dict]:
-        ended = _credentials.revocation_actions(self.leftovers)
-        if self.token:
-            return ended
-        secret = self.place.next_secret(self.want.name, self.want.kubeconfig.id)
-        return [_credentials.creation_action(_names.PLATFORM_NAMESPACE, secret), *ended]
-
-    def obtain(self) -> None:
-        self.token = self.token or self.place.issue(self.want.name, self.want.kubeconfig.id, self.want.lifetime)
-
-    def way(self) -> KubeContext:
-        place = self.place
-        return KubeContext(place.context, place.server, place.ca_data, self.want.name, self.token or "")
-
-    def clean_up(self) -> None:
-        self.place.revoke(self.leftovers)

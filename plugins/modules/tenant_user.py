@@ -13,7 +13,8 @@ description:
     with one context for each virtual cluster the person may enter, called C(TENANT--VCLUSTER).
   - A kubeconfig holds tokens that are bound to Secrets in the namespace C(tenantry-system) of each virtual cluster.
     Each kubeconfig has Secrets of its own. Deleting such a Secret revokes that one token at once.
-  - A token is renewed when less than a third of its lifetime is left.
+  - A token is renewed when less than a third of its lifetime is left. The API server has accepted the new one before
+    the old one is revoked.
   - A change of role is a change of rights only. It counts from the next request of every kubeconfig handed out before.
   - With O(state=absent) the identities go, and with them every token of them. A user made again under the same name
     inherits nothing, bindings that others made for the old one included.
@@ -21,6 +22,7 @@ description:
 author:
   - The tenantry.kube authors (@tenantry)
 extends_documentation_fragment:
+  - tenantry.kube.users
   - tenantry.kube.kubeconfig
   - tenantry.kube.attributes
   - tenantry.kube.attributes.actiongroup
@@ -55,7 +57,7 @@ options:
       - In all others, the user has no rights and no identity.
     type: list
     elements: dict
-    suboptions: &access
+    suboptions:
       vcluster:
         description: Name of the virtual cluster, without the tenant's.
         type: str
@@ -72,9 +74,13 @@ options:
   kubeconfig_path:
     description:
       - Where to write the user's kubeconfig, on the machine that runs the module, readable by its owner only.
-      - Without it the user gets no credentials.
+      - Without it and O(kubeconfigs) the user gets no credentials.
       - With O(state=absent) the file is removed.
     type: path
+  purge_kubeconfigs:
+    description: Revoke every kubeconfig of the user that is not asked for.
+    type: bool
+    default: false
   lifetime:
     description:
       - Lifetime of the tokens, V(1h) to V(365d).
@@ -82,47 +88,9 @@ options:
     type: str
     default: 30d
   force:
-    description: Make new tokens for O(kubeconfig_path) now, and revoke the old ones when the new ones are in place.
+    description: Make new tokens for all kubeconfigs asked for, and revoke the old ones when the new ones are in place.
     type: bool
     default: false
-  users:
-    description: Many users, of one or several tenants, in one call, each with the options above.
-    type: list
-    elements: dict
-    suboptions:
-      tenant:
-        description: Name of the tenant.
-        type: str
-        required: true
-      name:
-        description: Name of the user.
-        type: str
-        required: true
-      role:
-        description: What the user may do.
-        type: str
-        choices: [viewer, developer, admin, operator]
-      access:
-        description: The virtual clusters the user may enter.
-        type: list
-        elements: dict
-        suboptions: *access
-      state:
-        description: Whether the user exists.
-        type: str
-        choices: [present, absent]
-        default: present
-      kubeconfig_path:
-        description: Where to write the user's kubeconfig.
-        type: path
-      lifetime:
-        description: Lifetime of the tokens.
-        type: str
-        default: 30d
-      force:
-        description: Make new tokens now.
-        type: bool
-        default: false
 """
 
 EXAMPLES = r"""
@@ -149,6 +117,25 @@ EXAMPLES = r"""
           - vcluster: stage
         kubeconfig_path: /srv/handout/carol.yaml
         lifetime: 12h
+
+- name: Two more kubeconfigs, one for a program on the hub; the lost one is revoked
+  tenantry.kube.tenant_user:
+    kubeconfig: ~/.kube/hub.yaml
+    tenant: payments
+    name: bob
+    role: developer
+    kubeconfigs:
+      - {name: laptop, path: /srv/handout/bob-laptop.yaml, lifetime: 12h}
+      - {name: ci, secret: {namespace: ci, name: bob}}
+      - {name: phone, state: absent}
+
+- name: Revoke all of a user's kubeconfigs, leave the user
+  tenantry.kube.tenant_user:
+    kubeconfig: ~/.kube/hub.yaml
+    tenant: payments
+    name: bob
+    role: developer
+    purge_kubeconfigs: true
 
 - name: Revoke everything a user has
   tenantry.kube.tenant_user:
@@ -185,11 +172,19 @@ results:
       returned: always
       sample: [{vcluster: dev, host: hub, role: developer, context: payments--dev}]
     kubeconfig:
-      description: Path of the kubeconfig. Empty if none was asked for, or if there is nothing to enter.
+      description: Path of the first kubeconfig in a file. Empty if none was asked for, or if there is nothing to enter.
       type: str
       returned: always
+    kubeconfigs:
+      description:
+        - Each kubeconfig asked for, with its C(path) or C(secret), and when the first of its tokens expires.
+        - That of O(kubeconfig_path) has a name made from the path.
+      type: list
+      elements: dict
+      returned: always
+      sample: [{name: laptop, path: /srv/bob.yaml, contexts: [payments--dev], expires: '2026-04-01T12:00:00Z'}]
     expires:
-      description: When the first of its tokens expires, as the API server granted it.
+      description: When the first of all these tokens expires, as the API server granted it.
       type: str
       returned: always
       sample: '2026-04-01T12:00:00Z'
@@ -219,19 +214,29 @@ from ansible_collections.tenantry.kube.plugins.module_utils._roles import ROLES
 from ansible_collections.tenantry.kube.plugins.module_utils._users import run
 
 ROLE = {"type": "str", "choices": list(ROLES)}
+STATE = {"type": "str", "choices": ["present", "absent"], "default": "present"}
+NAME = {"type": "str", "required": True}
+FORCE = {"type": "bool", "default": False}
+KUBECONFIG = {
+    "name": NAME,
+    "path": {"type": "path"},
+    "vault_password_file": {"type": "path", "no_log": False},  # where it is, not what
+    "secret": {"type": "dict", "no_log": False, "options": {"namespace": NAME, "name": NAME}},
+    "lifetime": {"type": "str"},
+    "force": FORCE,
+    "state": STATE,
+}
 OPTIONS = {
-    "tenant": {"type": "str", "required": True},
-    "name": {"type": "str", "required": True},
+    "tenant": NAME,
+    "name": NAME,
     "role": ROLE,
-    "access": {
-        "type": "list",
-        "elements": "dict",
-        "options": {"vcluster": {"type": "str", "required": True}, "role": ROLE},
-    },
-    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    "access": {"type": "list", "elements": "dict", "options": {"vcluster": NAME, "role": ROLE}},
+    "state": STATE,
     "kubeconfig_path": {"type": "path"},
+    "kubeconfigs": {"type": "list", "elements": "dict", "options": KUBECONFIG},
+    "purge_kubeconfigs": {"type": "bool", "default": False},
     "lifetime": {"type": "str", "default": "30d"},
-    "force": {"type": "bool", "default": False},
+    "force": FORCE,
 }
 
 

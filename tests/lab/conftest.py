@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from .harness import DEMO, ApiServer, ModuleResult, ansible_playbook, call_module, lab, lab_as_found, run_module
+from .people import User, tenant_with
 
 # Tests that use the machines of the lab, of which there are only so many: one process of `pytest -n` runs all of them.
 _MACHINES = "machines"
@@ -29,12 +30,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         item.add_marker(pytest.mark.xdist_group(_MACHINES if together else item.path.stem))
 
 
-def _api_server(environment: str, tmp_path_factory: pytest.TempPathFactory, name: str) -> Iterator[Path]:
+def _api_server(
+    environment: str, tmp_path_factory: pytest.TempPathFactory, name: str, *arguments: str
+) -> Iterator[Path]:
     if given := os.environ.get(environment):
         yield Path(given)
         return
     lab("build")
-    server = ApiServer(tmp_path_factory.mktemp(name))
+    server = ApiServer(tmp_path_factory.mktemp(name), arguments)
     try:
         yield server.start()
     finally:
@@ -78,6 +81,41 @@ def platform(api_server: Path) -> Iterator[Path]:
     yield api_server
     removed = call_module("platform", kubeconfig=api_server, state="absent")
     assert not removed.failed, removed.msg
+
+
+@pytest.fixture(scope="session")
+def dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """An API server in the place of the inside of a virtual cluster; its administrator's kubeconfig."""
+    yield from _api_server("TENANTRY_TEST_KUBECONFIG_DEV", tmp_path_factory, "dev")
+
+
+@pytest.fixture(scope="session")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Another one, which grants no token for more than two days."""
+    capped = ("--kube-apiserver-arg", "service-account-max-token-expiration=48h")
+    yield from _api_server("TENANTRY_TEST_KUBECONFIG_STAGE", tmp_path_factory, "stage", *capped)
+
+
+@pytest.fixture(scope="module")
+def payments(platform: Path, dev: Path, stage: Path) -> Iterator[Path]:
+    """A hub with the tenant payments, which has the virtual clusters dev and stage."""
+    with tenant_with(platform, "payments", {"dev": dev, "stage": stage}):
+        yield platform
+
+
+@pytest.fixture
+def user(payments: Path, tmp_path: Path) -> Iterator[User]:
+    """Runs the module for bob of payments, who does not exist before and after the test."""
+
+    def run(**options: Any) -> ModuleResult:
+        options = {"name": "bob", "role": "developer", "kubeconfig_path": tmp_path / "users" / "bob.yaml", **options}
+        given = {option: value for option, value in options.items() if value is not None}
+        return call_module("tenant_user", kubeconfig=payments, tenant="payments", **given)
+
+    yield run
+    for name in ("bob", "carol"):
+        removed = call_module("tenant_user", kubeconfig=payments, tenant="payments", name=name, state="absent")
+        assert not removed.failed, removed.msg
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -186,8 +186,9 @@ _AUDIT_POLICY = {
 class ApiServer:
     """The lab's k3s as one agentless process on the loopback address, with an audit log of all changes."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, arguments: Sequence[str] = ()) -> None:
         self.directory = directory
+        self.arguments = arguments
         self.kubeconfig = directory / "kubeconfig.yaml"
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -204,6 +205,7 @@ class ApiServer:
                 "--https-listen-port", str(_free_port()),
                 "--kube-apiserver-arg", f"audit-policy-file={policy}",
                 "--kube-apiserver-arg", f"audit-log-path={self.directory / AUDIT_LOG}",
+                *self.arguments,
             ],
             stdout=log,
             stderr=subprocess.STDOUT,

@@ -9,142 +9,25 @@ import json
 import os
 import stat
 import subprocess
-import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
-from ansible_collections.tenantry.kube.plugins.module_utils import _kubeconfig, _places
+from ansible_collections.tenantry.kube.plugins.module_utils import _places
 from ansible_collections.tenantry.kube.plugins.module_utils._client import Cluster
 
-from .harness import ApiServer, ModuleResult, call_module, everything, kubectl, lab, writes
-
-User = Callable[..., ModuleResult]
-
-
-@pytest.fixture(scope="module")
-def insides(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Path]]:
-    lab("build")
-    servers = [ApiServer(tmp_path_factory.mktemp(name)) for name in ("dev", "stage")]
-    try:
-        yield [server.start() for server in servers]
-    finally:
-        for server in servers:
-            server.stop()
-
-
-@pytest.fixture(scope="module")
-def dev(insides: list[Path]) -> Path:
-    """The kubeconfig of the administrator inside the virtual cluster dev."""
-    return insides[0]
-
-
-@pytest.fixture(scope="module")
-def stage(insides: list[Path]) -> Path:
-    """The kubeconfig of the administrator inside the virtual cluster stage."""
-    return insides[1]
-
-
-@pytest.fixture(scope="module")
-def payments(platform: Path, dev: Path, stage: Path) -> Iterator[Path]:
-    """A hub with the tenant payments, which has the virtual clusters dev and stage."""
-    tenant = {"kubeconfig": platform, "tenant": "payments"}
-    assert not call_module("tenant_quota", **tenant).failed
-    for name in ("dev", "stage"):
-        labels = {
-            "app.kubernetes.io/managed-by": "tenantry.kube",
-            "tenantry.dev/component": "vcluster",
-            "tenantry.dev/tenant": "payments",
-            "tenantry.dev/vcluster": name,
-        }
-        metadata = {"name": f"payments--{name}", "labels": labels}
-        space = {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}
-        kubectl(platform, "create", "-f", "-", stdin=json.dumps(space))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_places._tunnel, "inside", _Insides({"payments--dev": dev, "payments--stage": stage}).open)
-        patch.setattr(_places._tunnel, "endpoint", lambda _host, space: _server(dev if _is_dev(space) else stage))
-        yield platform
-    kubectl(platform, "delete", "namespace", "payments--dev", "payments--stage")
-    removed = call_module("tenant_quota", state="absent", **tenant)
-    assert not removed.failed, removed.msg
-
-
-class _Insides:
-    def __init__(self, kubeconfigs: dict[str, Path]) -> None:
-        self._kubeconfigs = kubeconfigs
-
-    def open(self, _host: Cluster, namespace: str) -> Cluster:
-        return Cluster.from_kubeconfig(_kubeconfig.load(str(self._kubeconfigs[namespace])), name=namespace)
-
-
-def _is_dev(space: dict[str, Any]) -> bool:
-    return space["metadata"]["name"] == "payments--dev"
-
-
-def _server(kubeconfig: Path) -> str:
-    return yaml.safe_load(kubeconfig.read_text())["clusters"][0]["cluster"]["server"]
-
-
-@pytest.fixture
-def user(payments: Path, tmp_path: Path) -> Iterator[User]:
-    """Runs the module for bob of payments, who does not exist before and after the test."""
-
-    def run(**options: Any) -> ModuleResult:
-        options = {"name": "bob", "role": "developer", "kubeconfig_path": tmp_path / "users" / "bob.yaml", **options}
-        given = {option: value for option, value in options.items() if value is not None}
-        return call_module("tenant_user", kubeconfig=payments, tenant="payments", **given)
-
-    yield run
-    for name in ("bob", "carol"):
-        removed = call_module("tenant_user", kubeconfig=payments, tenant="payments", name=name, state="absent")
-        assert not removed.failed, removed.msg
-
-
-def _can(kubeconfig: Path, context: str, *question: str) -> bool:
-    return kubectl(kubeconfig, "--context", context, "auth", "can-i", *question).stdout.strip() == "yes"
-
-
-def _is_known(kubeconfig: Path, context: str) -> bool:
-    return kubectl(kubeconfig, "--context", context, "auth", "whoami").returncode == 0
-
-
-def _is_refused(kubeconfig: Path, context: str) -> bool:
-    """Within a minute: an API server remembers a good token for ten seconds."""
-    end = time.monotonic() + 60
-    while _is_known(kubeconfig, context) and time.monotonic() < end:
-        time.sleep(0.2)
-    return "Unauthorized" in kubectl(kubeconfig, "--context", context, "auth", "whoami").stderr
-
-
-def _await_policy(refusal: Callable[[], int]) -> None:
-    """An API server enforces an admission policy a moment after it was made; nothing tells when."""
-    end = time.monotonic() + 10
-    while not refusal() and time.monotonic() < end:
-        time.sleep(0.1)
-
-
-def _contexts(kubeconfig: Path) -> list[str]:
-    return [context["name"] for context in yaml.safe_load(kubeconfig.read_text())["contexts"]]
-
-
-def _tokens(kubeconfig: Path) -> dict[str, str]:
-    return {entry["name"]: entry["user"]["token"] for entry in yaml.safe_load(kubeconfig.read_text())["users"]}
-
-
-def _all_writes(*clusters: Path) -> list[int]:
-    return [len(writes(cluster)) for cluster in clusters]
+from .harness import call_module, everything, kubectl
+from .people import User, all_writes, await_policy, can, contexts, is_known, is_refused, tokens
 
 
 def test_predict_make_repeat_remove(payments: Path, dev: Path, stage: Path, user: User, tmp_path: Path) -> None:
     path = tmp_path / "users" / "bob.yaml"
     user()  # the foundation, which stays in a virtual cluster when a user leaves
     user(state="absent")
-    before, written = {c: everything(c) for c in (payments, dev, stage)}, _all_writes(payments, dev, stage)
+    before, written = {c: everything(c) for c in (payments, dev, stage)}, all_writes(payments, dev, stage)
     predicted = user(check=True, diff=True)
     assert predicted.changed
-    assert _all_writes(payments, dev, stage) == written
+    assert all_writes(payments, dev, stage) == written
     assert not path.exists()
 
     made = user(diff=True)
@@ -154,20 +37,20 @@ def test_predict_make_repeat_remove(payments: Path, dev: Path, stage: Path, user
         ("stage", "developer"),
     ]
     assert (stat.S_IMODE(path.stat().st_mode), stat.S_IMODE(path.parent.stat().st_mode)) == (0o600, 0o700)
-    assert _contexts(path) == ["payments--dev", "payments--stage"]
-    for context in _contexts(path):
-        assert _can(path, context, "create", "pods")
-        assert _can(path, context, "get", "secrets")
-        assert not _can(path, context, "create", "rolebindings")
+    assert contexts(path) == ["payments--dev", "payments--stage"]
+    for context in contexts(path):
+        assert can(path, context, "create", "pods")
+        assert can(path, context, "get", "secrets")
+        assert not can(path, context, "create", "rolebindings")
 
-    written, content = _all_writes(payments, dev, stage), path.read_bytes()
+    written, content = all_writes(payments, dev, stage), path.read_bytes()
     again = user(diff=True)
     assert (again.failed, again.changed, again.data["actions"], again.data["diff"]) == (False, False, [], [])
-    assert _all_writes(payments, dev, stage) == written
+    assert all_writes(payments, dev, stage) == written
     assert path.read_bytes() == content
 
     for result in (predicted, made, again):
-        assert not [token for token in _tokens(path).values() if token in result.text]
+        assert not [token for token in tokens(path).values() if token in result.text]
 
     kept = tmp_path / "kept.yaml"
     kept.write_bytes(content)
@@ -176,7 +59,7 @@ def test_predict_make_repeat_remove(payments: Path, dev: Path, stage: Path, user
     assert not path.exists()
     for cluster, objects in before.items():
         assert everything(cluster) ^ objects == set()
-    assert _is_refused(kept, "payments--dev")
+    assert is_refused(kept, "payments--dev")
     assert not user(state="absent").changed
 
 
@@ -196,7 +79,7 @@ def test_each_role_may_what_it_may(user: User, tmp_path: Path) -> None:
     for role in ("viewer", "developer", "admin", "operator"):
         assert not user(role=role).failed  # on the same kubeconfig: a change of role needs no new one
         for question, roles in questions.items():
-            assert _can(path, "payments--dev", *question) == (role in roles.split()), (role, question)
+            assert can(path, "payments--dev", *question) == (role in roles.split()), (role, question)
 
 
 def test_only_an_administrator_changes_the_system_namespaces(user: User, tmp_path: Path) -> None:
@@ -215,7 +98,7 @@ def test_only_an_administrator_changes_the_system_namespaces(user: User, tmp_pat
     pod["spec"] = {"containers": [{"name": "thief", "image": "thief", "securityContext": harmless}]}
     attempts = [("create", "-n", namespace, "-f", "-") for namespace in ("tenantry-system", "kube-system")]
     user()
-    _await_policy(lambda: kubectl(*bob, *attempts[0], "--dry-run=server", stdin=json.dumps(token)).returncode)
+    await_policy(lambda: kubectl(*bob, *attempts[0], "--dry-run=server", stdin=json.dumps(token)).returncode)
     for attempt in attempts:
         for obj in (token, pod):
             refused = kubectl(*bob, *attempt, "--dry-run=server", stdin=json.dumps(obj))
@@ -241,11 +124,11 @@ def test_access_is_to_some_virtual_clusters_only(stage: Path, user: User, tmp_pa
     everywhere.write_bytes(path.read_bytes())
     limited = user(access=[{"vcluster": "dev", "role": "viewer"}])
     assert [(row["vcluster"], row["role"]) for row in limited.data["vclusters"]] == [("dev", "viewer")]
-    assert _contexts(path) == ["payments--dev"]
-    assert _can(path, "payments--dev", "get", "pods")
-    assert not _can(path, "payments--dev", "get", "secrets")
+    assert contexts(path) == ["payments--dev"]
+    assert can(path, "payments--dev", "get", "pods")
+    assert not can(path, "payments--dev", "get", "secrets")
     assert "bob" not in kubectl(stage, "get", "serviceaccount", "-n", "tenantry-system", "-o", "name").stdout
-    assert _is_refused(everywhere, "payments--stage")
+    assert is_refused(everywhere, "payments--stage")
     assert not user(access=[{"vcluster": "dev", "role": "viewer"}]).changed
 
 
@@ -257,9 +140,9 @@ def test_of_two_kubeconfigs_one_is_rotated(user: User, tmp_path: Path) -> None:
     old.write_bytes(one.read_bytes())
     rotated = user(kubeconfig_path=one, force=True)
     assert rotated.changed
-    assert _is_known(one, "payments--dev")
-    assert _is_known(two, "payments--dev")
-    assert _is_refused(old, "payments--dev")
+    assert is_known(one, "payments--dev")
+    assert is_known(two, "payments--dev")
+    assert is_refused(old, "payments--dev")
     assert not user(kubeconfig_path=one).changed
     assert not user(kubeconfig_path=two).changed
 
@@ -270,11 +153,11 @@ def test_a_new_user_of_the_name_inherits_nothing(dev: Path, user: User, tmp_path
     assert kubectl(dev, *binding, "--serviceaccount=tenantry-system:bob").returncode == 0
     old = tmp_path / "old.yaml"
     old.write_bytes((tmp_path / "users" / "bob.yaml").read_bytes())
-    assert _can(old, "payments--dev", "create", "clusterroles")
+    assert can(old, "payments--dev", "create", "clusterroles")
     user(state="absent")
     user(role="viewer")
-    assert not _can(tmp_path / "users" / "bob.yaml", "payments--dev", "create", "clusterroles")
-    assert _is_refused(old, "payments--stage")
+    assert not can(tmp_path / "users" / "bob.yaml", "payments--dev", "create", "clusterroles")
+    assert is_refused(old, "payments--stage")
     assert kubectl(dev, "get", "clusterrolebinding", "bobs").returncode == 1
 
 
@@ -301,8 +184,8 @@ def test_many_users_in_one_call(payments: Path, user: User, tmp_path: Path) -> N
         ("bob", "developer", 2),
         ("carol", "viewer", 2),
     ]
-    assert _can(tmp_path / "bob.yaml", "payments--stage", "create", "pods")
-    assert not _can(tmp_path / "carol.yaml", "payments--stage", "create", "pods")
+    assert can(tmp_path / "bob.yaml", "payments--stage", "create", "pods")
+    assert not can(tmp_path / "carol.yaml", "payments--stage", "create", "pods")
     assert not call_module("tenant_user", kubeconfig=payments, users=users).changed
 
 
@@ -320,10 +203,10 @@ def test_a_virtual_cluster_that_is_down_stops_nothing_else(
     partly = user()
     assert partly.failed
     assert partly.msg == "bob: vcluster stage on hub: the API does not answer; run again"
-    assert _contexts(tmp_path / "users" / "bob.yaml") == ["payments--dev"]
+    assert contexts(tmp_path / "users" / "bob.yaml") == ["payments--dev"]
     monkeypatch.setattr(_places._tunnel, "inside", working)
     assert not user().failed
-    assert _contexts(tmp_path / "users" / "bob.yaml") == ["payments--dev", "payments--stage"]
+    assert contexts(tmp_path / "users" / "bob.yaml") == ["payments--dev", "payments--stage"]
 
 
 def test_any_umask(user: User, tmp_path: Path) -> None:
@@ -358,13 +241,13 @@ def test_any_umask(user: User, tmp_path: Path) -> None:
 def test_bad_input_is_one_line_and_nothing_is_written(
     payments: Path, dev: Path, stage: Path, user: User, options: dict[str, Any], line: str
 ) -> None:
-    written = _all_writes(payments, dev, stage)
+    written = all_writes(payments, dev, stage)
     refused = user(**options)
     assert refused.failed
     assert line in refused.msg
     assert "\n" not in refused.msg
     assert "Traceback" not in refused.text
-    assert _all_writes(payments, dev, stage) == written
+    assert all_writes(payments, dev, stage) == written
 
 
 def test_an_unknown_tenant_is_refused(payments: Path) -> None:

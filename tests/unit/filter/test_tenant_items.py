@@ -41,6 +41,11 @@ def test_a_path_of_its_own_is_kept() -> None:
     assert tenant_items(own, "users", directory="/d")[0]["kubeconfig_path"] == "/own"
 
 
+def test_a_user_with_kubeconfigs_gets_these_and_no_other() -> None:
+    own = [{"name": "a", "users": [{"name": "alice", "kubeconfigs": [{"name": "laptop", "path": "/own"}]}]}]
+    assert "kubeconfig_path" not in tenant_items(own, "users", directory="/d")[0]
+
+
 def test_a_budget_is_what_is_left_of_the_tenant() -> None:
     tenants = [TENANTS[0] | {"display_name": "P", "budget": {"cpu": 8}}, TENANTS[1]]
     assert tenant_items(tenants, "budgets") == [

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
+import ast
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
-from ansible.parsing.plugin_docs import read_docstring
 from ansible_collections.tenantry.kube.plugins.filter.tenant_items import tenant_items
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_modes import mode_of
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_options import OPTIONS
@@ -36,11 +35,21 @@ def variables(inventory: Path) -> dict[str, Any]:
 def options(key: str) -> dict[str, Any]:
     """The suboptions of the list that the module takes in one call, as its documentation has them."""
     module, option = MODULES[key]
-    documentation = read_docstring(str(ROOT / f"plugins/modules/{module}.py"))["doc"]
-    if option not in documentation["options"]:
-        fragment = importlib.import_module(f"ansible_collections.tenantry.kube.plugins.doc_fragments.{module}")
-        documentation = yaml.safe_load(fragment.ModuleDocFragment.DOCUMENTATION)
-    return documentation["options"][option]["suboptions"]
+    documented = documentation(ROOT / f"plugins/modules/{module}.py")
+    sources = [documented]
+    for fragment in documented["extends_documentation_fragment"]:
+        file = ROOT / f"plugins/doc_fragments/{fragment.split('.')[2]}.py"
+        sources.append(documentation(file))
+    return next(source["options"][option] for source in sources if option in source.get("options", {}))["suboptions"]
+
+
+def documentation(file: Path) -> dict[str, Any]:
+    """What is assigned to DOCUMENTATION in a module or, within a class, in a fragment."""
+    for node in ast.walk(ast.parse(file.read_text())):
+        match node:
+            case ast.Assign(targets=[ast.Name(id="DOCUMENTATION")], value=ast.Constant(value=text)):
+                return yaml.safe_load(text)
+    raise AssertionError(f"{file} has no documentation")
 
 
 def unknown(item: dict[str, Any], known: dict[str, Any], where: str) -> list[str]:

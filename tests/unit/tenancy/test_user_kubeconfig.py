@@ -9,6 +9,7 @@ import pytest
 import yaml
 from ansible_collections.tenantry.kube.plugins.module_utils._errors import TenantryError
 from ansible_collections.tenantry.kube.plugins.module_utils._kubeconfig import KubeContext
+from ansible_collections.tenantry.kube.plugins.module_utils._kubeconfig_stores import FileStore
 from ansible_collections.tenantry.kube.plugins.module_utils._user_kubeconfig import UserKubeconfig
 
 
@@ -16,10 +17,14 @@ def _way(vcluster: str, token: str = "t") -> KubeContext:
     return KubeContext(f"payments--{vcluster}", f"https://{vcluster}:6443", "Q0E=", "bob", token)
 
 
+def _file(path: Path) -> UserKubeconfig:
+    return UserKubeconfig(FileStore(str(path)), "payments")
+
+
 def _written(path: Path, *vclusters: str) -> UserKubeconfig:
-    file = UserKubeconfig(str(path), "payments")
+    file = _file(path)
     file.put(file.content([_way(v) for v in vclusters], lambda _context: False), check=False)
-    return UserKubeconfig(str(path), "payments")
+    return _file(path)
 
 
 def _contexts(path: Path) -> list[str]:
@@ -41,7 +46,7 @@ def test_a_second_write_changes_nothing(tmp_path: Path) -> None:
 
 
 def test_check_mode_writes_nothing(tmp_path: Path) -> None:
-    file = UserKubeconfig(str(tmp_path / "bob.yaml"), "payments")
+    file = _file(tmp_path / "bob.yaml")
     assert file.put(file.content([_way("dev")], lambda _context: False), check=True)
     assert list(tmp_path.iterdir()) == []
 
@@ -72,18 +77,18 @@ def test_somebody_elses_file_is_not_touched(tmp_path: Path, content: str) -> Non
     path = tmp_path / "file"
     path.write_text(content)
     with pytest.raises(TenantryError, match="is not a kubeconfig of a user of tenant payments; move it away"):
-        UserKubeconfig(str(path), "payments")
+        _file(path)
 
 
 def test_a_place_where_no_file_can_be_is_refused(tmp_path: Path) -> None:
     with pytest.raises(TenantryError, match="is a directory; name a file in it"):
-        UserKubeconfig(str(tmp_path), "payments")
+        FileStore(str(tmp_path))
     (tmp_path / "file").write_text("")
     with pytest.raises(TenantryError, match="file is not a directory"):
-        UserKubeconfig(str(tmp_path / "file" / "below" / "bob.yaml"), "payments")
+        FileStore(str(tmp_path / "file" / "below" / "bob.yaml"))
 
 
 def test_each_file_has_credentials_of_its_own(tmp_path: Path) -> None:
-    ids = {UserKubeconfig(str(tmp_path / name), "payments").id for name in ("a", "b")}
+    ids = {FileStore(str(tmp_path / name)).id for name in ("a", "b")}
     assert len(ids) == 2
-    assert UserKubeconfig(f"{tmp_path}/x/../a", "payments").id in ids
+    assert FileStore(f"{tmp_path}/x/../a").id in ids

@@ -1,0 +1,77 @@
+"""Asking an API server who may do what, many questions at a time, and counting them."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from ansible_collections.tenantry.kube.plugins.module_utils._client import Cluster
+
+COUNT = itertools.count()
+
+
+class Right(NamedTuple):
+    """A verb on a resource in a namespace; None is the whole cluster."""
+
+    verb: str
+    group: str
+    resource: str
+    subresource: str
+    namespace: str | None
+
+    def __str__(self) -> str:
+        resource = "/".join(filter(None, [self.group, self.resource, self.subresource]))
+        return f"{self.verb} {resource} in {self.namespace or 'the cluster'}"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of the table: what it is about, which roles may, and the requests it means."""
+
+    what: str
+    roles: str
+    verbs: str
+    resources: str  # such as `pods apps/deployments pods:exec`
+    clusterwide: bool = False
+
+    def rights(self, namespace: str | None) -> Iterator[Right]:
+        for verb, name in itertools.product(self.verbs.split(), self.resources.split()):
+            group_and_resource, _, subresource = name.partition(":")
+            group, _, resource = group_and_resource.rpartition("/")
+            yield Right(verb, group, resource, subresource, None if self.clusterwide else namespace)
+
+
+@dataclass
+class Requests:
+    """How many requests were made."""
+
+    made: int = 0
+    by: dict[str, int] = field(default_factory=dict)
+
+    def count(self, what: str, number: int) -> None:
+        self.made += number
+        self.by[what] = self.by.get(what, 0) + number
+
+    def __str__(self) -> str:
+        return f"{self.made} requests: " + ", ".join(f"{number} {what}" for what, number in self.by.items())
+
+
+def allowed(cluster: Cluster, rights: Iterable[Right], requests: Requests) -> dict[Right, bool]:
+    """What the API server says to a SelfSubjectAccessReview of each."""
+    asked = list(dict.fromkeys(rights))
+    answers = cluster.map(lambda right: _allowed(cluster, right), asked)
+    requests.count("access reviews", len(asked))
+    return dict(zip(asked, answers, strict=True))
+
+
+def _allowed(cluster: Cluster, right: Right) -> bool:
+    attributes = {key: value for key, value in right._asdict().items() if value}
+    review: dict[str, Any] = {
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SelfSubjectAccessReview",
+        "metadata": {},
+        "spec": {"resourceAttributes": attributes},
+    }
+    return bool(cluster.create(review)["status"]["allowed"])
