@@ -7,17 +7,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from ansible_collections.tenantry.kube.plugins.module_utils._table import aligned
+
 COLUMNS = ("VIRTUAL CLUSTER", "HOST", "VERSION", "NODES", "STATUS", "ENDPOINT", "SLICE USED")
 SLICE = ("cpu", "memory", "storage", "pods")
 
 
 def vcluster_table(vclusters: Iterable[Mapping[str, Any]]) -> str:
     rows = [COLUMNS, *(_row(vcluster) for vcluster in vclusters)]
-    if len(rows) == 1:
-        return "no virtual clusters"
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ("   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
-    return "\n".join(line.rstrip() for line in lines)
+    return aligned(rows) if len(rows) > 1 else "no virtual clusters"
 
 
 def _row(vcluster: Mapping[str, Any]) -> tuple[str, ...]:

@@ -51,7 +51,7 @@ def _row(found: Found) -> dict:
         "mode": record.get("mode"),
         "tier": record.get("tier"),
         "version": record.get("version"),
-        "slice": _slice(quota or {}),
+        "slice": slice_of(quota or {}),
         "created": found.namespace["metadata"]["creationTimestamp"],
     }
     if found.namespace["metadata"].get("deletionTimestamp"):
@@ -90,7 +90,8 @@ def _why_not_synced(host: Cluster, namespace: str) -> str | None:
     return f"the syncer is not ready: {explanation(host, pod, _tunnel.POD, namespace)}"
 
 
-def _slice(quota: dict) -> dict[str, dict[str, str]]:
+def slice_of(quota: dict) -> dict[str, dict[str, str]]:
+    """What a quota counts of a slice: used now, and at most."""
     status = quota.get("status") or {}
     used, hard = status.get("used") or {}, status.get("hard") or quota.get("spec", {}).get("hard") or {}
     return {

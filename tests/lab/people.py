@@ -19,21 +19,34 @@ from .harness import ModuleResult, call_module, kubectl, writes
 User = Callable[..., ModuleResult]
 
 
+def add_vcluster(hub: Path, tenant: str, name: str, **recorded: Any) -> None:
+    """As much of a virtual cluster as budgets and users look at: its namespace, with its record."""
+    metadata = {
+        "name": f"{tenant}--{name}",
+        "labels": labels_of(tenant, name),
+        "annotations": {"tenantry.dev/spec": json.dumps(recorded)},
+    }
+    space = {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}
+    made = kubectl(hub, "create", "-f", "-", stdin=json.dumps(space))
+    assert made.returncode == 0, made.stderr
+
+
+def labels_of(tenant: str, name: str) -> dict[str, str]:
+    return {
+        "app.kubernetes.io/managed-by": "tenantry.kube",
+        "tenantry.dev/component": "vcluster",
+        "tenantry.dev/tenant": tenant,
+        "tenantry.dev/vcluster": name,
+    }
+
+
 @contextmanager
 def tenant_with(hub: Path, tenant: str, insides: dict[str, Path]) -> Iterator[None]:
     """A tenant whose virtual clusters, by name, are other API servers: how the platform gets in is left out."""
     assert not call_module("tenant_quota", kubeconfig=hub, tenant=tenant).failed
     spaces = {f"{tenant}--{name}": inside for name, inside in insides.items()}
-    for name, space in zip(insides, spaces, strict=True):
-        labels = {
-            "app.kubernetes.io/managed-by": "tenantry.kube",
-            "tenantry.dev/component": "vcluster",
-            "tenantry.dev/tenant": tenant,
-            "tenantry.dev/vcluster": name,
-        }
-        obj = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": space, "labels": labels}}
-        made = kubectl(hub, "create", "-f", "-", stdin=json.dumps(obj))
-        assert made.returncode == 0, made.stderr
+    for name in insides:
+        add_vcluster(hub, tenant, name)
     known_inside, known_endpoint = _tunnel.inside, _tunnel.endpoint
 
     def inside(host: Cluster, namespace: str) -> Cluster:

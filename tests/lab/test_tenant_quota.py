@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from .harness import ModuleResult, call_module, everything, kubectl, run_module, writes
+from .people import add_vcluster
 
 DEFAULTS = {"cpu": "8", "memory": "16Gi", "storage": "100Gi", "pods": "100", "vclusters": "5"}
 
@@ -38,28 +39,10 @@ def _record(hub: Path, tenant: str) -> dict[str, str]:
     return json.loads(found.stdout)["data"]
 
 
-def _add_vcluster(hub: Path, name: str, **recorded: Any) -> None:
-    """As much of a virtual cluster as budgets look at: its namespace, with its slice."""
-    labels = {
-        "app.kubernetes.io/managed-by": "tenantry.kube",
-        "tenantry.dev/component": "vcluster",
-        "tenantry.dev/tenant": "payments",
-        "tenantry.dev/vcluster": name,
-    }
-    metadata = {
-        "name": f"payments--{name}",
-        "labels": labels,
-        "annotations": {"tenantry.dev/spec": json.dumps(recorded)},
-    }
-    space = {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}
-    made = kubectl(hub, "create", "-f", "-", stdin=json.dumps(space))
-    assert made.returncode == 0, made.stderr
-
-
 @pytest.fixture
 def vcluster(payments: Path) -> Iterator[Path]:
     """The hub, on which payments has the virtual cluster dev with a slice of 2 cores and 3 GiB."""
-    _add_vcluster(payments, "dev", slice={"cpu": "2", "memory": "3Gi", "storage": "0", "pods": "12"})
+    add_vcluster(payments, "payments", "dev", slice={"cpu": "2", "memory": "3Gi", "storage": "0", "pods": "12"})
     yield payments
     kubectl(payments, "delete", "namespace", "payments--dev")
 

@@ -1,0 +1,27 @@
+# Copyright: (c) 2026, the tenantry.kube authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What tenants use, as a table for people."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from ansible_collections.tenantry.kube.plugins.module_utils._table import aligned
+
+COLUMNS = ("TENANT", "RESOURCE", "BUDGET", "ALLOTTED", "LEFT", "USED NOW")
+RESOURCES = ("cpu", "memory", "storage", "pods", "vclusters")
+
+
+def usage_table(tenants: Iterable[Mapping[str, Any]]) -> str:
+    rows = [
+        (tenant["name"], key, *(tenant[part][key] for part in ("budget", "allotted", "left", "used")))
+        for tenant in tenants
+        for key in RESOURCES
+    ]
+    return aligned([COLUMNS, *rows]) if rows else "no tenants"
+
+
+class FilterModule:
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        return {"usage_table": usage_table}

@@ -1,0 +1,87 @@
+"""The module tenant_usage_info against a real API server, whose own quotas count."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.tenantry.kube.plugins.module_utils._wait import Deadline, wait_for
+
+from .harness import call_module, kubectl, writes
+from .people import add_vcluster, labels_of
+
+BUDGET = {"cpu": "4", "memory": "8Gi", "storage": "20Gi", "pods": 20, "vclusters": 3}
+SLICE = {"cpu": "3", "memory": "2Gi", "storage": "5Gi", "pods": "10"}
+HARD = {"limits.cpu": "3", "limits.memory": "2Gi", "requests.storage": "5Gi", "pods": "10"}
+
+
+def usage(hub: Path, **options: Any) -> dict[str, dict]:
+    found = call_module("tenant_usage_info", kubeconfig=hub, **options)
+    assert not found.failed, found.msg
+    assert not found.changed
+    return {row["name"]: row for row in found.data["tenants"]}
+
+
+def create(hub: Path, *objects: dict) -> None:
+    made = kubectl(hub, "create", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}))
+    assert made.returncode == 0, made.stderr
+
+
+@pytest.fixture
+def payments(platform: Path, cluster: Any) -> Iterator[Path]:
+    """The hub with two tenants, of which payments has the virtual cluster dev, in whose slice one pod is."""
+    tenants = [{"tenant": "payments", "budget": BUDGET}, {"tenant": "research"}]
+    assert not call_module("tenant_quota", kubeconfig=platform, tenants=tenants).failed
+    add_vcluster(platform, "payments", "dev", slice=SLICE)
+    home = {"namespace": "payments--dev"}
+    quota = {"name": "slice", **home, "labels": labels_of("payments", "dev")}
+    limits = {"cpu": "500m", "memory": "256Mi"}
+    container = {"name": "web", "image": "web", "resources": {"limits": limits}}
+    create(platform, {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": quota, "spec": {"hard": HARD}})
+    counted = {"what": "the quota", "deadline": Deadline(30)}
+    wait_for(cluster, "v1/ResourceQuota", "slice", "payments--dev", lambda one: "used" in one["status"], **counted)
+    wait_for(cluster, "v1/ServiceAccount", "default", "payments--dev", bool, **counted)
+    create(
+        platform,
+        {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "web", **home}, "spec": {"containers": [container]}},
+    )
+    yield platform
+    kubectl(platform, "delete", "namespace", "payments--dev")
+    gone = [{"tenant": one["tenant"], "state": "absent"} for one in tenants]
+    removed = call_module("tenant_quota", kubeconfig=platform, tenants=gone)
+    assert not removed.failed, removed.msg
+
+
+def test_budget_slices_and_use(payments: Path) -> None:
+    written = len(writes(payments))
+    found = usage(payments)
+    assert list(found) == ["payments", "research"]
+    mine = found["payments"]
+    assert mine["budget"] == {**BUDGET, "pods": "20", "vclusters": "3"}
+    assert mine["allotted"] == {**SLICE, "vclusters": "1"}
+    assert mine["left"] == {"cpu": "1", "memory": "6Gi", "storage": "15Gi", "pods": "10", "vclusters": "2"}
+    assert mine["used"] == {"cpu": "500m", "memory": "256Mi", "storage": "0", "pods": "1", "vclusters": "1"}
+    assert mine["overdrawn"] == []
+    assert [one["name"] for one in mine["vclusters"]] == ["dev"]
+    assert mine["vclusters"][0]["slice"]["cpu"] == {"used": "500m", "hard": "3"}
+    assert found["research"]["vclusters"] == []
+    assert found["research"]["allotted"]["cpu"] == "0"
+    assert len(writes(payments)) == written, "it only looks"
+
+
+def test_a_budget_below_what_was_given_is_told(payments: Path) -> None:
+    lowered = call_module("tenant_quota", kubeconfig=payments, tenant="payments", budget={**BUDGET, "cpu": "2"})
+    assert "less than is used now (cpu 3 of 2)" in lowered.text
+    mine = usage(payments, tenant="payments")["payments"]
+    assert mine["overdrawn"] == ["cpu"]
+    assert mine["left"]["cpu"] == "0"
+
+
+@pytest.mark.parametrize(("tenant", "rule"), [("nobody", "there is no tenant nobody"), ("No", "lower-case")])
+def test_a_tenant_that_is_not_there_is_refused(platform: Path, tenant: str, rule: str) -> None:
+    refused = call_module("tenant_usage_info", kubeconfig=platform, tenant=tenant)
+    assert refused.failed
+    assert rule in refused.msg
