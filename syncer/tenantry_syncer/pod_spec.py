@@ -7,7 +7,7 @@ thought about it. What the Pod Security of the host judges is passed on as it is
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -83,6 +83,8 @@ class Surroundings:
     config: Config
     services: list[dict] = field(default_factory=list)  # of the pod's namespace
     namespaces: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # name to labels
+    # By "configMapRef" or "secretRef" and name: the keys of a config map or secret of the pod's namespace.
+    keys: Callable[[str, str], Iterable[str]] = lambda _reference, _name: ()
 
 
 def token_secret(namespace: str, pod: str) -> str:
@@ -147,7 +149,7 @@ def container(given: dict, pod: dict, around: Surroundings) -> dict:
     namespace = pod["metadata"]["namespace"]
     made = {key: copy.deepcopy(given[key]) for key in _CONTAINER if key in given}
     _refuse_other_hosts(made)
-    made["env"] = _environment(made.get("env") or [], pod, around)
+    made["env"] = _environment(made.get("env") or [], set(_taken_over(given, around)), pod, around)
     for source in made.get("envFrom") or []:
         for reference in ("configMapRef", "secretRef"):
             if reference in source:
@@ -168,10 +170,20 @@ def _refuse_other_hosts(given: dict) -> None:
                 raise Refused(f"container {given['name']}: {what}: {kind}.host is not offered; leave it out")
 
 
-def _environment(given: list[dict], pod: dict, around: Surroundings) -> list[dict]:
+def _taken_over(given: dict, around: Surroundings) -> Iterator[str]:
+    """The variables that a container takes from config maps and secrets as a whole."""
+    for source in given.get("envFrom") or []:
+        for reference in ("configMapRef", "secretRef"):
+            if reference in source:
+                for key in around.keys(reference, source[reference]["name"]):
+                    yield source.get("prefix", "") + key
+
+
+def _environment(given: list[dict], taken_over: set[str], pod: dict, around: Surroundings) -> list[dict]:
+    """Services come first and give way to all that the pod says itself: on the host they are variables like others."""
     namespace = pod["metadata"]["namespace"]
     links = pod["spec"].get("enableServiceLinks", True)
-    own = {one["name"] for one in given}
+    own = {one["name"] for one in given} | taken_over
     found = [
         {"name": name, "value": value}
         for name, value in service_variables(around, links=links).items()

@@ -74,12 +74,11 @@ def gates(pod: dict) -> list[str]:
 
 
 def _conditions(pod: dict, given: dict, told: Any) -> list[dict]:
-    """The host's; readiness gates are the business of the virtual cluster."""
-    wanted = gates(pod)
-    own = [one for one in (pod.get("status") or {}).get("conditions") or [] if one["type"] in wanted]
+    """Kubernetes' own are the host's to tell; all others are said inside by whoever wants to, and stay."""
+    own = [one for one in (pod.get("status") or {}).get("conditions") or [] if one["type"] not in _KUBERNETES]
     found = []
     for one in given.get("conditions") or []:
-        if one["type"] in wanted:
+        if one["type"] not in _KUBERNETES:
             continue
         made = {key: value for key, value in one.items() if key != "observedGeneration"}
         if "message" in made:

@@ -7,7 +7,7 @@ from tenantry_syncer.api import ApiError
 from tenantry_syncer.cache import Key
 from tenantry_syncer.config import Config
 from tenantry_syncer.events import Events
-from tenantry_syncer.kinds import NAMESPACE, POD, SERVICE
+from tenantry_syncer.kinds import CONFIG_MAP, NAMESPACE, POD, SECRET, SERVICE
 from tenantry_syncer.nodes import Nodes
 from tenantry_syncer.queue import Again
 from tenantry_syncer.references import References
@@ -151,7 +151,12 @@ class Pods:
     def _surroundings(self, namespace: str) -> pod_spec.Surroundings:
         inside = self._sides.inside
         spaces = {one["metadata"]["name"]: one["metadata"].get("labels") or {} for one in inside.all(NAMESPACE)}
-        return pod_spec.Surroundings(self._sides.config, list(inside.all(SERVICE, namespace)), spaces)
+        kinds = {"configMapRef": CONFIG_MAP, "secretRef": SECRET}
+
+        def keys(reference: str, name: str) -> list[str]:
+            return list((inside.get(kinds[reference], namespace, name) or {}).get("data") or {})
+
+        return pod_spec.Surroundings(self._sides.config, list(inside.all(SERVICE, namespace)), spaces, keys)
 
 
 def changes(pod: dict, host: dict, config: Config) -> dict:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 from tenantry_syncer import names, pod_spec
 
@@ -65,6 +67,16 @@ def test_what_the_pod_says_of_a_variable_holds():
     env = made(env=[{"name": "KUBERNETES_SERVICE_HOST", "value": "mine"}])["env"]
     assert [one["value"] for one in env if one["name"] == "KUBERNETES_SERVICE_HOST"] == ["mine"]
     assert [one["value"] for one in made()["env"] if one["name"] == "KUBERNETES_SERVICE_HOST"] == ["10.43.7.1"]
+
+
+@pytest.mark.parametrize("reference", ["configMapRef", "secretRef"])
+def test_what_the_pod_takes_over_as_a_whole_holds_too(reference):
+    keys = {(reference, "settings"): ["SERVICE_HOST", "OTHER"]}
+    around = dataclasses.replace(AROUND, keys=lambda *named: keys.get(named, ()))
+    asked = container(envFrom=[{"prefix": "KUBERNETES_", reference: {"name": "settings"}}])
+    names_of = {one["name"] for one in pod_spec.container(asked, pod(), around)["env"]}
+    assert "KUBERNETES_SERVICE_HOST" not in names_of
+    assert "KUBERNETES_SERVICE_PORT" in names_of
 
 
 def test_variables_come_before_those_that_use_them():

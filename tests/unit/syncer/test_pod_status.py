@@ -87,6 +87,20 @@ def test_gates_go_down_and_not_up():
     ]
 
 
+def test_conditions_that_somebody_inside_sets_stay_and_the_hosts_own_are_not_shown():
+    inside = pod()
+    inside["status"] = {
+        "conditions": [{"type": "example.com/seen", "status": "True"}, {"type": "Ready", "status": "True"}]
+    }
+    up = told(
+        {"conditions": [{"type": "Ready", "status": "False"}, {"type": "host.example/x", "status": "True"}]}, inside
+    )
+    assert [(one["type"], one["status"]) for one in up["conditions"]] == [
+        ("Ready", "False"),
+        ("example.com/seen", "True"),
+    ]
+
+
 @pytest.mark.parametrize("kind", ["Ready", "PodScheduled", "DisruptionTarget", "ContainersReady"])
 def test_a_tenant_says_nothing_of_the_kubelets_conditions(kind):
     inside = gated(kind)
