@@ -35,7 +35,7 @@ test: deps lint test-unit ## Everything CI runs: lint, sanity, unit, lab and rol
 
 .PHONY: nightly
 nightly: export TENANTRY_NIGHTLY := 1
-nightly: test ## The same code with bigger numbers, and the tests that take minutes each (about two hours)
+nightly: test conformance ## The same code with bigger numbers, and the tests that take minutes each (about two hours)
 
 ##@ Parts of the tests
 .PHONY: lint
@@ -71,6 +71,11 @@ test-lab: deps ## Behaviour against the lab's real clusters (TESTS=tests/lab/tes
 molecule: deps ## The roles on throw-away systemd hosts of the lab
 	tests/lab/lab build
 	$(BIN)/pytest -q tests/molecule --junit-xml=$(BUILD)/reports/molecule.xml
+
+.PHONY: conformance
+conformance: deps ## Kubernetes' conformance tests inside a virtual cluster of mode shared (docs/conformance.md)
+	tests/lab/lab build
+	$(BIN)/python -m tests.conformance
 
 .PHONY: bench
 bench: deps ## Measure: time to ready, idle memory, no-op of site.yml

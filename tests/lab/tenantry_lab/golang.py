@@ -26,12 +26,13 @@ class Program:
     package: str
     cgo: bool = False
     flags: tuple[str, ...] = ()
+    command: tuple[str, ...] = ("build",)
 
     def build(self, lab: Lab, go: str) -> None:
         target = lab.bin / self.name
         environment = os.environ | {"CGO_ENABLED": "1" if self.cgo else "0", "CGO_CFLAGS": SQLITE_FLAGS}
         key = digest(tree_digest(self.module), output([go, "env", "GOVERSION"]), SQLITE_FLAGS, *self.flags)
-        arguments = [go, "build", "-trimpath", f"-ldflags={' '.join(('-s', '-w', *self.flags))}", "-o", target]
+        arguments = [go, *self.command, "-trimpath", f"-ldflags={' '.join(('-s', '-w', *self.flags))}", "-o", target]
         cached(
             target,
             key,

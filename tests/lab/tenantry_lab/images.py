@@ -33,12 +33,12 @@ class Image:
     user: str = ""
 
 
-def write_layer(target: Path, files: dict[str, Path], links: dict[str, str] | None = None) -> None:
+def write_layer(target: Path, files: dict[str, Path], links: dict[str, str] | None = None, mode: int = 0o755) -> None:
     """A layer of some files; the same files give the same bytes."""
     with tarfile.open(target, "w", format=tarfile.PAX_FORMAT) as tar:
         for path, source in files.items():
             entry = tarfile.TarInfo(path.lstrip("/"))
-            entry.size, entry.mode = source.stat().st_size, 0o755
+            entry.size, entry.mode = source.stat().st_size, mode
             with source.open("rb") as stream:
                 tar.addfile(entry, stream)
         for path, destination in (links or {}).items():

@@ -1,0 +1,67 @@
+"""The virtual cluster under test: made in the lab as an administrator makes one, by the inventory and `site.yml`."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from ..lab.harness import BUILD, ansible_playbook, lab_as_found
+from ..lab.harness import lab as lab_command
+from ..lab.tenantry_lab import ssh
+from ..lab.tenantry_lab.config import FIXED_HOSTS, Lab
+from ..lab.tenantry_lab.process import step
+
+DIRECTORY = BUILD / "conformance"
+TENANT, NAME = "conformance", "e2e"
+KUBECONFIG = DIRECTORY / "vclusters" / f"{TENANT}--{NAME}.yaml"
+# The node's processors are what limits: a container without resources of its own asks for a twentieth of one.
+SLICE = {"cpu": 14, "memory": "14Gi", "storage": "20Gi", "pods": 100}
+
+
+@contextlib.contextmanager
+def virtual_cluster(lab: Lab, *, keep: bool) -> Iterator[Path]:
+    """The administrator's kubeconfig of a new virtual cluster of mode shared; `keep` leaves it and the lab up."""
+    inventory = DIRECTORY / "inventory.json"
+    inventory.parent.mkdir(parents=True, exist_ok=True)
+    inventory.write_text(json.dumps(_inventory(lab)))
+    with contextlib.nullcontext() if keep else lab_as_found():
+        with step("machine and virtual cluster"):
+            lab_command("up", "--nodes", "hub")
+            ansible_playbook("playbooks/site.yml", inventory=str(inventory))
+        try:
+            yield KUBECONFIG
+        finally:
+            if not keep:
+                with step("virtual cluster removed"):
+                    ansible_playbook(
+                        "playbooks/offboard.yml", "-e", f"tenantry_tenant={TENANT}", inventory=str(inventory)
+                    )
+
+
+def _inventory(lab: Lab) -> dict:
+    registries = {"mirrors": {"docker.io": {"endpoint": [lab.mirror_url]}}}
+    hub = {
+        "ansible_host": str(lab.subnet[FIXED_HOSTS["hub"]]),
+        "ansible_user": ssh.USER,
+        "ansible_ssh_common_args": f"-F '{ssh.config(lab)}'",
+        "ansible_python_interpreter": "/usr/bin/python3",
+    }
+    virtual_cluster = {
+        "name": NAME,
+        "mode": "shared",
+        "version": lab.version,
+        "expose": {"type": "NodePort"},
+        "slice": SLICE,
+    }
+    variables = {
+        "tenantry_output_dir": str(DIRECTORY),
+        "tenantry_kubeconfig": str(DIRECTORY / "hub.yaml"),
+        "platform_version": lab.version,
+        "platform_release_url": f"{lab.mirror_url}/releases/download",
+        "platform_airgap_images": [{"name": "k3s-airgap-images-amd64.tar"}, {"name": "k3s-vcluster-images-amd64.tar"}],
+        "platform_registries": registries,
+        "tenantry_tenants": [{"name": TENANT, "budget": {**SLICE, "vclusters": 1}, "vclusters": [virtual_cluster]}],
+    }
+    return {"all": {"children": {"fleet_hub": {"hosts": {"hub": hub}}, "fleet_members": {}}, "vars": variables}}

@@ -1,0 +1,103 @@
+"""What is made of a report of Kubernetes' conformance tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.conformance import page, results
+from tests.conformance.results import Expected, LeftOut, Result
+
+REPORT = """<?xml version="1.0"?>
+<testsuites><testsuite name="Kubernetes e2e suite">
+  <testcase name="[It] [sig-node] Pods should run [NodeConformance] [Conformance] [sig-node, Conformance]" time="3.5"/>
+  <testcase name="[It] [sig-apps] Job should end [Conformance] [sig-apps, Conformance]" time="9">
+    <failure message="timed out &#xA;after" type="failed"/>
+  </testcase>
+  <testcase name="[It] [sig-node] Pods should panic [Conformance] [Conformance]" time="1">
+    <error message="nil"/>
+  </testcase>
+  <testcase name="[It] [sig-node] HostPort should work [Conformance] [sig-node]"><skipped message="skipped"/></testcase>
+  <testcase name="[It] [sig-storage] Disks should spin [sig-storage]" time="1"/>
+  <testcase name="[SynchronizedBeforeSuite]" time="1"/>
+</testsuite></testsuites>
+"""
+RUNS = "[sig-node] Pods should run [NodeConformance] [Conformance]"
+ENDS = "[sig-apps] Job should end [Conformance]"
+PANICS = "[sig-node] Pods should panic [Conformance]"
+PORTS = "[sig-node] HostPort should work [Conformance]"
+
+
+@pytest.fixture
+def found(tmp_path: Path) -> list[Result]:
+    report = tmp_path / "junit.xml"
+    report.write_text(REPORT)
+    return results.read_junit(report)
+
+
+def expecting(*left_out: str, **failures: str) -> Expected:
+    return Expected(tuple(LeftOut(match, f"reason for {match}") for match in left_out), failures)
+
+
+def test_names_are_those_of_kubernetes_and_others_are_left_aside(found: list[Result]) -> None:
+    assert {one.name: one.outcome for one in found} == {
+        RUNS: "passed",
+        ENDS: "failed",
+        PANICS: "failed",
+        PORTS: "skipped",
+    }
+    assert {one.area for one in found} == {"sig-node", "sig-apps"}
+
+
+def test_green_is_only_what_is_expected_to_the_last_test(found: list[Result]) -> None:
+    verdict = results.judge(found, expecting("HostPort", **{ENDS: "slow", PANICS: "no"}))
+    assert not verdict.red
+    assert [one.name for one in verdict.known] == [ENDS, PANICS]
+    assert verdict.left_out == {"reason for HostPort": 1}
+
+
+def test_an_unknown_failure_is_red(found: list[Result]) -> None:
+    verdict = results.judge(found, expecting("HostPort", **{ENDS: "slow"}))
+    assert verdict.red
+    assert [one.name for one in verdict.unknown] == [PANICS]
+    assert any("no reason is known" in line and PANICS in line for line in page.summary(verdict))
+
+
+def test_an_expected_failure_that_passes_is_red(found: list[Result]) -> None:
+    verdict = results.judge(found, expecting("HostPort", **{ENDS: "slow", PANICS: "no", RUNS: "cannot"}))
+    assert verdict.red
+    assert [one.name for one in verdict.better] == [RUNS]
+
+
+def test_a_reason_for_what_does_not_run_is_red_in_a_whole_run_only(found: list[Result]) -> None:
+    expected = expecting("HostPort", **{ENDS: "slow", PANICS: "no", "[sig-x] gone [Conformance]": "old"})
+    assert results.judge(found, expected).gone == ["[sig-x] gone [Conformance]"]
+    assert not results.judge(found, expected, whole=False).red
+
+
+def test_nothing_passed_is_red() -> None:
+    assert results.judge([], expecting()).red
+
+
+def test_what_a_test_skips_by_itself_is_told_apart_from_what_is_left_out(found: list[Result]) -> None:
+    verdict = results.judge(found, expecting())
+    assert [one.name for one in verdict.skipped] == [PORTS]
+    assert not verdict.left_out
+
+
+def test_the_page_has_counts_and_a_reason_for_each_failure(found: list[Result]) -> None:
+    expected = expecting("HostPort", **{ENDS: "slow"})
+    run = page.Run("2026-01-02", "v1.2.3", "2 processors", 12.3, 4)
+    text = page.page(run, results.judge(found, expected), expected)
+    assert "| all | 1 | 2 | 0 |" in text
+    assert f"- `{ENDS}`: slow" in text
+    assert f"- `{PANICS}`: no reason known" in text
+    assert "- 1: reason for HostPort" in text
+    assert "2026-01-02, Kubernetes v1.2.3, one node with 2 processors, 4 tests at a time, 12 minutes." in text
+
+
+def test_the_expectations_kept_can_be_read_and_name_conformance_tests() -> None:
+    expected = Expected.read(Path(results.__file__).with_name("expected.yml"))
+    assert all(name.endswith(results.CONFORMANCE) for name in expected.failures)
+    assert all(one.reason for one in expected.left_out)
