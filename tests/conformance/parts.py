@@ -13,7 +13,8 @@ SUITE = Path(__file__).parent / "suite"
 KUBERNETES = "k8s.io/kubernetes"
 VERSION = golang.version_flags(BUILT_VERSION)
 
-TESTS = Program("e2e.test", SUITE, f"{KUBERNETES}/test/e2e", flags=VERSION, command=("test", "-c"))
+# With cgo, for which the lab's k3s has most of the packages compiled already.
+TESTS = Program("e2e.test", SUITE, f"{KUBERNETES}/test/e2e", cgo=True, flags=VERSION, command=("test", "-c"))
 GINKGO = Program("ginkgo", SUITE, "github.com/onsi/ginkgo/v2/ginkgo")
 AGNHOST = Program("agnhost", SUITE, f"{KUBERNETES}/test/images/agnhost")
 NNP = Program("nnp", SUITE, f"{KUBERNETES}/test/images/nonewprivs")

@@ -28,8 +28,10 @@ class Result:
 
 @dataclass(frozen=True)
 class LeftOut:
-    match: str
+    """Tests that are not run, by patterns of their names."""
+
     reason: str
+    match: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ class Expected:
         return cls(tuple(LeftOut(**one) for one in data["left_out"]), data["failures"] or {})
 
     def why_left_out(self, name: str) -> LeftOut | None:
-        return next((one for one in self.left_out if re.search(one.match, name)), None)
+        return next((one for one in self.left_out if re.search("|".join(one.match), name)), None)
 
 
 @dataclass

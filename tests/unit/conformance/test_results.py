@@ -37,7 +37,7 @@ def found(tmp_path: Path) -> list[Result]:
 
 
 def expecting(*left_out: str, **failures: str) -> Expected:
-    return Expected(tuple(LeftOut(match, f"reason for {match}") for match in left_out), failures)
+    return Expected(tuple(LeftOut(f"reason for {match}", (match,)) for match in left_out), failures)
 
 
 def test_names_are_those_of_kubernetes_and_others_are_left_aside(found: list[Result]) -> None:
