@@ -26,7 +26,17 @@ PAGES = "/usr/local/apache2/htdocs"
 ROOT = rootfs.RootFileSystem(
     name="conformance-image",
     variant="essential",
-    packages=("bash", "bind9-dnsutils", "curl", "iproute2", "netcat-openbsd", "nginx-light", "procps", "wget"),
+    packages=(
+        "bash",
+        "bind9-dnsutils",
+        "curl",
+        "iproute2",
+        "netcat-openbsd",
+        "nginx-light",
+        "passwd",
+        "procps",
+        "wget",
+    ),
     hooks=(
         'rm -rf "$1"/var/cache/* "$1"/var/lib/apt "$1"/usr/share/zoneinfo',
         # A member of a group that only the image knows, which one of the tests is about.
