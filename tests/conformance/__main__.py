@@ -79,7 +79,8 @@ def _run(lab: Lab, kubeconfig: Path, expected: results.Expected, arguments: argp
             log.write(line)
             if finished:
                 told += 1
-                say(f"{told:>4} {finished['bad'] or 'passed':<8} {float(finished['seconds']):6.1f} s  {line.strip()}")
+                outcome, seconds = finished["bad"] or "passed", float(finished["seconds"])
+                say(f"{told:>4} {outcome:<8} {seconds:6.1f} s  {results.plain(line)}")
             finished = FINISHED.match(line)
     if not (subject.DIRECTORY / REPORT).exists():
         raise LabError(f"the tests wrote no report; the end of {LOG} says why")

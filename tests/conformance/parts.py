@@ -39,6 +39,8 @@ ROOT = rootfs.RootFileSystem(
     ),
     hooks=(
         'rm -rf "$1"/var/cache/* "$1"/var/lib/apt "$1"/usr/share/zoneinfo',
+        # busybox's shell hands on variables that are no shell's, such as data-1; so does bash, and dash does not.
+        'ln -sf bash "$1/bin/sh"',
         # A member of a group that only the image knows, which one of the tests is about.
         'chroot "$1" useradd --uid 1000 user-defined-in-image',
         'chroot "$1" groupadd --gid 50000 group-defined-in-image',
@@ -81,7 +83,8 @@ def _images(lab: Lab, root: Path, sources: Path) -> list[images.Image]:
     def image(name: str, above: list[Path], entrypoint: list[str], command: list[str]) -> images.Image:
         return images.Image(f"docker.io/e2e/{name}", [root, *above], entrypoint, command)
 
-    agnhost = layer("agnhost", {"/agnhost": lab.bin / AGNHOST.name}, {"/agnhost-2": "agnhost"})
+    tls = {f"/localhost.{part}": sources / "agnhost" / "porter" / f"localhost.{part}" for part in ("crt", "key")}
+    agnhost = layer("agnhost", {"/agnhost": lab.bin / AGNHOST.name, **tls}, {"/agnhost-2": "agnhost"})
     nnp = layer("nnp", {"/usr/local/bin/nnp": lab.bin / NNP.name}, mode=0o4755)
     pages = {
         name: layer(name, {f"/{file}": sources / name / "html" / file for file in (f"{name}.jpg", "data.json")})

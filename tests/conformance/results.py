@@ -81,7 +81,7 @@ def _result(case: ElementTree.Element) -> Result:
     skip = case.find("skipped")
     found = bad if bad is not None else skip
     return Result(
-        name=_name(case),
+        name=plain(case.get("name", "")),
         outcome="failed" if bad is not None else "skipped" if skip is not None else "passed",
         seconds=float(case.get("time", 0)),
         message=found.get("message", "") if found is not None else "",
@@ -110,7 +110,7 @@ def judge(results: list[Result], expected: Expected, *, whole: bool = True) -> V
     return verdict
 
 
-def _name(case: ElementTree.Element) -> str:
-    """Without what the reporter puts before it, and the labels that it puts behind it."""
-    name = case.get("name", "").removeprefix("[It] ")
-    return name[: name.index(CONFORMANCE) + len(CONFORMANCE)]
+def plain(name: str) -> str:
+    """A name without the reporters' mark of the test itself, and the labels that they put behind it."""
+    name = name.strip().replace("[It] ", "", 1)
+    return name[: name.index(CONFORMANCE) + len(CONFORMANCE)] if CONFORMANCE in name else name
