@@ -26,7 +26,7 @@ SECRET_TYPE = "tenantry.dev/kubeconfig"  # noqa: S105
 SECRET_KEY = "kubeconfig"  # noqa: S105
 
 # A program's arguments and standard input; its exit code, output and errors.
-Runner = Callable[[list[str], str | None], tuple[int, str, str]]
+Runner = Callable[[list[str], "str | None"], tuple[int, str, str]]
 
 
 class Store(Protocol):

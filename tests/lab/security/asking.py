@@ -38,8 +38,8 @@ class Row:
 
     def rights(self, namespace: str | None) -> Iterator[Right]:
         for verb, name in itertools.product(self.verbs.split(), self.resources.split()):
-            group_and_resource, _, subresource = name.partition(":")
-            group, _, resource = group_and_resource.rpartition("/")
+            path, _colon, subresource = name.partition(":")
+            group, _slash, resource = path.rpartition("/")
             yield Right(verb, group, resource, subresource, None if self.clusterwide else namespace)
 
 
