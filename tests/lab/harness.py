@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -137,6 +137,22 @@ def kubectl(kubeconfig: Path, *arguments: str, stdin: str | None = None) -> subp
         text=True,
         check=False,
     )
+
+
+def ran(kubeconfig: Path, *arguments: str, stdin: str | None = None) -> str:
+    """What kubectl prints where it must not fail."""
+    run = kubectl(kubeconfig, *arguments, stdin=stdin)
+    assert run.returncode == 0, f"kubectl {' '.join(arguments)}: {run.stderr}"
+    return run.stdout
+
+
+def until(found: Callable[[], Any], seconds: float = 60) -> Any:
+    """What is found, once it is: for what two clusters have to agree on, where there is no one thing to watch."""
+    end = time.monotonic() + seconds
+    while not (value := found()):
+        assert time.monotonic() < end, f"not so after {seconds} s"
+        time.sleep(0.2)
+    return value
 
 
 # What comes and goes by itself, and what the system puts into every namespace.

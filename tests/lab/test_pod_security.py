@@ -5,18 +5,16 @@ payments--dev of the demo is held to the level baseline, payments--stage to rest
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
-import time
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from .harness import DEMO, kubectl
+from .space import WAIT, Space, made_space
 
-WAIT = "--timeout=90s"
 VCLUSTERS = ("payments--dev", "payments--stage")
 HARMLESS = {
     "securityContext": {"runAsNonRoot": True, "runAsUser": 1000, "seccompProfile": {"type": "RuntimeDefault"}},
@@ -110,73 +108,46 @@ def groups(check: str, violation: dict) -> tuple[str, ...]:
 
 
 @pytest.fixture(scope="module")
-def space(site: object) -> Iterator[str]:
-    """A namespace in both virtual clusters, as privileged inside as can be, with all the pods that break a rule."""
-    name = f"security-{uuid.uuid4().hex[:6]}"
-    for vcluster in VCLUSTERS:
-        inside(vcluster, "create", "namespace", name)
-        inside(vcluster, "label", "namespace", name, "pod-security.kubernetes.io/enforce=privileged")
-        pods = [
-            pod(named(check, group), violation, group)
-            for where, check, violation, _words in CASES
-            for group in groups(check, violation)
-            if where == vcluster
-        ]
-        listed = {"apiVersion": "v1", "kind": "List", "items": pods}
-        inside(vcluster, "-n", name, "create", "-f", "-", stdin=json.dumps(listed))
-    try:
-        yield name
-    finally:
-        for vcluster in VCLUSTERS:
-            inside(vcluster, "delete", "namespace", name, WAIT)
-
-
-def inside(vcluster: str, *arguments: str, stdin: str | None = None) -> str:
-    run = kubectl(DEMO / f"vclusters/{vcluster}.yaml", *arguments, stdin=stdin)
-    assert run.returncode == 0, f"{arguments}: {run.stderr}"
-    return run.stdout
-
-
-def refusal(vcluster: str, space: str, name: str) -> str:
-    """What the tenant reads about the pod, once there is something to read."""
-    selector = f"involvedObject.name={name},type=Warning"
-    words = ("get", "events", "-n", space, "--field-selector", selector, "-o", "jsonpath={.items[*].message}")
-    end = time.monotonic() + 30
-    while not (message := inside(vcluster, *words)):
-        assert time.monotonic() < end, inside(vcluster, "-n", space, "describe", "pod", name)
-        time.sleep(0.1)  # events have no name that could be waited for
-    return message
-
-
-def on_host(hub: Path, vcluster: str, name: str) -> list[str]:
-    listed = kubectl(hub, "-n", vcluster, "get", "pods", "-o", "name").stdout.split()
-    return [one for one in listed if one.startswith(f"pod/{name}-")]
+def spaces(site: object) -> Iterator[dict[str, Space]]:
+    """One in each virtual cluster, as privileged inside as can be, with all the pods that break a rule."""
+    with contextlib.ExitStack() as stack:
+        found = {vcluster: stack.enter_context(made_space(vcluster, "security")) for vcluster in VCLUSTERS}
+        for vcluster, space in found.items():
+            space("label", "namespace", space.name, "pod-security.kubernetes.io/enforce=privileged")
+            space.create(
+                *(
+                    pod(named(check, group), violation, group)
+                    for where, check, violation, _words in CASES
+                    for group in groups(check, violation)
+                    if where == vcluster
+                )
+            )
+        yield found
 
 
 @pytest.mark.parametrize(("vcluster", "check", "violation", "words"), CASES, ids=[f"{c[0]}-{c[1]}" for c in CASES])
 def test_violating_pod_is_refused(
-    hub: Path, space: str, vcluster: str, check: str, violation: dict, words: str
+    hub: Path, spaces: dict[str, Space], vcluster: str, check: str, violation: dict, words: str
 ) -> None:
     for group in groups(check, violation):
         name = named(check, group)
-        message = refusal(vcluster, space, name)
+        message = spaces[vcluster].warning(name)
         # Hosts before Kubernetes 1.34 do not judge probes; the syncer refuses them on all.
         assert ("violates PodSecurity" in message) == (check != "hostProbes")
         assert words.lower() in message.lower()
-        assert not on_host(hub, vcluster, name)
+        assert not spaces[vcluster].copy_of(hub, "pods", name)
 
 
 @pytest.mark.parametrize("vcluster", VCLUSTERS)
-def test_harmless_pod_runs(hub: Path, space: str, vcluster: str) -> None:
+def test_harmless_pod_runs(hub: Path, spaces: dict[str, Space], vcluster: str) -> None:
     """The positive control, and an ephemeral container that breaks a rule in it."""
-    inside(vcluster, "-n", space, "create", "-f", "-", stdin=json.dumps(pod("harmless", {})))
-    inside(vcluster, "-n", space, "wait", "--for=condition=Ready", "pod/harmless", WAIT)
-    assert on_host(hub, vcluster, "harmless")
+    space = spaces[vcluster]
+    space.create(pod("harmless", {}))
+    space("wait", "--for=condition=Ready", "pod/harmless", WAIT)
+    assert space.copy_of(hub, "pods", "harmless")
     guilty = {"name": "guilty", "image": "docker.io/lab/web:1", "args": ["sleep"]}
     guilty["securityContext"] = {"privileged": True}
     body = {"spec": {"ephemeralContainers": [guilty]}}
-    inside(
-        vcluster, "-n", space, "patch", "pod", "harmless", "--subresource=ephemeralcontainers", "-p", json.dumps(body)
-    )
-    assert "violates PodSecurity" in refusal(vcluster, space, "harmless")
-    inside(vcluster, "-n", space, "delete", "pod", "harmless", "--wait=false", "--grace-period=1")
+    space("patch", "pod", "harmless", "--subresource=ephemeralcontainers", "-p", json.dumps(body))
+    assert "violates PodSecurity" in space.warning("harmless")
+    space("delete", "pod", "harmless", "--wait=false", "--grace-period=1")

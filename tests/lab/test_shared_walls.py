@@ -3,85 +3,50 @@
 from __future__ import annotations
 
 import json
-import time
-import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from .harness import DEMO, everything, kubectl
+from .harness import everything, kubectl, ran, until
+from .space import Space, made_space
 
 VCLUSTER = "payments--dev"
-KUBECONFIG = DEMO / f"vclusters/{VCLUSTER}.yaml"
-COPY = "app.kubernetes.io/managed-by=tenantry-syncer"
 NOT_A_COPY = "app.kubernetes.io/managed-by!=tenantry-syncer"
 SMALL = {"limits": {"cpu": "10m", "memory": "16Mi"}}
 
 
-def run(kubeconfig: Path, *arguments: str, stdin: str | None = None) -> str:
-    done = kubectl(kubeconfig, *arguments, stdin=stdin)
-    assert done.returncode == 0, f"{arguments}: {done.stderr}"
-    return done.stdout
-
-
-def make(space: str, kind: str, name: str, *, api: str = "v1", metadata: dict | None = None, **fields: Any) -> None:
-    obj = {"apiVersion": api, "kind": kind, "metadata": {"name": name, **(metadata or {})}, **fields}
-    run(KUBECONFIG, "-n", space, "create", "-f", "-", stdin=json.dumps(obj))
+def make(space: Space, kind: str, name: str, *, api: str = "v1", metadata: dict | None = None, **fields: Any) -> None:
+    space.create({"apiVersion": api, "kind": kind, "metadata": {"name": name, **(metadata or {})}, **fields})
 
 
 def container(name: str, *words: str, **fields: Any) -> dict:
     return {"name": name, "image": "docker.io/lab/web:1", "args": list(words), "resources": SMALL, **fields}
 
 
-def on_host(hub: Path, kind: str, selector: str = COPY) -> list[dict]:
-    return json.loads(run(hub, "-n", VCLUSTER, "get", kind, "-l", selector, "-o", "json"))["items"]
-
-
-def copy_of(hub: Path, kind: str, space: str, name: str) -> dict | None:
-    for item in on_host(hub, kind):
-        # The host's own slices have the labels of their Service, but not its annotations.
-        notes = item["metadata"].get("annotations") or {}
-        if (notes.get("tenantry.dev/namespace"), notes.get("tenantry.dev/name")) == (space, name):
-            return item
-    return None
-
-
-def until(found: Callable[[], Any], seconds: float = 60) -> Any:
-    end = time.monotonic() + seconds
-    while not (value := found()):
-        assert time.monotonic() < end
-        time.sleep(0.2)  # two clusters have to agree: there is no one thing to watch
-    return value
-
-
-def events(space: str, name: str) -> str:
-    selector = f"involvedObject.name={name},type=Warning"
-    words = ("get", "events", "-n", space, "--field-selector", selector, "-o", "jsonpath={.items[*].message}")
-    return run(KUBECONFIG, *words)
+def platforms(hub: Path, kind: str, selector: str = NOT_A_COPY) -> list[dict]:
+    """What is in the namespace on the host that the syncer did not make."""
+    return json.loads(ran(hub, "-n", VCLUSTER, "get", kind, "-l", selector, "-o", "json"))["items"]
 
 
 @pytest.fixture(scope="module")
-def space(site: object, hub: Path) -> Iterator[str]:
+def space(site: object, hub: Path) -> Iterator[Space]:
     """Around all tests: what the host has outside of the virtual cluster's namespace stays as it was."""
 
     def others() -> set[str]:
         return {line for line in everything(hub) if not line.endswith(f" {VCLUSTER}") and "Volume pvc-" not in line}
 
-    before, name = others(), f"walls-{uuid.uuid4().hex[:6]}"
-    run(KUBECONFIG, "create", "namespace", name)
-    try:
-        yield name
-    finally:
-        run(KUBECONFIG, "delete", "namespace", name, "--timeout=120s")
+    before = others()
+    with made_space(VCLUSTER, "walls") as found:
+        yield found
     assert others() == before
 
 
-def test_names_of_the_platform_mean_the_tenants_own_objects(hub: Path, space: str) -> None:
+def test_names_of_the_platform_mean_the_tenants_own_objects(hub: Path, space: Space) -> None:
     """A pod that wants every Secret that the platform has there gets those of the same name inside."""
-    wanted = [item["metadata"]["name"] for item in on_host(hub, "secrets", NOT_A_COPY)]
+    wanted = [item["metadata"]["name"] for item in platforms(hub, "secrets")]
     assert {"join-token", "server-config", "platform-credential"} <= set(wanted)
     for name in wanted:
         make(space, "Secret", name, stringData={"probe": f"mine: {name}"})
@@ -96,18 +61,17 @@ def test_names_of_the_platform_mean_the_tenants_own_objects(hub: Path, space: st
             "volumes": [{"name": name, "secret": {"secretName": name}} for name in wanted],
         },
     )  # fmt: skip
-    done = ("wait", "pod/reader", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=90s")
-    run(KUBECONFIG, "-n", space, *done)
+    space("wait", "pod/reader", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=90s")
     for name in wanted:
-        assert run(KUBECONFIG, "-n", space, "logs", "reader", "-c", name) == f"mine: {name}"
+        assert space("logs", "reader", "-c", name) == f"mine: {name}"
 
 
-def test_no_reference_leads_to_an_object_of_the_platform(hub: Path, space: str) -> None:
-    platforms = {
-        kind: {item["metadata"]["name"] for item in on_host(hub, kind, NOT_A_COPY)}
+def test_no_reference_leads_to_an_object_of_the_platform(hub: Path, space: Space) -> None:
+    given = {
+        kind: {item["metadata"]["name"] for item in platforms(hub, kind)}
         for kind in ("secrets", "configmaps", "persistentvolumeclaims", "serviceaccounts")
     }
-    names = set().union(*platforms.values()) - {"pods"}
+    names = set().union(*given.values()) - {"pods"}
     assert {"data-server-0", "syncer", "join-token"} <= names
     make(space, "ServiceAccount", "syncer")
     spec = {
@@ -126,7 +90,7 @@ def test_no_reference_leads_to_an_object_of_the_platform(hub: Path, space: str) 
         ],
     }  # fmt: skip
     make(space, "Pod", "grabber", spec=spec)
-    copy = until(lambda: copy_of(hub, "pods", space, "grabber"))
+    copy = until(lambda: space.copy_of(hub, "pods", "grabber"))
     assert copy["spec"]["serviceAccountName"] == "pods"
     assert not copy["spec"].get("automountServiceAccountToken")
     assert not names & set(referenced(copy["spec"]))
@@ -144,10 +108,10 @@ def referenced(value: Any) -> Iterator[str]:
             yield from referenced(one)
 
 
-def test_metadata_of_the_tenant_stays_its_own(hub: Path, space: str) -> None:
+def test_metadata_of_the_tenant_stays_its_own(hub: Path, space: Space) -> None:
     """Labels by which the host's Services, quotas and policies select do not get there."""
-    server = on_host(hub, "pods", "app.kubernetes.io/component=server")[0]
-    owner = run(KUBECONFIG, "-n", space, "get", "configmap", "kube-root-ca.crt", "-o", "jsonpath={.metadata.uid}")
+    server = platforms(hub, "pods", "app.kubernetes.io/component=server")[0]
+    owner = space("get", "configmap", "kube-root-ca.crt", "-o", "jsonpath={.metadata.uid}")
     foreign = {**server["metadata"]["labels"], "tenantry.dev/tenant": "research"}
     notes = {"kubernetes.io/ingress-bandwidth": "1M", "tenantry.dev/uid": "x", "tenantry.dev/name": "server-0"}
     metadata = {
@@ -158,7 +122,7 @@ def test_metadata_of_the_tenant_stays_its_own(hub: Path, space: str) -> None:
     }
     make(space, "Pod", "impostor", metadata=metadata, spec={"containers": [container("web", "serve")]})
     try:
-        copy = until(lambda: copy_of(hub, "pods", space, "impostor"))
+        copy = until(lambda: space.copy_of(hub, "pods", "impostor"))
         labels = copy["metadata"]["labels"]
         assert labels["tenantry.dev/tenant"] == "payments"
         assert labels["app.kubernetes.io/component"] == "pod"
@@ -168,22 +132,22 @@ def test_metadata_of_the_tenant_stays_its_own(hub: Path, space: str) -> None:
         assert copy["metadata"]["annotations"]["tenantry.dev/name"] == "impostor"
         assert "finalizers" not in copy["metadata"]
         assert "ownerReferences" not in copy["metadata"]
-        run(KUBECONFIG, "-n", space, "wait", "pod/impostor", "--for=condition=Ready", "--timeout=60s")
+        space("wait", "pod/impostor", "--for=condition=Ready", "--timeout=60s")
         selecting = ("api", "kubernetes", "server")
         for name in selecting:
-            found = run(hub, "-n", VCLUSTER, "get", "endpoints", name, "-o", "jsonpath={.subsets[*].addresses[*].ip}")
+            found = ran(hub, "-n", VCLUSTER, "get", "endpoints", name, "-o", "jsonpath={.subsets[*].addresses[*].ip}")
             assert found.split() == [server["status"]["podIP"]]
     finally:
-        run(KUBECONFIG, "-n", space, "patch", "pod", "impostor", "-p", '{"metadata": {"finalizers": null}}')
+        space("patch", "pod", "impostor", "-p", '{"metadata": {"finalizers": null}}')
 
 
 @pytest.fixture(scope="module")
-def target(hub: Path, space: str) -> str:
+def target(hub: Path, space: Space) -> str:
     """A pod of the tenant's own, by its name on the host; its logs are the positive control."""
     make(space, "Pod", "target", spec={"containers": [container("web", "serve", "--text", "target")]})
-    run(KUBECONFIG, "-n", space, "wait", "pod/target", "--for=condition=Ready", "--timeout=60s")
-    run(KUBECONFIG, "-n", space, "logs", "target")
-    return copy_of(hub, "pods", space, "target")["metadata"]["name"]
+    space("wait", "pod/target", "--for=condition=Ready", "--timeout=60s")
+    space("logs", "target")
+    return space.copy_of(hub, "pods", "target")["metadata"]["name"]
 
 
 @pytest.mark.parametrize(
@@ -196,16 +160,16 @@ def target(hub: Path, space: str) -> str:
         "containerLogs/kube-system/server-0/k3s", "exec/payments--dev/server-0/k3s?command=id&output=1",
     ],
 )  # fmt: skip
-def test_the_door_leads_to_own_pods_only(space: str, target: str, path: str) -> None:
-    answer = kubectl(KUBECONFIG, "get", "--raw", f"/api/v1/nodes/hub/proxy/{path.format(space=space, host=target)}")
+def test_the_door_leads_to_own_pods_only(space: Space, target: str, path: str) -> None:
+    answer = space.try_("get", "--raw", f"/api/v1/nodes/hub/proxy/{path.format(space=space.name, host=target)}")
     assert answer.returncode != 0
     assert not answer.stdout
 
 
-def test_services_have_no_foreign_addresses(hub: Path, space: str) -> None:
+def test_services_have_no_foreign_addresses(hub: Path, space: Space) -> None:
     spec = {"externalIPs": ["10.43.0.1", "8.8.8.8"], "ports": [{"port": 80}], "selector": {"app": "none"}}
     make(space, "Service", "outside", spec=spec)
-    copy = until(lambda: copy_of(hub, "services", space, "outside"))
+    copy = until(lambda: space.copy_of(hub, "services", "outside"))
     assert "externalIPs" not in copy["spec"]
     make(space, "Service", "elsewhere", spec={"ports": [{"port": 80}]})
     fields = {
@@ -219,11 +183,11 @@ def test_services_have_no_foreign_addresses(hub: Path, space: str) -> None:
         make(space, "EndpointSlice", "elsewhere-1", api=api, metadata={"labels": labels}, **fields)
     fields["endpoints"] = [{"addresses": ["10.99.0.1"]}]
     make(space, "EndpointSlice", "elsewhere-1", api=api, metadata={"labels": labels}, **fields)
-    found = until(lambda: copy_of(hub, "endpointslices", space, "elsewhere-1"))
+    found = until(lambda: space.copy_of(hub, "endpointslices", "elsewhere-1"))
     assert [one["addresses"] for one in found["endpoints"]] == [["10.99.0.1"]]
 
 
-def test_the_slice_is_a_wall(space: str) -> None:
+def test_the_slice_is_a_wall(space: Space) -> None:
     """QUO-1, and who is over it reads which quota, how much is used and how much there is."""
     make(
         space,
@@ -231,15 +195,15 @@ def test_the_slice_is_a_wall(space: str) -> None:
         "big",
         spec={"containers": [{**container("web", "sleep"), "resources": {"limits": {"cpu": "64"}}}]},
     )
-    message = until(lambda: events(space, "big"))
+    message = space.warning("big")
     assert "exceeded quota: slice" in message
     assert "used:" in message
     assert "limited:" in message
     make(space, "Service", "port", spec={"type": "NodePort", "ports": [{"port": 80}], "selector": {"app": "none"}})
-    assert "services.nodeports" in until(lambda: events(space, "port"))
+    assert "services.nodeports" in space.warning("port")
     size = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Ti"}}}
     make(space, "PersistentVolumeClaim", "vast", spec=size)
-    assert "requests.storage" in until(lambda: events(space, "vast"))
+    assert "requests.storage" in space.warning("vast")
 
 
 def with_token(kubeconfig: Path, token: str, target: Path) -> Path:
@@ -251,13 +215,13 @@ def with_token(kubeconfig: Path, token: str, target: Path) -> Path:
     return target
 
 
-def test_a_pods_token_is_worth_nothing_on_the_host(hub: Path, space: str, tmp_path: Path) -> None:
+def test_a_pods_token_is_worth_nothing_on_the_host(hub: Path, space: Space, tmp_path: Path) -> None:
     make(space, "Pod", "holder", spec={"containers": [container("web", "sleep")]})
-    run(KUBECONFIG, "-n", space, "wait", "pod/holder", "--for=condition=Ready", "--timeout=60s")
+    space("wait", "pod/holder", "--for=condition=Ready", "--timeout=60s")
     path = "/var/run/secrets/kubernetes.io/serviceaccount/token"
-    token = run(KUBECONFIG, "-n", space, "exec", "holder", "--", "/web", "cat", path).strip()
-    own = with_token(KUBECONFIG, token, tmp_path / "own.yaml")
+    token = space("exec", "holder", "--", "/web", "cat", path).strip()
+    own = with_token(space.kubeconfig, token, tmp_path / "own.yaml")
     whoami = ("auth", "whoami", "-o", "jsonpath={.status.userInfo.username}")
-    assert run(own, *whoami) == f"system:serviceaccount:{space}:default"
+    assert ran(own, *whoami) == f"system:serviceaccount:{space.name}:default"
     refused = kubectl(with_token(hub, token, tmp_path / "hub.yaml"), "get", "pods")
     assert "Unauthorized" in refused.stderr or "must be logged in" in refused.stderr

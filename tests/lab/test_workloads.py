@@ -2,59 +2,29 @@
 
 from __future__ import annotations
 
-import json
 import re
 import subprocess
-import time
 import urllib.request
-import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import pytest
 
-from .harness import DEMO, K3S, ROOT, kubectl
+from .harness import K3S, ROOT, until
+from .space import WAIT, Space, made_space
 
 WORKLOADS = ROOT / "tests/lab/data/workloads.yml"
 WEB = "/web"
-WAIT = "--timeout=120s"
-
-
-@dataclass(frozen=True)
-class Space:
-    """A namespace in a virtual cluster of the demo, as its administrator."""
-
-    vcluster: str
-    name: str
-
-    def try_(self, *arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
-        return kubectl(DEMO / f"vclusters/{self.vcluster}.yaml", "-n", self.name, *arguments, stdin=stdin)
-
-    def __call__(self, *arguments: str, stdin: str | None = None) -> str:
-        run = self.try_(*arguments, stdin=stdin)
-        assert run.returncode == 0, f"kubectl {' '.join(arguments)}: {run.stderr}"
-        return run.stdout
-
-    def in_client(self, *words: str) -> str:
-        return self("exec", "client", "--", WEB, *words).strip()
-
-    def json(self, *arguments: str) -> dict:
-        return json.loads(self("get", *arguments, "-o", "json"))
 
 
 @pytest.fixture(scope="module", params=["payments--dev", "research--lab"], ids=["shared", "dedicated"])
 def space(request: pytest.FixtureRequest, site: object) -> Iterator[Space]:
     """With all workloads applied and rolled out."""
-    found = Space(request.param, f"workloads-{uuid.uuid4().hex[:6]}")
-    found("create", "namespace", found.name)
-    try:
+    with made_space(request.param, "workloads") as found:
         found("apply", "-f", str(WORKLOADS))
         for workload in ("deployment/web", "statefulset/member", "daemonset/everywhere"):
             found("rollout", "status", workload, WAIT)
         found("wait", "--for=condition=Ready", "pod/client", WAIT)
         yield found
-    finally:
-        found("delete", "namespace", found.name, WAIT)
 
 
 def test_mode_is_what_the_name_of_the_test_says(space: Space, request: pytest.FixtureRequest) -> None:
@@ -129,10 +99,7 @@ def test_changed_config_map_is_seen_in_the_volume(space: Space) -> None:
     space("patch", "configmap", "settings", "-p", '{"data": {"greeting": "good morning"}}')
     # Kubelets look after volumes when something about the pod changes, or once a minute.
     space("label", "pod", pod, "seen=true")
-    end = time.monotonic() + 120
-    while (seen := space("exec", pod, "--", WEB, "cat", "/settings/greeting")) != "good morning":
-        assert time.monotonic() < end, seen
-        time.sleep(1)  # a file in a container cannot be watched
+    until(lambda: space("exec", pod, "--", WEB, "cat", "/settings/greeting") == "good morning", 120)
 
 
 def test_streams(space: Space) -> None:
@@ -150,7 +117,7 @@ def test_streams(space: Space) -> None:
 
 def test_port_forward(space: Space) -> None:
     arguments = ["port-forward", "service/web", ":80", "-n", space.name]
-    command = [K3S, "kubectl", "--kubeconfig", DEMO / f"vclusters/{space.vcluster}.yaml", *arguments]
+    command = [K3S, "kubectl", "--kubeconfig", space.kubeconfig, *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as forward:
         try:
             port = re.search(r":(\d+) ->", forward.stdout.readline())[1]

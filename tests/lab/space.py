@@ -1,0 +1,78 @@
+"""A namespace inside a virtual cluster of the demo, as its administrator, and what the host has of it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from .harness import DEMO, kubectl, ran, until
+
+COPY = "app.kubernetes.io/managed-by=tenantry-syncer"
+COPIES = "pods,services,configmaps,secrets,persistentvolumeclaims,endpointslices,ingresses"
+WAIT = "--timeout=120s"
+
+
+@dataclass(frozen=True)
+class Space:
+    vcluster: str
+    name: str
+
+    @property
+    def kubeconfig(self) -> Path:
+        return DEMO / f"vclusters/{self.vcluster}.yaml"
+
+    def try_(self, *arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
+        return kubectl(self.kubeconfig, "-n", self.name, *arguments, stdin=stdin)
+
+    def __call__(self, *arguments: str, stdin: str | None = None) -> str:
+        return ran(self.kubeconfig, "-n", self.name, *arguments, stdin=stdin)
+
+    def json(self, *arguments: str) -> dict:
+        return json.loads(self("get", *arguments, "-o", "json"))
+
+    def create(self, *objects: dict) -> None:
+        self("create", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}))
+
+    def in_client(self, *words: str) -> str:
+        """What the lab's program `web` prints in the pod `client`."""
+        return self("exec", "client", "--", "/web", *words).strip()
+
+    def warning(self, name: str) -> str:
+        """What is told about an object that something is wrong with, once it is."""
+        selector = f"involvedObject.name={name},type=Warning"
+        words = ("get", "events", "--field-selector", selector, "-o", "jsonpath={.items[*].message}")
+        return until(lambda: self(*words))
+
+    def copies(self, hub: Path, kinds: str = COPIES) -> list[dict]:
+        """The objects on the host that stand for objects of this namespace."""
+        listed = ran(hub, "-n", self.vcluster, "get", kinds, "-l", COPY, "-o", "json")
+        # The host's own slices have the labels of their Service, but not its annotations.
+        return [one for one in json.loads(listed)["items"] if _note(one, "namespace") == self.name]
+
+    def copy_of(self, hub: Path, kind: str, name: str) -> dict | None:
+        return next((one for one in self.copies(hub, kind) if name_inside(one) == name), None)
+
+
+def name_inside(copy: dict) -> str:
+    """What an object on the host stands for."""
+    return _note(copy, "name")
+
+
+def _note(copy: dict, key: str) -> str:
+    return (copy["metadata"].get("annotations") or {}).get(f"tenantry.dev/{key}", "")
+
+
+@contextlib.contextmanager
+def made_space(vcluster: str, purpose: str) -> Iterator[Space]:
+    """A namespace of its own for a test, gone afterwards."""
+    space = Space(vcluster, f"{purpose}-{uuid.uuid4().hex[:6]}")
+    space("create", "namespace", space.name)
+    try:
+        yield space
+    finally:
+        space("delete", "namespace", space.name, "--ignore-not-found", WAIT)
