@@ -162,6 +162,8 @@ _RESTLESS = {
     "events",
     "events.events.k8s.io",
     "leases.coordination.k8s.io",
+    "nodes.metrics.k8s.io",
+    "pods.metrics.k8s.io",
 }
 _GIVEN = (" kube-root-ca.crt", "ServiceAccount default")
 
@@ -215,8 +217,9 @@ class ApiServer:
         policy.write_text(json.dumps(_AUDIT_POLICY))
         self.process = subprocess.Popen(
             [
-                # Without CoreDNS, whose pod is made some time after the start and would wait for a node for ever.
-                K3S, "server", "--disable-agent", "--disable", "coredns", "--data-dir", self.directory / "data",
+                # Without what runs in pods: there is no node, and namespaces wait for all APIs to answer.
+                K3S, "server", "--disable-agent", "--disable", "coredns,metrics-server",
+                "--data-dir", self.directory / "data",
                 "--write-kubeconfig", self.kubeconfig, "--bind-address", "127.0.0.1",
                 "--https-listen-port", str(_free_port()),
                 "--kube-apiserver-arg", f"audit-policy-file={policy}",

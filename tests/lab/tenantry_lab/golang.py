@@ -49,7 +49,10 @@ def version_flags(version: str) -> tuple[str, ...]:
 
 
 K3S = Program("k3s", K3S_SOURCE, "./cmd/k3s", cgo=True, flags=version_flags(BUILT_VERSION))
+# Without cgo all of Kubernetes would be compiled once more; linked so that its image needs no C library.
+STATIC = ("-linkmode external", "-extldflags -static")
 OTHERS = (
+    Program("metrics-server", K3S_SOURCE, "./cmd/metrics-server", cgo=True, flags=STATIC),
     Program("pause", K3S_SOURCE, "./cmd/pause"),
     Program("web", K3S_SOURCE, "./cmd/web"),
     Program("coredns", K3S_SOURCE / "coredns", "."),

@@ -21,6 +21,7 @@ CHECKSUMS = "sha256sum-amd64.txt"
 
 PAUSE_IMAGE = "docker.io/rancher/mirrored-pause:3.6"
 COREDNS_IMAGE = "docker.io/rancher/mirrored-coredns-coredns:1.12.3"
+METRICS_IMAGE = "docker.io/rancher/mirrored-metrics-server:v0.8.0"
 WEB_IMAGE = "docker.io/lab/web:1"
 
 # The entry point, volumes and paths of package/Dockerfile in the k3s repository.
@@ -39,7 +40,7 @@ def directory(lab: Lab) -> Path:
 
 def build(lab: Lab, image_root: Path, syncer: Image) -> None:
     """Images, archives of them and checksums, from the programs in `lab.bin` and the root file system below k3s."""
-    programs = [lab.bin / name for name in ("k3s", "pause", "coredns", "web")]
+    programs = [lab.bin / name for name in ("k3s", "pause", "coredns", "metrics-server", "web")]
     if lab.is_release:
         fetch(lab)
         programs[0] = fetched(lab) / BINARY
@@ -56,13 +57,16 @@ def build(lab: Lab, image_root: Path, syncer: Image) -> None:
     cached(directory(lab), key, make, f"images and release {lab.version}")
 
 
-def _images(lab: Lab, k3s: Path, pause: Path, coredns: Path, web: Path, *, image_root: Path) -> list[Image]:
+def _images(
+    lab: Lab, k3s: Path, pause: Path, coredns: Path, metrics: Path, web: Path, *, image_root: Path
+) -> list[Image]:
     layers = lab.dir / "layers"
     shutil.rmtree(layers, ignore_errors=True)
     layers.mkdir(parents=True)
     write_layer(layers / "k3s.tar", {"/usr/bin/k3s": k3s}, {"/usr/bin/kubectl": "k3s"})
     write_layer(layers / "pause.tar", {"/pause": pause})
     write_layer(layers / "coredns.tar", {"/coredns": coredns})
+    write_layer(layers / "metrics-server.tar", {"/metrics-server": metrics})
     write_layer(layers / "web.tar", {"/web": web})
     return [
         Image(
@@ -70,6 +74,7 @@ def _images(lab: Lab, k3s: Path, pause: Path, coredns: Path, web: Path, *, image
         ),
         Image(PAUSE_IMAGE, [layers / "pause.tar"], ["/pause"]),
         Image(COREDNS_IMAGE, [layers / "coredns.tar"], ["/coredns"]),
+        Image(METRICS_IMAGE, [layers / "metrics-server.tar"], ["/metrics-server"]),
         Image(WEB_IMAGE, [layers / "web.tar"], ["/web"]),
     ]
 
@@ -82,7 +87,7 @@ def _write_release(lab: Lab, layout: Layout, k3s: Path, of_vclusters: Sequence[s
     if lab.is_release:
         os.link(fetched(lab) / AIRGAP, target / AIRGAP)
     else:
-        layout.export(target / AIRGAP, [PAUSE_IMAGE, COREDNS_IMAGE])
+        layout.export(target / AIRGAP, [PAUSE_IMAGE, COREDNS_IMAGE, METRICS_IMAGE])
     layout.export(target / VCLUSTER, of_vclusters)
     lines = [checksum_line(file_digest(target / name), name) for name in (BINARY, AIRGAP, VCLUSTER)]
     (target / CHECKSUMS).write_text("".join(lines))

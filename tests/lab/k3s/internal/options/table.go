@@ -114,5 +114,5 @@ var notImplemented = map[command][]string{
 	agentCommand: {"disable-selinux", "no-flannel", "cluster-secret", "disable-apiserver-lb", "bind-address"},
 }
 
-// Components are the values `disable` takes; of these the lab has only coredns and local-storage.
+// Components are the values `disable` takes; the lab lacks servicelb, traefik and runtimes.
 var Components = []string{"coredns", "servicelb", "traefik", "local-storage", "metrics-server", "runtimes"}

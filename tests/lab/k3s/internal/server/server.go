@@ -116,7 +116,7 @@ func (s *Server) Deviations() []string {
 	if mode := s.opts.String("egress-selector-mode"); mode != "disabled" {
 		out = append(out, "egress-selector-mode "+mode+": the lab's API server connects to kubelets directly")
 	}
-	for _, c := range []string{"traefik", "servicelb", "metrics-server"} {
+	for _, c := range []string{"traefik", "servicelb"} {
 		if !s.opts.Disabled(c) {
 			out = append(out, "the lab's k3s has no "+c)
 		}
