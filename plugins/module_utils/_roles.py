@@ -142,6 +142,7 @@ SYNCER = [
     _rule("core", "pods/attach pods/exec pods/portforward", *CONNECT),
     _rule("core", "pods/ephemeralcontainers pods/resize pods/status", "get", "update", "patch"),
     _rule("core", "events resourcequotas", *READ),
+    _rule("metrics.k8s.io", "pods", "get", "list"),
 ]
 
 VCLUSTER_MANAGER = [

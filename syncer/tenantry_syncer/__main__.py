@@ -8,21 +8,24 @@ import logging
 import signal
 import ssl
 import tempfile
-from collections.abc import Coroutine
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 from tenantry_syncer import certificates
 from tenantry_syncer import config as settings
 from tenantry_syncer.api import Api, until_ready
+from tenantry_syncer.api_service import ApiService
 from tenantry_syncer.config import Config, TokenFile
+from tenantry_syncer.door import AGGREGATOR, API_SERVER, Door
 from tenantry_syncer.kinds import CONFIG_MAP
-from tenantry_syncer.server import Server, health
+from tenantry_syncer.metrics import Metrics
+from tenantry_syncer.server import Handler, Server, health
 from tenantry_syncer.sides import Sides
-from tenantry_syncer.streams import Door
+from tenantry_syncer.streams import Streams
 from tenantry_syncer.syncer import Syncer
 
-_CLIENT_CA = CONFIG_MAP.path("kube-system", "extension-apiserver-authentication")
+_CLIENT_CAS = CONFIG_MAP.path("kube-system", "extension-apiserver-authentication")
 
 
 async def main() -> None:
@@ -34,27 +37,30 @@ async def main() -> None:
             TokenFile(settings.SERVICE_ACCOUNT / "token"),
         )
         stack.push_async_callback(host.close)
-        inside = Api(settings.VIRTUAL_URL, await _trust(), TokenFile(settings.SETTINGS / "token"))
+        authority = await _authority()
+        inside = Api(settings.VIRTUAL_URL, trusting(cadata=authority), TokenFile(settings.SETTINGS / "token"))
         stack.push_async_callback(inside.close)
         await until_ready(inside)
         syncer = Syncer(Sides(config, host, inside))
         status = Server(health(lambda: syncer.ready))
         await status.start(None, settings.HEALTH_PORT)
         stack.push_async_callback(status.close)
-        directory = stack.enter_context(tempfile.TemporaryDirectory())
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         # What is there by now stays; not to be looked through again and again.
         gc.freeze()
-        await _until_stopped(syncer.run(), _serve_streams(syncer, Path(directory)))
+        await _until_stopped(
+            syncer.run(), _serve_streams(syncer, directory), _serve_metrics(syncer, authority, directory)
+        )
 
 
-async def _trust() -> ssl.SSLContext:
+async def _authority() -> str:
     """The CA of the API server in the same pod, by asking it: nobody else can listen on its loopback address."""
     blind = ssl.create_default_context()
     blind.check_hostname, blind.verify_mode = False, ssl.CERT_NONE
     asked = Api(settings.VIRTUAL_URL, blind, lambda: "")
     try:
         await until_ready(asked, "/cacerts")
-        return trusting(cadata=await asked.text("/cacerts"))
+        return await asked.text("/cacerts")
     finally:
         await asked.close()
 
@@ -68,16 +74,38 @@ def trusting(cafile: Path | None = None, cadata: str | None = None) -> ssl.SSLCo
 
 
 async def _serve_streams(syncer: Syncer, directory: Path) -> None:
-    """The door, for as long as this runs."""
-    inside, host = syncer.sides.inside.api, syncer.sides.host.api
-    while (found := await inside.get(_CLIENT_CA)) is None:
+    """The nodes' door, for as long as this runs."""
+    sides = syncer.sides
+    streams = Streams(syncer.host_pod, sides.host.api, sides.config.namespace)
+    async with _door(sides.inside.api, API_SERVER, "client-ca-file", streams.handle, settings.DOOR_PORT, directory):
+        await asyncio.Event().wait()
+
+
+async def _serve_metrics(syncer: Syncer, authority: str, directory: Path) -> None:
+    """Another one, from when the host has metrics on."""
+    metrics = Metrics(syncer.sides)
+    api_service = ApiService(syncer.sides, metrics, authority)
+    await api_service.wanted()
+    client_ca, port = "requestheader-client-ca-file", settings.METRICS_PORT
+    async with _door(syncer.sides.inside.api, AGGREGATOR, client_ca, metrics.handle, port, directory):
+        await api_service.keep()
+
+
+@asynccontextmanager
+async def _door(
+    inside: Api, client: str, client_ca: str, handler: Handler, port: int, directory: Path
+) -> AsyncIterator[None]:
+    """One that is open and whose certificate is kept renewed; `client_ca` is a key of _CLIENT_CAS."""
+    while (found := await inside.get(_CLIENT_CAS)) is None:
         await asyncio.sleep(0.2)  # published by the API server soon after its start
-    context, expires = await certificates.serving_context(inside, found["data"]["client-ca-file"], directory)
-    door = Door(syncer.host_pod, host, syncer.sides.config.namespace, context)
-    await door.start(settings.DOOR_PORT)
+    context, expires = await certificates.serving_context(inside, found["data"][client_ca], directory)
+    door = Door(client, handler, context)
+    await door.start(port)
+    renewal = asyncio.create_task(certificates.keep_renewed(inside, context, directory, expires))
     try:
-        await certificates.keep_renewed(inside, context, directory, expires)
+        yield
     finally:
+        renewal.cancel()
         await door.close()
 
 

@@ -45,10 +45,10 @@ class Api:
     async def close(self) -> None:
         await self._session.close()
 
-    async def get(self, path: str) -> dict | None:
+    async def get(self, path: str, **query: str) -> dict | None:
         """The object, or None if there is none."""
         try:
-            return await self._request("GET", path)
+            return await self._request("GET", path, query=query)
         except ApiError as error:
             if error.status == 404:
                 return None
@@ -171,7 +171,7 @@ class Api:
 async def _raise_for(answer: aiohttp.ClientResponse) -> None:
     if answer.status < 300:
         return
-    text = await answer.text()
+    text = (await answer.text()).strip()
     try:
         status = json.loads(text)
     except ValueError:

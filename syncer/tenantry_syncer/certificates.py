@@ -1,4 +1,4 @@
-"""The door's serving certificate, from the virtual cluster's CertificateSigningRequest API.
+"""The doors' serving certificates, from the virtual cluster's CertificateSigningRequest API.
 
 Key and request are made by `python -m tenantry_syncer.certificates` in a process of its own, which ends at once: the
 library for it would stay in the syncer's memory for good.
@@ -28,7 +28,8 @@ NAME = "tenantry-syncer"
 ORGANIZATION = "system:nodes"
 COMMON_NAME = f"system:node:{NAME}"
 ADDRESSES = ("127.0.0.1",)
-DNS_NAMES = (NAME, "localhost")
+# The last is the service of api_service.py: what the API server expects at the other end.
+DNS_NAMES = (NAME, "localhost", "tenantry-metrics.kube-system.svc")
 ISSUE_TIMEOUT = 30.0
 POLL = 0.1
 RETRY = 60.0
@@ -134,7 +135,7 @@ async def _requested(api: Api, csr: str) -> AsyncIterator[str]:
     created = await api.create(REQUESTS, body)
     path = f"{REQUESTS}/{created['metadata']['name']}"
     try:
-        condition = {"type": "Approved", "status": "True", "reason": "Syncer", "message": "the door of the syncer"}
+        condition = {"type": "Approved", "status": "True", "reason": "Syncer", "message": "a door of the syncer"}
         created.setdefault("status", {})["conditions"] = [condition]
         await api.replace(f"{path}/approval", created)
         yield path

@@ -12,6 +12,7 @@ SETTINGS = Path("/etc/tenantry/syncer")
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 VIRTUAL_URL = "https://127.0.0.1:6443"
 DOOR_PORT = 10250
+METRICS_PORT = 10251
 HEALTH_PORT = 8080
 
 

@@ -30,8 +30,11 @@ SLICE = Kind("discovery.k8s.io/v1", "EndpointSlice", "endpointslices", "slice")
 INGRESS = Kind("networking.k8s.io/v1", "Ingress", "ingresses", "ingress")
 EVENT = Kind("v1", "Event", "events")
 NODE = Kind("v1", "Node", "nodes", namespaced=False)
+LEASE = Kind("coordination.k8s.io/v1", "Lease", "leases")
 NAMESPACE = Kind("v1", "Namespace", "namespaces", namespaced=False)
 SERVICE_ACCOUNT = Kind("v1", "ServiceAccount", "serviceaccounts")
 QUOTA = Kind("v1", "ResourceQuota", "resourcequotas")
+POD_METRICS = Kind("metrics.k8s.io/v1beta1", "PodMetrics", "pods")
+API_SERVICE = Kind("apiregistration.k8s.io/v1", "APIService", "apiservices", namespaced=False)
 
 TOKEN = "token"  # noqa: S105 - the component of Secrets that hold a pod's tokens

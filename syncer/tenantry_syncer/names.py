@@ -91,6 +91,13 @@ def metadata(labels: Mapping[str, str], component: str, virtual: Mapping, name: 
     }
 
 
+def renamed(text: str, new_names: Mapping[str, str]) -> str:
+    """Whole names replaced: `web` is not found in `web-1`."""
+    for old, new in new_names.items():
+        text = re.sub(rf"(?<![A-Za-z0-9-]){re.escape(old)}(?![A-Za-z0-9-])", lambda _, new=new: new, text)
+    return text
+
+
 def told_inside(text: str, host: Mapping, namespace: str) -> str:
     """A message of the host in the virtual cluster's words."""
     inside = virtual_key(host)
@@ -98,5 +105,6 @@ def told_inside(text: str, host: Mapping, namespace: str) -> str:
         text = _TAINT.sub("", text)
     if inside:
         name = host["metadata"]["name"]
-        text = text.replace(f"{namespace}/{name}", "/".join(inside)).replace(name, inside[1])
+        text = renamed(text, {f"{namespace}/{name}": "/".join(inside), name: inside[1]})
+    # In quotes it is the namespace that somebody asked for; elsewhere, in whatever longer name, it says nothing inside.
     return text.replace(f'"{namespace}"', f'"{inside[0]}"' if inside else '"host"').replace(namespace, "host")

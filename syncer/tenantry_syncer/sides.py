@@ -22,6 +22,8 @@ from tenantry_syncer.kinds import (
     Kind,
 )
 
+# Selects what the syncer has made on the host.
+OURS = f"{names.MANAGED_BY}={names.SYNCER}"
 COPIED = (POD, SERVICE, CONFIG_MAP, SECRET, CLAIM, SLICE, INGRESS)
 
 
@@ -80,9 +82,8 @@ class Sides:
         self.config = config
         self.host = Side(host, config.namespace)
         self.inside = Side(inside)
-        ours = f"{names.MANAGED_BY}={names.SYNCER}"
         for kind in COPIED:
-            self.host.follow(kind, ours)
+            self.host.follow(kind, OURS)
             self.inside.follow(kind)
         self.host.follow(QUOTA)
         for kind in (NAMESPACE, NODE):

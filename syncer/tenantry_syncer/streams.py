@@ -1,7 +1,6 @@
-"""The door: the syncer as the kubelet of the virtual nodes. Streams are spliced to the host's API.
+"""The syncer as the kubelet of the virtual nodes. Streams are spliced to the host's API.
 
-Nobody but this virtual cluster's API server gets in (client certificate, loopback only), and only a whitelist of
-headers passes: what a caller says about its identity never reaches the host.
+Only a whitelist of headers passes: what a caller says about its identity never reaches the host.
 """
 
 from __future__ import annotations
@@ -9,23 +8,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import re
-import ssl
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from typing import Any
 
 import h11
 
+from . import names
+from .door import status_json
 from .kubelet_paths import Refused, StreamRequest, parse
-from .server import CHUNK, Head, Headers, Server, answer
+from .server import CHUNK, Head, Headers, answer
 from .upstream import Host, HostError, Upstream, first, opened, relay, splice
 
-API_SERVER = "system:apiserver"
 UPGRADE_TIMEOUT = 60.0
 ERROR_TIMEOUT = 10.0
 ERROR_LIMIT = 64 * 1024
-HEAD_LIMIT = 1024 * 1024  # what API servers accept: the command of an exec is in the request line
 
 REQUEST_HEADERS = (
     "upgrade",
@@ -37,26 +33,7 @@ REQUEST_HEADERS = (
 )
 # A WebSocket client may put its bearer token here; see k8s.io/apiserver/pkg/authentication/request/websocket.
 TOKEN_PROTOCOL = "base64url.bearer.authorization.k8s.io."  # noqa: S105 (a prefix, no secret)
-REASONS = {
-    400: "BadRequest",
-    403: "Forbidden",
-    404: "NotFound",
-    405: "MethodNotAllowed",
-    502: "InternalError",
-    504: "Timeout",
-}
-
 Resolve = Callable[[str, str], str | None]
-Rename = Callable[[str, str, str], str]
-
-
-def status_json(code: int, message: str, pod: str = "") -> str:
-    """A Status object as the API's clients understand it."""
-    status: dict[str, Any] = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure"}
-    status |= {"message": message, "reason": REASONS.get(code, ""), "code": code}
-    if pod:
-        status["details"] = {"name": pod, "kind": "pods"}
-    return json.dumps(status)
 
 
 def request_headers(head: Head) -> Headers:
@@ -74,68 +51,16 @@ def _without_token(protocols: str) -> str:
     return ", ".join(name for name in names if name and not name.lower().startswith(TOKEN_PROTOCOL))
 
 
-def replace_names(text: str, names: dict[str, str]) -> str:
-    """Replace whole names: `web` is not found in `web-1`."""
-    for old, new in names.items():
-        text = re.sub(rf"(?<![A-Za-z0-9-]){re.escape(old)}(?![A-Za-z0-9-])", lambda _, new=new: new, text)
-    return text
+class Streams:
+    """Answers as a kubelet does. `resolve(namespace, pod)` names the host's pod, `namespace` is the host's."""
 
-
-def client_names(writer: asyncio.StreamWriter) -> list[str]:
-    """The common names in the certificate of the peer."""
-    certificate = writer.get_extra_info("peercert") or {}
-    return [value for rdn in certificate.get("subject", ()) for key, value in rdn if key == "commonName"]
-
-
-class Door:
-    """Serves the kubelet's streams on 127.0.0.1.
-
-    `resolve(namespace, pod)` names the host's pod, `namespace` is the host's, `tls` comes from certificates.py and must
-    require client certificates. `rename(text, namespace, pod)` may replace more names in the host's error messages than
-    those of the pod and its namespace, which the door replaces by itself.
-    """
-
-    def __init__(
-        self,
-        resolve: Resolve,
-        host: Host,
-        namespace: str,
-        tls: ssl.SSLContext,
-        rename: Rename | None = None,
-        *,
-        max_connections: int = 64,
-    ) -> None:
-        if tls.verify_mode is not ssl.CERT_REQUIRED:
-            raise ValueError("tls: verify_mode must be CERT_REQUIRED: the door is for the API server only")
+    def __init__(self, resolve: Resolve, host: Host, namespace: str) -> None:
         self._resolve = resolve
         self._host = host
         self._namespace = namespace
-        self._tls = tls
-        self._rename = rename
-        self._server = Server(self._handle, head_limit=HEAD_LIMIT, max_connections=max_connections)
 
-    async def start(self, port: int = 10250) -> None:
-        """Listen on 127.0.0.1."""
-        await self._server.start("127.0.0.1", port, self._tls)
-
-    async def close(self) -> None:
-        """Stop listening and cut every stream."""
-        await self._server.close()
-
-    @property
-    def port(self) -> int:
-        """The port that is listened on."""
-        return self._server.port
-
-    @property
-    def streams(self) -> int:
-        """How many streams are open."""
-        return self._server.connections
-
-    async def _handle(self, head: Head, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if client_names(writer) != [API_SERVER]:
-            message = f"the client certificate must be the API server's ({API_SERVER})"
-            return await answer(writer, 403, status_json(403, message), "application/json")
+    async def handle(self, head: Head, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One request of the API server, until its stream has ended."""
         try:
             request = parse(head.method, head.target)
         except Refused as error:
@@ -200,10 +125,8 @@ class Door:
                     body += data
                     if len(body) >= ERROR_LIMIT:
                         break
-        names = {pod: request.pod, self._namespace: request.namespace}
-        text = replace_names(body[:ERROR_LIMIT].decode(errors="replace"), names)
-        if self._rename:
-            text = self._rename(text, request.namespace, request.pod)
+        called = {pod: request.pod, self._namespace: request.namespace}
+        text = names.renamed(body[:ERROR_LIMIT].decode(errors="replace"), called)
         await _write_error(writer, request, upstream.status, text)
 
     async def _fail(self, writer: asyncio.StreamWriter, request: StreamRequest, code: int, message: str) -> None:

@@ -10,7 +10,8 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[3] / "syncer"))
 
-from tenantry_syncer.streams import Door
+from tenantry_syncer.door import API_SERVER, Door
+from tenantry_syncer.streams import Streams
 
 from .authority import Authority
 from .host_api import HostApi
@@ -40,7 +41,8 @@ def door(authority, api_server):
             tls.load_verify_locations(cadata=authority.pem)
             pods = {("shop", "web"): "web-x-shop", ("shop", "web-x"): "web-x-x"}
             server = await host.start()
-            it = Door(lambda namespace, pod: pods.get((namespace, pod)), host, "payments--dev", tls, **options)
+            streams = Streams(lambda namespace, pod: pods.get((namespace, pod)), host, "payments--dev")
+            it = Door(API_SERVER, streams.handle, tls, **options)
             await it.start(0)
 
             async def connect(request=b"", context=api_server):

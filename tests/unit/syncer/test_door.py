@@ -8,10 +8,10 @@ import ssl
 
 import pytest
 from tenantry_syncer import server
-from tenantry_syncer.streams import Door, replace_names
+from tenantry_syncer.door import API_SERVER, Door
 
 from .authority import SERVER, Authority
-from .host_api import EXEC, LOG, SWITCH, HostApi, answers, ask
+from .host_api import EXEC, LOG, SWITCH, answers, ask
 
 
 @pytest.fixture(autouse=True)
@@ -61,17 +61,6 @@ def test_errors_of_a_log_are_plain_text_as_from_a_kubelet(door):
         assert body.decode() == REWRITTEN
 
     door(answers(error(json.dumps(STATUS).encode())), scenario)
-
-
-def test_more_names_are_replaced_on_request(door):
-    async def scenario(world):
-        assert (await ask(world, EXEC + b"\r\n"))[1] == b"node of shop/web: gone"
-
-    def rename(text, namespace, pod):
-        return text.replace("host-node-7", f"node of {namespace}/{pod}")
-
-    response = error(b"host-node-7: gone", b"text/plain", b"500 Internal Server Error")
-    door(answers(response), scenario, rename=rename)
 
 
 def test_a_long_error_is_cut(door):
@@ -210,11 +199,10 @@ def test_it_listens_on_loopback_only(door):
     door(answers(SWITCH), scenario)
 
 
+async def never(_head, _reader, _writer):
+    raise AssertionError("nobody may come so far")
+
+
 def test_a_context_that_lets_everybody_in_is_an_error(authority):
     with pytest.raises(ValueError, match="CERT_REQUIRED"):
-        Door(lambda _namespace, _pod: None, HostApi(authority), "n", authority.server_context())
-
-
-def test_names_are_replaced_as_a_whole():
-    names = {"a--b": "ns", "web": "w.1"}
-    assert replace_names('"web" web-1 xweb web.x a--b/web a--b-c', names) == '"w.1" web-1 xweb w.1.x ns/w.1 a--b-c'
+        Door(API_SERVER, never, authority.server_context())

@@ -150,3 +150,8 @@ def test_every_pair_of_short_names():
     parts = ["".join(one) for length in (1, 2, 3) for one in itertools.product("ab-", repeat=length)]
     found = {names.host_name(space, name) for space in parts for name in parts}
     assert len(found) == len(parts) ** 2
+
+
+def test_names_are_replaced_as_a_whole():
+    given = {"a--b": "ns", "web": "w.1"}
+    assert names.renamed('"web" web-1 xweb web.x a--b/web a--b-c', given) == '"w.1" web-1 xweb w.1.x ns/w.1 a--b-c'

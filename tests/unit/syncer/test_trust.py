@@ -48,7 +48,7 @@ def test_the_ca_of_the_pods_own_api_server(tmp_path, monkeypatch, strict):
 
     async def scenario(url):
         monkeypatch.setattr(settings, "VIRTUAL_URL", url)
-        assert await ready(url, await syncer._trust()) == "ok"
+        assert await ready(url, syncer.trusting(cadata=await syncer._authority())) == "ok"
 
     with_api_server(Authority(tmp_path, strict=strict), scenario)
 
