@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from datetime import UTC, datetime
 
 from tenantry_syncer import names
 from tenantry_syncer.api import ApiError
 from tenantry_syncer.config import DOOR_PORT
-from tenantry_syncer.kinds import NODE, POD, QUOTA
+from tenantry_syncer.kinds import LEASE, NODE, POD, QUOTA
 from tenantry_syncer.sides import Sides
 
 _CONDITIONS = (
@@ -18,12 +19,17 @@ _CONDITIONS = (
     ("PIDPressure", "False", "HostDecides", "the host's own business"),
 )
 _SLICE = "slice"
+# Who looks at leases takes a node for dead when its lease has ended. Kubelets too renew theirs after a quarter.
+LEASES = "kube-node-lease"
+LEASE_SECONDS = 240
+RENEW_SECONDS = 60.0
 
 
 class Nodes:
     def __init__(self, sides: Sides) -> None:
         self._sides = sides
         self._locks: dict[str, asyncio.Lock] = {}
+        self._renewed: dict[str, float] = {}
         self._host: dict = {}  # the version of the host's API server, for its platform
 
     async def start(self) -> None:
@@ -42,15 +48,36 @@ class Nodes:
             if status is not None:
                 await self._sides.inside.merge(NODE, node, {"status": status}, "status")
 
-    async def reconcile(self, name: str) -> None:
-        """A node that carries nothing any more goes."""
+    async def reconcile(self, name: str) -> float | None:
+        """A node that carries nothing any more goes; one that does is looked at again after these seconds."""
         if any(pod["spec"].get("nodeName") == name for pod in self._sides.host.all(POD)):
             await self.ensure(name)
-            return
+            return await self._renew(name)
         node = self._sides.inside.get(NODE, "", name)
         bound = any(pod["spec"].get("nodeName") == name for pod in self._sides.inside.all(POD))
         if node and not bound:
             await self._sides.inside.delete(NODE, node)
+        self._renewed.pop(name, None)
+        return None
+
+    async def _renew(self, name: str) -> float:
+        """Keep the node's lease; the seconds until that is due again."""
+        node = self._sides.inside.get(NODE, "", name)
+        age = time.monotonic() - self._renewed.get(name, float("-inf"))
+        if node is None or age < RENEW_SECONDS:
+            return max(RENEW_SECONDS - age, 1.0)
+        owner = {"apiVersion": "v1", "kind": "Node", "name": name, "uid": node["metadata"]["uid"]}
+        spec = {"holderIdentity": name, "leaseDurationSeconds": LEASE_SECONDS, "renewTime": _now("microseconds")}
+        lease = {"metadata": {"name": name, "ownerReferences": [owner]}, "spec": spec}
+        api = self._sides.inside.api
+        try:
+            await api.merge(LEASE.path(LEASES, name), lease)
+        except ApiError as error:
+            if error.status != 404:
+                raise
+            await api.create(LEASE.path(LEASES), {"apiVersion": LEASE.api_version, "kind": LEASE.name, **lease})
+        self._renewed[name] = time.monotonic()
+        return RENEW_SECONDS
 
     async def _create(self, name: str) -> dict:
         system, _slash, machine = self._host.get("platform", "linux/amd64").partition("/")
@@ -71,7 +98,7 @@ class Nodes:
 
     def _status(self, name: str, node: dict) -> dict | None:
         """What is not yet as it should be, or None."""
-        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        now = _now("seconds")
         room = self._room()
         machine = node["metadata"].get("labels") or {}
         wanted = {
@@ -110,3 +137,7 @@ class Nodes:
         hard = (quota.get("spec") or {}).get("hard") or {}
         given = {"cpu": hard.get("limits.cpu"), "memory": hard.get("limits.memory"), "pods": hard.get("pods")}
         return {name: amount for name, amount in given.items() if amount}
+
+
+def _now(precision: str) -> str:
+    return datetime.now(UTC).isoformat(timespec=precision).replace("+00:00", "Z")

@@ -64,15 +64,17 @@ class Syncer:
     async def _work(self, key: tuple) -> None:
         what, *rest = key
         if what is NODE:
-            await self.nodes.reconcile(*rest)
+            self._later(key, await self.nodes.reconcile(*rest))
         elif what == TOKEN:
-            seconds = await self._tokens.reconcile(*rest)
-            if seconds is not None:
-                self.queue.add_later(key, seconds)
+            self._later(key, await self._tokens.reconcile(*rest))
         elif what in _REFERENCED:
             await self._references.reconcile(what, *rest)
         else:
             await self._reconcilers[what].reconcile(*rest)
+
+    def _later(self, key: tuple, seconds: float | None) -> None:
+        if seconds is not None:
+            self.queue.add_later(key, seconds)
 
     def _listen(self) -> None:
         for kind in self._reconcilers:

@@ -1,0 +1,65 @@
+"""What kubelets pass on of containers, in both modes. exec and port-forward are in test_workloads.py."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+
+from .harness import K3S
+from .space import WAIT, Space, made_space
+
+IMAGE = "docker.io/lab/web:1"
+
+
+@pytest.fixture(scope="module", params=["payments--dev", "research--lab"], ids=["shared", "dedicated"])
+def space(request: pytest.FixtureRequest, site: object) -> Iterator[Space]:
+    """With the pod `client`."""
+    with made_space(request.param, "streams") as found:
+        found.create(_pod("client", "sleep"))
+        found("wait", "--for=condition=Ready", "pod/client", WAIT)
+        yield found
+
+
+def _pod(name: str, *words: str, restart: str = "Never", **fields: object) -> dict:
+    container = {"name": "main", "image": IMAGE, "args": list(words), **fields}
+    spec = {"containers": [container], "restartPolicy": restart}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec}
+
+
+def test_attach(space: Space) -> None:
+    """The program ends with its standard input, and the pod with it."""
+    space.create(_pod("listener", "echo", stdin=True, stdinOnce=True))
+    space("wait", "--for=condition=Ready", "pod/listener", WAIT)
+    sent = "".join(f"line {number}\n" for number in range(1000))
+    assert space("attach", "-i", "listener", stdin=sent) == sent
+    space("wait", "--for=jsonpath={.status.phase}=Succeeded", "pod/listener", WAIT)
+
+
+def test_followed_log_ends_with_the_container(space: Space) -> None:
+    space.create(_pod("talker", "serve"))
+    space("wait", "--for=condition=Ready", "pod/talker", WAIT)
+    address = space.json("pod", "talker")["status"]["podIP"]
+    command = [K3S, "kubectl", "--kubeconfig", space.kubeconfig, "-n", space.name, "logs", "--follow", "talker"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as follow:
+        for text in ("one", "two"):
+            space.in_client("get", f"http://{address}:8080/print?text={text}")
+            while (line := follow.stdout.readline()).strip() != text:
+                assert line, f"the log ended before {text!r}"
+        space("delete", "pod", "talker", WAIT)
+        assert "one" not in follow.stdout.read()
+        assert follow.wait(timeout=30) == 0
+
+
+def test_log_of_the_container_before(space: Space) -> None:
+    space.create(_pod("restless", "print", "that", "was", "it", restart="Always"))
+    # While it waits: of those before, the kubelet keeps the last one only.
+    space(
+        "wait",
+        "--for=jsonpath={.status.containerStatuses[0].state.waiting.reason}=CrashLoopBackOff",
+        "pod/restless",
+        WAIT,
+    )
+    assert space("logs", "restless", "--previous").strip() == "that was it"
+    space("delete", "pod", "restless", WAIT)
