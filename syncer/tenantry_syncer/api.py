@@ -14,6 +14,9 @@ TIMEOUT = aiohttp.ClientTimeout(total=30, connect=10)
 # The server ends a watch after this; a connection that died silently is found out soon after.
 WATCH_SECONDS = 300
 PAGE = 500
+JSON = "application/json"
+# Of each object no more than its metadata; a list of such is asked for by its own name.
+PARTIAL = "application/json;as=PartialObjectMetadata{};g=meta.k8s.io;v=v1"
 
 
 class ApiError(Exception):
@@ -83,18 +86,21 @@ class Api:
             raise
         return True
 
-    async def list(self, path: str, **query: str) -> tuple[list[dict], str]:
-        """All objects, and the version they are of."""
+    async def list(self, path: str, *, partial: bool = False, **query: str) -> tuple[list[dict], str]:
+        """All objects, or their metadata, and the version they are of."""
         items: list[dict] = []
+        accept = PARTIAL.format("List") if partial else JSON
         query = {**query, "limit": str(PAGE)}
         while True:
-            answer = await self._request("GET", path, query=query)
-            items += answer["items"]
+            answer = await self._request("GET", path, query=query, accept=accept)
+            items += answer["items"] or []  # an empty list of metadata is null
             query["continue"] = answer["metadata"].get("continue", "")
             if not query["continue"]:
                 return items, answer["metadata"]["resourceVersion"]
 
-    async def watch(self, path: str, version: str, **query: str) -> AsyncIterator[tuple[str, dict]]:
+    async def watch(
+        self, path: str, version: str, *, partial: bool = False, **query: str
+    ) -> AsyncIterator[tuple[str, dict]]:
         """Changes after `version`, until the server ends it. Raises Gone where it cannot begin there."""
         query = {
             **query,
@@ -104,7 +110,8 @@ class Api:
             "timeoutSeconds": str(WATCH_SECONDS),
         }
         timeout = aiohttp.ClientTimeout(total=None, connect=10, sock_read=WATCH_SECONDS + 30)
-        async with self._open("GET", path, query=query, timeout=timeout) as answer:
+        accept = PARTIAL.format("") if partial else JSON
+        async with self._open("GET", path, query=query, timeout=timeout, accept=accept) as answer:
             await _raise_for(answer)
             # A line may be longer than any limit of a line reader.
             rest = b""
@@ -132,11 +139,13 @@ class Api:
         body: dict | None = None,
         *,
         query: dict[str, str] | None = None,
-        content_type: str = "application/json",
+        content_type: str = JSON,
+        accept: str = JSON,
     ) -> dict:
         data = None if body is None else json.dumps(body).encode()
+        kinds = {"content_type": content_type, "accept": accept}
         try:
-            async with self._open(method, path, query=query, data=data, content_type=content_type) as answer:
+            async with self._open(method, path, query=query, data=data, **kinds) as answer:
                 await _raise_for(answer)
                 return await answer.json()
         except (aiohttp.ClientError, TimeoutError) as error:
@@ -149,10 +158,11 @@ class Api:
         *,
         query: dict[str, str] | None = None,
         data: bytes | None = None,
-        content_type: str = "application/json",
+        content_type: str = JSON,
+        accept: str = JSON,
         timeout: aiohttp.ClientTimeout = TIMEOUT,
     ) -> Any:
-        headers = {"Authorization": f"Bearer {self.token()}", "Accept": "application/json"}
+        headers = {"Authorization": f"Bearer {self.token()}", "Accept": accept}
         if data is not None:
             headers["Content-Type"] = content_type
         # A tenant may serve parts of the API inside himself: what he answers sends nobody elsewhere.

@@ -25,8 +25,13 @@ def key_of(obj: dict) -> Key:
 
 
 class Cache:
-    def __init__(self, api: Api, kind: Kind, namespace: str | None = None, selector: str = "") -> None:
+    """All of each object, or if `partial` its metadata alone."""
+
+    def __init__(
+        self, api: Api, kind: Kind, namespace: str | None = None, selector: str = "", *, partial: bool = False
+    ) -> None:
         self.kind = kind
+        self._partial = partial
         self.ready = asyncio.Event()
         self._api = api
         self._path = kind.path(namespace)
@@ -72,7 +77,7 @@ class Cache:
                 await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311
 
     async def _list(self) -> str:
-        items, version = await self._api.list(self._path, **self._query)
+        items, version = await self._api.list(self._path, partial=self._partial, **self._query)
         fresh = {key_of(item): item for item in items}
         for key in [key for key in self._objects if key not in fresh]:
             self._store(key, None)
@@ -84,7 +89,7 @@ class Cache:
 
     async def _watch(self, version: str) -> str:
         try:
-            async for change, obj in self._api.watch(self._path, version, **self._query):
+            async for change, obj in self._api.watch(self._path, version, partial=self._partial, **self._query):
                 version = obj["metadata"]["resourceVersion"]
                 if change != "BOOKMARK":
                     self._changed(change, self._complete(obj))

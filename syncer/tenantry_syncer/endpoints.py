@@ -50,12 +50,11 @@ class Slices:
             return None
         if (metadata["namespace"], owner) in PLATFORMS:
             return None
-        made = {"apiVersion": SLICE.api_version, "kind": SLICE.name, "metadata": self._sides.metadata(SLICE, found)}
+        made = self._sides.copy(SLICE, found, **{field: found[field] for field in _SAME if field in found})
         made["metadata"]["labels"] |= {
             SERVICE_NAME: names.host_name(metadata["namespace"], owner),
             "endpointslice.kubernetes.io/managed-by": names.SYNCER,
         }
-        made |= {field: found[field] for field in _SAME if field in found}
         made["endpoints"] = [
             {field: one[field] for field in _ENDPOINT if field in one}
             for one in found.get("endpoints") or []

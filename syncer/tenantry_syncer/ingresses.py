@@ -56,18 +56,12 @@ class Ingresses:
 
     async def _write(self, ingress: dict, copy: dict | None) -> None:
         spec = host_spec(ingress)
-        wanted = {
-            "apiVersion": INGRESS.api_version,
-            "kind": INGRESS.name,
-            "metadata": self._sides.metadata(INGRESS, ingress),
-            "spec": spec,
-        }
+        wanted = self._sides.copy(INGRESS, ingress, spec=spec)
         try:
             if copy is None:
                 copy = await self._sides.host.create(INGRESS, wanted)
             elif copy["spec"] != spec:
-                wanted["metadata"]["resourceVersion"] = copy["metadata"]["resourceVersion"]
-                copy = await self._sides.host.api.replace(self._sides.host.path(INGRESS, copy), wanted)
+                copy = await self._sides.host.replace(INGRESS, copy, wanted)
         except ApiError as error:
             await self._events.host_refused(INGRESS, ingress, wanted, error)
         status = copy.get("status") or {}

@@ -29,7 +29,6 @@ _SAME = (
     "restartPolicy",
     "securityContext",
     "shareProcessNamespace",
-    "terminationGracePeriodSeconds",
 )
 _CONTAINER = (
     "args",
@@ -68,6 +67,8 @@ _TOLERATIONS = tuple(
     f"node.kubernetes.io/{state}"
     for state in ("not-ready", "unreachable", "memory-pressure", "disk-pressure", "pid-pressure", "network-unavailable")
 )
+# Nobody keeps a node of the host from being drained for longer.
+LONGEST_GRACE = 3600
 # Of an API server; a kubelet leaves out what is more.
 _NAMESERVERS, _SEARCHES = 3, 32
 
@@ -111,6 +112,7 @@ def host_pod(pod: dict, around: Surroundings) -> dict:
         automountServiceAccountToken=False,
         enableServiceLinks=False,
         priorityClassName=config.priority_class,
+        terminationGracePeriodSeconds=min(spec.get("terminationGracePeriodSeconds", 30), LONGEST_GRACE),
         hostname=spec.get("hostname") or pod["metadata"]["name"].replace(".", "-")[: names.LIMIT].rstrip("-"),
         dnsPolicy="None" if _uses_cluster_dns(spec) else spec.get("dnsPolicy", "Default"),
         tolerations=[one for one in spec.get("tolerations") or [] if one.get("key") in _TOLERATIONS],

@@ -61,19 +61,20 @@ class Pods:
     async def _create(self, pod: dict) -> None:
         namespace, name = pod["metadata"]["namespace"], pod["metadata"]["name"]
         try:
-            wanted = pod_spec.host_pod(pod, self._surroundings(namespace))
+            await self._copy_references(pod)
+            await self._tokens.reconcile(namespace, name)
+            await self._sides.host.create(POD, pod_spec.host_pod(pod, self._surroundings(namespace)))
         except pod_spec.Refused as refused:
             await self._events.refuse(POD, pod, "Refused", str(refused))
-            return
-        try:
-            for kind, space, used in references.of_pod(pod):
-                await self._copies.reconcile(kind, space, used)
-            await self._tokens.reconcile(namespace, name)
-            await self._sides.host.create(POD, wanted)
         except ApiError as error:
             if error.reason == "AlreadyExists":
                 raise Again from None  # the watch has not told yet
-            await self._events.host_refused(POD, pod, wanted, error)
+            await self._events.host_refused(POD, pod, self._sides.copy(POD, pod), error)
+
+    async def _copy_references(self, pod: dict) -> None:
+        """First of all: what is in some of them has a say in what the pod is."""
+        for reference in references.of_pod(pod):
+            await self._copies.reconcile(*reference)
 
     async def _with_copy(self, pod: dict, host: dict) -> None:
         metadata = pod["metadata"]
@@ -94,7 +95,8 @@ class Pods:
             await self._events.host_refused(POD, pod, host, failed)
 
     async def _remove(self, host: dict, grace: int | None) -> None:
-        """With the tenant's time to stop; never with more than there was."""
+        """With the tenant's time to stop, as far as the platform gives it; never with more than there was."""
+        grace = None if grace is None else min(grace, pod_spec.LONGEST_GRACE)
         metadata = host["metadata"]
         left = metadata.get("deletionGracePeriodSeconds")
         if not metadata.get("deletionTimestamp") or (grace is not None and left is not None and grace < left):
@@ -135,18 +137,18 @@ class Pods:
 
     async def _pass_on_changes(self, pod: dict, host: dict) -> None:
         if body := changes(pod, host, self._sides.config):
-            host = await self._sides.host.api.strategic(self._sides.host.path(POD, host), body)
-            self._sides.host.cache(POD).put(host)
+            host = await self._sides.host.strategic(POD, host, body)
         if added := _ephemeral(pod, host):
+            await self._copy_references(pod)
             around = self._surroundings(pod["metadata"]["namespace"])
             body = {"spec": {"ephemeralContainers": [pod_spec.container(one, pod, around) for one in added]}}
-            await self._sides.host.api.strategic(self._sides.host.path(POD, host, "ephemeralcontainers"), body)
+            await self._sides.host.strategic(POD, host, body, "ephemeralcontainers")
         if resized := _resized(pod, host):
             body = {"spec": {"containers": resized}}
-            await self._sides.host.api.strategic(self._sides.host.path(POD, host, "resize"), body)
+            await self._sides.host.strategic(POD, host, body, "resize")
         if gates := pod_status.gate_conditions(pod, host):
             body = {"status": {"conditions": gates}}
-            await self._sides.host.api.strategic(self._sides.host.path(POD, host, "status"), body)
+            await self._sides.host.strategic(POD, host, body, "status")
 
     def _surroundings(self, namespace: str) -> pod_spec.Surroundings:
         inside = self._sides.inside
@@ -154,7 +156,7 @@ class Pods:
         kinds = {"configMapRef": CONFIG_MAP, "secretRef": SECRET}
 
         def keys(reference: str, name: str) -> list[str]:
-            return list((inside.get(kinds[reference], namespace, name) or {}).get("data") or {})
+            return list((self._sides.copy_of(kinds[reference], namespace, name) or {}).get("data") or {})
 
         return pod_spec.Surroundings(self._sides.config, list(inside.all(SERVICE, namespace)), spaces, keys)
 

@@ -78,27 +78,40 @@ class References:
     def __init__(self, sides: Sides, index: Index) -> None:
         self._sides = sides
         self._index = index
+        # The versions of both that were found to agree.
+        self._agreed: dict[Reference, tuple[str, str]] = {}
 
     async def reconcile(self, kind: Kind, namespace: str, name: str) -> None:
-        sides = self._sides
-        obj = sides.inside.get(kind, namespace, name)
+        sides, reference = self._sides, (kind, namespace, name)
+        known = sides.inside.get(kind, namespace, name)
         copy = sides.copy_of(kind, namespace, name)
-        if obj is None or not self._index.is_used((kind, namespace, name)):
+        if known is None or not self._index.is_used(reference):
+            self._agreed.pop(reference, None)
             if copy:
                 await sides.host.delete(kind, copy)
             return
+        if copy and self._agreed.get(reference) == _versions(known, copy):
+            return
+        obj = await sides.inside.api.get(sides.inside.path(kind, known))
+        if obj is None:
+            return  # the watch will say so, too
         wanted = self._copy(kind, obj)
         if copy is None:
-            await sides.host.create(kind, wanted)
+            copy = await sides.host.create(kind, wanted)
         elif not sides.is_copy(copy, obj) or copy.get("type") != wanted.get("type"):
             await sides.host.delete(kind, copy)  # its deletion leads back here
+            return
         elif any(copy.get(field) != wanted.get(field) for field in ("data", "binaryData")):
-            wanted["metadata"]["resourceVersion"] = copy["metadata"]["resourceVersion"]
-            sides.host.cache(kind).put(await sides.host.api.replace(sides.host.path(kind, copy), wanted))
+            copy = await sides.host.replace(kind, copy, wanted)
+        self._agreed[reference] = _versions(obj, copy)
 
     def _copy(self, kind: Kind, obj: dict) -> dict:
-        made = {"apiVersion": "v1", "kind": kind.name, "metadata": self._sides.metadata(kind, obj)}
-        made |= {field: obj[field] for field in ("data", "binaryData") if obj.get(field)}
+        data = {field: obj[field] for field in ("data", "binaryData") if obj.get(field)}
+        made = self._sides.copy(kind, obj, **data)
         if kind is SECRET:
             made["type"] = obj["type"] if obj.get("type") in _TYPES else "Opaque"
         return made
+
+
+def _versions(obj: dict, copy: dict) -> tuple[str, str]:
+    return obj["metadata"]["resourceVersion"], copy["metadata"]["resourceVersion"]

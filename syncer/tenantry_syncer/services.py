@@ -81,12 +81,7 @@ class Services:
 
     async def _create(self, service: dict) -> None:
         spec = host_spec(service)
-        wanted = {
-            "apiVersion": "v1",
-            "kind": "Service",
-            "metadata": self._sides.metadata(SERVICE, service),
-            "spec": {**spec, "clusterIP": service["spec"]["clusterIP"]},
-        }
+        wanted = self._sides.copy(SERVICE, service, spec={**spec, "clusterIP": service["spec"]["clusterIP"]})
         try:
             made = await self._sides.host.create(SERVICE, wanted)
         except ApiError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from tenantry_syncer import names
 from tenantry_syncer.api import Api
@@ -24,6 +25,8 @@ from tenantry_syncer.kinds import (
 
 # Selects what the syncer has made on the host.
 OURS = f"{names.MANAGED_BY}={names.SYNCER}"
+# Of those inside the most are used by no pod: what is in them is read when a pod uses them.
+READ_WHEN_USED = (CONFIG_MAP, SECRET)
 COPIED = (POD, SERVICE, CONFIG_MAP, SECRET, CLAIM, SLICE, INGRESS)
 
 
@@ -35,9 +38,8 @@ class Side:
         self.namespace = namespace
         self._caches: dict[Kind, Cache] = {}
 
-    def follow(self, kind: Kind, selector: str = "") -> Cache:
-        cache = self._caches[kind] = Cache(self.api, kind, self.namespace, selector)
-        return cache
+    def follow(self, kind: Kind, selector: str = "", *, partial: bool = False) -> None:
+        self._caches[kind] = Cache(self.api, kind, self.namespace, selector, partial=partial)
 
     @property
     def caches(self) -> list[Cache]:
@@ -60,6 +62,15 @@ class Side:
         """A merge patch for this very object, not for a later one of its name."""
         body = {**body, "metadata": {**body.get("metadata", {}), "uid": obj["metadata"]["uid"]}}
         return self._seen(kind, await self.api.merge(self.path(kind, obj, *subresource), body))
+
+    async def strategic(self, kind: Kind, obj: dict, body: dict, *subresource: str) -> dict:
+        """A patch by which lists of named things are merged by name."""
+        return self._seen(kind, await self.api.strategic(self.path(kind, obj, *subresource), body))
+
+    async def replace(self, kind: Kind, obj: dict, wanted: dict) -> dict:
+        """All of this very object as it was seen, unless somebody has changed it since."""
+        metadata = {**wanted["metadata"], "resourceVersion": obj["metadata"]["resourceVersion"]}
+        return self._seen(kind, await self.api.replace(self.path(kind, obj), {**wanted, "metadata": metadata}))
 
     async def delete(self, kind: Kind, obj: dict, *, grace: int | None = None) -> bool:
         return await self.api.delete(self.path(kind, obj), uid=obj["metadata"]["uid"], grace=grace)
@@ -84,7 +95,7 @@ class Sides:
         self.inside = Side(inside)
         for kind in COPIED:
             self.host.follow(kind, OURS)
-            self.inside.follow(kind)
+            self.inside.follow(kind, partial=kind in READ_WHEN_USED)
         self.host.follow(QUOTA)
         for kind in (NAMESPACE, NODE):
             self.inside.follow(kind)
@@ -101,8 +112,10 @@ class Sides:
         """Whether it stands for this very object, not for an earlier one of the same name."""
         return of is not None and names.virtual_uid(copy) == of["metadata"]["uid"]
 
-    def metadata(self, kind: Kind, obj: dict) -> dict:
-        return names.metadata(self.config.labels, kind.component, obj)
+    def copy(self, kind: Kind, obj: dict, **fields: Any) -> dict:
+        """What is made on the host of an object inside: under its name and labels there, with these fields."""
+        metadata = names.metadata(self.config.labels, kind.component, obj)
+        return {"apiVersion": kind.api_version, "kind": kind.name, "metadata": metadata, **fields}
 
     def told(self, text: str, host: dict) -> str:
         return names.told_inside(text, host, self.config.namespace)

@@ -39,12 +39,7 @@ class Claims:
         spec = {field: claim["spec"][field] for field in _SAME if field in claim["spec"]}
         if self._sides.config.storage_classes:
             spec.setdefault("storageClassName", self._sides.config.storage_classes[0])
-        wanted = {
-            "apiVersion": "v1",
-            "kind": "PersistentVolumeClaim",
-            "metadata": self._sides.metadata(CLAIM, claim),
-            "spec": spec,
-        }
+        wanted = self._sides.copy(CLAIM, claim, spec=spec)
         try:
             await self._sides.host.create(CLAIM, wanted)
         except ApiError as error:

@@ -9,16 +9,14 @@ from tenantry_syncer.cache import Listener, key_of
 from tenantry_syncer.endpoints import SERVICE_NAME, Slices
 from tenantry_syncer.events import Events
 from tenantry_syncer.ingresses import Ingresses
-from tenantry_syncer.kinds import CLAIM, CONFIG_MAP, INGRESS, NODE, POD, SECRET, SERVICE, SLICE, TOKEN, Kind
+from tenantry_syncer.kinds import CLAIM, INGRESS, NODE, POD, SECRET, SERVICE, SLICE, TOKEN, Kind
 from tenantry_syncer.nodes import Nodes
 from tenantry_syncer.pods import Pods
 from tenantry_syncer.queue import Queue
 from tenantry_syncer.references import References
 from tenantry_syncer.services import Services
-from tenantry_syncer.sides import Sides
+from tenantry_syncer.sides import READ_WHEN_USED, Sides
 from tenantry_syncer.storage import Claims
-
-_REFERENCED = (CONFIG_MAP, SECRET)
 
 
 class Syncer:
@@ -67,7 +65,7 @@ class Syncer:
             self._later(key, await self.nodes.reconcile(*rest))
         elif what == TOKEN:
             self._later(key, await self._tokens.reconcile(*rest))
-        elif what in _REFERENCED:
+        elif what in READ_WHEN_USED:
             await self._references.reconcile(what, *rest)
         else:
             await self._reconcilers[what].reconcile(*rest)
@@ -80,7 +78,7 @@ class Syncer:
         for kind in self._reconcilers:
             self.sides.inside.cache(kind).listen(self._inside(kind))
             self.sides.host.cache(kind).listen(self._on_host(kind))
-        for kind in _REFERENCED:
+        for kind in READ_WHEN_USED:
             self.sides.inside.cache(kind).listen(self._referenced(kind))
             self.sides.host.cache(kind).listen(self._on_host(kind))
         self.sides.inside.cache(POD).listen(self._pod_inside)

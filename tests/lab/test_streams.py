@@ -28,13 +28,15 @@ def _pod(name: str, *words: str, restart: str = "Never", **fields: object) -> di
     return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec}
 
 
-def test_attach(space: Space) -> None:
-    """The program ends with its standard input, and the pod with it."""
-    space.create(_pod("listener", "echo", stdin=True, stdinOnce=True))
+def test_attach_and_the_log_of_the_container_before(space: Space) -> None:
+    """The program ends with its standard input; in its next life it waits for somebody else's."""
+    space.create(_pod("listener", "echo", restart="Always", stdin=True, stdinOnce=True))
     space("wait", "--for=condition=Ready", "pod/listener", WAIT)
     sent = "".join(f"line {number}\n" for number in range(1000))
     assert space("attach", "-i", "listener", stdin=sent) == sent
-    space("wait", "--for=jsonpath={.status.phase}=Succeeded", "pod/listener", WAIT)
+    space("wait", "--for=jsonpath={.status.containerStatuses[0].restartCount}=1", "pod/listener", WAIT)
+    assert space("logs", "listener", "--previous") == sent
+    assert space("logs", "listener") == ""
 
 
 def test_followed_log_ends_with_the_container(space: Space) -> None:
@@ -50,16 +52,3 @@ def test_followed_log_ends_with_the_container(space: Space) -> None:
         space("delete", "pod", "talker", WAIT)
         assert "one" not in follow.stdout.read()
         assert follow.wait(timeout=30) == 0
-
-
-def test_log_of_the_container_before(space: Space) -> None:
-    space.create(_pod("restless", "print", "that", "was", "it", restart="Always"))
-    # While it waits: of those before, the kubelet keeps the last one only.
-    space(
-        "wait",
-        "--for=jsonpath={.status.containerStatuses[0].state.waiting.reason}=CrashLoopBackOff",
-        "pod/restless",
-        WAIT,
-    )
-    assert space("logs", "restless", "--previous").strip() == "that was it"
-    space("delete", "pod", "restless", WAIT)

@@ -23,6 +23,8 @@ class ObjectStore:
     def __init__(self) -> None:
         self.objects: dict[str, dict] = {}
         self.writes: list[str] = []
+        self.reads: list[str] = []
+        self.deletions: list[dict] = []  # their options
         self.refused: dict[str, int] = {}  # statuses by path
 
     async def answer(self, request: web.Request) -> web.Response:
@@ -32,13 +34,23 @@ class ObjectStore:
         if request.method == "POST":
             body = await request.json()
             path = f"{path}/{body['metadata']['name']}"
+            if "/namespaces/" in path:
+                body["metadata"]["namespace"] = path.partition("/namespaces/")[2].partition("/")[0]
             body["metadata"] |= {"uid": f"uid-{len(self.writes)}", "resourceVersion": "1"}
             self.objects[path] = body
         if path not in self.objects:
             return web.json_response({"kind": "Status", "reason": "NotFound", "message": "not found"}, status=404)
         if request.method == "PATCH":
             self.objects[path] = merged(self.objects[path], await request.json())
-        if request.method != "GET":
+        if request.method == "PUT":
+            there, body = self.objects[path], await request.json()
+            body["metadata"]["resourceVersion"] += "0"
+            self.objects[path] = {**body, "metadata": {**there["metadata"], **body["metadata"]}}
+        if request.method == "DELETE":
+            self.deletions.append(await request.json())
+        if request.method == "GET":
+            self.reads.append(path)
+        else:
             self.writes.append(f"{request.method} {path}")
         return web.json_response(self.objects.pop(path) if request.method == "DELETE" else self.objects[path])
 

@@ -45,6 +45,7 @@ REPLACED = {
     "priorityClassName": ("system-node-critical", "tenantry-dev"),
     "dnsPolicy": ("ClusterFirst", "None"),
     "hostname": ("db", "db"),
+    "terminationGracePeriodSeconds": (7200, 3600),
 }
 
 

@@ -7,6 +7,7 @@ from tenantry_syncer.pod_spec import host_pod
 from tenantry_syncer.references import Index, References
 from tenantry_syncer.sides import Sides
 
+from .object_store import with_store
 from .objects import AROUND, CONFIG, container, pod
 
 A, B = (SECRET, "shop", "a"), (CONFIG_MAP, "shop", "b")
@@ -73,6 +74,38 @@ def test_copies_of_secrets_act_on_nothing(given, made):
     assert set(copy) == {"apiVersion", "kind", "metadata", "data", "type"}
     assert copy["metadata"]["annotations"] == {names.NAMESPACE: "shop", names.NAME: "a", names.UID: "u"}
     assert not {"x"} & set(copy["metadata"]["labels"])
+
+
+def test_what_is_in_a_secret_is_read_when_it_is_used_and_has_changed():
+    inside = "/api/v1/namespaces/shop/secrets/a"
+    copies = f"/api/v1/namespaces/{CONFIG.namespace}/secrets"
+    copy = f"{copies}/{names.host_name('shop', 'a')}"
+
+    async def scenario(store, api):
+        sides, index = Sides(CONFIG, api, api), Index()
+
+        def have(version: str, value: str) -> None:
+            metadata = {"name": "a", "namespace": "shop", "uid": "u", "resourceVersion": version}
+            store.objects[inside] = {"metadata": metadata, "type": "Opaque", "data": {"k": value}}
+            sides.inside.cache(SECRET).put({"metadata": metadata})
+
+        it = References(sides, index)
+        have("1", "b25l")
+        await it.reconcile(*A)
+        assert store.reads == [], "nobody uses it"
+        index.update(POD, ("shop", "one"), {A})
+        for _time in range(2):
+            await it.reconcile(*A)
+        assert store.reads == [inside]
+        assert store.writes == [f"POST {copy}"]
+        assert store.objects[copy]["data"] == {"k": "b25l"}
+        have("2", "dHdv")
+        for _time in range(2):
+            await it.reconcile(*A)
+        assert store.reads == [inside] * 2
+        assert store.objects[copy]["data"] == {"k": "dHdv"}
+
+    with_store(scenario)
 
 
 def living(asked: dict) -> dict:
