@@ -23,9 +23,15 @@ options:
     type: str
   state: &state
     description:
-      - V(present) makes it or changes it. V(absent) deletes it with everything in it, its volume included.
+      - V(present) makes it or changes it, and resumes one that is paused. V(absent) deletes it with everything in it,
+        its volume included.
+      - V(paused) stops its server, its agents and, with O(mode=shared), its pods on the host. Its data, credentials and
+        addresses stay, its slice stays taken. Pods that no controller makes anew end with O(mode=shared).
+      - V(restarted) restarts server and agents in every run. With O(mode=shared), its pods go on.
+      - V(paused) and V(restarted) need a virtual cluster that exists and has a volume. All its other options stay as
+        they were.
     type: str
-    choices: [present, absent]
+    choices: [present, absent, paused, restarted]
     default: present
   mode: &mode
     description:
@@ -112,6 +118,18 @@ options:
       - Mirrors and credentials for the agents' image pulls, as in the file C(registries.yaml) of k3s.
       - Without agents it has no effect. With O(mode=shared) the host pulls the images.
     type: dict
+  k3s_config: &k3s_config
+    description:
+      - Keys for the configuration file of k3s, such as C(kube-apiserver-arg) or C(node-label), for server or agents.
+      - What the platform sets itself is refused. C(disable) and plug-ins of admission are added to the platform's.
+      - Servers and agents are restarted when it changes.
+    type: dict
+  manifests: &manifests
+    description:
+      - Objects that k3s makes from its start on and keeps as they are given, 512 KiB at most. They may hold secrets.
+      - What is taken off the list stays until somebody deletes it. The server is restarted when the list changes.
+    type: list
+    elements: dict
   cluster_cidr: &cluster_cidr
     description:
       - Network of the pods inside, V(10.52.0.0/16) if not set. Must not overlap the host's networks. Cannot be changed.
@@ -159,6 +177,31 @@ options:
     description: Image, with tag or digest, of what makes pods pods of the host with O(mode=shared).
     type: str
     default: docker.io/tenantry/syncer:0.1.0
+  deletion_protection: &deletion_protection
+    description: While it is V(true), O(state=absent) is refused, and the playbook C(housekeeping) keeps it.
+    type: bool
+    default: false
+  expires: &expires
+    description:
+      - Time from its creation, such as V(14d), after which the playbook C(housekeeping) deletes it.
+      - If not set, it is kept.
+    type: str
+  sleep: &sleep
+    description: When the playbook C(housekeeping) pauses it. It is resumed by O(state=present).
+    type: dict
+    suboptions:
+      idle:
+        description:
+          - Time without use, such as V(2h), counted by the runs of the playbook and exact to their distance.
+          - Use is a request of one of its users, or a change of its workloads. A restart of its server counts too.
+        type: str
+      schedule:
+        description:
+          - Days and times, such as V(mon-fri 20:00-06:00), or V(sat,sun) for whole days.
+          - At the end of such a time, the playbook resumes what it had paused. Resumed by somebody earlier, it runs on.
+        type: list
+        elements: str
+      timezone: {description: 'Time zone of O(sleep.schedule), such as V(Europe/Berlin).', type: str, default: UTC}
   kubeconfig_path: &kubeconfig_path
     description:
       - File for a kubeconfig of its administrator, written readable by its owner only. None is written if not set.
@@ -185,6 +228,8 @@ options:
       expose: *expose
       image: *image
       registries: *registries
+      k3s_config: *k3s_config
+      manifests: *manifests
       cluster_cidr: *cluster_cidr
       service_cidr: *service_cidr
       network: *network
@@ -192,5 +237,8 @@ options:
       storage_classes: *storage_classes
       ingress_classes: *ingress_classes
       syncer_image: *syncer_image
+      deletion_protection: *deletion_protection
+      expires: *expires
+      sleep: *sleep
       kubeconfig_path: *kubeconfig_path
 """

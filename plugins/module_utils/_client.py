@@ -53,6 +53,7 @@ KINDS = {
     "authorization.k8s.io/v1/SelfSubjectAccessReview": ("selfsubjectaccessreviews", False),
     "batch/v1/Job": ("jobs", True),
     "discovery.k8s.io/v1/EndpointSlice": ("endpointslices", True),
+    "flowcontrol.apiserver.k8s.io/v1/FlowSchema": ("flowschemas", False),
     "networking.k8s.io/v1/NetworkPolicy": ("networkpolicies", True),
     "networking.k8s.io/v1/ServiceCIDR": ("servicecidrs", False),
     "policy/v1/PodDisruptionBudget": ("poddisruptionbudgets", True),
@@ -136,6 +137,14 @@ class Cluster:
                 content_type="application/apply-patch+yaml",
                 field_manager=FIELD_MANAGER,
                 force_conflicts="true" if force else None,
+            )
+
+    def merge(self, kind: str, name: str, namespace: str | None, body: dict) -> dict:
+        """Change single fields, for good or until the next apply that says otherwise. The object must exist."""
+        with self._doing("changing", kind, name, namespace):
+            merge_patch = "application/merge-patch+json"
+            return self._call(
+                "patch", kind, name, namespace, body=body, content_type=merge_patch, field_manager=FIELD_MANAGER
             )
 
     def delete(
@@ -227,6 +236,11 @@ class Cluster:
         """The Kubernetes version of the server, as `v1.34.4+k3s1`."""
         with self._doing("reading the version", None, None, None):
             return self._json("get", "/version")["gitVersion"]
+
+    def metrics(self) -> str:
+        """What the server counts about itself, as Prometheus reads it."""
+        with self._doing("reading the metrics", None, None, None):
+            return self._client.request("get", "/metrics", serialize=False, _request_timeout=self.timeout).data.decode()
 
     def identity(self) -> str:
         """What tells this cluster from every other: the UID of its kube-system namespace."""

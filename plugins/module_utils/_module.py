@@ -136,8 +136,8 @@ def main(
     """
     Run a module: `run_items` gets the one item or the list, checks all of them before it writes, returns rows.
 
-    `key` names the option, or options, that tell items apart. An item option's `required` holds within the list, and
-    for the single item if the list is not given.
+    `key` names the option, or options, that tell items apart; a module without finds its items itself. An item option's
+    `required` holds within the list, and for the single item if the list is not given.
     """
     keys = (key,) if isinstance(key, str) else tuple(key)
     for option in item_options.keys() & spec.keys():
@@ -202,7 +202,7 @@ def _items(
         if missing:
             instead = f", or a list of items in {list_option}" if list_option else ""
             raise TenantryError(f"missing {', '.join(missing)}; give them{instead}")
-        return [{option: params[option] for option in item_options}], True
+        return [{option: params[option] for option in item_options}], bool(keys)
     names = ["/".join(str(item.get(option)) for option in keys) for item in listed]
     twice = next((name for index, name in enumerate(names) if name in names[:index]), None)
     if twice is not None:

@@ -17,7 +17,10 @@ from ansible_collections.tenantry.kube.plugins.module_utils._kubeconfig_stores i
     KUBECONFIG_ANNOTATION,
     kubeconfig_of,
 )
+from ansible_collections.tenantry.kube.plugins.module_utils._render_base import SERVER
 from ansible_collections.tenantry.kube.plugins.module_utils._render_user import inside_base, inside_user
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_inside import STATEFUL_SET
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_states import is_paused
 
 ACCOUNT = "v1/ServiceAccount"
 SECRET = "v1/Secret"  # noqa: S105
@@ -28,6 +31,7 @@ KINDS = (
     f"{_bindings.RBAC}/ClusterRoleBinding",
     "admissionregistration.k8s.io/v1/ValidatingAdmissionPolicy",
     "admissionregistration.k8s.io/v1/ValidatingAdmissionPolicyBinding",
+    "flowcontrol.apiserver.k8s.io/v1/FlowSchema",
 )
 
 
@@ -61,6 +65,7 @@ class Place:
     roles: dict[str, str] = field(default_factory=dict)  # of the users in question who may enter
     server: str = ""
     problem: str | None = None
+    paused: bool = False
     _inside: Cluster | None = None
     _plan: Plan | None = None
     _secrets: list[dict] = field(default_factory=list)
@@ -85,6 +90,9 @@ class Place:
     def prepare(self, users: set[str]) -> None:
         """Open it, and plan the rights of these users: of those with a role here, and of those without (any more)."""
         try:
+            self.paused = is_paused(self.host.get(STATEFUL_SET, SERVER, self.context))
+            if self.paused:
+                raise TenantryError("is paused; resume it with state: present, then run again for its users")
             self._inside = _tunnel.inside(self.host, self.context)
             self.server = _tunnel.endpoint(self.host, self.namespace)
             self._plan = self._make_plan(users)

@@ -25,7 +25,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._render_base import 
     secret,
     secret_volume,
 )
-from ansible_collections.tenantry.kube.plugins.module_utils._render_server import CONFIG_HASH, fingerprint
+from ansible_collections.tenantry.kube.plugins.module_utils._render_server import CONFIG_HASH, added, fingerprint
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_slice import MEBI
 
 CONFIG = "agent-config"
@@ -72,12 +72,13 @@ exec "$K3S" agent "$@"
 
 
 def config(rendering: Rendering) -> dict:
-    return {
+    own = {
         "server": f"https://{rendering.api_name}:{API_PORT}",
         "token-file": f"{TOKEN_DIRECTORY}/agent-token",
         # The table of connections is the host's and cannot be sized from here.
         "kube-proxy-arg": ["conntrack-max-per-core=0"],
     }
+    return added(own, rendering.spec.k3s.agent)
 
 
 def config_secret(rendering: Rendering) -> dict:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from decimal import Decimal
 
-from ansible_collections.tenantry.kube.plugins.module_utils import _render_syncer
+from ansible_collections.tenantry.kube.plugins.module_utils import _render_hardening, _render_syncer
 from ansible_collections.tenantry.kube.plugins.module_utils._render_base import (
     API_PORT,
     CONFIG_DIRECTORY,
@@ -28,10 +29,14 @@ from ansible_collections.tenantry.kube.plugins.module_utils._render_base import 
     secret,
     secret_volume,
 )
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_slice import memory_text
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_k3s import merged_arguments
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_slice import MEBI, Resources, memory_text
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_version import parse_version
 
 CONFIG = "server-config"
+MANIFESTS = "manifests"
+MANIFESTS_DIRECTORY = "/etc/tenantry/manifests"
+COPYING = Resources(Decimal("0.1"), 64 * MEBI)
 VOLUME_CLAIM = "data-server-0"
 CONFIG_HASH = "tenantry.dev/config"
 USER_ID = 65532
@@ -59,7 +64,7 @@ def config(rendering: Rendering) -> dict:
     if not spec.agents and not spec.shared:
         disabled.append("coredns")
     pods = _shared_pods(rendering) if spec.shared else {"cluster-cidr": spec.cluster_cidr}
-    return {
+    own = {
         **pods,
         "data-dir": DATA_DIRECTORY,
         "write-kubeconfig": f"{DATA_DIRECTORY}/server/cred/local.kubeconfig",
@@ -77,8 +82,22 @@ def config(rendering: Rendering) -> dict:
         "kube-apiserver-arg": [
             f"authentication-config={CONFIG_DIRECTORY}/authentication.yaml",
             f"token-auth-file={CONFIG_DIRECTORY}/tokens.csv",
+            *_render_hardening.arguments(),
         ],
     }
+    return added(own, spec.k3s.server)
+
+
+def added(ours: dict, given: dict) -> dict:
+    """With what the administrator adds to the configuration of k3s."""
+    together = {**ours, **given}
+    for key in given:
+        if key.endswith("-arg"):
+            together[key] = merged_arguments(ours.get(key, []), given[key])
+    if "disable" in given:
+        more = given["disable"] if isinstance(given["disable"], list) else str(given["disable"]).split(",")
+        together["disable"] = sorted({*ours["disable"], *more})
+    return together
 
 
 def _shared_pods(rendering: Rendering) -> dict:
@@ -114,8 +133,11 @@ def authentication(rendering: Rendering) -> dict:
     }
 
 
-def config_secret(rendering: Rendering) -> dict:
-    return secret(rendering.metadata(CONFIG), _files(rendering))
+def config_secrets(rendering: Rendering) -> list[dict]:
+    found = [secret(rendering.metadata(CONFIG), _files(rendering))]
+    if rendering.spec.k3s.manifests:
+        found.append(secret(rendering.metadata(MANIFESTS), {"manifests.yaml": rendering.spec.k3s.manifests}))
+    return found
 
 
 def volume_claims(rendering: Rendering) -> list[dict]:
@@ -168,6 +190,8 @@ def _stamp(rendering: Rendering) -> str:
     files = _files(rendering)
     if rendering.spec.shared:
         files |= _render_syncer.files(rendering)
+    if rendering.spec.k3s.manifests:
+        files |= {MANIFESTS: rendering.spec.k3s.manifests}
     return fingerprint(rendering.keys.server_token, files)
 
 
@@ -179,6 +203,7 @@ def _files(rendering: Rendering) -> dict[str, str]:
         "config.yaml": as_yaml(config(rendering)),
         "authentication.yaml": as_yaml(authentication(rendering)),
         "tokens.csv": identities,
+        **_render_hardening.files(rendering),
     }
 
 
@@ -204,13 +229,36 @@ def _pod(rendering: Rendering) -> dict:
             "fsGroupChangePolicy": "OnRootMismatch",
             "seccompProfile": {"type": "RuntimeDefault"},
         },
+        **({"initContainers": [_manifests_container(rendering)]} if spec.k3s.manifests else {}),
         "containers": [_container(rendering), *([_render_syncer.container(rendering)] if spec.shared else [])],
         "volumes": [
             secret_volume("config", CONFIG),
             secret_volume("token", JOIN_TOKEN, {"server-token": "server-token", "agent-token": "agent-token"}),
             data,
             {"name": "tmp", "emptyDir": {}},
+            *([secret_volume(MANIFESTS, MANIFESTS)] if spec.k3s.manifests else []),
             *(_render_syncer.volumes() if spec.shared else []),
+        ],
+    }
+
+
+def _manifests_container(rendering: Rendering) -> dict:
+    """
+    Puts them where k3s looks for them, on the volume. A mount there would have directories made by root above it, in
+    which k3s, who is not root, could write nothing.
+    """
+    directory = f"{DATA_DIRECTORY}/server/manifests"
+    copy = f"umask 077 && mkdir -p {directory} && cp {MANIFESTS_DIRECTORY}/manifests.yaml {directory}/tenantry.yaml"
+    return {
+        "name": MANIFESTS,
+        "image": rendering.spec.image_reference,
+        "imagePullPolicy": "IfNotPresent",
+        "command": ["/bin/sh", "-c", copy],
+        "resources": requirements(COPYING, rendering.spec.tier),
+        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+        "volumeMounts": [
+            {"name": MANIFESTS, "mountPath": MANIFESTS_DIRECTORY, "readOnly": True},
+            {"name": "data", "mountPath": DATA_DIRECTORY},
         ],
     }
 

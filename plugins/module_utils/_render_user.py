@@ -11,6 +11,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils import _names, _rend
 ADMINISTRATOR = "platform-admin"
 ROLE_ANNOTATION = "tenantry.dev/role"
 ACCESS_ANNOTATION = "tenantry.dev/access"
+PEOPLE = "tenantry-people"
 RBAC = "rbac.authorization.k8s.io"
 SYSTEM_NAMESPACES = ("kube-node-lease", "kube-public", "kube-system", _names.PLATFORM_NAMESPACE)
 
@@ -37,7 +38,35 @@ def inside_base() -> list[dict]:
                 }
             ],
         ),
+        _people(),
     ]
+
+
+def _people() -> dict:
+    """
+    A class of requests for persons alone. The API server shares out its time fairly among them, and counts them apart
+    from those of controllers: that is how a virtual cluster nobody uses is known (_activity).
+    """
+    everything = {"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"], "clusterScope": True, "namespaces": ["*"]}
+    person = {"namespace": _names.PLATFORM_NAMESPACE, "name": "*"}
+    return {
+        "apiVersion": "flowcontrol.apiserver.k8s.io/v1",
+        "kind": "FlowSchema",
+        "metadata": {"name": PEOPLE, "labels": _names.labels("user")},
+        "spec": {
+            # Before the one for all ServiceAccounts (9000), behind those of the control plane.
+            "matchingPrecedence": 8000,
+            "priorityLevelConfiguration": {"name": "workload-low"},
+            "distinguisherMethod": {"type": "ByUser"},
+            "rules": [
+                {
+                    "subjects": [{"kind": "ServiceAccount", "serviceAccount": person}],
+                    "resourceRules": [everything],
+                    "nonResourceRules": [{"verbs": ["*"], "nonResourceURLs": ["*"]}],
+                }
+            ],
+        },
+    }
 
 
 def inside_user(tenant: str, user: str, role: str) -> list[dict]:

@@ -61,7 +61,7 @@ def _content(rendering: Rendering) -> list[dict]:
         *_render_network.policies(rendering),
         _join_token(rendering),
         platform_credential(rendering),
-        _render_server.config_secret(rendering),
+        *_render_server.config_secrets(rendering),
         *_render_server.volume_claims(rendering),
         _server_service(rendering),
         _quota(rendering),

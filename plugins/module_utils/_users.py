@@ -157,6 +157,9 @@ def _reconcile(context: Context, wanted: list[Wanted], places: list[Place]) -> l
         users[want.tenant].add(want.name)
     plan = _hub_plan(hub, wanted)
     hub.map(lambda place: place.prepare(users[place.tenant]), places)
+    for place in places:
+        if place.paused:
+            context.warn(place.problem)
     if not context.check_mode:
         hub.map(Place.execute, places)
         plan.execute()
@@ -212,8 +215,13 @@ def _row(context: Context, want: Wanted, hub_plan: Plan) -> dict:
         "changed": bool(actions),
         "actions": actions,
         "diff": [plan.diff() for plan in plans if plan.changed],
-        "error": "; ".join([*want.problems, *(place.problem for place in want.places if place.problem)]),
+        "error": "; ".join([*want.problems, *(place.problem for place in want.places if _hinders(want, place))]),
     }
+
+
+def _hinders(want: Wanted, place: Place) -> bool:
+    """A paused virtual cluster can wait for what a user gets there, but not for what a user loses."""
+    return bool(place.problem) and not (place.paused and want.name in place.roles)
 
 
 def _concerns(action: Action, want: Wanted) -> bool:

@@ -18,15 +18,14 @@ from ansible_collections.tenantry.kube.plugins.module_utils import (
 from ansible_collections.tenantry.kube.plugins.module_utils._apply import Plan
 from ansible_collections.tenantry.kube.plugins.module_utils._errors import TenantryError, one_line
 from ansible_collections.tenantry.kube.plugins.module_utils._module import Context, check_each
-from ansible_collections.tenantry.kube.plugins.module_utils._render_base import API_SERVICE, PLATFORM_CREDENTIAL, SERVER
+from ansible_collections.tenantry.kube.plugins.module_utils._render_base import API_SERVICE, PLATFORM_CREDENTIAL
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_inside import (
-    STATEFUL_SET,
     agents_of,
     first_contact,
-    is_rolled_out,
     open_inside,
     ready_of_all,
     replace_agents,
+    wait_for_server,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_modes import MODES
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_places import Places, Unreachable
@@ -38,7 +37,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_plan impor
     with_addresses,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_spec import parse
-from ansible_collections.tenantry.kube.plugins.module_utils._wait import Deadline, explanation, wait_for
+from ansible_collections.tenantry.kube.plugins.module_utils._wait import Deadline
 
 
 def run(context: Context, items: list[dict]) -> list[dict]:
@@ -51,7 +50,7 @@ def run(context: Context, items: list[dict]) -> list[dict]:
             context.warn(problem)
         check_each(jobs, lambda job: _place(context, places, job), name=namespace_of)
         possible = [job for job in jobs if job.problem is None]
-        leaving = [job.namespace for job in possible if job.spec is None]
+        leaving = [job.namespace for job in possible if job.state == "absent"]
         places.check_budgets([job.spec for job in possible if job.spec], leaving)
         plan_all(context, places, possible)
         return context.hub.map(lambda job: _row(context, job), jobs)
@@ -94,24 +93,26 @@ def _place(context: Context, places: Places, job: Job) -> None:
     except Unreachable as error:  # stops only what is on it
         job.problem = f"{job.namespace}: {error}"
         return
-    if job.item["state"] == "present":
+    if job.state == "present":
         places.check_tenant(context, job.tenant)
         job.spec = places.spec_of(job.item)
 
 
 def _row(context: Context, job: Job) -> dict:
     host = job.host.name if job.host else job.item["host"]
-    row = {"name": job.name, "tenant": job.tenant, "namespace": job.namespace, "host": host}
+    row = {"name": job.name, "tenant": job.tenant, "namespace": job.namespace, "host": host, "state": job.state}
     if job.problem:
         return {**row, "changed": False, "actions": [], "error": job.problem}
     actions: list[dict] = []
     try:
         deadline = context.deadline(context.module.params["wait_timeout"])
-        if job.spec is None:
-            actions = _remove(context, job, deadline)
-        else:
+        if job.state == "present":
             row |= _bring_up(context, job, deadline)
             actions = row.pop("actions")
+        elif job.state == "absent":
+            actions = _remove(context, job, deadline)
+        else:
+            actions = _turn(context, job, deadline)
     except TenantryError as error:
         row["error"] = f"{job.namespace}: {error}"
         actions = actions or job.actions
@@ -142,11 +143,18 @@ def _remove(context: Context, job: Job, deadline: Deadline) -> list[dict]:
     return actions
 
 
+def _turn(context: Context, job: Job, deadline: Deadline) -> list[dict]:
+    """Pause or restart it. A pause that was interrupted has nothing left to change but may have pods to wait for."""
+    if not context.check_mode:
+        job.plan.perform(deadline if context.module.params["wait"] else None)
+    return job.plan.rows()
+
+
 def _bring_up(context: Context, job: Job, deadline: Deadline) -> dict:
     if not context.check_mode:
         _apply(job)
         if context.module.params["wait"]:
-            _wait_for_server(job, deadline)
+            wait_for_server(job.host, job.namespace, deadline)
             _know_authority(job, deadline)
             job.inside = open_inside(job.host, job.rendering)
             job.inside.execute(deadline)
@@ -192,32 +200,13 @@ def _know_authority(job: Job, deadline: Deadline) -> None:
         ]
 
 
-def _wait_for_server(job: Job, deadline: Deadline) -> None:
-    wait_for(
-        job.host,
-        STATEFUL_SET,
-        SERVER,
-        job.namespace,
-        is_rolled_out,
-        deadline,
-        what=f"server of virtual cluster {job.namespace}",
-        explain=lambda: _why_no_server(job),
-    )
-
-
-def _why_no_server(job: Job) -> str:
-    """The reason is the pod's or, where there is none, that of the StatefulSet that cannot make it."""
-    for kind, name in (("v1/Pod", f"{SERVER}-0"), (STATEFUL_SET, SERVER)):
-        found = job.host.get(kind, name, job.namespace)
-        if found:
-            return explanation(job.host, found, name, job.namespace)
-    return f"StatefulSet {SERVER} does not exist"
-
-
 def _kubeconfig(context: Context, job: Job, url: str | None) -> list[dict]:
     """The administrator's kubeconfig, brought up to date, which it can be only where the API answers."""
-    foreseen = context.check_mode and job.plan.changed
-    if job.kubeconfig is None or (job.inside is None and not foreseen):
+    if job.kubeconfig is None:
+        return []
+    # One that is resumed takes the kubeconfig that there is.
+    foreseen = context.check_mode and job.plan.changed and not (job.paused and job.kubeconfig.exists)
+    if job.inside is None and not foreseen:
         return []
     if job.inside and job.kubeconfig.is_current(job.inside.api, url):
         return []

@@ -8,9 +8,12 @@ from ansible_collections.tenantry.kube.plugins.module_utils import _fleet, _name
 from ansible_collections.tenantry.kube.plugins.module_utils._client import Cluster
 from ansible_collections.tenantry.kube.plugins.module_utils._errors import TenantryError
 from ansible_collections.tenantry.kube.plugins.module_utils._module import Context
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_inside import is_ready, ready_of_all
+from ansible_collections.tenantry.kube.plugins.module_utils._render_base import SERVER
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_inside import STATEFUL_SET, is_ready, ready_of_all
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_modes import SHARED
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_places import Found
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_states import is_paused
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_upkeep import expiry, stamp
 from ansible_collections.tenantry.kube.plugins.module_utils._wait import explanation
 
 # The quota's names for what a slice consists of: the limits, since they are what can be used up.
@@ -53,10 +56,31 @@ def _row(found: Found) -> dict:
         "version": record.get("version"),
         "slice": slice_of(quota or {}),
         "created": found.namespace["metadata"]["creationTimestamp"],
+        **upkeep_of(found),
     }
     if found.namespace["metadata"].get("deletionTimestamp"):
         return {**row, "status": "Deleting", "nodes": None, "endpoint": None, "message": None}
+    server = found.host.get(STATEFUL_SET, SERVER, namespace)
+    if is_paused(server):
+        nodes = None if row["mode"] == SHARED else f"0/{record.get('agents', 0)}"
+        return {**row, "status": "Paused", "nodes": nodes, "endpoint": _endpoint(found), "message": None}
     return row | _live(found.host, found.namespace, None if row["mode"] == SHARED else record.get("agents", 0))
+
+
+def upkeep_of(found: Found) -> dict:
+    expires = expiry(found.namespace, found.record)
+    return {
+        "deletion_protection": bool(found.record.get("deletion_protection")),
+        "expires": stamp(expires) if expires else None,
+        "sleep": found.record.get("sleep"),
+    }
+
+
+def _endpoint(found: Found) -> str | None:
+    try:
+        return _tunnel.endpoint(found.host, found.namespace)
+    except TenantryError:
+        return None
 
 
 def _live(host: Cluster, namespace: dict, agents: int | None) -> dict:

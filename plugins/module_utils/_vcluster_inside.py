@@ -7,11 +7,12 @@ from __future__ import annotations
 import base64
 import re
 import time
+from functools import partial
 
 from ansible_collections.tenantry.kube.plugins.module_utils import _credentials, _kubeconfig, _names, _tunnel
 from ansible_collections.tenantry.kube.plugins.module_utils._apply import Plan
 from ansible_collections.tenantry.kube.plugins.module_utils._client import Cluster
-from ansible_collections.tenantry.kube.plugins.module_utils._render_base import AGENT, Rendering
+from ansible_collections.tenantry.kube.plugins.module_utils._render_base import AGENT, SERVER, Rendering
 from ansible_collections.tenantry.kube.plugins.module_utils._render_user import (
     ADMINISTRATOR,
     inside_administrator,
@@ -50,42 +51,9 @@ class Inside:
         self.plan.execute()
         for node in self.stale_nodes:
             self.api.delete("v1/Node", node["metadata"]["name"], uid=node["metadata"]["uid"])
-        if self.rendering.spec.agents:
-            self._wait_for_agents(deadline)
-        names = [f"{AGENT}-{number}" for number in range(self.rendering.spec.agents)]
         if not self.rendering.spec.shared:
-            self._nodes = self.api.map(lambda name: self._wait_for_node(name, deadline), names)
-
-    def _wait_for_agents(self, deadline: Deadline) -> None:
-        """Until all of their pods are of the present make."""
-        namespace = self.rendering.namespace
-        what = f"agents of virtual cluster {namespace}"
-        wait_for(self.host, STATEFUL_SET, AGENT, namespace, is_rolled_out, deadline, what=what)
-
-    def _wait_for_node(self, name: str, deadline: Deadline) -> dict:
-        """A node keeps saying that it is ready for a while after its pod has gone; the new pod's address tells."""
-        namespace = self.rendering.namespace
-        what = f"node {name} of virtual cluster {namespace}"
-        pod = wait_for(self.host, "v1/Pod", name, namespace, _is_running, deadline, what=what)
-        address = pod["status"]["podIP"]
-        return wait_for(
-            self.api,
-            "v1/Node",
-            name,
-            None,
-            lambda node: is_ready(node) and address in _addresses(node),
-            deadline,
-            what=what,
-            explain=lambda: self._why_no_agent(name),
-        )
-
-    def _why_no_agent(self, pod: str) -> str:
-        """An agent that does not come up has its reason on the host."""
-        namespace = self.rendering.namespace
-        node = self.api.get("v1/Node", pod)
-        if node is not None:
-            return explanation(self.api, node, pod, None)
-        return explanation(self.host, self.host.get("v1/Pod", pod, namespace), pod, namespace)
+            namespace, agents = self.rendering.namespace, self.rendering.spec.agents
+            self._nodes = wait_for_agents(self.host, self.api, namespace, agents, deadline)
 
 
 class AdministratorsKubeconfig:
@@ -96,6 +64,10 @@ class AdministratorsKubeconfig:
         self._namespace = namespace
         self._labels = labels
         self._there = _kubeconfig.read_back(path)
+
+    @property
+    def exists(self) -> bool:
+        return self._there is not None
 
     def is_current(self, api: Cluster, url: str) -> bool:
         """Whether the file lets the administrator in, now and for a while."""
@@ -152,6 +124,56 @@ def open_inside(host: Cluster, rendering: Rendering) -> Inside:
     ca_data = base64.b64encode(rendering.keys.ca.encode()).decode()
     api = _tunnel.connect(host, rendering.namespace, token=rendering.keys.platform_token, ca_data=ca_data)
     return Inside(host, rendering, api)
+
+
+def wait_for_server(host: Cluster, namespace: str, deadline: Deadline) -> None:
+    what = f"server of virtual cluster {namespace}"
+    explain = partial(_why_no_server, host, namespace)
+    wait_for(host, STATEFUL_SET, SERVER, namespace, is_rolled_out, deadline, what=what, explain=explain)
+
+
+def _why_no_server(host: Cluster, namespace: str) -> str:
+    """The reason is the pod's or, where there is none, that of the StatefulSet that cannot make it."""
+    for kind, name in (("v1/Pod", f"{SERVER}-0"), (STATEFUL_SET, SERVER)):
+        found = host.get(kind, name, namespace)
+        if found:
+            return explanation(host, found, name, namespace)
+    return f"StatefulSet {SERVER} does not exist"
+
+
+def wait_for_agents(host: Cluster, api: Cluster, namespace: str, agents: int, deadline: Deadline) -> list[dict]:
+    """Until all of their pods are of the present make, and their nodes ready: the nodes."""
+    if not agents:
+        return []
+    what = f"agents of virtual cluster {namespace}"
+    wait_for(host, STATEFUL_SET, AGENT, namespace, is_rolled_out, deadline, what=what)
+    names = [f"{AGENT}-{number}" for number in range(agents)]
+    return api.map(lambda name: _wait_for_node(host, api, namespace, name, deadline), names)
+
+
+def _wait_for_node(host: Cluster, api: Cluster, namespace: str, name: str, deadline: Deadline) -> dict:
+    """A node keeps saying that it is ready for a while after its pod has gone; the new pod's address tells."""
+    what = f"node {name} of virtual cluster {namespace}"
+    pod = wait_for(host, "v1/Pod", name, namespace, _is_running, deadline, what=what)
+    address = pod["status"]["podIP"]
+    return wait_for(
+        api,
+        "v1/Node",
+        name,
+        None,
+        lambda node: is_ready(node) and address in _addresses(node),
+        deadline,
+        what=what,
+        explain=lambda: _why_no_agent(host, api, namespace, name),
+    )
+
+
+def _why_no_agent(host: Cluster, api: Cluster, namespace: str, pod: str) -> str:
+    """An agent that does not come up has its reason on the host."""
+    node = api.get("v1/Node", pod)
+    if node is not None:
+        return explanation(api, node, pod, None)
+    return explanation(host, host.get("v1/Pod", pod, namespace), pod, namespace)
 
 
 def is_stale(node: dict, spec: VCluster) -> bool:

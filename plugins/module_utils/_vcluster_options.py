@@ -28,11 +28,16 @@ EXPOSE = {
     "port": {"type": "int"},
     "address": {"type": "str"},
 }
+SLEEP = {
+    "idle": {"type": "str"},
+    "schedule": {"type": "list", "elements": "str"},
+    "timezone": {"type": "str", "default": "UTC"},
+}
 OPTIONS = {
     "tenant": {"type": "str", "required": True},
     "name": {"type": "str", "required": True},
     "host": {"type": "str"},
-    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    "state": {"type": "str", "choices": ["present", "absent", "paused", "restarted"], "default": "present"},
     "mode": {"type": "str", "choices": ["shared", "dedicated"]},
     "version": {"type": "str"},
     "servers": {"type": "int", "default": 1},
@@ -45,6 +50,8 @@ OPTIONS = {
     "expose": {"type": "dict", "apply_defaults": True, "options": EXPOSE},
     "image": {"type": "str", "default": "rancher/k3s"},
     "registries": {"type": "dict", "no_log": True},
+    "k3s_config": {"type": "dict"},
+    "manifests": {"type": "list", "elements": "dict", "no_log": True},
     "cluster_cidr": {"type": "str"},
     "service_cidr": {"type": "str"},
     "network": {"type": "dict", "options": _vcluster_walls.OPTIONS},
@@ -52,5 +59,8 @@ OPTIONS = {
     "storage_classes": {"type": "list", "elements": "str"},
     "ingress_classes": {"type": "list", "elements": "str"},
     "syncer_image": {"type": "str", "default": "docker.io/tenantry/syncer:0.1.0"},
+    "deletion_protection": {"type": "bool", "default": False},
+    "expires": {"type": "str"},
+    "sleep": {"type": "dict", "options": SLEEP},
     "kubeconfig_path": {"type": "path"},
 }

@@ -6,12 +6,14 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 
 from ansible_collections.tenantry.kube.plugins.module_utils import (
     _names,
     _render_syncer,
     _render_vcluster,
     _vcluster_removal,
+    _vcluster_states,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._apply import RIGHTS_DELAY, Plan
 from ansible_collections.tenantry.kube.plugins.module_utils._client import Cluster
@@ -21,17 +23,20 @@ from ansible_collections.tenantry.kube.plugins.module_utils._render_base import 
     API_SERVICE,
     JOIN_TOKEN,
     PLATFORM_CREDENTIAL,
+    SERVER,
     Rendering,
     keys,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._render_server import VOLUME_CLAIM
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_inside import (
+    STATEFUL_SET,
     AdministratorsKubeconfig,
     Inside,
     open_inside,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_places import Places, Surroundings, check_volume
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_spec import VCluster, check_change
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_upkeep import check_may_be_deleted
 from ansible_collections.tenantry.kube.plugins.module_utils._wait import Deadline, insist, is_forbidden
 
 
@@ -40,12 +45,13 @@ class Job:
     """One item of a call: what is wanted, where, and what it takes."""
 
     item: dict
-    spec: VCluster | None = None  # known when it is placed; None stays what shall be absent
+    spec: VCluster | None = None  # known when it is placed; None stays what shall not be present
     host: Cluster | None = None
     problem: str | None = None
     rendering: Rendering | None = None
     rights: Plan | None = None  # where a member's platform has lost those to the namespace
     plan: Plan | None = None
+    paused: bool = False  # until now
     renewals: list[dict] = field(default_factory=list)
     inside: Inside | None = None
     kubeconfig: AdministratorsKubeconfig | None = None
@@ -58,6 +64,10 @@ class Job:
     @property
     def name(self) -> str:
         return self.item["name"]
+
+    @property
+    def state(self) -> str:
+        return self.item["state"]
 
     @property
     def kubeconfig_path(self) -> str | None:
@@ -98,18 +108,21 @@ def plan_all(context: Context, places: Places, jobs: list[Job]) -> None:
         return around.published_address(job.spec, record)
 
     def plan(job: Job) -> None:
-        if job.spec is None:
-            job.plan = _vcluster_removal.plan(job.host, job.tenant, job.name)
-        else:
-            networks = surroundings[job.host.name].networks
+        found = places.found.get(job.namespace)
+        if job.state == "present":
             job.rendering = Rendering(
                 job.spec,
                 keys(None, None),
                 address=addresses[job.namespace],
                 member=job.host.name != _names.HUB,
-                host=networks,
+                host=surroundings[job.host.name].networks,
             )
-            _plan(context, job, exists=job.namespace in places.found)
+            _plan(context, job, exists=found is not None)
+        elif job.state == "absent":
+            check_may_be_deleted(job.namespace, found.record if found else {})
+            job.plan = _vcluster_removal.plan(job.host, job.tenant, job.name)
+        else:
+            job.plan = _vcluster_states.plan(found, job.state, job.namespace, datetime.now(UTC))
 
     staying = [job for job in jobs if job.spec]
     checked = check_each(staying, check, name=namespace_of)
@@ -128,7 +141,8 @@ def _plan(context: Context, job: Job, *, exists: bool) -> None:
     check_volume(job.host, job.spec, job.plan.object("v1/PersistentVolumeClaim", VOLUME_CLAIM, job.namespace))
     if job.kubeconfig_path:
         job.kubeconfig = AdministratorsKubeconfig(job.kubeconfig_path, job.namespace, job.rendering.labels)
-    if exists and context.check_mode and kept.ca:
+    job.paused = _vcluster_states.is_paused(job.plan.object(STATEFUL_SET, SERVER, job.namespace))
+    if exists and context.check_mode and kept.ca and not job.paused:
         _look_inside(context, job)
 
 

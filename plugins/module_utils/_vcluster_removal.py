@@ -12,6 +12,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._client import Clust
 from ansible_collections.tenantry.kube.plugins.module_utils._errors import ApiError
 from ansible_collections.tenantry.kube.plugins.module_utils._render_base import AGENT, SERVER
 from ansible_collections.tenantry.kube.plugins.module_utils._render_server import VOLUME_CLAIM
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_states import end_pods
 from ansible_collections.tenantry.kube.plugins.module_utils._wait import Deadline, wait_gone
 
 NAMESPACE = "v1/Namespace"
@@ -21,8 +22,6 @@ SLOW = (
     ("apps/v1/StatefulSet", AGENT),
     ("v1/PersistentVolumeClaim", VOLUME_CLAIM),
 )
-# A tenant's pod may ask for any time to end. With its virtual cluster, this is what it gets.
-LONGEST_GRACE = 30
 
 
 def plan(host: Cluster, tenant: str, name: str) -> Plan:
@@ -52,17 +51,7 @@ def _hasten(host: Cluster, namespace: str) -> None:
         with suppress(ApiError):
             host.delete(kind, name, namespace)
     with suppress(ApiError):
-        host.map(lambda pod: _end(host, pod), host.list("v1/Pod", namespace, _synced()))
-
-
-def _synced() -> str:
-    """The tenant's own pods on the host, in mode shared."""
-    return _names.selecting({_names.LABEL_MANAGED_BY: _names.MANAGED_BY_SYNCER})
-
-
-def _end(host: Cluster, pod: dict) -> None:
-    meta, grace = pod["metadata"], pod["spec"].get("terminationGracePeriodSeconds", LONGEST_GRACE)
-    host.delete("v1/Pod", meta["name"], meta["namespace"], uid=meta["uid"], grace=min(grace, LONGEST_GRACE))
+        end_pods(host, namespace)
 
 
 def _volumes_of(host: Cluster, namespace: str) -> list[str]:

@@ -12,6 +12,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils import _names
 from ansible_collections.tenantry.kube.plugins.module_utils._errors import TenantryError, shown
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_exposure import check_expose
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_images import parse_image, parse_registries
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_k3s import K3s, parse_k3s
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_modes import (
     DEDICATED,
     SHARED,
@@ -31,6 +32,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_slice impo
     parse_slice,
     parse_volume,
 )
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_upkeep import Upkeep, parse_upkeep
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_version import check_upgrade, check_version
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_walls import Walls, parse_walls
 
@@ -60,6 +62,8 @@ class VCluster:
     servers: int = 1
     shared: Shared | None = None  # None: mode dedicated
     walls: Walls = field(default_factory=Walls)
+    upkeep: Upkeep = field(default_factory=Upkeep)
+    k3s: K3s = field(default_factory=lambda: K3s({}, {}, ""), repr=False)
 
     @property
     def mode(self) -> str:
@@ -90,6 +94,7 @@ class VCluster:
                 "tier": self.tier,
                 "version": self.version,
                 "volume": memory_text(self.volume or Decimal(0)),
+                **self.upkeep.as_record(),
             },
             sort_keys=True,
         )
@@ -139,6 +144,8 @@ def parse(item: dict) -> VCluster:
         registries=parse_registries(item.get("registries") or {}),
         shared=shared,
         walls=parse_walls(item.get("network") or {}),
+        upkeep=parse_upkeep(item),
+        k3s=parse_k3s(item),
     )
 
 

@@ -65,6 +65,26 @@ EXAMPLES = r"""
         tier: prod
         slice: {cpu: 6, memory: 12Gi}
 
+- name: Stop one for the holidays; state present with its options resumes it
+  tenantry.kube.vcluster:
+    kubeconfig: ~/.kube/hub.yaml
+    tenant: payments
+    name: dev
+    state: paused
+
+- name: One for a workshop, which the playbook housekeeping pauses at night and deletes after two weeks
+  tenantry.kube.vcluster:
+    kubeconfig: ~/.kube/hub.yaml
+    tenant: payments
+    name: workshop
+    version: v1.34.4+k3s1
+    slice: {cpu: 4, memory: 8Gi, pods: 50}
+    expires: 14d
+    sleep:
+      idle: 2h
+      schedule: ['mon-fri 20:00-06:00', 'sat,sun']
+      timezone: Europe/Berlin
+
 - name: Delete one
   tenantry.kube.vcluster:
     kubeconfig: ~/.kube/hub.yaml
@@ -84,6 +104,7 @@ results:
     tenant: {description: Its tenant., returned: always, type: str}
     host: {description: The cluster of the fleet it is on., returned: always, type: str}
     namespace: {description: Its namespace there., returned: always, type: str}
+    state: {description: The state asked for., returned: always, type: str}
     endpoint: {description: URL of its API for people., returned: O(state=present), type: str}
     version: {description: Release of k3s., returned: O(state=present), type: str}
     nodes:

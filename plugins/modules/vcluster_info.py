@@ -63,7 +63,7 @@ vclusters:
       type: str
     status:
       description:
-        - V(Ready) if its API answers and all its nodes are ready, V(NotReady), or V(Deleting).
+        - V(Ready) if its API answers and all its nodes are ready, V(NotReady), V(Paused), or V(Deleting).
         - A virtual cluster of mode V(shared) is ready while its syncer is.
       type: str
     message:
@@ -92,6 +92,15 @@ vclusters:
     created:
       description: When it was made.
       type: str
+    deletion_protection:
+      description: Whether it is protected from deletion.
+      type: bool
+    expires:
+      description: When the playbook C(housekeeping) deletes it, if ever.
+      type: str
+    sleep:
+      description: When the playbook C(housekeeping) pauses it, as it was asked for.
+      type: dict
 unreachable_members:
   description: For each member that could not be asked, why.
   returned: success

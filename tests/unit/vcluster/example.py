@@ -45,7 +45,7 @@ def make_item(**changes: Any) -> dict[str, Any]:
     """The example with changes; a dictionary changes the suboptions it names."""
     item = copy.deepcopy(ITEM)
     for option, value in changes.items():
-        if isinstance(value, dict) and isinstance(item[option], dict):
+        if isinstance(value, dict) and isinstance(item.get(option), dict):
             item[option].update(value)
         else:
             item[option] = value

@@ -1,0 +1,92 @@
+"""What is due for a virtual cluster at a point in time."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+from ansible_collections.tenantry.kube.plugins.module_utils._housekeeping import NOTES_ANNOTATION, Notes, decide
+
+MADE = {"metadata": {"creationTimestamp": "2026-11-20T09:00:00Z"}}
+NIGHT = {"sleep": {"schedule": ["mon-fri 20:00-06:00"]}}
+IDLE = {"sleep": {"idle": "2h"}}
+
+
+def at(text: str) -> datetime:
+    return datetime.fromisoformat(f"2026-11-{text}").replace(tzinfo=UTC)
+
+
+def due(record: dict, now: str, notes: Notes | None = None, paused: bool = False) -> tuple[str, str, Notes]:
+    decision = decide(MADE, record, notes or Notes(), paused=paused, now=at(now))
+    return decision.action, decision.reason, decision.notes
+
+
+def test_nothing_is_due_for_one_that_asks_for_nothing() -> None:
+    assert due({}, "25 12:00")[0] == "none"
+
+
+@pytest.mark.parametrize(("now", "action"), [("21 08:59", "none"), ("21 09:00", "delete")])
+def test_expired(now: str, action: str) -> None:
+    assert due({"expires": "1d"}, now)[0] == action
+
+
+def test_expired_but_protected_is_kept_and_said() -> None:
+    action, reason, _notes = due({"expires": "1d", "deletion_protection": True}, "25 12:00")
+    assert action == "none"
+    assert "kept by deletion_protection" in reason
+
+
+def test_a_night() -> None:
+    assert due(NIGHT, "25 19:59")[0] == "none"
+    action, _reason, notes = due(NIGHT, "25 20:05")
+    assert (action, notes.slept, notes.why) == ("pause", at("25 20:05"), "schedule")
+    assert due(NIGHT, "25 23:00", notes, paused=True)[0] == "none"
+    action, _reason, notes = due(NIGHT, "26 06:01", notes, paused=True)
+    assert (action, notes.why) == ("resume", None)
+    assert due(NIGHT, "26 12:00", notes)[0] == "none"
+    assert due(NIGHT, "26 20:01", notes)[0] == "pause"
+
+
+def test_one_that_somebody_resumed_at_night_runs_on_until_the_next() -> None:
+    _action, _reason, notes = due(NIGHT, "25 20:05")
+    action, _reason, notes = due(NIGHT, "25 22:00", notes)
+    assert action == "none"
+    assert due(NIGHT, "26 05:00", notes)[0] == "none"
+    assert due(NIGHT, "26 20:05", notes)[0] == "pause"
+
+
+def test_one_that_somebody_paused_is_not_resumed() -> None:
+    assert due(NIGHT, "26 06:01", paused=True)[0] == "none"
+    slept_and_resumed = Notes(slept=at("25 20:05"))
+    assert due(NIGHT, "26 12:00", slept_and_resumed, paused=True)[0] == "none"
+
+
+def test_one_that_was_made_at_night_is_left_alone() -> None:
+    made = {"metadata": {"creationTimestamp": "2026-11-25T22:00:00Z"}}
+    assert decide(made, NIGHT, Notes(), paused=False, now=at("25 23:00")).action == "none"
+    assert decide(made, NIGHT, Notes(), paused=False, now=at("26 20:00")).action == "pause"
+
+
+def test_idle_is_counted_from_the_last_change_of_the_sample() -> None:
+    notes = Notes().seen([1, 5, 5], at("25 10:00"))
+    assert due(IDLE, "25 10:00", notes)[0] == "none"
+    notes = notes.seen([1, 5, 5], at("25 11:00"))
+    assert due(IDLE, "25 11:59", notes)[0] == "none"
+    assert due(IDLE, "25 12:00", notes)[:2] == ("pause", "not used since 2026-11-25T10:00:00Z")
+    used = notes.seen([1, 6, 5], at("25 11:58"))
+    assert due(IDLE, "25 12:00", used)[0] == "none"
+
+
+def test_one_that_slept_for_being_idle_is_not_resumed_by_a_schedule() -> None:
+    both = {"sleep": {"idle": "2h", **NIGHT["sleep"]}}
+    notes = Notes().seen([1, 5, 5], at("25 10:00"))
+    action, _reason, notes = due(both, "25 14:00", notes)
+    assert (action, notes.why) == ("pause", "idle")
+    assert due(both, "26 12:00", notes, paused=True)[0] == "none"
+
+
+def test_notes_are_read_back() -> None:
+    notes = Notes(at("25 20:05"), "schedule", (1, 2, 3), at("25 19:00"))
+    assert Notes.of({"metadata": {"annotations": {NOTES_ANNOTATION: notes.as_text()}}}) == notes
+    for broken in (None, "", "{", "[]", '{"slept": "yesterday"}', '{"sample": 5}'):
+        assert Notes.of({"metadata": {"annotations": {NOTES_ANNOTATION: broken}}}) == Notes()
