@@ -67,8 +67,14 @@ def _parser() -> argparse.ArgumentParser:
 def _run(lab: Lab, kubeconfig: Path, expected: results.Expected, arguments: argparse.Namespace) -> None:
     (subject.DIRECTORY / REPORT).unlink(missing_ok=True)
     command = _command(lab, kubeconfig, expected, arguments)
-    # KUBECACHEDIR: not in the user's home, where what another lab at the same address could do is remembered.
-    environment = os.environ | {"KUBECACHEDIR": str(subject.DIRECTORY / "kubectl-cache")}
+    registries = subject.DIRECTORY / "registries.yaml"
+    registries.write_text(yaml.safe_dump(parts.REGISTRIES))
+    environment = os.environ | {
+        # Not in the user's home, where what another lab at the same address could do is remembered.
+        "KUBECACHEDIR": str(subject.DIRECTORY / "kubectl-cache"),
+        # Not as an argument, which is read after some of the tests have looked up their images.
+        "KUBE_TEST_REPO_LIST": str(registries),
+    }
     with (
         step("conformance tests"),
         LOG.open("w") as log,
@@ -90,8 +96,6 @@ def _command(lab: Lab, kubeconfig: Path, expected: results.Expected, arguments: 
     kubectl = subject.DIRECTORY / "kubectl"
     kubectl.unlink(missing_ok=True)
     kubectl.symlink_to(K3S)
-    registries = subject.DIRECTORY / "registries.yaml"
-    registries.write_text(yaml.safe_dump(parts.REGISTRIES))
     return [
         str(lab.bin / parts.GINKGO.name),
         f"--procs={arguments.processes}",
@@ -107,7 +111,6 @@ def _command(lab: Lab, kubeconfig: Path, expected: results.Expected, arguments: 
         f"--kubeconfig={kubeconfig}",
         "--provider=skeleton",
         f"--kubectl-path={kubectl}",
-        f"--kube-test-repo-list={registries}",
     ]
 
 
