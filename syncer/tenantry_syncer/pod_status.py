@@ -46,8 +46,8 @@ def translated(pod: dict, host: dict, namespace: str) -> dict:
         status["observedGeneration"] = generation
     for group in _STATUSES:
         if given.get(group):
-            known = {one["name"] for one in pod["spec"].get(_CONTAINERS.get(group, "ephemeralContainers")) or []}
-            status[group] = [_container(one, told) for one in given[group] if one["name"] in known]
+            asked = {one["name"]: one for one in pod["spec"].get(_CONTAINERS.get(group, "ephemeralContainers")) or []}
+            status[group] = [_container(one, asked[one["name"]], told) for one in given[group] if one["name"] in asked]
     return status
 
 
@@ -101,10 +101,24 @@ def gate_conditions(pod: dict, host: dict) -> list[dict]:
     ]
 
 
-def _container(status: dict, told: Any) -> dict:
+def _container(status: dict, asked: dict, told: Any) -> dict:
     made = copy.deepcopy(status)
+    _only_asked_resources(made, asked.get("resources") or {})
     for state in (made.get("state") or {}, made.get("lastState") or {}):
         for detail in state.values():
             if "message" in detail:
                 detail["message"] = told(detail["message"])
     return made
+
+
+def _only_asked_resources(status: dict, asked: dict) -> None:
+    """Without what the host's limit range added: kubectl fails over resources that the pod itself does not name."""
+
+    def named(amounts: dict, kind: str) -> dict:
+        return {name: amount for name, amount in amounts.items() if name in (asked.get(kind) or {})}
+
+    if "allocatedResources" in status:
+        status["allocatedResources"] = named(status["allocatedResources"], "requests")
+    if status.get("resources"):
+        kinds = {kind: status["resources"].get(kind) or {} for kind in ("limits", "requests")}
+        status["resources"] = {kind: some for kind, amounts in kinds.items() if (some := named(amounts, kind))}

@@ -64,6 +64,22 @@ def test_containers_that_the_host_added_are_not_told():
     assert [one["name"] for one in status["ephemeralContainerStatuses"]] == ["debug"]
 
 
+def test_resources_that_the_host_added_are_not_told():
+    limits, requests = {"cpu": "1", "memory": "128Mi"}, {"cpu": "1", "memory": "64Mi"}
+    given = {"name": "web", "allocatedResources": requests, "resources": {"limits": limits, "requests": requests}}
+
+    def resources_of(asked: dict) -> tuple[dict, dict]:
+        status = told({"containerStatuses": [given]}, pod({"containers": [container(resources=asked)]}))
+        return status["containerStatuses"][0]["allocatedResources"], status["containerStatuses"][0]["resources"]
+
+    assert resources_of({}) == ({}, {})
+    assert resources_of({"requests": {"cpu": "1"}}) == ({"cpu": "1"}, {"requests": {"cpu": "1"}})
+    assert resources_of({"limits": limits, "requests": requests}) == (
+        requests,
+        {"limits": limits, "requests": requests},
+    )
+
+
 def test_generations_are_those_inside():
     assert told({"observedGeneration": 2}, pod(generation=5), generation=2)["observedGeneration"] == 5
     assert "observedGeneration" not in told({"observedGeneration": 1}, pod(generation=5), generation=2)
