@@ -54,17 +54,43 @@ options:
     type: int
     default: 0
   server: &server
-    description: Limits of the server's pod.
+    description: Limits of the server's pod, and where it runs.
     type: dict
     suboptions:
       cpu: {description: Cores., type: str, default: '1'}
       memory: {description: Memory., type: str, default: 1Gi}
+      node_selector:
+        description: Labels that a node of the host must have to run it.
+        type: dict
+      tolerations:
+        description: Taints of the host's nodes that are no obstacle, each with the keys that it has in a pod.
+        type: list
+        elements: dict
+      anti_affinity:
+        description: Whether pods of this kind run on different nodes of the host if possible, or wait until they can.
+        type: str
+        choices: [preferred, required]
+        default: preferred
+      runtime_class: {description: RuntimeClass of the host to run it with., type: str}
   agent: &agent
-    description: Limits of each agent's pod. What k3s itself does not need of it, the node offers to pods.
+    description: Limits of each agent's pod, and where it runs. What k3s does not need of it, the node offers to pods.
     type: dict
     suboptions:
       cpu: {description: Cores., type: str, default: '1'}
       memory: {description: Memory., type: str, default: 2Gi}
+      node_selector:
+        description: Labels that a node of the host must have to run it.
+        type: dict
+      tolerations:
+        description: Taints of the host's nodes that are no obstacle, each with the keys that it has in a pod.
+        type: list
+        elements: dict
+      anti_affinity:
+        description: Whether pods of this kind run on different nodes of the host if possible, or wait until they can.
+        type: str
+        choices: [preferred, required]
+        default: preferred
+      runtime_class: {description: RuntimeClass of the host to run it with., type: str}
   persistence: &persistence
     description: Where its data is.
     type: dict
@@ -99,20 +125,43 @@ options:
     type: dict
     suboptions:
       type:
-        description: V(ClusterIP) is reached from inside the host cluster only, V(NodePort) at the host's nodes.
+        description:
+          - V(ClusterIP) is reached from inside the host cluster only, V(NodePort) at the host's nodes.
+          - V(LoadBalancer) is reached at a load balancer of the host's, which is waited for.
+          - V(Ingress) and V(Route) (of OpenShift) are reached by name, at port 443 of the host's ingress. TLS is passed
+            through, which that must be able to. Name the namespace of its controller in O(network.ingress_from).
         type: str
-        choices: [ClusterIP, NodePort]
+        choices: [ClusterIP, NodePort, LoadBalancer, Ingress, Route]
         default: ClusterIP
       port:
         description: The node port, V(30000) to V(32767). A free one if not set.
         type: int
       address:
-        description: Address or DNS name of the host's nodes as people reach them. A node's own address if not set.
+        description:
+          - Address or DNS name by which people reach it. The certificate has it, and no other.
+          - If not set, a node's own with V(NodePort), and what the load balancer says with V(LoadBalancer).
+          - The DNS name of V(Ingress) and V(Route), required for these. To have it lead there is not our job.
         type: str
+      ingress_class:
+        description: Ingress class of the host. Its default if not set.
+        type: str
+      annotations:
+        description:
+          - Annotations of the Service of a V(LoadBalancer), of the V(Ingress), or of the V(Route).
+          - If not set, an V(Ingress) has those by which ingress-nginx passes TLS through.
+        type: dict
   image: &image
     description: Repository of the k3s image. Its tag follows from O(version).
     type: str
     default: rancher/k3s
+  image_credentials: &image_credentials
+    description: Credentials by which the host pulls the images of server, agents and syncer. No tenant's pod gets them.
+    type: list
+    elements: dict
+    suboptions:
+      registry: {description: 'The registry, such as V(registry.example.com:5000).', type: str, required: true}
+      username: {description: User there., type: str, required: true}
+      password: {description: Password or token., type: str, required: true}
   registries: &registries
     description:
       - Mirrors and credentials for the agents' image pulls, as in the file C(registries.yaml) of k3s.
@@ -227,6 +276,7 @@ options:
       tier: *tier
       expose: *expose
       image: *image
+      image_credentials: *image_credentials
       registries: *registries
       k3s_config: *k3s_config
       manifests: *manifests

@@ -22,11 +22,12 @@ except ImportError:  # reported once, by _module.main()
 
 OURS = f"{LABEL_MANAGED_BY}={MANAGED_BY}"
 NAMESPACE = "v1/Namespace"
+QUOTA = "v1/ResourceQuota"
 RBAC = "rbac.authorization.k8s.io/v1/"
 
 # What must stand before what: rights before the objects that need them, limits before the workload.
 _FIRST = (NAMESPACE,)
-_BEFORE = ("v1/ServiceAccount", "scheduling.k8s.io/v1/PriorityClass")
+_BEFORE = (QUOTA, "v1/ServiceAccount", "scheduling.k8s.io/v1/PriorityClass")
 _WORKLOADS = ("apps/v1/DaemonSet", "apps/v1/Deployment", "apps/v1/StatefulSet", "batch/v1/Job", "v1/Pod")
 
 # Fields the API server never lets change: the object is replaced.
@@ -133,7 +134,8 @@ class Plan:
         self.cluster = cluster
         self.actions = actions
         self._objects = objects
-        self._grants = any(action.kind.startswith(RBAC) for action in actions)
+        # What was refused a moment ago is not any more, once the server has seen the right or the larger quota.
+        self._grants = any(action.kind.startswith(RBAC) or action.kind == QUOTA for action in actions)
 
     @classmethod
     def make(

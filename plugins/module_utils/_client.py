@@ -54,6 +54,7 @@ KINDS = {
     "batch/v1/Job": ("jobs", True),
     "discovery.k8s.io/v1/EndpointSlice": ("endpointslices", True),
     "flowcontrol.apiserver.k8s.io/v1/FlowSchema": ("flowschemas", False),
+    "networking.k8s.io/v1/Ingress": ("ingresses", True),
     "networking.k8s.io/v1/NetworkPolicy": ("networkpolicies", True),
     "networking.k8s.io/v1/ServiceCIDR": ("servicecidrs", False),
     "policy/v1/PodDisruptionBudget": ("poddisruptionbudgets", True),
@@ -61,6 +62,7 @@ KINDS = {
     "rbac.authorization.k8s.io/v1/ClusterRoleBinding": ("clusterrolebindings", False),
     "rbac.authorization.k8s.io/v1/Role": ("roles", True),
     "rbac.authorization.k8s.io/v1/RoleBinding": ("rolebindings", True),
+    "route.openshift.io/v1/Route": ("routes", True),
     "scheduling.k8s.io/v1/PriorityClass": ("priorityclasses", False),
     "storage.k8s.io/v1/StorageClass": ("storageclasses", False),
 }

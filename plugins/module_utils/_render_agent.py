@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+from ansible_collections.tenantry.kube.plugins.module_utils import _render_placement
 from ansible_collections.tenantry.kube.plugins.module_utils._render_base import (
     AGENT,
     API_PORT,
@@ -126,14 +127,7 @@ def _pod(rendering: Rendering) -> dict:
         "enableServiceLinks": False,
         "priorityClassName": f"tenantry-{rendering.spec.tier}",
         "terminationGracePeriodSeconds": STOP_SECONDS,
-        "topologySpreadConstraints": [
-            {
-                "maxSkew": 1,
-                "topologyKey": "kubernetes.io/hostname",
-                "whenUnsatisfiable": "ScheduleAnyway",
-                "labelSelector": {"matchLabels": rendering.selector(AGENT)},
-            }
-        ],
+        **_render_placement.fields(rendering, AGENT, rendering.spec.agent_placement),
         "containers": [_container(rendering)],
         "volumes": [
             secret_volume("config", CONFIG),

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from ansible_collections.tenantry.kube.plugins.module_utils import _names
 from ansible_collections.tenantry.kube.plugins.module_utils._host_networks import HostNetworks
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_exposure import CLUSTER_IP
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_slice import MEBI, Resources
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_spec import VCluster
 
@@ -59,7 +60,7 @@ class Rendering:
     cluster_ip: str = ""
     kubernetes_ip: str = ""  # in mode shared, the address of the API inside
     dns_ip: str = ""
-    address: str = ""  # where people reach a NodePort
+    address: str = ""  # where people reach it from outside
     member: bool = False
     host: HostNetworks = field(default_factory=HostNetworks)
 
@@ -74,7 +75,7 @@ class Rendering:
     @property
     def lacks_addresses(self) -> bool:
         """Whether its configuration must wait for addresses that Services of its own get from the host."""
-        exposed = self.cluster_ip or self.spec.expose != "ClusterIP"
+        exposed = self.cluster_ip if self.spec.exposure.type == CLUSTER_IP else self.address
         return not (exposed and ((self.kubernetes_ip and self.dns_ip) or not self.spec.shared))
 
     @property

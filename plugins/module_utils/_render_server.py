@@ -11,7 +11,7 @@ import hashlib
 import hmac
 from decimal import Decimal
 
-from ansible_collections.tenantry.kube.plugins.module_utils import _render_hardening, _render_syncer
+from ansible_collections.tenantry.kube.plugins.module_utils import _render_hardening, _render_placement, _render_syncer
 from ansible_collections.tenantry.kube.plugins.module_utils._render_base import (
     API_PORT,
     CONFIG_DIRECTORY,
@@ -29,6 +29,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._render_base import 
     secret,
     secret_volume,
 )
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_exposure import CLUSTER_IP
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_k3s import merged_arguments
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_slice import MEBI, Resources, memory_text
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_version import parse_version
@@ -115,10 +116,7 @@ def _shared_pods(rendering: Rendering) -> dict:
 def subject_names(rendering: Rendering) -> list[str]:
     """Exactly the names by which this API is reached."""
     names = [rendering.api_name, f"{rendering.api_name}.cluster.local"]
-    if rendering.spec.expose == "NodePort":
-        names.append(rendering.address)
-    else:
-        names.append(rendering.cluster_ip)
+    names.append(rendering.cluster_ip if rendering.spec.exposure.type == CLUSTER_IP else rendering.address)
     names.append(rendering.kubernetes_ip)
     return [name for name in names if name]
 
@@ -229,6 +227,7 @@ def _pod(rendering: Rendering) -> dict:
             "fsGroupChangePolicy": "OnRootMismatch",
             "seccompProfile": {"type": "RuntimeDefault"},
         },
+        **_render_placement.fields(rendering, SERVER, spec.server_placement),
         **({"initContainers": [_manifests_container(rendering)]} if spec.k3s.manifests else {}),
         "containers": [_container(rendering), *([_render_syncer.container(rendering)] if spec.shared else [])],
         "volumes": [

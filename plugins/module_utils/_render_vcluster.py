@@ -7,14 +7,15 @@ from __future__ import annotations
 from ansible_collections.tenantry.kube.plugins.module_utils import (
     _names,
     _render_agent,
+    _render_exposure,
     _render_network,
+    _render_placement,
     _render_server,
     _render_syncer,
     _roles,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._render_base import (
     API_PORT,
-    API_SERVICE,
     JOIN_TOKEN,
     PLATFORM_CREDENTIAL,
     SERVER,
@@ -22,6 +23,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._render_base import 
     secret,
     service_account,
 )
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_exposure import LOAD_BALANCER, NODE_PORT
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_spec import SPEC_ANNOTATION
 
 MEMBER_ACCOUNT = "tenantry-platform"
@@ -48,7 +50,12 @@ def everything(rendering: Rendering) -> list[dict]:
 
 def foundation(rendering: Rendering) -> list[dict]:
     """What must stand before the rest is known: the address of a Service goes into the certificate."""
-    objects = [_namespace(rendering), _api_service(rendering)]
+    objects = [
+        _namespace(rendering),
+        _quota(rendering),
+        _render_exposure.api_service(rendering),
+        *_render_exposure.by_name(rendering),
+    ]
     if rendering.spec.shared:
         objects += _render_syncer.services(rendering)
     if rendering.member:
@@ -62,9 +69,9 @@ def _content(rendering: Rendering) -> list[dict]:
         _join_token(rendering),
         platform_credential(rendering),
         *_render_server.config_secrets(rendering),
+        *_render_placement.pull_secrets(rendering),
         *_render_server.volume_claims(rendering),
         _server_service(rendering),
-        _quota(rendering),
         _limit_range(rendering),
         _disruption_budget(rendering),
         _render_server.stateful_set(rendering),
@@ -112,24 +119,6 @@ def platform_binding(rendering: Rendering) -> dict:
         "subjects": [
             {"kind": "ServiceAccount", "name": MEMBER_ACCOUNT, "namespace": _names.PLATFORM_NAMESPACE},
         ],
-    }
-
-
-def _api_service(rendering: Rendering) -> dict:
-    spec = rendering.spec
-    port: dict = {"name": "https", "port": API_PORT, "targetPort": API_PORT, "protocol": "TCP"}
-    if spec.port:
-        port["nodePort"] = spec.port
-    return {
-        "apiVersion": "v1",
-        "kind": "Service",
-        "metadata": rendering.metadata(API_SERVICE),
-        "spec": {
-            "type": spec.expose,
-            "selector": rendering.selector(SERVER),
-            "ports": [port],
-            **(_render_syncer.ALWAYS_REACHED if spec.shared else {}),
-        },
     }
 
 
@@ -184,8 +173,8 @@ def _quota(rendering: Rendering) -> dict:
                 "requests.storage": amount["storage"],
                 **(_render_syncer.OBJECTS if spec.shared else claims),
                 "pods": amount["pods"],
-                "services.nodeports": str(int(spec.expose == "NodePort")),
-                "services.loadbalancers": "0",
+                "services.nodeports": str(int(spec.exposure.type in (NODE_PORT, LOAD_BALANCER))),
+                "services.loadbalancers": str(int(spec.exposure.type == LOAD_BALANCER)),
             }
         },
     }

@@ -158,6 +158,7 @@ VCLUSTER_MANAGER = [
     _rule("apps", "statefulsets", *READ, *WRITE),
     _rule("networking.k8s.io", "networkpolicies", *READ, *WRITE),
     _rule("policy", "poddisruptionbudgets", *READ, *WRITE),
+    _rule("route.openshift.io", "routes routes/custom-host", *READ, *WRITE),
     # Nobody grants what he has not. Who makes the Role `syncer` has its rights; binding it is said apart, because an
     # API server learns of a Role some moments after it was made.
     *SYNCER,

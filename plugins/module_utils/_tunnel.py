@@ -13,6 +13,7 @@ import base64
 import ssl
 from typing import Any
 
+from ansible_collections.tenantry.kube.plugins.module_utils import _render_exposure
 from ansible_collections.tenantry.kube.plugins.module_utils._client import Cluster
 from ansible_collections.tenantry.kube.plugins.module_utils._errors import ApiError, TenantryError, api_error
 from ansible_collections.tenantry.kube.plugins.module_utils._render_base import (
@@ -84,18 +85,8 @@ def endpoint(host: Cluster, namespace: dict) -> str:
     service = host.get("v1/Service", API_SERVICE, name)
     if service is None:
         raise TenantryError(f"Service {API_SERVICE} in {name} on {host.name} is missing; run tenantry.kube.vcluster")
-    return url_of(service, recorded(namespace).get("address", ""))
-
-
-def url_of(service: dict, address: str) -> str:
-    spec = service["spec"]
-    if spec["type"] == "NodePort":
-        return f"https://{_bracketed(address)}:{spec['ports'][0]['nodePort']}"
-    return f"https://{_bracketed(spec['clusterIP'])}:{API_PORT}"
-
-
-def _bracketed(address: str) -> str:
-    return f"[{address}]" if ":" in address else address
+    record = recorded(namespace)
+    return _render_exposure.url_of(service, record.get("expose"), record.get("address", ""))
 
 
 def _url(namespace: str) -> str:

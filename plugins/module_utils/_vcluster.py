@@ -11,14 +11,15 @@ from pathlib import Path
 from ansible_collections.tenantry.kube.plugins.module_utils import (
     _fleet,
     _names,
+    _render_exposure,
     _render_vcluster,
-    _tunnel,
     _vcluster_removal,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._apply import Plan
 from ansible_collections.tenantry.kube.plugins.module_utils._errors import TenantryError, one_line
 from ansible_collections.tenantry.kube.plugins.module_utils._module import Context, check_each
 from ansible_collections.tenantry.kube.plugins.module_utils._render_base import API_SERVICE, PLATFORM_CREDENTIAL
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_exposure import LOAD_BALANCER
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_inside import (
     agents_of,
     first_contact,
@@ -37,7 +38,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_plan impor
     with_addresses,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_spec import parse
-from ansible_collections.tenantry.kube.plugins.module_utils._wait import Deadline
+from ansible_collections.tenantry.kube.plugins.module_utils._wait import Deadline, wait_for
 
 
 def run(context: Context, items: list[dict]) -> list[dict]:
@@ -152,14 +153,14 @@ def _turn(context: Context, job: Job, deadline: Deadline) -> list[dict]:
 
 def _bring_up(context: Context, job: Job, deadline: Deadline) -> dict:
     if not context.check_mode:
-        _apply(job)
+        _apply(job, deadline)
         if context.module.params["wait"]:
             wait_for_server(job.host, job.namespace, deadline)
             _know_authority(job, deadline)
             job.inside = open_inside(job.host, job.rendering)
             job.inside.execute(deadline)
     service = job.host.get("v1/Service", API_SERVICE, job.namespace)  # not there yet in the check of a new one
-    url = _tunnel.url_of(service, job.rendering.address) if service else None
+    url = _render_exposure.url_of(service, job.spec.exposure.type, job.rendering.address) if service else None
     return {
         "endpoint": url,
         "version": job.spec.version,
@@ -171,14 +172,30 @@ def _bring_up(context: Context, job: Job, deadline: Deadline) -> dict:
     }
 
 
-def _apply(job: Job) -> None:
+def _apply(job: Job, deadline: Deadline) -> None:
     """In two steps where the configuration must have addresses that only Services, once made, have."""
     if job.rendering.lacks_addresses:
         Plan.make(job.host, _render_vcluster.foundation(job.rendering)).execute()
+        if job.spec.exposure.type == LOAD_BALANCER:
+            _wait_for_balancer(job, deadline)
         job.rendering = with_addresses(job.rendering, job.host)
         make_plan(job).execute()
     else:
         job.plan.execute()
+
+
+def _wait_for_balancer(job: Job, deadline: Deadline) -> None:
+    """The certificate must have its address."""
+    wait_for(
+        job.host,
+        "v1/Service",
+        API_SERVICE,
+        job.namespace,
+        lambda service: bool(_render_exposure.balancer_address(service)),
+        deadline,
+        what=f"load balancer of virtual cluster {job.namespace}",
+        explain=lambda: f"host {job.host.name} gave the Service {API_SERVICE} no address; does it have load balancers?",
+    )
 
 
 def _know_authority(job: Job, deadline: Deadline) -> None:

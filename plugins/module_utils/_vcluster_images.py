@@ -9,6 +9,7 @@ import re
 from ansible_collections.tenantry.kube.plugins.module_utils import _names
 from ansible_collections.tenantry.kube.plugins.module_utils._errors import TenantryError, shown
 
+_REGISTRY = re.compile(r"[a-z0-9.-]+(?::[0-9]{1,5})?", re.ASCII)
 _REPOSITORY = re.compile(r"[a-z0-9.-]+(?::[0-9]{1,5})?(?:/[a-z0-9]+(?:[._-]+[a-z0-9]+)*)*", re.ASCII)
 
 
@@ -32,3 +33,14 @@ def parse_registries(given: dict) -> dict:
         if not isinstance(value, dict):
             raise TenantryError(f"registries.{key}: must be a dictionary by registry")
     return given
+
+
+def parse_credentials(given: list[dict]) -> tuple[dict, ...]:
+    """For the host's own pulls of the images of server, agents and syncer."""
+    for one in given:
+        if not _REGISTRY.fullmatch(one["registry"]):
+            raise TenantryError(
+                f"image_credentials: {shown(one['registry'])} is not a registry such as registry.example.com:5000; "
+                "give it without scheme and path"
+            )
+    return tuple(given)

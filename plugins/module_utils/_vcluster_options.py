@@ -8,7 +8,14 @@ from ansible_collections.tenantry.kube.plugins.module_utils import _vcluster_wal
 
 
 def _resources(memory: str) -> dict:
-    options = {"cpu": {"type": "str", "default": "1"}, "memory": {"type": "str", "default": memory}}
+    options = {
+        "cpu": {"type": "str", "default": "1"},
+        "memory": {"type": "str", "default": memory},
+        "node_selector": {"type": "dict"},
+        "tolerations": {"type": "list", "elements": "dict"},
+        "anti_affinity": {"type": "str", "choices": ["preferred", "required"], "default": "preferred"},
+        "runtime_class": {"type": "str"},
+    }
     return {"type": "dict", "apply_defaults": True, "options": options}
 
 
@@ -24,9 +31,20 @@ SLICE = {
     "pods": {"type": "int"},
 }
 EXPOSE = {
-    "type": {"type": "str", "choices": ["ClusterIP", "NodePort"], "default": "ClusterIP"},
+    "type": {
+        "type": "str",
+        "choices": ["ClusterIP", "NodePort", "LoadBalancer", "Ingress", "Route"],
+        "default": "ClusterIP",
+    },
     "port": {"type": "int"},
     "address": {"type": "str"},
+    "ingress_class": {"type": "str"},
+    "annotations": {"type": "dict"},
+}
+CREDENTIAL = {
+    "registry": {"type": "str", "required": True},
+    "username": {"type": "str", "required": True},
+    "password": {"type": "str", "required": True, "no_log": True},
 }
 SLEEP = {
     "idle": {"type": "str"},
@@ -49,6 +67,7 @@ OPTIONS = {
     "tier": {"type": "str", "choices": ["dev", "prod"], "default": "dev"},
     "expose": {"type": "dict", "apply_defaults": True, "options": EXPOSE},
     "image": {"type": "str", "default": "rancher/k3s"},
+    "image_credentials": {"type": "list", "elements": "dict", "options": CREDENTIAL},
     "registries": {"type": "dict", "no_log": True},
     "k3s_config": {"type": "dict"},
     "manifests": {"type": "list", "elements": "dict", "no_log": True},

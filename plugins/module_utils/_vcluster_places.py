@@ -21,6 +21,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._host_networks impor
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._module import Context
 from ansible_collections.tenantry.kube.plugins.module_utils._render_tenant import budget_of
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_exposure import LOAD_BALANCER, NODE_PORT
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_modes import mode_of
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_slice import memory_text
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_spec import VCluster, parse, recorded
@@ -185,9 +186,13 @@ class Surroundings:
                     )
 
     def published_address(self, spec: VCluster, record: dict) -> str:
-        """Where people reach a NodePort: as given, else as before while a node has it, else at a node from outside."""
-        if spec.expose != "NodePort" or spec.address:
-            return spec.address or ""
+        """Where people reach it: as given, else as before while a node has it, else at a node from outside."""
+        if spec.exposure.address:
+            return spec.exposure.address
+        if spec.exposure.type == LOAD_BALANCER and record.get("expose") == LOAD_BALANCER:
+            return record.get("address", "")  # until the balancer tells another
+        if spec.exposure.type != NODE_PORT:
+            return ""
         known = [address for kind in ADDRESSES for node in self.nodes for address in node_addresses(node, kind)]
         if record.get("address") in known:
             return record["address"]

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 
 from ansible_collections.tenantry.kube.plugins.module_utils import (
     _names,
+    _render_exposure,
     _render_syncer,
     _render_vcluster,
     _vcluster_removal,
@@ -28,6 +29,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._render_base import 
     keys,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._render_server import VOLUME_CLAIM
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_exposure import CLUSTER_IP, LOAD_BALANCER
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_inside import (
     STATEFUL_SET,
     AdministratorsKubeconfig,
@@ -52,6 +54,7 @@ class Job:
     rights: Plan | None = None  # where a member's platform has lost those to the namespace
     plan: Plan | None = None
     paused: bool = False  # until now
+    exposed_before: str | None = None
     renewals: list[dict] = field(default_factory=list)
     inside: Inside | None = None
     kubeconfig: AdministratorsKubeconfig | None = None
@@ -103,6 +106,7 @@ def plan_all(context: Context, places: Places, jobs: list[Job]) -> None:
         record = found.record if found else {}
         job.spec = around.settled(job.spec)
         check_change(record, job.spec)
+        job.exposed_before = record.get("expose")
         if problem := around.hole(job.spec):
             context.warn(f"{job.namespace}: {problem}")
         return around.published_address(job.spec, record)
@@ -181,8 +185,11 @@ def with_addresses(rendering: Rendering, host: Cluster) -> Rendering:
         service = host.get("v1/Service", name, rendering.namespace)
         return service["spec"]["clusterIP"] if service else ""
 
-    if rendering.spec.expose == "ClusterIP":
+    if rendering.spec.exposure.type == CLUSTER_IP:
         rendering = replace(rendering, cluster_ip=address(API_SERVICE))
+    if rendering.spec.exposure.type == LOAD_BALANCER and not rendering.spec.exposure.address:
+        given = _render_exposure.balancer_address(host.get("v1/Service", API_SERVICE, rendering.namespace) or {})
+        rendering = replace(rendering, address=given or rendering.address)
     if rendering.spec.shared:
         names = (_render_syncer.KUBERNETES_SERVICE, _render_syncer.DNS_SERVICE)
         kubernetes_ip, dns_ip = host.map(address, names)
@@ -196,7 +203,7 @@ def make_plan(job: Job) -> Plan:
         job.host,
         _render_vcluster.everything(job.rendering),
         owned=owned,
-        prune_kinds=_render_vcluster.KINDS,
+        prune_kinds=(*_render_vcluster.KINDS, *_render_exposure.kinds(job.spec.exposure.type, job.exposed_before)),
         namespace=job.namespace,
     )
 

@@ -10,8 +10,12 @@ from decimal import Decimal
 
 from ansible_collections.tenantry.kube.plugins.module_utils import _names
 from ansible_collections.tenantry.kube.plugins.module_utils._errors import TenantryError, shown
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_exposure import check_expose
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_images import parse_image, parse_registries
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_exposure import Exposure, parse_exposure
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_images import (
+    parse_credentials,
+    parse_image,
+    parse_registries,
+)
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_k3s import K3s, parse_k3s
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_modes import (
     DEDICATED,
@@ -20,6 +24,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_modes impo
     parse_shared,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_networks import parse_networks
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_placement import Placement, parse_placement
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_slice import (
     SMALLEST_AGENT,
     SMALLEST_SERVER,
@@ -52,9 +57,7 @@ class VCluster:
     storage_class: str | None
     slice: Slice
     tier: str
-    expose: str
-    port: int | None
-    address: str | None
+    exposure: Exposure
     image: str
     cluster_cidr: str | None  # None: the pods have addresses of the host
     service_cidr: str | None  # None: that of the host, which is not known yet
@@ -63,6 +66,9 @@ class VCluster:
     shared: Shared | None = None  # None: mode dedicated
     walls: Walls = field(default_factory=Walls)
     upkeep: Upkeep = field(default_factory=Upkeep)
+    server_placement: Placement = field(default_factory=Placement)
+    agent_placement: Placement = field(default_factory=Placement)
+    image_credentials: tuple[dict, ...] = field(default=(), repr=False)
     k3s: K3s = field(default_factory=lambda: K3s({}, {}, ""), repr=False)
 
     @property
@@ -84,7 +90,7 @@ class VCluster:
                 "address": address,
                 "agents": self.agents,
                 "cluster_cidr": self.cluster_cidr,
-                "expose": self.expose,
+                "expose": self.exposure.type,
                 "mode": self.mode,
                 "persistence": "none" if self.volume is None else "pvc",
                 "servers": self.servers,
@@ -122,7 +128,6 @@ def parse(item: dict) -> VCluster:
     shared = parse_shared(item)
     cluster_cidr, service_cidr = parse_networks(item, shared)
     least = minimum_slice(server, agent, item["agents"], volume, SYNCER if shared else None)
-    check_expose(item["expose"])
     return VCluster(
         tenant=tenant,
         name=name,
@@ -135,17 +140,18 @@ def parse(item: dict) -> VCluster:
         storage_class=item["persistence"].get("storage_class"),
         slice=parse_slice(item.get("slice") or {}, least, ("cpu", "memory", "pods") if shared else ()),
         tier=item["tier"],
-        expose=item["expose"]["type"],
-        port=item["expose"].get("port"),
-        address=item["expose"].get("address"),
+        exposure=parse_exposure(item["expose"]),
         image=parse_image(item["image"]),
         cluster_cidr=cluster_cidr,
         service_cidr=service_cidr,
         registries=parse_registries(item.get("registries") or {}),
         shared=shared,
         walls=parse_walls(item.get("network") or {}),
-        upkeep=parse_upkeep(item),
+        upkeep=parse_upkeep(item, lasting=volume is not None),
         k3s=parse_k3s(item),
+        server_placement=parse_placement(item["server"], "server"),
+        agent_placement=parse_placement(item["agent"], "agent"),
+        image_credentials=parse_credentials(item.get("image_credentials") or []),
     )
 
 

@@ -61,7 +61,7 @@ class Upkeep:
         return {"deletion_protection": self.deletion_protection, "expires": self.expires, "sleep": self.sleep}
 
 
-def parse_upkeep(item: dict) -> Upkeep:
+def parse_upkeep(item: dict, *, lasting: bool = True) -> Upkeep:
     expires, given = item.get("expires"), item.get("sleep")
     if expires is not None:
         _lifetime(expires)
@@ -69,6 +69,8 @@ def parse_upkeep(item: dict) -> Upkeep:
     if given is not None:
         sleep = {key: value for key, value in given.items() if value is not None}
         parse_sleep(sleep)
+        if not lasting:
+            raise TenantryError("sleep: needs a volume, and persistence.type is none; leave one of them out")
     return Upkeep(bool(item.get("deletion_protection")), expires, sleep)
 
 

@@ -119,3 +119,20 @@ def test_events_are_limited(keep: Keep) -> None:
         "involvedObject": {"namespace": "default", "kind": "Pod", "name": "x"}, "reason": "Test", "type": "Normal",
     }))  # fmt: skip
     assert 'name="EventRateLimit"' in keep.inside("get", "--raw", "/metrics")
+
+
+def test_the_server_runs_where_it_is_told_with_credentials_that_are_told_to_nobody(keep: Keep) -> None:
+    toleration = {"key": "pool", "operator": "Exists", "effect": "NoSchedule"}
+    server = {"node_selector": {"kubernetes.io/os": "linux"}, "tolerations": [toleration], "anti_affinity": "required"}
+    pull = {"registry": "registry.example.com", "username": "puller", "password": "swordfish-and-chips"}
+    done = keep.run(server=server, image_credentials=[pull], check=False, diff=True)
+    assert not done.failed, done.msg
+    assert pull["password"] not in done.text
+    pod = json.loads(kubectl(keep.hub, "-n", NAMESPACE, "get", "pod", "server-0", "-o", "json").stdout)["spec"]
+    assert pod["nodeSelector"] == server["node_selector"]
+    assert toleration in pod["tolerations"]
+    assert pod["affinity"]["podAntiAffinity"]
+    assert pod["imagePullSecrets"] == [{"name": "image-pull"}]
+    assert not keep.run(server=server, image_credentials=[pull]).changed
+    assert keep.run(server=server).changed
+    assert kubectl(keep.hub, "-n", NAMESPACE, "get", "secret", "image-pull").returncode != 0

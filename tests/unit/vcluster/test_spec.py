@@ -61,7 +61,7 @@ BAD = [
     ({"expose": {"address": "0.0.0.0"}}, "expose.address:", "cannot be reached"),
     ({"expose": {"address": "localhost"}}, "expose.address:", "localhost"),
     ({"expose": {"address": "https://example.com:6443"}}, "expose.address:", "without scheme"),
-    ({"expose": {"type": "ClusterIP"}}, "expose.address:", "NodePort only"),
+    ({"expose": {"type": "ClusterIP"}}, "expose.address:", "NodePort or LoadBalancer"),
     ({"expose": {"type": "ClusterIP", "port": 30001, "address": None}}, "expose.port:", "NodePort only"),
     ({"pod_security": "baseline"}, "pod_security:", "mode shared only"),
     ({"storage_classes": []}, "storage_classes:", "mode shared only"),

@@ -6,7 +6,7 @@ import socket
 import threading
 
 import pytest
-from ansible_collections.tenantry.kube.plugins.module_utils import _tunnel
+from ansible_collections.tenantry.kube.plugins.module_utils import _render_exposure, _tunnel
 
 
 class Websocket:
@@ -62,4 +62,4 @@ def service(kind: str, cluster_ip: str = "10.43.0.7") -> dict:
     ],
 )
 def test_the_url_is_one_that_people_can_reach(found, address, url):
-    assert _tunnel.url_of(found, address) == url
+    assert _render_exposure.url_of(found, found["spec"]["type"], address) == url
