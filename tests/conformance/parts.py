@@ -41,6 +41,7 @@ ROOT = rootfs.RootFileSystem(
         'rm -rf "$1"/var/cache/* "$1"/var/lib/apt "$1"/usr/share/zoneinfo',
         # busybox's shell hands on variables that are no shell's, such as data-1; so does bash, and dash does not.
         'ln -sf bash "$1/bin/sh"',
+        'ln -s ../sbin/sysctl "$1/bin/sysctl"',  # where busybox has it
         # A member of a group that only the image knows, which one of the tests is about.
         'chroot "$1" useradd --uid 1000 user-defined-in-image',
         'chroot "$1" groupadd --gid 50000 group-defined-in-image',

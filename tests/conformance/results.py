@@ -44,7 +44,8 @@ class Expected:
     @classmethod
     def read(cls, path: Path) -> Expected:
         data = yaml.safe_load(path.read_text())
-        return cls(tuple(LeftOut(**one) for one in data["left_out"]), data["failures"] or {})
+        failures = {one["name"]: one["reason"] for one in data["failures"]}
+        return cls(tuple(LeftOut(**one) for one in data["left_out"]), failures)
 
     def why_left_out(self, name: str) -> LeftOut | None:
         return next((one for one in self.left_out if re.search("|".join(one.match), name)), None)
