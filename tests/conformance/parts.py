@@ -29,6 +29,7 @@ ROOT = rootfs.RootFileSystem(
     packages=(
         "bash",
         "bind9-dnsutils",
+        "bsdextrautils",
         "curl",
         "iproute2",
         "netcat-openbsd",
