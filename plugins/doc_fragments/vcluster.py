@@ -43,7 +43,8 @@ options:
   version: &version
     description:
       - Release of k3s, such as V(v1.34.4+k3s1). Required for O(state=present).
-      - Can be raised by one minor version at a time, never lowered.
+      - Can be raised by one minor version at a time, never lowered. The data from before is kept on the volume first,
+        see O(tenantry.kube.vcluster_snapshot#module:state).
     type: str
   servers: &servers
     description: Number of servers. Only V(1) so far.
@@ -120,6 +121,15 @@ options:
     type: str
     choices: [dev, prod]
     default: dev
+  durability: &durability
+    description:
+      - V(full) waits for the disk with every change, so that what the API has acknowledged is there after a loss of
+        power.
+      - V(normal) is k3s's own. What was acknowledged outlives the server's process, but the last of it may be lost when
+        the host's machine loses power. Changes cost less.
+      - If not set, V(full) for O(tier=prod) and V(normal) for O(tier=dev).
+    type: str
+    choices: [full, normal]
   expose: &expose
     description: How people reach the API.
     type: dict
@@ -274,6 +284,7 @@ options:
       persistence: *persistence
       slice: *slice
       tier: *tier
+      durability: *durability
       expose: *expose
       image: *image
       image_credentials: *image_credentials

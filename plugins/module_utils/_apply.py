@@ -133,7 +133,7 @@ class Plan:
     def __init__(self, cluster: Cluster, actions: list[Action], objects: Inventory) -> None:
         self.cluster = cluster
         self.actions = actions
-        self._objects = objects
+        self.objects = objects
         # What was refused a moment ago is not any more, once the server has seen the right or the larger quota.
         self._grants = any(action.kind.startswith(RBAC) or action.kind == QUOTA for action in actions)
 
@@ -174,7 +174,7 @@ class Plan:
 
     def object(self, kind: str, name: str, namespace: str | None = None) -> dict | None:
         """The live object: before execute() as it was found, after it as it was applied."""
-        return self._objects.find(kind, name, namespace)
+        return self.objects.find(kind, name, namespace)
 
     def diff(self) -> dict[str, str]:
         """For --diff: what we manage of the changed objects, before and after, without any Secret's content."""
@@ -203,11 +203,11 @@ class Plan:
     def _execute(self, action: Action) -> None:
         if action.action == "delete":
             self.cluster.delete(action.kind, action.name, action.namespace, uid=action.before["metadata"]["uid"])
-            self._objects.remove(Key(action.kind, action.namespace, action.name))
+            self.objects.remove(Key(action.kind, action.namespace, action.name))
             return
         if action.replaces:
             self.cluster.delete(action.kind, action.name, action.namespace, uid=action.before["metadata"]["uid"])
-        self._objects.add(self._apply(action))
+        self.objects.add(self._apply(action))
 
     def _apply(self, action: Action) -> dict:
         # Without force for what did not exist: should somebody make it meanwhile, the server reports the conflict.

@@ -144,10 +144,8 @@ class Cluster:
     def merge(self, kind: str, name: str, namespace: str | None, body: dict) -> dict:
         """Change single fields, for good or until the next apply that says otherwise. The object must exist."""
         with self._doing("changing", kind, name, namespace):
-            merge_patch = "application/merge-patch+json"
-            return self._call(
-                "patch", kind, name, namespace, body=body, content_type=merge_patch, field_manager=FIELD_MANAGER
-            )
+            how = "application/strategic-merge-patch+json"
+            return self._call("patch", kind, name, namespace, body=body, content_type=how, field_manager=FIELD_MANAGER)
 
     def delete(
         self,

@@ -138,7 +138,7 @@ def read_back(path: str) -> dict[str, Any] | None:
 def write_private(path: Path, text: str) -> None:
     """Atomically: a reader sees the old file or the new one, and nobody else sees either, whatever the umask."""
     folder = path.absolute().parent
-    _make_private(folder)
+    make_private(folder)
     descriptor, temporary = tempfile.mkstemp(dir=folder, prefix=f".{path.name}.")  # 0600 whatever the umask
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
@@ -151,11 +151,11 @@ def write_private(path: Path, text: str) -> None:
         raise
 
 
-def _make_private(folder: Path) -> None:
+def make_private(folder: Path) -> None:
     """The directory and its missing parents, each 0700; mkdir(parents=True) would give parents the umask's mode."""
     if folder.is_dir():
         return
-    _make_private(folder.parent)
+    make_private(folder.parent)
     try:
         folder.mkdir(0o700)
     except FileExistsError:  # a run at the same time was faster

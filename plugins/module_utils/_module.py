@@ -5,8 +5,12 @@
 from __future__ import annotations
 
 import importlib
+import os
+import time
 import traceback
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import Any, TypeVar
 
 from ansible.module_utils.basic import AnsibleModule, env_fallback, missing_required_lib
@@ -17,6 +21,8 @@ from ansible_collections.tenantry.kube.plugins.module_utils._names import HUB
 from ansible_collections.tenantry.kube.plugins.module_utils._wait import Deadline
 
 LIBRARIES = ("yaml", "kubernetes")
+# The environment variable that names a file for lines of progress, where somebody shows them.
+PROGRESS = "TENANTRY_PROGRESS"
 
 Item = dict[str, Any]
 Row = dict[str, Any]
@@ -46,6 +52,7 @@ class Context:
         self.check_mode: bool = module.check_mode
         self._hub: Cluster | None = None
         self._requester = ""
+        self._started = time.monotonic()
 
     @property
     def hub(self) -> Cluster:
@@ -73,6 +80,13 @@ class Context:
 
     def warn(self, text: str) -> None:
         self.module.warn(one_line(text))
+
+    def progress(self, name: str, phase: str) -> None:
+        """A line for who waits, while it is going on. Best effort."""
+        if file := os.environ.get(PROGRESS):
+            seconds = time.monotonic() - self._started
+            with suppress(OSError), Path(file).open("a", encoding="utf-8") as lines:
+                lines.write(f"{name}: {one_line(phase)} ({seconds:.1f} s)\n")
 
     def missing(self, error: TenantryError) -> None:
         """What is missing is an error, in check mode a warning: a task before this one may only have foreseen it."""
@@ -131,6 +145,7 @@ def main(
     list_option: str | None = None,
     item_options: dict[str, Any],
     key: str | Sequence[str],
+    libraries: Sequence[str] = (),
     **ansible_module_args: Any,
 ) -> None:
     """
@@ -138,12 +153,13 @@ def main(
 
     `key` names the option, or options, that tell items apart; a module without finds its items itself. An item option's
     `required` holds within the list, and for the single item if the list is not given.
+    `libraries` are needed beside those that all modules need.
     """
     keys = (key,) if isinstance(key, str) else tuple(key)
     for option in item_options.keys() & spec.keys():
         spec[option] = {name: value for name, value in spec[option].items() if name != "required"}
     module = AnsibleModule(argument_spec=spec, **{"supports_check_mode": True, **ansible_module_args})
-    _require_libraries(module)
+    _require_libraries(module, libraries)
     context = Context(module)
     message, rows, bug = "", [], None
     try:
@@ -180,8 +196,8 @@ def inform(module: AnsibleModule, read: Callable[[Context], dict[str, Any]]) -> 
     module.exit_json(changed=False, **result)
 
 
-def _require_libraries(module: AnsibleModule) -> None:
-    for library in LIBRARIES:
+def _require_libraries(module: AnsibleModule, further: Sequence[str] = ()) -> None:
+    for library in (*LIBRARIES, *further):
         try:
             importlib.import_module(library)
         except ImportError:

@@ -7,8 +7,10 @@ The server runs no containers, so it needs no privilege: it is neither root nor 
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
+from collections.abc import Iterable
 from decimal import Decimal
 
 from ansible_collections.tenantry.kube.plugins.module_utils import _render_hardening, _render_placement, _render_syncer
@@ -44,6 +46,12 @@ USER_ID = 65532
 # From this minor version on, the API server takes version v1 of its authentication configuration.
 AUTHENTICATION_V1 = 34
 
+# k3s makes the directory of its datastore only where it chooses that itself.
+START = f"""\
+(umask 077 && mkdir -p {DATA_DIRECTORY}/server/db)
+exec {K3S} server
+"""
+
 # In mode shared the host schedules, binds volumes and knows whether a node is well; from inside that looks like
 # volumes nobody serves and nodes that went silent. The first two are k3s's own choice.
 SHARED_CONTROLLERS = (
@@ -65,8 +73,10 @@ def config(rendering: Rendering) -> dict:
     if not spec.agents and not spec.shared:
         disabled.append("coredns")
     pods = _shared_pods(rendering) if spec.shared else {"cluster-cidr": spec.cluster_cidr}
+    endpoint = datastore_endpoint(spec.durability)
     own = {
         **pods,
+        **({"datastore-endpoint": endpoint} if endpoint else {}),
         "data-dir": DATA_DIRECTORY,
         "write-kubeconfig": f"{DATA_DIRECTORY}/server/cred/local.kubeconfig",
         "token-file": f"{TOKEN_DIRECTORY}/server-token",
@@ -101,6 +111,18 @@ def added(ours: dict, given: dict) -> dict:
     return together
 
 
+def datastore_endpoint(durability: str, directory: str = DATA_DIRECTORY) -> str | None:
+    """
+    SQLite as k3s has it, but for its synchronous mode; None for k3s's own.
+
+    That is NORMAL: what was acknowledged survives the end of the process, but may be lost when the machine loses power.
+    """
+    if durability == "normal":
+        return None
+    options = "_journal=WAL&cache=shared&_busy_timeout=30000&_txlock=immediate&_synchronous=FULL"
+    return f"sqlite://{directory}/server/db/state.db?{options}"
+
+
 def _shared_pods(rendering: Rendering) -> dict:
     """For pods that run on the host, with addresses of the host."""
     return {
@@ -123,9 +145,8 @@ def subject_names(rendering: Rendering) -> list[str]:
 
 def authentication(rendering: Rendering) -> dict:
     """k3s refuses all requests without a credential, the kubelet's probes too; these two paths are let through."""
-    minor = parse_version(rendering.spec.version)[0]
     return {
-        "apiVersion": f"apiserver.config.k8s.io/{'v1' if minor >= AUTHENTICATION_V1 else 'v1beta1'}",
+        "apiVersion": authentication_api(rendering.spec.version),
         "kind": "AuthenticationConfiguration",
         "anonymous": {"enabled": True, "conditions": [{"path": "/livez"}, {"path": "/readyz"}]},
     }
@@ -136,6 +157,11 @@ def config_secrets(rendering: Rendering) -> list[dict]:
     if rendering.spec.k3s.manifests:
         found.append(secret(rendering.metadata(MANIFESTS), {"manifests.yaml": rendering.spec.k3s.manifests}))
     return found
+
+
+def authentication_api(version: str) -> str:
+    """The version of the API that the authentication configuration has to have for this release."""
+    return f"apiserver.config.k8s.io/{'v1' if parse_version(version)[0] >= AUTHENTICATION_V1 else 'v1beta1'}"
 
 
 def volume_claims(rendering: Rendering) -> list[dict]:
@@ -185,12 +211,16 @@ def fingerprint(key: str, files: dict[str, str]) -> str:
 
 
 def _stamp(rendering: Rendering) -> str:
-    files = _files(rendering)
+    secrets = config_secrets(rendering)
     if rendering.spec.shared:
-        files |= _render_syncer.files(rendering)
-    if rendering.spec.k3s.manifests:
-        files |= {MANIFESTS: rendering.spec.k3s.manifests}
-    return fingerprint(rendering.keys.server_token, files)
+        secrets.append(_render_syncer.config_secret(rendering))
+    return stamp(rendering.keys.agent_token, secrets)
+
+
+def stamp(agent_token: str, secrets: Iterable[dict]) -> str:
+    """Of the files in these Secrets. Not keyed by the server's token, which a restore replaces with the data."""
+    data = {name: value for one in secrets for name, value in one["data"].items()}
+    return fingerprint(agent_token, {name: base64.b64decode(value).decode() for name, value in data.items()})
 
 
 def _files(rendering: Rendering) -> dict[str, str]:
@@ -268,7 +298,7 @@ def _container(rendering: Rendering) -> dict:
         "name": "k3s",
         "image": spec.image_reference,
         "imagePullPolicy": "IfNotPresent",
-        "command": [K3S, "server"],
+        "command": ["/bin/sh", "-c", START],
         "ports": [{"name": "https", "containerPort": API_PORT, "protocol": "TCP"}],
         "resources": requirements(spec.server, spec.tier),
         "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},

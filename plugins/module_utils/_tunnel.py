@@ -125,9 +125,15 @@ class _Forward(PortForward):
 
 
 def _forward(host: Cluster, namespace: str) -> Any:
-    address = host.server.replace("https://", "wss://", 1)
-    socket = websocket.create_connection(
-        f"{address}/api/v1/namespaces/{namespace}/pods/{POD}/portforward?ports={API_PORT}",
+    socket = open_websocket(host, f"/api/v1/namespaces/{namespace}/pods/{POD}/portforward?ports={API_PORT}")
+    socket.settimeout(None)
+    return _Forward(socket, [API_PORT]).socket(API_PORT)
+
+
+def open_websocket(host: Cluster, path: str) -> Any:
+    """A connection to a pod through the host's API server. Its messages are channels of what runs there."""
+    return websocket.create_connection(
+        host.server.replace("https://", "wss://", 1) + path,
         timeout=host.timeout,
         subprotocols=[PROTOCOL],
         header=[f"{name}: {value}" for name, value in host.headers.items()],
@@ -135,8 +141,6 @@ def _forward(host: Cluster, namespace: str) -> Any:
         suppress_origin=True,
         enable_multithread=True,
     )
-    socket.settimeout(None)
-    return _Forward(socket, [API_PORT]).socket(API_PORT)
 
 
 def _refusal(error: Exception) -> str:

@@ -14,6 +14,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils import (
     _render_exposure,
     _render_vcluster,
     _vcluster_removal,
+    _vcluster_upgrade,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._apply import Plan
 from ansible_collections.tenantry.kube.plugins.module_utils._errors import TenantryError, one_line
@@ -26,7 +27,6 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_inside imp
     open_inside,
     ready_of_all,
     replace_agents,
-    wait_for_server,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_modes import MODES
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_places import Places, Unreachable
@@ -153,9 +153,11 @@ def _turn(context: Context, job: Job, deadline: Deadline) -> list[dict]:
 
 def _bring_up(context: Context, job: Job, deadline: Deadline) -> dict:
     if not context.check_mode:
-        _apply(job, deadline)
+        later = _apply(job, deadline)
         if context.module.params["wait"]:
-            wait_for_server(job.host, job.namespace, deadline)
+            _vcluster_upgrade.wait_for_server(job.host, job.namespace, deadline)
+        later.execute()
+        if context.module.params["wait"]:
             _know_authority(job, deadline)
             job.inside = open_inside(job.host, job.rendering)
             job.inside.execute(deadline)
@@ -172,16 +174,23 @@ def _bring_up(context: Context, job: Job, deadline: Deadline) -> dict:
     }
 
 
-def _apply(job: Job, deadline: Deadline) -> None:
-    """In two steps where the configuration must have addresses that only Services, once made, have."""
+def _apply(job: Job, deadline: Deadline) -> Plan:
+    """
+    In two steps where the configuration must have addresses that only Services, once made, have.
+
+    What is left is to be done when the server has come up.
+    """
+    if job.upgrade:
+        job.upgrade.keep(deadline)
     if job.rendering.lacks_addresses:
         Plan.make(job.host, _render_vcluster.foundation(job.rendering)).execute()
         if job.spec.exposure.type == LOAD_BALANCER:
             _wait_for_balancer(job, deadline)
         job.rendering = with_addresses(job.rendering, job.host)
-        make_plan(job).execute()
-    else:
-        job.plan.execute()
+        job.plan = make_plan(job)
+    first, later = _vcluster_upgrade.split(job.plan)
+    first.execute()
+    return later
 
 
 def _wait_for_balancer(job: Job, deadline: Deadline) -> None:

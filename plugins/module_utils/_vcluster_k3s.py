@@ -64,7 +64,7 @@ MANAGED = {
     "cluster-reset": None,
     "config": None,
     "data-dir": None,
-    "datastore-endpoint": None,
+    "datastore-endpoint": "durability",
     "disable-agent": "mode",
     "disable-apiserver": None,
     "disable-cloud-controller": None,

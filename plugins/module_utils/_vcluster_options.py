@@ -51,6 +51,19 @@ SLEEP = {
     "schedule": {"type": "list", "elements": "str"},
     "timezone": {"type": "str", "default": "UTC"},
 }
+# Where snapshots are kept, one of the two.
+STORE = {
+    "directory": {"type": "path"},
+    "bucket": {
+        "type": "dict",
+        "options": {
+            "name": {"type": "str", "required": True},
+            "prefix": {"type": "str", "default": ""},
+            "endpoint": {"type": "str"},
+            "region": {"type": "str"},
+        },
+    },
+}
 OPTIONS = {
     "tenant": {"type": "str", "required": True},
     "name": {"type": "str", "required": True},
@@ -65,6 +78,7 @@ OPTIONS = {
     "persistence": {"type": "dict", "apply_defaults": True, "options": PERSISTENCE},
     "slice": {"type": "dict", "options": SLICE},
     "tier": {"type": "str", "choices": ["dev", "prod"], "default": "dev"},
+    "durability": {"type": "str", "choices": ["full", "normal"]},
     "expose": {"type": "dict", "apply_defaults": True, "options": EXPOSE},
     "image": {"type": "str", "default": "rancher/k3s"},
     "image_credentials": {"type": "list", "elements": "dict", "options": CREDENTIAL},

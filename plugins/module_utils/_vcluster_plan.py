@@ -38,6 +38,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_inside imp
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_places import Places, Surroundings, check_volume
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_spec import VCluster, check_change
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_upgrade import Upgrade
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_upkeep import check_may_be_deleted
 from ansible_collections.tenantry.kube.plugins.module_utils._wait import Deadline, insist, is_forbidden
 
@@ -55,6 +56,7 @@ class Job:
     plan: Plan | None = None
     paused: bool = False  # until now
     exposed_before: str | None = None
+    upgrade: Upgrade | None = None
     renewals: list[dict] = field(default_factory=list)
     inside: Inside | None = None
     kubeconfig: AdministratorsKubeconfig | None = None
@@ -83,6 +85,8 @@ class Job:
     @property
     def actions(self) -> list[dict]:
         before = self.rights.rows() if self.rights else []
+        if self.upgrade:
+            before.append(self.upgrade.row())
         return [*before, *self.plan.rows(), *self.renewals, *(self.inside.rows() if self.inside else [])]
 
     @property
@@ -109,6 +113,8 @@ def plan_all(context: Context, places: Places, jobs: list[Job]) -> None:
         job.exposed_before = record.get("expose")
         if problem := around.hole(job.spec):
             context.warn(f"{job.namespace}: {problem}")
+        if job.spec.volume is not None and record.get("version", job.spec.version) != job.spec.version:
+            job.upgrade = Upgrade(job.host, job.namespace, record["version"])
         return around.published_address(job.spec, record)
 
     def plan(job: Job) -> None:

@@ -38,7 +38,11 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_slice impo
     parse_volume,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_upkeep import Upkeep, parse_upkeep
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_version import check_upgrade, check_version
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_version import (
+    check_upgrade,
+    check_version,
+    image_tag,
+)
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_walls import Walls, parse_walls
 
 SPEC_ANNOTATION = "tenantry.dev/spec"
@@ -57,6 +61,7 @@ class VCluster:
     storage_class: str | None
     slice: Slice
     tier: str
+    durability: str
     exposure: Exposure
     image: str
     cluster_cidr: str | None  # None: the pods have addresses of the host
@@ -81,7 +86,7 @@ class VCluster:
 
     @property
     def image_reference(self) -> str:
-        return f"{self.image}:{self.version.replace('+', '-')}"
+        return f"{self.image}:{image_tag(self.version)}"
 
     def record(self, address: str) -> str:
         """What is written on the namespace for later runs, for info and for the budget. Holds no secret."""
@@ -140,6 +145,7 @@ def parse(item: dict) -> VCluster:
         storage_class=item["persistence"].get("storage_class"),
         slice=parse_slice(item.get("slice") or {}, least, ("cpu", "memory", "pods") if shared else ()),
         tier=item["tier"],
+        durability=item["durability"] or ("full" if item["tier"] == "prod" else "normal"),
         exposure=parse_exposure(item["expose"]),
         image=parse_image(item["image"]),
         cluster_cidr=cluster_cidr,
@@ -160,7 +166,7 @@ def check_change(old: dict, new: VCluster) -> None:
     if old.get("mode", new.mode) != new.mode:
         raise TenantryError(
             f"mode: cannot be changed from {old['mode']} to {new.mode} on a virtual cluster that exists; "
-            "make a new virtual cluster and move the workloads"
+            "make a new virtual cluster and restore a snapshot of this one into it (tenantry.kube.vcluster_snapshot)"
         )
     fixed = {"cluster_cidr": new.cluster_cidr, "service_cidr": new.service_cidr}
     fixed["persistence"] = "none" if new.volume is None else "pvc"

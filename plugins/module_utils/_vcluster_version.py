@@ -25,6 +25,10 @@ def parse_version(version: str) -> tuple[int, int, str]:
     return int(match[1]), int(match[2]), match[3]
 
 
+def image_tag(version: str) -> str:
+    return version.replace("+", "-")
+
+
 def check_version(version: object) -> str:
     if not isinstance(version, str):
         raise TenantryError(f"version: {shown(version)} is not text; give a k3s release, such as v1.34.4+k3s1")

@@ -208,6 +208,7 @@ class ApiServer:
         self.directory = directory
         self.arguments = arguments
         self.kubeconfig = directory / "kubeconfig.yaml"
+        self.port = _free_port()
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self, deadline_seconds: float = 60) -> Path:
@@ -221,7 +222,7 @@ class ApiServer:
                 K3S, "server", "--disable-agent", "--disable", "coredns,metrics-server",
                 "--data-dir", self.directory / "data",
                 "--write-kubeconfig", self.kubeconfig, "--bind-address", "127.0.0.1",
-                "--https-listen-port", str(_free_port()),
+                "--https-listen-port", str(self.port),
                 "--kube-apiserver-arg", f"audit-policy-file={policy}",
                 "--kube-apiserver-arg", f"audit-log-path={self.directory / AUDIT_LOG}",
                 *self.arguments,
@@ -240,6 +241,11 @@ class ApiServer:
         if self.process:
             self.process.send_signal(signal.SIGTERM)
             self.process.wait(timeout=30)
+
+    def kill(self) -> None:
+        """At once, as when its memory limit is reached or the machine loses power."""
+        self.process.kill()
+        self.process.wait(timeout=30)
 
 
 def _free_port() -> int:

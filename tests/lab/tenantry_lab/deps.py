@@ -26,6 +26,7 @@ PACKAGES = {
     "shellcheck": "one of the sanity tests",
     "iptables": "with nftables, how a test sees that the lab leaves the packet filter alone",
     "nftables": "the same",
+    "strace": "how a test sees that the datastore waits for the disk",
 }
 
 

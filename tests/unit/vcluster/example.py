@@ -21,6 +21,7 @@ ITEM: dict[str, Any] = {
     "persistence": {"type": "pvc", "size": "5Gi", "storage_class": None},
     "slice": None,
     "tier": "dev",
+    "durability": None,
     "expose": {"type": "NodePort", "port": None, "address": "192.0.2.10"},
     "image": "rancher/k3s",
     "registries": None,

@@ -290,3 +290,13 @@ def test_agent_leaves_cgroups_of_version_1_alone(tmp_path):
 
 def test_same_state_renders_the_same():
     assert _render_vcluster.everything(render()) == _render_vcluster.everything(render())
+
+
+@pytest.mark.parametrize(
+    ("tier", "given", "full"),
+    [("dev", None, False), ("prod", None, True), ("prod", "normal", False), ("dev", "full", True)],
+)
+def test_durability_follows_the_tier_unless_it_is_given(tier: str, given: str | None, full: bool) -> None:
+    found = _render_server.config(render(tier=tier, durability=given)).get("datastore-endpoint", "")
+    assert found.endswith("&_synchronous=FULL") == full
+    assert found.startswith("sqlite:///var/lib/rancher/k3s/server/db/state.db?_journal=WAL&") == full

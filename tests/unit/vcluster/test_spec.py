@@ -196,7 +196,7 @@ def test_one_minor_version_up_is_allowed(new):
         ({"persistence": {"type": "none"}}, "persistence:"),
         ({"persistence": {"storage_class": "fast"}}, "storage_class:"),
         ({"version": "v1.33.4+k3s1"}, "version:"),
-        (SHARED, "mode: cannot be changed from dedicated to shared .* move the workloads"),
+        (SHARED, "mode: cannot be changed from dedicated to shared .* restore a snapshot"),
     ],
 )
 def test_what_cannot_be_changed_is_refused(changes, option):

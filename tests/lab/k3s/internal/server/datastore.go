@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"fmt"
+	"os"
 	"time"
 
 	"github.com/k3s-io/kine/pkg/endpoint"
@@ -14,6 +15,9 @@ import (
 func (s *Server) startDatastore(ctx context.Context) error {
 	database := s.opts.String("datastore-endpoint")
 	if database == "" {
+		if err := os.MkdirAll(s.path("db"), 0o700); err != nil { // as kine does for its own choice, and only for that
+			return err
+		}
 		database = fmt.Sprintf("sqlite://%s?_journal=WAL&cache=shared&_busy_timeout=30000&_txlock=immediate", s.path("db", "state.db"))
 	}
 	logrus.SetLevel(logrus.WarnLevel)

@@ -47,7 +47,7 @@ func New(opts *options.Options, nodeName, nodeIP string) (*Server, error) {
 	if err := s.chooseServiceIPs(); err != nil {
 		return nil, err
 	}
-	for _, d := range []string{"tls", "cred", "db", "manifests"} {
+	for _, d := range []string{"tls", "cred", "manifests"} {
 		if err := os.MkdirAll(filepath.Join(s.dir, d), 0o700); err != nil {
 			return nil, err
 		}

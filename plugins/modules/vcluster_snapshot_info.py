@@ -1,0 +1,76 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, the tenantry.kube authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: vcluster_snapshot_info
+short_description: Look at snapshots of virtual clusters
+version_added: 0.1.0
+description:
+  - Lists the snapshots in a directory or in a bucket. It asks no cluster and needs no passphrase.
+author:
+  - The tenantry.kube authors (@tenantry)
+extends_documentation_fragment:
+  - tenantry.kube.snapshot_store
+  - tenantry.kube.attributes.info
+options:
+  tenant:
+    description: Only those of this tenant.
+    type: str
+  name:
+    description: Only those of virtual clusters of this name.
+    type: str
+seealso:
+  - module: tenantry.kube.vcluster_snapshot
+"""
+
+EXAMPLES = r"""
+- name: Look at all snapshots
+  tenantry.kube.vcluster_snapshot_info:
+    directory: /var/backups/tenantry
+  register: found
+
+- name: Show when each was taken
+  ansible.builtin.debug:
+    msg: "{{ found.snapshots | map(attribute='created') }}"
+"""
+
+RETURN = r"""
+snapshots:
+  description: The snapshots, by virtual cluster and time, the oldest first.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    snapshot: {description: Its name., type: str}
+    tenant: {description: Tenant of the virtual cluster it is of., type: str}
+    name: {description: Name of that virtual cluster., type: str}
+    host: {description: The cluster of the fleet that was on., type: str}
+    mode: {description: Its mode., type: str}
+    version: {description: Its release of k3s., type: str}
+    service_cidr: {description: Network of the services inside., type: str}
+    created: {description: When the snapshot was taken., type: str}
+    revision: {description: Revision of the datastore., type: int}
+    database_bytes: {description: Size of the datastore., type: int}
+    path: {description: File or URL of the archive., type: str}
+    bytes: {description: Size of that file., type: int}
+    sha256: {description: Checksum of that file., type: str}
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.tenantry.kube.plugins.module_utils._module import inform
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_options import STORE
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_snapshot import list_all, store_of
+
+
+def main() -> None:
+    spec = {**STORE, "tenant": {"type": "str"}, "name": {"type": "str"}}
+    module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
+    given = module.params
+    inform(module, lambda _context: {"snapshots": list_all(store_of(given), given["tenant"], given["name"])})
+
+
+if __name__ == "__main__":
+    main()

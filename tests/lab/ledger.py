@@ -1,0 +1,100 @@
+"""Writers that keep a ledger: what an API server has acknowledged must be there afterwards, whatever happens to it."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+WRITERS = 4
+LABEL = "tenantry-test/ledger"
+
+
+class Ledger:
+    """Config maps of several writers, each one after the other with the number of its turn; some are deleted."""
+
+    def __init__(self, kubeconfig: Path) -> None:
+        self._kubeconfig = kubeconfig
+        self._written: dict[str, float] = {}  # when it was acknowledged
+        self._deleted: dict[str, float] = {}
+        self._tried: set[str] = set()  # to write
+        self._leaving: set[str] = set()  # or to delete, acknowledged or not
+        self._turns = [0] * WRITERS
+        self._end = threading.Event()
+
+    @contextmanager
+    def writing(self) -> Iterator[Ledger]:
+        threads = [threading.Thread(target=self._write, args=(number,)) for number in range(WRITERS)]
+        self._end.clear()
+        for thread in threads:
+            thread.start()
+        try:
+            yield self
+        finally:
+            self._end.set()
+            for thread in threads:
+                thread.join()
+
+    def wait_for(self, more: int) -> None:
+        """Until so many more writes were acknowledged."""
+        target = len(self._written) + more
+        while len(self._written) < target:
+            time.sleep(0.05)
+
+    def acknowledged(self, before: float = math.inf) -> set[str]:
+        """What was written, acknowledged before that moment, and nobody tried to delete."""
+        return {name for name, when in self._written.items() if when < before} - self._leaving
+
+    def check(self, before: float = math.inf) -> set[str]:
+        """What is there now: all that was acknowledged before that moment, nothing torn, deleted or made up."""
+        found = present(self._kubeconfig)
+        missing = self.acknowledged(before) - found
+        assert not missing, f"{len(missing)} acknowledged writes are lost, such as {sorted(missing)[:5]}"
+        back = found & {name for name, when in self._deleted.items() if when < before}
+        assert not back, f"{len(back)} deleted ones are back, such as {sorted(back)[:5]}"
+        assert found <= self._tried, f"nobody wrote {sorted(found - self._tried)[:5]}"
+        for number in range(WRITERS):
+            writer = f"w{number}-"
+            last = max(_turn(name) for name in found if name.startswith(writer))
+            lost = {name for name in self.acknowledged() - found if name.startswith(writer)}
+            torn = sorted(name for name in lost if _turn(name) < last)
+            assert not torn, f"writer {number} wrote {torn[:5]} before turn {last}, which is there"
+        return found
+
+    def _write(self, number: int) -> None:
+        cluster = _connect(self._kubeconfig)
+        while not self._end.is_set():
+            turn = self._turns[number]
+            self._turns[number] += 1
+            name = f"w{number}-{turn}"
+            metadata = {"name": name, "namespace": "default", "labels": {LABEL: str(number)}}
+            self._tried.add(name)
+            try:
+                cluster.create({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"turn": name}})
+                self._written[name] = time.monotonic()
+                if turn % 3 == 0:
+                    self._leaving.add(name)
+                    cluster.delete("v1/ConfigMap", name, "default")
+                    self._deleted[name] = time.monotonic()
+            except Exception:  # not acknowledged, so nothing is claimed of it
+                time.sleep(0.1)
+
+
+def _turn(name: str) -> int:
+    return int(name.rpartition("-")[2])
+
+
+def present(kubeconfig: Path) -> set[str]:
+    found = _connect(kubeconfig).list("v1/ConfigMap", "default", LABEL)
+    assert all(one["data"]["turn"] == one["metadata"]["name"] for one in found)
+    return {one["metadata"]["name"] for one in found}
+
+
+def _connect(kubeconfig: Path) -> Any:
+    from ansible_collections.tenantry.kube.plugins.module_utils import _client, _kubeconfig
+
+    return _client.Cluster.from_kubeconfig(_kubeconfig.load(str(kubeconfig)), name="ledger", timeout=30)

@@ -1,0 +1,56 @@
+"""What an API server has acknowledged outlives it: SIGKILL again and again, under writers that keep a ledger."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+from ansible_collections.tenantry.kube.plugins.module_utils._render_server import datastore_endpoint
+
+from .harness import ApiServer, lab, sized
+from .ledger import Ledger
+
+
+@pytest.mark.parametrize("durability", ["full", "normal"])
+def test_no_acknowledged_write_is_lost_and_none_comes_back(durability: str, tmp_path: Path) -> None:
+    lab("build")
+    server = ApiServer(tmp_path, endpoint(durability, tmp_path))
+    try:
+        ledger = Ledger(server.start())
+        with ledger.writing():
+            for _kill in range(sized(5, 50)):
+                ledger.wait_for(20)
+                server.kill()
+                server.start()
+            ledger.wait_for(20)
+        assert len(ledger.check()) > 20
+    finally:
+        server.stop()
+
+
+def endpoint(durability: str, directory: Path) -> list[str]:
+    told = datastore_endpoint(durability, str(directory / "data"))
+    (directory / "data" / "server" / "db").mkdir(parents=True)
+    return ["--datastore-endpoint", told] if told else []
+
+
+def test_full_waits_for_the_disk_with_every_write(tmp_path: Path) -> None:
+    counts = {}
+    for durability in ("full", "normal"):
+        directory = tmp_path / durability
+        directory.mkdir()
+        server = ApiServer(directory, endpoint(durability, directory))
+        try:
+            ledger = Ledger(server.start())
+            log = directory / "strace"
+            words = ["strace", "-f", "-qq", "-e", "trace=fsync,fdatasync", "-o", log, "-p", str(server.process.pid)]
+            with subprocess.Popen(words) as tracer, ledger.writing():
+                ledger.wait_for(200)
+                tracer.terminate()
+            counts[durability] = len(re.findall(r"sync\(", log.read_text()))
+        finally:
+            server.stop()
+    assert counts["full"] >= 200
+    assert counts["normal"] < 50, counts

@@ -1,0 +1,125 @@
+"""Snapshots in a bucket. The store is moto's server, an imitation of S3 that speaks its protocol over HTTP."""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.tenantry.kube.plugins.module_utils import _snapshot_archive, _snapshot_seal
+from ansible_collections.tenantry.kube.plugins.module_utils._snapshot_bucket import Bucket
+from ansible_collections.tenantry.kube.plugins.module_utils._snapshot_server import Captured, keys_archive
+from ansible_collections.tenantry.kube.plugins.module_utils._snapshot_store import Origin
+
+from .harness import BUILD, call_module
+
+PASSPHRASE = "four-words-from-a-vault"
+NAMESPACE = "payments--dev"
+# In an environment of its own: what it needs cannot be installed beside the package kubernetes.
+MOTO = "moto[server]==5.2.5"
+ENVIRONMENT = BUILD / "venv-moto"
+START = """
+import sys
+import boto3
+from moto.server import ThreadedMotoServer
+server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+server.start()
+url = "http://{}:{}".format(*server.get_host_and_port())
+keys = {"aws_access_key_id": "who", "aws_secret_access_key": "secret", "region_name": "us-east-1"}
+boto3.client("s3", endpoint_url=url, **keys).create_bucket(Bucket="backups")
+print(url, flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[str]:
+    """The URL of a store with the bucket `backups`."""
+    stamp = ENVIRONMENT / MOTO
+    if not stamp.exists():
+        subprocess.run([sys.executable, "-m", "venv", "--clear", ENVIRONMENT], check=True)
+        subprocess.run([ENVIRONMENT / "bin" / "pip", "install", "--quiet", MOTO], check=True)
+        stamp.touch()
+    words = [ENVIRONMENT / "bin" / "python", "-c", START]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
+        yield server.stdout.readline().strip()
+        server.stdin.close()
+
+
+@pytest.fixture(autouse=True)
+def _credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "who")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "a-secret-of-the-store")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+
+
+def add(store: Bucket, directory: Path, name: str, day: int) -> None:
+    origin = Origin(name, "payments", "dev", "hub", "shared", "v1.34.4+k3s1", None, f"2026-01-0{day}", 1, 1)
+    database = directory / f"{name}.db"
+    with closing(sqlite3.connect(database)) as made, made:
+        made.execute("CREATE TABLE kine (id INTEGER PRIMARY KEY, name TEXT)")
+        made.execute("INSERT INTO kine (name) VALUES ('/registry/namespaces/kube-system')")
+    token = _snapshot_archive.tar_entry("token", 5)
+    captured = Captured(keys_archive([(token, b"token")]), database, 0.0)
+    key = _snapshot_seal.new_key(PASSPHRASE)
+    archive = store.draft(NAMESPACE, name, directory)
+    _snapshot_archive.write(archive, key, origin, dict.fromkeys(_snapshot_archive.KEPT, "x"), captured)
+    store.add(origin, key.locked, archive)
+    archive.unlink()
+
+
+@pytest.mark.parametrize("prefix", ["", "tenantry/nightly"])
+def test_kept_in_a_bucket_and_fetched_from_it(endpoint: str, tmp_path: Path, prefix: str) -> None:
+    store = Bucket("backups", prefix, endpoint, "us-east-1")
+    assert store.list(NAMESPACE) == []
+    for day, name in enumerate(("first", "second", "third"), 1):
+        add(store, tmp_path, name, day)
+    bucket = {"name": "backups", "prefix": prefix, "endpoint": endpoint}
+    assert [one["snapshot"] for one in listed(bucket)] == ["first", "second", "third"]
+
+    snapshot = store.get(NAMESPACE, "latest")
+    assert snapshot.path == f"s3://backups/{prefix + '/' if prefix else ''}payments--dev/third.age"
+    fetched = store.fetch(snapshot, tmp_path)
+    (tmp_path / "out").mkdir()
+    content = _snapshot_archive.read(snapshot, fetched, PASSPHRASE, tmp_path / "out")
+    assert content.database.read_bytes() == (tmp_path / "third.db").read_bytes()
+
+    of_it = {"tenant": "payments", "name": "dev", "bucket": bucket}
+    assert call_module("vcluster_snapshot", **of_it, state="pruned", keep=2).changed
+    assert call_module("vcluster_snapshot", **of_it, state="absent", snapshot="third").changed
+    assert not call_module("vcluster_snapshot", **of_it, state="absent", snapshot="third").changed
+    assert [one["snapshot"] for one in listed(bucket)] == ["second"]
+
+
+def listed(bucket: dict[str, Any]) -> list[dict[str, Any]]:
+    found = call_module("vcluster_snapshot_info", bucket=bucket, tenant="payments")
+    assert not found.failed, found.msg
+    return found.data["snapshots"]
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"name": "absent"}, "cannot list absent"),
+        ({"endpoint": "http://127.0.0.1:9"}, "refused"),
+        ({"endpoint": "s3.example.com"}, "bucket.endpoint"),
+    ],
+)
+def test_what_cannot_be_reached_is_told_in_a_line(endpoint: str, change: dict[str, str], reason: str) -> None:
+    found = call_module("vcluster_snapshot_info", bucket={"name": "backups", "endpoint": endpoint, **change})
+    assert found.failed
+    assert reason in found.msg
+    assert "a-secret-of-the-store" not in found.text
+    assert "\n" not in found.msg
+
+
+def test_a_directory_or_a_bucket(tmp_path: Path, endpoint: str) -> None:
+    bucket = {"name": "backups", "endpoint": endpoint}
+    for wrong in ({}, {"directory": tmp_path, "bucket": bucket}):
+        found = call_module("vcluster_snapshot_info", **wrong)
+        assert "one of the two" in found.msg

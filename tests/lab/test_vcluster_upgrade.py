@@ -1,0 +1,129 @@
+"""Another release of k3s: one minor at a time, nothing lost, and a way back. The lab has two labels of one build."""
+
+from __future__ import annotations
+
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from .harness import ROOT, ModuleResult, kubectl, lab, run_module
+from .test_vcluster import version
+from .test_vcluster_snapshot import on_host
+
+TENANT = "uplift"
+POD = ROOT / "tests/lab/data/pod.yml"
+SLICE = {"cpu": "2", "memory": "2Gi", "pods": 8}
+CONTAINERD = "ctr --address /run/k3s/containerd/containerd.sock --namespace k8s.io images"
+
+
+@pytest.fixture(scope="module")
+def releases(hub: Path) -> tuple[str, str]:
+    """The release that the lab has, and the next minor one, which is the same image with another label."""
+    now = version(hub)
+    following = now.replace("v1.34.", "v1.35.")
+    image = "docker.io/rancher/k3s:{}"
+    old, new = (image.format(one.replace("+", "-")) for one in (now, following))
+    lab("ssh", "hub", f"{CONTAINERD} tag --force {old} {new}")
+    return now, following
+
+
+@pytest.fixture
+def loom(hub: Path, releases: tuple[str, str], tmp_path: Path) -> Iterator[Path]:
+    """The kubeconfig of the administrator of a virtual cluster of the older release, with a pod in it."""
+    tenant = {"kubeconfig": hub, "tenant": TENANT}
+    assert not run_module("tenant_quota", **tenant, budget={"vclusters": 1}).failed
+    kubeconfig = tmp_path / "loom.yaml"
+    made = vcluster(hub, releases[0], kubeconfig)
+    assert not made.failed, made.msg
+    assert kubectl(kubeconfig, "wait", "--for=create", "serviceaccount/default", "--timeout=30s").returncode == 0
+    assert kubectl(kubeconfig, "create", "-f", str(POD)).returncode == 0
+    assert kubectl(kubeconfig, "wait", "--for=condition=Ready", "pod/probe", "--timeout=90s").returncode == 0
+    yield kubeconfig
+    assert not run_module("vcluster", **tenant, name="loom", state="absent").failed
+    assert not run_module("tenant_quota", **tenant, state="absent").failed
+
+
+def vcluster(hub: Path, release: str, kubeconfig: Path, **options: object) -> ModuleResult:
+    options = {"slice": SLICE, "expose": {"type": "NodePort"}, "kubeconfig_path": kubeconfig, **options}
+    return run_module("vcluster", kubeconfig=hub, tenant=TENANT, name="loom", version=release, **options)
+
+
+def reverted(hub: Path) -> ModuleResult:
+    return run_module("vcluster_snapshot", kubeconfig=hub, tenant=TENANT, name="loom", state="reverted")
+
+
+@contextmanager
+def asked(hub: Path, failures: list[str]) -> Iterator[None]:
+    """Requests to the tenant's pod all the while, by the host; those without an answer are counted."""
+    names = kubectl(hub, "get", "pods", "-n", f"{TENANT}--loom", "-o", "name").stdout.split()
+    pod = next(name.removeprefix("pod/") for name in names if "probe-default" in name)
+    end = threading.Event()
+
+    def ask() -> None:
+        while not end.wait(0.2):
+            answer = kubectl(hub, "get", "--raw", f"/api/v1/namespaces/{TENANT}--loom/pods/{pod}:8080/proxy/")
+            asked.count += 1
+            if answer.returncode:
+                failures.append(answer.stderr)
+
+    thread = threading.Thread(target=ask)
+    asked.count = 0
+    thread.start()
+    try:
+        yield
+    finally:
+        end.set()
+        thread.join()
+
+
+def test_up_with_everything_kept_and_back(hub: Path, loom: Path, releases: tuple[str, str]) -> None:
+    old, new = releases
+    before, failures = on_host(hub, TENANT), []
+    assert kubectl(loom, "create", "configmap", "from-before").returncode == 0
+    predicted = vcluster(hub, new, loom, check=True)
+    kept = {"action": "create", "kind": "Snapshot", "name": f"before-upgrade ({old})"}
+    assert predicted.data["actions"][0] == kept
+    with asked(hub, failures):
+        upgraded = vcluster(hub, new, loom)
+    assert not upgraded.failed, upgraded.msg
+    assert upgraded.data["actions"] == predicted.data["actions"]
+    assert asked.count > 5
+    assert failures == [], "the tenant's pods serve on"
+    assert on_host(hub, TENANT) == before
+    assert kubectl(loom, "get", "configmap", "from-before").returncode == 0
+    assert not vcluster(hub, new, loom).changed
+
+    assert kubectl(loom, "create", "configmap", "from-after").returncode == 0
+    back = reverted(hub)
+    assert not back.failed, back.msg
+    assert back.data["version"] == old
+    assert kubectl(loom, "get", "configmap", "from-before").returncode == 0
+    assert kubectl(loom, "get", "configmap", "from-after").returncode != 0
+    assert not vcluster(hub, old, loom).changed
+
+
+def test_one_that_fails_says_how_to_go_back(hub: Path, loom: Path, releases: tuple[str, str]) -> None:
+    old, _new = releases
+    absent = old.replace("+lab1", "+absent1").replace("+k3s", "+absent")
+    failed = vcluster(hub, absent, loom, wait_timeout=20)
+    assert failed.failed
+    assert f"to go back to {old}" in failed.msg
+    assert "reverted" in failed.msg
+    assert not reverted(hub).failed
+    assert kubectl(loom, "get", "pod", "probe").returncode == 0
+    assert not vcluster(hub, old, loom).changed
+
+
+@pytest.mark.parametrize("seconds", [1.5, 3.0])
+def test_one_that_is_killed_goes_on(hub: Path, loom: Path, releases: tuple[str, str], seconds: float) -> None:
+    _old, new = releases
+    with pytest.raises(subprocess.TimeoutExpired):
+        vcluster(hub, new, loom, kill_after=seconds)
+    again = vcluster(hub, new, loom)
+    assert not again.failed, again.msg
+    assert again.data["ready"]
+    assert not vcluster(hub, new, loom).changed
