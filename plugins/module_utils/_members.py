@@ -13,6 +13,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils import (
     _fleet,
     _kubeconfig,
     _names,
+    _network_probe,
     _quantities,
     _render_member,
 )
@@ -151,9 +152,10 @@ def _row(context: Context, fleet: _fleet.Fleet, want: Wanted) -> dict:
 
 def _join(context: Context, fleet: _fleet.Fleet, want: Wanted) -> dict:
     hub, member, cluster = fleet.hub, fleet.members.get(want.name), want.cluster
+    known = _network_probe.known_of(_fleet.platform_namespace(cluster))
     plan = Plan.make(
         cluster,
-        _render_member.member_objects(hub.identity()),
+        _render_member.member_objects(hub.identity(), known),
         owned=_names.selector("member"),
         prune_kinds=KINDS,
     )
@@ -163,6 +165,9 @@ def _join(context: Context, fleet: _fleet.Fleet, want: Wanted) -> dict:
     if not context.check_mode:
         plan.execute()
         token = token or _issue(context, want, secrets)
+        found = _network_probe.tell(context, cluster, context.module.params["network_probe_image"], known)
+        if found != known:
+            cluster.apply(_render_member.member_namespace(hub.identity(), found))
     entry = Plan.make(hub, [_entry(want, token or "")], owned=_names.selector("member", member=want.name))
     if not context.check_mode:
         entry.execute()

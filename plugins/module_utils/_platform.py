@@ -4,12 +4,12 @@
 
 from __future__ import annotations
 
-from ansible_collections.tenantry.kube.plugins.module_utils import _fleet, _names
+from ansible_collections.tenantry.kube.plugins.module_utils import _fleet, _names, _network_probe
 from ansible_collections.tenantry.kube.plugins.module_utils._apply import Plan
 from ansible_collections.tenantry.kube.plugins.module_utils._client import Cluster
 from ansible_collections.tenantry.kube.plugins.module_utils._errors import TenantryError
 from ansible_collections.tenantry.kube.plugins.module_utils._module import Context
-from ansible_collections.tenantry.kube.plugins.module_utils._render_platform import platform_objects
+from ansible_collections.tenantry.kube.plugins.module_utils._render_platform import platform_namespace, platform_objects
 from ansible_collections.tenantry.kube.plugins.module_utils._wait import wait_gone
 
 RBAC = "rbac.authorization.k8s.io/v1"
@@ -27,13 +27,17 @@ def run(context: Context, items: list[dict]) -> list[dict]:
 def _install(context: Context) -> dict:
     hub = context.hub
     version = _fleet.check_version(hub, "kubeconfig")
-    component = _fleet.component(_fleet.platform_namespace(hub))
+    namespace = _fleet.platform_namespace(hub)
+    component, known = _fleet.component(namespace), _network_probe.known_of(namespace)
     if component in WHOSE:
         raise TenantryError(f"kubeconfig: the cluster at {hub.server} {WHOSE[component]}")
     identity = hub.identity()
-    plan = Plan.make(hub, platform_objects(identity), owned=_names.selector("platform"), prune_kinds=KINDS)
+    plan = Plan.make(hub, platform_objects(identity, known), owned=_names.selector("platform"), prune_kinds=KINDS)
     if not context.check_mode:
         plan.execute()
+        found = _network_probe.tell(context, hub, context.module.params["network_probe_image"], known)
+        if found != known:
+            hub.apply(platform_namespace("platform", found))
     return {**_row(plan), "identity": identity, "server": hub.server, "version": version}
 
 

@@ -63,11 +63,16 @@ def _role_here(name: str, rule: dict) -> list[dict]:
     ]
 
 
-def member_objects(hub_identity: str) -> list[dict]:
+def member_namespace(hub_identity: str, annotations: dict[str, str] | None = None) -> dict:
+    annotations = {**(annotations or {}), _render_platform.HUB_ANNOTATION: hub_identity}
+    return _render_platform.platform_namespace("member", annotations)
+
+
+def member_objects(hub_identity: str, annotations: dict[str, str] | None = None) -> list[dict]:
     """Everything a member has for the hub whose kube-system UID is given, its credential apart."""
     space = {"namespace": _names.PLATFORM_NAMESPACE, "labels": _names.labels("member")}
     return [
-        _render_platform.platform_namespace("member", {_render_platform.HUB_ANNOTATION: hub_identity}),
+        member_namespace(hub_identity, annotations),
         {
             "apiVersion": "v1",
             "kind": "ServiceAccount",

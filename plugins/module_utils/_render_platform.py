@@ -92,10 +92,10 @@ def admission_policy(
     ]
 
 
-def platform_objects(identity: str) -> list[dict]:
+def platform_objects(identity: str, annotations: dict[str, str] | None = None) -> list[dict]:
     """Everything the platform has on a hub whose kube-system UID is `identity`."""
     return [
-        platform_namespace("platform"),
+        platform_namespace("platform", annotations),
         *_roles.user_roles(_roles.HUB, "platform"),
         _roles.cluster_role(_roles.MANAGER_ROLE, _roles.VCLUSTER_MANAGER, "platform"),
         *priority_classes("platform"),

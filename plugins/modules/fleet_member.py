@@ -82,6 +82,13 @@ options:
         description: Remove it in spite of what is left on it.
         type: bool
         default: false
+  network_probe_image:
+    description:
+      - Image, with python3 in it, of the two pods by which it is found out whether a member enforces network policies.
+      - They run for some seconds in C(tenantry-system), in each run until it is so once. A warning tells if it is not.
+      - Empty means that it is not found out.
+    type: str
+    default: docker.io/tenantry/syncer:0.1.0
   wait_timeout:
     description: Seconds to wait until everything is gone, with O(state=absent).
     type: int
@@ -157,6 +164,7 @@ results:
       returned: failure
 """
 
+from ansible_collections.tenantry.kube.plugins.module_utils import _network_probe
 from ansible_collections.tenantry.kube.plugins.module_utils._members import run
 from ansible_collections.tenantry.kube.plugins.module_utils._module import (
     argument_spec,
@@ -177,7 +185,9 @@ OPTIONS = {
 
 
 def main() -> None:
-    spec = argument_spec(**OPTIONS, members=items_option(OPTIONS), wait_timeout={"type": "int", "default": 120})
+    spec = argument_spec(
+        **OPTIONS, members=items_option(OPTIONS), **_network_probe.OPTION, wait_timeout={"type": "int", "default": 120}
+    )
     run_module(spec, run, list_option="members", item_options=OPTIONS, key="name")
 
 

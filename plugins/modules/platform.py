@@ -14,7 +14,7 @@ description:
   - The hub gets the namespace C(tenantry-system), the four ClusterRoles C(tenantry:viewer), C(tenantry:developer),
     C(tenantry:admin) and C(tenantry:operator), the ClusterRole C(tenantry:vcluster-manager), the PriorityClasses
     C(tenantry-dev) and C(tenantry-prod), and the registry of the fleet.
-  - Nothing of it runs a pod. An object of the same name that is not the platform's own is never taken over.
+  - Nothing of it keeps a pod running. An object of the same name that is not the platform's own is never taken over.
 author:
   - The tenantry.kube authors (@tenantry)
 extends_documentation_fragment:
@@ -29,6 +29,13 @@ options:
     type: str
     choices: [present, absent]
     default: present
+  network_probe_image:
+    description:
+      - Image, with python3 in it, of the two pods by which it is found out whether the hub enforces network policies.
+      - They run for some seconds in C(tenantry-system), in each run until it is so once. A warning tells if it is not.
+      - Empty means that it is not found out.
+    type: str
+    default: docker.io/tenantry/syncer:0.1.0
   wait_timeout:
     description: Seconds to wait until everything is gone, with O(state=absent).
     type: int
@@ -75,6 +82,7 @@ results:
   elements: dict
 """
 
+from ansible_collections.tenantry.kube.plugins.module_utils import _network_probe
 from ansible_collections.tenantry.kube.plugins.module_utils._module import argument_spec
 from ansible_collections.tenantry.kube.plugins.module_utils._module import main as run_module
 from ansible_collections.tenantry.kube.plugins.module_utils._platform import run
@@ -83,7 +91,7 @@ OPTIONS = {"state": {"type": "str", "choices": ["present", "absent"], "default":
 
 
 def main() -> None:
-    spec = argument_spec(**OPTIONS, wait_timeout={"type": "int", "default": 120})
+    spec = argument_spec(**OPTIONS, **_network_probe.OPTION, wait_timeout={"type": "int", "default": 120})
     run_module(spec, run, item_options=OPTIONS, key=())
 
 

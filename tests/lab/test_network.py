@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from .harness import DEMO, ansible_playbook, kubectl, lab
+from .harness import DEMO, ModuleResult, ansible_playbook, kubectl, lab, run_module
 
 WEB = "docker.io/lab/web:1"
 PORT, NODES_PORT = 8080, 7080
@@ -181,6 +181,41 @@ def forbidden(world: World, vcluster: str) -> set[str]:
             targets = targets | other.api | other.pods
     # Agents are pods of the host that find their server by the host's DNS, and so does what is on them.
     return targets if vcluster == "research--lab" else targets | host.dns
+
+
+def join_edge(hub: Path, edge: Path) -> ModuleResult:
+    return run_module("fleet_member", kubeconfig=hub, name="edge", member_kubeconfig=edge)
+
+
+def found_out(kubeconfig: Path) -> str:
+    annotations = Space(kubeconfig, "tenantry-system").json("namespace", "tenantry-system")["metadata"]["annotations"]
+    return annotations.get("tenantry.dev/network-policies", "")
+
+
+def test_hosts_that_enforce_policies_were_found_out(site: object, hub: Path, edge: Path) -> None:
+    """When they were installed and joined. The pods that did it are gone."""
+    for kubeconfig in (hub, edge):
+        assert found_out(kubeconfig) == "enforced"
+        assert Space(kubeconfig, "tenantry-system").json("pods,networkpolicies")["items"] == []
+
+
+@pytest.mark.nightly
+def test_a_host_that_does_not_enforce_policies_is_said_loudly(site: object, hub: Path, edge: Path) -> None:
+    """k3s without its controller. By each run, until it is found to be otherwise."""
+    config = "/etc/rancher/k3s/config.yaml"
+    kubectl(edge, "annotate", "namespace", "tenantry-system", "tenantry.dev/network-policies-")
+    lab("ssh", "edge", f"echo 'disable-network-policy: true' >> {config}; systemctl restart k3s")
+    try:
+        for _ in range(2):
+            told = join_edge(hub, edge)
+            assert not told.failed, told.msg
+            assert "DOES NOT ENFORCE NETWORK POLICIES for ingress and egress" in told.text
+        assert found_out(edge) == ""
+    finally:
+        lab("ssh", "edge", f"sed -i /disable-network-policy/d {config}; systemctl restart k3s")
+        told = join_edge(hub, edge)
+    assert "NETWORK POLICIES" not in told.text, told.text
+    assert found_out(edge) == "enforced"
 
 
 @pytest.mark.parametrize("host", ["hub", "edge"])
