@@ -144,18 +144,19 @@ def main(
     *,
     list_option: str | None = None,
     item_options: dict[str, Any],
-    key: str | Sequence[str],
+    key: str | Sequence[str] | None,
     libraries: Sequence[str] = (),
     **ansible_module_args: Any,
 ) -> None:
     """
     Run a module: `run_items` gets the one item or the list, checks all of them before it writes, returns rows.
 
-    `key` names the option, or options, that tell items apart; a module without finds its items itself. An item option's
-    `required` holds within the list, and for the single item if the list is not given.
+    `key` names the option, or options, that tell items apart, none where there is one item only; a module with None
+    finds its items itself. An item option's `required` holds within the list, and for the single item if the list is
+    not given.
     `libraries` are needed beside those that all modules need.
     """
-    keys = (key,) if isinstance(key, str) else tuple(key)
+    keys = (key,) if isinstance(key, str) else tuple(key or ())
     for option in item_options.keys() & spec.keys():
         spec[option] = {name: value for name, value in spec[option].items() if name != "required"}
     module = AnsibleModule(argument_spec=spec, **{"supports_check_mode": True, **ansible_module_args})
@@ -175,7 +176,7 @@ def main(
         for row in result["results"]:  # what went wrong must not drown in what went well
             row.pop("actions", None)
         module.fail_json(msg=message, exception=bug, **result)
-    if single and rows:
+    if single and rows and key is not None:
         extras = {name: value for name, value in result["results"][0].items() if name not in ("error", "name")}
         result = {**extras, **result}
     module.exit_json(**result)
@@ -218,7 +219,7 @@ def _items(
         if missing:
             instead = f", or a list of items in {list_option}" if list_option else ""
             raise TenantryError(f"missing {', '.join(missing)}; give them{instead}")
-        return [{option: params[option] for option in item_options}], bool(keys)
+        return [{option: params[option] for option in item_options}], True
     names = ["/".join(str(item.get(option)) for option in keys) for item in listed]
     twice = next((name for index, name in enumerate(names) if name in names[:index]), None)
     if twice is not None:

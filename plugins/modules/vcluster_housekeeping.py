@@ -95,7 +95,7 @@ def main() -> None:
         wait={"type": "bool", "default": True},
         wait_timeout={"type": "int", "default": 300},
     )
-    run_module(spec, _housekeeping.run, item_options=OPTIONS, key=())
+    run_module(spec, _housekeeping.run, item_options=OPTIONS, key=None)
 
 
 if __name__ == "__main__":
