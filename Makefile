@@ -12,8 +12,7 @@ COLLECTION := $(BUILD)/ansible_collections/tenantry/kube
 # The newest Python that starts; PYTHON=/path/to/python3 takes another one.
 PYTHON ?= $(shell tests/newest-python)
 TESTS ?= tests/lab
-# All lab tests: one process has the machines, the other API servers of one process.
-PARALLEL = $(if $(filter tests/lab,$(TESTS)),--numprocesses=2 --dist=loadgroup)
+REPORT ?= lab
 
 export ANSIBLE_CONFIG := $(abspath ansible.cfg)
 export PYTHONPATH := $(abspath $(BUILD))
@@ -26,9 +25,9 @@ demo: deps ## Build the lab, install the platform, stamp out virtual clusters, u
 .PHONY: test
 test: deps lint test-unit ## Everything CI runs: lint, sanity, unit, lab and role tests
 	@mkdir -p $(BUILD)/reports
-	@echo "==> beside the lab's tests, whose waits leave the processors idle: sanity, floor (shown at the end)"
-	@$(MAKE) sanity test-floor > $(BUILD)/reports/beside.log 2>&1 & beside=$$!; \
-	$(MAKE) test-lab molecule && lab=0 || lab=$$?; \
+	@echo "==> beside the tests on machines, whose waits leave the processors idle, what needs none (shown at the end)"
+	@$(MAKE) sanity test-floor test-servers > $(BUILD)/reports/beside.log 2>&1 & beside=$$!; \
+	$(MAKE) test-machines molecule && lab=0 || lab=$$?; \
 	wait $$beside && beside=0 || beside=$$?; \
 	cat $(BUILD)/reports/beside.log; exit $$((lab + beside))
 	@$(BIN)/python tests/counts.py $(BUILD)/reports
@@ -65,7 +64,14 @@ $(BUILD)/venv-floor/.stamp: requirements-floor.txt syncer/requirements.txt
 .PHONY: test-lab
 test-lab: deps ## Behaviour against the lab's real clusters (TESTS=tests/lab/test_x.py for one file)
 	tests/lab/lab build
-	$(BIN)/pytest $(TESTS) $(PARALLEL) --durations=15 --junit-xml=$(BUILD)/reports/lab.xml
+	$(BIN)/pytest $(TESTS) --durations=15 --junit-xml=$(BUILD)/reports/$(REPORT).xml
+
+.PHONY: test-machines test-servers
+test-machines: ## The lab tests that need its machines
+	@$(MAKE) test-lab TESTS="tests/lab -m machines" REPORT=lab-machines
+
+test-servers: ## The lab tests with API servers of one process
+	@$(MAKE) test-lab TESTS="tests/lab -m 'not machines'" REPORT=lab-servers
 
 .PHONY: molecule
 molecule: deps ## The roles on throw-away systemd hosts of the lab

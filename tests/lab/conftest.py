@@ -18,16 +18,13 @@ import pytest
 from .harness import DEMO, ApiServer, ModuleResult, ansible_playbook, call_module, lab, lab_as_found, run_module
 from .people import User, tenant_with
 
-# Tests that use the machines of the lab, of which there are only so many: one process of `pytest -n` runs all of them.
-_MACHINES = "machines"
 
-
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist, which reads the mark
+@pytest.hookimpl(tryfirst=True)  # before `pytest -m` selects by it
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What goes together in `pytest -n --dist loadgroup`; all other files have API servers of their own."""
+    """Marked are tests that need the lab's machines; the others have API servers of their own, and can run beside."""
     for item in items:
-        together = "site" in item.fixturenames or "selftest" in item.path.parts
-        item.add_marker(pytest.mark.xdist_group(_MACHINES if together else item.path.stem))
+        if "site" in item.fixturenames or "selftest" in item.path.parts:
+            item.add_marker("machines")
 
 
 def _api_server(
