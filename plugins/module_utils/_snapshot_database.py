@@ -74,8 +74,9 @@ def rehome(path: Path) -> None:
     API server and k3s make these objects anew as they start. Other services keep their addresses; where those are not
     the host's with mode shared, the syncer gives them new ones.
     """
-    with closing(sqlite3.connect(path)) as database, database:
+    with closing(sqlite3.connect(path)) as database:
         for pattern in _OF_NETWORKS:
             database.execute("DELETE FROM kine WHERE name LIKE ?", (pattern,))
         for name in _ADDRESSED:
             database.execute("DELETE FROM kine WHERE name = ?", (name,))
+        database.commit()

@@ -132,9 +132,9 @@ def _validated(item: dict) -> Job:
         name = LATEST if state == "restored" else now().strftime("%Y%m%dT%H%M%SZ")
     if not (name == LATEST and state == "restored"):
         check_name(name)
-    job = Job(item, name)
-    _ = job.namespace, job.source  # too long together
-    return job
+    for place in (item, item["source"] or item):
+        _names.vcluster_namespace(place["tenant"], place["name"])
+    return Job(item, name)
 
 
 def _store(context: Context, jobs: list[Job]) -> Store | None:

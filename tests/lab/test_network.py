@@ -206,7 +206,7 @@ def test_a_host_that_does_not_enforce_policies_is_said_loudly(site: object, hub:
     kubectl(edge, "annotate", "namespace", "tenantry-system", "tenantry.dev/network-policies-")
     lab("ssh", "edge", f"echo 'disable-network-policy: true' >> {config}; systemctl restart k3s")
     try:
-        for _ in range(2):
+        for _round in range(2):
             told = join_edge(hub, edge)
             assert not told.failed, told.msg
             assert "DOES NOT ENFORCE NETWORK POLICIES for ingress and egress" in told.text

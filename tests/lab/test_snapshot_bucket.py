@@ -61,9 +61,10 @@ def _credentials(monkeypatch: pytest.MonkeyPatch) -> None:
 def add(store: Bucket, directory: Path, name: str, day: int) -> None:
     origin = Origin(name, "payments", "dev", "hub", "shared", "v1.34.4+k3s1", None, f"2026-01-0{day}", 1, 1)
     database = directory / f"{name}.db"
-    with closing(sqlite3.connect(database)) as made, made:
+    with closing(sqlite3.connect(database)) as made:
         made.execute("CREATE TABLE kine (id INTEGER PRIMARY KEY, name TEXT)")
         made.execute("INSERT INTO kine (name) VALUES ('/registry/namespaces/kube-system')")
+        made.commit()
     token = _snapshot_archive.tar_entry("token", 5)
     captured = Captured(keys_archive([(token, b"token")]), database, 0.0)
     key = _snapshot_seal.new_key(PASSPHRASE)

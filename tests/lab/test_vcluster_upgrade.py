@@ -60,7 +60,7 @@ def reverted(hub: Path) -> ModuleResult:
 def asked(hub: Path, failures: list[str]) -> Iterator[None]:
     """Requests to the tenant's pod all the while, by the host; those without an answer are counted."""
     names = kubectl(hub, "get", "pods", "-n", f"{TENANT}--loom", "-o", "name").stdout.split()
-    pod = next(name.removeprefix("pod/") for name in names if "probe-default" in name)
+    (pod,) = (name.removeprefix("pod/") for name in names if "probe-default" in name)
     end = threading.Event()
 
     def ask() -> None:

@@ -44,10 +44,11 @@ def unlocked(key: _snapshot_seal.Key, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def database(path: Path, *names: str) -> Path:
-    with closing(sqlite3.connect(path)) as made, made:
+    with closing(sqlite3.connect(path)) as made:
         made.execute("CREATE TABLE kine (id INTEGER PRIMARY KEY AUTOINCREMENT, name INTEGER, value BLOB)")
         for name in ("/registry/namespaces/kube-system", *names):
             made.execute("INSERT INTO kine (name, value) VALUES (?, ?)", (name, b"x" * 5000))
+        made.commit()
     return path
 
 
@@ -161,7 +162,7 @@ def test_a_datastore_of_something_else_is_refused(tmp_path: Path) -> None:
     (tmp_path / "text").write_text("no database")
     with pytest.raises(TenantryError, match="not one of k3s"):
         _snapshot_database.check(tmp_path / "text")
-    with closing(sqlite3.connect(tmp_path / "other.db")) as other, other:
+    with closing(sqlite3.connect(tmp_path / "other.db")) as other:
         other.execute("CREATE TABLE kine (id INTEGER, name TEXT)")
     with pytest.raises(TenantryError, match="no namespace kube-system"):
         _snapshot_database.check(tmp_path / "other.db")
