@@ -232,6 +232,10 @@ options:
     description: Ingress classes of the host that ingresses may use, none if not set. For O(mode=shared) only.
     type: list
     elements: str
+  ingress_hosts: &ingress_hosts
+    description: Host names for O(ingress_classes), needed with it. V(*.example.com) is all below that domain, V(*) any.
+    type: list
+    elements: str
   syncer_image: &syncer_image
     description: Image, with tag or digest, of what makes pods pods of the host with O(mode=shared).
     type: str
@@ -297,6 +301,7 @@ options:
       pod_security: *pod_security
       storage_classes: *storage_classes
       ingress_classes: *ingress_classes
+      ingress_hosts: *ingress_hosts
       syncer_image: *syncer_image
       deletion_protection: *deletion_protection
       expires: *expires

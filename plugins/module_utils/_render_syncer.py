@@ -98,6 +98,7 @@ def config(rendering: Rendering) -> dict:
         "pod_security": spec.shared.pod_security,
         "storage_classes": None if classes is None else list(classes),
         "ingress_classes": list(spec.shared.ingress_classes),
+        "ingress_hosts": list(spec.shared.ingress_hosts),
     }
 
 

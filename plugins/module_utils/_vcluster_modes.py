@@ -17,7 +17,7 @@ MODES = (SHARED, DEDICATED)
 # Options that are of use in one mode only.
 OPTIONS_OF = {
     DEDICATED: ("cluster_cidr",),
-    SHARED: ("pod_security", "storage_classes", "ingress_classes"),
+    SHARED: ("pod_security", "storage_classes", "ingress_classes", "ingress_hosts"),
 }
 
 _IMAGE = re.compile(
@@ -35,6 +35,7 @@ class Shared:
     pod_security: str
     storage_classes: tuple[str, ...] | None  # None: any
     ingress_classes: tuple[str, ...]
+    ingress_hosts: tuple[str, ...]
 
 
 def mode_of(given: str | None, record: dict | None) -> str:
@@ -70,6 +71,7 @@ def parse_shared(item: dict) -> Shared | None:
         pod_security=item["pod_security"] or "baseline",
         storage_classes=None if item["storage_classes"] is None else _classes(item, "storage_classes"),
         ingress_classes=_classes(item, "ingress_classes"),
+        ingress_hosts=_hosts(item),
     )
 
 
@@ -81,6 +83,23 @@ def _classes(item: dict, option: str) -> tuple[str, ...]:
                 f"{option}: {shown(name)} is not the name of a class; give names as the host's kubectl shows them"
             )
     return tuple(sorted(set(names)))
+
+
+def _hosts(item: dict) -> tuple[str, ...]:
+    """Who may use a proxy that is everybody's must be told for which names, or one tenant could take another's."""
+    hosts = item["ingress_hosts"] or []
+    if bool(hosts) != bool(item["ingress_classes"]):
+        raise TenantryError(
+            "ingress_hosts: goes with ingress_classes; give both or none, such as ingress_classes: [nginx] and "
+            "ingress_hosts: ['*.dev.example.com']"
+        )
+    for host in hosts:
+        if host != "*" and not DNS_NAME.fullmatch(host.removeprefix("*.")):
+            raise TenantryError(
+                f"ingress_hosts: {shown(host)} is not a host name; give one such as shop.example.com, "
+                "*.example.com for all below a domain, or * for any"
+            )
+    return tuple(sorted(set(hosts)))
 
 
 def _image(reference: str) -> str:

@@ -91,6 +91,7 @@ OPTIONS = {
     "pod_security": {"type": "str", "choices": ["baseline", "restricted"]},
     "storage_classes": {"type": "list", "elements": "str"},
     "ingress_classes": {"type": "list", "elements": "str"},
+    "ingress_hosts": {"type": "list", "elements": "str"},
     "syncer_image": {"type": "str", "default": "docker.io/tenantry/syncer:0.1.0"},
     "deletion_protection": {"type": "bool", "default": False},
     "expires": {"type": "str"},

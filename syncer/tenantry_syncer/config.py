@@ -29,14 +29,16 @@ class Config:
     pod_security: str = "baseline"
     # None: any that the host has.
     storage_classes: tuple[str, ...] | None = None
-    ingress_classes: tuple[str, ...] | None = ()
+    ingress_classes: tuple[str, ...] = ()
+    # Names, *.example.com for all below a domain, * for any.
+    ingress_hosts: tuple[str, ...] = ()
     host_url: str = field(default="", compare=False)
 
     @classmethod
     def read(cls, directory: Path = SETTINGS, environment: Mapping[str, str] | None = None) -> Config:
         environment = os.environ if environment is None else environment
         given = json.loads((directory / "config.json").read_text())
-        for name in ("storage_classes", "ingress_classes"):
+        for name in ("storage_classes", "ingress_classes", "ingress_hosts"):
             if given.get(name) is not None:
                 given[name] = tuple(given[name])
         host, port = environment["KUBERNETES_SERVICE_HOST"], environment["KUBERNETES_SERVICE_PORT"]

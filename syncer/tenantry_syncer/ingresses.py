@@ -31,15 +31,26 @@ class Ingresses:
             await self._write(ingress, copy)
 
     def _problem(self, ingress: dict) -> str | None:
-        return self._class_problem(ingress) or self._reach_problem(ingress)
+        return self._class_problem(ingress) or self._host_problem(ingress) or self._reach_problem(ingress)
 
-    def _reach_problem(self, ingress: dict) -> str | None:
-        """The proxy is everybody's: nobody takes what no rule names, or sends it past others' network policies."""
-        spec, namespace = ingress["spec"], ingress["metadata"]["namespace"]
+    def _host_problem(self, ingress: dict) -> str | None:
+        """The proxy is everybody's: nobody takes what no rule names, or names that are not his."""
+        spec = ingress["spec"]
         if spec.get("defaultBackend"):
             return "spec.defaultBackend: is not offered; give a rule with a host"
-        if any(not rule.get("host") or rule["host"].startswith("*") for rule in spec.get("rules") or []):
+        named = [rule.get("host", "") for rule in spec.get("rules") or []]
+        if any(not host or host.startswith("*") for host in named):
             return "spec.rules: each needs a host, without a wildcard"
+        offered = self._sides.config.ingress_hosts
+        # Controllers give the certificate of a name to whoever says it here.
+        for host in named + [host for one in spec.get("tls") or [] for host in one.get("hosts") or []]:
+            if not any(_covers(pattern, host) for pattern in offered):
+                return f"host {host}: is not offered; use {' or '.join(offered)}"
+        return None
+
+    def _reach_problem(self, ingress: dict) -> str | None:
+        """Nobody sends requests past others' network policies."""
+        spec, namespace = ingress["spec"], ingress["metadata"]["namespace"]
         for backend in _backends(spec):
             name = backend.get("service", {}).get("name", "")
             service = self._sides.inside.get(SERVICE, namespace, name)
@@ -50,7 +61,7 @@ class Ingresses:
     def _class_problem(self, ingress: dict) -> str | None:
         wanted = ingress["spec"].get("ingressClassName")
         allowed = self._sides.config.ingress_classes
-        if allowed is not None and wanted not in allowed:
+        if wanted not in allowed:
             return f"spec.ingressClassName: {wanted} is not offered; use {' or '.join(allowed) or 'another way in'}"
         return None
 
@@ -81,6 +92,10 @@ def host_spec(ingress: dict) -> dict:
         if one.get("secretName"):
             one["secretName"] = names.host_name(namespace, one["secretName"])
     return spec
+
+
+def _covers(pattern: str, host: str) -> bool:
+    return pattern in ("*", host) or (pattern.startswith("*.") and host.endswith(pattern[1:]))
 
 
 def _backends(spec: dict) -> Iterator[dict]:

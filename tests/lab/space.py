@@ -15,6 +15,7 @@ from .harness import DEMO, kubectl, ran, until
 COPY = "app.kubernetes.io/managed-by=tenantry-syncer"
 COPIES = "pods,services,configmaps,secrets,persistentvolumeclaims,endpointslices,ingresses"
 WAIT = "--timeout=120s"
+DEDICATED = "research--lab"  # the one of the demo
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,10 @@ class Space:
     @property
     def kubeconfig(self) -> Path:
         return DEMO / f"vclusters/{self.vcluster}.yaml"
+
+    @property
+    def shared(self) -> bool:
+        return self.vcluster != DEDICATED
 
     def try_(self, *arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
         return kubectl(self.kubeconfig, "-n", self.name, *arguments, stdin=stdin)
@@ -76,3 +81,26 @@ def made_space(vcluster: str, purpose: str) -> Iterator[Space]:
         yield space
     finally:
         space("delete", "namespace", space.name, "--ignore-not-found", WAIT)
+
+
+@contextlib.contextmanager
+def volumes(space: Space, sizes: dict[str, str]) -> Iterator[None]:
+    """For claims and their sizes. In mode shared the host has them; nodes of one's own come without a class."""
+    made = [] if space.shared else [_volume(space, claim, size) for claim, size in sizes.items()]
+    space.create(*made)
+    try:
+        yield
+    finally:
+        for volume in made:
+            space("delete", "persistentvolume", volume["metadata"]["name"], "--wait=false")
+
+
+def _volume(space: Space, claim: str, size: str) -> dict:
+    spec = {
+        "accessModes": ["ReadWriteOnce"],
+        "capacity": {"storage": size},
+        "claimRef": {"namespace": space.name, "name": claim},
+        "hostPath": {"path": f"/var/lib/{space.name}/{claim}", "type": "DirectoryOrCreate"},
+    }
+    metadata = {"name": f"{space.name}-{claim}"}
+    return {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": metadata, "spec": spec}

@@ -201,7 +201,6 @@ def test_ingresses_lead_to_no_other_resources():
         (("traefik",), "nginx", True),
         (("traefik",), None, True),
         (("traefik",), "traefik", False),
-        (None, "nginx", False),
     ],
 )
 def test_classes_of_ingresses(allowed, wanted, refused):
@@ -225,10 +224,41 @@ def rule(host: str | None, service_name: str = "web") -> dict:
     ],
 )
 def test_an_ingress_takes_nothing_that_is_others(fields, word):
-    known = sides(service({"selector": {"app": "web"}}, "web"), service({}, "by-hand"), ingress_classes=("nginx",))
-    given = ingress("web", **{"defaultBackend": None, "ingressClassName": "nginx", **fields})
+    known = sides(
+        service({"selector": {"app": "web"}}, "web"),
+        service({}, "by-hand"),
+        ingress_classes=("nginx",),
+        ingress_hosts=("*",),
+    )
+    given = ingress("web", **{"defaultBackend": None, "tls": [], "ingressClassName": "nginx", **fields})
     problem = Ingresses(known, None)._problem(given)
     assert (word in problem) if word else problem is None
+
+
+@pytest.mark.parametrize(
+    ("offered", "host", "refused"),
+    [
+        ((), "shop.example.com", True),
+        (("*",), "shop.example.com", False),
+        (("shop.example.com",), "shop.example.com", False),
+        (("shop.example.com",), "shop.example.com.evil.com", True),
+        (("shop.example.com",), "a.shop.example.com", True),
+        (("*.dev.example.com",), "a.b.dev.example.com", False),
+        (("*.dev.example.com",), "dev.example.com", True),
+        (("*.dev.example.com",), "baddev.example.com", True),
+        (("a.example.com", "b.example.com"), "b.example.com", False),
+    ],
+)
+@pytest.mark.parametrize("where", ["rules", "tls"])
+def test_host_names_are_those_offered(offered, host, refused, where):
+    known = sides(service({"selector": {"app": "web"}}, "web"), ingress_classes=("nginx",), ingress_hosts=offered)
+    given = ingress("web", ingressClassName="nginx", rules=[rule(host)], defaultBackend=None, tls=[])
+    if where == "tls":
+        own = (*offered, "own.example.com")
+        known = sides(service({"selector": {"app": "web"}}, "web"), ingress_classes=("nginx",), ingress_hosts=own)
+        given["spec"] |= {"rules": [rule("own.example.com")], "tls": [{"hosts": [host]}]}
+    problem = Ingresses(known, None)._problem(given)
+    assert host in problem if refused else problem is None, problem
 
 
 @pytest.mark.parametrize(

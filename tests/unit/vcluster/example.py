@@ -31,6 +31,7 @@ ITEM: dict[str, Any] = {
     "pod_security": None,
     "storage_classes": None,
     "ingress_classes": None,
+    "ingress_hosts": None,
     "syncer_image": "docker.io/tenantry/syncer:0.1.0",
 }
 # What mode shared must be given.

@@ -160,9 +160,11 @@ def test_the_syncer_is_told_what_it_needs():
         "pod_security": "baseline",
         "storage_classes": None,
         "ingress_classes": [],
+        "ingress_hosts": [],
     }
-    given = syncer_config(storage_classes=["fast"], ingress_classes=["nginx"])
+    given = syncer_config(storage_classes=["fast"], ingress_classes=["nginx"], ingress_hosts=["*.example.com"])
     assert (given["storage_classes"], given["ingress_classes"]) == (["fast"], ["nginx"])
+    assert given["ingress_hosts"] == ["*.example.com"]
     assert syncer_config(storage_classes=[])["storage_classes"] == []
 
 
@@ -263,7 +265,7 @@ def test_it_has_nothing_of_agents():
     [
         {"storage_classes": ["fast"]},
         {"pod_security": "restricted"},
-        {"ingress_classes": ["nginx"]},
+        {"ingress_classes": ["nginx"], "ingress_hosts": ["a.example.com"]},
         {"version": "v1.34.5+k3s1"},
     ],
 )

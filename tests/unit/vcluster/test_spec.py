@@ -66,6 +66,7 @@ BAD = [
     ({"pod_security": "baseline"}, "pod_security:", "mode shared only"),
     ({"storage_classes": []}, "storage_classes:", "mode shared only"),
     ({"ingress_classes": ["nginx"]}, "ingress_classes:", "mode shared only"),
+    ({"ingress_hosts": ["*"]}, "ingress_hosts:", "mode shared only"),
     ({**SHARED, "agents": 2}, "agents:", "must be 0 with mode shared"),
     ({**SHARED, "cluster_cidr": "10.52.0.0/16"}, "cluster_cidr:", "mode dedicated only"),
     ({**SHARED, "service_cidr": "10.43.0.1/16"}, "service_cidr:", "host bits"),
@@ -81,6 +82,12 @@ BAD = [
     ({**SHARED, "slice": {"cpu": "4", "memory": "4Gi", "pods": 0}}, "slice.pods:", "1 or more"),
     ({**SHARED, "storage_classes": ["fast", "Slow"]}, "storage_classes:", "Slow"),
     ({**SHARED, "ingress_classes": [""]}, "ingress_classes:", "class"),
+    ({**SHARED, "ingress_classes": ["nginx"]}, "ingress_hosts:", "both or none"),
+    ({**SHARED, "ingress_hosts": ["*"]}, "ingress_hosts:", "both or none"),
+    *(
+        ({**SHARED, "ingress_classes": ["nginx"], "ingress_hosts": [host]}, "ingress_hosts:", "not a host name")
+        for host in ("", "*.", "a.*.example.com", "*example.com", "Example.com", "https://example.com", ".example.com")
+    ),
     ({**SHARED, "syncer_image": "docker.io/tenantry/syncer"}, "syncer_image:", "tag or digest"),
     ({**SHARED, "syncer_image": "registry:5000/syncer"}, "syncer_image:", "tag or digest"),
     ({**SHARED, "syncer_image": "syncer:0.1.0"}, "syncer_image:", "full reference"),
@@ -129,11 +136,13 @@ def test_without_persistence_no_storage_is_taken():
 
 def test_shared_takes_what_it_is_given():
     given = {"storage_classes": ["fast", "fast", "archive"], "ingress_classes": ["nginx"], "pod_security": "restricted"}
+    given["ingress_hosts"] = ["shop.example.com", "*.dev.example.com", "shop.example.com"]
     digest = "registry.example.com:5000/tools/syncer@sha256:" + "0" * 64
     spec = spec_module.parse(make_item(**SHARED, **given, syncer_image=digest))
     assert (spec.mode, spec.cluster_cidr, spec.service_cidr) == ("shared", None, None)
     assert spec.shared.storage_classes == ("archive", "fast")
     assert spec.shared.ingress_classes == ("nginx",)
+    assert spec.shared.ingress_hosts == ("*.dev.example.com", "shop.example.com")
     assert (spec.shared.pod_security, spec.shared.syncer_image) == ("restricted", digest)
     assert spec.slice.as_text() == {"cpu": "4", "memory": "4Gi", "storage": "5Gi", "pods": "20"}
 
@@ -225,5 +234,7 @@ def test_a_shared_one_keeps_the_network_it_was_made_with():
 def test_what_tenants_may_do_on_the_host_can_be_changed():
     before = spec_module.parse(make_item(**SHARED))
     record = spec_module.recorded({"metadata": {"annotations": {spec_module.SPEC_ANNOTATION: before.record("")}}})
-    changed = make_item(**SHARED, pod_security="restricted", storage_classes=["fast"], ingress_classes=["nginx"])
+    changed = make_item(
+        **SHARED, pod_security="restricted", storage_classes=["fast"], ingress_classes=["nginx"], ingress_hosts=["*"]
+    )
     spec_module.check_change(record, spec_module.parse(changed))
