@@ -87,7 +87,8 @@ def made_space(vcluster: str, purpose: str) -> Iterator[Space]:
 def volumes(space: Space, sizes: dict[str, str]) -> Iterator[None]:
     """For claims and their sizes. In mode shared the host has them; nodes of one's own come without a class."""
     made = [] if space.shared else [_volume(space, claim, size) for claim, size in sizes.items()]
-    space.create(*made)
+    if made:
+        space.create(*made)
     try:
         yield
     finally:

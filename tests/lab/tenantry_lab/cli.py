@@ -68,8 +68,12 @@ def _parser() -> argparse.ArgumentParser:
         ("add", _node_add, "start an empty machine and print how to reach it, as JSON"),
         ("rm", _node_rm, "remove a machine; none of that name is fine"),
         ("reboot", _node_reboot, "power a machine off and on again"),
+        ("off", _node_off, "power a machine off; `node add` powers it on"),
     ):
-        command(name, action, text, into=node).add_argument("name", metavar="NAME")
+        one = command(name, action, text, into=node)
+        one.add_argument("name", metavar="NAME")
+        if action is _node_add:
+            one.add_argument("--join", metavar="NODE", help="as a further node of the k3s on that machine")
     return parser
 
 
@@ -151,6 +155,8 @@ def _node_add(lab: Lab, arguments: argparse.Namespace) -> int:
     _start_ground(lab)
     machine = machines.add(lab, name)
     machines.wait_ready(lab, machine)
+    if arguments.join:
+        cluster.join(lab, machine, machines.find(lab, arguments.join))
     print(json.dumps({
         "name": machine.name,
         "address": machine.address,
@@ -174,4 +180,9 @@ def _node_reboot(lab: Lab, arguments: argparse.Namespace) -> int:
     machine = machines.find(lab, arguments.name)
     machines.reboot(lab, machine)
     machines.wait_ready(lab, machine)
+    return 0
+
+
+def _node_off(lab: Lab, arguments: argparse.Namespace) -> int:
+    machines.power_off(lab, machines.find(lab, arguments.name))
     return 0

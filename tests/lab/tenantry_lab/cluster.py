@@ -1,4 +1,4 @@
-"""A k3s on a machine, laid down as k3s's own install script does it: the "existing cluster at another cloud"."""
+"""A k3s on a machine, laid down as k3s's own install script does it: "existing clusters", and further nodes of one."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ After=network-online.target
 WantedBy=multi-user.target
 
 [Service]
-Type=notify
+Type={type}
 EnvironmentFile=-/etc/default/%N
 EnvironmentFile=-/etc/sysconfig/%N
-EnvironmentFile=-/etc/systemd/system/k3s.service.env
+EnvironmentFile=-/etc/systemd/system/%N.service.env
 KillMode=process
 Delegate=yes
 User=root
@@ -37,7 +37,7 @@ TasksMax=infinity
 TimeoutStartSec=0
 Restart=always
 RestartSec=5s
-ExecStart=/usr/local/bin/k3s server
+ExecStart=/usr/local/bin/k3s {command}
 """
 REGISTRIES = """mirrors:
   docker.io:
@@ -45,7 +45,8 @@ REGISTRIES = """mirrors:
       - {mirror}
 """
 KUBECONFIG = "/etc/rancher/k3s/k3s.yaml"
-IMAGES = "/var/lib/rancher/k3s/agent/images"
+DATA = "/var/lib/rancher/k3s"
+IMAGES = f"{DATA}/agent/images"
 DOWNLOADS = {
     release.BINARY: "/usr/local/bin/k3s",
     release.AIRGAP: f"{IMAGES}/{release.AIRGAP}",
@@ -55,11 +56,28 @@ DOWNLOADS = {
 
 def install(lab: Lab, machine: Machine, kubeconfig: Path) -> None:
     """Install k3s on a machine and fetch its administrator's kubeconfig; again only if the release changed."""
+    _install(lab, machine, "k3s", SERVICE.format(type="notify", command="server"), {})
+    with step(f"{machine.name}: node Ready and CoreDNS running"):
+        wait_ready(lab, machine)
+    write_kubeconfig(lab, machine, kubeconfig)
+
+
+def join(lab: Lab, machine: Machine, server: Machine) -> None:
+    """Make a machine a further node of the cluster on another, which has the same release."""
+    token = execute(lab, server, "cat", f"{DATA}/server/node-token").strip()
+    config = {"config.yaml": f"server: https://{server.address}:6443\ntoken: {token}\n"}
+    _install(lab, machine, "k3s-agent", SERVICE.format(type="exec", command="agent"), config)
+    with step(f"{machine.name}: node of {server.name} Ready"):
+        for state in ("create", "condition=Ready"):
+            kubectl(lab, server, "wait", f"node/{machine.name}", f"--for={state}", "--timeout=120s")
+
+
+def _install(lab: Lab, machine: Machine, unit: str, service: str, config: dict[str, str]) -> None:
     files = lab.run / f"{machine.name}-files"
     checksums = (release.directory(lab) / release.CHECKSUMS).read_text()
 
     def make() -> None:
-        _write_files(lab, files)
+        _write_files(files, unit, service, {"registries.yaml": REGISTRIES.format(mirror=lab.mirror_url), **config})
         podman(lab, "cp", f"{files}/.", f"{machine.container}:/")
         for name, target in DOWNLOADS.items():
             url = f"{lab.mirror_url}/releases/download/{quote(lab.version, safe='')}/{name}"
@@ -69,14 +87,11 @@ def install(lab: Lab, machine: Machine, kubeconfig: Path) -> None:
             execute(lab, machine, "mv", f"{target}.new", target)
         execute(lab, machine, "ln", "-sf", "k3s", "/usr/local/bin/kubectl")
         execute(lab, machine, "systemctl", "daemon-reload")
-        execute(lab, machine, "systemctl", "enable", "--quiet", "k3s.service")
-        execute(lab, machine, "systemctl", "restart", "k3s.service")
+        execute(lab, machine, "systemctl", "enable", "--quiet", f"{unit}.service")
+        execute(lab, machine, "systemctl", "restart", f"{unit}.service")
 
-    key = digest(machine.container_id, checksums, SERVICE, REGISTRIES)
+    key = digest(machine.container_id, checksums, service, REGISTRIES, *config.values())
     cached(files, key, make, f"{machine.name}: k3s {lab.version}")
-    with step(f"{machine.name}: node Ready and CoreDNS running"):
-        wait_ready(lab, machine)
-    write_kubeconfig(lab, machine, kubeconfig)
 
 
 def wait_ready(lab: Lab, machine: Machine) -> None:
@@ -117,13 +132,12 @@ def reachable(kubeconfig: str, address: str) -> str:
     return kubeconfig.replace("https://127.0.0.1:6443", f"https://{address}:6443")
 
 
-def _write_files(lab: Lab, root: Path) -> None:
+def _write_files(root: Path, unit: str, service: str, config: dict[str, str]) -> None:
     """The files of an installation as a tree to copy onto the machine."""
     shutil.rmtree(root, ignore_errors=True)
-    files = {
-        "etc/systemd/system/k3s.service": SERVICE,
-        "etc/rancher/k3s/registries.yaml": REGISTRIES.format(mirror=lab.mirror_url),
-    }
+    files = {f"etc/systemd/system/{unit}.service": service}
+    files |= {f"etc/rancher/k3s/{name}": text for name, text in config.items()}
     for name, text in files.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch(mode=0o600)
         (root / name).write_text(text)

@@ -122,6 +122,11 @@ def reboot(lab: Lab, machine: Machine) -> None:
     _power_on(lab, machine)
 
 
+def power_off(lab: Lab, machine: Machine) -> None:
+    """As if somebody pulled the plug."""
+    podman(lab, "kill", machine.container)
+
+
 def remove(lab: Lab, machine: Machine) -> None:
     podman(lab, "rm", "--force", "--volumes", "--time=0", machine.container)
     network.remove_machine(lab, machine.name)
