@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from .harness import ROOT
+from .harness import ROOT, until
 from .space import DEDICATED, WAIT, Space, made_space, volumes
 
 APPLICATION = ROOT / "tests/lab/data/application.yml"
@@ -38,7 +38,8 @@ def test_hooks_succeed(space: Space) -> None:
     space("wait", "--for=condition=Complete", "job/shop-migrate", WAIT)
     space("delete", "pod", "shop-test", WAIT)
     space("apply", "-f", str(APPLICATION))
-    space("wait", "--for=jsonpath={.status.phase}=Succeeded", "pod/shop-test", WAIT)
+    until(lambda: space.json("pod", "shop-test")["status"]["phase"] in ("Succeeded", "Failed"), 120)
+    assert space.json("pod", "shop-test")["status"]["phase"] == "Succeeded", space("logs", "shop-test")
 
 
 def test_settings_reach_the_containers(space: Space) -> None:
