@@ -78,6 +78,8 @@ def made_space(vcluster: str, purpose: str) -> Iterator[Space]:
     space = Space(vcluster, f"{purpose}-{uuid.uuid4().hex[:6]}")
     space("create", "namespace", space.name)
     try:
+        # In a virtual cluster that has just started, pods that come before it are refused.
+        space("wait", "--for=create", "serviceaccount/default", WAIT)
         yield space
     finally:
         space("delete", "namespace", space.name, "--ignore-not-found", WAIT)
