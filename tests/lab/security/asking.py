@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+import pytest
 from ansible_collections.tenantry.kube.plugins.module_utils._client import Cluster
 
 COUNT = itertools.count()
@@ -53,6 +54,12 @@ class Requests:
     def count(self, what: str, number: int) -> None:
         self.made += number
         self.by[what] = self.by.get(what, 0) + number
+
+    def tell(self, what: str, config: pytest.Config) -> None:
+        """On the terminal, past pytest's capture."""
+        terminal = config.pluginmanager.getplugin("terminalreporter")
+        with config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
+            terminal.write_line(f"\n{what}: {self}")
 
     def __str__(self) -> str:
         return f"{self.made} requests: " + ", ".join(f"{number} {what}" for what, number in self.by.items())

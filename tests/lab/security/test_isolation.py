@@ -35,7 +35,7 @@ CLOSED = ("tenant-research", "research--lab", "payments--dev", "tenantry-system"
 def requests(pytestconfig: pytest.Config) -> Iterator[Requests]:
     made = Requests()
     yield made
-    pytestconfig.pluginmanager.getplugin("terminalreporter").write_line(f"\nisolation: {made}")
+    made.tell("isolation", pytestconfig)
 
 
 @pytest.fixture(scope="module")

@@ -121,8 +121,7 @@ def wrong(cluster: Cluster, role: str, rows: list[Row], namespace: str, mine: bo
 def requests(pytestconfig: pytest.Config) -> Iterator[Requests]:
     made = Requests()
     yield made
-    terminal = pytestconfig.pluginmanager.getplugin("terminalreporter")
-    terminal.write_line(f"\npermissions: {made}")
+    made.tell("permissions", pytestconfig)
 
 
 def discovered(cluster: Cluster) -> set[tuple[str, str, str]]:
