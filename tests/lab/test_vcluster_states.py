@@ -111,7 +111,8 @@ def dedicated(dormitory: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 
 @pytest.fixture(params=["shared", "dedicated"])
-def bed(request: pytest.FixtureRequest) -> Bed:
+def bed(request: pytest.FixtureRequest, dormitory: Path) -> Bed:
+    """One of each mode. It names `dormitory`, so that pytest knows by it what the test needs."""
     return request.getfixturevalue(request.param)
 
 
