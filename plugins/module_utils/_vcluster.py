@@ -153,14 +153,16 @@ def _turn(context: Context, job: Job, deadline: Deadline) -> list[dict]:
 
 def _bring_up(context: Context, job: Job, deadline: Deadline) -> dict:
     if not context.check_mode:
-        later = _apply(job, deadline)
+        later = _apply(context, job, deadline)
         if context.module.params["wait"]:
             _vcluster_upgrade.wait_for_server(job.host, job.namespace, deadline)
+            context.progress(job.namespace, "server ready")
         later.execute()
         if context.module.params["wait"]:
             _know_authority(job, deadline)
             job.inside = open_inside(job.host, job.rendering)
             job.inside.execute(deadline)
+            context.progress(job.namespace, f"ready, nodes {job.inside.nodes}")
     service = job.host.get("v1/Service", API_SERVICE, job.namespace)  # not there yet in the check of a new one
     url = _render_exposure.url_of(service, job.spec.exposure.type, job.rendering.address) if service else None
     return {
@@ -174,7 +176,7 @@ def _bring_up(context: Context, job: Job, deadline: Deadline) -> dict:
     }
 
 
-def _apply(job: Job, deadline: Deadline) -> Plan:
+def _apply(context: Context, job: Job, deadline: Deadline) -> Plan:
     """
     In two steps where the configuration must have addresses that only Services, once made, have.
 
@@ -182,6 +184,7 @@ def _apply(job: Job, deadline: Deadline) -> Plan:
     """
     if job.upgrade:
         job.upgrade.keep(deadline)
+        context.progress(job.namespace, f"data of {job.upgrade.before} is kept on its volume")
     if job.rendering.lacks_addresses:
         Plan.make(job.host, _render_vcluster.foundation(job.rendering)).execute()
         if job.spec.exposure.type == LOAD_BALANCER:
@@ -190,6 +193,7 @@ def _apply(job: Job, deadline: Deadline) -> Plan:
         job.plan = make_plan(job)
     first, later = _vcluster_upgrade.split(job.plan)
     first.execute()
+    context.progress(job.namespace, "objects applied")
     return later
 
 

@@ -234,6 +234,7 @@ def test_playbooks_back_up_prove_and_restore(site: object, hub: Path, tmp_path: 
     proved = ansible_playbook("playbooks/restore_drill.yml", *one)
     assert "can be restored" in proved.stdout
     assert "Namespace: " in proved.stdout
+    assert "  payments--drill: server ready (" in proved.stdout
     assert kubectl(hub, "get", "namespace", "payments--drill").returncode != 0
     ansible_playbook("playbooks/restore.yml", *one, "--check")
     before = pod_uid(hub, "payments--dev")
