@@ -62,7 +62,7 @@ def served(cluster: Cluster) -> list[Served]:
 
 def requests_for(resource: Served, namespace: str | None, name: str = NAME) -> Iterator[Request]:
     """All verbs of a resource; a namespaced one in this namespace or, with None, in all of them at once."""
-    plural, _, subresource = resource.name.partition("/")
+    plural, _kind, subresource = resource.name.partition("/")
     within = f"/namespaces/{namespace}" if resource.namespaced and namespace else ""
     collection = f"{resource.path}{within}/{plural}"
     for verb in resource.verbs:
