@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from .harness import DEMO, ROOT, ModuleResult, ansible_playbook, everything, kubectl, run_module
+from .harness import DEMO, ROOT, ModuleResult, ansible_playbook, everything, kubectl, run_module, until
 from .ledger import Ledger, present
 from .test_vcluster import secret, version
 
@@ -63,13 +63,20 @@ def pod_uid(hub: Path, namespace: str = f"{TENANT}--loom") -> str:
 
 
 def on_host(hub: Path, tenant: str = TENANT) -> dict[str, str]:
-    """The tenant's pods on the host, and since when their containers run."""
+    """The tenant's pods on the host, and since when their containers run, once all of them do."""
     syncers = ("-l", "app.kubernetes.io/managed-by=tenantry-syncer")
-    found = kubectl(hub, "get", "pods", "-n", f"{tenant}--loom", *syncers, "-o", "json")
-    return {
-        pod["metadata"]["uid"]: str(pod["status"]["containerStatuses"][0]["state"])
-        for pod in json.loads(found.stdout)["items"]
-    }
+
+    def running() -> dict[str, str]:
+        found = kubectl(hub, "get", "pods", "-n", f"{tenant}--loom", *syncers, "-o", "json")
+        statuses = {
+            pod["metadata"]["uid"]: pod["status"].get("containerStatuses", [{}])[0].get("state", {})
+            for pod in json.loads(found.stdout)["items"]
+        }
+        return {
+            uid: str(state) for uid, state in statuses.items() if all("running" in one for one in statuses.values())
+        }
+
+    return until(running)
 
 
 def at(kubeconfig: Path, server: str, target: Path) -> Path:
