@@ -53,4 +53,5 @@ def test_full_waits_for_the_disk_with_every_write(tmp_path: Path) -> None:
         finally:
             server.stop()
     assert counts["full"] >= 200
-    assert counts["normal"] < 50, counts
+    # Not none: SQLite waits for the disk at its checkpoints too, of which a busy machine sees more.
+    assert counts["normal"] < counts["full"] / 2, counts
