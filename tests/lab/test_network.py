@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from .harness import DEMO, ModuleResult, ansible_playbook, kubectl, lab, run_module
+from .harness import DEMO, ModuleResult, ansible_playbook, kubectl, lab, ran, run_module
 
 WEB = "docker.io/lab/web:1"
 PORT, NODES_PORT = 8080, 7080
@@ -34,9 +34,7 @@ class Space:
     name: str
 
     def __call__(self, *arguments: str, stdin: str | None = None) -> str:
-        run = kubectl(self.kubeconfig, "-n", self.name, *arguments, stdin=stdin)
-        assert run.returncode == 0, f"kubectl {' '.join(arguments)}: {run.stderr}"
-        return run.stdout
+        return ran(self.kubeconfig, "-n", self.name, *arguments, stdin=stdin)
 
     def json(self, *arguments: str) -> dict:
         return json.loads(self("get", *arguments, "-o", "json"))

@@ -48,6 +48,11 @@ class Served(NamedTuple):
     namespaced: bool
     verbs: tuple[str, ...]
 
+    @property
+    def group(self) -> str:
+        """Empty for the core group, whose path is /api/v1."""
+        return self.path.removeprefix("/apis/").rpartition("/")[0] if self.path.startswith("/apis/") else ""
+
 
 def served(cluster: Cluster) -> list[Served]:
     groups = cluster._json("get", "/apis")["groups"]

@@ -18,6 +18,7 @@ from ..harness import call_module, kubectl
 from ..people import await_policy
 from .asking import Requests, Right, Row, allowed
 from .conftest import NAMES, Scene, connect, token_of
+from .sweep import served
 
 READ, WRITE = "get list watch", "create update patch delete deletecollection"
 RBAC, ADMISSION = "rbac.authorization.k8s.io", "admissionregistration.k8s.io"
@@ -126,27 +127,17 @@ def requests(pytestconfig: pytest.Config) -> Iterator[Requests]:
 
 def discovered(cluster: Cluster) -> set[tuple[str, str, str]]:
     """(verb, group, resource) of all that an API server serves."""
-    found = set()
-    for path, group in _group_versions(cluster):
-        for resource in cluster._json("get", path)["resources"]:
-            found |= {(verb, group, resource["name"]) for verb in resource["verbs"]}
-    return found
-
-
-def _group_versions(cluster: Cluster) -> list[tuple[str, str]]:
-    groups = cluster._json("get", "/apis")["groups"]
-    versions = [(f"/apis/{v['groupVersion']}", group["name"]) for group in groups for v in group["versions"]]
-    return [("/api/v1", ""), *versions]
+    return {(verb, one.group, one.name) for one in served(cluster) for verb in one.verbs}
 
 
 def test_the_table_names_what_there_is(scene: Scene) -> None:
     """A misspelt resource is denied to everybody, and so would prove nothing."""
-    served = discovered(connect(scene.hub))
+    known = discovered(connect(scene.hub))
     named = {right for row in (*INSIDE, *HOST) for right in row.rights("default") if right.verb not in SPECIAL}
     unknown = {
         str(right)
         for right in named
-        if (right.verb, right.group, "/".join(filter(None, [right.resource, right.subresource]))) not in served
+        if (right.verb, right.group, "/".join(filter(None, [right.resource, right.subresource]))) not in known
     }
     assert unknown == set()
 
