@@ -11,6 +11,7 @@ from pathlib import Path
 from ansible_collections.tenantry.kube.plugins.module_utils._errors import TenantryError
 
 CREDENTIAL_ID = "authentication.kubernetes.io/credential-id"
+ISSUED_ID = "authentication.kubernetes.io/issued-credential-id"  # on the request that made it
 
 
 def events(path: str, field: str) -> Iterator[dict]:
@@ -18,17 +19,19 @@ def events(path: str, field: str) -> Iterator[dict]:
     found = False
     try:
         with Path(path).expanduser().open(encoding="utf-8", errors="replace") as file:
-            for line in file:
-                event = _event(line)
-                if event:
-                    found = True
-                    yield event
+            for event in parsed(file):
+                found = True
+                yield event
     except OSError as error:
         raise TenantryError(f"{field}: cannot read {path}: {error.strerror}; give an audit log") from None
     if not found:
         raise TenantryError(
             f"{field}: {path} has no audit events; give the file that --audit-log-path of an API server names"
         )
+
+
+def parsed(lines: Iterable[str]) -> Iterator[dict]:
+    return (event for line in lines if (event := _event(line)))
 
 
 def _event(line: str) -> dict | None:

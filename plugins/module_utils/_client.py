@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 from ansible_collections.tenantry.kube.plugins.module_utils._errors import ApiError, TenantryError, api_error
-from ansible_collections.tenantry.kube.plugins.module_utils._names import FIELD_MANAGER
+from ansible_collections.tenantry.kube.plugins.module_utils._names import FIELD_MANAGER, HUB
 from ansible_collections.tenantry.kube.plugins.module_utils._transport import pool_manager, ssl_context
 
 try:
@@ -94,6 +95,8 @@ class Cluster:
         self.timeout = timeout
         self.ssl_context = ssl_context(cluster, user, f"the kubeconfig of {name}")
         self.headers = {"Authorization": f"Bearer {user['token']}"} if user.get("token") else {}
+        # Who asks for all this, where somebody wants to know; the hub knows it by the credential.
+        self.requester: Callable[[], str] | None = None
         self._client = _dynamic_client(self, cluster, connection_pool)
 
     @classmethod
@@ -106,6 +109,19 @@ class Cluster:
         `connection_pool` takes the place of urllib3's HTTPSConnectionPool, for a connection that is not plain TCP.
         """
         return cls(config, name=name, timeout=timeout, connection_pool=connection_pool)
+
+    @property
+    def user_agent(self) -> str:
+        return self._client.client.user_agent
+
+    def introduce(self) -> None:
+        """
+        Say on whose behalf the platform's own credential is used, in what audit logs keep of a request.
+
+        A member or a virtual cluster knows the platform only; this is how its log leads to a person.
+        """
+        if self.requester and self.name != HUB:
+            self._client.client.user_agent = f"{FIELD_MANAGER} for {quote(self.requester(), safe=':@/. ')}"
 
     def get(self, kind: str, name: str, namespace: str | None = None) -> dict | None:
         """The object, None if there is none."""
@@ -277,6 +293,8 @@ class Cluster:
             raise
 
     def _json(self, method: str, path: str, **params: Any) -> Any:
+        if method != "get" and not params.get("dry_run"):
+            self.introduce()
         # A pair, because older releases of the package ignore a float.
         timeout = (self.timeout, self.timeout)
         response = self._client.request(method, path, serialize=False, _request_timeout=timeout, **params)

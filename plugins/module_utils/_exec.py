@@ -53,6 +53,7 @@ def run(
     `seconds`. No secret may be among the arguments.
     """
     output = bytearray()
+    container.host.introduce()
     try:
         socket = _tunnel.open_websocket(container.host, _path(container, script, arguments, stdin is not None))
         try:

@@ -72,7 +72,9 @@ class Context:
     def cluster(self, config: dict[str, Any], name: str) -> Cluster:
         """A further cluster by its kubeconfig; its credentials are kept out of the output."""
         self.secret(*_kubeconfig.secrets(config))
-        return Cluster.from_kubeconfig(config, name=name, timeout=self.module.params["timeout"])
+        found = Cluster.from_kubeconfig(config, name=name, timeout=self.module.params["timeout"])
+        found.requester = self.requester
+        return found
 
     def secret(self, *values: str) -> None:
         """Let Ansible mask these values wherever the result may contain them."""

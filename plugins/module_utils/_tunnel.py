@@ -55,9 +55,11 @@ def connect(host: Cluster, namespace: str, *, token: str, ca_data: str) -> Clust
         "clusters": [{"cluster": {"server": _url(namespace), "certificate-authority-data": ca_data}}],
         "users": [{"user": {"token": token}}],
     }
-    return Cluster.from_kubeconfig(
+    found = Cluster.from_kubeconfig(
         config, name=namespace, timeout=host.timeout, connection_pool=_pool_through(host, namespace)
     )
+    found.requester = host.requester
+    return found
 
 
 def authority(host: Cluster, namespace: str) -> str:
@@ -136,7 +138,7 @@ def open_websocket(host: Cluster, path: str) -> Any:
         host.server.replace("https://", "wss://", 1) + path,
         timeout=host.timeout,
         subprotocols=[PROTOCOL],
-        header=[f"{name}: {value}" for name, value in host.headers.items()],
+        header=[f"{name}: {value}" for name, value in {**host.headers, "User-Agent": host.user_agent}.items()],
         sslopt={"context": host.ssl_context},
         suppress_origin=True,
         enable_multithread=True,

@@ -47,13 +47,18 @@ def run(context: Context, tenant: str | None, name: str | None, audit_logs: list
     uses = _audit_log.last_uses(event for log in audit_logs for event in _audit_log.events(log, "audit_logs"))
     hub = context.hub
     _fleet.require_platform(hub)
-    accounts = hub.list(ACCOUNT, selector=_names.selector("user", tenant=tenant, user=name))
     fleet = _fleet.hosts(hub, context.cluster)
     try:
-        places, unreachable = find_places(fleet, None if tenant is None else {tenant})
-        insides = hub.map(_look, places)
+        return look(fleet, tenant, name, uses)
     finally:
         fleet.close()
+
+
+def look(fleet: _fleet.Fleet, tenant: str | None, name: str | None, uses: dict[str, str]) -> dict:
+    hub = fleet.hub
+    accounts = hub.list(ACCOUNT, selector=_names.selector("user", tenant=tenant, user=name))
+    places, unreachable = find_places(fleet, None if tenant is None else {tenant})
+    insides = hub.map(_look, places)
     rows = [_row(account, insides, uses) for account in accounts]
     rows.sort(key=lambda row: (row["tenant"], row["name"]))
     problems = {inside.place.context: inside.problem for inside in insides if inside.problem}

@@ -189,15 +189,21 @@ def everything(kubeconfig: Path) -> set[str]:
 def writes(kubeconfig: Path) -> list[str]:
     """Every change that the collection has asked of an ApiServer, by its audit log."""
     events = map(json.loads, kubeconfig.with_name(AUDIT_LOG).read_text().splitlines())
-    return [f"{event['verb']} {event['requestURI']}" for event in events if event.get("userAgent") == "tenantry.kube"]
+    ours = (event for event in events if event.get("userAgent", "").startswith("tenantry.kube"))
+    return [f"{event['verb']} {event['requestURI']}" for event in ours if event["verb"] not in _READ]
 
 
 AUDIT_LOG = "audit.log"
+_READ = ["get", "list", "watch"]
 _AUDIT_POLICY = {
     "apiVersion": "audit.k8s.io/v1",
     "kind": "Policy",
     "omitStages": ["RequestReceived"],
-    "rules": [{"level": "None", "verbs": ["get", "list", "watch"]}, {"level": "Metadata"}],
+    "rules": [
+        {"level": "Metadata", "verbs": _READ, "resources": [{"group": "", "resources": ["secrets"]}]},
+        {"level": "None", "verbs": _READ},
+        {"level": "Metadata"},
+    ],
 }
 
 

@@ -52,7 +52,9 @@ def tenant_with(hub: Path, tenant: str, insides: dict[str, Path]) -> Iterator[No
     def inside(host: Cluster, namespace: str) -> Cluster:
         if namespace not in spaces:
             return known_inside(host, namespace)
-        return Cluster.from_kubeconfig(_kubeconfig.load(str(spaces[namespace])), name=namespace)
+        found = Cluster.from_kubeconfig(_kubeconfig.load(str(spaces[namespace])), name=namespace)
+        found.requester = host.requester
+        return found
 
     def endpoint(host: Cluster, space: dict[str, Any]) -> str:
         name = space["metadata"]["name"]
