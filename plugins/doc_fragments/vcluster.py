@@ -28,8 +28,8 @@ options:
       - V(paused) stops its server, its agents and, with O(mode=shared), its pods on the host. Its data, credentials and
         addresses stay, its slice stays taken. Pods that no controller makes anew end with O(mode=shared).
       - V(restarted) restarts server and agents in every run. With O(mode=shared), its pods go on.
-      - V(paused) and V(restarted) need a virtual cluster that exists and has a volume. All its other options stay as
-        they were.
+      - V(paused) and V(restarted) need a virtual cluster that exists and has a volume or O(datastore). All its other
+        options stay as they were.
     type: str
     choices: [present, absent, paused, restarted]
     default: present
@@ -106,6 +106,34 @@ options:
         type: str
         default: 5Gi
       storage_class: {description: Storage class on the host. Its default if not set. Cannot be changed., type: str}
+  datastore: &datastore
+    description:
+      - A database of PostgreSQL or MySQL in which k3s keeps all that it knows, instead of a volume. O(persistence) has
+        no effect then.
+      - Each virtual cluster needs one of its own, and k3s the right to make a table in it. k3s encrypts its
+        certificates and keys there with the join token, so keep the Secret C(join-token) with the database's backups.
+      - User, password and parameters can be changed, which restarts the servers; which database it is cannot.
+      - It is never deleted, with O(state=absent) neither.
+    type: dict
+    suboptions:
+      endpoint:
+        description:
+          - V(postgres://USER:PASSWORD@HOST:5432/DATABASE) or V(mysql://USER:PASSWORD@tcp(HOST:3306\)/DATABASE).
+          - It is kept in the Secret with k3s's configuration, and nowhere else.
+        type: str
+        required: true
+      ca:
+        description: Certificate of the CA of the database, as PEM. With it the connection is encrypted and verified.
+        type: str
+      certificate: {description: 'Client certificate for the database, as PEM, with O(datastore.key).', type: str}
+      key: {description: Private key of O(datastore.certificate)., type: str}
+      networks:
+        description:
+          - Networks in which the database is, such as V(192.0.2.7/32), opened for the servers and closed for the pods.
+          - Not needed where O(datastore.endpoint) has an address, a Service of the host such as
+            C(db.databases.svc), or a name outside of the host's networks.
+        type: list
+        elements: str
   slice: &slice
     description:
       - What it may use of the tenant's budget, its own server and agents included, as a hard limit.
@@ -127,7 +155,7 @@ options:
         power.
       - V(normal) is k3s's own. What was acknowledged outlives the server's process, but the last of it may be lost when
         the host's machine loses power. Changes cost less.
-      - If not set, V(full) for O(tier=prod) and V(normal) for O(tier=dev).
+      - If not set, V(full) for O(tier=prod) and V(normal) for O(tier=dev). Not together with O(datastore).
     type: str
     choices: [full, normal]
   expose: &expose
@@ -286,6 +314,7 @@ options:
       server: *server
       agent: *agent
       persistence: *persistence
+      datastore: *datastore
       slice: *slice
       tier: *tier
       durability: *durability

@@ -66,7 +66,7 @@ def _to_server(rendering: Rendering) -> list[dict]:
 
 
 def _from_server(rendering: Rendering) -> list[dict]:
-    rules = [{"to": [ALL_OWN]}, _resolvers(rendering, HOSTS_DNS), *_outside(rendering)]
+    rules = [{"to": [ALL_OWN]}, _resolvers(rendering, HOSTS_DNS), *_outside(rendering), *_datastore(rendering)]
     if rendering.spec.shared:
         rules += [
             {"to": _blocks([address]), "ports": [{"port": port, "protocol": "TCP"}]}
@@ -83,15 +83,27 @@ def _from_workload(rendering: Rendering) -> list[dict]:
     return [
         {"to": [{"podSelector": WORKLOAD}]},
         {"to": [{"podSelector": _part(rendering, SERVER)}], "ports": API_PORTS},
-        *_outside(rendering),
+        # Its database is the server's alone.
+        *_outside(rendering, but=datastore.addresses if (datastore := rendering.spec.datastore) else ()),
     ]
 
 
-def _outside(rendering: Rendering) -> list[dict]:
+def _datastore(rendering: Rendering) -> list[dict]:
+    """Wherever the database is: in the host's network too, which is closed otherwise."""
+    datastore = rendering.spec.datastore
+    if datastore is None:
+        return []
+    peers = _blocks(datastore.addresses)
+    if datastore.namespace:
+        peers.append({"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": datastore.namespace}}})
+    return [{"to": peers, "ports": [{"port": datastore.port, "protocol": "TCP"}]}] if peers else []
+
+
+def _outside(rendering: Rendering, but: Iterable[str] = ()) -> list[dict]:
     """The world, without all that is the host's, and what is allowed by name whatever it is."""
     host, walls = rendering.host, rendering.spec.walls
     api = [address for address, _port in host.api]
-    peers = _blocks(ANYWHERE, [*host.pods, *host.services, *host.nodes, *api, *METADATA, *walls.egress_deny])
+    peers = _blocks(ANYWHERE, [*host.pods, *host.services, *host.nodes, *api, *METADATA, *walls.egress_deny, *but])
     peers += _blocks(walls.egress_allow)
     return [{"to": peers}] if peers else []
 

@@ -31,6 +31,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._render_base import 
     secret,
     secret_volume,
 )
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_datastore import FILES, KEYS
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_exposure import CLUSTER_IP
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_k3s import merged_arguments
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_slice import MEBI, Resources, memory_text
@@ -73,10 +74,9 @@ def config(rendering: Rendering) -> dict:
     if not spec.agents and not spec.shared:
         disabled.append("coredns")
     pods = _shared_pods(rendering) if spec.shared else {"cluster-cidr": spec.cluster_cidr}
-    endpoint = datastore_endpoint(spec.durability)
     own = {
         **pods,
-        **({"datastore-endpoint": endpoint} if endpoint else {}),
+        **_datastore(rendering),
         "data-dir": DATA_DIRECTORY,
         "write-kubeconfig": f"{DATA_DIRECTORY}/server/cred/local.kubeconfig",
         "token-file": f"{TOKEN_DIRECTORY}/server-token",
@@ -109,6 +109,15 @@ def added(ours: dict, given: dict) -> dict:
         more = given["disable"] if isinstance(given["disable"], list) else str(given["disable"]).split(",")
         together["disable"] = sorted({*ours["disable"], *more})
     return together
+
+
+def _datastore(rendering: Rendering) -> dict:
+    outside = rendering.spec.datastore
+    if outside:
+        files = {KEYS[option]: f"{CONFIG_DIRECTORY}/{FILES[option]}" for option, _content in outside.files}
+        return {"datastore-endpoint": outside.endpoint, **files}
+    endpoint = datastore_endpoint(rendering.spec.durability)
+    return {"datastore-endpoint": endpoint} if endpoint else {}
 
 
 def datastore_endpoint(durability: str, directory: str = DATA_DIRECTORY) -> str | None:
@@ -225,12 +234,14 @@ def stamp(agent_token: str, secrets: Iterable[dict]) -> str:
 
 def _files(rendering: Rendering) -> dict[str, str]:
     identities = f'{rendering.keys.platform_token},{PLATFORM_USER},{PLATFORM_USER},"system:masters"\n'
+    outside = rendering.spec.datastore
     if rendering.spec.shared:
         identities += _render_syncer.identity(rendering)
     return {
         "config.yaml": as_yaml(config(rendering)),
         "authentication.yaml": as_yaml(authentication(rendering)),
         "tokens.csv": identities,
+        **({FILES[option]: pem for option, pem in outside.files} if outside else {}),
         **_render_hardening.files(rendering),
     }
 

@@ -52,6 +52,7 @@ def run(context: Context, items: list[dict]) -> list[dict]:
         check_each(jobs, lambda job: _place(context, places, job), name=namespace_of)
         possible = [job for job in jobs if job.problem is None]
         leaving = [job.namespace for job in possible if job.state == "absent"]
+        places.check_datastores([job.spec for job in possible if job.spec])
         places.check_budgets([job.spec for job in possible if job.spec], leaving)
         plan_all(context, places, possible)
         return context.hub.map(lambda job: _row(context, job), jobs)
@@ -97,6 +98,8 @@ def _place(context: Context, places: Places, job: Job) -> None:
     if job.state == "present":
         places.check_tenant(context, job.tenant)
         job.spec = places.spec_of(job.item)
+        if datastore := job.spec.datastore:
+            context.secret(datastore.endpoint, datastore.password)
 
 
 def _row(context: Context, job: Job) -> dict:
@@ -214,7 +217,7 @@ def _wait_for_balancer(job: Job, deadline: Deadline) -> None:
 def _know_authority(job: Job, deadline: Deadline) -> None:
     """Keep the CA for good or, of a server without a volume, until its pod was replaced and made a new one."""
     kept = job.rendering.keys.ca
-    if kept and job.spec.volume is not None:
+    if kept and job.spec.lasting:
         return
     ca = first_contact(job.host, job.namespace, deadline)
     if ca == kept:

@@ -54,6 +54,7 @@ def _row(found: Found) -> dict:
         "mode": record.get("mode"),
         "tier": record.get("tier"),
         "version": record.get("version"),
+        "datastore": record.get("datastore"),
         "slice": slice_of(quota or {}),
         "created": found.namespace["metadata"]["creationTimestamp"],
         **upkeep_of(found),

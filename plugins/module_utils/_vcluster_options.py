@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from ansible_collections.tenantry.kube.plugins.module_utils import _vcluster_walls
+from ansible_collections.tenantry.kube.plugins.module_utils import _vcluster_datastore, _vcluster_walls
 
 
 def _resources(memory: str) -> dict:
@@ -76,6 +76,7 @@ OPTIONS = {
     "server": _resources("1Gi"),
     "agent": _resources("2Gi"),
     "persistence": {"type": "dict", "apply_defaults": True, "options": PERSISTENCE},
+    "datastore": {"type": "dict", "options": _vcluster_datastore.OPTIONS},
     "slice": {"type": "dict", "options": SLICE},
     "tier": {"type": "str", "choices": ["dev", "prod"], "default": "dev"},
     "durability": {"type": "str", "choices": ["full", "normal"]},

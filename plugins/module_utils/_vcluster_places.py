@@ -115,6 +115,19 @@ class Places:
         if errors:
             raise TenantryError("\n".join(errors))
 
+    def check_datastores(self, wanted: Iterable[VCluster]) -> None:
+        """No two virtual clusters share a database, as far as the records of the fleet tell."""
+        taken = {place: name for name, found in self.found.items() if (place := found.record.get("datastore"))}
+        for spec in wanted:
+            if spec.datastore is None:
+                continue
+            owner = taken.setdefault(spec.datastore.place, spec.namespace)
+            if owner != spec.namespace:
+                raise TenantryError(
+                    f"datastore.endpoint: {spec.datastore.place} is the database of {owner} already; "
+                    f"give {spec.namespace} one of its own"
+                )
+
     def _check_budget(self, tenant: str, others: list[dict], specs: dict[str, VCluster]) -> None:
         if tenant not in self.budgets:
             return  # only in check mode: there is nothing yet to compare with

@@ -113,8 +113,8 @@ def plan_all(context: Context, places: Places, jobs: list[Job]) -> None:
         job.exposed_before = record.get("expose")
         if problem := around.hole(job.spec):
             context.warn(f"{job.namespace}: {problem}")
-        if job.spec.volume is not None and record.get("version", job.spec.version) != job.spec.version:
-            job.upgrade = Upgrade(job.host, job.namespace, record["version"])
+        if job.spec.lasting and record.get("version", job.spec.version) != job.spec.version:
+            _prepare_upgrade(context, job, record["version"])
         return around.published_address(job.spec, record)
 
     def plan(job: Job) -> None:
@@ -138,6 +138,16 @@ def plan_all(context: Context, places: Places, jobs: list[Job]) -> None:
     checked = check_each(staying, check, name=namespace_of)
     addresses = {job.namespace: address for job, address in zip(staying, checked, strict=True)}
     check_each(jobs, plan, name=namespace_of, each=context.hub.map)
+
+
+def _prepare_upgrade(context: Context, job: Job, before: str) -> None:
+    if job.spec.datastore is None:
+        job.upgrade = Upgrade(job.host, job.namespace, before)
+    else:
+        context.warn(
+            f"{job.namespace}: nothing is kept from before the upgrade, because what it knows is in "
+            f"{job.spec.datastore.place}; the way back is a backup of that database"
+        )
 
 
 def _plan(context: Context, job: Job, *, exists: bool) -> None:

@@ -179,6 +179,11 @@ def _place(context: Context, places: Places, job: Job) -> None:
             context.missing(error)
         else:
             raise error
+    elif place := job.found.record.get("datastore"):
+        raise TenantryError(
+            f"datastore: what it knows is in {place}, not here; back up and restore that database by its own means, "
+            f"and keep the Secret {JOIN_TOKEN} of {job.namespace}, without which k3s cannot read it"
+        )
 
 
 def _row(context: Context, store: Store, job: Job, key: _snapshot_seal.Key | None) -> dict:

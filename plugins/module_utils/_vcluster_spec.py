@@ -10,6 +10,7 @@ from decimal import Decimal
 
 from ansible_collections.tenantry.kube.plugins.module_utils import _names
 from ansible_collections.tenantry.kube.plugins.module_utils._errors import TenantryError, shown
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_datastore import Datastore, parse_datastore
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_exposure import Exposure, parse_exposure
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_images import (
     parse_credentials,
@@ -75,10 +76,22 @@ class VCluster:
     agent_placement: Placement = field(default_factory=Placement)
     image_credentials: tuple[dict, ...] = field(default=(), repr=False)
     k3s: K3s = field(default_factory=lambda: K3s({}, {}, ""), repr=False)
+    datastore: Datastore | None = None  # None: k3s's own, on the volume
 
     @property
     def mode(self) -> str:
         return SHARED if self.shared else DEDICATED
+
+    @property
+    def lasting(self) -> bool:
+        """Whether what it knows outlives its pods."""
+        return self.volume is not None or self.datastore is not None
+
+    @property
+    def persistence(self) -> str:
+        if self.datastore:
+            return "datastore"
+        return "none" if self.volume is None else "pvc"
 
     @property
     def namespace(self) -> str:
@@ -95,9 +108,10 @@ class VCluster:
                 "address": address,
                 "agents": self.agents,
                 "cluster_cidr": self.cluster_cidr,
+                "datastore": self.datastore.place if self.datastore else None,
                 "expose": self.exposure.type,
                 "mode": self.mode,
-                "persistence": "none" if self.volume is None else "pvc",
+                "persistence": self.persistence,
                 "servers": self.servers,
                 "service_cidr": self.service_cidr,
                 "slice": self.slice.as_text(),
@@ -129,7 +143,8 @@ def parse(item: dict) -> VCluster:
     _check_counts(item)
     server = parse_resources(item["server"], "server", SMALLEST_SERVER)
     agent = parse_resources(item["agent"], "agent", SMALLEST_AGENT)
-    volume = parse_volume(item["persistence"])
+    datastore = parse_datastore(item.get("datastore"))
+    volume = None if datastore else parse_volume(item["persistence"])
     shared = parse_shared(item)
     cluster_cidr, service_cidr = parse_networks(item, shared)
     least = minimum_slice(server, agent, item["agents"], volume, SYNCER if shared else None)
@@ -142,10 +157,10 @@ def parse(item: dict) -> VCluster:
         server=server,
         agent=agent,
         volume=volume,
-        storage_class=item["persistence"].get("storage_class"),
+        storage_class=None if datastore else item["persistence"].get("storage_class"),
         slice=parse_slice(item.get("slice") or {}, least, ("cpu", "memory", "pods") if shared else ()),
         tier=item["tier"],
-        durability=item["durability"] or ("full" if item["tier"] == "prod" else "normal"),
+        durability=_durability(item, datastore),
         exposure=parse_exposure(item["expose"]),
         image=parse_image(item["image"]),
         cluster_cidr=cluster_cidr,
@@ -153,8 +168,9 @@ def parse(item: dict) -> VCluster:
         registries=parse_registries(item.get("registries") or {}),
         shared=shared,
         walls=parse_walls(item.get("network") or {}),
-        upkeep=parse_upkeep(item, lasting=volume is not None),
+        upkeep=parse_upkeep(item, lasting=bool(volume is not None or datastore)),
         k3s=parse_k3s(item),
+        datastore=datastore,
         server_placement=parse_placement(item["server"], "server"),
         agent_placement=parse_placement(item["agent"], "agent"),
         image_credentials=parse_credentials(item.get("image_credentials") or []),
@@ -168,8 +184,9 @@ def check_change(old: dict, new: VCluster) -> None:
             f"mode: cannot be changed from {old['mode']} to {new.mode} on a virtual cluster that exists; "
             "make a new virtual cluster and restore a snapshot of this one into it (tenantry.kube.vcluster_snapshot)"
         )
+    _check_datastore(old, new)
     fixed = {"cluster_cidr": new.cluster_cidr, "service_cidr": new.service_cidr}
-    fixed["persistence"] = "none" if new.volume is None else "pvc"
+    fixed["persistence"] = new.persistence
     if new.volume is not None:
         fixed["storage_class"] = new.storage_class
     for option, value in fixed.items():
@@ -180,6 +197,25 @@ def check_change(old: dict, new: VCluster) -> None:
             )
     if "version" in old:
         check_upgrade(old["version"], new.version)
+
+
+def _check_datastore(old: dict, new: VCluster) -> None:
+    """Only who enters it and how may change: another database would be another cluster under the same name."""
+    was, place = old.get("datastore"), new.datastore.place if new.datastore else None
+    if old and was != place:
+        own = "k3s's own"
+        raise TenantryError(
+            f"datastore: cannot be changed from {was or own} to {place or own} on a virtual cluster that exists; "
+            "keep it, but for user, password and parameters, or make a new virtual cluster"
+        )
+
+
+def _durability(item: dict, datastore: Datastore | None) -> str:
+    if datastore and item["durability"]:
+        raise TenantryError(
+            "durability: is about k3s's own datastore; leave it out, with a datastore outside its database decides"
+        )
+    return item["durability"] or ("full" if item["tier"] == "prod" else "normal")
 
 
 def _check_counts(item: dict) -> None:

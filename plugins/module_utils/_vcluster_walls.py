@@ -33,9 +33,9 @@ def parse_walls(given: dict) -> Walls:
         # What looks like neither is told what a network must be.
         (namespaces if _is_namespace(one) else networks).append(one)
     return Walls(
-        egress_allow=_networks(given.get("egress_allow"), "egress_allow"),
-        egress_deny=_networks(given.get("egress_deny"), "egress_deny"),
-        ingress_networks=_networks(networks, "ingress_from"),
+        egress_allow=parse_each(given.get("egress_allow"), "network.egress_allow"),
+        egress_deny=parse_each(given.get("egress_deny"), "network.egress_deny"),
+        ingress_networks=parse_each(networks, "network.ingress_from", " or the name of a namespace of the host"),
         ingress_namespaces=tuple(sorted(set(namespaces))),
     )
 
@@ -44,14 +44,14 @@ def _is_namespace(text: str) -> bool:
     return bool(_names.DNS_NAME.fullmatch(text)) and "." not in text
 
 
-def _networks(given: list[str] | None, option: str) -> tuple[str, ...]:
+def parse_each(given: list[str] | None, option: str, also: str = "") -> tuple[str, ...]:
+    """Networks, each once; `also` is what else could have been given."""
     found = []
     for text in given or []:
         try:
             found.append(str(ipaddress.ip_network(text)))
         except ValueError as error:
-            also = " or the name of a namespace of the host" if option == "ingress_from" else ""
             raise TenantryError(
-                f"network.{option}: {shown(text)} is not a network ({error}); give one such as 192.0.2.0/24{also}"
+                f"{option}: {shown(text)} is not a network ({error}); give one such as 192.0.2.0/24{also}"
             ) from None
     return tuple(sorted(set(found)))

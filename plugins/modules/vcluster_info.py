@@ -72,6 +72,10 @@ vclusters:
     version:
       description: What its API server says it runs or, where it does not answer, what it should.
       type: str
+    datastore:
+      description: The database in which it keeps what it knows, without credentials. Null if that is k3s's own.
+      type: str
+      sample: postgres://db.example.com:5432/payments_dev
     nodes:
       description: Ready nodes of all nodes. In mode V(shared), of those nodes of the host that carry its pods now.
       type: str

@@ -26,6 +26,8 @@ PACKAGES = {
     "shellcheck": "one of the sanity tests",
     "iptables": "with nftables, how a test sees that the lab leaves the packet filter alone",
     "nftables": "the same",
+    "postgresql": "a database for virtual clusters",
+    "mariadb-server": "another one",
     "strace": "how a test sees that the datastore waits for the disk",
 }
 

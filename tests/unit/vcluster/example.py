@@ -19,6 +19,7 @@ ITEM: dict[str, Any] = {
     "server": {"cpu": "1", "memory": "1Gi"},
     "agent": {"cpu": "1", "memory": "2Gi"},
     "persistence": {"type": "pvc", "size": "5Gi", "storage_class": None},
+    "datastore": None,
     "slice": None,
     "tier": "dev",
     "durability": None,

@@ -70,7 +70,7 @@ func runAgent(ctx context.Context, opts *options.Options, name, ip string, notif
 
 // runServer stops both parts when one of them has ended.
 func runServer(ctx context.Context, opts *options.Options, name, ip string, withAgent bool, notify func()) error {
-	s, err := server.New(opts, name, ip)
+	s, err := server.New(ctx, opts, name, ip)
 	if err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package server
 
 import (
 	"strconv"
+	"strings"
 
 	"tenantry.dev/lab/k3s/internal/componentargs"
 )
@@ -18,7 +19,7 @@ func (s *Server) apiServerArgs() map[string]string {
 		"client-ca-file":                     tls("client-ca.crt"),
 		"enable-admission-plugins":           "NodeRestriction",
 		"enable-bootstrap-token-auth":        "true",
-		"etcd-servers":                       s.datastoreURL(),
+		"etcd-servers":                       strings.Join(s.datastore.Endpoints, ","),
 		"kubelet-certificate-authority":      tls("server-ca.crt"),
 		"kubelet-client-certificate":         tls("client-kube-apiserver.crt"),
 		"kubelet-client-key":                 tls("client-kube-apiserver.key"),
@@ -50,6 +51,9 @@ func (s *Server) apiServerArgs() map[string]string {
 	return args
 }
 
+// leaderElect says whether other servers may have the same datastore.
+func (s *Server) leaderElect() string { return strconv.FormatBool(s.datastore.LeaderElect) }
+
 // secure-port 0 for the other two: nothing in the lab scrapes them, and several servers may share a network.
 func (s *Server) controllerManagerArgs() map[string]string {
 	tls := func(name string) string { return s.path("tls", name) }
@@ -58,7 +62,7 @@ func (s *Server) controllerManagerArgs() map[string]string {
 		"cluster-cidr":                     s.opts.String("cluster-cidr"),
 		"flex-volume-plugin-dir":           s.path("flexvolume"), // made at start; the default is outside data-dir
 		"kubeconfig":                       s.path("cred", "controller.kubeconfig"),
-		"leader-elect":                     "false",
+		"leader-elect":                     s.leaderElect(),
 		"profiling":                        "false",
 		"root-ca-file":                     tls("server-ca.crt"),
 		"secure-port":                      "0",
@@ -78,7 +82,7 @@ func (s *Server) controllerManagerArgs() map[string]string {
 func (s *Server) schedulerArgs() map[string]string {
 	return map[string]string{
 		"kubeconfig":   s.path("cred", "scheduler.kubeconfig"),
-		"leader-elect": "false",
+		"leader-elect": s.leaderElect(),
 		"profiling":    "false",
 		"secure-port":  "0",
 	}

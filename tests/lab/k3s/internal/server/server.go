@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/k3s-io/kine/pkg/endpoint"
 	"golang.org/x/sync/errgroup"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/kubernetes"
@@ -31,13 +32,14 @@ type Server struct {
 	nodeIP    string
 	serviceIP string // of the API inside the cluster
 	dnsIP     string
+	datastore endpoint.ETCDConfig
 	creds     *credentials
 	admin     *rest.Config
 	client    kubernetes.Interface
 }
 
-// New prepares a server's files: nothing runs yet.
-func New(opts *options.Options, nodeName, nodeIP string) (*Server, error) {
+// New starts the datastore, which may have what this server needs of others, and prepares the files.
+func New(ctx context.Context, opts *options.Options, nodeName, nodeIP string) (*Server, error) {
 	s := &Server{
 		opts:     opts,
 		dir:      filepath.Join(opts.String("data-dir"), "server"),
@@ -52,7 +54,10 @@ func New(opts *options.Options, nodeName, nodeIP string) (*Server, error) {
 			return nil, err
 		}
 	}
-	creds, err := s.prepareCredentials()
+	if err := s.startDatastore(ctx); err != nil {
+		return nil, fmt.Errorf("datastore: %w", err)
+	}
+	creds, err := s.shareCredentials(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -64,12 +69,9 @@ func New(opts *options.Options, nodeName, nodeIP string) (*Server, error) {
 	return s, err
 }
 
-// Run starts everything and returns when all of it has ended, which it does as soon as one part has. It calls
+// Run starts everything else and returns when all of it has ended, which it does as soon as one part has. It calls
 // ready once the API server answers /readyz.
 func (s *Server) Run(ctx context.Context, ready func()) error {
-	if err := s.startDatastore(ctx); err != nil {
-		return fmt.Errorf("datastore: %w", err)
-	}
 	components, err := s.newComponents()
 	if err != nil {
 		return err

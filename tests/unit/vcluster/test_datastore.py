@@ -1,0 +1,183 @@
+"""A database outside of the virtual cluster: which endpoints are taken, and where they get to."""
+
+from __future__ import annotations
+
+import base64
+import json
+from dataclasses import replace
+
+import pytest
+from ansible_collections.tenantry.kube.plugins.module_utils import _render_vcluster, _vcluster_spec
+from ansible_collections.tenantry.kube.plugins.module_utils._errors import TenantryError
+from ansible_collections.tenantry.kube.plugins.module_utils._host_networks import HostNetworks
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_places import Places
+
+from .example import SHARED, make_item, render
+
+PASSWORD = "correct-horse"
+POSTGRES = f"postgres://kine:{PASSWORD}@db.example.com/Payments_dev"
+PLACE = "postgres://db.example.com:5432/payments_dev"
+PEM = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
+
+PLACES = [
+    (POSTGRES, PLACE),
+    (f"postgresql://kine:{PASSWORD}@db.example.com:6432/dev?sslmode=require", "postgres://db.example.com:6432/dev"),
+    (f"postgres://kine:{PASSWORD}@[2001:db8::7]/dev", "postgres://[2001:db8::7]:5432/dev"),
+    ("postgres://kine@192.0.2.7/dev", "postgres://192.0.2.7:5432/dev"),
+    (f"mysql://kine:{PASSWORD}@tcp(db.example.com:3306)/Dev", "mysql://db.example.com:3306/Dev"),
+    (f"mysql://kine:{PASSWORD}:@/x@tcp(192.0.2.7)/dev?tls=true", "mysql://192.0.2.7:3306/dev"),
+]
+BAD = [
+    (f"{PASSWORD}", "must begin with"),
+    (f"sqlite:///{PASSWORD}", "must begin with"),
+    (f"https://{PASSWORD}:2379", "must begin with"),
+    (f"Postgres://{PASSWORD}", "must begin with"),
+    ("postgres://{{ password }}@db/dev", "holds a template"),
+    (f"postgres://kine:{PASSWORD}@db/dev\n", "one line"),
+    (f"postgres://kine:{PASSWORD} @db/dev", "without spaces"),
+    (f"postgres://kine:{PASSWORD}/1@db/dev", "of the form postgres://"),
+    (f"postgres://kine:{PASSWORD}@/dev", "of the form postgres://"),
+    (f"postgres://kine:{PASSWORD}@a,b/dev", "neither a DNS name"),
+    (f"postgres://kine:{PASSWORD}@db", "names no database"),
+    (f"postgres://kine:{PASSWORD}@db/", "names no database"),
+    (f"postgres://kine:12/{PASSWORD}@db/dev", "names no database"),
+    (f"postgres://kine:{PASSWORD}@localhost/dev", "the pod itself"),
+    (f"postgres://kine:{PASSWORD}@127.0.0.1/dev", "the pod itself"),
+    (f"mysql://kine:{PASSWORD}@db.example.com/dev", "of the form mysql://"),
+    (f"mysql://kine:{PASSWORD}@unix(/run/mysqld.sock)/dev", "of the form mysql://"),
+    (f"mysql://kine:{PASSWORD}@tcp(db)/", "names no database"),
+    (f"mysql://kine:{PASSWORD}@tcp()/dev", "of the form mysql://"),
+]
+
+
+def parsed(endpoint: str = POSTGRES, **more):
+    item = make_item(datastore={"endpoint": endpoint, **more.pop("datastore", {})}, **more)
+    return _vcluster_spec.parse(item)
+
+
+@pytest.mark.parametrize(("endpoint", "place"), PLACES)
+def test_what_is_recorded_is_which_database_it_is_and_not_who_enters(endpoint, place):
+    spec = parsed(endpoint)
+    record = spec.record("192.0.2.10")
+    assert json.loads(record)["datastore"] == place
+    assert json.loads(record)["persistence"] == "datastore"
+    assert PASSWORD not in record + repr(spec)
+
+
+@pytest.mark.parametrize(("endpoint", "named"), BAD)
+def test_what_is_no_endpoint_is_refused_without_being_told(endpoint, named):
+    with pytest.raises(TenantryError) as error:
+        parsed(endpoint)
+    assert str(error.value).startswith("datastore.endpoint: ")
+    assert named in str(error.value)
+    assert PASSWORD not in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("more", "named"),
+    [
+        ({"datastore": {"certificate": PEM}}, "go together"),
+        ({"datastore": {"ca": "/etc/ssl/ca.pem"}}, "datastore.ca: is not PEM"),
+        ({"datastore": {"networks": ["192.0.2.7/24"]}}, "datastore.networks:"),
+        ({"durability": "full"}, "durability: is about k3s's own datastore"),
+    ],
+)
+def test_what_does_not_fit_is_refused(more, named):
+    with pytest.raises(TenantryError, match=named):
+        parsed(**more)
+
+
+def test_it_needs_no_volume():
+    assert parsed().volume is None
+    assert parsed().lasting
+    assert parsed().slice.storage == 0
+    kinds = {obj["kind"] for obj in everything(datastore={"endpoint": POSTGRES})}
+    assert "PersistentVolumeClaim" not in kinds
+    assert parsed(**SHARED).lasting
+
+
+def test_sleep_needs_no_volume_with_it():
+    assert parsed(sleep={"idle": "2h", "schedule": None, "timezone": "UTC"}).upkeep.sleep
+
+
+def test_user_and_password_can_change_and_the_database_cannot():
+    spec, record = parsed(), json.loads(parsed().record(""))
+    _vcluster_spec.check_change(record, parsed(POSTGRES.replace(PASSWORD, "battery-staple")))
+    for other, named in (
+        (parsed(POSTGRES.replace("db.example", "db2.example")), f"from {PLACE} to postgres://db2.example.com"),
+        (_vcluster_spec.parse(make_item()), f"from {PLACE} to k3s's own"),
+    ):
+        with pytest.raises(TenantryError, match=f"datastore: cannot be changed {named}"):
+            _vcluster_spec.check_change(record, other)
+    own = json.loads(_vcluster_spec.parse(make_item()).record(""))
+    without = {key: value for key, value in own.items() if key != "datastore"}  # as written before the option was
+    for before in (own, without):
+        _vcluster_spec.check_change(before, _vcluster_spec.parse(make_item()))
+        with pytest.raises(TenantryError, match="from k3s's own to postgres://"):
+            _vcluster_spec.check_change(before, spec)
+
+
+def test_two_virtual_clusters_have_two_databases():
+    places = Places.__new__(Places)
+    places.found = {}
+    ours, theirs = parsed(), parsed(POSTGRES.replace("dev", "DEV"), name="stage")
+    places.check_datastores([ours, replace(theirs, datastore=None), parsed(POSTGRES.replace("dev", "stage"), name="s")])
+    with pytest.raises(TenantryError, match=f"{PLACE} is the database of payments--dev already; give payments--stage"):
+        places.check_datastores([ours, theirs])
+
+
+def everything(**changes):
+    return _render_vcluster.everything(render({"host": HostNetworks(pods=("10.42.0.0/16",))}, **changes))
+
+
+def named(objects, kind, name):
+    return next(obj for obj in objects if (obj["kind"], obj["metadata"]["name"]) == (kind, name))
+
+
+def test_the_endpoint_is_in_the_secret_with_the_configuration_and_nowhere_else():
+    given = {"endpoint": POSTGRES, "ca": PEM, "certificate": PEM, "key": PEM.replace("CERTIFICATE", "PRIVATE KEY")}
+    objects = everything(datastore=given)
+    data = named(objects, "Secret", "server-config")["data"]
+    decoded = {name: base64.b64decode(value).decode() for name, value in data.items()}
+    config = json.loads(decoded["config.yaml"])
+    assert config["datastore-endpoint"] == POSTGRES
+    for key, option in (("cafile", "ca"), ("certfile", "certificate"), ("keyfile", "key")):
+        directory, _slash, file = config[f"datastore-{key}"].rpartition("/")
+        assert (directory, decoded[file]) == ("/etc/rancher/k3s", given[option])
+    rest = [obj for obj in objects if obj["kind"] != "Secret"]
+    assert PASSWORD not in json.dumps(rest)
+    assert base64.b64encode(POSTGRES.encode()).decode() not in json.dumps(rest)
+
+
+def test_a_new_password_restarts_the_servers():
+    def stamp(endpoint):
+        template = named(everything(datastore={"endpoint": endpoint}), "StatefulSet", "server")["spec"]["template"]
+        return template["metadata"]["annotations"]["tenantry.dev/config"]
+
+    assert stamp(POSTGRES) == stamp(POSTGRES)
+    assert stamp(POSTGRES) != stamp(POSTGRES.replace(PASSWORD, "battery-staple"))
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "networks", "peer"),
+    [
+        ("postgres://kine@192.0.2.7:6432/dev", None, {"ipBlock": {"cidr": "192.0.2.7/32"}}),
+        ("postgres://kine@db.example.com:6432/dev", ["10.9.0.0/24"], {"ipBlock": {"cidr": "10.9.0.0/24"}}),
+        (
+            "postgres://kine@db.databases.svc.cluster.local:6432/dev",
+            None,
+            {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "databases"}}},
+        ),
+        ("postgres://kine@db.example.com:6432/dev", None, None),
+    ],
+)
+def test_the_servers_reach_the_database_and_the_pods_do_not(endpoint, networks, peer):
+    objects = everything(datastore={"endpoint": endpoint, "networks": networks})
+    rule = {"to": [peer], "ports": [{"port": 6432, "protocol": "TCP"}]}
+    assert (rule in named(objects, "NetworkPolicy", "server")["spec"]["egress"]) == (peer is not None)
+    workload = named(objects, "NetworkPolicy", "workload")["spec"]["egress"]
+    assert rule not in workload
+    if peer and "ipBlock" in peer:
+        worlds = [one["ipBlock"] for rule in workload for one in rule["to"] if "ipBlock" in one]
+        assert all(peer["ipBlock"]["cidr"] in world["except"] for world in worlds if world["cidr"] == "0.0.0.0/0")
