@@ -15,6 +15,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils import (
     _names,
     _network_probe,
     _quantities,
+    _render_admission,
     _render_member,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._apply import Plan
@@ -25,7 +26,6 @@ from ansible_collections.tenantry.kube.plugins.module_utils._render_platform imp
 from ansible_collections.tenantry.kube.plugins.module_utils._wait import insist, is_forbidden, wait_gone
 
 RBAC = "rbac.authorization.k8s.io/v1"
-ADMISSION = "admissionregistration.k8s.io/v1"
 KINDS = (
     "v1/Namespace",
     "v1/ServiceAccount",
@@ -34,8 +34,7 @@ KINDS = (
     f"{RBAC}/Role",
     f"{RBAC}/RoleBinding",
     "scheduling.k8s.io/v1/PriorityClass",
-    f"{ADMISSION}/ValidatingAdmissionPolicy",
-    f"{ADMISSION}/ValidatingAdmissionPolicyBinding",
+    *_render_admission.KINDS,
 )
 # The authorizer of an API server learns of a new binding by a watch, a moment after it was made.
 RBAC_DELAY = 10
@@ -327,7 +326,7 @@ def _remains(member: _fleet.Member, problem: str | None) -> str:
     reason = f" ({problem})" if problem else ""
     return (
         f"member {member.name} is forgotten, but on its cluster at {member.server}{reason} remain the namespace "
-        f"{_names.PLATFORM_NAMESPACE}, ClusterRoles, PriorityClasses and an admission policy: to remove them, run "
+        f"{_names.PLATFORM_NAMESPACE}, ClusterRoles, PriorityClasses and admission policies: to remove them, run "
         "tenantry.kube.fleet_member again with state: absent and member_kubeconfig"
     )
 

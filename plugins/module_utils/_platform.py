@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from ansible_collections.tenantry.kube.plugins.module_utils import _fleet, _names, _network_probe
+from ansible_collections.tenantry.kube.plugins.module_utils import _fleet, _names, _network_probe, _render_admission
 from ansible_collections.tenantry.kube.plugins.module_utils._apply import Plan
 from ansible_collections.tenantry.kube.plugins.module_utils._client import Cluster
 from ansible_collections.tenantry.kube.plugins.module_utils._errors import TenantryError
@@ -13,7 +13,13 @@ from ansible_collections.tenantry.kube.plugins.module_utils._render_platform imp
 from ansible_collections.tenantry.kube.plugins.module_utils._wait import wait_gone
 
 RBAC = "rbac.authorization.k8s.io/v1"
-KINDS = ("v1/Namespace", f"{RBAC}/ClusterRole", "scheduling.k8s.io/v1/PriorityClass", "v1/ConfigMap")
+KINDS = (
+    "v1/Namespace",
+    f"{RBAC}/ClusterRole",
+    "scheduling.k8s.io/v1/PriorityClass",
+    "v1/ConfigMap",
+    *_render_admission.KINDS,
+)
 WHOSE = {
     "member": "is a member of a fleet; unjoin it there first (tenantry.kube.fleet_member with state: absent)",
     "user": "is a virtual cluster, which cannot be a host; choose another cluster",
@@ -32,7 +38,8 @@ def _install(context: Context) -> dict:
     if component in WHOSE:
         raise TenantryError(f"kubeconfig: the cluster at {hub.server} {WHOSE[component]}")
     identity = hub.identity()
-    plan = Plan.make(hub, platform_objects(identity, known), owned=_names.selector("platform"), prune_kinds=KINDS)
+    objects = [*platform_objects(identity, known), *_render_admission.host_policies("platform")]
+    plan = Plan.make(hub, objects, owned=_names.selector("platform"), prune_kinds=KINDS)
     if not context.check_mode:
         plan.execute()
         found = _network_probe.tell(context, hub, context.module.params["network_probe_image"], known)

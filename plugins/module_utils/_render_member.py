@@ -7,7 +7,13 @@ from __future__ import annotations
 import base64
 import json
 
-from ansible_collections.tenantry.kube.plugins.module_utils import _fleet, _names, _render_platform, _roles
+from ansible_collections.tenantry.kube.plugins.module_utils import (
+    _fleet,
+    _names,
+    _render_admission,
+    _render_platform,
+    _roles,
+)
 
 ACCOUNT = "tenantry-platform"
 CREDENTIAL = "tenantry-platform-credential"
@@ -97,6 +103,7 @@ def member_objects(hub_identity: str, annotations: dict[str, str] | None = None)
             when=f"request.userInfo.username == 'system:serviceaccount:{_names.PLATFORM_NAMESPACE}:{ACCOUNT}'",
             validations=_CONFINEMENT,
         ),
+        *_render_admission.host_policies("member"),
     ]
 
 

@@ -64,9 +64,10 @@ def admission_policy(
     when: str,
     validations: list[dict],
     namespaces: tuple[str, ...] = (),
+    matching: dict | None = None,
 ) -> list[dict]:
     """A ValidatingAdmissionPolicy and its binding: RBAC knows no "except", and no pattern of names."""
-    match: dict = {"resourceRules": rules}
+    match: dict = {"resourceRules": rules, **(matching or {})}
     if namespaces:
         match["namespaceSelector"] = {
             "matchExpressions": [

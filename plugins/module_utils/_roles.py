@@ -13,6 +13,8 @@ from ansible_collections.tenantry.kube.plugins.module_utils._names import labels
 ROLES = ("viewer", "developer", "admin", "operator")
 PLATFORM_ROLE = "tenantry:platform"
 MANAGER_ROLE = "tenantry:vcluster-manager"
+# Group, resource and verb of a right that only admission policies ask for (_render_admission).
+MANAGE = ("tenantry.dev", "platform", "manage")
 
 READ = ("get", "list", "watch")
 WRITE = ("create", "update", "patch", "delete", "deletecollection")
@@ -102,6 +104,7 @@ HUB = {
         _rule("networking.k8s.io", "networkpolicies", *READ, *WRITE),
         _rule("rbac.authorization.k8s.io", "rolebindings", *READ),
         _rule("metrics.k8s.io", "pods nodes", *READ),
+        _rule(*MANAGE),
     ],
 }
 
@@ -126,6 +129,7 @@ PLATFORM = [
     _rule("scheduling.k8s.io", "priorityclasses", *READ),
     _rule("rbac.authorization.k8s.io", "rolebindings", *READ, "create", "patch", "delete"),
     _rule("rbac.authorization.k8s.io", "clusterroles", "bind", names=(MANAGER_ROLE,)),
+    _rule(*MANAGE),
     {"nonResourceURLs": ["/version"], "verbs": ["get"]},
 ]
 

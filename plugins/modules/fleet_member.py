@@ -12,6 +12,7 @@ description:
   - Joins an existing Kubernetes cluster, at any cloud, to the fleet, so that virtual clusters can be placed on it.
   - The member gets a ServiceAccount with the rights the platform needs and no others. It may not read Secrets
     cluster-wide, and an admission policy lets it change the namespaces and role bindings of virtual clusters only.
+  - Further ones keep all others from the platform's objects there, as on the hub (see M(tenantry.kube.platform)).
   - The credential of this ServiceAccount is kept in a Secret in the namespace C(tenantry-system) of the hub. It is
     renewed when less than a third of its lifetime is left.
   - The kubeconfig of the member's administrator is used during the run and not kept.

@@ -88,6 +88,11 @@ def answers(cluster: Cluster, asked: Iterable[Request], requests: Requests, what
 
 
 def status_of(cluster: Cluster, request: Request, body: Any = None) -> int:
+    return answer_of(cluster, request, body)[0]
+
+
+def answer_of(cluster: Cluster, request: Request, body: Any = None) -> tuple[int, str]:
+    """The HTTP status, and what came with it."""
     empty: Any = [] if request.content == JSON_PATCH else {}
     headers = {**cluster.headers, **({"Content-Type": request.content} if request.content else {})}
     pools = cluster._client.client.rest_client.pool_manager
@@ -99,4 +104,4 @@ def status_of(cluster: Cluster, request: Request, body: Any = None) -> int:
         retries=False,
         timeout=30,
     )
-    return int(response.status)
+    return int(response.status), response.data.decode()
