@@ -14,8 +14,8 @@ description:
   - The hub gets the namespace C(tenantry-system), the four ClusterRoles C(tenantry:viewer), C(tenantry:developer),
     C(tenantry:admin) and C(tenantry:operator), the ClusterRole C(tenantry:vcluster-manager), the PriorityClasses
     C(tenantry-dev) and C(tenantry-prod), the registry of the fleet, and admission policies.
-  - By these, objects of the platform can be changed by the platform, by administrators of the hub and by Kubernetes itself only. Others can be
-    let through by the verb C(manage) on C(platform.tenantry.dev).
+  - By these, objects of the platform can be changed by the platform, by administrators of the hub and by Kubernetes
+    itself only. Others can be let through by the verb C(manage) on C(platform.tenantry.dev).
   - Nothing of it keeps a pod running. An object of the same name that is not the platform's own is never taken over.
 author:
   - The tenantry.kube authors (@tenantry)
