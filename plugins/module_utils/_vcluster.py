@@ -28,6 +28,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_inside imp
     ready_of_all,
     replace_agents,
 )
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_k3s import misplaced
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_modes import MODES
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_places import Places, Unreachable
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_plan import (
@@ -42,6 +43,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._wait import Deadlin
 
 
 def run(context: Context, items: list[dict]) -> list[dict]:
+    context.secret(*(text for item in items for text in misplaced(item["k3s_config"])))
     jobs = check_each(items, _validated, name=_name_of)
     _fleet.require_platform(context.hub)
     fleet = _fleet.hosts(context.hub, context.cluster)

@@ -114,6 +114,8 @@ MANAGED_FLAGS = {
 }
 # A flag whose values add up.
 ADMISSION_PLUGINS = "enable-admission-plugins"
+# Of what may be a password; less is a word that the result has elsewhere too.
+SHORTEST_SECRET = 8
 # A Secret may have 1 MiB; its content is stored encoded, and twice while it changes.
 MOST_MANIFESTS = 512 * 1024
 
@@ -140,6 +142,15 @@ def parse_k3s(item: dict) -> K3s:
         )
     server = {key: value for key, value in given.items() if key in SERVER_KEYS}
     return K3s(server, agent, _manifests(item.get("manifests") or []))
+
+
+def misplaced(given: dict | None) -> list[str]:
+    """Text with keys that are refused. It may be a database's password, and a refusal shows what was asked for."""
+    return [
+        value
+        for key, value in (given or {}).items()
+        if key not in SERVER_KEYS | AGENT_KEYS and isinstance(value, str) and len(value) >= SHORTEST_SECRET
+    ]
 
 
 def merged_arguments(ours: list[str], theirs: Iterable[str]) -> list[str]:

@@ -141,6 +141,21 @@ def test_metadata_of_the_tenant_stays_its_own(hub: Path, space: Space) -> None:
         space("patch", "pod", "impostor", "-p", '{"metadata": {"finalizers": null}}')
 
 
+@pytest.mark.parametrize("name", ["system-node-critical", "tenantry-prod"])
+def test_priority_is_the_platforms_to_give(hub: Path, space: Space, name: str) -> None:
+    """QUO-6: whatever a pod has inside, on the host it is of the virtual cluster's tier."""
+    if name == "tenantry-prod":
+        make(space, "PriorityClass", name, api="scheduling.k8s.io/v1", value=1_000_000_000)
+    try:
+        spec = {"priorityClassName": name, "containers": [container("web", "sleep")]}
+        make(space, "Pod", f"urgent-{name}", spec=spec)
+        copy = until(lambda: space.copy_of(hub, "pods", f"urgent-{name}"))
+        assert (copy["spec"]["priorityClassName"], copy["spec"]["priority"]) == ("tenantry-dev", 1000)
+    finally:
+        space("delete", "pod", f"urgent-{name}", "--ignore-not-found")
+        space("delete", "priorityclass", "tenantry-prod", "--ignore-not-found")
+
+
 @pytest.fixture(scope="module")
 def target(hub: Path, space: Space) -> str:
     """A pod of the tenant's own, by its name on the host; its logs are the positive control."""
