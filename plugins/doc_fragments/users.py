@@ -8,6 +8,39 @@ class ModuleDocFragment:
     # The options of tenant_user that hold lists: several kubeconfigs of a user, and several users.
     DOCUMENTATION = r"""
 options:
+  oidc:
+    description:
+      - Who the user is at the OpenID Connect issuer that the virtual clusters trust, by
+        O(tenantry.kube.vcluster#module:oidc).
+      - The role is bound to that name. Tokens of the platform end, and kubeconfigs name a program that fetches the
+        issuer's when they are needed; O(lifetime) and O(force) have no meaning then.
+      - On the hub the role is bound too. It counts there if the hub's API server trusts the issuer.
+    type: dict
+    suboptions: &oidc
+      username:
+        description:
+          - The value of the claim that is the user's name, without any prefix. This or C(group).
+          - Without either, the user is none of the issuer's.
+        type: str
+      group:
+        description: A group at the issuer, all of whose members are this user.
+        type: str
+      hub_prefix:
+        description: What the hub's API server puts before the name.
+        type: str
+        default: 'oidc:'
+      command:
+        description: The program that a kubeconfig names, which writes a credential as C(kubectl) expects it.
+        type: str
+        default: kubectl
+      args:
+        description:
+          - Its arguments. V({issuer_url}) and V({client_id}) stand for those of the virtual cluster. They are no place
+            for a secret; whoever can list the processes of a user's machine can see them.
+          - If not set, those of the plug-in oidc-login, V(oidc-login), V(get-token),
+            V(--oidc-issuer-url={issuer_url}) and V(--oidc-client-id={client_id}).
+        type: list
+        elements: str
   kubeconfigs:
     description:
       - More kubeconfigs of the user, each with credentials of its own, renewed and revoked by themselves.
@@ -79,6 +112,10 @@ options:
             description: Role in this virtual cluster, if it is another.
             type: str
             choices: [viewer, developer, admin, operator]
+      oidc:
+        description: Who the user is at an issuer.
+        type: dict
+        suboptions: *oidc
       state:
         description: Whether the user exists.
         type: str

@@ -217,6 +217,37 @@ options:
       - What is taken off the list stays until somebody deletes it. The server is restarted when the list changes.
     type: list
     elements: dict
+  oidc: &oidc
+    description:
+      - An OpenID Connect issuer whose tokens let people in, besides those of the platform. What they may do is a matter
+        of O(tenantry.kube.tenant_user#module:oidc).
+      - Names that begin with V(system:) or V(tenantry:) are refused from it, whatever claims and prefixes are.
+      - The server reaches it as its pods reach the world. One in a network of the host's is opened by
+        O(network.egress_allow).
+      - The server is restarted when it changes.
+    type: dict
+    suboptions:
+      issuer_url:
+        description: Its address, beginning with C(https://), exactly as its tokens have it.
+        type: str
+        required: true
+      client_id: {description: The audience that tokens must be for., type: str, required: true}
+      username_claim: {description: Claim that is the name of the user., type: str, default: sub}
+      username_prefix:
+        description: What stands before that name, so that it is nobody else's.
+        type: str
+        default: 'oidc:'
+      groups_claim: {description: 'Claim that has the user''s groups, such as V(groups). None if not set.', type: str}
+      groups_prefix:
+        description: What stands before the name of each group.
+        type: str
+        default: 'oidc:'
+      required_claims: {description: 'Claims that a token must have, with their values as text.', type: dict}
+      ca_file:
+        description:
+          - The CA of the issuer's certificate, as a PEM file on the machine that runs the module.
+          - If not set, the CAs that the image of k3s has.
+        type: path
   cluster_cidr: &cluster_cidr
     description:
       - Network of the pods inside, V(10.52.0.0/16) if not set. Must not overlap the host's networks. Cannot be changed.
@@ -324,6 +355,7 @@ options:
       registries: *registries
       k3s_config: *k3s_config
       manifests: *manifests
+      oidc: *oidc
       cluster_cidr: *cluster_cidr
       service_cidr: *service_cidr
       network: *network

@@ -29,7 +29,7 @@ def sample(metrics: str) -> list[int]:
     for name, labels, value in _lines(metrics):
         if name == "process_start_time_seconds":
             start = int(value)
-        elif name == "apiserver_flowcontrol_dispatched_requests_total" and labels["flow_schema"] == PEOPLE:
+        elif name == "apiserver_flowcontrol_dispatched_requests_total" and labels["flow_schema"].startswith(PEOPLE):
             persons += int(value)
         elif name == "apiserver_request_total" and _is_change(labels):
             changes += int(value)

@@ -21,6 +21,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._kubeconfig_stores i
     kubeconfig_of,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._module import Context
+from ansible_collections.tenantry.kube.plugins.module_utils._oidc import Person
 from ansible_collections.tenantry.kube.plugins.module_utils._places import SECRET, Place, user_of
 from ansible_collections.tenantry.kube.plugins.module_utils._user_kubeconfig import UserKubeconfig
 
@@ -47,6 +48,7 @@ class Owner:
     entered: list[Place]
     examined: set[str]  # contexts of the virtual clusters that answered
     incomplete: bool  # others did not: what leads there is kept
+    person: Person | None = None  # at an issuer, who needs no token of ours
 
 
 def asked_for(context: Context, item: dict, who: str) -> list[Handout]:
@@ -148,6 +150,7 @@ def hand_out(context: Context, owner: Owner, handout: Handout) -> dict:
         "name": handout.name,
         **(handout.file.where if handout.file and ways else {}),
         "contexts": [way.name for way in ways],
+        "credential": "oidc" if owner.person else "token",
         "expires": min((claim.expires_at for claim in claims), default=None),
         "changed": bool(actions),
         "actions": actions,
@@ -157,7 +160,7 @@ def hand_out(context: Context, owner: Owner, handout: Handout) -> dict:
 def purge(context: Context, owner: Owner, wanted: set[str]) -> list[dict]:
     """End every other kubeconfig of the user, and remove those that are in Secrets on the hub."""
     actions = []
-    for place in owner.entered:
+    for place in () if owner.person else owner.entered:
         ended = [secret for secret in place.secrets_of(owner.name) if kubeconfig_of(secret) not in wanted]
         actions += _credentials.revocation_actions(ended)
         if not context.check_mode:
@@ -180,6 +183,7 @@ class _Entry:
     handout: Handout
     token: str | None
     leftovers: list[dict]
+    person: Person | None = None
 
     @classmethod
     def of(cls, owner: Owner, place: Place, handout: Handout) -> _Entry:
@@ -187,27 +191,34 @@ class _Entry:
         secrets = place.secrets_of(owner.name, handout.name)
         stays = (
             handout.present
+            and not owner.person
             and not handout.force
             and _credentials.still_good(there, secrets, handout.lifetime, time.time())
         )
-        leftovers = place.leftovers(owner.name, handout.name, there, stays)
-        return cls(owner.name, place, handout, there if stays else None, leftovers)
+        # Of a person at an issuer, all tokens of ours are gone by now.
+        leftovers = [] if owner.person else place.leftovers(owner.name, handout.name, there, stays)
+        return cls(owner.name, place, handout, there if stays else None, leftovers, owner.person)
 
     def actions(self) -> list[dict]:
         ended = _credentials.revocation_actions(self.leftovers)
-        if self.token or not self.handout.present:
+        if not self._needs_token:
             return ended
         secret = self.place.next_secret(self.user, self.handout.name)
         return [_credentials.creation_action(_names.PLATFORM_NAMESPACE, secret), *ended]
 
+    @property
+    def _needs_token(self) -> bool:
+        return self.handout.present and not self.token and not self.person
+
     def obtain(self, context: Context) -> None:
-        if self.handout.present and not self.token:
+        if self._needs_token:
             requester = context.requester()
             self.token = self.place.issue(self.user, self.handout.name, self.handout.lifetime, requester)
 
     def way(self) -> KubeContext:
         place = self.place
-        return KubeContext(place.context, place.server, place.ca_data, self.user, self.token or "")
+        plugin = self.person.plugin(place.issuer) if self.person and place.issuer else None
+        return KubeContext(place.context, place.server, place.ca_data, self.user, self.token or "", plugin=plugin)
 
     def clean_up(self) -> None:
         self.place.revoke(self.leftovers)

@@ -40,6 +40,7 @@ class KubeContext(NamedTuple):
     user: str
     token: str
     namespace: str | None = None
+    plugin: dict[str, Any] | None = None  # runs to fetch a token, in place of one
 
 
 def load(path: str, context: str | None = None, *, field: str = "kubeconfig", trusted: bool = True) -> dict[str, Any]:
@@ -99,7 +100,7 @@ def build(contexts: list[KubeContext], current: str) -> dict[str, Any]:
             {"name": c.name, "cluster": {"server": c.server, "certificate-authority-data": c.ca_data_b64}}
             for c in contexts
         ],
-        "users": [{"name": c.name, "user": {"token": c.token}} for c in contexts],
+        "users": [{"name": c.name, "user": {"exec": c.plugin} if c.plugin else {"token": c.token}} for c in contexts],
     }
 
 

@@ -17,9 +17,11 @@ from ansible_collections.tenantry.kube.plugins.module_utils._kubeconfig_stores i
     KUBECONFIG_ANNOTATION,
     kubeconfig_of,
 )
+from ansible_collections.tenantry.kube.plugins.module_utils._oidc import Person
 from ansible_collections.tenantry.kube.plugins.module_utils._render_base import SERVER
 from ansible_collections.tenantry.kube.plugins.module_utils._render_user import inside_base, inside_user
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_inside import STATEFUL_SET
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_spec import recorded
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_states import is_paused
 
 ACCOUNT = "v1/ServiceAccount"
@@ -63,6 +65,7 @@ class Place:
     host: Cluster
     namespace: dict
     roles: dict[str, str] = field(default_factory=dict)  # of the users in question who may enter
+    persons: dict[str, Person] = field(default_factory=dict)  # those of them who come by an issuer
     server: str = ""
     problem: str | None = None
     paused: bool = False
@@ -87,6 +90,14 @@ class Place:
     def ca_data(self) -> str:
         return self._inside.ca_data
 
+    @property
+    def issuer(self) -> dict | None:
+        """What it was given as the option oidc."""
+        return recorded(self.namespace).get("oidc")
+
+    def trusts(self, person: Person) -> bool:
+        return bool(self.issuer) and (person.group is None or self.issuer["groups_prefix"] is not None)
+
     def prepare(self, users: set[str]) -> None:
         """Open it, and plan the rights of these users: of those with a role here, and of those without (any more)."""
         try:
@@ -107,10 +118,17 @@ class Place:
         mine = Inventory(obj for kind in KINDS for obj in found.of(kind) if user_of(obj) in concerned)
         desired = inside_base() if self.roles else []
         for user, role in self.roles.items():
-            desired += inside_user(self.tenant, user, role)
+            desired += inside_user(self.tenant, user, role, self._subject(user))
         plan = Plan.make(self._inside, desired, owned=_names.selector("user"), prune_kinds=KINDS, inventory=mine)
         plan.actions += _bindings.inherited(self._inside, new_and_gone(plan))
         return plan
+
+    def needs_tokens(self, user: str) -> bool:
+        return user in self.roles and user not in self.persons
+
+    def _subject(self, user: str) -> dict | None:
+        person = self.persons.get(user)
+        return person.inside(self.issuer) if person and self.trusts(person) else None
 
     def execute(self) -> None:
         """Apply the rights, and end the credentials of those who have none here."""
@@ -118,7 +136,7 @@ class Place:
             return
         try:
             self._plan.execute()
-            gone = [secret for secret in self._secrets if user_of(secret) not in self.roles]
+            gone = [secret for secret in self._secrets if not self.needs_tokens(user_of(secret))]
             self._inside.map(lambda secret: _credentials.revoke(self._inside, secret), gone)
         except TenantryError as error:
             self.problem = f"vcluster {self.vcluster} on {self.host.name}: {error}"
@@ -130,7 +148,7 @@ class Place:
         return Plan(self._inside, [a for a in actions if _concerns(a, user, first)], Inventory())
 
     def revocations(self, user: str) -> list[dict]:
-        """The end of a user's credentials, who has no role here, as rows of a result."""
+        """The end of a user's credentials, who has no role here or another way in, as rows of a result."""
         return _credentials.revocation_actions(self.secrets_of(user))
 
     def secrets_of(self, user: str, kubeconfig: str | None = None) -> list[dict]:

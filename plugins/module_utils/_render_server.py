@@ -153,10 +153,15 @@ def subject_names(rendering: Rendering) -> list[str]:
 
 
 def authentication(rendering: Rendering) -> dict:
-    """k3s refuses all requests without a credential, the kubelet's probes too; these two paths are let through."""
+    """
+    k3s refuses all requests without a credential, the kubelet's probes too; these two paths are let through.
+
+    An issuer of people's tokens is told here and not by flags: these cannot stand beside a file, and know no rules.
+    """
     return {
         "apiVersion": authentication_api(rendering.spec.version),
         "kind": "AuthenticationConfiguration",
+        **({"jwt": [rendering.spec.oidc.authenticator()]} if rendering.spec.oidc else {}),
         "anonymous": {"enabled": True, "conditions": [{"path": "/livez"}, {"path": "/readyz"}]},
     }
 

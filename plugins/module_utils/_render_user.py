@@ -11,8 +11,15 @@ from ansible_collections.tenantry.kube.plugins.module_utils import _names, _rend
 ADMINISTRATOR = "platform-admin"
 ROLE_ANNOTATION = "tenantry.dev/role"
 ACCESS_ANNOTATION = "tenantry.dev/access"
+OIDC_ANNOTATION = "tenantry.dev/oidc"
 PEOPLE = "tenantry-people"
+_EVERY_ACCOUNT = {"namespace": _names.PLATFORM_NAMESPACE, "name": "*"}
 RBAC = "rbac.authorization.k8s.io"
+# People have ServiceAccounts of ours or names that an issuer gives; these never begin as the others do.
+_PERSONS = (
+    f"request.userInfo.username.startsWith('system:serviceaccount:{_names.PLATFORM_NAMESPACE}:') || "
+    "!['system:', 'tenantry:'].exists(ours, request.userInfo.username.startsWith(ours))"
+)
 SYSTEM_NAMESPACES = ("kube-node-lease", "kube-public", "kube-system", _names.PLATFORM_NAMESPACE)
 
 
@@ -30,7 +37,7 @@ def inside_base() -> list[dict]:
             "user",
             rules=[_render_platform.on("*", "*/*", scope="Namespaced", operations=("*",))],
             namespaces=SYSTEM_NAMESPACES,
-            when=f"request.userInfo.username.startsWith('system:serviceaccount:{_names.PLATFORM_NAMESPACE}:')",
+            when=_PERSONS,
             validations=[
                 {
                     "expression": (f"authorizer.group('{RBAC}').resource('clusterroles').check('escalate').allowed()"),
@@ -38,21 +45,20 @@ def inside_base() -> list[dict]:
                 }
             ],
         ),
-        _people(),
+        _people(PEOPLE, {"kind": "ServiceAccount", "serviceAccount": _EVERY_ACCOUNT}, _names.labels("user")),
     ]
 
 
-def _people() -> dict:
+def _people(name: str, subject: dict, labels: dict[str, str]) -> dict:
     """
     A class of requests for persons alone. The API server shares out its time fairly among them, and counts them apart
     from those of controllers: that is how a virtual cluster nobody uses is known (_activity).
     """
     everything = {"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"], "clusterScope": True, "namespaces": ["*"]}
-    person = {"namespace": _names.PLATFORM_NAMESPACE, "name": "*"}
     return {
         "apiVersion": "flowcontrol.apiserver.k8s.io/v1",
         "kind": "FlowSchema",
-        "metadata": {"name": PEOPLE, "labels": _names.labels("user")},
+        "metadata": {"name": name, "labels": labels},
         "spec": {
             # Before the one for all ServiceAccounts (9000), behind those of the control plane.
             "matchingPrecedence": 8000,
@@ -60,7 +66,7 @@ def _people() -> dict:
             "distinguisherMethod": {"type": "ByUser"},
             "rules": [
                 {
-                    "subjects": [{"kind": "ServiceAccount", "serviceAccount": person}],
+                    "subjects": [subject],
                     "resourceRules": [everything],
                     "nonResourceRules": [{"verbs": ["*"], "nonResourceURLs": ["*"]}],
                 }
@@ -69,27 +75,45 @@ def _people() -> dict:
     }
 
 
-def inside_user(tenant: str, user: str, role: str) -> list[dict]:
+def inside_user(tenant: str, user: str, role: str, subject: dict | None = None) -> list[dict]:
+    """A ServiceAccount and its rights; for the `subject` of an issuer, rights alone."""
     labels = _names.labels("user", tenant=tenant, user=user)
+    name = f"tenantry:{user}:{role}"
+    if subject:
+        kind = subject["kind"]
+        whose = {"kind": kind, kind.lower(): {"name": subject["name"]}}
+        binding = _binding("ClusterRoleBinding", name, labels, role, subject)
+        return [binding, _people(f"{PEOPLE}-{user}", whose, labels)]
     account = _account(user, _names.PLATFORM_NAMESPACE, labels)
-    return [account, _binding("ClusterRoleBinding", f"tenantry:{user}:{role}", labels, role, account)]
+    return [account, _binding("ClusterRoleBinding", name, labels, role, _subject(account))]
 
 
 def inside_administrator(labels: dict[str, str]) -> list[dict]:
     """The identity behind the administrator's kubeconfig: a ServiceAccount, so that it can be revoked."""
     account = _account(ADMINISTRATOR, _names.PLATFORM_NAMESPACE, labels)
-    return [account, _binding("ClusterRoleBinding", f"tenantry:{ADMINISTRATOR}", labels, "admin", account)]
+    name = f"tenantry:{ADMINISTRATOR}"
+    return [account, _binding("ClusterRoleBinding", name, labels, "admin", _subject(account))]
 
 
-def hub_user(tenant: str, user: str, role: str, access: list[dict] | None) -> list[dict]:
-    """The identity on the hub. An operator runs the platform: his role is bound on the whole hub."""
+def hub_user(
+    tenant: str, user: str, role: str, access: dict[str, str] | None, subject: dict | None = None
+) -> list[dict]:
+    """
+    The identity on the hub. An operator runs the platform: his role is bound on the whole hub.
+
+    The ServiceAccount is the record of a user, even of one who has the rights as the `subject` of an issuer.
+    """
     labels = _names.labels("user", tenant=tenant, user=user)
     account = _account(user, _names.tenant_namespace(tenant), labels)
     account["metadata"]["annotations"] = {ROLE_ANNOTATION: role, ACCESS_ANNOTATION: json.dumps(access, sort_keys=True)}
+    if subject:
+        account["metadata"]["annotations"][OIDC_ANNOTATION] = f"{subject['kind'].lower()} {subject['name']}"
+    whose = subject or _subject(account)
     if role == "operator":
-        binding = _binding("ClusterRoleBinding", f"tenantry:{tenant}:{user}:{role}", labels, role, account)
+        binding = _binding("ClusterRoleBinding", f"tenantry:{tenant}:{user}:{role}", labels, role, whose)
     else:
-        binding = _binding("RoleBinding", f"tenantry:{user}:{role}", labels, role, account)
+        binding = _binding("RoleBinding", f"tenantry:{user}:{role}", labels, role, whose)
+        binding["metadata"]["namespace"] = account["metadata"]["namespace"]
     return [account, binding]
 
 
@@ -102,16 +126,16 @@ def _account(user: str, namespace: str, labels: dict[str, str]) -> dict:
     }
 
 
-def _binding(kind: str, name: str, labels: dict[str, str], role: str, account: dict) -> dict:
+def _subject(account: dict) -> dict:
+    return {"kind": "ServiceAccount", **{key: account["metadata"][key] for key in ("name", "namespace")}}
+
+
+def _binding(kind: str, name: str, labels: dict[str, str], role: str, subject: dict) -> dict:
     """The role is part of the name, since the role of a binding can never be changed."""
-    subject = {key: account["metadata"][key] for key in ("name", "namespace")}
-    metadata = {"name": name, "labels": labels}
-    if kind == "RoleBinding":
-        metadata["namespace"] = subject["namespace"]
     return {
         "apiVersion": f"{RBAC}/v1",
         "kind": kind,
-        "metadata": metadata,
+        "metadata": {"name": name, "labels": labels},
         "roleRef": {"apiGroup": RBAC, "kind": "ClusterRole", "name": _roles.role_name(role)},
-        "subjects": [{"kind": "ServiceAccount", **subject}],
+        "subjects": [subject],
     }

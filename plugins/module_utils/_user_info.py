@@ -26,7 +26,11 @@ from ansible_collections.tenantry.kube.plugins.module_utils._places import (
     find_places,
     user_of,
 )
-from ansible_collections.tenantry.kube.plugins.module_utils._render_user import ACCESS_ANNOTATION, ROLE_ANNOTATION
+from ansible_collections.tenantry.kube.plugins.module_utils._render_user import (
+    ACCESS_ANNOTATION,
+    OIDC_ANNOTATION,
+    ROLE_ANNOTATION,
+)
 from ansible_collections.tenantry.kube.plugins.module_utils._roles import role_name
 
 
@@ -94,6 +98,7 @@ def _row(account: dict, insides: list[_Inside], uses: dict[str, str]) -> dict:
         "name": name,
         "role": annotations.get(ROLE_ANNOTATION),
         "access": json.loads(annotations.get(ACCESS_ANNOTATION) or "null"),
+        "oidc": annotations.get(OIDC_ANNOTATION),
         "created": meta["creationTimestamp"],
         "vclusters": [
             {"vcluster": inside.place.vcluster, "host": inside.place.host.name, "role": inside.roles[name]}

@@ -18,6 +18,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._client import Clust
 from ansible_collections.tenantry.kube.plugins.module_utils._errors import TenantryError
 from ansible_collections.tenantry.kube.plugins.module_utils._handout import Handout
 from ansible_collections.tenantry.kube.plugins.module_utils._module import Context, check_each, do_each
+from ansible_collections.tenantry.kube.plugins.module_utils._oidc import Person, parse_person
 from ansible_collections.tenantry.kube.plugins.module_utils._places import (
     ACCOUNT,
     SECRET,
@@ -42,6 +43,7 @@ class Wanted:
     present: bool
     role: str
     access: dict[str, str] | None  # role by virtual cluster; None: the user's role in all of the tenant's
+    person: Person | None  # at an issuer; None: a ServiceAccount
     handouts: list[Handout]
     purge: bool
     places: list[Place] = field(default_factory=list)  # all of the tenant's that could be found
@@ -87,6 +89,7 @@ def _validated(context: Context, item: dict) -> Wanted:
         present=present,
         role=item["role"],
         access=_access(item["access"], item["role"], who),
+        person=parse_person(item["oidc"], who) if present else None,
         handouts=_handout.asked_for(context, item, who),
         purge=item["purge_kubeconfigs"],
     )
@@ -147,6 +150,18 @@ def _assign(context: Context, want: Wanted, places: list[Place], unreachable: di
     for place in want.places:
         if role := want.role_in(place.vcluster):
             place.roles[want.name] = role
+            if want.person:
+                place.persons[want.name] = want.person
+                if not place.trusts(want.person):
+                    context.missing(_no_issuer(want, place))
+
+
+def _no_issuer(want: Wanted, place: Place) -> TenantryError:
+    of = "groups_claim of the option oidc" if place.issuer else "option oidc"
+    return TenantryError(
+        f"oidc: user {want.name} cannot enter vcluster {place.vcluster} of tenant {want.tenant} by an issuer, because "
+        f"it has none for that; give it the {of} of tenantry.kube.vcluster, or leave it out of access"
+    )
 
 
 def _reconcile(context: Context, wanted: list[Wanted], places: list[Place]) -> list[dict]:
@@ -176,7 +191,12 @@ def _hub_plan(hub: Cluster, wanted: list[Wanted]) -> Plan:
         obj for kind in kinds for obj in found.of(kind) if _owner(obj) in (gone if kind == SECRET else keys)
     )
     desired = [
-        obj for want in wanted if want.present for obj in hub_user(want.tenant, want.name, want.role, want.access)
+        obj
+        for want in wanted
+        if want.present
+        for obj in hub_user(
+            want.tenant, want.name, want.role, want.access, want.person.on_hub() if want.person else None
+        )
     ]
     plan = Plan.make(hub, desired, owned=_names.selector("user"), prune_kinds=kinds, inventory=mine)
     plan.actions += _bindings.inherited(hub, new_and_gone(plan))
@@ -193,11 +213,12 @@ def _row(context: Context, want: Wanted, hub_plan: Plan) -> dict:
     plans = [Plan(context.hub, mine, Inventory()), *(place.plan_of(want.name) for place in ready)]
     actions = [row for plan in plans for row in plan.rows()]
     for place in ready:
-        if want.name not in place.roles:
+        if not place.needs_tokens(want.name):
             actions += place.revocations(want.name)
     entered = [place for place in ready if want.name in place.roles]
     incomplete = bool(want.present and (want.problems or len(ready) < len(want.places)))
-    owner = _handout.Owner(want.tenant, want.name, entered, {place.context for place in ready}, incomplete)
+    examined = {place.context for place in ready}
+    owner = _handout.Owner(want.tenant, want.name, entered, examined, incomplete, want.person)
     kubeconfigs = [_handout.hand_out(context, owner, handout) for handout in want.handouts]
     actions += [action for row in kubeconfigs for action in row.pop("actions")]
     if want.purge and want.present:

@@ -190,6 +190,8 @@ def _check_value(key: str, value: object) -> None:
             raise TenantryError(f"k3s_config.{key}: must be a list of flag=value, not {shown(value)}")
         if _flag(one) in MANAGED_FLAGS.get(key, ()):
             raise TenantryError(f"k3s_config.{key}: {_flag(one)} is set by the platform; leave it out")
+        if _flag(one).startswith("oidc-"):
+            raise TenantryError(f"k3s_config.{key}: {_flag(one)} is set by the platform; use the option oidc")
 
 
 def _flag(argument: str) -> str:

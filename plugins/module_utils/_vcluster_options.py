@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from ansible_collections.tenantry.kube.plugins.module_utils import _vcluster_datastore, _vcluster_walls
+from ansible_collections.tenantry.kube.plugins.module_utils import _oidc, _vcluster_datastore, _vcluster_walls
 
 
 def _resources(memory: str) -> dict:
@@ -85,6 +85,7 @@ OPTIONS = {
     "image_credentials": {"type": "list", "elements": "dict", "options": CREDENTIAL},
     "registries": {"type": "dict", "no_log": True},
     "k3s_config": {"type": "dict"},
+    "oidc": {"type": "dict", "options": _oidc.OPTIONS},
     "manifests": {"type": "list", "elements": "dict", "no_log": True},
     "cluster_cidr": {"type": "str"},
     "service_cidr": {"type": "str"},

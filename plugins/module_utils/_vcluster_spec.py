@@ -10,6 +10,7 @@ from decimal import Decimal
 
 from ansible_collections.tenantry.kube.plugins.module_utils import _names
 from ansible_collections.tenantry.kube.plugins.module_utils._errors import TenantryError, shown
+from ansible_collections.tenantry.kube.plugins.module_utils._oidc import Issuer, parse_issuer
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_datastore import Datastore, parse_datastore
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_exposure import Exposure, parse_exposure
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_images import (
@@ -77,6 +78,7 @@ class VCluster:
     image_credentials: tuple[dict, ...] = field(default=(), repr=False)
     k3s: K3s = field(default_factory=lambda: K3s({}, {}, ""), repr=False)
     datastore: Datastore | None = None  # None: k3s's own, on the volume
+    oidc: Issuer | None = None
 
     @property
     def mode(self) -> str:
@@ -112,6 +114,7 @@ class VCluster:
                 "expose": self.exposure.type,
                 "mode": self.mode,
                 "persistence": self.persistence,
+                **({"oidc": self.oidc.record()} if self.oidc else {}),
                 "servers": self.servers,
                 "service_cidr": self.service_cidr,
                 "slice": self.slice.as_text(),
@@ -171,6 +174,7 @@ def parse(item: dict) -> VCluster:
         upkeep=parse_upkeep(item, lasting=bool(volume is not None or datastore)),
         k3s=parse_k3s(item),
         datastore=datastore,
+        oidc=parse_issuer(item.get("oidc")),
         server_placement=parse_placement(item["server"], "server"),
         agent_placement=parse_placement(item["agent"], "agent"),
         image_credentials=parse_credentials(item.get("image_credentials") or []),

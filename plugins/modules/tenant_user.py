@@ -129,6 +129,20 @@ EXAMPLES = r"""
       - {name: ci, secret: {namespace: ci, name: bob}}
       - {name: phone, state: absent}
 
+- name: Somebody known to the issuer of the virtual clusters, and a group there
+  tenantry.kube.tenant_user:
+    kubeconfig: ~/.kube/hub.yaml
+    users:
+      - tenant: payments
+        name: erin
+        role: developer
+        oidc: {username: erin@example.com}
+        kubeconfig_path: /srv/handout/erin.yaml
+      - tenant: payments
+        name: auditors
+        role: viewer
+        oidc: {group: auditors}
+
 - name: Revoke all of a user's kubeconfigs, leave the user
   tenantry.kube.tenant_user:
     kubeconfig: ~/.kube/hub.yaml
@@ -179,6 +193,7 @@ results:
       description:
         - Each kubeconfig asked for, with its C(path) or C(secret), and when the first of its tokens expires.
         - That of O(kubeconfig_path) has a name made from the path.
+        - C(credential) is C(token), or C(oidc) for one that fetches the issuer's.
       type: list
       elements: dict
       returned: always
@@ -210,6 +225,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._module import (
 from ansible_collections.tenantry.kube.plugins.module_utils._module import (
     main as run_module,
 )
+from ansible_collections.tenantry.kube.plugins.module_utils._oidc import COMMAND, PREFIX
 from ansible_collections.tenantry.kube.plugins.module_utils._roles import ROLES
 from ansible_collections.tenantry.kube.plugins.module_utils._users import run
 
@@ -217,6 +233,13 @@ ROLE = {"type": "str", "choices": list(ROLES)}
 STATE = {"type": "str", "choices": ["present", "absent"], "default": "present"}
 NAME = {"type": "str", "required": True}
 FORCE = {"type": "bool", "default": False}
+OIDC = {
+    "username": {"type": "str"},
+    "group": {"type": "str"},
+    "hub_prefix": {"type": "str", "default": PREFIX},
+    "command": {"type": "str", "default": COMMAND},
+    "args": {"type": "list", "elements": "str"},
+}
 KUBECONFIG = {
     "name": NAME,
     "path": {"type": "path"},
@@ -231,6 +254,7 @@ OPTIONS = {
     "name": NAME,
     "role": ROLE,
     "access": {"type": "list", "elements": "dict", "options": {"vcluster": NAME, "role": ROLE}},
+    "oidc": {"type": "dict", "options": OIDC},
     "state": STATE,
     "kubeconfig_path": {"type": "path"},
     "kubeconfigs": {"type": "list", "elements": "dict", "options": KUBECONFIG},

@@ -69,6 +69,10 @@ users:
       description: The virtual clusters the user is limited to, with the role in each; empty if it is not limited.
       type: dict
       sample: {prod: viewer}
+    oidc:
+      description: Who the user is at an issuer, as the hub would know it; empty for one with tokens of the platform.
+      type: str
+      sample: user oidc:bob@example.com
     created:
       description: When the user was made.
       type: str

@@ -41,12 +41,12 @@ def labels_of(tenant: str, name: str) -> dict[str, str]:
 
 
 @contextmanager
-def tenant_with(hub: Path, tenant: str, insides: dict[str, Path]) -> Iterator[None]:
+def tenant_with(hub: Path, tenant: str, insides: dict[str, Path], **recorded: Any) -> Iterator[None]:
     """A tenant whose virtual clusters, by name, are other API servers: how the platform gets in is left out."""
     assert not call_module("tenant_quota", kubeconfig=hub, tenant=tenant).failed
     spaces = {f"{tenant}--{name}": inside for name, inside in insides.items()}
     for name in insides:
-        add_vcluster(hub, tenant, name)
+        add_vcluster(hub, tenant, name, **recorded)
     known_inside, known_endpoint = _tunnel.inside, _tunnel.endpoint
 
     def inside(host: Cluster, namespace: str) -> Cluster:
