@@ -97,6 +97,8 @@ class Cluster:
         self.headers = {"Authorization": f"Bearer {user['token']}"} if user.get("token") else {}
         # Who asks for all this, where somebody wants to know; the hub knows it by the credential.
         self.requester: Callable[[], str] | None = None
+        # What to do when this credential is refused, where that is known.
+        self.renewal = ""
         self._client = _dynamic_client(self, cluster, connection_pool)
 
     @classmethod
@@ -322,7 +324,7 @@ class Cluster:
         except (ApiException, HTTPError, OSError, ValueError) as error:
             what = "/".join(part for part in (namespace, name) if part)
             text = " ".join(part for part in (doing, kind, what, "on", self.name, f"({self.server})") if part)
-            raise api_error(error, text) from None
+            raise api_error(error, text, self.renewal) from None
 
 
 def _identity(obj: dict) -> tuple[str, str, str | None]:

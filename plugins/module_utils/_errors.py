@@ -65,17 +65,25 @@ def shown(value: object) -> str:
     return text if len(text) <= 80 else text[:79] + "…"
 
 
-def api_error(exc: Exception, doing: str) -> TenantryError:
-    """The one line for an exception of the kubernetes package or urllib3; `doing` says what was tried, and where."""
+def api_error(exc: Exception, doing: str, renewal: str = "") -> TenantryError:
+    """
+    The one line for an exception of the kubernetes package or urllib3; `doing` says what was tried, and where.
+
+    `renewal` says what to do where the credential is refused.
+    """
     if isinstance(exc, TenantryError):
         return exc
     if ApiException is not None and isinstance(exc, ApiException) and exc.status:
-        return _refused(exc, doing)
+        return _refused(exc, doing, renewal)
     return ApiError(f"{doing}: {_no_answer(exc)}")
 
 
-def _refused(exc: ApiException, doing: str) -> ApiError:
-    next_step = _NEXT_STEP.get(exc.status, "look into the API server's log, then run again")
+def _refused(exc: ApiException, doing: str, renewal: str) -> ApiError:
+    next_step = (
+        renewal
+        if renewal and exc.status == 401
+        else _NEXT_STEP.get(exc.status, "look into the API server's log, then run again")
+    )
     message = one_line(_server_message(exc)).rstrip(".")
     return ApiError(f"{doing}: {exc.status} {message}; {next_step}", exc.status)
 

@@ -64,7 +64,9 @@ def run(
         finally:
             socket.close(timeout=1)
     except (WebSocketException, OSError) as error:
-        raise ApiError(f"{doing}: {_refusal(error)} in {container}; run again") from None
+        refused = getattr(error, "status_code", None) == 401
+        next_step = container.host.renewal if refused and container.host.renewal else "run again"
+        raise ApiError(f"{doing}: {_refusal(error)} in {container}; {next_step}") from None
     if status.get("status") != "Success":
         reason = errors.decode(errors="replace").strip() or status.get("message") or "no reason was given"
         raise TenantryError(f"{doing}: {one_line(reason)} ({container})")

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from threading import Lock
 
 from ansible_collections.tenantry.kube.plugins.module_utils import _names
@@ -43,6 +44,17 @@ class Member:
     @property
     def server(self) -> str:
         return self._annotation(SERVER_ANNOTATION)
+
+    @property
+    def renewal(self) -> str:
+        """What to do when its credential is refused."""
+        expires = self._annotation(EXPIRES_ANNOTATION)
+        expired = expires and expires < datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        why = f"expired at {expires}" if expired else "was revoked or is of another cluster"
+        return (
+            f"the platform's credential for member {self.name} {why}: renew it with the playbook tenantry.kube.join, "
+            f"or with tenantry.kube.fleet_member (name: {self.name}, member_kubeconfig: an administrator's)"
+        )
 
     def kubeconfig(self) -> dict:
         """As fleet_member wrote it: JSON, which is YAML too, so that kubectl can read it."""
@@ -112,14 +124,12 @@ class Fleet:
 
     def _contact(self, member: Member) -> Cluster:
         cluster = self._connect(member.kubeconfig(), member.name)
+        cluster.renewal = member.renewal
         try:
             identity = cluster.identity()
         except TenantryError as error:
             cluster.close()
-            raise TenantryError(
-                f"member {member.name!r} at {member.server}: {error}; if its credential was refused or has expired, "
-                f"renew it with tenantry.kube.fleet_member (name: {member.name}, member_kubeconfig)"
-            ) from error
+            raise TenantryError(f"member {member.name!r} at {member.server}: {error}") from error
         if identity != member.identity:
             cluster.close()
             raise TenantryError(

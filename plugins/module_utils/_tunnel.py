@@ -104,7 +104,7 @@ def _pool_through(host: Cluster, namespace: str) -> type:
             try:
                 return _forward(host, namespace)
             except (websocket.WebSocketException, OSError) as error:
-                raise NewConnectionError(self, _refusal(error)) from error
+                raise NewConnectionError(self, _refusal(error, host)) from error
 
     class Pool(HTTPSConnectionPool):
         ConnectionCls = Connection
@@ -145,8 +145,10 @@ def open_websocket(host: Cluster, path: str) -> Any:
     )
 
 
-def _refusal(error: Exception) -> str:
+def _refusal(error: Exception, host: Cluster) -> str:
     status = getattr(error, "status_code", None)
+    if status == 401:
+        return f"port-forward: 401, {host.renewal or 'the credential is refused'}"
     if status == 404:
         return f"port-forward: there is no pod {POD}"
     if status == 403:

@@ -59,7 +59,7 @@ def test_virtual_clusters_budgets_and_who_looked_inside(payments: Path, tmp_path
     assert call_module("tenant_quota", kubeconfig=payments, tenant="ledger", budget={"cpu": 2}).changed
     add_vcluster(payments, "ledger", "old")
     ran(payments, "create", "secret", "generic", "join-token", "-n", "ledger--old")
-    for _ in range(3):
+    for _attempt in range(3):
         ran(payments, "get", "secret", "join-token", "-n", "ledger--old")
     assert kubectl(payments, "delete", "namespace", "ledger--none").returncode != 0
     ran(payments, "delete", "namespace", "ledger--old")
