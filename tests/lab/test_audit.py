@@ -56,28 +56,28 @@ def test_a_user_from_the_first_credential_to_the_last(
 def test_virtual_clusters_budgets_and_who_looked_inside(payments: Path, tmp_path: Path) -> None:
     logs = {"hub": payments}
     before = len(_account(payments, logs))
-    assert call_module("tenant_quota", kubeconfig=payments, tenant="ledger", budget={"cpu": 2}).changed
-    add_vcluster(payments, "ledger", "old")
-    ran(payments, "create", "secret", "generic", "join-token", "-n", "ledger--old")
+    assert call_module("tenant_quota", kubeconfig=payments, tenant="archive", budget={"cpu": 2}).changed
+    add_vcluster(payments, "archive", "old")
+    ran(payments, "create", "secret", "generic", "join-token", "-n", "archive--old")
     for _attempt in range(3):
-        ran(payments, "get", "secret", "join-token", "-n", "ledger--old")
-    assert kubectl(payments, "delete", "namespace", "ledger--none").returncode != 0
-    ran(payments, "delete", "namespace", "ledger--old")
-    assert call_module("tenant_quota", kubeconfig=payments, tenant="ledger", state="absent").changed
-    found = _account(payments, logs, tenant="ledger")
+        ran(payments, "get", "secret", "join-token", "-n", "archive--old")
+    assert kubectl(payments, "delete", "namespace", "archive--none").returncode != 0
+    ran(payments, "delete", "namespace", "archive--old")
+    assert call_module("tenant_quota", kubeconfig=payments, tenant="archive", state="absent").changed
+    found = _account(payments, logs, tenant="archive")
     assert _lines(found, "tenant", "budget", "vcluster") == [
-        ("created", "tenant", "ledger", "system:admin"),
-        ("created", "budget", "ledger", "system:admin"),
-        ("created", "vcluster", "ledger/old", "system:admin"),
-        ("deleted", "vcluster", "ledger/old", "system:admin"),
-        ("deleted", "tenant", "ledger", "system:admin"),
+        ("created", "tenant", "archive", "system:admin"),
+        ("created", "budget", "archive", "system:admin"),
+        ("created", "vcluster", "archive/old", "system:admin"),
+        ("deleted", "vcluster", "archive/old", "system:admin"),
+        ("deleted", "tenant", "archive", "system:admin"),
     ]
     (looked,) = [event for event in found if event["kind"] == "access"]
-    assert (looked["action"], looked["name"], looked["count"]) == ("get", "ledger/old secrets/join-token", 3)
+    assert (looked["action"], looked["name"], looked["count"]) == ("get", "archive/old secrets/join-token", 3)
     assert looked["tool"].startswith("kubectl/")
     assert {e["tool"] for e in found if e["kind"] == "budget"} == {"tenantry.kube"}
     assert len(_account(payments, logs)) >= before + len(found)
-    assert _account(payments, logs, tenant="ledger", since="1d") == found
+    assert _account(payments, logs, tenant="archive", since="1d") == found
 
 
 def test_without_a_log_there_is_what_exists(payments: Path) -> None:
