@@ -47,8 +47,11 @@ options:
         see O(tenantry.kube.vcluster_snapshot#module:state).
     type: str
   servers: &servers
-    description: Number of servers. Only V(1) so far.
-    type: int
+    description:
+      - Number of servers, V(1) or V(3). With V(3) the API goes on answering while one of them does not, and changes
+        come to one after the other.
+      - V(3) needs O(datastore), which they share. It can be changed at any time.
+    type: raw
     default: 1
   agents: &agents
     description: Number of nodes of its own. V(0) with O(mode=shared); with O(mode=dedicated), nothing runs without any.

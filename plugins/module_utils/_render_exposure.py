@@ -38,7 +38,7 @@ def api_service(rendering: Rendering) -> dict:
             "type": exposure.service_type,
             "selector": rendering.selector(SERVER),
             "ports": [port],
-            **(_render_syncer.ALWAYS_REACHED if rendering.spec.shared else {}),
+            **_render_syncer.reached(rendering),
         },
     }
 

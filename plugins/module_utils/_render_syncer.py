@@ -40,8 +40,6 @@ KUBERNETES_SERVICE = "kubernetes"
 DNS_SERVICE = "dns"
 DNS_PORT = 53
 CLUSTER_DOMAIN = "cluster.local"
-# The server's pod is ready when both of its containers are. Its API must not go with the syncer.
-ALWAYS_REACHED = {"publishNotReadyAddresses": True}
 
 # As the syncer labels what it makes on the host.
 NAMESPACE_LABEL = "tenantry.dev/virtual-namespace"
@@ -64,8 +62,13 @@ def services(rendering: Rendering) -> list[dict]:
     api = [_port("https", 443, "TCP", API_PORT)]
     dns = [_port("dns", DNS_PORT, "UDP", DNS_PORT), _port("dns-tcp", DNS_PORT, "TCP", DNS_PORT)]
     kubernetes = _service(rendering, KUBERNETES_SERVICE, rendering.selector(SERVER), api)
-    kubernetes["spec"] |= ALWAYS_REACHED
+    kubernetes["spec"] |= reached(rendering)
     return [kubernetes, _service(rendering, DNS_SERVICE, dns_selector(rendering), dns)]
+
+
+def reached(rendering: Rendering) -> dict:
+    """A server's pod is ready when both of its containers are. The API of an only one must not go with the syncer."""
+    return {"publishNotReadyAddresses": True} if rendering.spec.shared and rendering.spec.servers == 1 else {}
 
 
 def rights(rendering: Rendering) -> list[dict]:
@@ -95,6 +98,7 @@ def config(rendering: Rendering) -> dict:
         "dns_address": rendering.dns_ip,
         "api_address": rendering.kubernetes_ip,
         "version": spec.version,
+        **({"several": True} if spec.servers > 1 else {}),
         "pod_security": spec.shared.pod_security,
         "storage_classes": None if classes is None else list(classes),
         "ingress_classes": list(spec.shared.ingress_classes),

@@ -13,12 +13,13 @@ import base64
 import ssl
 from typing import Any
 
-from ansible_collections.tenantry.kube.plugins.module_utils import _render_exposure
+from ansible_collections.tenantry.kube.plugins.module_utils import _names, _render_exposure
 from ansible_collections.tenantry.kube.plugins.module_utils._client import Cluster
 from ansible_collections.tenantry.kube.plugins.module_utils._errors import ApiError, TenantryError, api_error
 from ansible_collections.tenantry.kube.plugins.module_utils._render_base import (
     API_PORT,
     API_SERVICE,
+    PART_LABEL,
     PLATFORM_CREDENTIAL,
     SERVER,
 )
@@ -127,9 +128,26 @@ class _Forward(PortForward):
 
 
 def _forward(host: Cluster, namespace: str) -> Any:
-    socket = open_websocket(host, f"/api/v1/namespaces/{namespace}/pods/{POD}/portforward?ports={API_PORT}")
+    pod = serving_pod(host, namespace)
+    socket = open_websocket(host, f"/api/v1/namespaces/{namespace}/pods/{pod}/portforward?ports={API_PORT}")
     socket.settimeout(None)
     return _Forward(socket, [API_PORT]).socket(API_PORT)
+
+
+def serving_pod(host: Cluster, namespace: str) -> str:
+    """The first server that is ready or, if none says so, the first of all: it may answer nevertheless."""
+    staying = [pod for pod in server_pods(host, namespace) if not pod["metadata"].get("deletionTimestamp")]
+    return min((pod["metadata"]["name"] for pod in staying if is_ready(pod)), default=POD)
+
+
+def server_pods(host: Cluster, namespace: str) -> list[dict]:
+    return host.list("v1/Pod", namespace, _names.selecting({PART_LABEL: SERVER}))
+
+
+def is_ready(obj: dict) -> bool:
+    """Of a node or a pod."""
+    conditions = (obj.get("status") or {}).get("conditions") or []
+    return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
 
 
 def open_websocket(host: Cluster, path: str) -> Any:

@@ -46,6 +46,7 @@ def run(context: Context, tenant: str | None, name: str | None, host: str | None
 def _row(found: Found) -> dict:
     namespace, record = found.namespace["metadata"]["name"], found.record
     quota = found.host.get("v1/ResourceQuota", "slice", namespace)
+    server = found.host.get(STATEFUL_SET, SERVER, namespace)
     row = {
         "tenant": found.tenant,
         "name": found.name,
@@ -55,17 +56,23 @@ def _row(found: Found) -> dict:
         "tier": record.get("tier"),
         "version": record.get("version"),
         "datastore": record.get("datastore"),
+        "servers": _servers(server),
         "slice": slice_of(quota or {}),
         "created": found.namespace["metadata"]["creationTimestamp"],
         **upkeep_of(found),
     }
     if found.namespace["metadata"].get("deletionTimestamp"):
         return {**row, "status": "Deleting", "nodes": None, "endpoint": None, "message": None}
-    server = found.host.get(STATEFUL_SET, SERVER, namespace)
     if is_paused(server):
         nodes = None if row["mode"] == SHARED else f"0/{record.get('agents', 0)}"
         return {**row, "status": "Paused", "nodes": nodes, "endpoint": _endpoint(found), "message": None}
     return row | _live(found.host, found.namespace, None if row["mode"] == SHARED else record.get("agents", 0))
+
+
+def _servers(stateful_set: dict | None) -> str | None:
+    if stateful_set is None:
+        return None
+    return f"{(stateful_set.get('status') or {}).get('readyReplicas', 0)}/{stateful_set['spec']['replicas']}"
 
 
 def upkeep_of(found: Found) -> dict:
@@ -109,10 +116,11 @@ def _live(host: Cluster, namespace: dict, agents: int | None) -> dict:
 
 def _why_not_synced(host: Cluster, namespace: str) -> str | None:
     """What keeps the syncer, without which the API answers but no pod runs."""
-    pod = host.get("v1/Pod", _tunnel.POD, namespace)
+    name = _tunnel.serving_pod(host, namespace)
+    pod = host.get("v1/Pod", name, namespace)
     if pod and is_ready(pod):
         return None
-    return f"the syncer is not ready: {explanation(host, pod, _tunnel.POD, namespace)}"
+    return f"the syncer is not ready: {explanation(host, pod, name, namespace)}"
 
 
 def slice_of(quota: dict) -> dict[str, dict[str, str]]:

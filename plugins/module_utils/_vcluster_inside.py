@@ -18,6 +18,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._render_user import 
     inside_administrator,
     inside_base,
 )
+from ansible_collections.tenantry.kube.plugins.module_utils._tunnel import is_ready
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_spec import VCluster
 from ansible_collections.tenantry.kube.plugins.module_utils._wait import Deadline, explanation, insist, wait_for
 
@@ -134,11 +135,11 @@ def wait_for_server(host: Cluster, namespace: str, deadline: Deadline) -> None:
 
 def _why_no_server(host: Cluster, namespace: str) -> str:
     """The reason is the pod's or, where there is none, that of the StatefulSet that cannot make it."""
-    for kind, name in (("v1/Pod", f"{SERVER}-0"), (STATEFUL_SET, SERVER)):
-        found = host.get(kind, name, namespace)
-        if found:
-            return explanation(host, found, name, namespace)
-    return f"StatefulSet {SERVER} does not exist"
+    pods = sorted(_tunnel.server_pods(host, namespace), key=lambda pod: pod["metadata"]["name"])
+    for pod in [one for one in pods if not is_ready(one)] or pods:
+        return explanation(host, pod, pod["metadata"]["name"], namespace)
+    found = host.get(STATEFUL_SET, SERVER, namespace)
+    return explanation(host, found, SERVER, namespace) if found else f"StatefulSet {SERVER} does not exist"
 
 
 def wait_for_agents(host: Cluster, api: Cluster, namespace: str, agents: int, deadline: Deadline) -> list[dict]:
@@ -203,12 +204,6 @@ def is_rolled_out(stateful_set: dict) -> bool:
         and status.get("readyReplicas", 0) == wanted
         and status.get("updatedReplicas", 0) == wanted
     )
-
-
-def is_ready(obj: dict) -> bool:
-    """Of a node or a pod."""
-    conditions = (obj.get("status") or {}).get("conditions") or []
-    return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
 
 
 def _addresses(node: dict) -> list[str]:

@@ -71,7 +71,8 @@ OPTIONS = {
     "state": {"type": "str", "choices": ["present", "absent", "paused", "restarted"], "default": "present"},
     "mode": {"type": "str", "choices": ["shared", "dedicated"]},
     "version": {"type": "str"},
-    "servers": {"type": "int", "default": 1},
+    # As it is: text that could be a number is refused.
+    "servers": {"type": "raw", "default": 1},
     "agents": {"type": "int", "default": 0},
     "server": _resources("1Gi"),
     "agent": _resources("2Gi"),

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from decimal import Decimal
 
@@ -87,15 +88,15 @@ def parse_volume(persistence: dict) -> Decimal | None:
 
 
 def minimum_slice(
-    server: Resources, agent: Resources, agents: int, volume: Decimal | None, syncer: Resources | None = None
+    server: Sequence[Resources], servers: int, agent: Resources, agents: int, volume: Decimal | None
 ) -> Slice:
-    """What server and agents themselves take (QUO-2)."""
-    own = [server, *([agent] * agents), *([syncer] if syncer else [])]
+    """What servers, each of some containers, and agents themselves take (QUO-2)."""
+    own = [*server] * servers + [agent] * agents
     return Slice(
         cpu=sum((one.cpu for one in own), Decimal(0)),
         memory=sum((one.memory for one in own), Decimal(0)),
-        storage=volume or Decimal(0),
-        pods=1 + agents,
+        storage=(volume or Decimal(0)) * servers,
+        pods=servers + agents,
     )
 
 

@@ -150,12 +150,14 @@ def parse(item: dict) -> VCluster:
     volume = None if datastore else parse_volume(item["persistence"])
     shared = parse_shared(item)
     cluster_cidr, service_cidr = parse_networks(item, shared)
-    least = minimum_slice(server, agent, item["agents"], volume, SYNCER if shared else None)
+    beside = [SYNCER] if shared else []
+    least = minimum_slice([server, *beside], item["servers"], agent, item["agents"], volume)
     return VCluster(
         tenant=tenant,
         name=name,
         host=item.get("host"),
         version=check_version(item["version"]),
+        servers=item["servers"],
         agents=item["agents"],
         server=server,
         agent=agent,
@@ -189,7 +191,7 @@ def check_change(old: dict, new: VCluster) -> None:
             "make a new virtual cluster and restore a snapshot of this one into it (tenantry.kube.vcluster_snapshot)"
         )
     _check_datastore(old, new)
-    fixed = {"cluster_cidr": new.cluster_cidr, "service_cidr": new.service_cidr}
+    fixed: dict[str, object] = {"cluster_cidr": new.cluster_cidr, "service_cidr": new.service_cidr}
     fixed["persistence"] = new.persistence
     if new.volume is not None:
         fixed["storage_class"] = new.storage_class
@@ -223,7 +225,12 @@ def _durability(item: dict, datastore: Datastore | None) -> str:
 
 
 def _check_counts(item: dict) -> None:
-    if item["servers"] != 1:
-        raise TenantryError(f"servers: must be 1, not {shown(item['servers'])}; several servers are not supported yet")
+    servers = item["servers"]
+    if isinstance(servers, bool) or not isinstance(servers, int) or servers not in (1, 3):
+        raise TenantryError(f"servers: must be the number 1 or 3, not {shown(servers)}; two are no better than one")
+    if servers != 1 and not item.get("datastore"):
+        raise TenantryError(
+            f"servers: {servers} need a datastore that they share; give datastore, a database of PostgreSQL or MySQL"
+        )
     if not 0 <= item["agents"] <= 100:
         raise TenantryError(f"agents: must be 0 to 100, not {item['agents']}")

@@ -52,7 +52,9 @@ class Pause(Turn):
     def perform(self, deadline: Deadline | None) -> None:
         """Without a deadline, nothing is waited for but the end of the server, for as long as that may take."""
         self.change()
-        wait_gone(self.cluster, POD, _tunnel.POD, self.namespace, deadline or Deadline(LONGEST_GRACE), what="server")
+        limit = deadline or Deadline(LONGEST_GRACE)
+        for server in _tunnel.server_pods(self.cluster, self.namespace):
+            wait_gone(self.cluster, POD, server["metadata"]["name"], self.namespace, limit, what="server")
         end_pods(self.cluster, self.namespace)
         if deadline:
             for pod in self.cluster.list(POD, self.namespace):

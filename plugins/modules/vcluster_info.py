@@ -76,6 +76,10 @@ vclusters:
       description: The database in which it keeps what it knows, without credentials. Null if that is k3s's own.
       type: str
       sample: postgres://db.example.com:5432/payments_dev
+    servers:
+      description: Ready servers of all servers.
+      type: str
+      sample: 3/3
     nodes:
       description: Ready nodes of all nodes. In mode V(shared), of those nodes of the host that carry its pods now.
       type: str

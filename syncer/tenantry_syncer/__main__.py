@@ -6,6 +6,7 @@ import asyncio
 import gc
 import logging
 import signal
+import socket
 import ssl
 import tempfile
 from collections.abc import AsyncIterator, Coroutine
@@ -24,6 +25,7 @@ from tenantry_syncer.server import Handler, Server, health
 from tenantry_syncer.sides import Sides
 from tenantry_syncer.streams import Streams
 from tenantry_syncer.syncer import Syncer
+from tenantry_syncer.turns import Turn
 
 _CLIENT_CAS = CONFIG_MAP.path("kube-system", "extension-apiserver-authentication")
 
@@ -41,7 +43,8 @@ async def main() -> None:
         inside = Api(settings.VIRTUAL_URL, trusting(cadata=authority), TokenFile(settings.SETTINGS / "token"))
         stack.push_async_callback(inside.close)
         await until_ready(inside)
-        syncer = Syncer(Sides(config, host, inside))
+        turn = Turn(inside, socket.gethostname()) if config.several else None
+        syncer = Syncer(Sides(config, host, inside), turn)
         status = Server(health(lambda: syncer.ready))
         await status.start(None, settings.HEALTH_PORT)
         stack.push_async_callback(status.close)

@@ -32,6 +32,8 @@ class Config:
     ingress_classes: tuple[str, ...] = ()
     # Names, *.example.com for all below a domain, * for any.
     ingress_hosts: tuple[str, ...] = ()
+    # Whether there are other syncers of the same virtual cluster, of which one works at a time.
+    several: bool = False
     host_url: str = field(default="", compare=False)
 
     @classmethod

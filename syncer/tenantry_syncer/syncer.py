@@ -17,11 +17,13 @@ from tenantry_syncer.references import References
 from tenantry_syncer.services import Services
 from tenantry_syncer.sides import READ_WHEN_USED, Sides
 from tenantry_syncer.storage import Claims
+from tenantry_syncer.turns import Turn
 
 
 class Syncer:
-    def __init__(self, sides: Sides) -> None:
+    def __init__(self, sides: Sides, turn: Turn | None = None) -> None:
         self.sides = sides
+        self._turn = turn  # None: there is no other
         self.events = Events(sides)
         self.nodes = Nodes(sides)
         self.queue = Queue(self._work)
@@ -50,6 +52,9 @@ class Syncer:
                 group.create_task(cache.run())
             for cache in self.sides.caches:
                 await cache.ready.wait()
+            if self._turn:
+                await self._turn.taken()
+                group.create_task(self._turn.keep())
             group.create_task(self.queue.run())
             group.create_task(self.events.run())
 

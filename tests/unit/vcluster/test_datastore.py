@@ -181,3 +181,41 @@ def test_the_servers_reach_the_database_and_the_pods_do_not(endpoint, networks, 
     if peer and "ipBlock" in peer:
         worlds = [one["ipBlock"] for rule in workload for one in rule["to"] if "ipBlock" in one]
         assert all(peer["ipBlock"]["cidr"] in world["except"] for world in worlds if world["cidr"] == "0.0.0.0/0")
+
+
+def test_three_servers_are_three_of_everything_that_a_server_takes():
+    """QUO-2."""
+    least = parsed(servers=3, agents=0, slice=None).slice.as_text()
+    assert least == {"cpu": "3", "memory": "3Gi", "storage": "0", "pods": "3"}
+    with pytest.raises(TenantryError, match=r"slice.cpu: .* give 4500m or more"):
+        parsed(**{**SHARED, "slice": {"cpu": "4", "memory": "4Gi", "pods": 20}}, servers=3)
+
+
+def test_servers_come_and_go_with_a_datastore_that_they_share():
+    one, three = parsed(), parsed(servers=3)
+    for before, after in ((one, three), (three, one)):
+        _vcluster_spec.check_change(json.loads(before.record("")), after)
+    assert (
+        named(everything(**{"servers": 3, "datastore": {"endpoint": POSTGRES}}), "StatefulSet", "server")["spec"][
+            "replicas"
+        ]
+        == 3
+    )
+
+
+def test_of_several_syncers_each_knows_that_it_is_one():
+    def told(**more):
+        objects = everything(**{**SHARED, "slice": {"cpu": "9", "memory": "9Gi", "pods": 20}}, **more)
+        data = named(objects, "Secret", "syncer-config")["data"]
+        return json.loads(base64.b64decode(data["config.json"])).get("several")
+
+    assert told(servers=3, datastore={"endpoint": POSTGRES}) is True
+    assert told() is None
+
+
+def test_the_api_of_several_servers_is_that_of_those_that_are_ready():
+    shared = {**SHARED, "slice": {"cpu": "9", "memory": "9Gi", "pods": 20}}
+    for servers, expected in ((1, True), (3, None)):
+        objects = everything(**shared, servers=servers, datastore={"endpoint": POSTGRES})
+        for service in ("api", "kubernetes"):
+            assert named(objects, "Service", service)["spec"].get("publishNotReadyAddresses") is expected
