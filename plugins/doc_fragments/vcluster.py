@@ -26,7 +26,8 @@ options:
       - V(present) makes it or changes it, and resumes one that is paused. V(absent) deletes it with everything in it,
         its volume included.
       - V(paused) stops its server, its agents and, with O(mode=shared), its pods on the host. Its data, credentials and
-        addresses stay, its slice stays taken. Pods that no controller makes anew end with O(mode=shared).
+        addresses stay, its slice stays taken. Pods that no controller makes anew end with O(mode=shared); a warning
+        names them.
       - V(restarted) restarts server and agents in every run. With O(mode=shared), its pods go on.
       - V(paused) and V(restarted) need a virtual cluster that exists and has a volume or O(datastore). All its other
         options stay as they were.
@@ -54,7 +55,9 @@ options:
     type: raw
     default: 1
   agents: &agents
-    description: Number of nodes of its own. V(0) with O(mode=shared); with O(mode=dedicated), nothing runs without any.
+    description:
+      - Number of nodes of its own. V(0) with O(mode=shared); with O(mode=dedicated), nothing runs without any.
+      - With fewer than before, those that leave are drained first, as disruption budgets allow, within O(wait_timeout).
     type: int
     default: 0
   server: &server
@@ -105,7 +108,7 @@ options:
         choices: [pvc, none]
         default: pvc
       size:
-        description: Size of the volume. It can grow where the storage class allows it, and never shrinks.
+        description: Size of the volume. It grows in place where the storage class allows it, and never shrinks.
         type: str
         default: 5Gi
       storage_class: {description: Storage class on the host. Its default if not set. Cannot be changed., type: str}

@@ -214,9 +214,13 @@ class Plan:
         force = action.action == "update" and not action.replaces
         return insist(
             lambda: self.cluster.apply(action.after, force=force),
-            lambda error: self._grants and is_forbidden(error),
+            lambda error: is_forbidden(error) and (self._grants or self._was_made_meanwhile(action)),
             Deadline(RIGHTS_DELAY),
         )
+
+    def _was_made_meanwhile(self, action: Action) -> bool:
+        """By a run at the same time, with what a quota has for one only: it was refused as a second one."""
+        return action.action == "create" and bool(self.cluster.get(action.kind, action.name, action.namespace))
 
 
 def _find(

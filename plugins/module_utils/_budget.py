@@ -24,6 +24,12 @@ def total(slices: Iterable[Mapping[str, str]]) -> dict[str, str]:
     return {**sums, "vclusters": str(len(slices))}
 
 
+def larger(one: Mapping[str, str], other: Mapping[str, str]) -> dict[str, str]:
+    """Of each resource what the slice has of it that has more."""
+    pairs = {key: (one.get(key, "0"), other.get(key, "0")) for key in RESOURCES}
+    return {key: max(pair, key=lambda amount: _quantities.parse(amount, "slice")) for key, pair in pairs.items()}
+
+
 def fits(asked: Mapping[str, str], given: Mapping[str, str]) -> bool:
     """Whether a slice asks for nothing that the one given before has not."""
     return all(_quantities.parse(asked[key], key) <= _quantities.parse(given.get(key, "0"), key) for key in RESOURCES)

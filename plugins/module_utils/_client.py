@@ -11,7 +11,12 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-from ansible_collections.tenantry.kube.plugins.module_utils._errors import ApiError, TenantryError, api_error
+from ansible_collections.tenantry.kube.plugins.module_utils._errors import (
+    ApiError,
+    TenantryError,
+    api_error,
+    refusal,
+)
 from ansible_collections.tenantry.kube.plugins.module_utils._names import FIELD_MANAGER, HUB
 from ansible_collections.tenantry.kube.plugins.module_utils._transport import pool_manager, ssl_context
 
@@ -183,6 +188,27 @@ class Cluster:
             options["preconditions"] = {"uid": uid}
         with self._doing("deleting", kind, name, namespace):
             return self._call("delete", kind, name, namespace, body=options, missing_ok=True) is not None
+
+    def evict(self, pod: dict) -> str:
+        """Ask for the end of a pod; why not, where a disruption budget does not allow it now."""
+        meta = pod["metadata"]
+        name, namespace = meta["name"], meta["namespace"]
+        eviction = {
+            "apiVersion": "policy/v1",
+            "kind": "Eviction",
+            "metadata": {"name": name, "namespace": namespace},
+            "deleteOptions": {"preconditions": {"uid": meta["uid"]}},
+        }
+        with self._doing("evicting", "v1/Pod", name, namespace):
+            path = self._path("v1/Pod", name, namespace) + "/eviction"
+            try:
+                self._json("post", path, body=eviction, content_type="application/json")
+            except ApiException as error:
+                if error.status == 429:
+                    return refusal(error)
+                if error.status not in (404, 409):  # gone, or another by now
+                    raise
+        return ""
 
     def watch(
         self,

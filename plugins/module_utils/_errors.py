@@ -88,6 +88,15 @@ def _refused(exc: ApiException, doing: str, renewal: str) -> ApiError:
     return ApiError(f"{doing}: {exc.status} {message}; {next_step}", exc.status)
 
 
+def refusal(exc: ApiException) -> str:
+    """What the server said, with its causes, of which a refused eviction names the disruption budget."""
+    try:
+        causes = json.loads(exc.body)["details"]["causes"]
+    except (ValueError, KeyError, TypeError):
+        causes = []
+    return one_line(" ".join([_server_message(exc), *(cause.get("message", "") for cause in causes)])).rstrip(".")
+
+
 def _server_message(exc: ApiException) -> str:
     body = exc.body.decode(errors="replace") if isinstance(exc.body, bytes) else exc.body or ""
     try:

@@ -124,6 +124,8 @@ def _row(context: Context, found: Found) -> dict:
         row["actions"] = plan.rows() if plan else []
         row["changed"] = bool(row["actions"])
         row["diff"] = [plan.diff()] if plan else []
+        if isinstance(plan, Turn) and plan.warning:
+            context.warn(plan.warning)
         if not context.check_mode:
             _carry_out(context, found, plan, decision.notes, before)
     except TenantryError as error:

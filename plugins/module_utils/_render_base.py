@@ -50,6 +50,10 @@ class Keys:
     syncer_token: str  # of use in mode shared only
     ca: str | None = None  # PEM, known from the first contact on
 
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        return self.server_token, self.agent_token, self.node_password, self.platform_token, self.syncer_token
+
 
 @dataclass(frozen=True)
 class Rendering:

@@ -66,7 +66,7 @@ def foundation(rendering: Rendering) -> list[dict]:
 def _content(rendering: Rendering) -> list[dict]:
     objects = [
         *_render_network.policies(rendering),
-        _join_token(rendering),
+        join_token(rendering),
         platform_credential(rendering),
         *_render_server.config_secrets(rendering),
         *_render_placement.pull_secrets(rendering),
@@ -137,7 +137,7 @@ def _server_service(rendering: Rendering) -> dict:
     }
 
 
-def _join_token(rendering: Rendering) -> dict:
+def join_token(rendering: Rendering) -> dict:
     kept = rendering.keys
     values = {
         "server-token": kept.server_token,

@@ -230,6 +230,7 @@ def _row(context: Context, want: Wanted, hub_plan: Plan) -> dict:
             {"vcluster": p.vcluster, "host": p.host.name, "role": p.roles[want.name], "context": p.context}
             for p in entered
         ],
+        "waiting": [place.vcluster for place in want.places if place.paused and want.name in place.roles],
         "kubeconfig": next((row["path"] for row in kubeconfigs if row.get("path") and row["contexts"]), None),
         "kubeconfigs": kubeconfigs,
         "expires": min((row["expires"] for row in kubeconfigs if row["expires"]), default=None),

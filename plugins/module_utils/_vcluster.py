@@ -13,6 +13,8 @@ from ansible_collections.tenantry.kube.plugins.module_utils import (
     _names,
     _render_exposure,
     _render_vcluster,
+    _vcluster_drain,
+    _vcluster_keys,
     _vcluster_removal,
     _vcluster_upgrade,
 )
@@ -39,6 +41,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_plan impor
     with_addresses,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_spec import parse
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_volume import wait_until_grown
 from ansible_collections.tenantry.kube.plugins.module_utils._wait import Deadline, wait_for
 
 
@@ -57,6 +60,8 @@ def run(context: Context, items: list[dict]) -> list[dict]:
         places.check_datastores([job.spec for job in possible if job.spec])
         places.check_budgets([job.spec for job in possible if job.spec], leaving)
         plan_all(context, places, possible)
+        if not context.check_mode:
+            places.check_budgets([job.spec for job in possible if job.spec], leaving, reserve=True)
         return context.hub.map(lambda job: _row(context, job), jobs)
     finally:
         fleet.close()
@@ -151,6 +156,8 @@ def _remove(context: Context, job: Job, deadline: Deadline) -> list[dict]:
 
 def _turn(context: Context, job: Job, deadline: Deadline) -> list[dict]:
     """Pause or restart it. A pause that was interrupted has nothing left to change but may have pods to wait for."""
+    if job.plan.warning:
+        context.warn(job.plan.warning)
     if not context.check_mode:
         job.plan.perform(deadline if context.module.params["wait"] else None)
     return job.plan.rows()
@@ -159,11 +166,15 @@ def _turn(context: Context, job: Job, deadline: Deadline) -> list[dict]:
 def _bring_up(context: Context, job: Job, deadline: Deadline) -> dict:
     if not context.check_mode:
         later = _apply(context, job, deadline)
-        if context.module.params["wait"]:
+        if context.module.params["wait"] or job.leaving:
             _vcluster_upgrade.wait_for_server(job.host, job.namespace, deadline)
             context.progress(job.namespace, "server ready")
+        if job.leaving:
+            _vcluster_drain.drain(job.host, job.namespace, job.leaving, deadline, context.warn)
+            context.progress(job.namespace, f"drained {', '.join(job.leaving)}")
         later.execute()
         if context.module.params["wait"]:
+            wait_until_grown(job.host, job.claim, job.spec.volume, deadline)
             _know_authority(job, deadline)
             job.inside = open_inside(job.host, job.rendering)
             job.inside.execute(deadline)
@@ -183,20 +194,25 @@ def _bring_up(context: Context, job: Job, deadline: Deadline) -> dict:
 
 def _apply(context: Context, job: Job, deadline: Deadline) -> Plan:
     """
-    In two steps where the configuration must have addresses that only Services, once made, have.
+    In two steps where the configuration must have addresses that only Services, once made, have, or new keys.
 
-    What is left is to be done when the server has come up.
+    The result shows the changes as they were planned before the first of them. What is returned is to be done when the
+    server has come up.
     """
     if job.upgrade:
         job.upgrade.keep(deadline)
         context.progress(job.namespace, f"data of {job.upgrade.before} is kept on its volume")
-    if job.rendering.lacks_addresses:
+    plan = job.plan
+    if job.rendering.lacks_addresses or not job.has_keys:
         Plan.make(job.host, _render_vcluster.foundation(job.rendering)).execute()
         if job.spec.exposure.type == LOAD_BALANCER:
             _wait_for_balancer(job, deadline)
         job.rendering = with_addresses(job.rendering, job.host)
-        job.plan = make_plan(job)
-    first, later = _vcluster_upgrade.split(job.plan)
+        if not job.has_keys:
+            job.rendering = _vcluster_keys.claim(job.host, job.rendering)
+            context.secret(*job.rendering.keys.secrets)
+        plan = make_plan(job)
+    first, later = _vcluster_upgrade.split(plan)
     first.execute()
     context.progress(job.namespace, "objects applied")
     return later

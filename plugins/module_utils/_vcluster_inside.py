@@ -23,6 +23,9 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_spec impor
 from ansible_collections.tenantry.kube.plugins.module_utils._wait import Deadline, explanation, insist, wait_for
 
 STATEFUL_SET = "apps/v1/StatefulSet"
+REVISION_LABEL = "controller-revision-hash"
+# On a node inside that is made ready to leave.
+LEAVING = "tenantry.dev/leaving"
 # The administrator's kubeconfig, renewed by a run when a third of it is left.
 LIFETIME = 30 * 24 * 3600
 _AGENT_NODE = re.compile(rf"{AGENT}-([0-9]+)")
@@ -38,20 +41,24 @@ class Inside:
         self.plan = Plan.make(api, [*inside_base(), *inside_administrator(rendering.labels)])
         self._nodes = api.list("v1/Node")
         self.stale_nodes = [node for node in self._nodes if is_stale(node, rendering.spec)]
+        self.returning = [node for node in self._nodes if _is_leaving(node) and node not in self.stale_nodes]
 
     @property
     def nodes(self) -> str:
         return ready_of_all(self._nodes, agents_of(self.rendering.spec))
 
     def rows(self) -> list[dict]:
-        nodes = [{"action": "delete", "kind": "Node", "name": node["metadata"]["name"]} for node in self.stale_nodes]
-        return [*self.plan.rows(), *nodes]
+        rows = [("delete", self.stale_nodes), ("update", self.returning)]
+        nodes = [(action, node["metadata"]["name"]) for action, nodes in rows for node in nodes]
+        return [*self.plan.rows(), *({"action": action, "kind": "Node", "name": name} for action, name in nodes)]
 
     def execute(self, deadline: Deadline) -> None:
         """The foundation of the users, nodes of agents that are gone removed, all others waited for."""
         self.plan.execute()
         for node in self.stale_nodes:
             self.api.delete("v1/Node", node["metadata"]["name"], uid=node["metadata"]["uid"])
+        for node in self.returning:
+            self.api.merge("v1/Node", node["metadata"]["name"], None, marked(leaving=False))
         if not self.rendering.spec.shared:
             namespace, agents = self.rendering.namespace, self.rendering.spec.agents
             self._nodes = wait_for_agents(self.host, self.api, namespace, agents, deadline)
@@ -130,7 +137,21 @@ def open_inside(host: Cluster, rendering: Rendering) -> Inside:
 def wait_for_server(host: Cluster, namespace: str, deadline: Deadline) -> None:
     what = f"server of virtual cluster {namespace}"
     explain = partial(_why_no_server, host, namespace)
+    _replace_stuck(host, namespace, deadline, what)
     wait_for(host, STATEFUL_SET, SERVER, namespace, is_rolled_out, deadline, what=what, explain=explain)
+
+
+def _replace_stuck(host: Cluster, namespace: str, deadline: Deadline, what: str) -> None:
+    """
+    A StatefulSet waits for a pod that cannot start, also when it has been told to make it otherwise. Its documentation
+    ("Forced rollback") asks for the deletion of that pod.
+    """
+    stateful_set = wait_for(host, STATEFUL_SET, SERVER, namespace, is_observed, deadline, what=what)
+    wanted = (stateful_set.get("status") or {}).get("updateRevision")
+    pod = host.get("v1/Pod", f"{SERVER}-0", namespace)
+    if pod is None or is_ready(pod) or pod["metadata"]["labels"].get(REVISION_LABEL) == wanted:
+        return
+    host.delete("v1/Pod", pod["metadata"]["name"], namespace, uid=pod["metadata"]["uid"])
 
 
 def _why_no_server(host: Cluster, namespace: str) -> str:
@@ -183,6 +204,16 @@ def is_stale(node: dict, spec: VCluster) -> bool:
     return bool(match) and int(match[1]) >= spec.agents
 
 
+def marked(*, leaving: bool) -> dict:
+    """A patch of a node: whether it is about to leave, and so takes no more pods."""
+    value = True if leaving else None
+    return {"metadata": {"annotations": {LEAVING: value and "true"}}, "spec": {"unschedulable": value}}
+
+
+def _is_leaving(node: dict) -> bool:
+    return LEAVING in (node["metadata"].get("annotations") or {})
+
+
 def agents_of(spec: VCluster) -> int | None:
     """How many nodes there should be. In mode shared that changes with the pods: those of the host that carry any."""
     return None if spec.shared else spec.agents
@@ -196,10 +227,25 @@ def ready_of_all(nodes: list[dict] | None, agents: int | None) -> str:
     return f"{ready}/{agents}"
 
 
+def is_observed(stateful_set: dict) -> bool:
+    """Whether its status is about what it says now."""
+    return (stateful_set.get("status") or {}).get("observedGeneration", 0) >= stateful_set["metadata"]["generation"]
+
+
+def without_controller(pods: list[dict]) -> str:
+    """Those that nobody makes anew, for people; empty if there are none."""
+    alone = [pod["metadata"] for pod in pods if not pod["metadata"].get("ownerReferences")]
+    return ", ".join(sorted(f"{meta['namespace']}/{meta['name']}" for meta in alone))
+
+
+def has_ended(pod: dict) -> bool:
+    return (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
+
+
 def is_rolled_out(stateful_set: dict) -> bool:
     wanted, status = stateful_set["spec"]["replicas"], stateful_set.get("status") or {}
     return (
-        status.get("observedGeneration", 0) >= stateful_set["metadata"]["generation"]
+        is_observed(stateful_set)
         and status.get("updateRevision") == status.get("currentRevision", status.get("updateRevision"))
         and status.get("readyReplicas", 0) == wanted
         and status.get("updatedReplicas", 0) == wanted

@@ -8,8 +8,9 @@ import ipaddress
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 
-from ansible_collections.tenantry.kube.plugins.module_utils import _budget, _fleet, _names, _quantities
+from ansible_collections.tenantry.kube.plugins.module_utils import _budget, _fleet, _names, _reservations
 from ansible_collections.tenantry.kube.plugins.module_utils._client import Cluster
 from ansible_collections.tenantry.kube.plugins.module_utils._errors import TenantryError
 from ansible_collections.tenantry.kube.plugins.module_utils._host_networks import (
@@ -23,7 +24,6 @@ from ansible_collections.tenantry.kube.plugins.module_utils._module import Conte
 from ansible_collections.tenantry.kube.plugins.module_utils._render_tenant import budget_of
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_exposure import LOAD_BALANCER, NODE_PORT
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_modes import mode_of
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_slice import memory_text
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_spec import VCluster, parse, recorded
 
 
@@ -56,10 +56,11 @@ class Places:
 
     def __init__(self, fleet: _fleet.Fleet) -> None:
         self.fleet = fleet
+        # The records first: what is reserved on them later than this, a reservation of ours will notice.
+        records = fleet.hub.list("v1/ConfigMap", selector=_names.selector("tenant"))
+        self.records = {record["metadata"]["labels"][_names.LABEL_TENANT]: record for record in records}
         spaces, self.unreachable = fleet.vclusters()
         self.found = {space["metadata"]["name"]: Found(host, space) for host, space in spaces}
-        records = fleet.hub.list("v1/ConfigMap", selector=_names.selector("tenant"))
-        self.budgets = {record["metadata"]["labels"][_names.LABEL_TENANT]: budget_of(record) for record in records}
 
     def host_of(self, namespace: str, wanted: str | None) -> Cluster:
         """The host a virtual cluster is on or, if it is nowhere, goes to."""
@@ -87,29 +88,33 @@ class Places:
         return parse({**item, "mode": mode_of(item["mode"], found.record if found else None)})
 
     def check_tenant(self, context: Context, tenant: str) -> None:
-        if tenant not in self.budgets:
+        if tenant not in self.records:
             context.missing(
                 TenantryError(
-                    f"tenant: there is no tenant {tenant}{_names.did_you_mean(tenant, self.budgets)}; "
+                    f"tenant: there is no tenant {tenant}{_names.did_you_mean(tenant, self.records)}; "
                     "make it with tenantry.kube.tenant_quota first"
                 )
             )
 
-    def check_budgets(self, wanted: Iterable[VCluster], leaving: Iterable[str]) -> None:
-        """All slices of a tenant together, those in question as they are asked for now, against its budget."""
+    def check_budgets(self, wanted: Iterable[VCluster], leaving: Iterable[str], *, reserve: bool = False) -> None:
+        """
+        All slices of a tenant together, those in question as they are asked for now, against its budget. With
+        `reserve`, runs at the same time are told of them too.
+        """
         asked: dict[str, dict[str, VCluster]] = defaultdict(dict)
         for spec in wanted:
             asked[spec.tenant][spec.namespace] = spec
         gone = set(leaving)
         errors = []
-        for tenant, specs in asked.items():
-            others = [
-                found.namespace
-                for name, found in self.found.items()
-                if found.tenant == tenant and name not in specs and name not in gone
-            ]
+        for tenant, record in self.records.items():  # in check mode a tenant may not exist yet
+            specs = asked.get(tenant, {})
             try:
-                self._check_budget(tenant, others, specs)
+                if reserve:
+                    growing = {name: spec.slice.as_text() for name, spec in specs.items() if self._grows(name, spec)}
+                    again = partial(self._check_budget, tenant, specs, gone)
+                    _reservations.reserve(self.fleet.hub, record, growing, gone, again)
+                else:
+                    self._check_budget(tenant, specs, gone, record)
             except TenantryError as error:
                 errors.append(str(error))
         if errors:
@@ -128,9 +133,7 @@ class Places:
                     f"give {spec.namespace} one of its own"
                 )
 
-    def _check_budget(self, tenant: str, others: list[dict], specs: dict[str, VCluster]) -> None:
-        if tenant not in self.budgets:
-            return  # only in check mode: there is nothing yet to compare with
+    def _check_budget(self, tenant: str, specs: dict[str, VCluster], gone: set[str], record: dict) -> None:
         if not any(self._grows(name, spec) for name, spec in specs.items()):
             return  # a budget lowered below its use stops growth, not the upkeep of what there is
         if self.unreachable:
@@ -138,8 +141,12 @@ class Places:
                 f"budget of tenant {tenant}: cannot be checked while {', '.join(self.unreachable)} cannot be asked: "
                 f"{'; '.join(self.unreachable.values())}"
             )
+        others = {name: found.record.get("slice") or {} for name, found in self.found.items() if found.tenant == tenant}
+        for name, reserved in _reservations.of(record).items():
+            others[name] = _budget.larger(others.get(name, {}), reserved)
+        used = _budget.total(part for name, part in others.items() if name not in specs and name not in gone)
         total = _budget.total(spec.slice.as_text() for spec in specs.values())
-        _budget.check(tenant, self.budgets[tenant], _budget.used(others), total)
+        _budget.check(tenant, budget_of(record), used, total)
 
     def _grows(self, namespace: str, spec: VCluster) -> bool:
         found = self.found.get(namespace)
@@ -222,26 +229,3 @@ class Surroundings:
             yield from ((f"the pod network of node {name}", cidr) for cidr in node["spec"].get("podCIDRs") or [])
             yield from ((f"the address of node {name}", address) for address in node_addresses(node, *ADDRESSES))
         yield from (("the service network", address) for address in self.service_addresses)
-
-
-def check_volume(host: Cluster, spec: VCluster, claim: dict | None) -> None:
-    """Whether the volume that exists can become what is asked for."""
-    if claim is None or spec.volume is None:
-        return
-    size = claim["spec"]["resources"]["requests"]["storage"]
-    there = _quantities.parse(size, "persistence.size")
-    if spec.volume < there:
-        raise TenantryError(
-            f"persistence.size: {memory_text(spec.volume)} is less than the {size} there is; "
-            "a volume can grow but not shrink"
-        )
-    name = claim["spec"].get("storageClassName")
-    if spec.volume > there and not (_storage_class(host, name) or {}).get("allowVolumeExpansion"):
-        raise TenantryError(
-            f"persistence.size: the {size} there is cannot grow to {memory_text(spec.volume)}, because storage class "
-            f"{name} of host {host.name} does not allow it; keep {size}"
-        )
-
-
-def _storage_class(host: Cluster, name: str | None) -> dict | None:
-    return host.get("storage.k8s.io/v1/StorageClass", name) if name else None

@@ -13,6 +13,8 @@ from ansible_collections.tenantry.kube.plugins.module_utils import (
     _render_exposure,
     _render_syncer,
     _render_vcluster,
+    _vcluster_drain,
+    _vcluster_keys,
     _vcluster_removal,
     _vcluster_states,
 )
@@ -21,9 +23,9 @@ from ansible_collections.tenantry.kube.plugins.module_utils._client import Clust
 from ansible_collections.tenantry.kube.plugins.module_utils._errors import ApiError
 from ansible_collections.tenantry.kube.plugins.module_utils._module import Context, check_each
 from ansible_collections.tenantry.kube.plugins.module_utils._render_base import (
+    AGENT,
     API_SERVICE,
     JOIN_TOKEN,
-    PLATFORM_CREDENTIAL,
     SERVER,
     Rendering,
     keys,
@@ -36,10 +38,11 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_inside imp
     Inside,
     open_inside,
 )
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_places import Places, Surroundings, check_volume
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_places import Found, Places, Surroundings
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_spec import VCluster, check_change
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_upgrade import Upgrade
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_upgrade import Upgrade, upgrade_of
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_upkeep import check_may_be_deleted
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_volume import CLAIM, check_volume
 from ansible_collections.tenantry.kube.plugins.module_utils._wait import Deadline, insist, is_forbidden
 
 
@@ -54,9 +57,11 @@ class Job:
     rendering: Rendering | None = None
     rights: Plan | None = None  # where a member's platform has lost those to the namespace
     plan: Plan | None = None
+    has_keys: bool = False  # they are stored
     paused: bool = False  # until now
     exposed_before: str | None = None
     upgrade: Upgrade | None = None
+    leaving: list[str] = field(default_factory=list)  # nodes to drain
     renewals: list[dict] = field(default_factory=list)
     inside: Inside | None = None
     kubeconfig: AdministratorsKubeconfig | None = None
@@ -83,11 +88,17 @@ class Job:
         return _names.vcluster_namespace(self.tenant, self.name)
 
     @property
+    def claim(self) -> dict | None:
+        """The server's, as it is known now."""
+        return self.plan.object(CLAIM, VOLUME_CLAIM, self.namespace)
+
+    @property
     def actions(self) -> list[dict]:
         before = self.rights.rows() if self.rights else []
         if self.upgrade:
             before.append(self.upgrade.row())
-        return [*before, *self.plan.rows(), *self.renewals, *(self.inside.rows() if self.inside else [])]
+        after = [*_vcluster_drain.rows(self.leaving), *self.renewals]
+        return [*before, *self.plan.rows(), *after, *(self.inside.rows() if self.inside else [])]
 
     @property
     def diffs(self) -> list[dict]:
@@ -113,8 +124,11 @@ def plan_all(context: Context, places: Places, jobs: list[Job]) -> None:
         job.exposed_before = record.get("expose")
         if problem := around.hole(job.spec):
             context.warn(f"{job.namespace}: {problem}")
-        if job.spec.lasting and record.get("version", job.spec.version) != job.spec.version:
-            _prepare_upgrade(context, job, record["version"])
+        if job.spec.datastore and record.get("version", job.spec.version) != job.spec.version:
+            context.warn(
+                f"{job.namespace}: nothing is kept from before the upgrade, because what it knows is in "
+                f"{job.spec.datastore.place}; the way back is a backup of that database"
+            )
         return around.published_address(job.spec, record)
 
     def plan(job: Job) -> None:
@@ -127,7 +141,7 @@ def plan_all(context: Context, places: Places, jobs: list[Job]) -> None:
                 member=job.host.name != _names.HUB,
                 host=surroundings[job.host.name].networks,
             )
-            _plan(context, job, exists=found is not None)
+            _plan(context, job, found)
         elif job.state == "absent":
             check_may_be_deleted(job.namespace, found.record if found else {})
             job.plan = _vcluster_removal.plan(job.host, job.tenant, job.name)
@@ -140,29 +154,24 @@ def plan_all(context: Context, places: Places, jobs: list[Job]) -> None:
     check_each(jobs, plan, name=namespace_of, each=context.hub.map)
 
 
-def _prepare_upgrade(context: Context, job: Job, before: str) -> None:
-    if job.spec.datastore is None:
-        job.upgrade = Upgrade(job.host, job.namespace, before)
-    else:
-        context.warn(
-            f"{job.namespace}: nothing is kept from before the upgrade, because what it knows is in "
-            f"{job.spec.datastore.place}; the way back is a backup of that database"
-        )
-
-
-def _plan(context: Context, job: Job, *, exists: bool) -> None:
-    if exists:
+def _plan(context: Context, job: Job, found: Found | None) -> None:
+    if found:
         if job.rendering.member and not _has_rights(context, job):
             return
         job.rendering = _with_what_is_kept(job)
     kept = job.rendering.keys
-    context.secret(kept.server_token, kept.agent_token, kept.node_password, kept.platform_token, kept.syncer_token)
+    context.secret(*kept.secrets)
     job.plan = make_plan(job)
-    check_volume(job.host, job.spec, job.plan.object("v1/PersistentVolumeClaim", VOLUME_CLAIM, job.namespace))
+    check_volume(job.host, job.spec, job.claim)
     if job.kubeconfig_path:
         job.kubeconfig = AdministratorsKubeconfig(job.kubeconfig_path, job.namespace, job.rendering.labels)
-    job.paused = _vcluster_states.is_paused(job.plan.object(STATEFUL_SET, SERVER, job.namespace))
-    if exists and context.check_mode and kept.ca and not job.paused:
+    server = job.plan.object(STATEFUL_SET, SERVER, job.namespace)
+    job.paused = _vcluster_states.is_paused(server)
+    if found and job.spec.lasting and job.spec.datastore is None:
+        job.upgrade = upgrade_of(job.host, found.namespace, job.spec.version, server)
+    agents = job.plan.object(STATEFUL_SET, AGENT, job.namespace)
+    job.leaving = [] if job.paused else _vcluster_drain.leaving(agents, job.spec.agents)
+    if found and context.check_mode and kept.ca and not job.paused:
         _look_inside(context, job)
 
 
@@ -186,11 +195,7 @@ def _has_rights(context: Context, job: Job) -> bool:
 
 def _with_what_is_kept(job: Job) -> Rendering:
     """With the keys that the namespace holds and the addresses its Services have."""
-
-    def live(kind: str, name: str) -> dict | None:
-        return job.host.get(kind, name, job.namespace)
-
-    kept = keys(live("v1/Secret", JOIN_TOKEN), live("v1/Secret", PLATFORM_CREDENTIAL))
+    kept, job.has_keys = _vcluster_keys.kept(job.host, job.namespace)
     return with_addresses(replace(job.rendering, keys=kept), job.host)
 
 
@@ -214,6 +219,7 @@ def with_addresses(rendering: Rendering, host: Cluster) -> Rendering:
 
 
 def make_plan(job: Job) -> Plan:
+    """Of the rendering as it is now."""
     owned = _names.selector("vcluster", tenant=job.tenant, vcluster=job.name)
     return Plan.make(
         job.host,

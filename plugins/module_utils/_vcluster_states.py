@@ -14,9 +14,12 @@ from ansible_collections.tenantry.kube.plugins.module_utils._errors import ApiEr
 from ansible_collections.tenantry.kube.plugins.module_utils._render_base import AGENT, SERVER
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_inside import (
     STATEFUL_SET,
+    has_ended,
     wait_for_agents,
     wait_for_server,
+    without_controller,
 )
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_modes import SHARED
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_places import Found
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_upkeep import stamp
 from ansible_collections.tenantry.kube.plugins.module_utils._wait import Deadline, wait_gone
@@ -36,6 +39,7 @@ class Turn(Plan):
     def __init__(self, cluster: Cluster, namespace: str, actions: list[Action]) -> None:
         super().__init__(cluster, actions, Inventory())
         self.namespace = namespace
+        self.warning = ""
 
     def perform(self, deadline: Deadline | None) -> None:
         raise NotImplementedError
@@ -86,7 +90,10 @@ def plan(found: Found | None, state: str, name: str, now: datetime) -> Turn:
             "keep it present, or delete it"
         )
     if state == PAUSED:
-        return _pause(host, namespace, sets)
+        pause = _pause(host, namespace, sets)
+        if found.record.get("mode") == SHARED and not is_paused(sets[0]):
+            pause.warning = _losses(host, namespace)
+        return pause
     if is_paused(sets[0]):
         raise TenantryError(f"state: {name} is paused and cannot be restarted; resume it with state: present")
     return _restart(host, namespace, sets, now)
@@ -146,6 +153,19 @@ def _pause(host: Cluster, namespace: str, sets: list[dict]) -> Pause:
         if not pod["metadata"].get("deletionTimestamp"):
             actions.append(Action(POD, namespace, pod["metadata"]["name"], "delete", before=pod))
     return Pause(host, namespace, actions)
+
+
+def _losses(host: Cluster, namespace: str) -> str:
+    """What does not come back: pods of the host, which end, and that nobody inside makes anew."""
+    try:
+        api = _tunnel.inside(host, namespace)
+        try:
+            lost = without_controller([pod for pod in api.list(POD) if not has_ended(pod)])
+        finally:
+            api.close()
+    except TenantryError as error:
+        return f"{namespace}: which pods have no controller, and will be gone when it is resumed, is not known: {error}"
+    return f"{namespace}: pods without a controller, which will be gone when it is resumed: {lost}" if lost else ""
 
 
 def _restart(host: Cluster, namespace: str, sets: list[dict], now: datetime) -> Start:

@@ -14,10 +14,12 @@ from ansible_collections.tenantry.kube.plugins.module_utils._render_base import 
 from ansible_collections.tenantry.kube.plugins.module_utils._snapshot_restore import workshop
 from ansible_collections.tenantry.kube.plugins.module_utils._snapshot_server import keep_on_volume
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_inside import STATEFUL_SET
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_spec import recorded
 from ansible_collections.tenantry.kube.plugins.module_utils._wait import Deadline
 
-# On the namespace: the release whose data is kept on the volume.
+# On the namespace: the release whose data is kept on the volume, and the StatefulSet's revision that ran with it.
 BEFORE_ANNOTATION = "tenantry.dev/before-upgrade"
+REVISION_ANNOTATION = "tenantry.dev/before-upgrade-revision"
 
 
 @dataclass(frozen=True)
@@ -47,8 +49,27 @@ class Upgrade:
             raise TenantryError(
                 f"version: not changed, because what there is could not be kept first: {error}"
             ) from None
-        change = {"metadata": {"annotations": {BEFORE_ANNOTATION: self.before}}}
-        self.host.merge("v1/Namespace", self.namespace, None, change)
+        revision = (stateful_set.get("status") or {}).get("currentRevision", "")
+        notes = {BEFORE_ANNOTATION: self.before, REVISION_ANNOTATION: revision}
+        self.host.merge("v1/Namespace", self.namespace, None, {"metadata": {"annotations": notes}})
+
+
+def upgrade_of(host: Cluster, namespace: dict, version: str, server: dict | None) -> Upgrade | None:
+    """
+    None where the release stays, and where the upgrade before this one failed: what that one kept is good, what there
+    is now may not be.
+    """
+    before = recorded(namespace).get("version", version)
+    if before == version or _has_failed(namespace, server):
+        return None
+    return Upgrade(host, namespace["metadata"]["name"], before)
+
+
+def _has_failed(namespace: dict, server: dict | None) -> bool:
+    """Whether the last pods that were ready are those from before an upgrade."""
+    status = (server or {}).get("status") or {}
+    kept = (namespace["metadata"].get("annotations") or {}).get(REVISION_ANNOTATION)
+    return bool(kept) and kept == status.get("currentRevision") != status.get("updateRevision")
 
 
 def split(plan: Plan) -> tuple[Plan, Plan]:

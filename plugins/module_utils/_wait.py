@@ -127,11 +127,11 @@ def explanation(cluster: Cluster, obj: dict | None, name: str, namespace: str | 
         reasons = [f"{name} does not exist"]
     else:
         reasons = [
-            _condition(c)
+            one_condition(c)
             for c in obj.get("status", {}).get("conditions") or []
             if c.get("status") == "False" and (c.get("message") or c.get("reason"))
         ][-1:]
-        reasons += [_condition(state) for state in _waiting(obj)]
+        reasons += [one_condition(state) for state in _waiting(obj)]
     try:
         warning = _last_warning(cluster.list("v1/Event", namespace), name) if namespace else ""
     except ApiError:  # the wait's own failure matters more
@@ -170,11 +170,11 @@ def _hindrances(obj: dict) -> str:
     reasons = [f"finalizer {', '.join(finalizers)} on {obj['kind']} {obj['metadata']['name']}"] if finalizers else []
     for condition in obj.get("status", {}).get("conditions") or []:
         if condition.get("status") == "True" and condition.get("message"):
-            reasons.append(_condition(condition))
+            reasons.append(one_condition(condition))
     return "; ".join(reasons)
 
 
-def _condition(condition: dict) -> str:
+def one_condition(condition: dict) -> str:
     reason, message = condition.get("reason") or condition.get("type"), condition.get("message")
     return one_line(f"{reason}: {message}" if message else reason)
 

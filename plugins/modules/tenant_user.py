@@ -185,6 +185,11 @@ results:
       elements: dict
       returned: always
       sample: [{vcluster: dev, host: hub, role: developer, context: payments--dev}]
+    waiting:
+      description: Virtual clusters that are paused, which the user enters by the first run after they are resumed.
+      type: list
+      elements: str
+      returned: always
     kubeconfig:
       description: Path of the first kubeconfig in a file. Empty if none was asked for, or if there is nothing to enter.
       type: str

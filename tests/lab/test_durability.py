@@ -13,14 +13,14 @@ from .harness import ApiServer, lab, sized
 from .ledger import Ledger
 
 
-@pytest.mark.parametrize("durability", ["full", "normal"])
-def test_no_acknowledged_write_is_lost_and_none_comes_back(durability: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("durability", "kills"), [("full", sized(10, 100)), ("normal", sized(5, 50))])
+def test_no_acknowledged_write_is_lost_and_none_comes_back(durability: str, kills: int, tmp_path: Path) -> None:
     lab("build")
     server = ApiServer(tmp_path, endpoint(durability, tmp_path))
     try:
         ledger = Ledger(server.start())
         with ledger.writing():
-            for _kill in range(sized(5, 50)):
+            for _kill in range(kills):
                 ledger.wait_for(20)
                 server.kill()
                 server.start()

@@ -9,6 +9,7 @@ import json
 import os
 import stat
 import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import pytest
 from ansible_collections.tenantry.kube.plugins.module_utils import _places
 from ansible_collections.tenantry.kube.plugins.module_utils._client import Cluster
 
-from .harness import call_module, everything, kubectl
+from .harness import call_module, everything, kubectl, ran
 from .people import User, all_writes, await_policy, can, contexts, is_known, is_refused, tokens
 
 
@@ -207,6 +208,44 @@ def test_a_virtual_cluster_that_is_down_stops_nothing_else(
     monkeypatch.setattr(_places._tunnel, "inside", working)
     assert not user().failed
     assert contexts(tmp_path / "users" / "bob.yaml") == ["payments--dev", "payments--stage"]
+
+
+@pytest.fixture
+def paused(payments: Path) -> Iterator[Callable[[], None]]:
+    """The virtual cluster dev is paused, as far as its StatefulSet tells, until this is called."""
+    labels = {"app": "server"}
+    template = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "k3s", "image": "none"}]}}
+    spec = {"replicas": 0, "serviceName": "server", "selector": {"matchLabels": labels}, "template": template}
+    sleeping = {"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "server"}, "spec": spec}
+    ran(payments, "-n", "payments--dev", "create", "-f", "-", stdin=json.dumps(sleeping))
+
+    def resume() -> None:
+        ran(payments, "-n", "payments--dev", "delete", "statefulset", "server", "--ignore-not-found")
+
+    yield resume
+    resume()
+
+
+def test_who_comes_to_a_paused_one_waits_and_who_leaves_it_is_an_error(
+    payments: Path, dev: Path, user: User, paused: Callable[[], None], tmp_path: Path
+) -> None:
+    path, written = tmp_path / "users" / "bob.yaml", all_writes(dev)
+    came = user()
+    assert not came.failed, came.msg
+    assert (came.data["waiting"], contexts(path)) == (["dev"], ["payments--stage"])
+    assert "resume it with state: present, then run again" in came.text
+    again = user()
+    assert (again.failed, again.changed, again.data["waiting"]) == (False, False, ["dev"])
+    assert all_writes(dev) == written
+    left = user(state="absent")
+    assert left.failed
+    assert "vcluster dev on hub: is paused; resume it" in left.msg
+    paused()
+    done = user()
+    assert (done.failed, done.data["waiting"]) == (False, [])
+    assert contexts(path) == ["payments--dev", "payments--stage"]
+    assert can(path, "payments--dev", "create", "pods")
+    assert not user().changed
 
 
 def test_any_umask(user: User, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
-from .harness import ROOT, ModuleResult, everything, kubectl, run_module
+from .harness import ROOT, ModuleResult, everything, kubectl, ran, run_module
 
 TENANT = "atelier"
 POD = ROOT / "tests/lab/data/pod.yml"
@@ -123,6 +124,70 @@ def test_nodes_come_and_go(clean: Path) -> None:
         assert kept in (None, token)
     info = run_module("vcluster_info", kubeconfig=hub, tenant=TENANT).data["vclusters"]
     assert [(row["name"], row["nodes"], row["status"]) for row in info] == [("loom", "1/1", "Ready")]
+
+
+WEB = """
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec:
+  replicas: 2
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec:
+      terminationGracePeriodSeconds: 1
+      topologySpreadConstraints:
+        - {maxSkew: 1, topologyKey: kubernetes.io/hostname, whenUnsatisfiable: ScheduleAnyway,
+           labelSelector: {matchLabels: {app: web}}}
+      containers: [{name: web, image: docker.io/lab/web:1, args: [serve]}]
+---
+apiVersion: policy/v1
+kind: PodDisruptionBudget
+metadata: {name: web}
+spec: {minAvailable: 2, selector: {matchLabels: {app: web}}}
+"""
+
+
+def test_an_agent_leaves_when_its_pods_have_moved(clean: Path, tmp_path: Path) -> None:
+    hub, kubeconfig = clean, tmp_path / "loom.yaml"
+    options = {"agent": {"cpu": "250m", "memory": "1Gi"}, "expose": {"type": "NodePort"}, "kubeconfig_path": kubeconfig}
+    for agents in (1, 2):
+        grown = vcluster(hub, "loom", agents=agents, **options)
+        assert not grown.failed, grown.msg
+    ran(kubeconfig, "wait", "--for=create", "serviceaccount/default", "--timeout=30s")
+    ran(kubeconfig, "create", "-f", "-", stdin=WEB)
+
+    def nodes() -> list[str]:
+        ran(kubeconfig, "rollout", "status", "deployment/web", "--timeout=120s")
+        words = ("get", "pods", "-l", "app=web", "-o", "jsonpath={.items[*].spec.nodeName}")
+        return sorted(ran(kubeconfig, *words).split())
+
+    assert nodes() == ["agent-0", "agent-1"]
+    predicted = vcluster(hub, "loom", agents=1, check=True, diff=True, **options)
+    changes = [(action["action"], action["kind"], action["name"]) for action in predicted.data["actions"]]
+    assert {("update", "StatefulSet", "agent"), ("drain", "Node", "agent-1"), ("delete", "Node", "agent-1")} <= {
+        *changes
+    }
+    blocked = vcluster(hub, "loom", agents=1, wait_timeout=15, **options)
+    assert blocked.failed
+    assert re.search(
+        r"pod default/web-\S+ on agent-1 may not be evicted: .* disruption budget web needs 2", blocked.msg
+    )
+    assert nodes() == ["agent-0", "agent-1"]
+
+    back = vcluster(hub, "loom", agents=2, **options)
+    assert not back.failed, back.msg
+    assert {"action": "update", "kind": "Node", "name": "agent-1"} in back.data["actions"]
+    assert "unschedulable" not in ran(kubeconfig, "get", "node", "agent-1", "-o", "json")
+
+    ran(kubeconfig, "delete", "pdb", "web")
+    shrunk = vcluster(hub, "loom", agents=1, **options)
+    assert not shrunk.failed, shrunk.msg
+    assert shrunk.data["actions"] == predicted.data["actions"]
+    assert shrunk.data["nodes"] == "1/1"
+    assert nodes() == ["agent-0", "agent-0"]
+    assert not vcluster(hub, "loom", agents=1, **options).changed
 
 
 def test_a_server_without_a_volume_comes_back_empty_but_whole(clean: Path) -> None:

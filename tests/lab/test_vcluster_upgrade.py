@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from .harness import ROOT, ModuleResult, kubectl, lab, run_module
+from .harness import ROOT, ModuleResult, ansible_playbook, kubectl, lab, run_module
 from .test_vcluster import version
 from .test_vcluster_snapshot import on_host
 
@@ -106,6 +108,24 @@ def test_up_with_everything_kept_and_back(hub: Path, loom: Path, releases: tuple
     assert not vcluster(hub, old, loom).changed
 
 
+def test_the_playbook(hub: Path, loom: Path, releases: tuple[str, str], tmp_path: Path) -> None:
+    old, new = releases
+    inventory = tmp_path / "inventory.json"
+    vcluster_ = {"name": "loom", "slice": SLICE, "expose": {"type": "NodePort"}}
+    inventory.write_text(json.dumps({"tenantry_tenants": [{"name": TENANT, "vclusters": [vcluster_]}]}))
+    words = ("-e", f"@{inventory}", "-e", f"tenantry_version={new}", "-e", f"tenantry_tenant={TENANT}")
+    assert "changed=1" in ansible_playbook("playbooks/upgrade.yml", *words, "--check").stdout
+    assert info(hub)["version"] == old
+    assert "changed=1" in ansible_playbook("playbooks/upgrade.yml", *words).stdout
+    assert (info(hub)["version"], info(hub)["status"]) == (new, "Ready")
+    assert "changed=0" in ansible_playbook("playbooks/upgrade.yml", *words).stdout
+    assert kubectl(loom, "get", "pod", "probe").returncode == 0
+
+
+def info(hub: Path) -> dict[str, Any]:
+    return run_module("vcluster_info", kubeconfig=hub, tenant=TENANT, name="loom").data["vclusters"][0]
+
+
 def test_one_that_fails_says_how_to_go_back(hub: Path, loom: Path, releases: tuple[str, str]) -> None:
     old, _new = releases
     absent = old.replace("+lab1", "+absent1").replace("+k3s", "+absent")
@@ -116,6 +136,26 @@ def test_one_that_fails_says_how_to_go_back(hub: Path, loom: Path, releases: tup
     assert not reverted(hub).failed
     assert kubectl(loom, "get", "pod", "probe").returncode == 0
     assert not vcluster(hub, old, loom).changed
+
+
+def test_one_that_fails_is_mended_by_a_release_that_is_there(hub: Path, loom: Path, releases: tuple[str, str]) -> None:
+    """The StatefulSet itself would wait for ever for the pod that cannot start. What is kept is from before both."""
+    old, new = releases
+    assert kubectl(loom, "create", "configmap", "from-before").returncode == 0
+    absent = old.replace("+lab1", "+absent1").replace("+k3s", "+absent")
+    assert vcluster(hub, absent, loom, wait_timeout=20).failed
+    predicted = vcluster(hub, new, loom, check=True)
+    mended = vcluster(hub, new, loom, wait_timeout=90)
+    assert not mended.failed, mended.msg
+    assert mended.data["ready"]
+    # Whether the kubeconfig is good cannot be foreseen while the API does not answer.
+    assert mended.data["actions"] == [one for one in predicted.data["actions"] if one["kind"] != "Kubeconfig"]
+    assert "Snapshot" not in {action["kind"] for action in mended.data["actions"]}
+    assert not vcluster(hub, new, loom).changed
+    back = reverted(hub)
+    assert not back.failed, back.msg
+    assert back.data["version"] == old
+    assert kubectl(loom, "get", "configmap", "from-before").returncode == 0
 
 
 @pytest.mark.parametrize("seconds", [1.5, 3.0])

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from ansible_collections.tenantry.kube.plugins.module_utils._errors import ApiError, TenantryError
 from ansible_collections.tenantry.kube.plugins.module_utils._host_networks import service_network
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_places import Surroundings, check_volume
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_places import Surroundings
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_spec import parse
 
 from .example import SHARED, make_item
@@ -73,40 +73,6 @@ def test_without_a_node_an_address_must_be_given():
     with pytest.raises(TenantryError, match=r"expose\.address"):
         empty.published_address(parse(make_item(expose={"address": None})), {})
     assert empty.published_address(parse(make_item(expose={"type": "ClusterIP", "address": None})), {}) == ""
-
-
-class Host:
-    """A host whose storage classes are known."""
-
-    name = "edge"
-
-    def get(self, _kind: str, name: str) -> dict:
-        return {"metadata": {"name": name}, "allowVolumeExpansion": name == "grows"}
-
-
-@pytest.mark.parametrize(
-    ("size", "storage_class", "told"),
-    [
-        ("4Gi", "grows", "shrink"),
-        ("5Gi", "fixed", None),
-        ("5120Mi", "fixed", None),
-        ("6Gi", "grows", None),
-        ("6Gi", "fixed", "storage class fixed of host edge"),
-        ("6Gi", None, "does not allow it"),
-    ],
-)
-def test_a_volume_grows_where_its_storage_class_lets_it(size, storage_class, told):
-    claim = {"spec": {"resources": {"requests": {"storage": "5Gi"}}, "storageClassName": storage_class}}
-    spec = parse(make_item(persistence={"size": size}))
-    if told is None:
-        check_volume(Host(), spec, claim)
-        return
-    with pytest.raises(TenantryError, match=told):
-        check_volume(Host(), spec, claim)
-
-
-def test_a_new_volume_has_the_size_asked_for():
-    check_volume(Host(), parse(make_item()), None)
 
 
 SHARING = replace(AROUND, service_network="10.43.0.0/16")

@@ -1,0 +1,46 @@
+# Copyright: (c) 2026, the tenantry.kube authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The keys of a virtual cluster are made once: of runs at the same time, the first that stores them has made them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ansible_collections.tenantry.kube.plugins.module_utils._apply import RIGHTS_DELAY
+from ansible_collections.tenantry.kube.plugins.module_utils._client import Cluster
+from ansible_collections.tenantry.kube.plugins.module_utils._errors import ApiError
+from ansible_collections.tenantry.kube.plugins.module_utils._render_base import (
+    JOIN_TOKEN,
+    PLATFORM_CREDENTIAL,
+    Keys,
+    Rendering,
+    keys,
+)
+from ansible_collections.tenantry.kube.plugins.module_utils._render_vcluster import join_token, platform_credential
+from ansible_collections.tenantry.kube.plugins.module_utils._wait import Deadline, insist, is_forbidden
+
+SECRET = "v1/Secret"  # noqa: S105 - a kind
+
+
+def kept(host: Cluster, namespace: str) -> tuple[Keys, bool]:
+    """Those in the Secrets there are, what is missing made anew; and whether both Secrets exist."""
+    found = [host.get(SECRET, name, namespace) for name in (JOIN_TOKEN, PLATFORM_CREDENTIAL)]
+    return keys(*found), None not in found
+
+
+def claim(host: Cluster, rendering: Rendering) -> Rendering:
+    """With the keys that are stored: these or, where another run was first, its own."""
+    for secret in (join_token(rendering), platform_credential(rendering)):
+        _store(host, secret)
+    return replace(rendering, keys=kept(host, rendering.namespace)[0])
+
+
+def _store(host: Cluster, secret: dict) -> None:
+    """Created, not applied: an apply of two would have the second replace what the first has built on."""
+    meta = secret["metadata"]
+    try:
+        insist(lambda: host.create(secret), is_forbidden, Deadline(RIGHTS_DELAY))
+    except ApiError as error:
+        answer_lost = error.transient and host.get(SECRET, meta["name"], meta["namespace"])
+        if error.status != 409 and not answer_lost:
+            raise

@@ -1,0 +1,82 @@
+"""QUO-3 of two runs at once: of what a budget has left for one, only one is made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.tenantry.kube.plugins.module_utils import _reservations, _vcluster
+
+from .harness import ModuleResult, call_module, kubectl, ran, run_module
+
+TENANT = "thrifty"
+
+
+@pytest.fixture
+def hub(platform: Path) -> Iterator[Path]:
+    """A hub, without nodes, with a tenant that may have one virtual cluster."""
+    tenant = {"kubeconfig": platform, "tenant": TENANT}
+    made = call_module("tenant_quota", **tenant, budget={"vclusters": 1})
+    assert not made.failed, made.msg
+    yield platform
+    gone = [{"tenant": TENANT, "name": name, "state": "absent"} for name in ("first", "second")]
+    for removed in (
+        call_module("vcluster", kubeconfig=platform, vclusters=gone),
+        call_module("tenant_quota", **tenant, state="absent"),
+    ):
+        assert not removed.failed, removed.msg
+
+
+def options(hub: Path, name: str, **more: Any) -> dict[str, Any]:
+    shape = {"mode": "dedicated", "version": "v1.34.4+k3s1", "wait": False}
+    return {"kubeconfig": hub, "tenant": TENANT, "name": name, **shape, **more}
+
+
+def exists(hub: Path, name: str) -> bool:
+    return kubectl(hub, "get", "namespace", f"{TENANT}--{name}").returncode == 0
+
+
+def test_who_comes_second_is_refused(hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other run comes when this one has checked and is about to write, and does all it does."""
+    others: list[ModuleResult] = []
+    plan_all = _vcluster.plan_all
+
+    def slowly(*arguments: Any) -> None:
+        plan_all(*arguments)
+        others.append(run_module("vcluster", **options(hub, "first")))
+
+    monkeypatch.setattr(_vcluster, "plan_all", slowly)
+    refused = call_module("vcluster", **options(hub, "second"))
+    assert not others[0].failed, others[0].msg
+    assert refused.failed
+    assert "vclusters 1 asked for, but 0 left (1 of 1 used by other virtual clusters)" in refused.msg
+    assert (exists(hub, "first"), exists(hub, "second")) == (True, False)
+
+
+def test_what_is_reserved_counts_until_it_is_there_gone_or_old(hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run was killed between the note and the namespace; and a virtual cluster that goes takes its note along."""
+    assert not call_module("vcluster", **options(hub, "first")).failed
+    ran(hub, "delete", "namespace", f"{TENANT}--first")
+    refused = call_module("vcluster", **options(hub, "second"))
+    assert "vclusters 1 asked for, but 0 left" in refused.msg
+    assert not call_module("vcluster", **options(hub, "first")).failed, "its own note is no obstacle"
+    assert not call_module("vcluster", **options(hub, "first")).changed
+    assert not call_module("vcluster", **options(hub, "first", state="absent", wait=True)).failed
+    assert not call_module("vcluster", **options(hub, "second", check=True)).failed
+    assert not call_module("vcluster", **options(hub, "second")).failed
+    ran(hub, "delete", "namespace", f"{TENANT}--second")
+    assert call_module("vcluster", **options(hub, "first")).failed
+    later = _reservations.clock() + _reservations.LASTS + timedelta(seconds=1)
+    monkeypatch.setattr(_reservations, "clock", lambda: later)
+    assert not call_module("vcluster", **options(hub, "first")).failed
+
+
+def test_a_tenant_with_notes_has_nothing_to_change(hub: Path) -> None:
+    assert not call_module("vcluster", **options(hub, "first")).failed
+    tenant = {"kubeconfig": hub, "tenant": TENANT, "budget": {"vclusters": 1}}
+    assert not call_module("tenant_quota", **tenant).changed
+    assert call_module("tenant_quota", kubeconfig=hub, tenant=TENANT, budget={"vclusters": 2}).changed
+    assert not call_module("vcluster", **options(hub, "second")).failed
