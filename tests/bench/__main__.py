@@ -1,7 +1,7 @@
 """Measures what the README claims, on the lab with the demo up and nothing else to do: `make demo && make bench`.
 
 Prints, per figure, every run and the median; comparisons are ratios of runs made in turns. Parts of it alone:
-`PYTHONPATH=build build/venv/bin/python -m tests.bench vclusters pods scale memory site`, any of these.
+`PYTHONPATH=build build/venv/bin/python -m tests.bench vclusters crowd`; its names are in main() below.
 """
 
 from __future__ import annotations
@@ -13,16 +13,26 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..lab.harness import DEMO, ApiServer, ansible_playbook
-from . import idle, pods, vclusters
+from . import crowd, idle, pods, vclusters
 from .measure import RUNS, compared, seconds, timed
 
 SHARED = "payments--dev"
 PODS = 10  # runs of one pod
 SCALE = 50  # pods of a Deployment
+CROWD = 10  # virtual clusters at once
 
 
 def main() -> int:
-    parts = {"vclusters": _vclusters, "pods": _pods, "scale": _scale, "memory": _memory, "site": _site}
+    parts = {
+        "vclusters": _vclusters,
+        "noticed": crowd.noticed,
+        "crowd": lambda: crowd.create_and_delete(CROWD),
+        "rerun": lambda: crowd.nothing_to_change(2 * CROWD),
+        "pods": _pods,
+        "scale": _scale,
+        "memory": _memory,
+        "site": _site,
+    }
     chosen = sys.argv[1:] or list(parts)
     if unknown := [name for name in chosen if name not in parts]:
         print(f"bench: no such part: {', '.join(unknown)}; there are {', '.join(parts)}", file=sys.stderr)

@@ -24,11 +24,11 @@ LARGE = {"cpu": "6.8", "memory": "6Gi", "storage": "5Gi", "pods": 70}
 
 def create_dedicated() -> None:
     """A server and nothing else: no node, no syncer."""
-    _vcluster(mode="dedicated", version=_version(), agents=0)
+    _vcluster(mode="dedicated", version=version(), agents=0)
 
 
 def create_shared(**arguments: object) -> None:
-    _vcluster(**{"mode": "shared", "version": _version(), "slice": SMALL} | arguments)
+    _vcluster(**{"mode": "shared", "version": version(), "slice": SMALL} | arguments)
 
 
 def delete() -> None:
@@ -72,6 +72,6 @@ def _vcluster(**arguments: object) -> None:
         raise SystemExit(f"bench: {result.msg}")
 
 
-def _version() -> str:
-    version = kubectl(HUB, "version", "-o", "json").stdout
-    return str(json.loads(version)["serverVersion"]["gitVersion"])
+def version() -> str:
+    told = kubectl(HUB, "version", "-o", "json").stdout
+    return str(json.loads(told)["serverVersion"]["gitVersion"])

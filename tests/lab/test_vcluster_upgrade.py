@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from .harness import ROOT, ModuleResult, ansible_playbook, kubectl, lab, run_module
+from .harness import ROOT, ModuleResult, kubectl, lab, run_module
 from .test_vcluster import version
 from .test_vcluster_snapshot import on_host
 
@@ -106,24 +104,6 @@ def test_up_with_everything_kept_and_back(hub: Path, loom: Path, releases: tuple
     assert kubectl(loom, "get", "configmap", "from-before").returncode == 0
     assert kubectl(loom, "get", "configmap", "from-after").returncode != 0
     assert not vcluster(hub, old, loom).changed
-
-
-def test_the_playbook(hub: Path, loom: Path, releases: tuple[str, str], tmp_path: Path) -> None:
-    old, new = releases
-    inventory = tmp_path / "inventory.json"
-    vcluster_ = {"name": "loom", "slice": SLICE, "expose": {"type": "NodePort"}}
-    inventory.write_text(json.dumps({"tenantry_tenants": [{"name": TENANT, "vclusters": [vcluster_]}]}))
-    words = ("-e", f"@{inventory}", "-e", f"tenantry_version={new}", "-e", f"tenantry_tenant={TENANT}")
-    assert "changed=1" in ansible_playbook("playbooks/upgrade.yml", *words, "--check").stdout
-    assert info(hub)["version"] == old
-    assert "changed=1" in ansible_playbook("playbooks/upgrade.yml", *words).stdout
-    assert (info(hub)["version"], info(hub)["status"]) == (new, "Ready")
-    assert "changed=0" in ansible_playbook("playbooks/upgrade.yml", *words).stdout
-    assert kubectl(loom, "get", "pod", "probe").returncode == 0
-
-
-def info(hub: Path) -> dict[str, Any]:
-    return run_module("vcluster_info", kubeconfig=hub, tenant=TENANT, name="loom").data["vclusters"][0]
 
 
 def test_one_that_fails_says_how_to_go_back(hub: Path, loom: Path, releases: tuple[str, str]) -> None:
