@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 from ansible_collections.tenantry.kube.plugins.module_utils._apply import Action
 from ansible_collections.tenantry.kube.plugins.module_utils._client import Cluster
@@ -17,12 +17,30 @@ KINDS = (f"{RBAC}/ClusterRoleBinding", f"{RBAC}/RoleBinding")
 def inherited(cluster: Cluster, accounts: Collection[tuple[str, str]]) -> list[Action]:
     """What takes the ServiceAccounts, given as (namespace, name), out of all bindings but those we made for them.
 
-    A binding names its subject, so it survives the subject and waits for the next of that name.
+    A binding names its subject, so it survives the subject and waits for the next of that name. A user of an issuer
+    has no namespace: ("", name).
     """
     if not accounts:
         return []
     bindings = [binding for found in cluster.map(cluster.list, KINDS) for binding in found]
     return [action for binding in bindings if (action := _without(binding, accounts))]
+
+
+def ended(actions: Iterable[Action]) -> dict[tuple[str, str], str]:
+    """The users of an issuer whom a plan takes all our bindings from, as `inherited` has them, and our names."""
+    before: dict[tuple[str, str], str] = {}
+    after: set[tuple[str, str]] = set()
+    for action in actions:
+        user = ((action.before or action.after)["metadata"].get("labels") or {}).get(LABEL_USER)
+        if user and action.kind in KINDS:
+            before |= dict.fromkeys(_users(action.before), user)
+            after |= _users(action.after)
+    return {account: user for account, user in before.items() if account not in after}
+
+
+def _users(binding: dict | None) -> set[tuple[str, str]]:
+    subjects = (binding or {}).get("subjects") or []
+    return {("", subject["name"]) for subject in subjects if subject["kind"] == "User"}
 
 
 def names(binding: dict, namespace: str, account: str) -> bool:
@@ -32,7 +50,7 @@ def names(binding: dict, namespace: str, account: str) -> bool:
 def _without(binding: dict, accounts: Collection[tuple[str, str]]) -> Action | None:
     meta = binding["metadata"]
     user = (meta.get("labels") or {}).get(LABEL_USER)
-    foreign = [account for account in accounts if account[1] != user]
+    foreign = [account for account in accounts if (account[1] != user if account[0] else not user)]
     subjects = binding.get("subjects") or []
     others = [subject for subject in subjects if not any(_is(subject, *account) for account in foreign)]
     if others == subjects:
@@ -53,4 +71,6 @@ def _without(binding: dict, accounts: Collection[tuple[str, str]]) -> Action | N
 def _is(subject: dict, namespace: str, account: str) -> bool:
     if subject["kind"] == "ServiceAccount":
         return (subject.get("namespace"), subject["name"]) == (namespace, account)
+    if not namespace:
+        return subject["kind"] == "User" and subject["name"] == account
     return subject["kind"] == "User" and subject["name"] == f"system:serviceaccount:{namespace}:{account}"

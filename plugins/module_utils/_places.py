@@ -51,11 +51,12 @@ def user_of(obj: dict) -> str | None:
 
 def new_and_gone(plan: Plan) -> set[tuple[str, str]]:
     """The identities that a plan makes or removes: nothing may wait for them, or for the next of their name."""
-    return {
+    accounts = {
         (action.namespace, action.name)
         for action in plan.actions
         if action.kind == ACCOUNT and action.action in ("create", "delete")
     }
+    return {*accounts, *_bindings.ended(plan.actions)}
 
 
 @dataclass
@@ -145,7 +146,8 @@ class Place:
         """The part of the plan that concerns one user; what concerns all of them is told with the first."""
         actions = self._plan.actions if self._plan else []
         first = user == next(iter(self.roles), None)
-        return Plan(self._inside, [a for a in actions if _concerns(a, user, first)], Inventory())
+        others = {account for account, owner in _bindings.ended(actions).items() if owner == user}
+        return Plan(self._inside, [a for a in actions if _concerns(a, user, first, others)], Inventory())
 
     def revocations(self, user: str) -> list[dict]:
         """The end of a user's credentials, who has no role here or another way in, as rows of a result."""
@@ -200,8 +202,10 @@ class Place:
             self._inside.close()
 
 
-def _concerns(action: Action, user: str, first: bool) -> bool:
+def _concerns(action: Action, user: str, first: bool, others: set[tuple[str, str]]) -> bool:
+    """Whether it is for one user, known by `others` names too."""
     owner = user_of(action.after or action.before)
     if owner or _names.is_ours(action.after or action.before):
         return owner == user or (first and owner is None)
-    return _bindings.names(action.before, _names.PLATFORM_NAMESPACE, user)
+    accounts = {(_names.PLATFORM_NAMESPACE, user), *others}
+    return any(_bindings.names(action.before, *account) for account in accounts)

@@ -208,7 +208,7 @@ def _owner(obj: dict) -> tuple[str | None, str | None]:
 
 
 def _row(context: Context, want: Wanted, hub_plan: Plan) -> dict:
-    mine = [action for action in hub_plan.actions if _concerns(action, want)]
+    mine = [action for action in hub_plan.actions if _concerns(action, want, hub_plan)]
     ready = [place for place in want.places if not place.problem]
     plans = [Plan(context.hub, mine, Inventory()), *(place.plan_of(want.name) for place in ready)]
     actions = [row for plan in plans for row in plan.rows()]
@@ -246,8 +246,10 @@ def _hinders(want: Wanted, place: Place) -> bool:
     return bool(place.problem) and not (place.paused and want.name in place.roles)
 
 
-def _concerns(action: Action, want: Wanted) -> bool:
+def _concerns(action: Action, want: Wanted, plan: Plan) -> bool:
     obj = action.after or action.before
     if _owner(obj) != (None, None):
         return _owner(obj) == want.key
-    return _bindings.names(action.before, _names.tenant_namespace(want.tenant), want.name)
+    own = [one for one in plan.actions if _owner(one.after or one.before) == want.key]
+    accounts = {(_names.tenant_namespace(want.tenant), want.name), *_bindings.ended(own)}
+    return any(_bindings.names(action.before, *account) for account in accounts)

@@ -237,12 +237,16 @@ def test_demoted_and_removed(world: World, login: Login, tmp_path: Path) -> None
     assert can(path, DEV, "get", "pods")
     copy = tmp_path / "copy.yaml"
     copy.write_bytes(content)
+    # Somebody else's binding must not wait for who comes back under that name.
+    ran(world.dev, "create", "clusterrolebinding", "gift", "--clusterrole=view", "--user=oidc:alice", "--user=oidc:eve")
     predicted = world.user("alice", "viewer", None, state="absent", kubeconfig_path=str(path), check=True)
     gone = world.user("alice", "viewer", None, state="absent", kubeconfig_path=str(path))
     assert gone.data["actions"] == predicted.data["actions"]
     assert not path.exists()
     assert is_known(copy, DEV)  # the issuer still knows who that is; here he may do nothing
     assert not can(copy, DEV, "get", "pods")
+    assert ran(world.dev, "get", "clusterrolebinding", "gift", "-o", "jsonpath={.subjects[*].name}") == "oidc:eve"
+    ran(world.dev, "delete", "clusterrolebinding", "gift")
     assert [everything(cluster) for cluster in clusters] == before
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.tenantry.kube.plugins.module_utils import _bindings
+from ansible_collections.tenantry.kube.plugins.module_utils._apply import Action
 from ansible_collections.tenantry.kube.plugins.module_utils._names import labels
 
 BOB = {"kind": "ServiceAccount", "namespace": "tenantry-system", "name": "bob"}
@@ -58,3 +59,18 @@ def test_bindings_of_others_are_left_alone() -> None:
 def test_our_own_binding_stays() -> None:
     assert _bindings.inherited(Bindings([BOB], user="bob"), {("tenantry-system", "bob")}) == []
     assert _bindings.inherited(Bindings([BOB], user="carol"), {("tenantry-system", "bob")}) != []
+
+
+def test_a_user_of_an_issuer_who_has_no_binding_of_ours_any_more() -> None:
+    def ours(role: str, *subjects: dict) -> dict:
+        metadata = {"name": f"tenantry:bob:{role}", "labels": labels("user", tenant="payments", user="bob")}
+        return {"metadata": metadata, "subjects": list(subjects)}
+
+    kind, erin = _bindings.KINDS[0], {"kind": "User", "name": "oidc:erin"}
+    gone = Action(kind, None, "x", "delete", before=ours("viewer", erin))
+    assert _bindings.ended([gone]) == {("", "oidc:erin"): "bob"}
+    demoted = Action(kind, None, "y", "create", after=ours("developer", erin))
+    assert _bindings.ended([gone, demoted]) == {}
+    (action,) = _bindings.inherited(Bindings([erin, *OTHERS]), {("", "oidc:erin")})
+    assert (action.action, action.after["subjects"]) == ("update", OTHERS)
+    assert _bindings.inherited(Bindings([erin], user="bob"), {("", "oidc:erin")}) == []
