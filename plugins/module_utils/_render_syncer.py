@@ -148,8 +148,9 @@ def container(rendering: Rendering) -> dict:
             # Not k3s's: they share their processes, and neither shall read the other's credentials.
             "runAsUser": USER_ID,
         },
-        "startupProbe": {**_probe("/readyz"), "periodSeconds": 1, "failureThreshold": START_SECONDS},
-        "readinessProbe": {**_probe("/readyz"), "periodSeconds": 5, "failureThreshold": 3},
+        # A kubelet asks what has started and is not ready whenever anything of the pod changes: here, when k3s is.
+        "startupProbe": {**_probe("/livez"), "periodSeconds": 1, "failureThreshold": START_SECONDS},
+        "readinessProbe": {**_probe("/readyz"), "periodSeconds": 2, "failureThreshold": 5},
         "livenessProbe": {**_probe("/livez"), "periodSeconds": 10, "failureThreshold": 8},
         "volumeMounts": [
             {"name": "syncer", "mountPath": DIRECTORY, "readOnly": True},

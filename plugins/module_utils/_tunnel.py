@@ -65,20 +65,33 @@ def connect(host: Cluster, namespace: str, *, token: str, ca_data: str) -> Clust
 
 def authority(host: Cluster, namespace: str) -> str:
     """The CA of a virtual cluster at first contact, as PEM."""
+    doing = f"reading the CA of {namespace} on {host.name}"
+    text = _asked_blindly(host, namespace, "/cacerts", doing)
+    if "-----BEGIN CERTIFICATE-----" not in text:
+        raise ApiError(f"{doing}: the answer has no certificate; is it k3s?")
+    return text
+
+
+def ready(host: Cluster, namespace: str) -> None:
+    """Nothing, if the API server of a virtual cluster is ready; an ApiError if it is not."""
+    _asked_blindly(host, namespace, "/readyz", f"asking whether {namespace} on {host.name} is ready")
+
+
+def _asked_blindly(host: Cluster, namespace: str, path: str, doing: str) -> str:
+    """What a virtual cluster answers to whoever asks; nobody knows its CA yet."""
     unverified = ssl.create_default_context()
     unverified.check_hostname = False
     unverified.verify_mode = ssl.CERT_NONE
     pool = _pool_through(host, namespace)(POD, API_PORT, ssl_context=unverified, timeout=host.timeout)
-    doing = f"reading the CA of {namespace} on {host.name}"
     try:
-        response = pool.request("GET", "/cacerts")
+        response = pool.request("GET", path, retries=False)
     except (HTTPError, OSError) as error:
         raise api_error(error, doing) from None
     finally:
         pool.close()
     text = response.data.decode(errors="replace")
-    if response.status != 200 or "-----BEGIN CERTIFICATE-----" not in text:
-        raise ApiError(f"{doing}: the server answered {response.status} without a certificate; is it k3s?")
+    if response.status != 200:
+        raise ApiError(f"{doing}: the server answered {response.status}; is it k3s?")
     return text
 
 

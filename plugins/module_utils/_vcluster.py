@@ -29,6 +29,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_inside imp
     open_inside,
     ready_of_all,
     replace_agents,
+    wait_until_it_answers,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_k3s import misplaced
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_modes import MODES
@@ -166,18 +167,22 @@ def _turn(context: Context, job: Job, deadline: Deadline) -> list[dict]:
 def _bring_up(context: Context, job: Job, deadline: Deadline) -> dict:
     if not context.check_mode:
         later = _apply(context, job, deadline)
-        if context.module.params["wait"] or job.leaving:
-            _vcluster_upgrade.wait_for_server(job.host, job.namespace, deadline)
-            context.progress(job.namespace, "server ready")
+        wait = context.module.params["wait"]
+        early = wait and not job.rendering.keys.ca and not job.leaving and not later.changed
+        if early:
+            # Its host needs a moment to find out that a new one is ready, which is time enough for what is inside.
+            steps = (lambda: _wait_for_server(context, job, deadline), lambda: _enter_early(context, job, deadline))
+            job.host.map(lambda step: step(), steps)
+        elif wait or job.leaving:
+            _wait_for_server(context, job, deadline)
         if job.leaving:
             _vcluster_drain.drain(job.host, job.namespace, job.leaving, deadline, context.warn)
             context.progress(job.namespace, f"drained {', '.join(job.leaving)}")
         later.execute()
-        if context.module.params["wait"]:
+        if wait:
             wait_until_grown(job.host, job.claim, job.spec.volume, deadline)
-            _know_authority(job, deadline)
-            job.inside = open_inside(job.host, job.rendering)
-            job.inside.execute(deadline)
+            if not early:
+                _furnish(context, job, deadline)
             context.progress(job.namespace, f"ready, nodes {job.inside.nodes}")
     service = job.host.get("v1/Service", API_SERVICE, job.namespace)  # not there yet in the check of a new one
     url = _render_exposure.url_of(service, job.spec.exposure.type, job.rendering.address) if service else None
@@ -190,6 +195,23 @@ def _bring_up(context: Context, job: Job, deadline: Deadline) -> dict:
         "kubeconfig": job.kubeconfig_path,
         "actions": [*job.actions, *_kubeconfig(context, job, url)],
     }
+
+
+def _wait_for_server(context: Context, job: Job, deadline: Deadline) -> None:
+    _vcluster_upgrade.wait_for_server(job.host, job.namespace, deadline)
+    context.progress(job.namespace, "server ready")
+
+
+def _enter_early(context: Context, job: Job, deadline: Deadline) -> None:
+    wait_until_it_answers(job.host, job.namespace, deadline)
+    _furnish(context, job, deadline)
+
+
+def _furnish(context: Context, job: Job, deadline: Deadline) -> None:
+    """What it is to have inside; the API answers."""
+    _know_authority(job, deadline)
+    job.inside = open_inside(job.host, job.rendering)
+    job.inside.execute(deadline)
 
 
 def _apply(context: Context, job: Job, deadline: Deadline) -> Plan:

@@ -116,8 +116,15 @@ class AdministratorsKubeconfig:
 
 
 def first_contact(host: Cluster, namespace: str, deadline: Deadline) -> str:
-    """The CA, as PEM. The pod is ready; what lies between may need a moment longer."""
+    """The CA, as PEM. The API answers; what lies between may need a moment longer."""
     return insist(lambda: _tunnel.authority(host, namespace), lambda error: error.transient, deadline)
+
+
+def wait_until_it_answers(host: Cluster, namespace: str, deadline: Deadline) -> None:
+    """Until the API server says that it is ready, which no watch tells before the kubelet asks it the next time."""
+    what = f"server of virtual cluster {namespace}"
+    wait_for(host, "v1/Pod", _tunnel.POD, namespace, _has_started, deadline, what=what)
+    insist(lambda: _tunnel.ready(host, namespace), lambda error: error.transient, deadline)
 
 
 def replace_agents(host: Cluster, rendering: Rendering) -> list[str]:
@@ -254,6 +261,10 @@ def is_rolled_out(stateful_set: dict) -> bool:
 
 def _addresses(node: dict) -> list[str]:
     return [one["address"] for one in (node.get("status") or {}).get("addresses") or []]
+
+
+def _has_started(pod: dict) -> bool:
+    return pod.get("status", {}).get("phase") == "Running"
 
 
 def _is_running(pod: dict) -> bool:

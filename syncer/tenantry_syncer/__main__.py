@@ -32,7 +32,12 @@ _CLIENT_CAS = CONFIG_MAP.path("kube-system", "extension-apiserver-authentication
 
 async def main() -> None:
     config = Config.read()
+    syncer: Syncer | None = None
     async with AsyncExitStack() as stack:
+        # Before anything else: that it waits for the API server is no reason to start it again.
+        status = Server(health(lambda: syncer is not None and syncer.ready))
+        await status.start(None, settings.HEALTH_PORT)
+        stack.push_async_callback(status.close)
         host = Api(
             config.host_url,
             trusting(cafile=settings.SERVICE_ACCOUNT / "ca.crt"),
@@ -45,9 +50,6 @@ async def main() -> None:
         await until_ready(inside)
         turn = Turn(inside, socket.gethostname()) if config.several else None
         syncer = Syncer(Sides(config, host, inside), turn)
-        status = Server(health(lambda: syncer.ready))
-        await status.start(None, settings.HEALTH_PORT)
-        stack.push_async_callback(status.close)
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         # What is there by now stays; not to be looked through again and again.
         gc.freeze()
