@@ -207,6 +207,8 @@ def stateful_set(rendering: Rendering) -> dict:
         "spec": {
             "replicas": rendering.spec.servers,
             "serviceName": SERVER,
+            # Servers that share a datastore need not wait for one another. It cannot be changed, and neither can that.
+            **({"podManagementPolicy": "Parallel"} if rendering.spec.datastore else {}),
             "selector": {"matchLabels": rendering.selector(SERVER)},
             "template": {
                 "metadata": {

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -138,3 +139,32 @@ def test_whichever_server_ends_the_others_go_on_and_pods_are_still_made(steady: 
         other("delete", "pod", f"after-{name}", "--wait=false")
         until(lambda: len(steady.pods()) == 3, BACK_SECONDS)
     assert len(ledger.check()) > 60
+
+
+def test_all_pods_at_once_and_every_address_changes(steady: Steady) -> None:
+    ledger = Ledger(steady.kubeconfig)
+    before = steady.pods()
+    pod = steady.inside("get", "pod", "asking", "-o", "jsonpath={.metadata.uid}")
+    with ledger.writing():
+        ledger.wait_for(20)
+        begun = time.monotonic()
+        steady.end(*before)
+        until(lambda: steady.pods() and steady.answers(), BACK_SECONDS)
+        answered = time.monotonic() - begun
+        until(lambda: len(steady.pods()) == 3, 2 * BACK_SECONDS)
+        print(
+            f"all three servers replaced: API after {answered:.1f} s, all ready after {time.monotonic() - begun:.1f} s"
+        )
+        ledger.wait_for(20)
+    assert not set(steady.pods().values()) & set(before.values())
+    assert len(ledger.check()) > 40
+    assert steady.inside("get", "pod", "asking", "-o", "jsonpath={.metadata.uid}") == pod, "its pods went on"
+    assert not steady.run().changed
+
+
+def test_it_sleeps_as_a_whole_and_wakes_up_as_a_whole(steady: Steady) -> None:
+    steady.run(state="paused")
+    assert not steady.pods()
+    steady.run()
+    assert len(steady.pods()) == 3
+    assert steady.inside("get", "secret", "kept", "-o", "name")
