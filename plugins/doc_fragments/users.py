@@ -116,6 +116,10 @@ options:
         description: Who the user is at an issuer.
         type: dict
         suboptions: *oidc
+      hub_access:
+        description: Whether the user's kubeconfigs have a context for the tenant's home namespace on the hub.
+        type: bool
+        default: false
       state:
         description: Whether the user exists.
         type: str

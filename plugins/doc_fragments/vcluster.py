@@ -3,6 +3,10 @@
 
 from __future__ import annotations
 
+import re
+
+import yaml
+
 
 class ModuleDocFragment:
     # What one virtual cluster can be given, alone or as one of the list.
@@ -375,3 +379,21 @@ options:
       sleep: *sleep
       kubeconfig_path: *kubeconfig_path
 """
+
+    # The same again as suboptions: what administrators decide for the virtual clusters that tenants ask for.
+    _OPTIONS = yaml.safe_load(re.sub(r"\bO\((?!tenantry\.)", "O(tenantry.kube.vcluster#module:", DOCUMENTATION))[
+        "options"
+    ]
+    for _option in ("tenant", "name", "state", "kubeconfig_path", "vclusters"):
+        del _OPTIONS[_option]
+    DEFAULTS = yaml.safe_dump(
+        {
+            "options": {
+                "defaults": {
+                    "description": "What all of them have, in options of M(tenantry.kube.vcluster).",
+                    "type": "dict",
+                    "suboptions": _OPTIONS,
+                }
+            }
+        }
+    )

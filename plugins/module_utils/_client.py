@@ -52,6 +52,7 @@ KINDS = {
     "v1/ServiceAccount": ("serviceaccounts", True),
     "admissionregistration.k8s.io/v1/ValidatingAdmissionPolicy": ("validatingadmissionpolicies", False),
     "admissionregistration.k8s.io/v1/ValidatingAdmissionPolicyBinding": ("validatingadmissionpolicybindings", False),
+    "apiextensions.k8s.io/v1/CustomResourceDefinition": ("customresourcedefinitions", False),
     "apps/v1/DaemonSet": ("daemonsets", True),
     "apps/v1/Deployment": ("deployments", True),
     "apps/v1/StatefulSet": ("statefulsets", True),
@@ -71,6 +72,7 @@ KINDS = {
     "route.openshift.io/v1/Route": ("routes", True),
     "scheduling.k8s.io/v1/PriorityClass": ("priorityclasses", False),
     "storage.k8s.io/v1/StorageClass": ("storageclasses", False),
+    "tenantry.dev/v1alpha1/VirtualClusterRequest": ("virtualclusterrequests", True),
 }
 
 
@@ -162,6 +164,19 @@ class Cluster:
                 content_type="application/apply-patch+yaml",
                 field_manager=FIELD_MANAGER,
                 force_conflicts="true" if force else None,
+            )
+
+    def apply_status(self, obj: dict) -> dict:
+        """Make the status of an object that exists what `obj` says; nothing else of it."""
+        kind, name, namespace = _identity(obj)
+        with self._doing("applying the status of", kind, name, namespace):
+            return self._json(
+                "patch",
+                f"{self._path(kind, name, namespace)}/status",
+                body=obj,
+                content_type="application/apply-patch+yaml",
+                field_manager=FIELD_MANAGER,
+                force_conflicts="true",
             )
 
     def merge(self, kind: str, name: str, namespace: str | None, body: dict) -> dict:

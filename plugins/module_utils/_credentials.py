@@ -25,6 +25,7 @@ EXPIRES_ANNOTATION = "tenantry.dev/expires"
 ISSUED_ANNOTATION = "tenantry.dev/issued"
 ID_ANNOTATION = "tenantry.dev/credential-id"
 REQUESTER_ANNOTATION = "tenantry.dev/requested-by"
+TYPE = "tenantry.dev/credential"
 PROOF_DELAY = 10  # seconds in which every server of a cluster must have seen what a new token is bound to
 # Clocks of controller and API server differ a little; a token just granted must not look too long-lived.
 CLOCK_SKEW = 60
@@ -114,7 +115,7 @@ def issue(
         "apiVersion": "v1",
         "kind": "Secret",
         "metadata": {"name": secret_name, "namespace": namespace, "labels": labels, "annotations": known},
-        "type": "tenantry.dev/credential",
+        "type": TYPE,
     }
     # Applied, not created: the other run may make it between the two requests.
     secret = cluster.get("v1/Secret", secret_name, namespace) or cluster.apply(body)

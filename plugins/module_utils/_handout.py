@@ -13,6 +13,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils import _credentials,
 from ansible_collections.tenantry.kube.plugins.module_utils._errors import TenantryError
 from ansible_collections.tenantry.kube.plugins.module_utils._kubeconfig import KubeContext
 from ansible_collections.tenantry.kube.plugins.module_utils._kubeconfig_stores import (
+    SECRET_TYPE,
     FileStore,
     Runner,
     SecretStore,
@@ -167,7 +168,8 @@ def purge(context: Context, owner: Owner, wanted: set[str]) -> list[dict]:
             place.revoke(ended)
     selector = _names.selector("user", tenant=owner.tenant, user=owner.name)
     for secret in context.hub.list(SECRET, selector=selector):
-        if kubeconfig_of(secret) not in wanted and user_of(secret) == owner.name:
+        kept = secret.get("type") == SECRET_TYPE and kubeconfig_of(secret) not in wanted
+        if kept and user_of(secret) == owner.name:
             actions += _credentials.revocation_actions([secret])
             if not context.check_mode:
                 _credentials.revoke(context.hub, secret)
@@ -204,7 +206,7 @@ class _Entry:
         if not self._needs_token:
             return ended
         secret = self.place.next_secret(self.user, self.handout.name)
-        return [_credentials.creation_action(_names.PLATFORM_NAMESPACE, secret), *ended]
+        return [_credentials.creation_action(self.place.people, secret), *ended]
 
     @property
     def _needs_token(self) -> bool:
@@ -218,7 +220,8 @@ class _Entry:
     def way(self) -> KubeContext:
         place = self.place
         plugin = self.person.plugin(place.issuer) if self.person and place.issuer else None
-        return KubeContext(place.context, place.server, place.ca_data, self.user, self.token or "", plugin=plugin)
+        token, namespace = self.token or "", place.default_namespace
+        return KubeContext(place.context, place.server, place.ca_data, self.user, token, namespace, plugin)
 
     def clean_up(self) -> None:
         self.place.revoke(self.leftovers)

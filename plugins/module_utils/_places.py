@@ -70,6 +70,7 @@ class Place:
     server: str = ""
     problem: str | None = None
     paused: bool = False
+    people: str = _names.PLATFORM_NAMESPACE  # where its users' identities are
     _inside: Cluster | None = None
     _plan: Plan | None = None
     _secrets: list[dict] = field(default_factory=list)
@@ -83,9 +84,19 @@ class Place:
         return self.namespace["metadata"]["labels"][_names.LABEL_VCLUSTER]
 
     @property
+    def request(self) -> dict:
+        """What it was made for, where a user asked for it."""
+        return recorded(self.namespace).get("request") or {}
+
+    @property
     def context(self) -> str:
         """The name of its context in a kubeconfig."""
         return self.namespace["metadata"]["name"]
+
+    @property
+    def default_namespace(self) -> str | None:
+        """What the context names, where people would have to say it each time."""
+        return None
 
     @property
     def ca_data(self) -> str:
@@ -180,7 +191,7 @@ class Place:
         """A new token, proven: what it supersedes may end."""
         issued = _credentials.issue(
             self._inside,
-            _names.PLATFORM_NAMESPACE,
+            self.people,
             user,
             self.next_secret(user, kubeconfig),
             _names.labels("user", tenant=self.tenant, user=user),
@@ -200,6 +211,41 @@ class Place:
     def close(self) -> None:
         if self._inside:
             self._inside.close()
+
+
+class Home(Place):
+    """The tenant's home namespace on the hub, as the place where users ask for virtual clusters."""
+
+    @classmethod
+    def of(cls, hub: Cluster, tenant: str) -> Home:
+        name = _names.tenant_namespace(tenant)
+        space = {"metadata": {"name": name, "labels": _names.labels("tenant", tenant=tenant)}}
+        return cls(hub, space, server=hub.server, people=name)
+
+    @property
+    def vcluster(self) -> str:
+        return _names.HUB  # no virtual cluster may be called so
+
+    @property
+    def context(self) -> str:
+        return f"{self.tenant}--{self.vcluster}"
+
+    @property
+    def default_namespace(self) -> str:
+        return self.people
+
+    def prepare(self, users: set[str]) -> None:
+        """The rights of users here are not this place's: they are in every plan of users."""
+        self._inside, self._plan = self.host, Plan(self.host, [], Inventory())
+        try:
+            found = self.host.list(SECRET, self.people, _names.selector("user"))
+        except TenantryError as error:
+            self.problem = f"the home of tenant {self.tenant} on {self.host.name}: {error}"
+            return
+        self._secrets = [one for one in found if one.get("type") == _credentials.TYPE and user_of(one) in users]
+
+    def close(self) -> None:
+        """The hub stays open."""
 
 
 def _concerns(action: Action, user: str, first: bool, others: set[tuple[str, str]]) -> bool:

@@ -4,7 +4,13 @@
 
 from __future__ import annotations
 
-from ansible_collections.tenantry.kube.plugins.module_utils import _fleet, _names, _network_probe, _render_admission
+from ansible_collections.tenantry.kube.plugins.module_utils import (
+    _fleet,
+    _names,
+    _network_probe,
+    _render_admission,
+    _render_requests,
+)
 from ansible_collections.tenantry.kube.plugins.module_utils._apply import Plan
 from ansible_collections.tenantry.kube.plugins.module_utils._client import Cluster
 from ansible_collections.tenantry.kube.plugins.module_utils._errors import TenantryError
@@ -19,6 +25,7 @@ KINDS = (
     "scheduling.k8s.io/v1/PriorityClass",
     "v1/ConfigMap",
     *_render_admission.KINDS,
+    _render_requests.CRD,
 )
 WHOSE = {
     "member": "is a member of a fleet; unjoin it there first (tenantry.kube.fleet_member with state: absent)",
@@ -38,7 +45,11 @@ def _install(context: Context) -> dict:
     if component in WHOSE:
         raise TenantryError(f"kubeconfig: the cluster at {hub.server} {WHOSE[component]}")
     identity = hub.identity()
-    objects = [*platform_objects(identity, known), *_render_admission.host_policies("platform")]
+    objects = [
+        *platform_objects(identity, known),
+        *_render_admission.host_policies("platform"),
+        *_render_requests.objects(),
+    ]
     plan = Plan.make(hub, objects, owned=_names.selector("platform"), prune_kinds=KINDS)
     if not context.check_mode:
         plan.execute()

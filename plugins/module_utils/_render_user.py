@@ -12,6 +12,7 @@ ADMINISTRATOR = "platform-admin"
 ROLE_ANNOTATION = "tenantry.dev/role"
 ACCESS_ANNOTATION = "tenantry.dev/access"
 OIDC_ANNOTATION = "tenantry.dev/oidc"
+HUB_ACCESS_ANNOTATION = "tenantry.dev/hub-access"
 PEOPLE = "tenantry-people"
 _EVERY_ACCOUNT = {"namespace": _names.PLATFORM_NAMESPACE, "name": "*"}
 RBAC = "rbac.authorization.k8s.io"
@@ -95,8 +96,19 @@ def inside_administrator(labels: dict[str, str]) -> list[dict]:
     return [account, _binding("ClusterRoleBinding", name, labels, "admin", _subject(account))]
 
 
+def own_secret(user: str) -> str:
+    """The Secret in the home namespace that holds a user's kubeconfig for that user alone."""
+    return f"kubeconfig-{user}"
+
+
 def hub_user(
-    tenant: str, user: str, role: str, access: dict[str, str] | None, subject: dict | None = None
+    tenant: str,
+    user: str,
+    role: str,
+    access: dict[str, str] | None,
+    subject: dict | None = None,
+    *,
+    hub_access: bool = False,
 ) -> list[dict]:
     """
     The identity on the hub. An operator runs the platform: his role is bound on the whole hub.
@@ -114,7 +126,19 @@ def hub_user(
     else:
         binding = _binding("RoleBinding", f"tenantry:{user}:{role}", labels, role, whose)
         binding["metadata"]["namespace"] = account["metadata"]["namespace"]
-    return [account, binding]
+    if not hub_access:
+        return [account, binding]
+    account["metadata"]["annotations"][HUB_ACCESS_ANNOTATION] = "true"
+    return [account, binding, *_right_to_own_secret(user, account, labels)]
+
+
+def _right_to_own_secret(user: str, account: dict, labels: dict[str, str]) -> list[dict]:
+    name = f"tenantry:{user}:kubeconfig"
+    metadata = {"name": name, "namespace": account["metadata"]["namespace"], "labels": labels}
+    rule = {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"], "resourceNames": [own_secret(user)]}
+    role = {"apiVersion": f"{RBAC}/v1", "kind": "Role", "metadata": metadata, "rules": [rule]}
+    binding = _binding("RoleBinding", name, labels, "viewer", _subject(account))
+    return [role, {**binding, "metadata": metadata, "roleRef": {"apiGroup": RBAC, "kind": "Role", "name": name}}]
 
 
 def _account(user: str, namespace: str, labels: dict[str, str]) -> dict:

@@ -20,6 +20,8 @@ READ = ("get", "list", "watch")
 WRITE = ("create", "update", "patch", "delete", "deletecollection")
 # A websocket is opened by GET, SPDY by POST; from Kubernetes 1.35 on both need "create".
 CONNECT = ("get", "create")
+# No request of its own: an admission policy asks for it where somebody handles another's request (_render_requests).
+ADMINISTER = "administer"
 
 
 def _rule(groups: str, resources: str, *verbs: str, names: tuple[str, ...] = ()) -> dict:
@@ -80,23 +82,33 @@ INSIDE = {
 
 # On the hub ---------------------------------------------------------------------------------------------------------
 # The first three are bound in the tenant's home namespace only, operator on the whole hub. The home namespace holds
-# the tenant's record and its users' identities; nothing runs in it, so there is nothing to write for a tenant.
+# the tenant's record, its users' identities and its requests; nothing runs in it, so a tenant writes requests only.
 
 _HUB_VIEW = [
     _rule("core", "configmaps events limitranges pods resourcequotas services", *READ),
     _rule("events.k8s.io", "events", *READ),
+    _rule("tenantry.dev", "virtualclusterrequests", *READ),
 ]
+
+# Virtual clusters are asked for (_render_requests). What they consist of is made by the platform, within the budget.
+_HUB_ASK = [
+    *_HUB_VIEW,
+    _rule("tenantry.dev", "virtualclusterrequests", "create", "update", "patch", "delete"),
+]
+_HUB_ADMINISTER = _rule("tenantry.dev", "virtualclusterrequests", ADMINISTER)
 
 HUB = {
     "viewer": _HUB_VIEW,
-    "developer": _HUB_VIEW,
+    "developer": _HUB_ASK,
     "admin": [
-        *_HUB_VIEW,
+        *_HUB_ASK,
+        _HUB_ADMINISTER,
         _rule("core", "serviceaccounts", *READ),
         _rule("rbac.authorization.k8s.io", "rolebindings", *READ),
     ],
     "operator": [
-        *_HUB_VIEW,
+        *_HUB_ASK,
+        _HUB_ADMINISTER,
         _rule("core", "nodes persistentvolumeclaims serviceaccounts", *READ),
         _rule("core", "namespaces limitranges resourcequotas", *READ, *WRITE),
         _rule("apps", "statefulsets", *READ),

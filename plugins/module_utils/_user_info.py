@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections import defaultdict
 from dataclasses import dataclass, field
 
 from ansible_collections.tenantry.kube.plugins.module_utils import (
@@ -16,12 +17,14 @@ from ansible_collections.tenantry.kube.plugins.module_utils import (
     _names,
     _tunnel,
 )
+from ansible_collections.tenantry.kube.plugins.module_utils._client import Cluster
 from ansible_collections.tenantry.kube.plugins.module_utils._errors import TenantryError
 from ansible_collections.tenantry.kube.plugins.module_utils._kubeconfig_stores import kubeconfig_of
 from ansible_collections.tenantry.kube.plugins.module_utils._module import Context
 from ansible_collections.tenantry.kube.plugins.module_utils._places import (
     ACCOUNT,
     SECRET,
+    Home,
     Place,
     find_places,
     user_of,
@@ -62,7 +65,7 @@ def look(fleet: _fleet.Fleet, tenant: str | None, name: str | None, uses: dict[s
     hub = fleet.hub
     accounts = hub.list(ACCOUNT, selector=_names.selector("user", tenant=tenant, user=name))
     places, unreachable = find_places(fleet, None if tenant is None else {tenant})
-    insides = hub.map(_look, places)
+    insides = hub.map(_look, places) + _homes(hub, tenant)
     rows = [_row(account, insides, uses) for account in accounts]
     rows.sort(key=lambda row: (row["tenant"], row["name"]))
     problems = {inside.place.context: inside.problem for inside in insides if inside.problem}
@@ -86,6 +89,15 @@ def _look(place: Place) -> _Inside:
     finally:
         api.close()
     return found
+
+
+def _homes(hub: Cluster, tenant: str | None) -> list[_Inside]:
+    """What users hold for the hub itself."""
+    secrets: dict[str, list[dict]] = defaultdict(list)
+    for secret in hub.list(SECRET, selector=_names.selector("user", tenant=tenant)):
+        if secret.get("type") == _credentials.TYPE:
+            secrets[secret["metadata"]["labels"][_names.LABEL_TENANT]].append(secret)
+    return [_Inside(Home.of(hub, name), secrets=found) for name, found in sorted(secrets.items())]
 
 
 def _row(account: dict, insides: list[_Inside], uses: dict[str, str]) -> dict:

@@ -17,11 +17,13 @@ from ansible_collections.tenantry.kube.plugins.module_utils._apply import Action
 from ansible_collections.tenantry.kube.plugins.module_utils._client import Cluster
 from ansible_collections.tenantry.kube.plugins.module_utils._errors import TenantryError
 from ansible_collections.tenantry.kube.plugins.module_utils._handout import Handout
+from ansible_collections.tenantry.kube.plugins.module_utils._kubeconfig_stores import SECRET_TYPE
 from ansible_collections.tenantry.kube.plugins.module_utils._module import Context, check_each, do_each
 from ansible_collections.tenantry.kube.plugins.module_utils._oidc import Person, parse_person
 from ansible_collections.tenantry.kube.plugins.module_utils._places import (
     ACCOUNT,
     SECRET,
+    Home,
     Place,
     find_places,
     new_and_gone,
@@ -29,7 +31,8 @@ from ansible_collections.tenantry.kube.plugins.module_utils._places import (
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._render_user import ADMINISTRATOR, hub_user
 
-HUB_KINDS = (ACCOUNT, *_bindings.KINDS)
+HUB_KINDS = (ACCOUNT, f"{_bindings.RBAC}/Role", *_bindings.KINDS)
+_SELECTOR = _names.selector("user")
 # Users share a namespace with the platform's own administrator: one of his name would be him.
 RESERVED = {*_names.RESERVED, ADMINISTRATOR}
 
@@ -46,6 +49,8 @@ class Wanted:
     person: Person | None  # at an issuer; None: a ServiceAccount
     handouts: list[Handout]
     purge: bool
+    hub_access: bool = False
+    account: str | None = None  # the UID of the identity on the hub, where it matters
     places: list[Place] = field(default_factory=list)  # all of the tenant's that could be found
     problems: list[str] = field(default_factory=list)
 
@@ -53,10 +58,18 @@ class Wanted:
     def key(self) -> tuple[str, str]:
         return self.tenant, self.name
 
-    def role_in(self, vcluster: str) -> str | None:
+    def role_in(self, place: Place) -> str | None:
+        """In a virtual cluster that the user has asked for, and could still ask for, the user is its administrator."""
         if not self.present:
             return None
-        return self.role if self.access is None else self.access.get(vcluster)
+        if isinstance(place, Home):
+            return self.role if self.hub_access else None
+        if self.access is not None and place.vcluster in self.access:
+            return self.access[place.vcluster]
+        asked = (place.request.get("user"), place.request.get("account")) == (self.name, self.account)
+        if asked and self.account and self.role in ("developer", "admin"):
+            return "admin"
+        return self.role if self.access is None else None
 
 
 def run(context: Context, items: list[dict]) -> list[dict]:
@@ -67,6 +80,8 @@ def run(context: Context, items: list[dict]) -> list[dict]:
     _check_tenants(context, wanted)
     fleet = _fleet.hosts(hub, context.cluster)
     places, unreachable = find_places(fleet, {want.tenant for want in wanted})
+    _know_requesters(hub, wanted, places)
+    places += [Home.of(hub, tenant) for tenant in sorted({want.tenant for want in wanted})]
     try:
         check_each(wanted, lambda want: _assign(context, want, places, unreachable))
         return _reconcile(context, wanted, places)
@@ -83,15 +98,21 @@ def _validated(context: Context, item: dict) -> Wanted:
     present, who = item["state"] == "present", f"user {name} of tenant {tenant}"
     if present and not item["role"]:
         raise TenantryError(f"role: missing for {who}; give viewer, developer, admin or operator")
+    person = parse_person(item["oidc"], who) if present else None
+    if person and item["hub_access"]:
+        raise TenantryError(
+            f"hub_access: not together with oidc for {who}, who needs no kubeconfig of ours for the hub; leave one out"
+        )
     return Wanted(
         tenant=tenant,
         name=name,
         present=present,
         role=item["role"],
         access=_access(item["access"], item["role"], who),
-        person=parse_person(item["oidc"], who) if present else None,
+        person=person,
         handouts=_handout.asked_for(context, item, who),
         purge=item["purge_kubeconfigs"],
+        hub_access=item["hub_access"],
     )
 
 
@@ -133,10 +154,18 @@ def _check_tenants(context: Context, wanted: list[Wanted]) -> None:
             )
 
 
+def _know_requesters(hub: Cluster, wanted: list[Wanted], places: list[Place]) -> None:
+    """A virtual cluster is administered by who asked for it, not by a later user of the same name."""
+    if any(place.request for place in places):
+        uids = {_owner(account): account["metadata"]["uid"] for account in hub.list(ACCOUNT, selector=_SELECTOR)}
+        for want in wanted:
+            want.account = uids.get(want.key)
+
+
 def _assign(context: Context, want: Wanted, places: list[Place], unreachable: dict[str, str]) -> None:
     """Bring user and virtual clusters together."""
     want.places = [place for place in places if place.tenant == want.tenant]
-    known = {place.vcluster for place in want.places}
+    known = {place.vcluster for place in want.places if not isinstance(place, Home)}
     missing = sorted(set(want.access or ()) - known) if want.present else []
     if missing and not unreachable:
         context.missing(
@@ -148,7 +177,7 @@ def _assign(context: Context, want: Wanted, places: list[Place], unreachable: di
     if missing or want.access is None or not want.present:
         want.problems += unreachable.values()
     for place in want.places:
-        if role := want.role_in(place.vcluster):
+        if role := want.role_in(place):
             place.roles[want.name] = role
             if want.person:
                 place.persons[want.name] = want.person
@@ -186,19 +215,27 @@ def _hub_plan(hub: Cluster, wanted: list[Wanted]) -> Plan:
     # Kubeconfigs in Secrets may be in any namespace; those of a user who stays are looked after one by one.
     gone = {want.key for want in wanted if not want.present}
     kinds = (*HUB_KINDS, SECRET) if gone else HUB_KINDS
-    found = existing(hub, kinds, _names.selector("user"))
+    found = existing(hub, kinds, _SELECTOR)
     mine = Inventory(
-        obj for kind in kinds for obj in found.of(kind) if _owner(obj) in (gone if kind == SECRET else keys)
+        obj
+        for kind in kinds
+        for obj in found.of(kind)
+        if (_owner(obj) in gone and obj.get("type") == SECRET_TYPE if kind == SECRET else _owner(obj) in keys)
     )
     desired = [
         obj
         for want in wanted
         if want.present
         for obj in hub_user(
-            want.tenant, want.name, want.role, want.access, want.person.on_hub() if want.person else None
+            want.tenant,
+            want.name,
+            want.role,
+            want.access,
+            want.person.on_hub() if want.person else None,
+            hub_access=want.hub_access,
         )
     ]
-    plan = Plan.make(hub, desired, owned=_names.selector("user"), prune_kinds=kinds, inventory=mine)
+    plan = Plan.make(hub, desired, owned=_SELECTOR, prune_kinds=kinds, inventory=mine)
     plan.actions += _bindings.inherited(hub, new_and_gone(plan))
     return plan
 
@@ -229,6 +266,7 @@ def _row(context: Context, want: Wanted, hub_plan: Plan) -> dict:
         "vclusters": [
             {"vcluster": p.vcluster, "host": p.host.name, "role": p.roles[want.name], "context": p.context}
             for p in entered
+            if not isinstance(p, Home)
         ],
         "waiting": [place.vcluster for place in want.places if place.paused and want.name in place.roles],
         "kubeconfig": next((row["path"] for row in kubeconfigs if row.get("path") and row["contexts"]), None),

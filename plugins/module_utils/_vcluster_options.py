@@ -101,3 +101,7 @@ OPTIONS = {
     "sleep": {"type": "dict", "options": SLEEP},
     "kubeconfig_path": {"type": "path"},
 }
+# What administrators decide for virtual clusters that tenants ask for: all but which one it is.
+DEFAULTS = {
+    option: spec for option, spec in OPTIONS.items() if option not in ("tenant", "name", "state", "kubeconfig_path")
+}

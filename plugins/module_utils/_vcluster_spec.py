@@ -73,6 +73,7 @@ class VCluster:
     shared: Shared | None = None  # None: mode dedicated
     walls: Walls = field(default_factory=Walls)
     upkeep: Upkeep = field(default_factory=Upkeep)
+    request: dict | None = None  # what a tenant made it by, and who (_vcluster_requests); None: the administrators did
     server_placement: Placement = field(default_factory=Placement)
     agent_placement: Placement = field(default_factory=Placement)
     image_credentials: tuple[dict, ...] = field(default=(), repr=False)
@@ -123,6 +124,7 @@ class VCluster:
                 "version": self.version,
                 "volume": memory_text(self.volume or Decimal(0)),
                 **self.upkeep.as_record(),
+                **({"request": self.request} if self.request else {}),
             },
             sort_keys=True,
         )
@@ -174,6 +176,7 @@ def parse(item: dict) -> VCluster:
         shared=shared,
         walls=parse_walls(item.get("network") or {}),
         upkeep=parse_upkeep(item, lasting=bool(volume is not None or datastore)),
+        request=item.get("request"),
         k3s=parse_k3s(item),
         datastore=datastore,
         oidc=parse_issuer(item.get("oidc")),

@@ -66,6 +66,14 @@ options:
         description: Role in this virtual cluster, if it is another.
         type: str
         choices: [viewer, developer, admin, operator]
+  hub_access:
+    description:
+      - Whether the user's kubeconfigs have a context C(TENANT--hub) for the tenant's home namespace on the hub, where
+        virtual clusters are asked for, see M(tenantry.kube.vcluster_self_service). The hub's address is the one in
+        O(kubeconfig).
+      - The user may then read the Secret C(kubeconfig-NAME) there too.
+    type: bool
+    default: false
   state:
     description: Whether the user exists.
     type: str
@@ -260,6 +268,7 @@ OPTIONS = {
     "role": ROLE,
     "access": {"type": "list", "elements": "dict", "options": {"vcluster": NAME, "role": ROLE}},
     "oidc": {"type": "dict", "options": OIDC},
+    "hub_access": {"type": "bool", "default": False},
     "state": STATE,
     "kubeconfig_path": {"type": "path"},
     "kubeconfigs": {"type": "list", "elements": "dict", "options": KUBECONFIG},

@@ -90,7 +90,7 @@ users:
           description: Name of the kubeconfig, as M(tenantry.kube.tenant_user) has it.
           type: str
         vcluster:
-          description: The virtual cluster it is for.
+          description: The virtual cluster it is for; V(hub) for the home namespace there.
           type: str
         host:
           description: The cluster of the fleet that one is on.

@@ -27,6 +27,7 @@ WORKLOADS = (
     "pods services configmaps persistentvolumeclaims replicationcontrollers apps/deployments apps/statefulsets "
     "apps/daemonsets apps/replicasets batch/jobs batch/cronjobs"
 )
+REQUESTS = "tenantry.dev/virtualclusterrequests"
 ROLES_AND_BINDINGS = f"{RBAC}/roles {RBAC}/rolebindings"
 CLUSTER_ROLES = f"{RBAC}/clusterroles {RBAC}/clusterrolebindings"
 WEBHOOKS = (
@@ -39,7 +40,7 @@ CLUSTER_WIDE = (
     "apiregistration.k8s.io/apiservices"
 )
 # Verbs that are no requests of their own: an API server asks for them when it handles another.
-SPECIAL = {"bind", "escalate", "impersonate", "approve", "sign", "attest"}
+SPECIAL = {"bind", "escalate", "impersonate", "approve", "sign", "attest", "administer"}
 
 
 def doors(roles: str) -> list[Row]:
@@ -91,8 +92,12 @@ HOST = [
     Row("quotas, limit ranges, network policies", NOBODY, "update patch", "resourcequotas:status"),
     Row("namespaces", "operator", f"{READ} create update patch delete", "namespaces", clusterwide=True),
     Row("namespaces", NOBODY, "update patch", "namespaces:status", clusterwide=True),
+    Row("read vclusters", EVERYONE, READ, REQUESTS),
+    Row("create/delete a vcluster", "developer admin operator", "create update patch delete", REQUESTS),
+    Row("create/delete a vcluster of others", "admin operator", "administer", REQUESTS),
+    Row("say that there is a vcluster", NOBODY, "update patch", f"{REQUESTS}:status"),
     Row("users", "admin operator", READ, f"serviceaccounts {RBAC}/rolebindings"),
-    # Virtual clusters and users are made by playbooks, with the platform's own rights.
+    # What is asked for, and users, are made by playbooks, with the platform's own rights.
     Row("users", NOBODY, WRITE, f"serviceaccounts {RBAC}/rolebindings"),
     *doors(NOBODY),
 ]
