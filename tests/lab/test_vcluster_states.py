@@ -164,6 +164,33 @@ def test_restarted_once_in_a_run_and_not_again_after_it(bed: Bed) -> None:
     assert bed.pods() == after
 
 
+def test_what_does_not_come_back_is_named_and_a_snapshot_can_be_taken_meanwhile(shared: Bed, tmp_path: Path) -> None:
+    shared.inside("create", "-f", str(ROOT / "tests/lab/data/pod.yml"))
+    shared.inside("wait", "--for=condition=Ready", "pod/probe", WAIT)
+    lost = f"{TENANT}--shared: pods without a controller, which will be gone when it is resumed: default/probe"
+    for check in (True, False):
+        paused = shared.run("paused", check=check)
+        assert not paused.failed, paused.msg
+        assert lost in paused.text
+    assert "without a controller" not in shared.run("paused").text
+    asleep = {"kubeconfig": shared.hub, "tenant": TENANT, "name": shared.name}
+    asleep |= {"directory": tmp_path, "passphrase": "four-words-from-a-vault"}
+    taken = run_module("vcluster_snapshot", **asleep)
+    assert not taken.failed, taken.msg
+    assert shared.pods() == {}
+    assert not shared.run().failed
+    shared.inside("rollout", "status", "deployment/sleeper", WAIT)
+    shared.inside("delete", "pod", "probe", "--ignore-not-found")
+    shared.inside("delete", "deployment", "sleeper")
+
+    # One that is asleep when it is restored is awake afterwards: what is restored is proven by its API.
+    assert not shared.run("paused").failed
+    restored = run_module("vcluster_snapshot", **asleep, state="restored")
+    assert not restored.failed, restored.msg
+    shared.inside("rollout", "status", "deployment/sleeper", WAIT)
+    assert not shared.run().changed
+
+
 def test_what_is_protected_stays(shared: Bed) -> None:
     assert shared.run(deletion_protection=True).changed
     for check in (True, False):
