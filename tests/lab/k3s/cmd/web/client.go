@@ -50,6 +50,10 @@ func fetch(ctx context.Context, words []string) error {
 
 // kube asks the API server that the kubelet told this pod of, as the pod's service account.
 func kube(ctx context.Context, words []string) error {
+	return askCluster(ctx, os.Stdout, words[0])
+}
+
+func askCluster(ctx context.Context, w io.Writer, path string) error {
 	token, err := os.ReadFile(filepath.Join(serviceAccount, "token"))
 	if err != nil {
 		return err
@@ -62,7 +66,7 @@ func kube(ctx context.Context, words []string) error {
 	roots.AppendCertsFromPEM(ca)
 	server := net.JoinHostPort(os.Getenv("KUBERNETES_SERVICE_HOST"), os.Getenv("KUBERNETES_SERVICE_PORT"))
 	header := http.Header{"Authorization": {"Bearer " + strings.TrimSpace(string(token))}}
-	return show(ctx, os.Stdout, newClient(roots), "https://"+server+words[0], header)
+	return show(ctx, w, newClient(roots), "https://"+server+path, header)
 }
 
 func resolve(ctx context.Context, words []string) error {

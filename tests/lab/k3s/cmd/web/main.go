@@ -20,6 +20,7 @@ const usage = `usage: web serve [--port N] [--text S]   web server, see serve.go
        web kube PATH                    GET PATH of the pod's own cluster with its service account; print as fetch
        web reach TARGET...              say of tcp://ADDRESS:PORT and udp://ADDRESS:PORT whether something answers
        web resolve NAME                 print the addresses of NAME, one a line
+       web flood WHAT SECONDS [PATH]    be a noisy neighbour, see flood.go
        web sleep [SECONDS]              without SECONDS until SIGTERM
        web exit CODE
        web print TEXT...
@@ -39,6 +40,7 @@ var commands = map[string]struct {
 	"kube":    {kube, 1, 1},
 	"reach":   {reach, 1, -1},
 	"resolve": {resolve, 1, 1},
+	"flood":   {flood, 2, 3},
 	"sleep":   {sleep, 0, 1},
 	"exit":    {exit, 1, 1},
 	"print":   {printWords, 0, -1},
