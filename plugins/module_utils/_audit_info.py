@@ -16,12 +16,13 @@ from ansible_collections.tenantry.kube.plugins.module_utils import (
     _fleet,
     _names,
     _quantities,
+    _tunnel,
     _user_info,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._client import Cluster
 from ansible_collections.tenantry.kube.plugins.module_utils._errors import TenantryError
 from ansible_collections.tenantry.kube.plugins.module_utils._module import Context
-from ansible_collections.tenantry.kube.plugins.module_utils._render_base import DATA_DIRECTORY, SERVER
+from ansible_collections.tenantry.kube.plugins.module_utils._render_base import DATA_DIRECTORY
 from ansible_collections.tenantry.kube.plugins.module_utils._render_workshop import CONTAINER
 
 # What people do with their own kubeconfigs stays where it is: the log of a virtual cluster may be long.
@@ -112,8 +113,10 @@ def _read_inside(context: Context, logs: dict[str, _Log], found: list[tuple[Clus
         host, name = place[0], place[1]["metadata"]["name"]
         log = _Log(name)
         try:
-            container = _exec.Container(host, name, f"{SERVER}-0", CONTAINER)
-            log.read(_audit_log.parsed(_exec.run(container, "reading the audit log", _READ_LOG).splitlines()))
+            # Each server has what was asked of itself. Where there is none, the first is named as missing.
+            for server in sorted(pod["metadata"]["name"] for pod in _tunnel.server_pods(host, name)) or [_tunnel.POD]:
+                container = _exec.Container(host, name, server, CONTAINER)
+                log.read(_audit_log.parsed(_exec.run(container, "reading the audit log", _READ_LOG).splitlines()))
             logs[name] = log
         except TenantryError as error:
             problems[name] = str(error)

@@ -155,10 +155,11 @@ def _replace_stuck(host: Cluster, namespace: str, deadline: Deadline, what: str)
     """
     stateful_set = wait_for(host, STATEFUL_SET, SERVER, namespace, is_observed, deadline, what=what)
     wanted = (stateful_set.get("status") or {}).get("updateRevision")
-    pod = host.get("v1/Pod", f"{SERVER}-0", namespace)
-    if pod is None or is_ready(pod) or pod["metadata"]["labels"].get(REVISION_LABEL) == wanted:
-        return
-    host.delete("v1/Pod", pod["metadata"]["name"], namespace, uid=pod["metadata"]["uid"])
+    # The last first: one that is made anew while a later one is of the old make would be of that too.
+    pods = sorted(_tunnel.server_pods(host, namespace), key=lambda pod: pod["metadata"]["name"], reverse=True)
+    for pod in pods:
+        if not is_ready(pod) and pod["metadata"]["labels"].get(REVISION_LABEL) != wanted:
+            host.delete("v1/Pod", pod["metadata"]["name"], namespace, uid=pod["metadata"]["uid"])
 
 
 def _why_no_server(host: Cluster, namespace: str) -> str:

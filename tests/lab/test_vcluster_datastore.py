@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from .harness import ModuleResult, call_module, everything, ran
+from .harness import ModuleResult, call_module, everything, ran, until
 
 TENANT = "archive"
 NAMESPACE = f"{TENANT}--dev"
@@ -34,8 +34,8 @@ def hub(platform: Path) -> Iterator[Path]:
 
 
 def vcluster(hub: Path, datastore: dict | None = None, *, check: bool = False, **more: Any) -> ModuleResult:
-    options = {"tenant": TENANT, "name": "dev", "mode": "dedicated", "version": "v1.34.4+k3s1", **more}
-    done = call_module("vcluster", kubeconfig=hub, wait=False, check=check, diff=True, datastore=datastore, **options)
+    options = {"tenant": TENANT, "name": "dev", "mode": "dedicated", "version": "v1.34.4+k3s1", "wait": False, **more}
+    done = call_module("vcluster", kubeconfig=hub, check=check, diff=True, datastore=datastore, **options)
     assert PASSWORD not in done.text
     assert SECRET_PART not in done.text
     return done
@@ -77,3 +77,16 @@ def test_snapshots_are_left_to_the_database(hub: Path, tmp_path: Path) -> None:
     assert refused.failed
     assert "what it knows is in postgres://db.example.com:5432/dev, not here" in refused.msg
     assert PASSWORD not in refused.text
+
+
+def test_servers_that_cannot_start_are_all_made_anew(hub: Path) -> None:
+    """Without a node none can. A StatefulSet would wait for them for ever."""
+    options = {"servers": 3, "wait": True, "wait_timeout": 5}
+    makes = "-o=jsonpath={.items[*].metadata.labels.controller-revision-hash}"
+    pods = ("-n", NAMESPACE, "get", "pods", "-l", "app.kubernetes.io/component=server", makes)
+    assert vcluster(hub, GIVEN, **options).failed
+    before = until(lambda: found if len(found := ran(hub, *pods).split()) == 3 else None)
+    assert vcluster(hub, {**GIVEN, "endpoint": ENDPOINT.replace("kine", "other")}, **options).failed
+    after = until(lambda: found if len(found := ran(hub, *pods).split()) == 3 else None)
+    assert len(set(after)) == 1
+    assert not set(after) & set(before)
