@@ -381,12 +381,12 @@ options:
 """
 
     # The same again as suboptions: what administrators decide for the virtual clusters that tenants ask for.
-    _OPTIONS = yaml.safe_load(re.sub(r"\bO\((?!tenantry\.)", "O(tenantry.kube.vcluster#module:", DOCUMENTATION))[
+    _OPTIONS: dict = yaml.safe_load(re.sub(r"\bO\((?!tenantry\.)", "O(tenantry.kube.vcluster#module:", DOCUMENTATION))[
         "options"
     ]
     for _option in ("tenant", "name", "state", "kubeconfig_path", "vclusters"):
         del _OPTIONS[_option]
-    DEFAULTS = yaml.safe_dump(
+    DEFAULTS: str = yaml.safe_dump(
         {
             "options": {
                 "defaults": {

@@ -80,11 +80,12 @@ def _to_workload(rendering: Rendering) -> list[dict]:
 
 
 def _from_workload(rendering: Rendering) -> list[dict]:
+    datastore = rendering.spec.datastore
     return [
         {"to": [{"podSelector": WORKLOAD}]},
         {"to": [{"podSelector": _part(rendering, SERVER)}], "ports": API_PORTS},
         # Its database is the server's alone.
-        *_outside(rendering, but=datastore.addresses if (datastore := rendering.spec.datastore) else ()),
+        *_outside(rendering, but=datastore.addresses if datastore else ()),
     ]
 
 

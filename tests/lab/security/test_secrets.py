@@ -72,7 +72,7 @@ class Controller:
             (self.folder / name).mkdir(exist_ok=True)
         environment = self.environment() | {"ANSIBLE_INJECT_INVOCATION": str(invocations)}
         with watching(self.canaries, self.folder) as watcher:
-            run = subprocess.run(words, cwd=self.folder, capture_output=True, text=True, env=environment)
+            run = subprocess.run(words, cwd=self.folder, capture_output=True, text=True, env=environment, check=False)
         seen = {"arguments": watcher.arguments, "environments": watcher.environments - {STORES}}
         return Run(run.stdout + run.stderr, {**seen, "files": watcher.open_files}, watcher.looks)
 
