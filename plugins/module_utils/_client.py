@@ -11,12 +11,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-from ansible_collections.tenantry.kube.plugins.module_utils._errors import (
-    ApiError,
-    TenantryError,
-    api_error,
-    refusal,
-)
+from ansible_collections.tenantry.kube.plugins.module_utils._errors import ApiError, TenantryError, api_error, refusal
 from ansible_collections.tenantry.kube.plugins.module_utils._names import FIELD_MANAGER, HUB
 from ansible_collections.tenantry.kube.plugins.module_utils._transport import pool_manager, ssl_context
 
