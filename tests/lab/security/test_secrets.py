@@ -164,10 +164,10 @@ def snapshot(hub: Path, **options: Any) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def made(hub_server: Path, second_api_server: Path, controller: Controller) -> Run:
+def made(hub_server: Path, second_api_server: Path, controller: Controller) -> Iterator[Run]:
     """A hub, a member, a tenant and a virtual cluster, made by tasks that all succeed."""
     hub, member = str(hub_server), str(second_api_server)
-    return controller.play(
+    yield controller.play(
         [
             task("platform", kubeconfig=hub),
             task("fleet_member", kubeconfig=hub, name="edge", member_kubeconfig=member),
@@ -178,6 +178,10 @@ def made(hub_server: Path, second_api_server: Path, controller: Controller) -> R
             task("vcluster_info", kubeconfig=hub, tenant="payments"),
         ]
     )
+    # The hub ends with this file, the member does not.
+    options = {"kubeconfig": hub_server, "name": "edge", "member_kubeconfig": second_api_server}
+    left = call_module("fleet_member", **options, state="absent")
+    assert not left.failed, left.msg
 
 
 @pytest.fixture(scope="module")
