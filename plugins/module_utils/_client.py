@@ -11,7 +11,13 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-from ansible_collections.tenantry.kube.plugins.module_utils._errors import ApiError, TenantryError, api_error, refusal
+from ansible_collections.tenantry.kube.plugins.module_utils._errors import (
+    ApiError,
+    TenantryError,
+    api_error,
+    is_terminating,
+    refusal,
+)
 from ansible_collections.tenantry.kube.plugins.module_utils._names import FIELD_MANAGER, HUB
 from ansible_collections.tenantry.kube.plugins.module_utils._transport import pool_manager, ssl_context
 
@@ -200,7 +206,7 @@ class Cluster:
             return self._call("delete", kind, name, namespace, body=options, missing_ok=True) is not None
 
     def evict(self, pod: dict) -> str:
-        """Ask for the end of a pod; why not, where a disruption budget does not allow it now."""
+        """Ask for the end of a pod; why not, where a disruption budget does not allow it now or it ends anyway."""
         meta = pod["metadata"]
         name, namespace = meta["name"], meta["namespace"]
         eviction = {
@@ -214,7 +220,7 @@ class Cluster:
             try:
                 self._json("post", path, body=eviction, content_type="application/json")
             except ApiException as error:
-                if error.status == 429:
+                if error.status == 429 or is_terminating(error):
                     return refusal(error)
                 if error.status not in (404, 409):  # gone, or another by now
                     raise

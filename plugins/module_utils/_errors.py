@@ -90,11 +90,19 @@ def _refused(exc: ApiException, doing: str, renewal: str) -> ApiError:
 
 def refusal(exc: ApiException) -> str:
     """What the server said, with its causes, of which a refused eviction names the disruption budget."""
+    return one_line(" ".join([_server_message(exc), *(cause.get("message", "") for cause in _causes(exc))])).rstrip(".")
+
+
+def is_terminating(exc: ApiException) -> bool:
+    """Whether it is refused because its namespace is being deleted, with all that is in it."""
+    return any(cause.get("reason") == "NamespaceTerminating" for cause in _causes(exc))
+
+
+def _causes(exc: ApiException) -> list[dict]:
     try:
-        causes = json.loads(exc.body)["details"]["causes"]
+        return json.loads(exc.body)["details"]["causes"]
     except (ValueError, KeyError, TypeError):
-        causes = []
-    return one_line(" ".join([_server_message(exc), *(cause.get("message", "") for cause in causes)])).rstrip(".")
+        return []
 
 
 def _server_message(exc: ApiException) -> str:
