@@ -9,9 +9,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from ansible_collections.tenantry.kube.plugins.module_utils._client import THREADS, Cluster, is_namespaced, kind_of
+from ansible_collections.tenantry.kube.plugins.module_utils._client import THREADS, Cluster
 from ansible_collections.tenantry.kube.plugins.module_utils._compare import differences, managed_part, normal, redacted
 from ansible_collections.tenantry.kube.plugins.module_utils._errors import TenantryError
+from ansible_collections.tenantry.kube.plugins.module_utils._kinds import is_namespaced, kind_of
 from ansible_collections.tenantry.kube.plugins.module_utils._names import LABEL_MANAGED_BY, MANAGED_BY, is_ours
 from ansible_collections.tenantry.kube.plugins.module_utils._wait import Deadline, insist, is_forbidden
 

@@ -18,6 +18,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._errors import (
     is_terminating,
     refusal,
 )
+from ansible_collections.tenantry.kube.plugins.module_utils._kinds import KINDS, kind_of
 from ansible_collections.tenantry.kube.plugins.module_utils._names import FIELD_MANAGER, HUB
 from ansible_collections.tenantry.kube.plugins.module_utils._transport import pool_manager, ssl_context
 
@@ -35,54 +36,6 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 THREADS = 8
-
-# The kinds the collection uses: (plural, namespaced). Known here, so no discovery: it would cost a round trip per API
-# group in every module call, or a cache file in a place others can write.
-KINDS = {
-    "v1/ConfigMap": ("configmaps", True),
-    "v1/Event": ("events", True),
-    "v1/LimitRange": ("limitranges", True),
-    "v1/Namespace": ("namespaces", False),
-    "v1/Node": ("nodes", False),
-    "v1/PersistentVolume": ("persistentvolumes", False),
-    "v1/PersistentVolumeClaim": ("persistentvolumeclaims", True),
-    "v1/Pod": ("pods", True),
-    "v1/ResourceQuota": ("resourcequotas", True),
-    "v1/Secret": ("secrets", True),
-    "v1/Service": ("services", True),
-    "v1/ServiceAccount": ("serviceaccounts", True),
-    "admissionregistration.k8s.io/v1/ValidatingAdmissionPolicy": ("validatingadmissionpolicies", False),
-    "admissionregistration.k8s.io/v1/ValidatingAdmissionPolicyBinding": ("validatingadmissionpolicybindings", False),
-    "apiextensions.k8s.io/v1/CustomResourceDefinition": ("customresourcedefinitions", False),
-    "apps/v1/DaemonSet": ("daemonsets", True),
-    "apps/v1/Deployment": ("deployments", True),
-    "apps/v1/StatefulSet": ("statefulsets", True),
-    "authentication.k8s.io/v1/SelfSubjectReview": ("selfsubjectreviews", False),
-    "authorization.k8s.io/v1/SelfSubjectAccessReview": ("selfsubjectaccessreviews", False),
-    "batch/v1/Job": ("jobs", True),
-    "discovery.k8s.io/v1/EndpointSlice": ("endpointslices", True),
-    "flowcontrol.apiserver.k8s.io/v1/FlowSchema": ("flowschemas", False),
-    "networking.k8s.io/v1/Ingress": ("ingresses", True),
-    "networking.k8s.io/v1/NetworkPolicy": ("networkpolicies", True),
-    "networking.k8s.io/v1/ServiceCIDR": ("servicecidrs", False),
-    "policy/v1/PodDisruptionBudget": ("poddisruptionbudgets", True),
-    "rbac.authorization.k8s.io/v1/ClusterRole": ("clusterroles", False),
-    "rbac.authorization.k8s.io/v1/ClusterRoleBinding": ("clusterrolebindings", False),
-    "rbac.authorization.k8s.io/v1/Role": ("roles", True),
-    "rbac.authorization.k8s.io/v1/RoleBinding": ("rolebindings", True),
-    "route.openshift.io/v1/Route": ("routes", True),
-    "scheduling.k8s.io/v1/PriorityClass": ("priorityclasses", False),
-    "storage.k8s.io/v1/StorageClass": ("storageclasses", False),
-    "tenantry.dev/v1alpha1/VirtualClusterRequest": ("virtualclusterrequests", True),
-}
-
-
-def kind_of(obj: dict) -> str:
-    return f"{obj['apiVersion']}/{obj['kind']}"
-
-
-def is_namespaced(kind: str) -> bool:
-    return KINDS[kind][1]
 
 
 class _NoDiscovery:

@@ -7,8 +7,8 @@ import json
 
 import pytest
 from ansible_collections.tenantry.kube.plugins.module_utils import (
-    _client,
     _fleet,
+    _kinds,
     _names,
     _render_member,
     _render_platform,
@@ -47,7 +47,7 @@ ALL = [
 def test_every_object_is_marked_and_of_a_known_kind(obj: dict) -> None:
     assert _names.is_ours(obj)
     assert obj["metadata"]["labels"][_names.LABEL_COMPONENT] in _names.COMPONENTS
-    assert ("namespace" in obj["metadata"]) == _client.is_namespaced(_client.kind_of(obj))
+    assert ("namespace" in obj["metadata"]) == _kinds.is_namespaced(_kinds.kind_of(obj))
 
 
 def test_namespaces_are_of_the_strictest_level() -> None:
