@@ -11,9 +11,11 @@ from typing import Any
 # Where a watch or a GET is interrupted, nothing has changed since the last write: the boundaries are the writes.
 _RUN = """
 import importlib, json, os, sys, threading
+from signal import SIGINT, default_int_handler, signal as handle
 import urllib3.connectionpool
 from ansible.module_utils.testing import patch_module_args
 
+handle(SIGINT, default_int_handler)  # a shell starts what is behind its & with the signal ignored
 name, arguments, number, signal, when = json.load(sys.stdin)
 send, lock, done = urllib3.connectionpool.HTTPConnectionPool.urlopen, threading.Lock(), 0
 
