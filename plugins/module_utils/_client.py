@@ -54,6 +54,8 @@ class Cluster:
         self.server: str = cluster["server"].rstrip("/")
         self.ca_data: str = cluster.get("certificate-authority-data", "")
         self.timeout = timeout
+        # A connection that is not plain TCP costs more to open than several requests on one that is there.
+        self.threads = 1 if connection_pool else THREADS
         self.ssl_context = ssl_context(cluster, user, f"the kubeconfig of {name}")
         self.headers = {"Authorization": f"Bearer {user['token']}"} if user.get("token") else {}
         # Who asks for all this, where somebody wants to know; the hub knows it by the credential.
@@ -263,8 +265,8 @@ class Cluster:
         return namespace["metadata"]["uid"]
 
     def map(self, function: Callable[[T], R], items: Iterable[T]) -> list[R]:
-        """The results in order, computed by 8 threads; the first error is raised after all have ended."""
-        with ThreadPoolExecutor(THREADS) as executor:
+        """The results in order, computed by 8 threads, or by one where connections are dear; the first error is raised after all have ended."""
+        with ThreadPoolExecutor(self.threads) as executor:
             futures = [executor.submit(function, item) for item in items]
         return [future.result() for future in futures]
 

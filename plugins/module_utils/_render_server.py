@@ -44,6 +44,8 @@ COPYING = Resources(Decimal("0.1"), 64 * MEBI)
 VOLUME_CLAIM = "data-server-0"
 CONFIG_HASH = "tenantry.dev/config"
 USER_ID = 65532
+# So long may the API server not answer before it is started anew.
+HUNG_SECONDS = 80
 # From this minor version on, the API server takes version v1 of its authentication configuration.
 AUTHENTICATION_V1 = 34
 
@@ -320,10 +322,15 @@ def _container(rendering: Rendering) -> dict:
         "ports": [{"name": "https", "containerPort": API_PORT, "protocol": "TCP"}],
         "resources": requirements(spec.server, spec.tier),
         "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
-        # The start is watched closely, because somebody waits for it; what runs is disturbed less often.
-        "startupProbe": {**_probe("/readyz"), "periodSeconds": 1, "failureThreshold": START_SECONDS},
-        "readinessProbe": {**_probe("/readyz"), "periodSeconds": 5, "failureThreshold": 3},
-        "livenessProbe": {**_probe("/livez"), "periodSeconds": 10, "failureThreshold": 8},
+        # Somebody waits for readiness, and a kubelet acts upon a startup probe's success up to a second later only: so
+        # there is none, and a slow start has its time by the delay.
+        "readinessProbe": {**_probe("/readyz"), "periodSeconds": 1, "failureThreshold": 15},
+        "livenessProbe": {
+            **_probe("/livez"),
+            "periodSeconds": 10,
+            "failureThreshold": HUNG_SECONDS // 10,
+            "initialDelaySeconds": START_SECONDS - HUNG_SECONDS,
+        },
         "volumeMounts": [
             {"name": "config", "mountPath": CONFIG_DIRECTORY, "readOnly": True},
             {"name": "token", "mountPath": TOKEN_DIRECTORY, "readOnly": True},

@@ -16,7 +16,6 @@ from ansible_collections.tenantry.kube.plugins.module_utils._render_base import 
     JOIN_TOKEN,
     PART_LABEL,
     SERVER,
-    START_SECONDS,
     Rendering,
     as_yaml,
     secret,
@@ -148,9 +147,7 @@ def container(rendering: Rendering) -> dict:
             # Not k3s's: they share their processes, and neither shall read the other's credentials.
             "runAsUser": USER_ID,
         },
-        # A kubelet asks what has started and is not ready whenever anything of the pod changes: here, when k3s is.
-        "startupProbe": {**_probe("/livez"), "periodSeconds": 1, "failureThreshold": START_SECONDS},
-        "readinessProbe": {**_probe("/readyz"), "periodSeconds": 2, "failureThreshold": 5},
+        "readinessProbe": {**_probe("/readyz"), "periodSeconds": 1, "failureThreshold": 10},
         "livenessProbe": {**_probe("/livez"), "periodSeconds": 10, "failureThreshold": 8},
         "volumeMounts": [
             {"name": "syncer", "mountPath": DIRECTORY, "readOnly": True},
