@@ -265,7 +265,7 @@ class Cluster:
         return namespace["metadata"]["uid"]
 
     def map(self, function: Callable[[T], R], items: Iterable[T]) -> list[R]:
-        """The results in order, computed by 8 threads, or by one where connections are dear; the first error is raised after all have ended."""
+        """The results in order, computed by `threads` threads; the first error is raised after all have ended."""
         with ThreadPoolExecutor(self.threads) as executor:
             futures = [executor.submit(function, item) for item in items]
         return [future.result() for future in futures]

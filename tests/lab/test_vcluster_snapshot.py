@@ -29,9 +29,9 @@ def archive(hub: Path) -> Iterator[Path]:
     """The hub, with a tenant for these tests, of which nothing is left."""
     tenant = {"kubeconfig": hub, "tenant": TENANT}
     before = everything(hub)
-    assert not run_module("tenant_quota", **tenant, budget={"vclusters": 3}).failed
+    assert not run_module("tenant_quota", **tenant, budget={"vclusters": 4}).failed
     yield hub
-    gone = [{"tenant": TENANT, "name": name, "state": "absent"} for name in ("loom", "copy")]
+    gone = [{"tenant": TENANT, "name": name, "state": "absent"} for name in ("loom", "copy", "woven", "moved")]
     removed = run_module("vcluster", kubeconfig=hub, vclusters=gone)
     assert not removed.failed, removed.msg
     assert not run_module("tenant_quota", **tenant, state="absent").failed
@@ -223,6 +223,29 @@ def test_a_killed_restore_is_finished_by_the_next(archive: Path, loom: Path, tmp
     assert not finished.failed, finished.msg
     assert kubectl(loom, "get", "configmap", "kept").returncode == 0
     assert not vcluster(archive, "loom", slice=SLICE, kubeconfig_path=loom).changed
+
+
+@pytest.mark.nightly
+def test_from_nodes_of_its_own_to_shared_on_a_member(archive: Path, edge: Path, tmp_path: Path) -> None:
+    first, second = tmp_path / "woven.yaml", tmp_path / "moved.yaml"
+    nodes = {"mode": "dedicated", "agents": 1, "agent": {"cpu": "250m", "memory": "1Gi"}}
+    woven = vcluster(archive, "woven", kubeconfig_path=first, **nodes)
+    assert not woven.failed, woven.msg
+    assert kubectl(first, "create", "configmap", "kept", "--from-literal=from=woven").returncode == 0
+    assert not snapshot(archive, tmp_path / "snapshots", "woven").failed
+    moved = vcluster(archive, "moved", host="edge", slice=SLICE, kubeconfig_path=second)
+    assert not moved.failed, moved.msg
+    source = {"tenant": TENANT, "name": "woven"}
+    restored = snapshot(archive, tmp_path / "snapshots", "moved", state="restored", source=source)
+    assert not restored.failed, restored.msg
+    settled = vcluster(archive, "moved", host="edge", slice=SLICE, kubeconfig_path=second)
+    assert not settled.failed, settled.msg
+    assert kubectl(second, "get", "configmap", "kept", "-o", "jsonpath={.data.from}").stdout == "woven"
+    assert kubectl(second, "wait", "--for=create", "serviceaccount/default", "--timeout=30s").returncode == 0
+    assert kubectl(second, "create", "-f", str(POD)).returncode == 0
+    assert kubectl(second, "wait", "--for=condition=Ready", "pod/probe", "--timeout=90s").returncode == 0
+    assert kubectl(edge, "get", "pods", "-n", f"{TENANT}--moved").stdout.count("probe-default") == 1
+    assert not vcluster(archive, "moved", host="edge", slice=SLICE, kubeconfig_path=second).changed
 
 
 def test_playbooks_back_up_prove_and_restore(site: object, hub: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from .harness import ROOT, ModuleResult, kubectl, lab, run_module
+from .harness import ROOT, ModuleResult, ansible_playbook, kubectl, lab, run_module
 from .test_vcluster import version
 from .test_vcluster_snapshot import on_host
 
@@ -104,6 +105,35 @@ def test_up_with_everything_kept_and_back(hub: Path, loom: Path, releases: tuple
     assert kubectl(loom, "get", "configmap", "from-before").returncode == 0
     assert kubectl(loom, "get", "configmap", "from-after").returncode != 0
     assert not vcluster(hub, old, loom).changed
+
+
+@pytest.mark.nightly
+def test_the_playbook(hub: Path, loom: Path, releases: tuple[str, str], tmp_path: Path) -> None:
+    old, new = releases
+    inventory = tmp_path / "inventory.json"
+    vcluster_ = {"name": "loom", "slice": SLICE, "expose": {"type": "NodePort"}}
+    inventory.write_text(json.dumps({"tenantry_tenants": [{"name": TENANT, "vclusters": [vcluster_]}]}))
+    words = ("-e", f"@{inventory}", "-e", f"tenantry_version={new}", "-e", f"tenantry_tenant={TENANT}")
+    assert "changed=1" in ansible_playbook("playbooks/upgrade.yml", *words, "--check").stdout
+    assert release(hub) == old
+    assert "changed=1" in ansible_playbook("playbooks/upgrade.yml", *words).stdout
+    assert release(hub) == new
+    assert "changed=0" in ansible_playbook("playbooks/upgrade.yml", *words).stdout
+    assert kubectl(loom, "get", "pod", "probe").returncode == 0
+
+
+def release(hub: Path) -> str:
+    """By the image's label: both are the same build, which calls itself the older one."""
+    words = (
+        "get",
+        "statefulset",
+        "server",
+        "-n",
+        f"{TENANT}--loom",
+        "-o",
+        "jsonpath={.spec.template.spec.containers[0].image}",
+    )
+    return kubectl(hub, *words).stdout.rpartition(":")[2].replace("-", "+", 1)
 
 
 def test_one_that_fails_says_how_to_go_back(hub: Path, loom: Path, releases: tuple[str, str]) -> None:
