@@ -199,7 +199,7 @@ def forgotten(found: Found, requests: Mapping[str, Request], home: dict | None, 
     Whether the request of a virtual cluster was deleted.
 
     Where the home namespace or the kind itself is younger than the virtual cluster, all requests were lost at once:
-    that is no wish of anybody.
+    that is no wish of anybody. Times are whole seconds, so the same one may be younger.
     """
     if not origin(found) or home is None:
         return False
@@ -207,4 +207,4 @@ def forgotten(found: Found, requests: Mapping[str, Request], home: dict | None, 
     if asked is not None and is_of(asked, found):
         return False
     made = moment(found.namespace["metadata"]["creationTimestamp"])
-    return all(moment(place["metadata"]["creationTimestamp"]) <= made for place in (home, definition))
+    return all(moment(place["metadata"]["creationTimestamp"]) < made for place in (home, definition))

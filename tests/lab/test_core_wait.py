@@ -28,8 +28,9 @@ def test_the_refusal_of_a_quota_is_named(cluster: Cluster, namespace: str) -> No
             "spec": quota,
         }
     )
+    # After a kind was removed (by the tests before this one), the quota controller waits half a minute for it.
     wait_for(
-        cluster, "v1/ResourceQuota", "slice", namespace, lambda o: "hard" in o["status"], Deadline(30), what="quota"
+        cluster, "v1/ResourceQuota", "slice", namespace, lambda o: "hard" in o["status"], Deadline(90), what="quota"
     )
     pod = {"metadata": {"labels": {"app": "s"}}, "spec": {"containers": [{"name": "c", "image": "example.com/none:1"}]}}
     spec = {"replicas": 1, "serviceName": "s", "selector": {"matchLabels": {"app": "s"}}, "template": pod}

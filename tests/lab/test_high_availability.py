@@ -86,6 +86,8 @@ def steady(hub: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stea
         assert not run_module("tenant_quota", **tenant, budget={"vclusters": 1}).failed
         steady = Steady(hub, tmp_path_factory.mktemp("steady") / "prod.yaml", version, database)
         steady.run(servers=1)
+        # Whoever follows a server that is ended at once waits for its leases.
+        steady.inside("wait", "--for=create", "serviceaccount/default", "--timeout=90s")
         yield steady
         assert not run_module("vcluster", **tenant, name="prod", state="absent").failed
         assert not run_module("tenant_quota", **tenant, state="absent").failed

@@ -94,12 +94,18 @@ def quiet(site: object) -> Iterator[Quiet]:
         yield Quiet(connect(space.kubeconfig), space.name)
 
 
+def has_begun(pod: dict) -> bool:
+    """Also one that was killed for its memory since."""
+    (container,) = pod["status"].get("containerStatuses") or [{}]
+    return bool(container.get("started") or container.get("restartCount"))
+
+
 @contextmanager
 def flooded(space: Space, flood: str) -> Iterator[None]:
     name = f"flood-{flood}"
     space.create(noisy_pod(flood, FLOODS[flood]))
     try:
-        space("wait", f"pod/{name}", "--for=jsonpath={.status.containerStatuses[0].started}=true", WAIT)
+        until(lambda: has_begun(space.json("pod", name)), 120)
         yield
     finally:
         space("delete", "pod", name, WAIT)

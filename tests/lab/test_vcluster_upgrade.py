@@ -43,6 +43,8 @@ def loom(hub: Path, releases: tuple[str, str], tmp_path: Path) -> Iterator[Path]
     assert kubectl(kubeconfig, "wait", "--for=create", "serviceaccount/default", "--timeout=30s").returncode == 0
     assert kubectl(kubeconfig, "create", "-f", str(POD)).returncode == 0
     assert kubectl(kubeconfig, "wait", "--for=condition=Ready", "pod/probe", "--timeout=90s").returncode == 0
+    available = ("--for=condition=Available", "deployment/coredns", "-n", "kube-system")
+    assert kubectl(kubeconfig, "wait", *available, "--timeout=90s").returncode == 0
     yield kubeconfig
     assert not run_module("vcluster", **tenant, name="loom", state="absent").failed
     assert not run_module("tenant_quota", **tenant, state="absent").failed

@@ -117,8 +117,17 @@ def test_what_the_inventory_has_is_not_to_be_had() -> None:
         (vcluster(uid=None), None, "2026-01-01T00:00:00Z", "2026-01-01T00:00:00Z", False),
         (vcluster(), None, "2026-05-31T12:02:00Z", "2026-01-01T00:00:00Z", False),
         (vcluster(), None, "2026-01-01T00:00:00Z", "2026-05-31T12:02:00Z", False),
+        (vcluster(), None, "2026-01-01T00:00:00Z", "2026-05-31T12:01:00Z", False),
     ],
-    ids=["deleted", "made anew", "there", "the inventory's", "a new home", "a new kind"],
+    ids=[
+        "deleted",
+        "made anew",
+        "there",
+        "the inventory's",
+        "a new home",
+        "a new kind",
+        "a new kind within the second",
+    ],
 )
 def test_a_request_that_was_deleted(found: Found, asked: Request | None, home: str, kind: str, gone: bool) -> None:
     requests = {asked.namespace: asked} if asked else {}
