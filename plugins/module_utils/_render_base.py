@@ -32,7 +32,6 @@ DATA_DIRECTORY = "/var/lib/rancher/k3s"
 
 # k3s stops in less. A namespace is looked at again after half of it, so that it decides how long a deletion takes.
 STOP_SECONDS = 10
-START_SECONDS = 300
 
 # Of its limits, what a pod of tier dev holds for itself; a pod of tier prod holds all of it.
 DEV_CPU_SHARE = 4

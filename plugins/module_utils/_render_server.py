@@ -22,7 +22,6 @@ from ansible_collections.tenantry.kube.plugins.module_utils._render_base import 
     K3S,
     PLATFORM_USER,
     SERVER,
-    START_SECONDS,
     STOP_SECONDS,
     TOKEN_DIRECTORY,
     Rendering,
@@ -44,7 +43,8 @@ COPYING = Resources(Decimal("0.1"), 64 * MEBI)
 VOLUME_CLAIM = "data-server-0"
 CONFIG_HASH = "tenantry.dev/config"
 USER_ID = 65532
-# So long may the API server not answer before it is started anew.
+# So long may the API server not answer before it is started anew: at its start, and later.
+START_SECONDS = 300
 HUNG_SECONDS = 80
 # From this minor version on, the API server takes version v1 of its authentication configuration.
 AUTHENTICATION_V1 = 34

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -50,7 +51,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_version im
 from ansible_collections.tenantry.kube.plugins.module_utils._wait import Deadline, explanation, wait_for, wait_gone
 
 POD = f"{SERVER}-0"
-NODE_PASSWORD = ".node-password.k3s"  # noqa: S105 - the name of a Secret, after that of a node
+_NODE_PASSWORD = re.compile(r"v1/Secret kube-system/[^/]+\.node-password\.k3s")
 _REMOVE = 'rm -rf "$1/$2"'
 
 
@@ -198,7 +199,7 @@ class Restore:
             api.close()
         missing = [f"{kind} {name}" for kind in expected for name in sorted(expected[kind] - served[kind])]
         if not self.in_place:  # k3s deletes what it knows of a node together with the node, and its nodes stay behind
-            missing = [one for one in missing if not one.endswith(NODE_PASSWORD)]
+            missing = [one for one in missing if not _NODE_PASSWORD.fullmatch(one)]
         if missing:
             raise TenantryError(
                 f"snapshot {self.origin.snapshot} is restored, but {len(missing)} of its objects are not served: "

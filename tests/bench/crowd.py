@@ -6,7 +6,6 @@ Half of them are on the hub and half on the member, so that what they hold fits.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shlex
 import tempfile
@@ -73,7 +72,7 @@ def nothing_to_change(count: int) -> None:
 
 
 def noticed() -> None:
-    """From the first answer of /readyz that says ready, asked from outside, until the module and kubectl know."""
+    """From the first answer of /readyz that says ready, asked at its pod, until the module and kubectl know."""
     module, rollout = [], []
     with _tenant():
         for _run in range(RUNS):
@@ -121,8 +120,9 @@ def _answers() -> float:
 
     Asked on the node, whose clock is this machine's. The CA is not known yet, and no secret is sent.
     """
-    pod = json.loads(kubectl(vclusters.HUB, "get", "pod", "server-0", "-n", f"{TENANT}--c0", "-o", "json").stdout)
-    return float(lab("ssh", "hub", f"python3 -c {shlex.quote(_ASKING)} {pod['status']['podIP']}"))
+    path = "jsonpath={.status.podIP}"
+    address = kubectl(vclusters.HUB, "get", "pod", "server-0", "-n", f"{TENANT}--c0", "-o", path).stdout
+    return float(lab("ssh", "hub", f"python3 -c {shlex.quote(_ASKING)} {address}"))
 
 
 def _first_line(file: Path, text: str, times: dict[str, float]) -> None:
@@ -134,15 +134,14 @@ def _first_line(file: Path, text: str, times: dict[str, float]) -> None:
         time.sleep(0.01)
 
 
-def _run_module(count: int, *, wait: bool = True, state: str = "present", **more: object) -> dict:
+def _run_module(count: int, *, wait: bool = True, state: str = "present") -> None:
     shape: dict[str, object] = {"state": state}
     if state == "present":
-        shape |= {"mode": "dedicated", "version": vclusters.version(), "server": SERVER, **more}
+        shape |= {"mode": "dedicated", "version": vclusters.version(), "server": SERVER}
     items = [{"tenant": TENANT, "name": f"c{n}", "host": ("hub", "edge")[n % 2], **shape} for n in range(count)]
     result = run_module("vcluster", kubeconfig=str(vclusters.HUB), vclusters=items, wait=wait)
     if result.failed:
         raise SystemExit(f"bench: {result.msg}")
-    return result.data["results"][0]
 
 
 @contextlib.contextmanager

@@ -126,16 +126,9 @@ def test_the_playbook(hub: Path, loom: Path, releases: tuple[str, str], tmp_path
 
 def release(hub: Path) -> str:
     """By the image's label: both are the same build, which calls itself the older one."""
-    words = (
-        "get",
-        "statefulset",
-        "server",
-        "-n",
-        f"{TENANT}--loom",
-        "-o",
-        "jsonpath={.spec.template.spec.containers[0].image}",
-    )
-    return kubectl(hub, *words).stdout.rpartition(":")[2].replace("-", "+", 1)
+    path = "jsonpath={.spec.template.spec.containers[0].image}"
+    found = kubectl(hub, "get", "statefulset", "server", "-n", f"{TENANT}--loom", "-o", path)
+    return found.stdout.rpartition(":")[2].replace("-", "+", 1)
 
 
 def test_one_that_fails_says_how_to_go_back(hub: Path, loom: Path, releases: tuple[str, str]) -> None:
