@@ -33,9 +33,10 @@ _CLIENT_CAS = CONFIG_MAP.path("kube-system", "extension-apiserver-authentication
 async def main() -> None:
     config = Config.read()
     syncer: Syncer | None = None
+    streams_open = asyncio.Event()
     async with AsyncExitStack() as stack:
         # Before anything else: that it waits for the API server is no reason to start it again.
-        status = Server(health(lambda: syncer is not None and syncer.ready))
+        status = Server(health(lambda: syncer is not None and syncer.ready and streams_open.is_set()))
         await status.start(None, settings.HEALTH_PORT)
         stack.push_async_callback(status.close)
         host = Api(
@@ -54,7 +55,7 @@ async def main() -> None:
         # What is there by now stays; not to be looked through again and again.
         gc.freeze()
         await _until_stopped(
-            syncer.run(), _serve_streams(syncer, directory), _serve_metrics(syncer, authority, directory)
+            syncer.run(), _serve_streams(syncer, directory, streams_open), _serve_metrics(syncer, authority, directory)
         )
 
 
@@ -78,11 +79,12 @@ def trusting(cafile: Path | None = None, cadata: str | None = None) -> ssl.SSLCo
     return context
 
 
-async def _serve_streams(syncer: Syncer, directory: Path) -> None:
+async def _serve_streams(syncer: Syncer, directory: Path, is_open: asyncio.Event) -> None:
     """The nodes' door, for as long as this runs."""
     sides = syncer.sides
     streams = Streams(syncer.host_pod, sides.host.api, sides.config.namespace)
     async with _door(sides.inside.api, API_SERVER, "client-ca-file", streams.handle, settings.DOOR_PORT, directory):
+        is_open.set()
         await asyncio.Event().wait()
 
 

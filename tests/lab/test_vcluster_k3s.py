@@ -105,11 +105,14 @@ def test_the_audit_log_says_who_did_what_and_no_content(keep: Keep) -> None:
 
 
 def test_pods_are_baseline_unless_their_namespace_says_otherwise(keep: Keep) -> None:
+    account = ("wait", "--for=create", "serviceaccount/default", "--timeout=60s")  # without it every pod is refused
+    keep.inside(*account)
     refused = kubectl(keep.kubeconfig, "create", "-f", "-", stdin=json.dumps(POD))
     assert refused.returncode != 0
     assert 'violates PodSecurity "baseline' in refused.stderr
     keep.inside("create", "namespace", "strong")
     keep.inside("label", "namespace", "strong", "pod-security.kubernetes.io/enforce=privileged")
+    keep.inside("-n", "strong", *account)
     keep.inside("-n", "strong", "create", "-f", "-", stdin=json.dumps(POD))
 
 
