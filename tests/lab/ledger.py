@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,7 @@ class Ledger:
 
     def __init__(self, kubeconfig: Path) -> None:
         self._kubeconfig = kubeconfig
+        self._name = uuid.uuid4().hex[:8]  # another ledger of the same cluster is no concern of this one
         self._written: dict[str, float] = {}  # when it was acknowledged
         self._deleted: dict[str, float] = {}
         self._tried: set[str] = set()  # to write
@@ -51,27 +53,36 @@ class Ledger:
 
     def check(self, before: float = math.inf) -> set[str]:
         """What is there now: all that was acknowledged before that moment, nothing torn, deleted or made up."""
-        found = present(self._kubeconfig)
+        found = self.present(self._kubeconfig)
         missing = self.acknowledged(before) - found
         assert not missing, f"{len(missing)} acknowledged writes are lost, such as {sorted(missing)[:5]}"
         back = found & {name for name, when in self._deleted.items() if when < before}
         assert not back, f"{len(back)} deleted ones are back, such as {sorted(back)[:5]}"
         assert found <= self._tried, f"nobody wrote {sorted(found - self._tried)[:5]}"
         for number in range(WRITERS):
-            writer = f"w{number}-"
+            writer = self._of(number)
             last = max(_turn(name) for name in found if name.startswith(writer))
             lost = {name for name in self.acknowledged() - found if name.startswith(writer)}
             torn = sorted(name for name in lost if _turn(name) < last)
             assert not torn, f"writer {number} wrote {torn[:5]} before turn {last}, which is there"
         return found
 
+    def present(self, kubeconfig: Path) -> set[str]:
+        """What this ledger's writers wrote and is there, in this cluster or in one that was restored from it."""
+        found = _connect(kubeconfig).list("v1/ConfigMap", "default", f"{LABEL}={self._name}")
+        assert all(one["data"]["turn"] == one["metadata"]["name"] for one in found)
+        return {one["metadata"]["name"] for one in found}
+
+    def _of(self, number: int) -> str:
+        return f"{self._name}-w{number}-"
+
     def _write(self, number: int) -> None:
         cluster = _connect(self._kubeconfig)
         while not self._end.is_set():
             turn = self._turns[number]
             self._turns[number] += 1
-            name = f"w{number}-{turn}"
-            metadata = {"name": name, "namespace": "default", "labels": {LABEL: str(number)}}
+            name = f"{self._of(number)}{turn}"
+            metadata = {"name": name, "namespace": "default", "labels": {LABEL: self._name}}
             self._tried.add(name)
             try:
                 cluster.create({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"turn": name}})
@@ -86,12 +97,6 @@ class Ledger:
 
 def _turn(name: str) -> int:
     return int(name.rpartition("-")[2])
-
-
-def present(kubeconfig: Path) -> set[str]:
-    found = _connect(kubeconfig).list("v1/ConfigMap", "default", LABEL)
-    assert all(one["data"]["turn"] == one["metadata"]["name"] for one in found)
-    return {one["metadata"]["name"] for one in found}
 
 
 def _connect(kubeconfig: Path) -> Any:

@@ -10,12 +10,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
 from .harness import DEMO, kubectl, ran, until
 
 COPY = "app.kubernetes.io/managed-by=tenantry-syncer"
 COPIES = "pods,services,configmaps,secrets,persistentvolumeclaims,endpointslices,ingresses"
 WAIT = "--timeout=120s"
 DEDICATED = "research--lab"  # the one of the demo
+# For what differs little: that a node of the lab's own kubelet does the same is asked in `make nightly`.
+IN_BOTH_MODES = [
+    pytest.param("payments--dev", id="shared"),
+    pytest.param(DEDICATED, id="dedicated", marks=pytest.mark.nightly),
+]
 
 
 @dataclass(frozen=True)

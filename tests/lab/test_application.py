@@ -7,13 +7,13 @@ from collections.abc import Iterator
 import pytest
 
 from .harness import ROOT, until
-from .space import DEDICATED, WAIT, Space, made_space, volumes
+from .space import IN_BOTH_MODES, WAIT, Space, made_space, volumes
 
 APPLICATION = ROOT / "tests/lab/data/application.yml"
 WORKLOADS = ("statefulset/shop-redis-master", "deployment/shop-backend", "deployment/shop")
 
 
-@pytest.fixture(scope="module", params=["payments--dev", DEDICATED], ids=["shared", "dedicated"])
+@pytest.fixture(scope="module", params=IN_BOTH_MODES)
 def space(request: pytest.FixtureRequest, site: object) -> Iterator[Space]:
     with made_space(request.param, "shop") as found, volumes(found, {"redis-data-shop-redis-master-0": "16Mi"}):
         found("apply", "-f", str(APPLICATION))

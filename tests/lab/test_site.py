@@ -116,7 +116,7 @@ tenantry_tenants:
 """
 
 
-@pytest.mark.parametrize("task", ["virtual cluster", "user"])
+@pytest.mark.parametrize("task", ["virtual cluster", pytest.param("user", marks=pytest.mark.nightly)])
 def test_a_killed_run_converges_when_run_again(site: object, hub: Path, tmp_path: Path, task: str) -> None:
     """SIGKILL while the named step is under way; the rerun finishes the job, with the join token of the first run."""
     variables = tmp_path / "extra.yml"

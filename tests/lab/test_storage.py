@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from .harness import ROOT, until
-from .space import DEDICATED, WAIT, Space, made_space, volumes
+from .space import IN_BOTH_MODES, WAIT, Space, made_space, volumes
 
 STORAGE = ROOT / "tests/lab/data/storage.yml"
 MEMBERS = ("data-store-0", "data-store-1")
@@ -16,7 +16,7 @@ SCRATCH = "client-scratch"
 SIZES = {**dict.fromkeys(MEMBERS, "16Mi"), SCRATCH: "8Mi"}
 
 
-@pytest.fixture(scope="module", params=["payments--dev", DEDICATED], ids=["shared", "dedicated"])
+@pytest.fixture(scope="module", params=IN_BOTH_MODES)
 def space(request: pytest.FixtureRequest, site: object) -> Iterator[Space]:
     """With all of it applied and rolled out, and a note written on each volume."""
     with made_space(request.param, "storage") as found, volumes(found, SIZES):

@@ -8,12 +8,12 @@ from collections.abc import Iterator
 import pytest
 
 from .harness import K3S
-from .space import WAIT, Space, made_space
+from .space import IN_BOTH_MODES, WAIT, Space, made_space
 
 IMAGE = "docker.io/lab/web:1"
 
 
-@pytest.fixture(scope="module", params=["payments--dev", "research--lab"], ids=["shared", "dedicated"])
+@pytest.fixture(scope="module", params=IN_BOTH_MODES)
 def space(request: pytest.FixtureRequest, site: object) -> Iterator[Space]:
     """With the pod `client`."""
     with made_space(request.param, "streams") as found:

@@ -206,7 +206,7 @@ def test_a_server_without_a_volume_comes_back_empty_but_whole(clean: Path) -> No
     assert not vcluster(hub, "loom", **options).changed
 
 
-@pytest.mark.parametrize("seconds", [0.7, 1.0, 3.0])
+@pytest.mark.parametrize("seconds", [1.0, *(pytest.param(one, marks=pytest.mark.nightly) for one in (0.7, 3.0))])
 def test_a_killed_run_converges(clean: Path, seconds: float) -> None:
     hub, namespace = clean, f"{TENANT}--loom"
     options = {"agents": 1, "agent": {"cpu": "250m", "memory": "1Gi"}, "expose": {"type": "NodePort"}}

@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from .harness import DEMO, ROOT, ModuleResult, ansible_playbook, everything, kubectl, run_module, until
-from .ledger import Ledger, present
+from .ledger import Ledger
 from .test_vcluster import secret, version
 
 TENANT = "archive"
@@ -124,7 +124,7 @@ def test_taken_under_load_and_restored_in_place_and_elsewhere(archive: Path, loo
     drilled = snapshot(hub, directory, "copy", state="restored", source={"tenant": TENANT, "name": "loom"})
     assert not drilled.failed, drilled.msg
     assert drilled.data["verified"]["ConfigMap"] > len(found)
-    assert present(at(loom, copy.data["endpoint"], tmp_path / "copy.yaml")) == found
+    assert ledger.present(at(loom, copy.data["endpoint"], tmp_path / "copy.yaml")) == found
     network = kubectl(tmp_path / "copy.yaml", "get", "service", "kubernetes", "-o", "jsonpath={.spec.clusterIP}")
     assert network.stdout == "10.53.0.1", "the services of the copy are in its own network"
     # Who it belongs to is written inside too.

@@ -110,7 +110,7 @@ def dedicated(dormitory: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
     yield from _bed(dormitory, "dedicated", tmp_path_factory.mktemp("dedicated"), shape)
 
 
-@pytest.fixture(params=["shared", "dedicated"])
+@pytest.fixture(params=["shared", pytest.param("dedicated", marks=pytest.mark.nightly)])
 def bed(request: pytest.FixtureRequest, dormitory: Path) -> Bed:
     """One of each mode. It names `dormitory`, so that pytest knows by it what the test needs."""
     return request.getfixturevalue(request.param)
@@ -164,6 +164,7 @@ def test_restarted_once_in_a_run_and_not_again_after_it(bed: Bed) -> None:
     assert bed.pods() == after
 
 
+@pytest.mark.nightly
 def test_what_does_not_come_back_is_named_and_a_snapshot_can_be_taken_meanwhile(shared: Bed, tmp_path: Path) -> None:
     shared.inside("create", "-f", str(ROOT / "tests/lab/data/pod.yml"))
     shared.inside("wait", "--for=condition=Ready", "pod/probe", WAIT)
