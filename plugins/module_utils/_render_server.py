@@ -55,6 +55,9 @@ START = f"""\
 exec {K3S} server
 """
 
+# Before it works, the controller manager makes an account for each of its controllers. At its own 20 requests a second
+# that takes 5 s, in which there is no account for pods either.
+ASKING = ("kube-api-qps=100", "kube-api-burst=300")
 # In mode shared the host schedules, binds volumes and knows whether a node is well; from inside that looks like
 # volumes nobody serves and nodes that went silent. The first two are k3s's own choice.
 SHARED_CONTROLLERS = (
@@ -92,6 +95,7 @@ def config(rendering: Rendering) -> dict:
         "service-cidr": spec.service_cidr,
         "tls-san": subject_names(rendering),
         "secrets-encryption": True,
+        "kube-controller-manager-arg": [*ASKING, *(_shared_controllers() if spec.shared else ())],
         "kube-apiserver-arg": [
             f"authentication-config={CONFIG_DIRECTORY}/authentication.yaml",
             f"token-auth-file={CONFIG_DIRECTORY}/tokens.csv",
@@ -139,11 +143,11 @@ def _shared_pods(rendering: Rendering) -> dict:
     return {
         "cluster-dns": rendering.dns_ip,
         "disable-scheduler": True,
-        "kube-controller-manager-arg": [
-            f"controllers={','.join(SHARED_CONTROLLERS)}",
-            "allocate-node-cidrs=false",
-        ],
     }
+
+
+def _shared_controllers() -> list[str]:
+    return [f"controllers={','.join(SHARED_CONTROLLERS)}", "allocate-node-cidrs=false"]
 
 
 def subject_names(rendering: Rendering) -> list[str]:

@@ -45,10 +45,11 @@ def test_bad_input_is_one_line_with_option_and_rule(item: dict, told: str) -> No
 
 def test_what_is_ours_cannot_be_given() -> None:
     assert not MANAGED.keys() & (SERVER_KEYS | AGENT_KEYS)
+    merged = {"disable", "kube-apiserver-arg", "kube-controller-manager-arg"}
     ours = _render_server.config(render()).keys() | _render_agent.config(render()).keys()
-    assert ours - MANAGED.keys() == {"disable", "kube-apiserver-arg", "kube-proxy-arg"}  # these are merged
+    assert ours - MANAGED.keys() == {*merged, "kube-proxy-arg"}
     ours = _render_server.config(render(**SHARED)).keys()
-    assert ours - MANAGED.keys() == {"disable", "kube-apiserver-arg", "kube-controller-manager-arg"}
+    assert ours - MANAGED.keys() == merged
 
 
 def test_what_is_given_is_added_for_server_and_agents() -> None:
