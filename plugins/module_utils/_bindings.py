@@ -32,7 +32,8 @@ def ended(actions: Iterable[Action]) -> dict[tuple[str, str], str]:
     after: set[tuple[str, str]] = set()
     for action in actions:
         user = ((action.before or action.after)["metadata"].get("labels") or {}).get(LABEL_USER)
-        if user and action.kind in KINDS:
+        role = (action.before or action.after).get("roleRef") or {}
+        if user and action.kind in KINDS and role.get("kind") != "Role":  # such a one is for somebody else
             before |= dict.fromkeys(_users(action.before), user)
             after |= _users(action.after)
     return {account: user for account, user in before.items() if account not in after}

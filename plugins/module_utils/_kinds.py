@@ -41,6 +41,7 @@ KINDS = {
     "route.openshift.io/v1/Route": ("routes", True),
     "scheduling.k8s.io/v1/PriorityClass": ("priorityclasses", False),
     "storage.k8s.io/v1/StorageClass": ("storageclasses", False),
+    "tenantry.dev/v1alpha1/TenantUserRequest": ("tenantuserrequests", True),
     "tenantry.dev/v1alpha1/VirtualClusterRequest": ("virtualclusterrequests", True),
 }
 

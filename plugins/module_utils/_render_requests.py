@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""How a tenant asks for a virtual cluster: a kind of its own on the hub, and who may say what in it. Pure.
+"""How tenants ask for virtual clusters and users: kinds of their own on the hub, and who may say what in them. Pure.
 
 The schema is all that a requester decides. What a virtual cluster consists of, which images and arguments it gets and
 on which host it goes is the administrators' part (_self_service), so there is no field for it.
@@ -15,6 +15,11 @@ VERSION = "v1alpha1"
 KIND = "VirtualClusterRequest"
 PLURAL = "virtualclusterrequests"
 REQUEST = f"{GROUP}/{VERSION}/{KIND}"
+USER_KIND = "TenantUserRequest"
+USER_PLURAL = "tenantuserrequests"
+USER_REQUEST = f"{GROUP}/{VERSION}/{USER_KIND}"
+# Who may give rights to others gives these; operators are the administrators' choice.
+USER_ROLES = ("viewer", "developer", "admin")
 CRD = "apiextensions.k8s.io/v1/CustomResourceDefinition"
 
 # The short form of a requester: a user of the tenant, by his ServiceAccount in the home namespace.
@@ -25,23 +30,30 @@ _CONTROLLERS = "system:serviceaccount:kube-system:"
 
 
 def objects() -> list[dict]:
-    return [_definition(), *_policy()]
+    size = [_column("CPU", ".spec.slice.cpu"), _column("Memory", ".spec.slice.memory")]
+    what = "Asks for a virtual cluster of the tenant whose home this is. It lives as long as the request."
+    user = "Asks for a user of the tenant whose home this is, who stays as long as the request."
+    return [
+        _definition(KIND, PLURAL, "vcr", size, _schema(what, _spec())),
+        _definition(USER_KIND, USER_PLURAL, "tur", [_column("Role", ".spec.role")], _schema(user, _user_spec())),
+        *_policy(),
+    ]
 
 
-def _definition() -> dict:
+def _definition(kind: str, plural: str, short: str, columns: list[dict], schema: dict) -> dict:
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"{PLURAL}.{GROUP}", "labels": _names.labels("platform")},
+        "metadata": {"name": f"{plural}.{GROUP}", "labels": _names.labels("platform")},
         "spec": {
             "group": GROUP,
             "scope": "Namespaced",
             "names": {
-                "kind": KIND,
-                "listKind": f"{KIND}List",
-                "plural": PLURAL,
-                "singular": KIND.lower(),
-                "shortNames": ["vcr"],
+                "kind": kind,
+                "listKind": f"{kind}List",
+                "plural": plural,
+                "singular": kind.lower(),
+                "shortNames": [short],
             },
             "versions": [
                 {
@@ -52,12 +64,11 @@ def _definition() -> dict:
                     "additionalPrinterColumns": [
                         _column("Phase", ".status.phase"),
                         _column("By", ".spec.requestedBy"),
-                        _column("CPU", ".spec.slice.cpu"),
-                        _column("Memory", ".spec.slice.memory"),
+                        *columns,
                         _column("Message", ".status.message"),
                         _column("Age", ".metadata.creationTimestamp", "date"),
                     ],
-                    "schema": {"openAPIV3Schema": _schema()},
+                    "schema": {"openAPIV3Schema": schema},
                 }
             ],
         },
@@ -68,29 +79,58 @@ def _column(name: str, path: str, kind: str = "string") -> dict:
     return {"name": name, "type": kind, "jsonPath": path}
 
 
-def _schema() -> dict:
+def _schema(description: str, spec: dict) -> dict:
     return {
         "type": "object",
-        "description": "Asks for a virtual cluster of the tenant whose home this is. It lives as long as the request.",
+        "description": description,
         "required": ["spec"],
-        "properties": {"spec": _spec(), "status": _status()},
+        "properties": {"spec": spec, "status": _status()},
         "x-kubernetes-validations": [
             {
                 "rule": f"self.metadata.name.matches('{SHORT}') && !self.metadata.name.contains('--')",
-                "message": "the name is that of the virtual cluster: lower-case letters, digits and single '-', "
+                "message": "the name is that of what is asked for: lower-case letters, digits and single '-', "
                 "starting with a letter",
             }
         ],
     }
 
 
-def _spec() -> dict:
+def _requester() -> dict:
     requester = _text("Who asks: your name in the tenant, or the full name by which this API server knows you.", 253)
     requester["x-kubernetes-validations"] = [{"rule": "self == oldSelf", "message": "a request stays whose it was"}]
+    return {**requester, "minLength": 1}
+
+
+def _user_spec() -> dict:
+    role = {**_text("What the user may do.", 20), "enum": [*USER_ROLES]}
+    access = _object(
+        "What the user may do in one virtual cluster.",
+        {"vcluster": {**_text("Its name.", 63), "pattern": SHORT}, "role": {**role, "description": "The role there."}},
+        required=["vcluster", "role"],
+    )
     return _object(
         "What the requester decides.",
         {
-            "requestedBy": {**requester, "minLength": 1},
+            "requestedBy": _requester(),
+            "role": role,
+            "access": {
+                "type": "array",
+                "maxItems": 100,
+                "items": access,
+                "x-kubernetes-list-type": "map",
+                "x-kubernetes-list-map-keys": ["vcluster"],
+                "description": "The virtual clusters that the user may enter. All of the tenant's, if not set.",
+            },
+        },
+        required=["requestedBy", "role"],
+    )
+
+
+def _spec() -> dict:
+    return _object(
+        "What the requester decides.",
+        {
+            "requestedBy": _requester(),
             "slice": _object(
                 "What it may use of the tenant's budget, its own server included.",
                 {
@@ -190,7 +230,10 @@ def _policy() -> list[dict]:
     return _render_platform.admission_policy(
         "tenantry-requests",
         "platform",
-        rules=[_render_platform.on(GROUP, PLURAL, scope="Namespaced", operations=operations)],
+        rules=[
+            _render_platform.on(GROUP, plural, scope="Namespaced", operations=operations)
+            for plural in (PLURAL, USER_PLURAL)
+        ],
         when=f"!request.userInfo.username.startsWith('{_CONTROLLERS}')",
         validations=[
             {
@@ -201,6 +244,12 @@ def _policy() -> list[dict]:
             {
                 "expression": f"request.operation == 'CREATE' || {_is_requester('oldObject')} || {_may_administer()}",
                 "message": "a request is changed and deleted by its requester or an admin of the tenant only",
+            },
+            {
+                # What it may give is measured by what its requester has.
+                "expression": f"request.operation != 'UPDATE' || request.resource.resource != '{USER_PLURAL}' || "
+                f"{_is_requester('oldObject')}",
+                "message": "a request for a user is changed by its requester only; delete it and make your own",
             },
             {
                 "expression": "request.operation == 'DELETE' || (!has(object.metadata.finalizers) && "
@@ -219,5 +268,5 @@ def _is_requester(of: str) -> str:
 
 
 def _may_administer() -> str:
-    check = f"resource('{PLURAL}').namespace(request.namespace).check('{_roles.ADMINISTER}').allowed()"
+    check = f"resource(request.resource.resource).namespace(request.namespace).check('{_roles.ADMINISTER}').allowed()"
     return f"authorizer.group('{GROUP}').{check}"

@@ -13,6 +13,7 @@ ROLE_ANNOTATION = "tenantry.dev/role"
 ACCESS_ANNOTATION = "tenantry.dev/access"
 OIDC_ANNOTATION = "tenantry.dev/oidc"
 HUB_ACCESS_ANNOTATION = "tenantry.dev/hub-access"
+REQUEST_ANNOTATION = "tenantry.dev/request"
 PEOPLE = "tenantry-people"
 _EVERY_ACCOUNT = {"namespace": _names.PLATFORM_NAMESPACE, "name": "*"}
 RBAC = "rbac.authorization.k8s.io"
@@ -101,6 +102,11 @@ def own_secret(user: str) -> str:
     return f"kubeconfig-{user}"
 
 
+def invitation(user: str) -> str:
+    """The Secret in the home namespace with a user's first kubeconfig, for who asked for the user to hand over."""
+    return f"invitation-{user}"
+
+
 def hub_user(
     tenant: str,
     user: str,
@@ -109,11 +115,13 @@ def hub_user(
     subject: dict | None = None,
     *,
     hub_access: bool = False,
+    request: dict | None = None,
 ) -> list[dict]:
     """
     The identity on the hub. An operator runs the platform: his role is bound on the whole hub.
 
-    The ServiceAccount is the record of a user, even of one who has the rights as the `subject` of an issuer.
+    The ServiceAccount is the record of a user, even of one who has the rights as the `subject` of an issuer. One whom
+    the tenant asked for itself has the `uid` of that request, and as long as the invitation lasts its `reader`.
     """
     labels = _names.labels("user", tenant=tenant, user=user)
     account = _account(user, _names.tenant_namespace(tenant), labels)
@@ -126,18 +134,24 @@ def hub_user(
     else:
         binding = _binding("RoleBinding", f"tenantry:{user}:{role}", labels, role, whose)
         binding["metadata"]["namespace"] = account["metadata"]["namespace"]
-    if not hub_access:
-        return [account, binding]
-    account["metadata"]["annotations"][HUB_ACCESS_ANNOTATION] = "true"
-    return [account, binding, *_right_to_own_secret(user, account, labels)]
+    objects = [account, binding]
+    if request:
+        account["metadata"]["annotations"][REQUEST_ANNOTATION] = request["uid"]
+        if request["reader"]:
+            objects += _right_to_secret(f"tenantry:{user}:invitation", invitation(user), account, request["reader"])
+    if hub_access:
+        account["metadata"]["annotations"][HUB_ACCESS_ANNOTATION] = "true"
+        objects += _right_to_secret(f"tenantry:{user}:kubeconfig", own_secret(user), account, _subject(account))
+    return objects
 
 
-def _right_to_own_secret(user: str, account: dict, labels: dict[str, str]) -> list[dict]:
-    name = f"tenantry:{user}:kubeconfig"
+def _right_to_secret(name: str, secret: str, account: dict, reader: dict) -> list[dict]:
+    """For the reader, one Secret in the home namespace of that account."""
+    labels = account["metadata"]["labels"]
     metadata = {"name": name, "namespace": account["metadata"]["namespace"], "labels": labels}
-    rule = {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"], "resourceNames": [own_secret(user)]}
+    rule = {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"], "resourceNames": [secret]}
     role = {"apiVersion": f"{RBAC}/v1", "kind": "Role", "metadata": metadata, "rules": [rule]}
-    binding = _binding("RoleBinding", name, labels, "viewer", _subject(account))
+    binding = _binding("RoleBinding", name, labels, "viewer", reader)
     return [role, {**binding, "metadata": metadata, "roleRef": {"apiGroup": RBAC, "kind": "Role", "name": name}}]
 
 

@@ -90,25 +90,29 @@ _HUB_VIEW = [
     _rule("tenantry.dev", "virtualclusterrequests", *READ),
 ]
 
-# Virtual clusters are asked for (_render_requests). What they consist of is made by the platform, within the budget.
+# Virtual clusters and users are asked for (_render_requests). What they consist of is made by the platform, within the
+# budget and the rights of who asks.
 _HUB_ASK = [
     *_HUB_VIEW,
     _rule("tenantry.dev", "virtualclusterrequests", "create", "update", "patch", "delete"),
 ]
-_HUB_ADMINISTER = _rule("tenantry.dev", "virtualclusterrequests", ADMINISTER)
+_HUB_ADMINISTER = [
+    _rule("tenantry.dev", "tenantuserrequests", *READ, "create", "update", "patch", "delete"),
+    _rule("tenantry.dev", "tenantuserrequests virtualclusterrequests", ADMINISTER),
+]
 
 HUB = {
     "viewer": _HUB_VIEW,
     "developer": _HUB_ASK,
     "admin": [
         *_HUB_ASK,
-        _HUB_ADMINISTER,
+        *_HUB_ADMINISTER,
         _rule("core", "serviceaccounts", *READ),
         _rule("rbac.authorization.k8s.io", "rolebindings", *READ),
     ],
     "operator": [
         *_HUB_ASK,
-        _HUB_ADMINISTER,
+        *_HUB_ADMINISTER,
         _rule("core", "nodes persistentvolumeclaims serviceaccounts", *READ),
         _rule("core", "namespaces limitranges resourcequotas", *READ, *WRITE),
         _rule("apps", "statefulsets", *READ),

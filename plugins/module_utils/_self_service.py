@@ -4,14 +4,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 
 from ansible_collections.tenantry.kube.plugins.module_utils import (
     _fleet,
     _names,
-    _self_service_users,
     _vcluster,
     _vcluster_states,
 )
@@ -19,10 +16,16 @@ from ansible_collections.tenantry.kube.plugins.module_utils._client import Clust
 from ansible_collections.tenantry.kube.plugins.module_utils._errors import ApiError, TenantryError
 from ansible_collections.tenantry.kube.plugins.module_utils._module import Context
 from ansible_collections.tenantry.kube.plugins.module_utils._places import ACCOUNT, user_of
-from ansible_collections.tenantry.kube.plugins.module_utils._render_requests import CRD, GROUP, PLURAL, REQUEST
-from ansible_collections.tenantry.kube.plugins.module_utils._render_user import OIDC_ANNOTATION
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_places import Found, Places
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_requests import (
+from ansible_collections.tenantry.kube.plugins.module_utils._render_requests import (
+    CRD,
+    GROUP,
+    PLURAL,
+    REQUEST,
+    USER_PLURAL,
+    USER_REQUEST,
+)
+from ansible_collections.tenantry.kube.plugins.module_utils._requests import (
+    DELETED,
     EXPIRED,
     FAILED,
     PAUSED,
@@ -30,23 +33,31 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_requests i
     READY,
     REFUSED,
     Outcome,
+    asked_as,
+    asker,
+    clock,
+    each,
+    note,
+    row_of,
+    tell,
+)
+from ansible_collections.tenantry.kube.plugins.module_utils._self_service_users import People
+from ansible_collections.tenantry.kube.plugins.module_utils._user_requests import UserRequest
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_places import Found, Places
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_requests import (
     Request,
     forgotten,
     is_of,
     item_of,
     origin,
     refusal,
-    status_of,
 )
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_upkeep import moment, stamp
-from ansible_collections.tenantry.kube.plugins.module_utils._wait import LONGEST_WATCH, Deadline
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_upkeep import stamp
+from ansible_collections.tenantry.kube.plugins.module_utils._wait import Deadline
 
 NAMESPACE = "v1/Namespace"
-DELETED = "Deleted"
-
-
-def clock() -> datetime:
-    return datetime.now(UTC)
+# What has another kind than the one that is watched is seen after so many seconds.
+LOOK_AGAIN = 5
 
 
 def run(context: Context, items: list[dict]) -> list[dict]:
@@ -76,10 +87,10 @@ def _added(before: dict | None, row: dict) -> dict:
 def _await_change(hub: Cluster, seen: set[tuple[str, int]], end: Deadline) -> bool:
     """Whether there are other requests than those seen, before the time is over. Their status does not count."""
     while not end.expired:
-        if {_version(request) for request in hub.list(REQUEST)} != seen:
+        if _versions(hub) != seen:
             return True
         try:
-            longest = max(1, min(LONGEST_WATCH, round(end.remaining())))
+            longest = max(1, min(LOOK_AGAIN, round(end.remaining())))
             for event, request in hub.watch(REQUEST, timeout=longest):
                 if event == "DELETED" or _version(request) not in seen:
                     return True
@@ -88,6 +99,10 @@ def _await_change(hub: Cluster, seen: set[tuple[str, int]], end: Deadline) -> bo
                 raise
             end.pause()
     return False
+
+
+def _versions(hub: Cluster) -> set[tuple[str, int]]:
+    return {_version(request) for kind in (REQUEST, USER_REQUEST) for request in hub.list(kind)}
 
 
 def _version(request: dict) -> tuple[str, int]:
@@ -103,7 +118,7 @@ class Turn:
     homes: dict[str, dict]  # by tenant
     requests: dict[str, Request]  # by the namespace of the virtual cluster, the oldest first
     found: dict[str, Found]  # the virtual clusters there are, likewise
-    accounts: list[dict]
+    people: People
     seen: set[tuple[str, int]]
     rows: dict[str, dict] = field(default_factory=dict)
     outcomes: dict[str, Outcome] = field(default_factory=dict)
@@ -111,30 +126,30 @@ class Turn:
     @classmethod
     def look(cls, context: Context, tenant: str | None) -> Turn:
         hub = context.hub
-        definition = hub.get(CRD, f"{PLURAL}.{GROUP}")
-        if definition is None:
-            raise TenantryError(
-                f"kubeconfig: the cluster at {hub.server} has no {PLURAL}.{GROUP}; run tenantry.kube.platform on it"
-            )
+        definition, users_definition = (_definition(hub, plural) for plural in (PLURAL, USER_PLURAL))
         homes = {
             space["metadata"]["labels"][_names.LABEL_TENANT]: space
             for space in hub.list(NAMESPACE, selector=_names.selector("tenant", tenant=tenant))
         }
         owners = {space["metadata"]["name"]: name for name, space in homes.items()}
-        live = sorted(hub.list(REQUEST), key=_age)
-        asked = [
-            Request(owners[one["metadata"]["namespace"]], one) for one in live if one["metadata"]["namespace"] in owners
-        ]
+        live, users = (sorted(hub.list(kind), key=_age) for kind in (REQUEST, USER_REQUEST))
+
+        def asked(objects: list[dict]) -> list[tuple[str, dict]]:
+            return [(owners[space], one) for one in objects if (space := one["metadata"]["namespace"]) in owners]
+
         fleet = _fleet.hosts(hub, context.cluster)
         try:
             found = {name: one for name, one in Places(fleet).found.items() if one.tenant in homes}
         finally:
             fleet.close()
         accounts = hub.list(ACCOUNT, selector=_names.selector("user", tenant=tenant))
-        seen = {_version(one) for one in live}
-        return cls(context, definition, homes, {one.namespace: one for one in asked}, found, accounts, seen)
+        seen = {_version(one) for one in [*live, *users]}
+        requests = {one.namespace: one for one in (Request(*those) for those in asked(live))}
+        people = People(context, users_definition, homes, [UserRequest(*those) for those in asked(users)], accounts)
+        return cls(context, definition, homes, requests, found, people, seen)
 
     def carry_out(self) -> None:
+        self.people.carry_out()
         self.rows = {name: self._row(one.tenant, one.name) for name, one in self.requests.items()}
         concerned = {one.tenant for one in self.requests.values()}
         concerned |= {found.tenant for found in self.found.values() if origin(found)}
@@ -144,6 +159,7 @@ class Turn:
             self._let_in(tenant)
         for request in self.requests.values():
             self._tell(request)
+        self.rows |= self.people.rows
 
     def _remove(self) -> None:
         """What is no longer asked for, and what is in the way of another request of the same name."""
@@ -155,10 +171,10 @@ class Turn:
                 gone.append(found)
         absent = {**self._defaults, "state": "absent", "kubeconfig_path": None}
         items = [{**absent, "tenant": one.tenant, "name": one.name, "host": one.host.name} for one in gone]
-        for row in _each(lambda some: _vcluster.run(self.context, some), items):
+        for row in each(lambda some: _vcluster.run(self.context, some), items):
             name = _names.vcluster_namespace(row["tenant"], row["name"])
             self.rows.setdefault(name, self._row(row["tenant"], row["name"], DELETED))
-            self._note(name, row)
+            note(self.rows[name], row)
             if "error" in row:
                 self.outcomes[name] = Outcome(FAILED, row["error"])
                 self.rows[name]["error"] = row["error"]
@@ -179,9 +195,9 @@ class Turn:
                     items.append(self._item(name, request))
             except TenantryError as error:
                 self.outcomes[name] = Outcome(REFUSED, str(error))
-        for row in _each(lambda some: _vcluster.run(self.context, some), items):
+        for row in each(lambda some: _vcluster.run(self.context, some), items):
             name = _names.vcluster_namespace(row["tenant"], row["name"])
-            self._note(name, row)
+            note(self.rows[name], row)
             self.outcomes[name] = _outcome(row)
 
     def _item(self, name: str, request: Request) -> dict:
@@ -213,13 +229,12 @@ class Turn:
 
     def _let_in(self, tenant: str) -> None:
         """The users of the tenant, into what there is now: its requester as administrator, others as everywhere."""
-        accounts = [one for one in self.accounts if _self_service_users.is_ours_to_let_in(one, tenant)]
         of_tenant = [name for name, row in self.rows.items() if row["tenant"] == tenant]
         problems = []
-        for row in _each(lambda some: _self_service_users.run(self.context, some), accounts, _self_service_users.named):
+        for row in self.people.let_in(tenant):
             own = [name for name in of_tenant if (asked := self.requests.get(name)) and asked.user == row["name"]]
             for name in (own or of_tenant)[:1]:
-                self._note(name, row)
+                note(self.rows[name], row)
             if "error" in row:
                 problems.append(f"user {row['name']}: {row['error']}")
         for name in of_tenant:
@@ -231,60 +246,34 @@ class Turn:
             self.context.warn(problem)
 
     def _tell(self, request: Request) -> None:
-        name = request.namespace
-        outcome = self.outcomes[name]
+        outcome = self.outcomes[request.namespace]
         if outcome.phase == READY:
-            kubeconfig = _self_service_users.secret_of(self.accounts, request)
+            kubeconfig = self.people.secret_of(request)
             outcome = Outcome(READY, outcome.message, outcome.endpoint, kubeconfig)
-        row, status = self.rows[name], status_of(request, outcome, clock())
-        row |= {"phase": outcome.phase, "message": outcome.message}
-        if outcome.phase == FAILED:
-            row["error"] = f"{name}: {outcome.message}"
-        if status == request.status:
-            return
-        where = {key: request.obj["metadata"][key] for key in ("name", "namespace")}
-        row["changed"] = True
-        row["actions"] = [*row["actions"], {"action": "update", "kind": "VirtualClusterRequest", **where}]
-        if not self.context.check_mode:
-            self._write(request, where, status)
-
-    def _write(self, request: Request, where: dict, status: dict) -> None:
-        told = {"apiVersion": request.obj["apiVersion"], "kind": request.obj["kind"], "metadata": where}
-        told["metadata"] = {**where, "uid": request.uid}
-        try:
-            self.context.hub.apply_status({**told, "status": status})
-        except ApiError as error:
-            if error.status not in (404, 409):  # it was deleted meanwhile: seen in the next turn
-                raise
-
-    def _note(self, name: str, done: dict) -> None:
-        row = self.rows[name]
-        row["actions"] = [*row["actions"], *done["actions"]]
-        row["changed"] = row["changed"] or bool(done["actions"])
-        row["diff"] = [*row["diff"], *(done.get("diff") or [])]
+        tell(self.context, request, outcome, self.rows[request.namespace])
 
     def _row(self, tenant: str, name: str, phase: str = PENDING) -> dict:
         space = _names.vcluster_namespace(tenant, name)
-        request = self.requests.get(space)
-        row = {"tenant": tenant, "name": name, "namespace": space, "requested_by": request and request.requester}
-        return {**row, "phase": phase, "message": "", "changed": False, "actions": [], "diff": []}
+        return row_of(tenant, name, space, self.requests.get(space), phase)
 
     def _asker(self, request: Request) -> dict[str, str | None]:
-        """Which user asks. One that is younger than the request is another user of the same name."""
-        for account in self.accounts:
-            meta, user = account["metadata"], user_of(account)
-            at_issuer = (meta.get("annotations") or {}).get(OIDC_ANNOTATION)
-            asks = at_issuer == f"user {request.requester}" if at_issuer else user == request.user
-            if asks and meta["labels"].get(_names.LABEL_TENANT) == request.tenant:
-                return {
-                    "user": user,
-                    "account": meta["uid"] if moment(meta["creationTimestamp"]) <= request.created else None,
-                }
-        return {"user": None, "account": None}
+        account = asker(request, self.people.accounts)
+        if account is None:
+            return {"user": None, "account": None}
+        return {"user": user_of(account), "account": account["metadata"]["uid"] if asked_as(request, account) else None}
 
     @property
     def _defaults(self) -> dict:
         return self.context.module.params["defaults"]
+
+
+def _definition(hub: Cluster, plural: str) -> dict:
+    found = hub.get(CRD, f"{plural}.{GROUP}")
+    if found is None:
+        raise TenantryError(
+            f"kubeconfig: the cluster at {hub.server} has no {plural}.{GROUP}; run tenantry.kube.platform on it"
+        )
+    return found
 
 
 def _age(request: dict) -> tuple[str, str, str]:
@@ -300,23 +289,3 @@ def _outcome(row: dict) -> Outcome:
     if not row.get("ready"):
         return Outcome(PENDING, "is being made", row.get("endpoint"))
     return Outcome(READY, "", row.get("endpoint"))
-
-
-def _each(
-    run_all: Callable[[list[dict]], list[dict]],
-    items: list[dict],
-    named: Callable[[dict], dict] = lambda item: {"tenant": item["tenant"], "name": item["name"]},
-) -> list[dict]:
-    """
-    A row per item. The flows refuse all items where one is bad, before anything is written: so those that are refused
-    together are tried in two halves, the older first, until it is known whose fault it is.
-    """
-    if not items:
-        return []
-    try:
-        return run_all(items)
-    except TenantryError as error:
-        if len(items) == 1:
-            return [{**named(items[0]), "actions": [], "refused": True, "error": str(error)}]
-    half = len(items) // 2
-    return [row for part in (items[:half], items[half:]) for row in _each(run_all, part, named)]

@@ -50,6 +50,7 @@ class Wanted:
     handouts: list[Handout]
     purge: bool
     hub_access: bool = False
+    request: dict | None = None  # of the tenant itself, as hub_user has it
     account: str | None = None  # the UID of the identity on the hub, where it matters
     places: list[Place] = field(default_factory=list)  # all of the tenant's that could be found
     problems: list[str] = field(default_factory=list)
@@ -113,6 +114,7 @@ def _validated(context: Context, item: dict) -> Wanted:
         handouts=_handout.asked_for(context, item, who),
         purge=item["purge_kubeconfigs"],
         hub_access=item["hub_access"],
+        request=item.get("request"),
     )
 
 
@@ -233,6 +235,7 @@ def _hub_plan(hub: Cluster, wanted: list[Wanted]) -> Plan:
             want.access,
             want.person.on_hub() if want.person else None,
             hub_access=want.hub_access,
+            request=want.request,
         )
     ]
     plan = Plan.make(hub, desired, owned=_SELECTOR, prune_kinds=kinds, inventory=mine)

@@ -1,81 +1,29 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What tenants ask for: requests as they were made, what is due for each, and what it is told. Pure."""
+"""Requests for virtual clusters: what is due for each. Pure."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from ansible_collections.tenantry.kube.plugins.module_utils import _names, _quantities
 from ansible_collections.tenantry.kube.plugins.module_utils._errors import TenantryError, shown
-from ansible_collections.tenantry.kube.plugins.module_utils._render_requests import SHORT
+from ansible_collections.tenantry.kube.plugins.module_utils._requests import BaseRequest, is_lost
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_places import Found
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_upkeep import moment, stamp
-
-READY = "Ready"
-PENDING = "Pending"
-PAUSED = "Paused"
-REFUSED = "Refused"
-FAILED = "Failed"
-EXPIRED = "Expired"
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_upkeep import stamp
 
 WEAKER = {"restricted": ("baseline",)}  # what a level of the platform does not let a request ask for
 SLICE = ("cpu", "memory", "storage", "pods")
 
 
-@dataclass(frozen=True)
-class Request:
-    """One request, of a tenant."""
-
-    tenant: str
-    obj: dict
-
-    @property
-    def name(self) -> str:
-        return self.obj["metadata"]["name"]
-
-    @property
-    def uid(self) -> str:
-        return self.obj["metadata"]["uid"]
-
-    @property
-    def generation(self) -> int:
-        return self.obj["metadata"].get("generation", 0)
-
-    @property
-    def created(self) -> datetime:
-        return moment(self.obj["metadata"]["creationTimestamp"])
-
-    @property
-    def spec(self) -> dict:
-        return self.obj["spec"]
-
-    @property
-    def status(self) -> dict:
-        return self.obj.get("status") or {}
-
-    @property
-    def requester(self) -> str:
-        return self.spec["requestedBy"]
-
-    @property
-    def user(self) -> str | None:
-        """The user of the tenant who asks; None for somebody from outside, such as an operator."""
-        name = self.requester.removeprefix(f"system:serviceaccount:{_names.tenant_namespace(self.tenant)}:")
-        return name if re.fullmatch(SHORT, name, re.ASCII) else None
+class Request(BaseRequest):
+    """One for a virtual cluster."""
 
     @property
     def namespace(self) -> str:
         return f"{self.tenant}--{self.name}"
-
-    @property
-    def is_new(self) -> bool:
-        """Whether it was made or changed since it was answered."""
-        return self.status.get("observedGeneration") != self.generation
 
     def expired(self, now: datetime) -> str:
         """Since when, where it is no longer to be kept."""
@@ -158,53 +106,11 @@ def _seconds(expires: str) -> int:
     return _quantities.seconds(expires, "spec.expires", "1h", "3650d")
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What came of a request in this run."""
-
-    phase: str
-    message: str = ""
-    endpoint: str | None = None
-    kubeconfig: str | None = None
-
-
-def status_of(request: Request, outcome: Outcome, now: datetime) -> dict:
-    """What the request is told. The same again where nothing has changed, the time of the last change included."""
-    before = next(iter(request.status.get("conditions") or []), {})
-    ready = "True" if outcome.phase == READY else "False"
-    since = before.get("lastTransitionTime") if before.get("status") == ready else None
-    found = {
-        "phase": outcome.phase,
-        "message": outcome.message,
-        "namespace": request.namespace,
-        "endpoint": outcome.endpoint,
-        "kubeconfig": outcome.kubeconfig,
-        "observedGeneration": request.generation,
-        "conditions": [
-            {
-                "type": READY,
-                "status": ready,
-                "reason": outcome.phase,
-                "message": outcome.message,
-                "lastTransitionTime": since or stamp(now),
-                "observedGeneration": request.generation,
-            }
-        ],
-    }
-    return {key: value for key, value in found.items() if value is not None}
-
-
 def forgotten(found: Found, requests: Mapping[str, Request], home: dict | None, definition: dict) -> bool:
-    """
-    Whether the request of a virtual cluster was deleted.
-
-    Where the home namespace or the kind itself is younger than the virtual cluster, all requests were lost at once:
-    that is no wish of anybody. Times are whole seconds, so the same one may be younger.
-    """
+    """Whether the request of a virtual cluster was deleted."""
     if not origin(found) or home is None:
         return False
     asked = requests.get(found.namespace["metadata"]["name"])
     if asked is not None and is_of(asked, found):
         return False
-    made = moment(found.namespace["metadata"]["creationTimestamp"])
-    return all(moment(place["metadata"]["creationTimestamp"]) < made for place in (home, definition))
+    return not is_lost(found.namespace, home, definition)

@@ -6,20 +6,24 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: vcluster_self_service
-short_description: Make the virtual clusters that tenants ask for
+short_description: Make the virtual clusters and users that tenants ask for
 version_added: 0.1.0
 description:
   - Developers and admins of a tenant make objects of the kind C(VirtualClusterRequest) in the tenant's home namespace
     on the hub. This module makes the virtual clusters they ask for, within the tenant's budget, as
     M(tenantry.kube.vcluster) would, and deletes those whose request was deleted. It is meant to be run by cron or an
     AWX schedule, see the playbook C(self_service).
-  - A request says name, slice, version, Pod Security level, expiry and sleep. All else is as O(defaults) says.
+  - Admins of a tenant make objects of the kind C(TenantUserRequest) there. This module makes the users they ask for, as
+    M(tenantry.kube.tenant_user) would, with at most the rights of who asks, and removes those whose request was deleted.
+    The first kubeconfig of such a user is in the Secret C(invitation-NAME) of the home namespace, for who asked, and
+    ends after a day.
+  - A request for a virtual cluster says name, slice, version, Pod Security level, expiry and sleep. All else is as O(defaults) says.
   - Who asked is an administrator inside, all other users of the tenant have the rights there that they have in the
     tenant's other virtual clusters. Users with O(tenantry.kube.tenant_user#module:hub_access) find a kubeconfig in the
     Secret C(kubeconfig-NAME) of the home namespace, which nobody else of the tenant may read.
   - What became of a request is written in its status. One that is refused does not stop others, nor does it make the
     module fail.
-  - A virtual cluster that was not asked for by a request is never touched.
+  - Virtual clusters and users that were not asked for by a request are never touched.
 author:
   - The tenantry.kube authors (@tenantry)
 extends_documentation_fragment:
@@ -35,7 +39,8 @@ notes:
   - A virtual cluster that is paused stays so until its request is changed.
   - Where the home namespace, or the kind of the requests, is younger than a virtual cluster, its request may have been
     lost rather than deleted, and the virtual cluster stays.
-  - Check mode foresees the virtual cluster of a new request, but not what is made inside.
+  - Check mode foresees the virtual cluster or user of a new request, but not what is made inside the former.
+  - With O(watch), a request for a user is seen after up to five seconds, one for a virtual cluster at once.
 options:
   tenant:
     description: Look after this tenant's requests only. All if not set.
@@ -86,14 +91,17 @@ EXAMPLES = r"""
 
 RETURN = r"""
 results:
-  description: A row for each request, and for each virtual cluster whose request is gone.
+  description: A row for each request, and for each virtual cluster and user whose request is gone.
   returned: always
   type: list
   elements: dict
   contains:
     tenant: {description: Its tenant., returned: always, type: str}
     name: {description: Its name., returned: always, type: str}
-    namespace: {description: The namespace of the virtual cluster on its host., returned: always, type: str}
+    namespace:
+      description: The namespace of the virtual cluster on its host. The tenant's home namespace for a user.
+      returned: always
+      type: str
     requested_by: {description: Who asks for it. Empty where the request is gone., returned: always, type: str}
     phase:
       description:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -9,7 +10,9 @@ from typing import Any, NamedTuple
 
 import pytest
 from ansible_collections.tenantry.kube.plugins.module_utils._client import Cluster
+from ansible_collections.tenantry.kube.plugins.module_utils._errors import ApiError
 
+GROUP = "/apis/tenantry.dev/v1alpha1"
 COUNT = itertools.count()
 
 
@@ -82,3 +85,34 @@ def _allowed(cluster: Cluster, right: Right) -> bool:
         "spec": {"resourceAttributes": attributes},
     }
     return bool(cluster.create(review)["status"]["allowed"])
+
+
+def with_value(obj: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
+    """The object with another value at one place; None takes it away."""
+    found = copy.deepcopy(obj)
+    *parents, last = path.split(".")
+    place = found
+    for parent in parents:
+        place = place[parent]
+    if value is None:
+        del place[last]
+    else:
+        place[last] = value
+    return found
+
+
+def dry_run(
+    cluster: Cluster, obj: dict[str, Any], method: str = "post", path: str = "", content: str = "json", *, plural: str
+) -> int:
+    """The HTTP status of one on the hub, about a request of a tenant."""
+    home = obj["metadata"]["namespace"]
+    url = f"{GROUP}/namespaces/{home}/{plural}{path}?dryRun=All&fieldValidation=Strict"
+    if "apply" in content:
+        url += "&fieldManager=probe&force=true"
+    body = {"kind": "DeleteOptions", "apiVersion": "v1", "dryRun": ["All"]} if method == "delete" else obj
+    try:
+        with cluster._doing("asking", None, None, None):
+            cluster._json(method, url, body=body, content_type=f"application/{content}")
+    except ApiError as error:
+        return error.status or 0
+    return 200

@@ -28,6 +28,7 @@ WORKLOADS = (
     "apps/daemonsets apps/replicasets batch/jobs batch/cronjobs"
 )
 REQUESTS = "tenantry.dev/virtualclusterrequests"
+USER_REQUESTS = "tenantry.dev/tenantuserrequests"
 ROLES_AND_BINDINGS = f"{RBAC}/roles {RBAC}/rolebindings"
 CLUSTER_ROLES = f"{RBAC}/clusterroles {RBAC}/clusterrolebindings"
 WEBHOOKS = (
@@ -97,6 +98,8 @@ HOST = [
     Row("create/delete a vcluster of others", "admin operator", "administer", REQUESTS),
     Row("say that there is a vcluster", NOBODY, "update patch", f"{REQUESTS}:status"),
     Row("users", "admin operator", READ, f"serviceaccounts {RBAC}/rolebindings"),
+    Row("add/remove users", "admin operator", f"{READ} create update patch delete administer", USER_REQUESTS),
+    Row("say that there is a user", NOBODY, "update patch", f"{USER_REQUESTS}:status"),
     # What is asked for, and users, are made by playbooks, with the platform's own rights.
     Row("users", NOBODY, WRITE, f"serviceaccounts {RBAC}/rolebindings"),
     *doors(NOBODY),

@@ -5,22 +5,20 @@ Dry runs of real requests as users of payments, each with one forbidden thing, b
 
 from __future__ import annotations
 
-import copy
+import functools
 import json
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from ansible_collections.tenantry.kube.plugins.module_utils._client import Cluster
-from ansible_collections.tenantry.kube.plugins.module_utils._errors import ApiError
 
 from ..harness import call_module, kubectl, ran
 from ..people import await_policy
-from .asking import Requests
+from .asking import GROUP, Requests, dry_run, with_value
 from .conftest import Scene, _hub_token, connect
 
 HOME = "tenant-payments"
-GROUP = "/apis/tenantry.dev/v1alpha1"
 DEFINITION = "virtualclusterrequests.tenantry.dev"
 GOOD: dict[str, Any] = {
     "apiVersion": "tenantry.dev/v1alpha1",
@@ -138,16 +136,7 @@ def stored(scene: Scene, dan: Cluster) -> Iterator[dict[str, Any]]:
 
 def changed(path: str, value: Any, base: dict[str, Any] | None = None) -> dict[str, Any]:
     """The good request with another value at one place; None takes it away."""
-    obj = copy.deepcopy(base or GOOD)
-    *parents, last = path.split(".")
-    place = obj
-    for parent in parents:
-        place = place[parent]
-    if value is None:
-        del place[last]
-    else:
-        place[last] = value
-    return obj
+    return with_value(base or GOOD, path, value)
 
 
 def _asked(cluster: Cluster, obj: dict[str, Any], validation: str = "Strict", home: str = HOME) -> dict[str, Any]:
@@ -156,19 +145,7 @@ def _asked(cluster: Cluster, obj: dict[str, Any], validation: str = "Strict", ho
     return cluster._json("post", path, body=obj, content_type="application/json")
 
 
-def _status(cluster: Cluster, obj: dict[str, Any], method: str = "post", path: str = "", content: str = "json") -> int:
-    """The HTTP status of a dry run."""
-    home = obj["metadata"]["namespace"]
-    url = f"{GROUP}/namespaces/{home}/virtualclusterrequests{path}?dryRun=All&fieldValidation=Strict"
-    if "apply" in content:
-        url += "&fieldManager=probe&force=true"
-    body = {"kind": "DeleteOptions", "apiVersion": "v1", "dryRun": ["All"]} if method == "delete" else obj
-    try:
-        with cluster._doing("asking", None, None, None):
-            cluster._json(method, url, body=body, content_type=f"application/{content}")
-    except ApiError as error:
-        return error.status or 0
-    return 200
+_status = functools.partial(dry_run, plural="virtualclusterrequests")
 
 
 def test_the_positive_control(dan: Cluster, requests: Requests) -> None:

@@ -8,18 +8,17 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ansible_collections.tenantry.kube.plugins.module_utils import _self_service, _vcluster_spec
+from ansible_collections.tenantry.kube.plugins.module_utils import _vcluster_spec
 from ansible_collections.tenantry.kube.plugins.module_utils._errors import TenantryError
 from ansible_collections.tenantry.kube.plugins.module_utils._render_requests import objects
+from ansible_collections.tenantry.kube.plugins.module_utils._requests import Outcome, each, status_of
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_options import DEFAULTS, OPTIONS
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_places import Found
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_requests import (
-    Outcome,
     Request,
     forgotten,
     item_of,
     refusal,
-    status_of,
 )
 
 from .example import make_item
@@ -161,7 +160,7 @@ def test_one_that_is_refused_is_found_without_asking_for_each() -> None:
         return [{**one, "actions": []} for one in items]
 
     items = [{"tenant": "t", "name": f"v{number}", "number": number} for number in range(8)]
-    rows = _self_service._each(run_all, items)
+    rows = each(run_all, items)
     assert [row["name"] for row in rows] == [one["name"] for one in items]
     assert [row["name"] for row in rows if row.get("refused")] == ["v5"]
     assert len(calls) == 7

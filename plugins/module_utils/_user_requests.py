@@ -1,0 +1,108 @@
+# Copyright: (c) 2026, the tenantry.kube authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Requests for users: what may be given, and how long the first kubeconfig of the user can be taken. Pure."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timedelta
+
+from ansible_collections.tenantry.kube.plugins.module_utils import _names
+from ansible_collections.tenantry.kube.plugins.module_utils._places import user_of
+from ansible_collections.tenantry.kube.plugins.module_utils._render_user import (
+    ACCESS_ANNOTATION,
+    OIDC_ANNOTATION,
+    RBAC,
+    REQUEST_ANNOTATION,
+    ROLE_ANNOTATION,
+    invitation,
+)
+from ansible_collections.tenantry.kube.plugins.module_utils._requests import BaseRequest, asked_as
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_upkeep import moment
+
+INVITATION = "invitation"
+INVITED = timedelta(days=1)
+# By what each may do; the last runs the platform, and gives whatever can be asked for.
+RANKS = ("viewer", "developer", "admin", "operator")
+
+
+class UserRequest(BaseRequest):
+    """One for a user."""
+
+    @property
+    def role(self) -> str:
+        return self.spec["role"]
+
+    @property
+    def access(self) -> dict[str, str] | None:
+        """The role by virtual cluster; None: the user's role in all of the tenant's."""
+        given = self.spec.get("access")
+        return None if given is None else {one["vcluster"]: one["role"] for one in given}
+
+
+def refusal(request: UserRequest, account: dict | None, requester: dict | None) -> str:
+    """Why a request cannot be had, where the one asks whose account is `requester`: users get at most what he has."""
+    if account and REQUEST_ANNOTATION not in _annotations(account):
+        return f"metadata.name: {request.name} is a user whom the administrators made; choose another name"
+    if account and not request.is_new:
+        return ""  # what was given stays when its giver gets less
+    if requester is None:
+        gone = f"spec.requestedBy: {request.user} is no user of the tenant any more; an admin must make a request anew"
+        return gone if request.user else ""
+    if not asked_as(request, requester):
+        return f"spec.requestedBy: {request.user} is a later user of that name; an admin must make a request anew"
+    return _excess(request, _annotations(requester))
+
+
+def _excess(request: UserRequest, own: dict) -> str:
+    role = own.get(ROLE_ANNOTATION) or RANKS[0]
+    if role == RANKS[-1]:
+        return ""
+    if role != "admin":
+        return f"spec.requestedBy: {request.user} is {role}, and users are added by admins of the tenant"
+    limits = json.loads(own.get(ACCESS_ANNOTATION) or "null")
+    if limits is None:
+        return ""
+    if request.access is None:
+        return "spec.access: missing, which means all virtual clusters; name those that you may enter yourself"
+    for name, asked in request.access.items():
+        if name not in limits:
+            return f"spec.access: vcluster {name} is none that {request.user} may enter; leave it out"
+        if RANKS.index(asked) > RANKS.index(limits[name]):
+            return f"spec.access: {request.user} is {limits[name]} in vcluster {name}, less than {asked}; lower it"
+    return ""
+
+
+def invitation_of(request: UserRequest, account: dict | None, requester: dict | None, now: datetime) -> dict | None:
+    """Who may read the user's first kubeconfig, as the subject of a binding: who asked, for a day."""
+    if account and moment(account["metadata"]["creationTimestamp"]) + INVITED <= now:
+        return None
+    if requester is None:
+        return None if request.user else _person(request.requester)
+    if not asked_as(request, requester):
+        return None
+    if OIDC_ANNOTATION in _annotations(requester):
+        return _person(request.requester)
+    home = _names.tenant_namespace(request.tenant)
+    return {"kind": "ServiceAccount", "name": user_of(requester), "namespace": home}
+
+
+def _person(name: str) -> dict:
+    return {"apiGroup": RBAC, "kind": "User", "name": name}
+
+
+def kubeconfig(tenant: str, user: str, *, present: bool) -> dict:
+    """The first one, as an item of the option kubeconfigs of tenant_user."""
+    return {
+        "name": INVITATION,
+        "state": "present" if present else "absent",
+        "secret": {"namespace": _names.tenant_namespace(tenant), "name": invitation(user)},
+        "path": None,
+        "vault_password_file": None,
+        "lifetime": f"{INVITED.days}d",
+        "force": False,
+    }
+
+
+def _annotations(account: dict) -> dict:
+    return account["metadata"].get("annotations") or {}
