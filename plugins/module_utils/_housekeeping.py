@@ -21,7 +21,13 @@ from ansible_collections.tenantry.kube.plugins.module_utils._errors import Tenan
 from ansible_collections.tenantry.kube.plugins.module_utils._module import Context
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_places import Found
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_states import PAUSED, Turn
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_upkeep import expiry, moment, parse_sleep, stamp
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_upkeep import (
+    clock,
+    expiry,
+    moment,
+    parse_sleep,
+    stamp,
+)
 
 NOTES_ANNOTATION = "tenantry.dev/housekeeping"
 SCHEDULE = "schedule"
@@ -87,10 +93,6 @@ def decide(namespace: dict, record: dict, notes: Notes, *, paused: bool, now: da
     if sleep.idle and notes.since and now - notes.since >= timedelta(seconds=sleep.idle):
         return Decision("pause", f"not used since {stamp(notes.since)}", replace(notes, slept=now, why=IDLE))
     return Decision("none", late, notes)
-
-
-def clock() -> datetime:
-    return datetime.now(UTC)
 
 
 def run(context: Context, items: list[dict]) -> list[dict]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 from ansible_collections.tenantry.kube.plugins.module_utils import _names
 from ansible_collections.tenantry.kube.plugins.module_utils._errors import ApiError, TenantryError
@@ -15,7 +15,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._module import Conte
 from ansible_collections.tenantry.kube.plugins.module_utils._places import user_of
 from ansible_collections.tenantry.kube.plugins.module_utils._render_requests import SHORT
 from ansible_collections.tenantry.kube.plugins.module_utils._render_user import OIDC_ANNOTATION
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_upkeep import moment, stamp
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_upkeep import clock, moment, stamp
 
 READY = "Ready"
 PENDING = "Pending"
@@ -24,10 +24,6 @@ REFUSED = "Refused"
 FAILED = "Failed"
 EXPIRED = "Expired"
 DELETED = "Deleted"
-
-
-def clock() -> datetime:
-    return datetime.now(UTC)
 
 
 @dataclass(frozen=True)

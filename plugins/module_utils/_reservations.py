@@ -11,20 +11,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from ansible_collections.tenantry.kube.plugins.module_utils import _names
 from ansible_collections.tenantry.kube.plugins.module_utils._client import Cluster
 from ansible_collections.tenantry.kube.plugins.module_utils._errors import ApiError
 from ansible_collections.tenantry.kube.plugins.module_utils._render_tenant import RECORD
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_upkeep import clock
 
 PREFIX = "reserved.tenantry.dev/"
 LASTS = timedelta(minutes=10)
 ATTEMPTS = 10
-
-
-def clock() -> datetime:
-    return datetime.now(UTC)
 
 
 def of(record: dict) -> dict[str, dict[str, str]]:

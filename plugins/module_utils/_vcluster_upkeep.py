@@ -89,6 +89,10 @@ def expiry(namespace: dict, record: dict) -> datetime | None:
     return moment(namespace["metadata"]["creationTimestamp"]) + timedelta(seconds=_lifetime(record["expires"]))
 
 
+def clock() -> datetime:
+    return datetime.now(UTC)
+
+
 def moment(text: str) -> datetime:
     """A point in time as Kubernetes writes it."""
     return datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)

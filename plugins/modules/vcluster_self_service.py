@@ -14,10 +14,11 @@ description:
     M(tenantry.kube.vcluster) would, and deletes those whose request was deleted. It is meant to be run by cron or an
     AWX schedule, see the playbook C(self_service).
   - Admins of a tenant make objects of the kind C(TenantUserRequest) there. This module makes the users they ask for, as
-    M(tenantry.kube.tenant_user) would, with at most the rights of who asks, and removes those whose request was deleted.
+    M(tenantry.kube.tenant_user) would, with at most the rights of who asks, and removes those whose request is gone.
     The first kubeconfig of such a user is in the Secret C(invitation-NAME) of the home namespace, for who asked, and
     ends after a day.
-  - A request for a virtual cluster says name, slice, version, Pod Security level, expiry and sleep. All else is as O(defaults) says.
+  - A request for a virtual cluster says name, slice, version, Pod Security level, expiry and sleep. All else is as
+    O(defaults) says.
   - Who asked is an administrator inside, all other users of the tenant have the rights there that they have in the
     tenant's other virtual clusters. Users with O(tenantry.kube.tenant_user#module:hub_access) find a kubeconfig in the
     Secret C(kubeconfig-NAME) of the home namespace, which nobody else of the tenant may read.
