@@ -2,7 +2,9 @@
 
 Floods run inside payments--dev, within its slice, for a time set beforehand; the API of payments--stage is asked
 at a steady rate meanwhile, whether it keeps up or not. All requests must be answered, and no pod may have to go. How
-much longer they take is told, not judged: it says something only where nothing else runs on the same processors.
+much longer they take is told, not judged: it says something only where nothing else runs on the same processors. Beside
+it stands what the same questions take meanwhile at an API server on this machine that is in no cluster: who asks, and
+that one, share the processors with the flood as well, with no wall of ours between.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ import pytest
 from ansible_collections.tenantry.kube.plugins.module_utils import _quantities
 from ansible_collections.tenantry.kube.plugins.module_utils._client import Cluster
 
-from .harness import ran, run_module, until
+from .harness import ApiServer, ran, run_module, until
 from .security.conftest import connect
 from .security.sweep import MERGE, Request, answer_of
 from .space import WAIT, Space, made_space
@@ -29,7 +31,7 @@ from .space import WAIT, Space, made_space
 pytestmark = pytest.mark.nightly
 
 NOISY, QUIET = "payments--dev", "payments--stage"
-SECONDS = 20
+SECONDS = 15
 RATE = 20  # requests a second
 WRITES = 5  # of so many requests, one changes something
 OBJECTS = 150  # that are listed, of 8 KiB each
@@ -42,7 +44,9 @@ FLOODS = {
 }
 
 
-class Quiet(NamedTuple):
+class Asked(NamedTuple):
+    """An API with something in it to read and to change."""
+
     cluster: Cluster
     namespace: str
 
@@ -52,14 +56,14 @@ def noisy_pod(flood: str, words: list[str]) -> dict:
     container = {
         "name": "flood",
         "image": "docker.io/lab/web:1",
-        "args": ["flood", flood, str(SECONDS + 10), *words],
+        "args": ["flood", flood, str(2 * SECONDS + 10), *words],
         "resources": {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"cpu": "1200m", "memory": "512Mi"}},
         "volumeMounts": [{"name": "scratch", "mountPath": "/scratch"}],
     }
     spec = {
         "restartPolicy": "OnFailure",  # killed for its memory, it comes again
         "terminationGracePeriodSeconds": 1,
-        "activeDeadlineSeconds": SECONDS + 60,
+        "activeDeadlineSeconds": 2 * SECONDS + 60,
         "serviceAccountName": "flood",
         "containers": [container],
         "volumes": [{"name": "scratch", "emptyDir": {"sizeLimit": "256Mi"}}],
@@ -85,13 +89,28 @@ def noisy(site: object) -> Iterator[Space]:
         space("delete", "clusterrolebinding", space.name)
 
 
+CLOCK = ("create", "configmap", "clock", "--from-literal=at=0")
+
+
 @pytest.fixture(scope="module")
-def quiet(site: object) -> Iterator[Quiet]:
-    """The API of the other one, with something in it to change."""
+def quiet(site: object) -> Iterator[Asked]:
+    """The API of the other one."""
     del site
     with made_space(QUIET, "quiet") as space:
-        space("create", "configmap", "clock", "--from-literal=at=0")
-        yield Quiet(connect(space.kubeconfig), space.name)
+        space(*CLOCK)
+        yield Asked(connect(space.kubeconfig), space.name)
+
+
+@pytest.fixture(scope="module")
+def beside(site: object, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Asked]:
+    """An API server that is in no cluster."""
+    del site
+    server = ApiServer(tmp_path_factory.mktemp("beside"))
+    try:
+        ran(server.start(), *CLOCK)
+        yield Asked(connect(server.kubeconfig), "default")
+    finally:
+        server.stop()
 
 
 def has_begun(pod: dict) -> bool:
@@ -111,9 +130,9 @@ def flooded(space: Space, flood: str) -> Iterator[None]:
         space("delete", "pod", name, WAIT)
 
 
-def latencies(quiet: Quiet) -> list[float]:
+def latencies(api: Asked) -> list[float]:
     """In seconds since the moment at which each request was due: who waits for his turn waits too."""
-    base = f"/api/v1/namespaces/{quiet.namespace}/configmaps"
+    base = f"/api/v1/namespaces/{api.namespace}/configmaps"
     read, write = Request("GET", base, None, "list"), Request("PATCH", f"{base}/clock", MERGE, "patch")
     start = time.monotonic() + 0.5
 
@@ -121,7 +140,7 @@ def latencies(quiet: Quiet) -> list[float]:
         due = start + number / RATE
         time.sleep(max(0.0, due - time.monotonic()))
         body = {"data": {"at": str(number)}}
-        status, text = answer_of(quiet.cluster, *((write, body) if number % WRITES == 0 else (read,)))
+        status, text = answer_of(api.cluster, *((write, body) if number % WRITES == 0 else (read,)))
         assert status == 200, text
         return time.monotonic() - due
 
@@ -151,16 +170,22 @@ def pods_of(hub: Path) -> dict[str, tuple]:
 
 @pytest.mark.parametrize("flood", FLOODS)
 def test_a_flood_next_door(
-    hub: Path, noisy: Space, quiet: Quiet, flood: str, capsys: pytest.CaptureFixture[str]
+    hub: Path, noisy: Space, quiet: Asked, beside: Asked, flood: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = pods_of(hub)
-    calm = latencies(quiet)
+    asked = {"p99": quiet, "beside the cluster": beside}
+    calm = {what: latencies(api) for what, api in asked.items()}
     with flooded(noisy, flood):
-        busy = latencies(quiet)
-    calm += latencies(quiet)  # also after it, for what else comes and goes
+        busy = {what: latencies(api) for what, api in asked.items()}
+    for what, api in asked.items():  # also after it, for what else comes and goes
+        calm[what] += latencies(api)
+    told = [
+        f"{what} {p99(calm[what]) * 1000:.0f} ms quiet, {p99(busy[what]) * 1000:.0f} ms flooded, "
+        f"ratio {p99(busy[what]) / p99(calm[what]):.2f}"
+        for what in asked
+    ]
     with capsys.disabled():
-        ratio = p99(busy) / p99(calm)
-        print(f"\n{flood}: p99 {p99(calm) * 1000:.0f} ms quiet, {p99(busy) * 1000:.0f} ms flooded, ratio {ratio:.2f}")
+        print(f"\n{flood}: {'; '.join(told)}")
     assert pods_of(hub) == before, "a pod was evicted, or the server started anew"
 
 
