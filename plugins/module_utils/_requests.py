@@ -14,7 +14,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._errors import ApiEr
 from ansible_collections.tenantry.kube.plugins.module_utils._module import Context
 from ansible_collections.tenantry.kube.plugins.module_utils._places import user_of
 from ansible_collections.tenantry.kube.plugins.module_utils._render_requests import SHORT
-from ansible_collections.tenantry.kube.plugins.module_utils._render_user import OIDC_ANNOTATION
+from ansible_collections.tenantry.kube.plugins.module_utils._render_user import OIDC_ANNOTATION, ROLE_ANNOTATION
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_upkeep import clock, moment, stamp
 
 READY = "Ready"
@@ -80,13 +80,28 @@ class BaseRequest:
 
 def asker(request: BaseRequest, accounts: list[dict]) -> dict | None:
     """The account of the user of the tenant who asks; None for somebody from outside, or who is gone."""
-    for account in accounts:
-        meta = account["metadata"]
-        at_issuer = (meta.get("annotations") or {}).get(OIDC_ANNOTATION)
-        asks = at_issuer == f"user {request.requester}" if at_issuer else user_of(account) == request.user
-        if asks and meta["labels"].get(_names.LABEL_TENANT) == request.tenant:
-            return account
-    return None
+    mine = [one for one in accounts if one["metadata"]["labels"].get(_names.LABEL_TENANT) == request.tenant]
+    return next((account for account in mine if full_name(account) == _full(request)), None)
+
+
+def operator(request: BaseRequest, accounts: list[dict]) -> dict | None:
+    """The account of the operator who asks, of whatever tenant."""
+    found = [one for one in accounts if (one["metadata"].get("annotations") or {}).get(ROLE_ANNOTATION) == "operator"]
+    return next((account for account in found if full_name(account) == _full(request)), None)
+
+
+def full_name(account: dict) -> str | None:
+    """By which the hub knows a user; None for a group of an issuer."""
+    kind, _space, name = (account["metadata"].get("annotations") or {}).get(OIDC_ANNOTATION, "").partition(" ")
+    if kind:
+        return name if kind == "user" else None
+    home = _names.tenant_namespace(account["metadata"]["labels"][_names.LABEL_TENANT])
+    return f"system:serviceaccount:{home}:{user_of(account)}"
+
+
+def _full(request: BaseRequest) -> str:
+    home = _names.tenant_namespace(request.tenant)
+    return f"system:serviceaccount:{home}:{request.user}" if request.user else request.requester
 
 
 def asked_as(request: BaseRequest, account: dict) -> bool:

@@ -142,7 +142,7 @@ class Turn:
             found = {name: one for name, one in Places(fleet).found.items() if one.tenant in homes}
         finally:
             fleet.close()
-        accounts = hub.list(ACCOUNT, selector=_names.selector("user", tenant=tenant))
+        accounts = hub.list(ACCOUNT, selector=_names.selector("user"))
         seen = {_version(one) for one in [*live, *users]}
         requests = {one.namespace: one for one in (Request(*those) for those in asked(live))}
         people = People(context, users_definition, homes, [UserRequest(*those) for those in asked(users)], accounts)

@@ -32,6 +32,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._requests import (
     each,
     is_lost,
     note,
+    operator,
     row_of,
     tell,
 )
@@ -74,8 +75,7 @@ class People:
         for who, request in self._requests.items():
             tell(self.context, request, self._outcomes[who], self._row(who))
         if any(row["changed"] for row in self.rows.values()) and not self.context.check_mode:
-            tenant = self.context.module.params["tenant"]
-            self.accounts = self.context.hub.list(ACCOUNT, selector=_names.selector("user", tenant=tenant))
+            self.accounts = self.context.hub.list(ACCOUNT, selector=_names.selector("user"))
 
     def let_in(self, tenant: str) -> list[dict]:
         """The users of the tenant, into what there is now, with the rights that are on record: a row for each."""
@@ -110,7 +110,7 @@ class People:
         known = {_who(account): account for account in self.accounts}
         items = []
         for who, request in self._requests.items():
-            requester = asker(request, self.accounts)
+            requester = self._requester(request)
             if who in self._outcomes:
                 continue
             if reason := refusal(request, known.get(who), requester):
@@ -130,9 +130,12 @@ class People:
         invited = any(one["name"] == INVITATION and one["contexts"] for one in done["kubeconfigs"])
         return Outcome(READY, kubeconfig=(invitation if invited else own_secret)(done["name"]))
 
+    def _requester(self, request: UserRequest) -> dict | None:
+        return asker(request, self.accounts) or operator(request, self.accounts)
+
     def _requested(self, request: UserRequest, account: dict | None) -> dict:
         item = _item(request.tenant, request.name, request.spec["role"], request.access, hub_access=True)
-        reader = invitation_of(request, account, asker(request, self.accounts), clock())
+        reader = invitation_of(request, account, self._requester(request), clock())
         item["kubeconfigs"].append(kubeconfig(request.tenant, request.name, present=bool(reader)))
         return {**item, "request": {"uid": request.uid, "reader": reader}}
 

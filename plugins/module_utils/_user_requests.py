@@ -47,10 +47,12 @@ def refusal(request: UserRequest, account: dict | None, requester: dict | None) 
     if account and not request.is_new:
         return ""  # what was given stays when its giver gets less
     if requester is None:
-        gone = f"spec.requestedBy: {request.user} is no user of the tenant any more; an admin must make a request anew"
-        return gone if request.user else ""
+        return (
+            f"spec.requestedBy: {request.requester} is no user of the tenant and no operator on record: what that one "
+            "may give is not known; an admin of the tenant must make a request"
+        )
     if not asked_as(request, requester):
-        return f"spec.requestedBy: {request.user} is a later user of that name; an admin must make a request anew"
+        return f"spec.requestedBy: {request.user} is a later user of that name; an admin must make a request"
     return _excess(request, _annotations(requester))
 
 
@@ -77,18 +79,12 @@ def invitation_of(request: UserRequest, account: dict | None, requester: dict | 
     """Who may read the user's first kubeconfig, as the subject of a binding: who asked, for a day."""
     if account and moment(account["metadata"]["creationTimestamp"]) + INVITED <= now:
         return None
-    if requester is None:
-        return None if request.user else _person(request.requester)
-    if not asked_as(request, requester):
+    if requester is None or not asked_as(request, requester):
         return None
     if OIDC_ANNOTATION in _annotations(requester):
-        return _person(request.requester)
-    home = _names.tenant_namespace(request.tenant)
+        return {"apiGroup": RBAC, "kind": "User", "name": request.requester}
+    home = _names.tenant_namespace(requester["metadata"]["labels"][_names.LABEL_TENANT])
     return {"kind": "ServiceAccount", "name": user_of(requester), "namespace": home}
-
-
-def _person(name: str) -> dict:
-    return {"apiGroup": RBAC, "kind": "User", "name": name}
 
 
 def kubeconfig(tenant: str, user: str, *, present: bool) -> dict:

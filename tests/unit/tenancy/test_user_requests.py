@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from ansible_collections.tenantry.kube.plugins.module_utils._requests import asker
+from ansible_collections.tenantry.kube.plugins.module_utils._requests import asker, operator
 from ansible_collections.tenantry.kube.plugins.module_utils._user_requests import (
     UserRequest,
     invitation_of,
@@ -25,9 +25,16 @@ def request(answered: bool = False, **spec: Any) -> UserRequest:
     return UserRequest("payments", {"metadata": metadata, "spec": spec, "status": status})
 
 
-def account(name: str, role: str, access: dict[str, str] | None = None, created: str = EARLY, **more: str) -> dict:
+def account(
+    name: str,
+    role: str,
+    access: dict[str, str] | None = None,
+    created: str = EARLY,
+    tenant: str = "payments",
+    **more: str,
+) -> dict:
     annotations = {"tenantry.dev/role": role, "tenantry.dev/access": json.dumps(access), **more}
-    labels = {"tenantry.dev/tenant": "payments", "tenantry.dev/user": name}
+    labels = {"tenantry.dev/tenant": tenant, "tenantry.dev/user": name}
     metadata = {"name": name, "labels": labels, "annotations": annotations, "creationTimestamp": created}
     return {"metadata": metadata}
 
@@ -53,7 +60,8 @@ LIMITED = account("alice", "admin", {"dev": "admin", "prod": "viewer"})
     [
         (request(), account("alice", "developer"), "alice is developer"),
         (request(), account("alice", "viewer"), "alice is viewer"),
-        (request(), None, "no user of the tenant any more"),
+        (request(), None, "alice is no user of the tenant and no operator on record"),
+        (request(requestedBy="oidc:zoe"), None, "oidc:zoe is no user of the tenant"),
         (request(), account("alice", "admin", created=LATE), "later user of that name"),
         (request(), LIMITED, "spec.access: missing"),
         (request(access=access(stage="viewer")), LIMITED, "vcluster stage is none that alice may enter"),
@@ -71,7 +79,19 @@ def test_what_a_limited_admin_may_give() -> None:
 def test_an_operator_gives_all_that_can_be_asked_for() -> None:
     assert refusal(request(role="admin"), None, account("alice", "operator", {})) == ""
     outside = request(requestedBy="system:serviceaccount:tenant-operations:olga", role="admin")
-    assert refusal(outside, None, asker(outside, [account("olga", "viewer")])) == ""
+    olga = account("olga", "operator", tenant="operations")
+    assert asker(outside, [olga]) is None, "no user of this tenant"
+    assert operator(outside, [olga]) == olga
+    assert refusal(outside, None, olga) == ""
+    for nobody in (account("olga", "operator"), account("olga", "admin", tenant="operations")):
+        assert operator(outside, [nobody]) is None
+
+
+def test_a_member_of_an_issuers_group_is_not_on_record() -> None:
+    """The group may be limited to some virtual clusters, and who is in it is the issuer's knowledge."""
+    staff = account("staff", "admin", {"dev": "viewer"}, **{"tenantry.dev/oidc": "group oidc:staff"})
+    asked = request(requestedBy="oidc:staff")
+    assert asker(asked, [staff]) is None
 
 
 def test_users_of_the_administrators_are_left_alone() -> None:
