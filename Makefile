@@ -26,10 +26,11 @@ demo: deps ## Build the lab, install the platform, stamp out virtual clusters, u
 test: deps lint test-unit ## Everything CI runs: lint, sanity, unit, lab and role tests
 	@mkdir -p $(BUILD)/reports
 	@echo "==> beside the tests on machines, whose waits leave the processors idle, what needs none (shown at the end)"
-	@$(MAKE) sanity test-floor test-servers > $(BUILD)/reports/beside.log 2>&1 & beside=$$!; \
-	$(MAKE) test-machines molecule && lab=0 || lab=$$?; \
-	wait $$beside && beside=0 || beside=$$?; \
-	cat $(BUILD)/reports/beside.log; exit $$((lab + beside))
+	@$(MAKE) test-servers > $(BUILD)/reports/servers.log 2>&1 & servers=$$!; \
+	$(MAKE) sanity test-floor test-security > $(BUILD)/reports/security.log 2>&1 & security=$$!; \
+	$(MAKE) test-machines molecule && failed=0 || failed=1; \
+	wait $$servers || failed=1; wait $$security || failed=1; \
+	cat $(BUILD)/reports/servers.log $(BUILD)/reports/security.log; exit $$failed
 	@$(BIN)/python tests/counts.py $(BUILD)/reports
 
 .PHONY: nightly
@@ -66,12 +67,15 @@ test-lab: deps ## Behaviour against the lab's real clusters (TESTS=tests/lab/tes
 	tests/lab/lab build
 	$(BIN)/pytest $(TESTS) --durations=15 --junit-xml=$(BUILD)/reports/$(REPORT).xml
 
-.PHONY: test-machines test-servers
+.PHONY: test-machines test-servers test-security
 test-machines: ## The lab tests that need its machines
 	@$(MAKE) test-lab TESTS="tests/lab -m machines" REPORT=lab-machines
 
 test-servers: ## The lab tests with API servers of one process
-	@$(MAKE) test-lab TESTS="tests/lab -m 'not machines'" REPORT=lab-servers
+	@$(MAKE) test-lab TESTS="tests/lab --ignore tests/lab/security -m 'not machines'" REPORT=lab-servers
+
+test-security: ## Those of them that attack
+	@$(MAKE) test-lab TESTS="tests/lab/security -m 'not machines'" REPORT=lab-security
 
 .PHONY: molecule
 molecule: deps ## The roles on throw-away systemd hosts of the lab

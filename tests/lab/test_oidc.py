@@ -300,16 +300,6 @@ def test_bad_input_is_one_line_and_nothing_is_written(world: World, oidc: dict[s
     assert all_writes(world.hub, world.dev) == written
 
 
-def test_a_virtual_cluster_without_an_issuer_is_told(payments: Path, dev: Path) -> None:
-    written = all_writes(payments, dev)
-    refused = call_module(
-        "tenant_user", kubeconfig=payments, tenant="payments", name="bob", role="viewer", oidc={"username": "bob"}
-    )
-    assert "oidc: user bob cannot enter vcluster dev of tenant payments by an issuer" in refused.msg
-    assert "give it the option oidc of tenantry.kube.vcluster" in refused.msg
-    assert all_writes(payments, dev) == written
-
-
 def test_in_a_virtual_cluster_of_the_lab(hub: Path, tmp_path: Path) -> None:
     """Its server reaches the issuer through the walls, and a person's kubeconfig opens it from outside."""
     address = str(Lab.from_environment(os.environ).host_address)

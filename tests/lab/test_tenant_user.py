@@ -301,3 +301,13 @@ def test_two_users_cannot_share_a_file(payments: Path, tmp_path: Path) -> None:
     ]
     refused = call_module("tenant_user", kubeconfig=payments, users=users)
     assert "is given for bob and carol" in refused.msg
+
+
+def test_a_virtual_cluster_without_an_issuer_is_told(payments: Path, dev: Path) -> None:
+    written = all_writes(payments, dev)
+    refused = call_module(
+        "tenant_user", kubeconfig=payments, tenant="payments", name="bob", role="viewer", oidc={"username": "bob"}
+    )
+    assert "oidc: user bob cannot enter vcluster dev of tenant payments by an issuer" in refused.msg
+    assert "give it the option oidc of tenantry.kube.vcluster" in refused.msg
+    assert all_writes(payments, dev) == written

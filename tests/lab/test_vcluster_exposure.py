@@ -80,6 +80,7 @@ def test_by_name_through_an_ingress(gate: Gate) -> None:
     assert not gate.run(expose).changed
 
 
+@pytest.mark.nightly
 def test_at_the_address_that_a_load_balancer_gives(gate: Gate) -> None:
     expose = {"type": "LoadBalancer"}
     refused = gate.run(expose, wait_timeout=3)

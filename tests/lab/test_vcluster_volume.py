@@ -100,6 +100,7 @@ def test_it_grows_where_it_can_and_is_refused_where_not(hub: Path, storage: str)
     assert not vcluster(hub, storage, "2Gi").changed
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("storage", ["grows"], indirect=True)
 def test_it_is_waited_for_and_what_hinders_it_is_said(hub: Path, storage: str, cluster: Any) -> None:
     from ansible_collections.tenantry.kube.plugins.module_utils._errors import TenantryError

@@ -75,6 +75,7 @@ def _output(*words: str) -> str:
     return subprocess.run(words, check=True, capture_output=True, text=True).stdout
 
 
+@pytest.mark.nightly
 def test_down_leaves_no_trace(second_lab: SecondLab, tmp_path: Path) -> None:
     before = computer()
     second_lab.do("up", "--edge-kubeconfig", str(tmp_path / "edge.yaml"))
