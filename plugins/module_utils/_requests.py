@@ -156,9 +156,12 @@ def status_of(request: BaseRequest, outcome: Outcome, now: datetime) -> dict:
     return {key: value for key, value in found.items() if value is not None}
 
 
-def row_of(tenant: str, name: str, namespace: str, request: BaseRequest | None, phase: str = PENDING) -> dict:
+def row_of(
+    kind: str, tenant: str, name: str, namespace: str, request: BaseRequest | None, phase: str = PENDING
+) -> dict:
     """The row of one thing in the result, before anything was done."""
-    row = {"tenant": tenant, "name": name, "namespace": namespace, "requested_by": request and request.requester}
+    row = {"kind": kind, "tenant": tenant, "name": name, "namespace": namespace}
+    row["requested_by"] = request and request.requester
     return {**row, "phase": phase, "message": "", "changed": False, "actions": [], "diff": []}
 
 

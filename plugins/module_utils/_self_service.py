@@ -254,7 +254,7 @@ class Turn:
 
     def _row(self, tenant: str, name: str, phase: str = PENDING) -> dict:
         space = _names.vcluster_namespace(tenant, name)
-        return row_of(tenant, name, space, self.requests.get(space), phase)
+        return row_of("vcluster", tenant, name, space, self.requests.get(space), phase)
 
     def _asker(self, request: Request) -> dict[str, str | None]:
         account = asker(request, self.people.accounts)

@@ -152,7 +152,7 @@ class People:
 
     def _row(self, who: Who, phase: str = PENDING) -> dict:
         home = _names.tenant_namespace(who[0])
-        return self.rows.setdefault(f"{home}/{who[1]}", row_of(*who, home, self._requests.get(who), phase))
+        return self.rows.setdefault(f"{home}/{who[1]}", row_of("user", *who, home, self._requests.get(who), phase))
 
 
 def _is_ours_to_let_in(account: dict, tenant: str) -> bool:

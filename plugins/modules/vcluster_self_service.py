@@ -97,6 +97,7 @@ results:
   type: list
   elements: dict
   contains:
+    kind: {description: V(vcluster) or V(user)., returned: always, type: str}
     tenant: {description: Its tenant., returned: always, type: str}
     name: {description: Its name., returned: always, type: str}
     namespace:

@@ -106,6 +106,7 @@ def test_a_user_is_made_invited_and_removed(hub: Path, ask: Ask, tmp_path: Path)
     made = serve(hub)
     assert not made.failed, made.msg
     assert phases(made) == {"bob": "Ready"}
+    assert [row["kind"] for row in made.data["results"]] == ["user"]
     assert told(hub, "bob")["kubeconfig"] == "invitation-bob"
     again = serve(hub)
     assert not again.changed, again.data
