@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 
 from ansible_collections.tenantry.kube.plugins.module_utils._client import THREADS, Cluster
 from ansible_collections.tenantry.kube.plugins.module_utils._compare import differences, managed_part, normal, redacted
-from ansible_collections.tenantry.kube.plugins.module_utils._errors import TenantryError
+from ansible_collections.tenantry.kube.plugins.module_utils._errors import ApiError, TenantryError
 from ansible_collections.tenantry.kube.plugins.module_utils._kinds import is_namespaced, kind_of
 from ansible_collections.tenantry.kube.plugins.module_utils._names import LABEL_MANAGED_BY, MANAGED_BY, is_ours
-from ansible_collections.tenantry.kube.plugins.module_utils._wait import Deadline, insist, is_forbidden
+from ansible_collections.tenantry.kube.plugins.module_utils._wait import SHORT_PAUSE, Deadline, insist, is_forbidden
 
 try:
     import yaml
@@ -41,6 +41,8 @@ _IMMUTABLE = {
 # Listed in one namespace at a time: a member's platform may not see the Secrets of others.
 _PRIVATE = frozenset({"v1/Secret"})
 
+OVER_QUOTA = "exceeded quota"
+COUNTED_AHEAD = 2  # seconds
 RIGHTS_DELAY = 5  # seconds an API server may take to see a RoleBinding it has just stored
 
 
@@ -215,13 +217,23 @@ class Plan:
         force = action.action == "update" and not action.replaces
         return insist(
             lambda: self.cluster.apply(action.after, force=force),
-            lambda error: is_forbidden(error) and (self._grants or self._was_made_meanwhile(action)),
+            lambda error: is_forbidden(error) and (self._grants or self._is_made_meanwhile(action, error)),
             Deadline(RIGHTS_DELAY),
         )
 
-    def _was_made_meanwhile(self, action: Action) -> bool:
-        """By a run at the same time, with what a quota has for one only: it was refused as a second one."""
-        return action.action == "create" and bool(self.cluster.get(action.kind, action.name, action.namespace))
+    def _is_made_meanwhile(self, action: Action, refused: ApiError) -> bool:
+        """By a run at the same time, with what a quota has for one only: it was refused as a second one.
+
+        A quota counts an object some moments before it can be read.
+        """
+        if action.action != "create" or OVER_QUOTA not in str(refused):
+            return False
+        end = Deadline(COUNTED_AHEAD)
+        while not self.cluster.get(action.kind, action.name, action.namespace):
+            if end.expired:
+                return False
+            end.pause(SHORT_PAUSE)
+        return True
 
 
 def _find(

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 WRITERS = 4
+LATE = 10  # seconds in which a list may lack what is there: that is another fault than a loss
 LABEL = "tenantry-test/ledger"
 
 
@@ -53,8 +54,14 @@ class Ledger:
 
     def check(self, before: float = math.inf) -> set[str]:
         """What is there now: all that was acknowledged before that moment, nothing torn, deleted or made up."""
-        found = self.present(self._kubeconfig)
+        found, end = self.present(self._kubeconfig), time.monotonic() + LATE
         missing = self.acknowledged(before) - found
+        if missing:
+            print(f"{len(missing)} acknowledged writes were not in the first list, such as {sorted(missing)[:5]}")
+        while missing and time.monotonic() < end:
+            time.sleep(0.2)
+            found = self.present(self._kubeconfig)
+            missing = self.acknowledged(before) - found
         assert not missing, f"{len(missing)} acknowledged writes are lost, such as {sorted(missing)[:5]}"
         back = found & {name for name, when in self._deleted.items() if when < before}
         assert not back, f"{len(back)} deleted ones are back, such as {sorted(back)[:5]}"

@@ -23,11 +23,25 @@ def test_no_acknowledged_write_is_lost_and_none_comes_back(durability: str, kill
             for _kill in range(kills):
                 ledger.wait_for(20)
                 server.kill()
-                server.start()
+                start_as_a_kubelet_does(server)
             ledger.wait_for(20)
         assert len(ledger.check()) > 20
     finally:
         server.stop()
+
+
+def start_as_a_kubelet_does(server: ApiServer) -> None:
+    """Again, if it ends at its start: an API server of 1.34 has a nil pointer where it looks for others."""
+    for _attempt in range(2):
+        try:
+            server.start()
+        except AssertionError as error:
+            if "storageLeases" not in str(error):
+                raise
+            print("ended at its start, by the nil pointer of GetCurrentResourceVersion")
+        else:
+            return
+    server.start()
 
 
 def endpoint(durability: str, directory: Path) -> list[str]:
