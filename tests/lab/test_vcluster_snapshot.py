@@ -246,6 +246,9 @@ def test_from_nodes_of_its_own_to_shared_on_a_member(archive: Path, edge: Path, 
     assert kubectl(second, "wait", "--for=condition=Ready", "pod/probe", "--timeout=90s").returncode == 0
     assert kubectl(edge, "get", "pods", "-n", f"{TENANT}--moved").stdout.count("probe-default") == 1
     assert not vcluster(archive, "moved", host="edge", slice=SLICE, kubeconfig_path=second).changed
+    # What comes next needs the room that these two hold.
+    gone = [{"tenant": TENANT, "name": name, "state": "absent"} for name in ("woven", "moved")]
+    assert not run_module("vcluster", kubeconfig=archive, vclusters=gone).failed
 
 
 def test_playbooks_back_up_prove_and_restore(site: object, hub: Path, tmp_path: Path) -> None:

@@ -24,6 +24,8 @@ def space(request: pytest.FixtureRequest, site: object) -> Iterator[Space]:
         for workload in ("deployment/web", "statefulset/member", "daemonset/everywhere"):
             found("rollout", "status", workload, WAIT)
         found("wait", "--for=condition=Ready", "pod/client", WAIT)
+        # Nodes learn of a Service's pods some moments after these are ready.
+        until(lambda: found.try_("exec", "client", "--", WEB, "get", "http://web/").returncode == 0)
         yield found
 
 
