@@ -12,7 +12,9 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from ..lab.harness import DEMO, ApiServer, ansible_playbook
+from ansible_collections.tenantry.kube.plugins.module_utils import _render_server
+
+from ..lab.harness import DEMO, ApiServer, ansible_playbook, ran
 from . import crowd, idle, pods, vclusters
 from .measure import RUNS, compared, seconds, timed
 
@@ -26,6 +28,7 @@ def main() -> int:
     parts = {
         "vclusters": _vclusters,
         "noticed": crowd.noticed,
+        "account": _account,
         "crowd": lambda: crowd.create_and_delete(CROWD),
         "rerun": lambda: crowd.nothing_to_change(2 * CROWD),
         "pods": _pods,
@@ -71,6 +74,29 @@ def _vclusters() -> None:
         before=vclusters.create_dedicated,
         after=vclusters.delete,
     )
+
+
+def _account() -> None:
+    """Before it, nobody can make a pod."""
+    flags = [word for flag in _render_server.ASKING for word in ("--kube-controller-manager-arg", flag)]
+    until = "API ready until there is an account for pods"
+    compared(
+        f"{until}, its controller manager asking as that of a virtual cluster",
+        f"{until}, its controller manager asking as by itself",
+        lambda: _first_account(flags),
+        lambda: _first_account([]),
+        RUNS,
+    )
+
+
+def _first_account(arguments: list[str]) -> float:
+    with tempfile.TemporaryDirectory() as directory:
+        server = ApiServer(Path(directory), arguments)
+        try:
+            kubeconfig = server.start()
+            return seconds(lambda: ran(kubeconfig, "wait", "--for=create", "serviceaccount/default", "--timeout=60s"))
+        finally:
+            server.stop()
 
 
 def _pods() -> None:
