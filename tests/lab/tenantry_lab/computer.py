@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 
 from .config import Lab, LabError
-from .process import output, run
+from .process import exclusive, output, run
 
 # The kubelet and the role `platform` set these; they are the computer's, a container has none of its own.
 SYSCTLS = (
@@ -34,11 +34,17 @@ def forget_before_reboot(lab: Lab) -> None:
     """After a reboot nothing in the state directory is true any more."""
     boot = Path("/proc/sys/kernel/random/boot_id").read_text()
     stamp = lab.run / "boot_id"
-    if stamp.exists() and stamp.read_text() == boot:
+
+    def is_of_this_boot() -> bool:
+        return stamp.exists() and stamp.read_text() == boot
+
+    if is_of_this_boot():
         return
-    forget(lab)
-    lab.run.mkdir(parents=True)
-    stamp.write_text(boot)
+    with exclusive(lab.dir):  # several commands may begin at the same time
+        if not is_of_this_boot():
+            forget(lab)
+            lab.run.mkdir(parents=True)
+            stamp.write_text(boot)
 
 
 def forget(lab: Lab) -> None:
