@@ -105,8 +105,11 @@ def _full(request: BaseRequest) -> str:
 
 
 def asked_as(request: BaseRequest, account: dict) -> bool:
-    """Whether this is who asked. One that is younger than the request is another user of the same name."""
-    return moment(account["metadata"]["creationTimestamp"]) <= request.created
+    """
+    Whether this is who asked. One that is younger than the request is another user of the same name, and in whole
+    seconds one of the same age may be.
+    """
+    return moment(account["metadata"]["creationTimestamp"]) < request.created
 
 
 def is_lost(made: dict, home: dict, definition: dict) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,12 @@ from ansible_collections.tenantry.kube.plugins.module_utils import (
     _requests,
     _self_service_users,
     _user_requests,
+    _vcluster_upkeep,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._client import Cluster
 from ansible_collections.tenantry.kube.plugins.module_utils._errors import ApiError
 
-from .harness import ModuleResult, call_module, kubectl, ran, writes
+from .harness import ModuleResult, call_module, kubectl, ran, until, writes
 from .people import can, is_known, is_refused
 
 HOME = "tenant-payments"
@@ -34,6 +36,11 @@ def hub(payments: Path) -> Iterator[Path]:
     users = [{"tenant": "payments", "name": name, "hub_access": True, **who} for name, who in ADMINS.items()]
     made = call_module("tenant_user", kubeconfig=payments, users=users)
     assert not made.failed, made.msg
+    since = json.loads(ran(payments, "get", "serviceaccounts", "-n", HOME, "-o", "json"))["items"]
+    youngest = max(_vcluster_upkeep.moment(one["metadata"]["creationTimestamp"]) for one in since)
+    until(
+        lambda: _requests.clock() >= youngest + timedelta(seconds=1)
+    )  # who is as old as a request may not have made it
     yield payments
     gone = [{"tenant": "payments", "name": name, "state": "absent"} for name in ADMINS]
     assert not call_module("tenant_user", kubeconfig=payments, users=gone).failed

@@ -113,6 +113,7 @@ def test_a_node_offers_what_its_pod_may_use_and_the_scheduler_keeps_to_it(clean:
     assert "Insufficient memory" in kubectl(kubeconfig, "get", "pod", "probe", "-o", "json").stdout
 
 
+@pytest.mark.nightly
 def test_nodes_come_and_go(clean: Path) -> None:
     hub = clean
     token = None
@@ -190,6 +191,7 @@ def test_an_agent_leaves_when_its_pods_have_moved(clean: Path, tmp_path: Path) -
     assert not vcluster(hub, "loom", agents=1, **options).changed
 
 
+@pytest.mark.nightly
 def test_a_server_without_a_volume_comes_back_empty_but_whole(clean: Path) -> None:
     """Its new pod makes a new CA, which neither the platform nor an agent could know."""
     hub, namespace = clean, f"{TENANT}--loom"

@@ -251,6 +251,7 @@ def test_from_nodes_of_its_own_to_shared_on_a_member(archive: Path, edge: Path, 
     assert not run_module("vcluster", kubeconfig=archive, vclusters=gone).failed
 
 
+@pytest.mark.nightly
 def test_playbooks_back_up_prove_and_restore(site: object, hub: Path, tmp_path: Path) -> None:
     vault = tmp_path / "vault.json"
     vault.touch(mode=0o600)

@@ -63,6 +63,7 @@ LIMITED = account("alice", "admin", {"dev": "admin", "prod": "viewer"})
         (request(), None, "alice is no user of the tenant and no operator on record"),
         (request(requestedBy="oidc:zoe"), None, "oidc:zoe is no user of the tenant"),
         (request(), account("alice", "admin", created=LATE), "later user of that name"),
+        (request(), account("alice", "admin", created=ASKED), "later user of that name"),
         (request(), LIMITED, "spec.access: missing"),
         (request(access=access(stage="viewer")), LIMITED, "vcluster stage is none that alice may enter"),
         (request(access=access(prod="developer")), LIMITED, "alice is viewer in vcluster prod"),
