@@ -38,9 +38,8 @@ def hub(payments: Path) -> Iterator[Path]:
     assert not made.failed, made.msg
     since = json.loads(ran(payments, "get", "serviceaccounts", "-n", HOME, "-o", "json"))["items"]
     youngest = max(_vcluster_upkeep.moment(one["metadata"]["creationTimestamp"]) for one in since)
-    until(
-        lambda: _requests.clock() >= youngest + timedelta(seconds=1)
-    )  # who is as old as a request may not have made it
+    # Who is as old as a request may not be who made it.
+    until(lambda: _requests.clock() >= youngest + timedelta(seconds=1))
     yield payments
     gone = [{"tenant": "payments", "name": name, "state": "absent"} for name in ADMINS]
     assert not call_module("tenant_user", kubeconfig=payments, users=gone).failed
