@@ -11,8 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from .harness import until
+
 WRITERS = 4
-LATE = 10  # seconds in which a list may lack what is there: that is another fault than a loss
+LATE = 10  # seconds after which what is not listed is lost
 LABEL = "tenantry-test/ledger"
 
 
@@ -54,15 +56,9 @@ class Ledger:
 
     def check(self, before: float = math.inf) -> set[str]:
         """What is there now: all that was acknowledged before that moment, nothing torn, deleted or made up."""
-        found, end = self.present(self._kubeconfig), time.monotonic() + LATE
+        found = self.present(self._kubeconfig)
         missing = self.acknowledged(before) - found
-        if missing:
-            print(f"{len(missing)} acknowledged writes were not in the first list, such as {sorted(missing)[:5]}")
-        while missing and time.monotonic() < end:
-            time.sleep(0.2)
-            found = self.present(self._kubeconfig)
-            missing = self.acknowledged(before) - found
-        assert not missing, f"{len(missing)} acknowledged writes are lost, such as {sorted(missing)[:5]}"
+        assert not missing, f"{len(missing)} acknowledged writes {self._fate(missing)}, such as {sorted(missing)[:5]}"
         back = found & {name for name, when in self._deleted.items() if when < before}
         assert not back, f"{len(back)} deleted ones are back, such as {sorted(back)[:5]}"
         assert found <= self._tried, f"nobody wrote {sorted(found - self._tried)[:5]}"
@@ -73,6 +69,14 @@ class Ledger:
             torn = sorted(name for name in lost if _turn(name) < last)
             assert not torn, f"writer {number} wrote {torn[:5]} before turn {last}, which is there"
         return found
+
+    def _fate(self, missing: set[str]) -> str:
+        """Of what a list lacks: lost, or listed too late, which is another fault."""
+        try:
+            until(lambda: missing <= self.present(self._kubeconfig), LATE)
+        except AssertionError:
+            return "are lost"
+        return "were listed too late"
 
     def present(self, kubeconfig: Path) -> set[str]:
         """What this ledger's writers wrote and is there, in this cluster or in one that was restored from it."""
