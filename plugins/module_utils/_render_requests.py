@@ -19,7 +19,7 @@ USER_KIND = "TenantUserRequest"
 USER_PLURAL = "tenantuserrequests"
 USER_REQUEST = f"{GROUP}/{VERSION}/{USER_KIND}"
 # Who may give rights to others gives these; operators are the administrators' choice.
-USER_ROLES = ("viewer", "developer", "admin")
+USER_ROLES = tuple(role for role in _roles.ROLES if role != "operator")
 CRD = "apiextensions.k8s.io/v1/CustomResourceDefinition"
 
 # The short form of a requester: a user of the tenant, by his ServiceAccount in the home namespace.

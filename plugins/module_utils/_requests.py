@@ -86,17 +86,21 @@ def asker(request: BaseRequest, accounts: list[dict]) -> dict | None:
 
 def operator(request: BaseRequest, accounts: list[dict]) -> dict | None:
     """The account of the operator who asks, of whatever tenant."""
-    found = [one for one in accounts if (one["metadata"].get("annotations") or {}).get(ROLE_ANNOTATION) == "operator"]
+    found = [one for one in accounts if annotations_of(one).get(ROLE_ANNOTATION) == "operator"]
     return next((account for account in found if full_name(account) == _full(request)), None)
 
 
 def full_name(account: dict) -> str | None:
     """By which the hub knows a user; None for a group of an issuer."""
-    kind, _space, name = (account["metadata"].get("annotations") or {}).get(OIDC_ANNOTATION, "").partition(" ")
+    kind, _space, name = annotations_of(account).get(OIDC_ANNOTATION, "").partition(" ")
     if kind:
         return name if kind == "user" else None
     home = _names.tenant_namespace(account["metadata"]["labels"][_names.LABEL_TENANT])
     return f"system:serviceaccount:{home}:{user_of(account)}"
+
+
+def annotations_of(account: dict) -> dict:
+    return account["metadata"].get("annotations") or {}
 
 
 def _full(request: BaseRequest) -> str:

@@ -27,6 +27,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._requests import (
     REFUSED,
     BaseRequest,
     Outcome,
+    annotations_of,
     asker,
     clock,
     each,
@@ -38,6 +39,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._requests import (
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._user_requests import (
     INVITATION,
+    INVITED,
     UserRequest,
     invitation_of,
     kubeconfig,
@@ -134,20 +136,23 @@ class People:
         return asker(request, self.accounts) or operator(request, self.accounts)
 
     def _requested(self, request: UserRequest, account: dict | None) -> dict:
-        item = _item(request.tenant, request.name, request.spec["role"], request.access, hub_access=True)
+        item = _item(request.tenant, request.name, request.role, request.access, hub_access=True)
+        return self._invited(item, request, account)
+
+    def _invited(self, item: dict, request: UserRequest, account: dict | None) -> dict:
         reader = invitation_of(request, account, self._requester(request), clock())
-        item["kubeconfigs"].append(kubeconfig(request.tenant, request.name, present=bool(reader)))
+        secret, lifetime = invitation(request.name), f"{INVITED.days}d"
+        item["kubeconfigs"].append(kubeconfig(request.tenant, INVITATION, secret, lifetime, present=bool(reader)))
         return {**item, "request": {"uid": request.uid, "reader": reader}}
 
     def _item(self, account: dict) -> dict:
-        """The user as the account says it was asked for, as an item of tenant_user, with one kubeconfig more."""
-        request = self._requests.get(_who(account))
-        if request and request.uid == _request_of(account):
-            return self._requested(request, account)
-        annotations = _annotations(account)
+        """The user as the account says: what a request asks for now may have been refused."""
+        annotations, uid = annotations_of(account), _request_of(account)
         access = json.loads(annotations.get(ACCESS_ANNOTATION) or "null")
         item = _item(*_who(account), annotations.get(ROLE_ANNOTATION), access, hub_access=_has_hub_access(account))
-        uid = _request_of(account)
+        request = self._requests.get(_who(account))
+        if request and request.uid == uid:
+            return self._invited(item, request, account)
         return {**item, "request": {"uid": uid, "reader": None}} if uid else item
 
     def _row(self, who: Who, phase: str = PENDING) -> dict:
@@ -157,21 +162,13 @@ class People:
 
 def _is_ours_to_let_in(account: dict, tenant: str) -> bool:
     """How people of an issuer log in is not on record: they get in by the next run of tenant_user."""
-    return _who(account)[0] == tenant and OIDC_ANNOTATION not in _annotations(account)
+    return _who(account)[0] == tenant and OIDC_ANNOTATION not in annotations_of(account)
 
 
 def _item(
     tenant: str, name: str, role: str | None = None, access: dict[str, str] | None = None, *, hub_access: bool = False
 ) -> dict:
-    own = {
-        "name": KUBECONFIG,
-        "state": "present" if hub_access else "absent",
-        "secret": {"namespace": _names.tenant_namespace(tenant), "name": own_secret(name)},
-        "path": None,
-        "vault_password_file": None,
-        "lifetime": LIFETIME,
-        "force": False,
-    }
+    own = kubeconfig(tenant, KUBECONFIG, own_secret(name), LIFETIME, present=hub_access)
     return {
         "tenant": tenant,
         "name": name,
@@ -197,13 +194,9 @@ def _named(account: dict) -> dict:
     return {"tenant": tenant, "name": name}
 
 
-def _annotations(account: dict) -> dict:
-    return account["metadata"].get("annotations") or {}
-
-
 def _request_of(account: dict) -> str | None:
-    return _annotations(account).get(REQUEST_ANNOTATION)
+    return annotations_of(account).get(REQUEST_ANNOTATION)
 
 
 def _has_hub_access(account: dict) -> bool:
-    return HUB_ACCESS_ANNOTATION in _annotations(account)
+    return HUB_ACCESS_ANNOTATION in annotations_of(account)

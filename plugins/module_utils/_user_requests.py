@@ -15,15 +15,13 @@ from ansible_collections.tenantry.kube.plugins.module_utils._render_user import 
     RBAC,
     REQUEST_ANNOTATION,
     ROLE_ANNOTATION,
-    invitation,
 )
-from ansible_collections.tenantry.kube.plugins.module_utils._requests import BaseRequest, asked_as
+from ansible_collections.tenantry.kube.plugins.module_utils._requests import BaseRequest, annotations_of, asked_as
+from ansible_collections.tenantry.kube.plugins.module_utils._roles import ROLES
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_upkeep import moment
 
 INVITATION = "invitation"
 INVITED = timedelta(days=1)
-# By what each may do; the last runs the platform, and gives whatever can be asked for.
-RANKS = ("viewer", "developer", "admin", "operator")
 
 
 class UserRequest(BaseRequest):
@@ -42,7 +40,7 @@ class UserRequest(BaseRequest):
 
 def refusal(request: UserRequest, account: dict | None, requester: dict | None) -> str:
     """Why a request cannot be had, where the one asks whose account is `requester`: users get at most what he has."""
-    if account and REQUEST_ANNOTATION not in _annotations(account):
+    if account and REQUEST_ANNOTATION not in annotations_of(account):
         return f"metadata.name: {request.name} is a user whom the administrators made; choose another name"
     if account and not request.is_new:
         return ""  # what was given stays when its giver gets less
@@ -53,13 +51,13 @@ def refusal(request: UserRequest, account: dict | None, requester: dict | None) 
         )
     if not asked_as(request, requester):
         return f"spec.requestedBy: {request.user} is a later user of that name; an admin must make a request"
-    return _excess(request, _annotations(requester))
+    return _excess(request, annotations_of(requester))
 
 
 def _excess(request: UserRequest, own: dict) -> str:
-    role = own.get(ROLE_ANNOTATION) or RANKS[0]
-    if role == RANKS[-1]:
-        return ""
+    role = own.get(ROLE_ANNOTATION) or "viewer"
+    if role == "operator":
+        return ""  # who runs the platform gives whatever can be asked for
     if role != "admin":
         return f"spec.requestedBy: {request.user} is {role}, and users are added by admins of the tenant"
     limits = json.loads(own.get(ACCESS_ANNOTATION) or "null")
@@ -70,7 +68,7 @@ def _excess(request: UserRequest, own: dict) -> str:
     for name, asked in request.access.items():
         if name not in limits:
             return f"spec.access: vcluster {name} is none that {request.user} may enter; leave it out"
-        if RANKS.index(asked) > RANKS.index(limits[name]):
+        if ROLES.index(asked) > ROLES.index(limits[name]):
             return f"spec.access: {request.user} is {limits[name]} in vcluster {name}, less than {asked}; lower it"
     return ""
 
@@ -81,24 +79,20 @@ def invitation_of(request: UserRequest, account: dict | None, requester: dict | 
         return None
     if requester is None or not asked_as(request, requester):
         return None
-    if OIDC_ANNOTATION in _annotations(requester):
+    if OIDC_ANNOTATION in annotations_of(requester):
         return {"apiGroup": RBAC, "kind": "User", "name": request.requester}
     home = _names.tenant_namespace(requester["metadata"]["labels"][_names.LABEL_TENANT])
     return {"kind": "ServiceAccount", "name": user_of(requester), "namespace": home}
 
 
-def kubeconfig(tenant: str, user: str, *, present: bool) -> dict:
-    """The first one, as an item of the option kubeconfigs of tenant_user."""
+def kubeconfig(tenant: str, name: str, secret: str, lifetime: str, *, present: bool) -> dict:
+    """One in a Secret of the home namespace, as an item of the option kubeconfigs of tenant_user."""
     return {
-        "name": INVITATION,
+        "name": name,
         "state": "present" if present else "absent",
-        "secret": {"namespace": _names.tenant_namespace(tenant), "name": invitation(user)},
+        "secret": {"namespace": _names.tenant_namespace(tenant), "name": secret},
         "path": None,
         "vault_password_file": None,
-        "lifetime": f"{INVITED.days}d",
+        "lifetime": lifetime,
         "force": False,
     }
-
-
-def _annotations(account: dict) -> dict:
-    return account["metadata"].get("annotations") or {}

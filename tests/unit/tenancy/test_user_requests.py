@@ -7,7 +7,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from ansible_collections.tenantry.kube.plugins.module_utils import _users
 from ansible_collections.tenantry.kube.plugins.module_utils._requests import asker, operator
+from ansible_collections.tenantry.kube.plugins.module_utils._self_service_users import People
 from ansible_collections.tenantry.kube.plugins.module_utils._user_requests import (
     UserRequest,
     invitation_of,
@@ -103,6 +105,15 @@ def test_what_was_given_stays_when_its_giver_has_less() -> None:
     for requester in (None, account("alice", "viewer")):
         assert refusal(request(answered=True), bob(), requester) == ""
         assert refusal(request(), bob(), requester), "a change is judged anew"
+
+
+def test_nobody_is_let_in_with_what_was_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request may ask for more by now than the user has."""
+    monkeypatch.setattr(_users, "run", lambda context, items: items)
+    people = People(None, {}, {}, [request(role="admin", access=access(dev="admin"))], [bob()])
+    (item,) = people.let_in("payments")
+    assert (item["role"], item["access"]) == ("developer", None)
+    assert [one["name"] for one in item["kubeconfigs"]] == ["self-service", "invitation"]
 
 
 def test_the_first_kubeconfig_is_for_who_asked_and_for_a_day() -> None:
