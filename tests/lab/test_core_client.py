@@ -56,6 +56,17 @@ def test_lists_are_of_one_namespace_or_all_and_know_their_kind(cluster: Cluster,
     assert {"unmarked", "c0", "extension-apiserver-authentication"} <= everywhere
 
 
+def test_a_list_has_what_was_just_written(cluster: Cluster, namespace: str) -> None:
+    """Before 0.16.5 kine could tell the API server of a revision before the event that made it: k3s-io/kine#731."""
+
+    def lacks(name: str) -> bool:
+        cluster.create(_config_map(namespace, name))
+        return name not in {obj["metadata"]["name"] for obj in cluster.list("v1/ConfigMap", namespace)}
+
+    names = [f"c{number}" for number in range(300)]
+    assert [name for name, missing in zip(names, cluster.map(lacks, names), strict=True) if missing] == []
+
+
 def test_map_raises_after_all_have_ended(cluster: Cluster, namespace: str) -> None:
     bad = _config_map(namespace, "NOT-A-NAME")
     with pytest.raises(ApiError, match=r"applying v1/ConfigMap .*/NOT-A-NAME on hub .* 422 "):

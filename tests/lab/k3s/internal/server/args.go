@@ -2,7 +2,6 @@ package server
 
 import (
 	"strconv"
-	"strings"
 
 	"tenantry.dev/lab/k3s/internal/componentargs"
 )
@@ -19,7 +18,7 @@ func (s *Server) apiServerArgs() map[string]string {
 		"client-ca-file":                     tls("client-ca.crt"),
 		"enable-admission-plugins":           "NodeRestriction",
 		"enable-bootstrap-token-auth":        "true",
-		"etcd-servers":                       strings.Join(s.datastore.Endpoints, ","),
+		"etcd-servers":                       s.datastore.Endpoint,
 		"kubelet-certificate-authority":      tls("server-ca.crt"),
 		"kubelet-client-certificate":         tls("client-kube-apiserver.crt"),
 		"kubelet-client-key":                 tls("client-kube-apiserver.key"),
@@ -52,7 +51,7 @@ func (s *Server) apiServerArgs() map[string]string {
 }
 
 // leaderElect says whether other servers may have the same datastore.
-func (s *Server) leaderElect() string { return strconv.FormatBool(s.datastore.LeaderElect) }
+func (s *Server) leaderElect() string { return strconv.FormatBool(s.datastore.Shared) }
 
 // secure-port 0 for the other two: nothing in the lab scrapes them, and several servers may share a network.
 func (s *Server) controllerManagerArgs() map[string]string {

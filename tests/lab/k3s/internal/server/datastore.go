@@ -6,20 +6,16 @@ import (
 	"fmt"
 	"os"
 	"strings"
-	"time"
 
-	"github.com/k3s-io/kine/pkg/client"
-	"github.com/k3s-io/kine/pkg/endpoint"
 	"github.com/k3s-io/kine/pkg/tls"
-	"github.com/sirupsen/logrus"
 	"k8s.io/klog/v2"
 
 	"tenantry.dev/lab/k3s/internal/bootstrap"
+	"tenantry.dev/lab/k3s/internal/datastore"
 	"tenantry.dev/lab/k3s/internal/token"
 )
 
 // startDatastore serves the etcd API on a socket, from SQLite unless datastore-endpoint names another database.
-// kine's own command line has these numbers as defaults; its library refuses zero values.
 func (s *Server) startDatastore(ctx context.Context) (err error) {
 	database := s.opts.String("datastore-endpoint")
 	if database == "" {
@@ -28,22 +24,10 @@ func (s *Server) startDatastore(ctx context.Context) (err error) {
 		}
 		database = fmt.Sprintf("sqlite://%s?_journal=WAL&cache=shared&_busy_timeout=30000&_txlock=immediate", s.path("db", "state.db"))
 	}
-	logrus.SetLevel(logrus.WarnLevel)
-	s.datastore, err = endpoint.Listen(ctx, endpoint.Config{
-		Listener: "unix://" + s.path("kine.sock"),
-		Endpoint: database,
-		BackendTLSConfig: tls.Config{
-			CAFile:   s.opts.String("datastore-cafile"),
-			CertFile: s.opts.String("datastore-certfile"),
-			KeyFile:  s.opts.String("datastore-keyfile"),
-		},
-		NotifyInterval:      5 * time.Second,
-		EmulatedETCDVersion: "3.5.13",
-		CompactInterval:     5 * time.Minute,
-		CompactTimeout:      5 * time.Second,
-		CompactMinRetain:    1000,
-		CompactBatchSize:    1000,
-		PollBatchSize:       500,
+	s.datastore, err = datastore.Serve(ctx, s.path("kine.sock"), database, tls.Config{
+		CAFile:   s.opts.String("datastore-cafile"),
+		CertFile: s.opts.String("datastore-certfile"),
+		KeyFile:  s.opts.String("datastore-keyfile"),
 	})
 	return err
 }
@@ -51,10 +35,10 @@ func (s *Server) startDatastore(ctx context.Context) (err error) {
 // shareCredentials prepares what all servers of a cluster must have the same of. Where several can have one datastore
 // that is what the first of them has put into it.
 func (s *Server) shareCredentials(ctx context.Context) (*credentials, error) {
-	if !s.datastore.LeaderElect {
+	if !s.datastore.Shared {
 		return s.prepareCredentials()
 	}
-	store, err := client.New(s.datastore)
+	store, err := s.datastore.Open()
 	if err != nil {
 		return nil, err
 	}
@@ -76,9 +60,9 @@ func (s *Server) shareCredentials(ctx context.Context) (*credentials, error) {
 	}
 	err = store.Create(ctx, bootstrap.Key(creds.password), sealed)
 	if err == nil {
-		return creds, s.onlyOurs(ctx, store, creds.password)
+		return creds, nil
 	}
-	if !strings.Contains(err.Error(), "key exists") {
+	if !errors.Is(err, datastore.ErrExists) {
 		return nil, err
 	}
 	if err := s.fetchBootstrap(ctx, store); err != nil { // another server was first
@@ -88,22 +72,16 @@ func (s *Server) shareCredentials(ctx context.Context) (*credentials, error) {
 }
 
 // fetchBootstrap puts into place what is in the datastore, if there is anything.
-func (s *Server) fetchBootstrap(ctx context.Context, store client.Client) error {
+func (s *Server) fetchBootstrap(ctx context.Context, store *datastore.Store) error {
 	password, err := s.knownPassword()
 	if err != nil || password == "" {
 		return err
 	}
-	if err := s.onlyOurs(ctx, store, password); err != nil {
+	sealed, err := ours(ctx, store, password)
+	if err != nil || sealed == nil {
 		return err
 	}
-	value, err := store.Get(ctx, bootstrap.Key(password))
-	if errors.Is(err, client.ErrNotFound) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	files, err := bootstrap.Open(password, value.Data)
+	files, err := bootstrap.Open(password, sealed)
 	if err != nil {
 		return err
 	}
@@ -111,21 +89,18 @@ func (s *Server) fetchBootstrap(ctx context.Context, store client.Client) error 
 	return files.Write(s.dir)
 }
 
-// onlyOurs refuses a datastore that is another cluster's, in the words of k3s.
-func (s *Server) onlyOurs(ctx context.Context, store client.Client, password string) error {
-	found, err := store.List(ctx, bootstrap.Prefix, 0)
+// ours is what is encrypted with the password, nil if nothing is there yet. It refuses a datastore that is another
+// cluster's, in the words of k3s.
+func ours(ctx context.Context, store *datastore.Store, password string) ([]byte, error) {
+	found, err := store.Keys(ctx, bootstrap.Prefix)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	for _, one := range found {
-		if string(one.Key) == bootstrap.Key(password) {
-			return nil
-		}
+	sealed := found[bootstrap.Key(password)]
+	if sealed == nil && len(found) > 0 {
+		return nil, errors.New("bootstrap data already found and encrypted with different token")
 	}
-	if len(found) > 0 {
-		return errors.New("bootstrap data already found and encrypted with different token")
-	}
-	return nil
+	return sealed, nil
 }
 
 // knownPassword is that of the token given or kept; empty at the first start of a server that was given none.

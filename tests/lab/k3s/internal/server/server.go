@@ -11,7 +11,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/k3s-io/kine/pkg/endpoint"
 	"golang.org/x/sync/errgroup"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/kubernetes"
@@ -20,6 +19,7 @@ import (
 	"k8s.io/klog/v2"
 	netutils "k8s.io/utils/net"
 
+	"tenantry.dev/lab/k3s/internal/datastore"
 	"tenantry.dev/lab/k3s/internal/join"
 	"tenantry.dev/lab/k3s/internal/options"
 )
@@ -32,7 +32,7 @@ type Server struct {
 	nodeIP    string
 	serviceIP string // of the API inside the cluster
 	dnsIP     string
-	datastore endpoint.ETCDConfig
+	datastore *datastore.Datastore
 	creds     *credentials
 	admin     *rest.Config
 	client    kubernetes.Interface
