@@ -1,4 +1,7 @@
-"""Another release of k3s: one minor at a time, nothing lost, and a way back. The lab has two labels of one build."""
+"""Another release of k3s: one minor at a time, nothing lost, and a way back.
+
+From one label of the lab's build to another, and every night from the minor release before to the lab's own.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,12 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
-from .harness import ROOT, ModuleResult, ansible_playbook, kubectl, lab, run_module
+from .harness import ROOT, ModuleResult, ansible_playbook, kubectl, lab, ran, run_module
+from .tenantry_lab.config import OLDER_VERSION
 from .test_vcluster import version
 from .test_vcluster_snapshot import on_host
 
@@ -21,24 +26,38 @@ SLICE = {"cpu": "2", "memory": "2Gi", "pods": 8}
 CONTAINERD = "ctr --address /run/k3s/containerd/containerd.sock --namespace k8s.io images"
 
 
-@pytest.fixture(scope="module")
-def releases(hub: Path) -> tuple[str, str]:
-    """The release that the lab has, and the next minor one, which is the same image with another label."""
+class Releases(NamedTuple):
+    old: str
+    new: str
+    built: tuple[str, str]  # what the API servers of both call themselves
+
+
+@pytest.fixture(scope="module", params=["labels", pytest.param("minors", marks=pytest.mark.nightly)])
+def releases(hub: Path, request: pytest.FixtureRequest) -> Releases:
+    now = version(hub)
+    if request.param == "minors":
+        lab("build", "--older")
+        return Releases(OLDER_VERSION, now, (OLDER_VERSION, now))
+    return Releases(now, next_label(hub), (now, now))
+
+
+def next_label(hub: Path) -> str:
+    """The minor release after the lab's own, as another label of the same image."""
     now = version(hub)
     following = now.replace("v1.34.", "v1.35.")
     image = "docker.io/rancher/k3s:{}"
     old, new = (image.format(one.replace("+", "-")) for one in (now, following))
     lab("ssh", "hub", f"{CONTAINERD} tag --force {old} {new}")
-    return now, following
+    return following
 
 
 @pytest.fixture
-def loom(hub: Path, releases: tuple[str, str], tmp_path: Path) -> Iterator[Path]:
+def loom(hub: Path, releases: Releases, tmp_path: Path) -> Iterator[Path]:
     """The kubeconfig of the administrator of a virtual cluster of the older release, with a pod in it."""
     tenant = {"kubeconfig": hub, "tenant": TENANT}
     assert not run_module("tenant_quota", **tenant, budget={"vclusters": 1}).failed
     kubeconfig = tmp_path / "loom.yaml"
-    made = vcluster(hub, releases[0], kubeconfig)
+    made = vcluster(hub, releases.old, kubeconfig)
     assert not made.failed, made.msg
     assert kubectl(kubeconfig, "wait", "--for=create", "serviceaccount/default", "--timeout=30s").returncode == 0
     assert kubectl(kubeconfig, "create", "-f", str(POD)).returncode == 0
@@ -83,10 +102,12 @@ def asked(hub: Path, failures: list[str]) -> Iterator[None]:
         thread.join()
 
 
-def test_up_with_everything_kept_and_back(hub: Path, loom: Path, releases: tuple[str, str]) -> None:
-    old, new = releases
+def test_up_with_everything_kept_and_back(hub: Path, loom: Path, releases: Releases) -> None:
+    old, new, built = releases
     before, failures = on_host(hub, TENANT), []
+    assert version(loom) == built[0]
     assert kubectl(loom, "create", "configmap", "from-before").returncode == 0
+    ran(loom, "create", "secret", "generic", "kept", "--from-literal=word=horse")
     predicted = vcluster(hub, new, loom, check=True)
     kept = {"action": "create", "kind": "Snapshot", "name": f"before-upgrade ({old})"}
     assert predicted.data["actions"][0] == kept
@@ -94,6 +115,8 @@ def test_up_with_everything_kept_and_back(hub: Path, loom: Path, releases: tuple
         upgraded = vcluster(hub, new, loom)
     assert not upgraded.failed, upgraded.msg
     assert upgraded.data["actions"] == predicted.data["actions"]
+    assert version(loom) == built[1]
+    assert ran(loom, "get", "secret", "kept", "-o", "jsonpath={.data.word}") == "aG9yc2U=", "encrypted by the older one"
     assert asked.count > 5
     assert failures == [], "the tenant's pods serve on"
     assert on_host(hub, TENANT) == before
@@ -104,14 +127,15 @@ def test_up_with_everything_kept_and_back(hub: Path, loom: Path, releases: tuple
     back = reverted(hub)
     assert not back.failed, back.msg
     assert back.data["version"] == old
+    assert version(loom) == built[0]
     assert kubectl(loom, "get", "configmap", "from-before").returncode == 0
     assert kubectl(loom, "get", "configmap", "from-after").returncode != 0
     assert not vcluster(hub, old, loom).changed
 
 
 @pytest.mark.nightly
-def test_the_playbook(hub: Path, loom: Path, releases: tuple[str, str], tmp_path: Path) -> None:
-    old, new = releases
+def test_the_playbook(hub: Path, loom: Path, releases: Releases, tmp_path: Path) -> None:
+    old, new, _built = releases
     inventory = tmp_path / "inventory.json"
     vcluster_ = {"name": "loom", "slice": SLICE, "expose": {"type": "NodePort"}}
     inventory.write_text(json.dumps({"tenantry_tenants": [{"name": TENANT, "vclusters": [vcluster_]}]}))
@@ -125,14 +149,14 @@ def test_the_playbook(hub: Path, loom: Path, releases: tuple[str, str], tmp_path
 
 
 def release(hub: Path) -> str:
-    """By the image's label: both are the same build, which calls itself the older one."""
+    """By the image's label: two of them may be one build."""
     path = "jsonpath={.spec.template.spec.containers[0].image}"
     found = kubectl(hub, "get", "statefulset", "server", "-n", f"{TENANT}--loom", "-o", path)
     return found.stdout.rpartition(":")[2].replace("-", "+", 1)
 
 
-def test_one_that_fails_says_how_to_go_back(hub: Path, loom: Path, releases: tuple[str, str]) -> None:
-    old, _new = releases
+def test_one_that_fails_says_how_to_go_back(hub: Path, loom: Path, releases: Releases) -> None:
+    old = releases.old
     absent = old.replace("+lab1", "+absent1").replace("+k3s", "+absent")
     failed = vcluster(hub, absent, loom, wait_timeout=20)
     assert failed.failed
@@ -144,9 +168,9 @@ def test_one_that_fails_says_how_to_go_back(hub: Path, loom: Path, releases: tup
 
 
 @pytest.mark.nightly
-def test_one_that_fails_is_mended_by_a_release_that_is_there(hub: Path, loom: Path, releases: tuple[str, str]) -> None:
+def test_one_that_fails_is_mended_by_a_release_that_is_there(hub: Path, loom: Path, releases: Releases) -> None:
     """The StatefulSet itself would wait for ever for the pod that cannot start. What is kept is from before both."""
-    old, new = releases
+    old, new, _built = releases
     assert kubectl(loom, "create", "configmap", "from-before").returncode == 0
     absent = old.replace("+lab1", "+absent1").replace("+k3s", "+absent")
     assert vcluster(hub, absent, loom, wait_timeout=20).failed
@@ -166,8 +190,8 @@ def test_one_that_fails_is_mended_by_a_release_that_is_there(hub: Path, loom: Pa
 
 @pytest.mark.nightly
 @pytest.mark.parametrize("seconds", [1.5, 3.0])
-def test_one_that_is_killed_goes_on(hub: Path, loom: Path, releases: tuple[str, str], seconds: float) -> None:
-    _old, new = releases
+def test_one_that_is_killed_goes_on(hub: Path, loom: Path, releases: Releases, seconds: float) -> None:
+    new = releases.new
     with pytest.raises(subprocess.TimeoutExpired):
         vcluster(hub, new, loom, kill_after=seconds)
     again = vcluster(hub, new, loom)

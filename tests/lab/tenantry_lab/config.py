@@ -12,6 +12,7 @@ SOURCE = Path(__file__).resolve().parents[1]
 PROJECT = SOURCE.parents[1]
 
 BUILT_VERSION = "v1.34.4+lab1"
+OLDER_VERSION = "v1.33.13+lab1"
 RELEASE_PATTERN = re.compile(r"v\d+\.\d+\.\d+\+(k3s|lab)\d+")
 # An interface is named m-NAME, and Linux allows 15 characters for that.
 NODE_PATTERN = re.compile(r"[a-z][a-z0-9-]{0,11}[a-z0-9]")
@@ -45,11 +46,6 @@ class Lab:
     @property
     def is_release(self) -> bool:
         return self.version != BUILT_VERSION
-
-    @property
-    def tag(self) -> str:
-        """The version as an image tag, which may not contain a plus sign."""
-        return self.version.replace("+", "-")
 
     @property
     def mirror_address(self) -> IPv4Address:

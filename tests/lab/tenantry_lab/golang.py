@@ -27,12 +27,14 @@ class Program:
     cgo: bool = False
     flags: tuple[str, ...] = ()
     command: tuple[str, ...] = ("build",)
+    options: tuple[str, ...] = ()
 
     def build(self, lab: Lab, go: str) -> None:
         target = lab.bin / self.name
         environment = os.environ | {"CGO_ENABLED": "1" if self.cgo else "0", "CGO_CFLAGS": SQLITE_FLAGS}
         key = digest(tree_digest(self.module), output([go, "env", "GOVERSION"]), SQLITE_FLAGS, *self.flags)
-        arguments = [go, *self.command, "-trimpath", f"-ldflags={' '.join(('-s', '-w', *self.flags))}", "-o", target]
+        flags = " ".join(("-s", "-w", *self.flags))
+        arguments = [go, *self.command, *self.options, "-trimpath", f"-ldflags={flags}", "-o", target]
         cached(
             target,
             key,

@@ -30,8 +30,10 @@ K3S_ENVIRONMENT = (K3S_PATH, "CRI_CONFIG_FILE=/var/lib/rancher/k3s/agent/etc/cri
 K3S_VOLUMES = ("/var/lib/kubelet", "/var/lib/rancher/k3s", "/var/lib/cni", "/var/log")
 
 
-def k3s_image_name(lab: Lab) -> str:
-    return f"docker.io/rancher/k3s:{lab.tag}"
+def k3s_image(version: str, *layers: Path) -> Image:
+    """Its tag is the version, but for the plus sign, which a tag may not contain."""
+    name = f"docker.io/rancher/k3s:{version.replace('+', '-')}"
+    return Image(name, layers, ["/bin/k3s"], ["agent"], K3S_ENVIRONMENT, K3S_VOLUMES)
 
 
 def directory(lab: Lab) -> Path:
@@ -50,9 +52,10 @@ def build(lab: Lab, image_root: Path, syncer: Image) -> None:
     def make() -> None:
         layout = Layout(lab.oci)
         layout.reset()
-        for image in (*_images(lab, *programs, image_root=image_root), syncer):
+        k3s, *others = _images(lab, *programs, image_root=image_root)
+        for image in (k3s, *others, syncer):
             layout.add(image)
-        _write_release(lab, layout, programs[0], [k3s_image_name(lab), syncer.name])
+        _write_release(lab, layout, programs[0], [k3s.name, syncer.name])
 
     cached(directory(lab), key, make, f"images and release {lab.version}")
 
@@ -69,9 +72,7 @@ def _images(
     write_layer(layers / "metrics-server.tar", {"/metrics-server": metrics})
     write_layer(layers / "web.tar", {"/web": web})
     return [
-        Image(
-            k3s_image_name(lab), [image_root, layers / "k3s.tar"], ["/bin/k3s"], ["agent"], K3S_ENVIRONMENT, K3S_VOLUMES
-        ),
+        k3s_image(lab.version, image_root, layers / "k3s.tar"),
         Image(PAUSE_IMAGE, [layers / "pause.tar"], ["/pause"]),
         Image(COREDNS_IMAGE, [layers / "coredns.tar"], ["/coredns"]),
         Image(METRICS_IMAGE, [layers / "metrics-server.tar"], ["/metrics-server"]),

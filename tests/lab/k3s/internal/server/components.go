@@ -109,8 +109,7 @@ func (c *components) runAPIServer(ctx context.Context) error {
 }
 
 func (c *components) runControllerManager(ctx context.Context) error {
-	config, err := c.controllerManager.Config(ctx, controllermanager.KnownControllers(),
-		controllermanager.ControllersDisabledByDefault(), controllermanager.ControllerAliases())
+	config, err := controllerManagerConfig(ctx, c.controllerManager)
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,12 @@
+//go:build !older
+
+package agent
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+	kubelet "k8s.io/kubernetes/cmd/kubelet/app"
+)
+
+func kubeletCommand(ctx context.Context) *cobra.Command { return kubelet.NewKubeletCommand(ctx) }
