@@ -32,6 +32,8 @@ DATA_DIRECTORY = "/var/lib/rancher/k3s"
 
 # k3s stops in less. A namespace is looked at again after half of it, so that it decides how long a deletion takes.
 STOP_SECONDS = 10
+# Of these: where other servers go on, one that shall stop still answers until every node leads new connections to them.
+LEAVING_SECONDS = 3
 
 # Of its limits, what a pod of tier dev holds for itself; a pod of tier prod holds all of it.
 DEV_CPU_SHARE = 4
@@ -85,6 +87,13 @@ class Rendering:
     def api_name(self) -> str:
         """The name of the API in the host's cluster DNS, short of its domain, which is not ours to know."""
         return f"{API_SERVICE}.{self.namespace}.svc"
+
+    @property
+    def lifecycle(self) -> dict:
+        """Of the containers of a server's pod."""
+        if self.spec.servers == 1:
+            return {}
+        return {"lifecycle": {"preStop": {"sleep": {"seconds": LEAVING_SECONDS}}}}
 
     def selector(self, part: str) -> dict[str, str]:
         return {**self.labels, PART_LABEL: part}

@@ -335,6 +335,7 @@ def _container(rendering: Rendering) -> dict:
             "failureThreshold": HUNG_SECONDS // 10,
             "initialDelaySeconds": START_SECONDS - HUNG_SECONDS,
         },
+        **rendering.lifecycle,
         "volumeMounts": [
             {"name": "config", "mountPath": CONFIG_DIRECTORY, "readOnly": True},
             {"name": "token", "mountPath": TOKEN_DIRECTORY, "readOnly": True},

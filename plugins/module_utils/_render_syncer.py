@@ -149,6 +149,7 @@ def container(rendering: Rendering) -> dict:
         },
         "readinessProbe": {**_probe("/readyz"), "periodSeconds": 1, "failureThreshold": 10},
         "livenessProbe": {**_probe("/livez"), "periodSeconds": 10, "failureThreshold": 8},
+        **rendering.lifecycle,
         "volumeMounts": [
             {"name": "syncer", "mountPath": DIRECTORY, "readOnly": True},
             {"name": "syncer-host", "mountPath": HOST_CREDENTIAL, "readOnly": True},

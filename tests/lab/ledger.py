@@ -15,14 +15,17 @@ from .harness import until
 
 WRITERS = 4
 LATE = 10  # seconds after which what is not listed is lost
+# Of several servers each looks once a second for what the others wrote into their database.
+SHARED_LAG = 2.0
 LABEL = "tenantry-test/ledger"
 
 
 class Ledger:
     """Config maps of several writers, each one after the other with the number of its turn; some are deleted."""
 
-    def __init__(self, kubeconfig: Path) -> None:
+    def __init__(self, kubeconfig: Path, lag: float = 0) -> None:
         self._kubeconfig = kubeconfig
+        self._lag = lag  # seconds in which a list may still lack what was acknowledged
         self._name = uuid.uuid4().hex[:8]  # another ledger of the same cluster is no concern of this one
         self._written: dict[str, float] = {}  # when it was acknowledged
         self._deleted: dict[str, float] = {}
@@ -56,10 +59,11 @@ class Ledger:
 
     def check(self, before: float = math.inf) -> set[str]:
         """What is there now: all that was acknowledged before that moment, nothing torn, deleted or made up."""
-        found = self.present(self._kubeconfig)
-        missing = self.acknowledged(before) - found
+        found, missing, back = self._compared(before)
+        end = time.monotonic() + self._lag
+        while (missing or back) and time.monotonic() < end:
+            found, missing, back = self._compared(before)
         assert not missing, f"{len(missing)} acknowledged writes {self._fate(missing)}, such as {sorted(missing)[:5]}"
-        back = found & {name for name, when in self._deleted.items() if when < before}
         assert not back, f"{len(back)} deleted ones are back, such as {sorted(back)[:5]}"
         assert found <= self._tried, f"nobody wrote {sorted(found - self._tried)[:5]}"
         for number in range(WRITERS):
@@ -69,6 +73,12 @@ class Ledger:
             torn = sorted(name for name in lost if _turn(name) < last)
             assert not torn, f"writer {number} wrote {torn[:5]} before turn {last}, which is there"
         return found
+
+    def _compared(self, before: float) -> tuple[set[str], set[str], set[str]]:
+        """What is there, what is missing of it, and what is there though it was deleted."""
+        found = self.present(self._kubeconfig)
+        deleted = {name for name, when in self._deleted.items() if when < before}
+        return found, self.acknowledged(before) - found, found & deleted
 
     def _fate(self, missing: set[str]) -> str:
         """Of what a list lacks: lost, or listed too late, which is another fault."""

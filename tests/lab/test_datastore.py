@@ -11,7 +11,7 @@ import pytest
 
 from .databases import Database, MariaDb, Postgres
 from .harness import ApiServer, lab, ran, until
-from .ledger import Ledger
+from .ledger import SHARED_LAG, Ledger
 from .tls import self_signed
 
 TOKEN = "0123456789abcdef" * 4
@@ -95,7 +95,7 @@ def test_two_servers_have_one_cluster_and_one_is_enough(database: Database, tmp_
     try:
         _one, two = [each.start() for each in servers]
         assert authority(servers[0]) == authority(servers[1])
-        ledger = Ledger(two)
+        ledger = Ledger(two, SHARED_LAG)
         with ledger.writing():
             ledger.wait_for(20)
             servers[0].kill()

@@ -5,51 +5,63 @@ The tests go on from one another, on one virtual cluster that changes from one s
 
 from __future__ import annotations
 
+import base64
 import json
 import os
+import ssl
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
+from http import HTTPStatus
+from http.client import HTTPException, HTTPSConnection
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
+import yaml
 
 from .databases import Postgres
 from .harness import ModuleResult, kubectl, ran, run_module, until
-from .ledger import Ledger
+from .ledger import SHARED_LAG, Ledger
 from .test_network import Space, until_reached
+from .test_vcluster import DEMO_VARIABLES, version
+from .test_vcluster_upgrade import next_label
 
 TENANT = "steady"
 NAMESPACE = f"{TENANT}--prod"
 SERVERS = ("-n", NAMESPACE, "-l", "app.kubernetes.io/component=server")
 BACK_SECONDS = 120  # DUR-2
-# Of three servers with their syncers, and some pods.
+# Of three servers with their syncers or an agent, and some pods.
 SLICE = {"cpu": "6", "memory": "6Gi", "pods": 12}
 
 pytestmark = pytest.mark.nightly
 
 
-@dataclass(frozen=True)
+@dataclass
 class Steady:
     hub: Path
     kubeconfig: Path
     version: str
     database: Postgres
+    mode: dict[str, Any]
 
     def run(self, servers: int = 3, **more: Any) -> ModuleResult:
+        options = {"version": self.version, **self.mode, **more}
         done = run_module(
             "vcluster",
             kubeconfig=self.hub,
             tenant=TENANT,
             name="prod",
-            version=self.version,
             servers=servers,
             slice=SLICE,
             datastore={"endpoint": self.database.endpoint},
             expose={"type": "NodePort"},
             kubeconfig_path=self.kubeconfig,
-            **more,
+            **options,
         )
         assert self.database.password not in done.text
         assert not done.failed, done.msg
@@ -77,14 +89,17 @@ def _ready(pod: dict) -> dict:
     return next((one for one in conditions if one["type"] == "Ready"), {})
 
 
-@pytest.fixture(scope="module")
-def steady(hub: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Steady]:
+@pytest.fixture(scope="module", params=["shared", "dedicated"])
+def steady(hub: Path, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Steady]:
     network = os.environ.get("LAB_SUBNET", "10.213.0.0/24")
     tenant = {"kubeconfig": hub, "tenant": TENANT}
-    version = json.loads(ran(hub, "version", "-o", "json"))["serverVersion"]["gitVersion"]
+    mode: dict[str, Any] = {"mode": request.param}
+    if request.param == "dedicated":
+        mirror = yaml.safe_load(DEMO_VARIABLES.read_text())["demo_mirror"]
+        mode |= {"agents": 1, "registries": {"mirrors": {"docker.io": {"endpoint": [mirror]}}}}
     with Postgres(f"{network.rpartition('.')[0]}.254").running() as database:
         assert not run_module("tenant_quota", **tenant, budget={"vclusters": 1}).failed
-        steady = Steady(hub, tmp_path_factory.mktemp("steady") / "prod.yaml", version, database)
+        steady = Steady(hub, tmp_path_factory.mktemp("steady") / "prod.yaml", version(hub), database, mode)
         steady.run(servers=1)
         # Whoever follows a server that is ended at once waits for its leases.
         steady.inside("wait", "--for=create", "serviceaccount/default", "--timeout=90s")
@@ -127,7 +142,7 @@ def test_its_database_is_open_to_the_servers_and_closed_to_its_pods(steady: Stea
 
 
 def test_whichever_server_ends_the_others_go_on_and_pods_are_still_made(steady: Steady) -> None:
-    ledger = Ledger(steady.kubeconfig)
+    ledger = Ledger(steady.kubeconfig, SHARED_LAG)
     for name in ("server-0", "server-1", "server-2"):
         with ledger.writing():
             ledger.wait_for(10)
@@ -145,8 +160,60 @@ def test_whichever_server_ends_the_others_go_on_and_pods_are_still_made(steady: 
     assert len(ledger.check()) > 60
 
 
+@contextmanager
+def asked(steady: Steady) -> Iterator[list[str]]:
+    """New connections to the API all the while; what those without a good answer got is in the list."""
+    cluster = yaml.safe_load(steady.kubeconfig.read_text())["clusters"][0]["cluster"]
+    context = ssl.create_default_context(cadata=base64.b64decode(cluster["certificate-authority-data"]).decode())
+    address = urlsplit(cluster["server"])
+    failures: list[str] = []
+    over = threading.Event()
+
+    def ask() -> None:
+        while not over.wait(0.05):
+            connection = HTTPSConnection(address.hostname, address.port, timeout=10, context=context)
+            try:
+                connection.request("GET", "/readyz")
+                answer = connection.getresponse()
+                if answer.status != HTTPStatus.OK:
+                    failures.append(f"{answer.status} {answer.read()}")
+            except (OSError, HTTPException) as error:
+                failures.append(repr(error))
+            finally:
+                connection.close()
+
+    with ThreadPoolExecutor() as pool:
+        asking = [pool.submit(ask) for _thread in range(2)]
+        try:
+            yield failures
+        finally:
+            over.set()
+        for one in asking:
+            one.result()
+
+
+def test_a_planned_end_of_one_refuses_nobody(steady: Steady) -> None:
+    before = steady.pods()
+    with asked(steady) as failures:
+        for name in before:
+            ran(steady.hub, "-n", NAMESPACE, "delete", "pod", name)
+            until(lambda: len(steady.pods()) == 3, BACK_SECONDS)
+    assert not set(steady.pods().values()) & set(before.values())
+    assert failures == []
+
+
+def test_another_release_comes_to_one_server_after_the_other(steady: Steady) -> None:
+    following = next_label(steady.hub)
+    with asked(steady) as failures:
+        assert steady.run(version=following).changed
+    assert failures == []
+    assert len(steady.pods()) == 3
+    assert not steady.run(version=following).changed
+    steady.version = following
+
+
 def test_all_pods_at_once_and_every_address_changes(steady: Steady) -> None:
-    ledger = Ledger(steady.kubeconfig)
+    ledger = Ledger(steady.kubeconfig, SHARED_LAG)
     before = steady.pods()
     pod = steady.inside("get", "pod", "asking", "-o", "jsonpath={.metadata.uid}")
     with ledger.writing():

@@ -219,3 +219,13 @@ def test_the_api_of_several_servers_is_that_of_those_that_are_ready():
         objects = everything(**shared, servers=servers, datastore={"endpoint": POSTGRES})
         for service in ("api", "kubernetes"):
             assert named(objects, "Service", service)["spec"].get("publishNotReadyAddresses") is expected
+
+
+def test_one_of_several_servers_answers_on_until_new_connections_are_led_to_the_others():
+    shared = {**SHARED, "slice": {"cpu": "9", "memory": "9Gi", "pods": 20}}
+    for servers, waits in ((1, set()), (3, {"k3s", "syncer"})):
+        objects = everything(**shared, servers=servers, datastore={"endpoint": POSTGRES})
+        pod = named(objects, "StatefulSet", "server")["spec"]["template"]["spec"]
+        waiting = {one["name"]: one["lifecycle"]["preStop"] for one in pod["containers"] if "lifecycle" in one}
+        assert waiting.keys() == waits
+        assert all(0 < one["sleep"]["seconds"] < pod["terminationGracePeriodSeconds"] for one in waiting.values())
