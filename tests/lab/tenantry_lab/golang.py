@@ -32,7 +32,8 @@ class Program:
     def build(self, lab: Lab, go: str) -> None:
         target = lab.bin / self.name
         environment = os.environ | {"CGO_ENABLED": "1" if self.cgo else "0", "CGO_CFLAGS": SQLITE_FLAGS}
-        key = digest(tree_digest(self.module), output([go, "env", "GOVERSION"]), SQLITE_FLAGS, *self.flags)
+        built_by = (output([go, "env", "GOVERSION"]), SQLITE_FLAGS, *self.flags, *self.options)
+        key = digest(tree_digest(self.module), *built_by)
         flags = " ".join(("-s", "-w", *self.flags))
         arguments = [go, *self.command, *self.options, "-trimpath", f"-ldflags={flags}", "-o", target]
         cached(
