@@ -55,7 +55,9 @@ options:
     description:
       - Number of servers, V(1) or V(3). With V(3) the API goes on answering while one of them does not, and changes
         come to one after the other.
-      - V(3) needs O(datastore), which they share. It can be changed at any time.
+      - Three share a datastore, O(datastore) or, where that is not set, an etcd of their own in pods beside them, see
+        O(etcd).
+      - With O(datastore) it can be changed at any time, without it never.
     type: raw
     default: 1
   agents: &agents
@@ -107,7 +109,9 @@ options:
     type: dict
     suboptions:
       type:
-        description: V(pvc) is a volume. V(none) loses everything when the server's pod is replaced.
+        description:
+          - V(pvc) is a volume, with O(servers=3) one for each member of O(etcd).
+          - V(none) loses everything when the server's pod is replaced.
         type: str
         choices: [pvc, none]
         default: pvc
@@ -144,6 +148,18 @@ options:
             C(db.databases.svc), or a name outside of the host's networks.
         type: list
         elements: str
+  etcd: &etcd
+    description:
+      - The etcd of O(servers=3) without O(datastore). Each server has a member of it beside it, which has a name that
+        stays, a volume as O(persistence) says, and runs where O(server) says. Otherwise it has no effect.
+    type: dict
+    suboptions:
+      image:
+        description: Its image, as the etcd project or Kubernetes publishes it. etcd 3.6 or newer.
+        type: str
+        default: registry.k8s.io/etcd:3.6.5-0
+      cpu: {description: Cores of each member., type: str, default: 500m}
+      memory: {description: Memory of each member., type: str, default: 512Mi}
   slice: &slice
     description:
       - What it may use of the tenant's budget, its own server and agents included, as a hard limit.
@@ -165,7 +181,8 @@ options:
         power.
       - V(normal) is k3s's own. What was acknowledged outlives the server's process, but the last of it may be lost when
         the host's machine loses power. Changes cost less.
-      - If not set, V(full) for O(tier=prod) and V(normal) for O(tier=dev). Not together with O(datastore).
+      - If not set, V(full) for O(tier=prod) and V(normal) for O(tier=dev). Not together with O(datastore), nor
+        without it O(servers=3), whose etcd is always as V(full).
     type: str
     choices: [full, normal]
   expose: &expose
@@ -356,6 +373,7 @@ options:
       agent: *agent
       persistence: *persistence
       datastore: *datastore
+      etcd: *etcd
       slice: *slice
       tier: *tier
       durability: *durability

@@ -1,11 +1,11 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Shell scripts in a container of the host, through its API server; what goes in and comes out is streamed."""
+"""Commands in a container of the host, through its API server; what goes in and comes out is streamed."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
@@ -47,15 +47,29 @@ def run(
     seconds: float = 60,
 ) -> str:
     """
-    What the script, for a shell, writes to stdout, or nothing where `sink` takes it.
+    What the script, for a shell, writes to stdout, or nothing where `sink` takes it. See run_command().
+    """
+    return run_command(container, doing, ["/bin/sh", "-c", script, "sh", *arguments], stdin, sink, seconds)
 
-    The script must read no more than it is given: the end of its input cannot be told it. It may be silent for
+
+def run_command(
+    container: Container,
+    doing: str,
+    command: Sequence[str],
+    stdin: Iterable[bytes] | None = None,
+    sink: Callable[[bytes], object] | None = None,
+    seconds: float = 60,
+) -> str:
+    """
+    What the command writes to stdout, or nothing where `sink` takes it.
+
+    It must read no more than it is given: the end of its input cannot be told it. It may be silent for
     `seconds`. No secret may be among the arguments.
     """
     output = bytearray()
     container.host.introduce()
     try:
-        socket = _tunnel.open_websocket(container.host, _path(container, script, arguments, stdin is not None))
+        socket = _tunnel.open_websocket(container.host, _path(container, command, stdin is not None))
         try:
             socket.settimeout(seconds)
             for chunk in stdin or ():
@@ -73,8 +87,7 @@ def run(
     return output.decode(errors="replace")
 
 
-def _path(container: Container, script: str, arguments: Iterable[str], stdin: bool) -> str:
-    command = ["/bin/sh", "-c", script, "sh", *arguments]
+def _path(container: Container, command: Iterable[str], stdin: bool) -> str:
     query = [("container", container.name), ("stdout", "1"), ("stderr", "1"), *(("command", word) for word in command)]
     if stdin:
         query.append(("stdin", "1"))

@@ -15,6 +15,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._render_base import 
     AGENT,
     API_PORT,
     CONFIG_DIRECTORY,
+    CONFIG_HASH,
     DATA_DIRECTORY,
     JOIN_TOKEN,
     K3S,
@@ -22,11 +23,12 @@ from ansible_collections.tenantry.kube.plugins.module_utils._render_base import 
     TOKEN_DIRECTORY,
     Rendering,
     as_yaml,
+    fingerprint,
     requirements,
     secret,
     secret_volume,
 )
-from ansible_collections.tenantry.kube.plugins.module_utils._render_server import CONFIG_HASH, added, fingerprint
+from ansible_collections.tenantry.kube.plugins.module_utils._render_server import added
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_slice import MEBI
 
 CONFIG = "agent-config"

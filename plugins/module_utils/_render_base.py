@@ -5,8 +5,11 @@
 from __future__ import annotations
 
 import base64
+import hashlib
+import hmac
 import json
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ansible_collections.tenantry.kube.plugins.module_utils import _names
@@ -19,7 +22,10 @@ API_SERVICE = "api"
 API_PORT = 6443
 SERVER = "server"
 AGENT = "agent"
+ETCD = "etcd"
 PART_LABEL = "app.kubernetes.io/component"
+CONFIG_HASH = "tenantry.dev/config"
+USER_ID = 65532
 PLATFORM_USER = "tenantry:platform"
 
 JOIN_TOKEN = "join-token"  # noqa: S105 - names, not values
@@ -50,10 +56,13 @@ class Keys:
     platform_token: str
     syncer_token: str  # of use in mode shared only
     ca: str | None = None  # PEM, known from the first contact on
+    etcd: Mapping[str, str] = field(default_factory=dict)  # where it has one: PEM by file (_etcd_certificates)
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        return self.server_token, self.agent_token, self.node_password, self.platform_token, self.syncer_token
+        private = (pem for file, pem in self.etcd.items() if file.endswith(".key"))
+        tokens = self.server_token, self.agent_token, self.node_password, self.platform_token, self.syncer_token
+        return *tokens, *private
 
 
 @dataclass(frozen=True)
@@ -106,9 +115,9 @@ class Rendering:
         }
 
 
-def keys(join: dict | None, credential: dict | None) -> Keys:
+def keys(join: dict | None, credential: dict | None, etcd: Mapping[str, str] | None = None) -> Keys:
     """The keys in the Secrets that exist; only what is missing is made."""
-    kept = {**_decoded(join), **_decoded(credential)}
+    kept = {**decoded(join), **decoded(credential)}
     return Keys(
         server_token=kept.get("server-token") or secrets.token_hex(32),
         agent_token=kept.get("agent-token") or secrets.token_hex(32),
@@ -116,6 +125,7 @@ def keys(join: dict | None, credential: dict | None) -> Keys:
         platform_token=kept.get("token") or secrets.token_hex(32),
         syncer_token=kept.get("syncer-token") or secrets.token_hex(32),
         ca=kept.get("ca.crt"),
+        etcd=etcd or {},
     )
 
 
@@ -138,6 +148,23 @@ def as_yaml(content: dict) -> str:
     return json.dumps(content, indent=2, sort_keys=True) + "\n"
 
 
+def fingerprint(key: str, files: dict[str, str]) -> str:
+    """Changes when a file does, so that the pods are replaced; keyed, so that no content can be guessed from it."""
+    return hmac.new(key.encode(), as_yaml(files).encode(), hashlib.sha256).hexdigest()[:16]
+
+
+def restricted() -> dict:
+    """The security context of a pod that is neither root nor able to become it."""
+    return {
+        "runAsNonRoot": True,
+        "runAsUser": USER_ID,
+        "runAsGroup": USER_ID,
+        "fsGroup": USER_ID,
+        "fsGroupChangePolicy": "OnRootMismatch",
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+
+
 def requirements(limits: Resources, tier: str) -> dict:
     """Both are always set, so that the quota never stands in the way of the virtual cluster itself."""
     if tier == "prod":
@@ -155,6 +182,6 @@ def secret_volume(name: str, secret_name: str, items: dict[str, str] | None = No
     return {"name": name, "secret": source}
 
 
-def _decoded(found: dict | None) -> dict[str, str]:
+def decoded(found: dict | None) -> dict[str, str]:
     data = (found or {}).get("data") or {}
     return {key: base64.b64decode(value).decode() for key, value in data.items()}

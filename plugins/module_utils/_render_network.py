@@ -15,10 +15,12 @@ from ansible_collections.tenantry.kube.plugins.module_utils import _render_synce
 from ansible_collections.tenantry.kube.plugins.module_utils._render_base import (
     AGENT,
     API_PORT,
+    ETCD,
     PART_LABEL,
     SERVER,
     Rendering,
 )
+from ansible_collections.tenantry.kube.plugins.module_utils._render_etcd import CLIENT_PORT, PEER_PORT
 
 ANYWHERE = ("0.0.0.0/0", "::/0")
 # Networks of one link, and where clouds tell a machine its credentials.
@@ -36,8 +38,9 @@ HOSTS_DNS = {
 }
 DNS_PORTS = [{"port": 53, "protocol": protocol} for protocol in ("UDP", "TCP")]
 API_PORTS = [{"port": API_PORT, "protocol": "TCP"}]
-# All that is not the server: agents, the tenant's pods, whatever the platform may run there one day.
-WORKLOAD = {"matchExpressions": [{"key": PART_LABEL, "operator": "NotIn", "values": [SERVER]}]}
+# All that is neither server nor etcd: agents, the tenant's pods, whatever the platform may run there one day.
+WORKLOAD = {"matchExpressions": [{"key": PART_LABEL, "operator": "NotIn", "values": [SERVER, ETCD]}]}
+PEER_PORTS = [{"port": port, "protocol": "TCP"} for port in (CLIENT_PORT, PEER_PORT)]
 ALL_OWN = {"podSelector": {}}
 
 
@@ -47,6 +50,8 @@ def policies(rendering: Rendering) -> list[dict]:
         _policy(rendering, "server", _part(rendering, SERVER), _to_server(rendering), _from_server(rendering)),
         _policy(rendering, "workload", WORKLOAD, _to_workload(rendering), _from_workload(rendering)),
     ]
+    if rendering.spec.etcd:
+        found.append(_policy(rendering, "etcd", _part(rendering, ETCD), _to_etcd(rendering), _from_etcd(rendering)))
     if rendering.spec.shared:
         # Its resolvers are those of the host's nodes, wherever these are.
         dns = {"matchLabels": _render_syncer.dns_selector(rendering)}
@@ -73,6 +78,21 @@ def _from_server(rendering: Rendering) -> list[dict]:
             for address, port in rendering.host.api
         ]
     return rules
+
+
+def _to_etcd(rendering: Rendering) -> list[dict]:
+    """Its servers, and its members among themselves: no pod of the tenant, who would still need a certificate."""
+    return [
+        {"from": [{"podSelector": _part(rendering, SERVER)}], "ports": [{"port": CLIENT_PORT, "protocol": "TCP"}]},
+        {"from": [{"podSelector": _part(rendering, ETCD)}], "ports": PEER_PORTS},
+    ]
+
+
+def _from_etcd(rendering: Rendering) -> list[dict]:
+    return [
+        {"to": [{"podSelector": _part(rendering, ETCD)}], "ports": PEER_PORTS},
+        _resolvers(rendering, HOSTS_DNS),
+    ]
 
 
 def _to_workload(rendering: Rendering) -> list[dict]:

@@ -8,15 +8,19 @@ The server runs no containers, so it needs no privilege: it is neither root nor 
 from __future__ import annotations
 
 import base64
-import hashlib
-import hmac
 from collections.abc import Iterable
 from decimal import Decimal
 
-from ansible_collections.tenantry.kube.plugins.module_utils import _render_hardening, _render_placement, _render_syncer
+from ansible_collections.tenantry.kube.plugins.module_utils import (
+    _render_etcd,
+    _render_hardening,
+    _render_placement,
+    _render_syncer,
+)
 from ansible_collections.tenantry.kube.plugins.module_utils._render_base import (
     API_PORT,
     CONFIG_DIRECTORY,
+    CONFIG_HASH,
     DATA_DIRECTORY,
     JOIN_TOKEN,
     K3S,
@@ -26,7 +30,9 @@ from ansible_collections.tenantry.kube.plugins.module_utils._render_base import 
     TOKEN_DIRECTORY,
     Rendering,
     as_yaml,
+    fingerprint,
     requirements,
+    restricted,
     secret,
     secret_volume,
 )
@@ -41,8 +47,6 @@ MANIFESTS = "manifests"
 MANIFESTS_DIRECTORY = "/etc/tenantry/manifests"
 COPYING = Resources(Decimal("0.1"), 64 * MEBI)
 VOLUME_CLAIM = "data-server-0"
-CONFIG_HASH = "tenantry.dev/config"
-USER_ID = 65532
 # So long may the API server not answer before it is started anew: at its start, and later.
 START_SECONDS = 300
 HUNG_SECONDS = 80
@@ -118,12 +122,21 @@ def added(ours: dict, given: dict) -> dict:
 
 
 def _datastore(rendering: Rendering) -> dict:
-    outside = rendering.spec.datastore
-    if outside:
-        files = {KEYS[option]: f"{CONFIG_DIRECTORY}/{FILES[option]}" for option, _content in outside.files}
-        return {"datastore-endpoint": outside.endpoint, **files}
-    endpoint = datastore_endpoint(rendering.spec.durability)
+    spec = rendering.spec
+    if spec.shares_datastore:
+        files = {KEYS[option]: f"{CONFIG_DIRECTORY}/{FILES[option]}" for option in _datastore_files(rendering)}
+        endpoint = _render_etcd.endpoint(rendering) if spec.etcd else spec.datastore.endpoint
+        return {"datastore-endpoint": endpoint, **files}
+    endpoint = datastore_endpoint(spec.durability)
     return {"datastore-endpoint": endpoint} if endpoint else {}
+
+
+def _datastore_files(rendering: Rendering) -> dict[str, str]:
+    """PEM by option."""
+    spec = rendering.spec
+    if spec.etcd:
+        return _render_etcd.client_files(rendering)
+    return dict(spec.datastore.files) if spec.datastore else {}
 
 
 def datastore_endpoint(durability: str, directory: str = DATA_DIRECTORY) -> str | None:
@@ -187,11 +200,11 @@ def authentication_api(version: str) -> str:
 def volume_claims(rendering: Rendering) -> list[dict]:
     """Not a template of the StatefulSet, which could never be changed: a claim of its own can grow."""
     spec = rendering.spec
-    if spec.volume is None:
+    if spec.server_volume is None:
         return []
     claim: dict = {
         "accessModes": ["ReadWriteOnce"],
-        "resources": {"requests": {"storage": memory_text(spec.volume)}},
+        "resources": {"requests": {"storage": memory_text(spec.server_volume)}},
     }
     if spec.storage_class:
         claim["storageClassName"] = spec.storage_class
@@ -214,7 +227,7 @@ def stateful_set(rendering: Rendering) -> dict:
             "replicas": rendering.spec.servers,
             "serviceName": SERVER,
             # Servers that share a datastore need not wait for one another. It cannot be changed, and neither can that.
-            **({"podManagementPolicy": "Parallel"} if rendering.spec.datastore else {}),
+            **({"podManagementPolicy": "Parallel"} if rendering.spec.shares_datastore else {}),
             "selector": {"matchLabels": rendering.selector(SERVER)},
             "template": {
                 "metadata": {
@@ -225,11 +238,6 @@ def stateful_set(rendering: Rendering) -> dict:
             },
         },
     }
-
-
-def fingerprint(key: str, files: dict[str, str]) -> str:
-    """Changes when a file does, so that the pods are replaced; keyed, so that no content can be guessed from it."""
-    return hmac.new(key.encode(), as_yaml(files).encode(), hashlib.sha256).hexdigest()[:16]
 
 
 def _stamp(rendering: Rendering) -> str:
@@ -247,21 +255,20 @@ def stamp(agent_token: str, secrets: Iterable[dict]) -> str:
 
 def _files(rendering: Rendering) -> dict[str, str]:
     identities = f'{rendering.keys.platform_token},{PLATFORM_USER},{PLATFORM_USER},"system:masters"\n'
-    outside = rendering.spec.datastore
     if rendering.spec.shared:
         identities += _render_syncer.identity(rendering)
     return {
         "config.yaml": as_yaml(config(rendering)),
         "authentication.yaml": as_yaml(authentication(rendering)),
         "tokens.csv": identities,
-        **({FILES[option]: pem for option, pem in outside.files} if outside else {}),
+        **{FILES[option]: pem for option, pem in _datastore_files(rendering).items()},
         **_render_hardening.files(rendering),
     }
 
 
 def _pod(rendering: Rendering) -> dict:
     spec = rendering.spec
-    if spec.volume is None:
+    if spec.server_volume is None:
         data: dict = {"name": "data", "emptyDir": {}}
     else:
         data = {"name": "data", "persistentVolumeClaim": {"claimName": VOLUME_CLAIM}}
@@ -273,14 +280,7 @@ def _pod(rendering: Rendering) -> dict:
         "terminationGracePeriodSeconds": STOP_SECONDS,
         # k3s as process 1 would start itself a second time to reap orphans.
         "shareProcessNamespace": True,
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": USER_ID,
-            "runAsGroup": USER_ID,
-            "fsGroup": USER_ID,
-            "fsGroupChangePolicy": "OnRootMismatch",
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
+        "securityContext": restricted(),
         **_render_placement.fields(rendering, SERVER, spec.server_placement),
         **({"initContainers": [_manifests_container(rendering)]} if spec.k3s.manifests else {}),
         "containers": [_container(rendering), *([_render_syncer.container(rendering)] if spec.shared else [])],

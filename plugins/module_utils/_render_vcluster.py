@@ -7,6 +7,7 @@ from __future__ import annotations
 from ansible_collections.tenantry.kube.plugins.module_utils import (
     _names,
     _render_agent,
+    _render_etcd,
     _render_exposure,
     _render_network,
     _render_placement,
@@ -70,6 +71,7 @@ def _content(rendering: Rendering) -> list[dict]:
         platform_credential(rendering),
         *_render_server.config_secrets(rendering),
         *_render_placement.pull_secrets(rendering),
+        *_render_etcd.objects(rendering),
         *_render_server.volume_claims(rendering),
         _server_service(rendering),
         _limit_range(rendering),

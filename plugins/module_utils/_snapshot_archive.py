@@ -12,21 +12,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from ansible_collections.tenantry.kube.plugins.module_utils import _snapshot_database
+from ansible_collections.tenantry.kube.plugins.module_utils import _etcd_api, _snapshot_database
 from ansible_collections.tenantry.kube.plugins.module_utils._errors import TenantryError
 from ansible_collections.tenantry.kube.plugins.module_utils._snapshot_seal import Key, seal, unlock, unseal
 from ansible_collections.tenantry.kube.plugins.module_utils._snapshot_server import Captured, keys_archive
 from ansible_collections.tenantry.kube.plugins.module_utils._snapshot_store import (
     CHUNK,
     FORMAT,
+    SQLITE,
     Origin,
     Snapshot,
     check_archive,
     digest,
 )
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_etcd import PLACE
 
 ORIGIN, CREDENTIALS, SERVER = "snapshot.json", "credentials.json", "server/"
-DATABASE = f"{SERVER}db/{_snapshot_database.NAME}"
+DATABASES = {SQLITE: f"{SERVER}db/{_snapshot_database.NAME}", PLACE: "etcd/snapshot.db"}
 LARGEST_KEY = 4 * 1024 * 1024  # no file of k3s's but the database comes near it
 # What of the host's Secrets belongs to the data: k3s refuses another token, agents know the other two.
 KEPT = ("server-token", "node-password", "ca.crt")
@@ -59,13 +61,13 @@ def write(path: Path, key: Key, origin: Origin, credentials: dict[str, str], cap
                 if member.isfile():
                     _add(tar, SERVER + member.name, keys.extractfile(member).read())
         with captured.database.open("rb") as database:
-            tar.addfile(tar_entry(DATABASE, captured.database.stat().st_size), database)
+            tar.addfile(tar_entry(DATABASES[origin.datastore], captured.database.stat().st_size), database)
 
     seal(path, key, fill)
 
 
 def read(snapshot: Snapshot, archive: Path, passphrase: str, directory: Path) -> Content:
-    """All of it checked: size, checksum, passphrase, that it is the one it says, SQLite's own integrity check."""
+    """All of it checked: size, checksum, passphrase, that it is the one it says, the database by its own means."""
     what = snapshot.path
     check_archive(snapshot, archive)
     key = unlock(snapshot.key, passphrase, what)
@@ -73,16 +75,20 @@ def read(snapshot: Snapshot, archive: Path, passphrase: str, directory: Path) ->
     database = directory / _snapshot_database.NAME
     with unseal(archive, key, what) as members:
         for entry, content in members:
-            if entry.name == DATABASE:
+            if entry.name == DATABASES[snapshot.origin.datastore]:
                 _copy(content, database)
             elif content is not None and entry.size <= LARGEST_KEY:
                 found[entry.name] = content.read()
     origin, credentials = (_parsed(found.pop(name, b""), what) for name in (ORIGIN, CREDENTIALS))
     if origin != snapshot.origin.as_dict() or origin["format"] != FORMAT:
         raise TenantryError(f"{what}: is another snapshot than its description says; use one that is whole")
-    if not database.exists() or not all(key in credentials for key in KEPT) or f"{SERVER}token" not in found:
+    of_sqlite = origin.get("datastore", SQLITE) == SQLITE
+    whole = database.exists() and (f"{SERVER}token" in found or not of_sqlite)
+    if not whole or not all(key in credentials for key in KEPT):
         raise TenantryError(f"{what}: is not complete; use another snapshot")
-    if _snapshot_database.check(database) != snapshot.origin.revision:
+    if not of_sqlite:
+        _etcd_api.check(database)
+    elif _snapshot_database.check(database) != snapshot.origin.revision:
         raise TenantryError(f"{what}: its datastore is not at the revision {snapshot.origin.revision} it should be at")
     files = ((tar_entry(name.removeprefix(SERVER), len(data)), data) for name, data in sorted(found.items()))
     return Content(credentials, keys_archive(files), database, digest(database))

@@ -21,8 +21,8 @@ PROVEN = {
     "apps/v1/StatefulSet": "statefulsets",
 }
 # What a cluster keeps of its own networks, made anew at the start where it is missing.
-_OF_NETWORKS = ("/registry/servicecidrs/%", "/registry/ipaddresses/%")
-_ADDRESSED = ("/registry/services/specs/default/kubernetes", "/registry/services/specs/kube-system/kube-dns")
+OF_NETWORKS = ("/registry/servicecidrs/", "/registry/ipaddresses/")
+ADDRESSED = ("/registry/services/specs/default/kubernetes", "/registry/services/specs/kube-system/kube-dns")
 
 
 def consolidate(path: Path) -> int:
@@ -75,8 +75,8 @@ def rehome(path: Path) -> None:
     the host's with mode shared, the syncer gives them new ones.
     """
     with closing(sqlite3.connect(path)) as database:
-        for pattern in _OF_NETWORKS:
-            database.execute("DELETE FROM kine WHERE name LIKE ?", (pattern,))
-        for name in _ADDRESSED:
+        for prefix in OF_NETWORKS:
+            database.execute("DELETE FROM kine WHERE name LIKE ?", (f"{prefix}%",))
+        for name in ADDRESSED:
             database.execute("DELETE FROM kine WHERE name = ?", (name,))
         database.commit()

@@ -10,6 +10,8 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar
 
 from ansible_collections.tenantry.kube.plugins.module_utils import (
     _exec,
@@ -29,6 +31,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._render_base import 
     SERVER,
     as_yaml,
 )
+from ansible_collections.tenantry.kube.plugins.module_utils._render_etcd import MEMBERS
 from ansible_collections.tenantry.kube.plugins.module_utils._render_server import (
     CONFIG,
     CONFIG_HASH,
@@ -39,7 +42,8 @@ from ansible_collections.tenantry.kube.plugins.module_utils._render_server impor
 from ansible_collections.tenantry.kube.plugins.module_utils._render_syncer import CONFIG as SYNCER_CONFIG
 from ansible_collections.tenantry.kube.plugins.module_utils._snapshot_archive import Content
 from ansible_collections.tenantry.kube.plugins.module_utils._snapshot_server import BEFORE, install, put_back
-from ansible_collections.tenantry.kube.plugins.module_utils._snapshot_store import Origin
+from ansible_collections.tenantry.kube.plugins.module_utils._snapshot_store import SQLITE, Origin, digest
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_etcd import PLACE
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_inside import (
     STATEFUL_SET,
     is_ready,
@@ -58,6 +62,10 @@ _REMOVE = 'rm -rf "$1/$2"'
 @dataclass
 class Restore:
     """One restore into a virtual cluster that exists."""
+
+    servers: ClassVar[int] = 1
+    datastore: ClassVar[str] = SQLITE
+    before: ClassVar[str] = f"{DATA_DIRECTORY}/{BEFORE} on its volume until a restore succeeds"
 
     target: Found
     origin: Origin
@@ -95,8 +103,11 @@ class Restore:
                 "persistence: is none, and what is restored would be lost with the server's pod; "
                 "make a virtual cluster with persistence type pvc and restore into that"
             )
-        if record.get("servers", 1) != 1:
-            raise TenantryError(f"servers: is {record['servers']}; only one server with SQLite can be restored")
+        if self.origin.datastore != self.datastore:
+            raise TenantryError(
+                f"datastore: the snapshot is of {self.origin.datastore} and this virtual cluster has {self.datastore}; "
+                f"restore it into one with servers: {MEMBERS if self.origin.datastore == PLACE else 1} and no datastore"
+            )
         if not self.in_place:
             self._check_version(record.get("version", self.origin.version))
         found = self.host.get(STATEFUL_SET, SERVER, self.namespace)
@@ -114,19 +125,16 @@ class Restore:
 
     def execute(self, content: Content) -> dict[str, int]:
         """How many objects of the snapshot were found served afterwards, by kind."""
-        expected = _snapshot_database.names(content.database)
         self._stop()
-        self._replace(content)
+        expected = self._replace(content)
         self._take_over(content.credentials)
         self._start()
         return self._prove(expected)
 
-    def revert(self) -> None:
+    def revert(self, directory: Path) -> None:
         """Back to what the volume keeps from before an upgrade. It has the same token and CA."""
         self._stop()
-        with workshop(self.host, self.stateful_set, self.deadline, self.version) as container:
-            put_back(container, self.deadline.remaining())
-        self.tell("data in place")
+        self._put_back(directory)
         if self.version != self.target.record.get("version"):
             self._change_version()
         self._start()
@@ -134,13 +142,34 @@ class Restore:
 
     def _stop(self) -> None:
         self.host.merge(STATEFUL_SET, SERVER, self.namespace, _render_workshop.scaled(0))
-        wait_gone(self.host, "v1/Pod", POD, self.namespace, self.deadline, what=f"server of {self.namespace}")
+        for number in range(self.servers):
+            name = f"{SERVER}-{number}"
+            wait_gone(self.host, "v1/Pod", name, self.namespace, self.deadline, what=f"{name} of {self.namespace}")
         self.tell("server stopped")
 
-    def _replace(self, content: Content) -> None:
+    def _replace(self, content: Content) -> dict[str, set[str]]:
+        """What it must serve then, by kind."""
+        database, sha256 = content.database, content.database_sha256
+        expected = _snapshot_database.names(database)
+        if self.moves:
+            _snapshot_database.rehome(database)
+            sha256 = digest(database)
         with workshop(self.host, self.stateful_set, self.deadline, self.version) as container:
-            install(container, content.keys, content.database, content.database_sha256, self.deadline.remaining())
+            install(container, content.keys, database, sha256, self.deadline.remaining())
         self.tell("data in place")
+        return expected
+
+    def _put_back(self, directory: Path) -> None:
+        """What the volume keeps. The directory is for what is on its way."""
+        del directory
+        with workshop(self.host, self.stateful_set, self.deadline, self.version) as container:
+            put_back(container, self.deadline.remaining())
+        self.tell("data in place")
+
+    def _forget(self) -> None:
+        """What was there before."""
+        server = _exec.Container(self.host, self.namespace, POD, _render_workshop.CONTAINER)
+        _exec.run(server, "removing the data from before", _REMOVE, DATA_DIRECTORY, BEFORE)
 
     def _take_over(self, credentials: dict[str, str]) -> None:
         """Token and CA go with the data, and in its own place the release does."""
@@ -176,7 +205,7 @@ class Restore:
         self.host.merge("v1/Namespace", self.namespace, None, change)
 
     def _start(self) -> None:
-        self.host.merge(STATEFUL_SET, SERVER, self.namespace, _render_workshop.scaled(1))
+        self.host.merge(STATEFUL_SET, SERVER, self.namespace, _render_workshop.scaled(self.servers))
         wait_for(
             self.host,
             STATEFUL_SET,
@@ -185,7 +214,7 @@ class Restore:
             is_rolled_out,
             self.deadline,
             what=f"server of {self.namespace} with the data of snapshot {self.origin.snapshot} (what was there before "
-            f"is kept in {DATA_DIRECTORY}/{BEFORE} on its volume until a restore succeeds)",
+            f"is kept in {self.before})",
             explain=lambda: explanation(self.host, self.host.get("v1/Pod", POD, self.namespace), POD, self.namespace),
         )
         self.tell("server ready")
@@ -206,8 +235,7 @@ class Restore:
                 f"{missing[0]} first; look whether something deletes them, or restore again"
             )
         self._renew_agents()
-        server = _exec.Container(self.host, self.namespace, POD, _render_workshop.CONTAINER)
-        _exec.run(server, "removing the data from before", _REMOVE, DATA_DIRECTORY, BEFORE)
+        self._forget()
         return {kind.rpartition("/")[2]: len(names) for kind, names in expected.items()}
 
     def _renew_agents(self) -> None:

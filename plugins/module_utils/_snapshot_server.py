@@ -167,8 +167,8 @@ def install(container: Container, keys: bytes, database: Path, sha256: str, seco
     where = (DATA_DIRECTORY, UPLOAD)
     run(container, "preparing the volume", _PREPARE, *where, seconds=seconds)
     run(container, "sending the keys", _PUT_KEYS, *where, str(len(keys)), stdin=_pieces(keys), seconds=seconds)
-    size = str(database.stat().st_size)
-    told = run(container, "sending the database", _PUT_DATABASE, *where, size, stdin=_file(database), seconds=seconds)
+    size, pieces = str(database.stat().st_size), file_pieces(database)
+    told = run(container, "sending the database", _PUT_DATABASE, *where, size, stdin=pieces, seconds=seconds)
     if told.split()[0] != sha256:
         raise TenantryError("sending the database: what arrived is not what was sent; run again")
     run(container, "putting the data in place", _INSTALL, *where, BEFORE, seconds=seconds)
@@ -179,7 +179,7 @@ def _pieces(content: bytes) -> Iterator[bytes]:
         yield content[start : start + _exec.CHUNK]
 
 
-def _file(path: Path) -> Iterator[bytes]:
+def file_pieces(path: Path) -> Iterator[bytes]:
     with path.open("rb") as file:
         while chunk := file.read(_exec.CHUNK):
             yield chunk

@@ -29,6 +29,7 @@ LATEST = "latest"
 DESCRIPTION, ARCHIVE = ".json", ".age"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", re.ASCII)
 CHUNK = 1024 * 1024
+SQLITE = "sqlite"
 
 
 @dataclass(frozen=True)
@@ -45,13 +46,18 @@ class Origin:
     created: str
     revision: int  # of the datastore
     database_bytes: int
+    datastore: str = SQLITE
 
     @property
     def namespace(self) -> str:
         return vcluster_namespace(self.tenant, self.name)
 
     def as_dict(self) -> dict:
-        return {"format": FORMAT, **asdict(self)}
+        """Of SQLite nothing was said before there were others."""
+        content = asdict(self)
+        if self.datastore == SQLITE:
+            del content["datastore"]
+        return {"format": FORMAT, **content}
 
 
 @dataclass(frozen=True)
@@ -128,7 +134,7 @@ class Store(ABC):
                     f"{where}: is of format {shown(content['format'])}, not {FORMAT}; "
                     "use the release of tenantry.kube it was made with"
                 )
-            origin = Origin(**{field: content[field] for field in Origin.__dataclass_fields__})
+            origin = Origin(**{name: content[name] for name in Origin.__dataclass_fields__ if name in content})
             archive = where.removesuffix(DESCRIPTION) + ARCHIVE
             return Snapshot(origin, content["bytes"], content["sha256"], content["key"], archive)
         except (ValueError, KeyError, TypeError):

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import base64
 import ssl
+from collections.abc import Callable
 from typing import Any
 
 from ansible_collections.tenantry.kube.plugins.module_utils import _names, _render_exposure
@@ -111,12 +112,17 @@ def _url(namespace: str) -> str:
 
 
 def _pool_through(host: Cluster, namespace: str) -> type:
+    """To the API of a virtual cluster, by whichever of its servers is ready."""
+    return pool_through(host, namespace, lambda: serving_pod(host, namespace), API_PORT)
+
+
+def pool_through(host: Cluster, namespace: str, pod: Callable[[], str], port: int) -> type:
     """A class of connection pools whose connections are port-forwards."""
 
     class Connection(HTTPSConnection):
         def _new_conn(self) -> Any:
             try:
-                return _forward(host, namespace)
+                return _forward(host, namespace, pod(), port)
             except (websocket.WebSocketException, OSError) as error:
                 raise NewConnectionError(self, _refusal(error, host)) from error
 
@@ -140,11 +146,10 @@ class _Forward(PortForward):
             self.websocket.shutdown()
 
 
-def _forward(host: Cluster, namespace: str) -> Any:
-    pod = serving_pod(host, namespace)
-    socket = open_websocket(host, f"/api/v1/namespaces/{namespace}/pods/{pod}/portforward?ports={API_PORT}")
+def _forward(host: Cluster, namespace: str, pod: str, port: int) -> Any:
+    socket = open_websocket(host, f"/api/v1/namespaces/{namespace}/pods/{pod}/portforward?ports={port}")
     socket.settimeout(None)
-    return _Forward(socket, [API_PORT]).socket(API_PORT)
+    return _Forward(socket, [port]).socket(port)
 
 
 def serving_pod(host: Cluster, namespace: str) -> str:
@@ -154,7 +159,11 @@ def serving_pod(host: Cluster, namespace: str) -> str:
 
 
 def server_pods(host: Cluster, namespace: str) -> list[dict]:
-    return host.list("v1/Pod", namespace, _names.selecting({PART_LABEL: SERVER}))
+    return pods_of(host, namespace, SERVER)
+
+
+def pods_of(host: Cluster, namespace: str, part: str) -> list[dict]:
+    return host.list("v1/Pod", namespace, _names.selecting({PART_LABEL: part}))
 
 
 def is_ready(obj: dict) -> bool:

@@ -29,6 +29,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_inside imp
     open_inside,
     ready_of_all,
     replace_agents,
+    wait_for_etcd,
     wait_until_it_answers,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_k3s import misplaced
@@ -180,7 +181,8 @@ def _bring_up(context: Context, job: Job, deadline: Deadline) -> dict:
             context.progress(job.namespace, f"drained {', '.join(job.leaving)}")
         later.execute()
         if wait:
-            wait_until_grown(job.host, job.claim, job.spec.volume, deadline)
+            for claim in job.claims:
+                wait_until_grown(job.host, claim, job.spec.volume, deadline)
             if not early:
                 _furnish(context, job, deadline)
             context.progress(job.namespace, f"ready, nodes {job.inside.nodes}")
@@ -198,6 +200,9 @@ def _bring_up(context: Context, job: Job, deadline: Deadline) -> dict:
 
 
 def _wait_for_server(context: Context, job: Job, deadline: Deadline) -> None:
+    if job.spec.etcd:
+        wait_for_etcd(job.host, job.namespace, deadline)
+        context.progress(job.namespace, "etcd ready")
     _vcluster_upgrade.wait_for_server(job.host, job.namespace, deadline)
     context.progress(job.namespace, "server ready")
 

@@ -10,6 +10,11 @@ from ansible_collections.tenantry.kube.plugins.module_utils import _names
 from ansible_collections.tenantry.kube.plugins.module_utils._errors import TenantryError, shown
 
 _REGISTRY = re.compile(r"[a-z0-9.-]+(?::[0-9]{1,5})?", re.ASCII)
+_REFERENCE = re.compile(
+    r"[a-z0-9.-]+(?::[0-9]{1,5})?(?:/[a-z0-9]+(?:[._-]+[a-z0-9]+)*)+"
+    r"(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(?:@sha256:[0-9a-f]{64})?",
+    re.ASCII,
+)
 _REPOSITORY = re.compile(r"[a-z0-9.-]+(?::[0-9]{1,5})?(?:/[a-z0-9]+(?:[._-]+[a-z0-9]+)*)*", re.ASCII)
 
 
@@ -20,6 +25,16 @@ def parse_image(repository: str) -> str:
             "give it without a tag: the tag follows from version"
         )
     return repository
+
+
+def parse_reference(reference: str, option: str, example: str) -> str:
+    """A full one, with tag or digest."""
+    if not _REFERENCE.fullmatch(reference) or not {":", "@"} & set(reference.rpartition("/")[2]):
+        raise TenantryError(
+            f"{option}: {shown(reference)} is not a full reference such as {example}; "
+            "give registry, repository and tag or digest"
+        )
+    return reference
 
 
 def parse_registries(given: dict) -> dict:

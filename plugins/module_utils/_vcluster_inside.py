@@ -12,7 +12,7 @@ from functools import partial
 from ansible_collections.tenantry.kube.plugins.module_utils import _credentials, _kubeconfig, _names, _tunnel
 from ansible_collections.tenantry.kube.plugins.module_utils._apply import Plan
 from ansible_collections.tenantry.kube.plugins.module_utils._client import Cluster
-from ansible_collections.tenantry.kube.plugins.module_utils._render_base import AGENT, SERVER, Rendering
+from ansible_collections.tenantry.kube.plugins.module_utils._render_base import AGENT, ETCD, SERVER, Rendering
 from ansible_collections.tenantry.kube.plugins.module_utils._render_user import (
     ADMINISTRATOR,
     inside_administrator,
@@ -142,33 +142,40 @@ def open_inside(host: Cluster, rendering: Rendering) -> Inside:
 
 
 def wait_for_server(host: Cluster, namespace: str, deadline: Deadline) -> None:
-    what = f"server of virtual cluster {namespace}"
-    explain = partial(_why_no_server, host, namespace)
-    _replace_stuck(host, namespace, deadline, what)
-    wait_for(host, STATEFUL_SET, SERVER, namespace, is_rolled_out, deadline, what=what, explain=explain)
+    _wait_for_part(host, namespace, SERVER, f"server of virtual cluster {namespace}", deadline)
 
 
-def _replace_stuck(host: Cluster, namespace: str, deadline: Deadline, what: str) -> None:
+def wait_for_etcd(host: Cluster, namespace: str, deadline: Deadline) -> None:
+    _wait_for_part(host, namespace, ETCD, f"etcd of virtual cluster {namespace}", deadline)
+
+
+def _wait_for_part(host: Cluster, namespace: str, part: str, what: str, deadline: Deadline) -> None:
+    explain = partial(_why_not, host, namespace, part)
+    _replace_stuck(host, namespace, part, deadline, what)
+    wait_for(host, STATEFUL_SET, part, namespace, is_rolled_out, deadline, what=what, explain=explain)
+
+
+def _replace_stuck(host: Cluster, namespace: str, part: str, deadline: Deadline, what: str) -> None:
     """
     A StatefulSet waits for a pod that cannot start, also when it has been told to make it otherwise. Its documentation
     ("Forced rollback") asks for the deletion of that pod.
     """
-    stateful_set = wait_for(host, STATEFUL_SET, SERVER, namespace, is_observed, deadline, what=what)
+    stateful_set = wait_for(host, STATEFUL_SET, part, namespace, is_observed, deadline, what=what)
     wanted = (stateful_set.get("status") or {}).get("updateRevision")
     # The last first: one that is made anew while a later one is of the old make would be of that too.
-    pods = sorted(_tunnel.server_pods(host, namespace), key=lambda pod: pod["metadata"]["name"], reverse=True)
+    pods = sorted(_tunnel.pods_of(host, namespace, part), key=lambda pod: pod["metadata"]["name"], reverse=True)
     for pod in pods:
         if not is_ready(pod) and pod["metadata"]["labels"].get(REVISION_LABEL) != wanted:
             host.delete("v1/Pod", pod["metadata"]["name"], namespace, uid=pod["metadata"]["uid"])
 
 
-def _why_no_server(host: Cluster, namespace: str) -> str:
+def _why_not(host: Cluster, namespace: str, part: str) -> str:
     """The reason is the pod's or, where there is none, that of the StatefulSet that cannot make it."""
-    pods = sorted(_tunnel.server_pods(host, namespace), key=lambda pod: pod["metadata"]["name"])
+    pods = sorted(_tunnel.pods_of(host, namespace, part), key=lambda pod: pod["metadata"]["name"])
     for pod in [one for one in pods if not is_ready(one)] or pods:
         return explanation(host, pod, pod["metadata"]["name"], namespace)
-    found = host.get(STATEFUL_SET, SERVER, namespace)
-    return explanation(host, found, SERVER, namespace) if found else f"StatefulSet {SERVER} does not exist"
+    found = host.get(STATEFUL_SET, part, namespace)
+    return explanation(host, found, part, namespace) if found else f"StatefulSet {part} does not exist"
 
 
 def wait_for_agents(host: Cluster, api: Cluster, namespace: str, agents: int, deadline: Deadline) -> list[dict]:

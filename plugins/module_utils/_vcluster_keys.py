@@ -6,33 +6,48 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from ansible_collections.tenantry.kube.plugins.module_utils import _etcd_certificates
 from ansible_collections.tenantry.kube.plugins.module_utils._apply import RIGHTS_DELAY
 from ansible_collections.tenantry.kube.plugins.module_utils._client import Cluster
 from ansible_collections.tenantry.kube.plugins.module_utils._errors import ApiError
 from ansible_collections.tenantry.kube.plugins.module_utils._render_base import (
+    ETCD,
     JOIN_TOKEN,
     PLATFORM_CREDENTIAL,
     Keys,
     Rendering,
+    decoded,
     keys,
 )
+from ansible_collections.tenantry.kube.plugins.module_utils._render_etcd import CERTIFICATES, certificates
 from ansible_collections.tenantry.kube.plugins.module_utils._render_vcluster import join_token, platform_credential
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_spec import VCluster
 from ansible_collections.tenantry.kube.plugins.module_utils._wait import Deadline, insist, is_forbidden
 
 SECRET = "v1/Secret"  # noqa: S105 - a kind
 
 
-def kept(host: Cluster, namespace: str) -> tuple[Keys, bool]:
-    """Those in the Secrets there are, what is missing made anew; and whether both Secrets exist."""
-    found = [host.get(SECRET, name, namespace) for name in (JOIN_TOKEN, PLATFORM_CREDENTIAL)]
-    return keys(*found), None not in found
+def new(spec: VCluster) -> Keys:
+    return keys(None, None, _etcd_certificates.make(spec.namespace, ETCD) if spec.etcd else None)
+
+
+def kept(host: Cluster, spec: VCluster) -> tuple[Keys, bool]:
+    """Those in the Secrets there are, what is missing made anew; and whether all these Secrets exist."""
+    names = [JOIN_TOKEN, PLATFORM_CREDENTIAL, *([CERTIFICATES] if spec.etcd else [])]
+    join, credential, *etcd = found = [host.get(SECRET, name, spec.namespace) for name in names]
+    files = decoded(etcd[0]) if etcd else {}
+    if spec.etcd and not files:
+        files = _etcd_certificates.make(spec.namespace, ETCD)
+    return keys(join, credential, files), None not in found
 
 
 def claim(host: Cluster, rendering: Rendering) -> Rendering:
     """With the keys that are stored: these or, where another run was first, its own."""
     for secret in (join_token(rendering), platform_credential(rendering)):
         _store(host, secret)
-    return replace(rendering, keys=kept(host, rendering.namespace)[0])
+    if rendering.spec.etcd:
+        _store(host, certificates(rendering))
+    return replace(rendering, keys=kept(host, rendering.spec)[0])
 
 
 def _store(host: Cluster, secret: dict) -> None:

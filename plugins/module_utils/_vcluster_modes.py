@@ -4,11 +4,11 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 from ansible_collections.tenantry.kube.plugins.module_utils._errors import TenantryError, shown
 from ansible_collections.tenantry.kube.plugins.module_utils._names import DNS_NAME
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_images import parse_reference
 
 DEDICATED = "dedicated"
 SHARED = "shared"
@@ -19,12 +19,6 @@ OPTIONS_OF = {
     DEDICATED: ("cluster_cidr",),
     SHARED: ("pod_security", "storage_classes", "ingress_classes", "ingress_hosts"),
 }
-
-_IMAGE = re.compile(
-    r"[a-z0-9.-]+(?::[0-9]{1,5})?(?:/[a-z0-9]+(?:[._-]+[a-z0-9]+)*)+"
-    r"(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(?:@sha256:[0-9a-f]{64})?",
-    re.ASCII,
-)
 
 
 @dataclass(frozen=True)
@@ -67,7 +61,7 @@ def parse_shared(item: dict) -> Shared | None:
             "host's nodes; leave it out, or make it with mode: dedicated for nodes of its own"
         )
     return Shared(
-        syncer_image=_image(item["syncer_image"]),
+        syncer_image=parse_reference(item["syncer_image"], "syncer_image", "docker.io/tenantry/syncer:0.1.0"),
         pod_security=item["pod_security"] or "baseline",
         storage_classes=None if item["storage_classes"] is None else _classes(item, "storage_classes"),
         ingress_classes=_classes(item, "ingress_classes"),
@@ -100,12 +94,3 @@ def _hosts(item: dict) -> tuple[str, ...]:
                 "*.example.com for all below a domain, or * for any"
             )
     return tuple(sorted(set(hosts)))
-
-
-def _image(reference: str) -> str:
-    if not _IMAGE.fullmatch(reference) or not {":", "@"} & set(reference.rpartition("/")[2]):
-        raise TenantryError(
-            f"syncer_image: {shown(reference)} is not a full reference such as docker.io/tenantry/syncer:0.1.0; "
-            "give registry, repository and tag or digest"
-        )
-    return reference

@@ -4,7 +4,12 @@
 
 from __future__ import annotations
 
-from ansible_collections.tenantry.kube.plugins.module_utils import _oidc, _vcluster_datastore, _vcluster_walls
+from ansible_collections.tenantry.kube.plugins.module_utils import (
+    _oidc,
+    _vcluster_datastore,
+    _vcluster_etcd,
+    _vcluster_walls,
+)
 
 
 def _resources(memory: str) -> dict:
@@ -78,6 +83,7 @@ OPTIONS = {
     "agent": _resources("2Gi"),
     "persistence": {"type": "dict", "apply_defaults": True, "options": PERSISTENCE},
     "datastore": {"type": "dict", "options": _vcluster_datastore.OPTIONS},
+    "etcd": {"type": "dict", "options": _vcluster_etcd.OPTIONS},
     "slice": {"type": "dict", "options": SLICE},
     "tier": {"type": "str", "choices": ["dev", "prod"], "default": "dev"},
     "durability": {"type": "str", "choices": ["full", "normal"]},

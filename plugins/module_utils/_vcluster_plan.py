@@ -28,8 +28,8 @@ from ansible_collections.tenantry.kube.plugins.module_utils._render_base import 
     JOIN_TOKEN,
     SERVER,
     Rendering,
-    keys,
 )
+from ansible_collections.tenantry.kube.plugins.module_utils._render_etcd import CLAIMS
 from ansible_collections.tenantry.kube.plugins.module_utils._render_server import VOLUME_CLAIM
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_exposure import CLUSTER_IP, LOAD_BALANCER
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_inside import (
@@ -88,9 +88,11 @@ class Job:
         return _names.vcluster_namespace(self.tenant, self.name)
 
     @property
-    def claim(self) -> dict | None:
-        """The server's, as it is known now."""
-        return self.plan.object(CLAIM, VOLUME_CLAIM, self.namespace)
+    def claims(self) -> list[dict]:
+        """Of its volumes, as they are known now."""
+        names = CLAIMS if self.spec.etcd else (VOLUME_CLAIM,)
+        found = (self.plan.object(CLAIM, name, self.namespace) for name in names)
+        return [claim for claim in found if claim]
 
     @property
     def actions(self) -> list[dict]:
@@ -136,7 +138,7 @@ def plan_all(context: Context, places: Places, jobs: list[Job]) -> None:
         if job.state == "present":
             job.rendering = Rendering(
                 job.spec,
-                keys(None, None),
+                _vcluster_keys.new(job.spec),
                 address=addresses[job.namespace],
                 member=job.host.name != _names.HUB,
                 host=surroundings[job.host.name].networks,
@@ -162,7 +164,8 @@ def _plan(context: Context, job: Job, found: Found | None) -> None:
     kept = job.rendering.keys
     context.secret(*kept.secrets)
     job.plan = make_plan(job)
-    check_volume(job.host, job.spec, job.claim)
+    for claim in job.claims:
+        check_volume(job.host, job.spec, claim)
     if job.kubeconfig_path:
         job.kubeconfig = AdministratorsKubeconfig(job.kubeconfig_path, job.namespace, job.rendering.labels)
     server = job.plan.object(STATEFUL_SET, SERVER, job.namespace)
@@ -195,7 +198,7 @@ def _has_rights(context: Context, job: Job) -> bool:
 
 def _with_what_is_kept(job: Job) -> Rendering:
     """With the keys that the namespace holds and the addresses its Services have."""
-    kept, job.has_keys = _vcluster_keys.kept(job.host, job.namespace)
+    kept, job.has_keys = _vcluster_keys.kept(job.host, job.spec)
     return with_addresses(replace(job.rendering, keys=kept), job.host)
 
 

@@ -10,7 +10,8 @@ from ansible_collections.tenantry.kube.plugins.module_utils import _names
 from ansible_collections.tenantry.kube.plugins.module_utils._apply import Plan
 from ansible_collections.tenantry.kube.plugins.module_utils._client import Cluster
 from ansible_collections.tenantry.kube.plugins.module_utils._errors import ApiError
-from ansible_collections.tenantry.kube.plugins.module_utils._render_base import AGENT, SERVER
+from ansible_collections.tenantry.kube.plugins.module_utils._render_base import AGENT, ETCD, SERVER
+from ansible_collections.tenantry.kube.plugins.module_utils._render_etcd import CLAIMS
 from ansible_collections.tenantry.kube.plugins.module_utils._render_server import VOLUME_CLAIM
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_states import end_pods
 from ansible_collections.tenantry.kube.plugins.module_utils._wait import Deadline, wait_gone
@@ -20,7 +21,8 @@ VOLUME = "v1/PersistentVolume"
 SLOW = (
     ("apps/v1/StatefulSet", SERVER),
     ("apps/v1/StatefulSet", AGENT),
-    ("v1/PersistentVolumeClaim", VOLUME_CLAIM),
+    ("apps/v1/StatefulSet", ETCD),
+    *(("v1/PersistentVolumeClaim", claim) for claim in (VOLUME_CLAIM, *CLAIMS)),
 )
 
 

@@ -59,14 +59,14 @@ def memory_text(amount: Decimal) -> str:
     return _quantities.display(amount, binary=True)
 
 
-def parse_resources(given: dict, option: str, smallest: tuple[str, str]) -> Resources:
+def parse_resources(given: dict, option: str, smallest: tuple[str, str], what: str = "k3s") -> Resources:
     found = {}
     for resource, least in zip(("cpu", "memory"), smallest, strict=True):
         name = f"{option}.{resource}"
         found[resource] = _quantities.parse(given[resource], name)
         if found[resource] < _quantities.parse(least, name):
             raise TenantryError(
-                f"{name}: {shown(given[resource])} is too little for k3s to start; give {least} or more"
+                f"{name}: {shown(given[resource])} is too little for {what} to start; give {least} or more"
             )
     if found["memory"] % MEBI:
         raise TenantryError(
@@ -88,15 +88,20 @@ def parse_volume(persistence: dict) -> Decimal | None:
 
 
 def minimum_slice(
-    server: Sequence[Resources], servers: int, agent: Resources, agents: int, volume: Decimal | None
+    server: Sequence[Resources],
+    servers: int,
+    agent: Resources,
+    agents: int,
+    volume: Decimal | None,
+    etcd: Resources | None = None,
 ) -> Slice:
-    """What servers, each of some containers, and agents themselves take (QUO-2)."""
-    own = [*server] * servers + [agent] * agents
+    """What servers, each of some containers and with a member of etcd if they have one, and agents take (QUO-2)."""
+    own = [*server, *([etcd] if etcd else [])] * servers + [agent] * agents
     return Slice(
         cpu=sum((one.cpu for one in own), Decimal(0)),
         memory=sum((one.memory for one in own), Decimal(0)),
         storage=(volume or Decimal(0)) * servers,
-        pods=servers + agents,
+        pods=servers * (2 if etcd else 1) + agents,
     )
 
 

@@ -17,6 +17,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils import (
     _names,
     _snapshot_archive,
     _snapshot_database,
+    _snapshot_etcd,
     _snapshot_seal,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._errors import TenantryError
@@ -24,18 +25,25 @@ from ansible_collections.tenantry.kube.plugins.module_utils._module import Conte
 from ansible_collections.tenantry.kube.plugins.module_utils._render_base import JOIN_TOKEN, PLATFORM_CREDENTIAL, SERVER
 from ansible_collections.tenantry.kube.plugins.module_utils._render_workshop import CONTAINER
 from ansible_collections.tenantry.kube.plugins.module_utils._snapshot_bucket import Bucket
+from ansible_collections.tenantry.kube.plugins.module_utils._snapshot_etcd import EtcdRestore
 from ansible_collections.tenantry.kube.plugins.module_utils._snapshot_restore import Restore, workshop
-from ansible_collections.tenantry.kube.plugins.module_utils._snapshot_server import KEPT, Captured, capture
+from ansible_collections.tenantry.kube.plugins.module_utils._snapshot_server import (
+    KEPT,
+    Captured,
+    capture,
+    keys_archive,
+)
 from ansible_collections.tenantry.kube.plugins.module_utils._snapshot_store import (
     LATEST,
+    SQLITE,
     Directory,
     Origin,
     Snapshot,
     Store,
     check_name,
-    digest,
     now,
 )
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_etcd import PLACE
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_inside import STATEFUL_SET
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_places import Found, Places
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_upgrade import BEFORE_ANNOTATION
@@ -64,6 +72,11 @@ class Job:
         """The namespace of the virtual cluster whose snapshots are meant."""
         source = self.item["source"] or self.item
         return _names.vcluster_namespace(source["tenant"], source["name"])
+
+    @property
+    def datastore(self) -> str:
+        """Of the virtual cluster."""
+        return self.found.record.get("datastore") or SQLITE
 
     def row(self) -> dict:
         item = self.item
@@ -179,7 +192,7 @@ def _place(context: Context, places: Places, job: Job) -> None:
             context.missing(error)
         else:
             raise error
-    elif place := job.found.record.get("datastore"):
+    elif (place := job.found.record.get("datastore")) not in (None, PLACE):
         raise TenantryError(
             f"datastore: what it knows is in {place}, not here; back up and restore that database by its own means, "
             f"and keep the Secret {JOIN_TOKEN} of {job.namespace}, without which k3s cannot read it"
@@ -230,9 +243,8 @@ def _take(context: Context, store: Store, job: Job, key: _snapshot_seal.Key | No
     secrets = [found.host.get("v1/Secret", name, job.namespace) for name in (JOIN_TOKEN, PLATFORM_CREDENTIAL)]
     credentials = _snapshot_archive.credentials_of(*secrets)
     with _private_directory(context) as directory:
-        captured = _captured(context, job, directory, seconds)
+        captured, revision = _captured(context, job, directory, seconds)
         context.progress(job.namespace, f"copied and fetched, {captured.frozen} s of it with the API standing still")
-        revision = _snapshot_database.consolidate(captured.database)
         origin = _origin(job, job.name, revision, captured.database.stat().st_size)
         archive = store.draft(job.namespace, job.name, directory)
         try:
@@ -244,7 +256,17 @@ def _take(context: Context, store: Store, job: Job, key: _snapshot_seal.Key | No
     return {**_facts(snapshot), "frozen": captured.frozen, "actions": _action("create", job.name)}
 
 
-def _captured(context: Context, job: Job, directory: Path, seconds: float) -> Captured:
+def _captured(context: Context, job: Job, directory: Path, seconds: float) -> tuple[Captured, int]:
+    """With the newest revision in it."""
+    if job.datastore == PLACE:
+        database = directory / "etcd.db"
+        revision = _snapshot_etcd.take(job.found.host, job.namespace, database, context.deadline(seconds))
+        return Captured(keys_archive([]), database, 0.0), revision
+    captured = _captured_of_volume(context, job, directory, seconds)
+    return captured, _snapshot_database.consolidate(captured.database)
+
+
+def _captured_of_volume(context: Context, job: Job, directory: Path, seconds: float) -> Captured:
     """From the server's own container or, where it is stopped for good, from a pod in its place."""
     host, namespace = job.found.host, job.namespace
     stateful_set = host.get(STATEFUL_SET, SERVER, namespace)
@@ -270,18 +292,14 @@ def _restore(context: Context, store: Store, job: Job, _key: object) -> dict:
         restore.check()
         verified = {}
         if not context.check_mode:
-            if restore.moves:
-                _snapshot_database.rehome(content.database)
-                content = _snapshot_archive.Content(
-                    content.credentials, content.keys, content.database, digest(content.database)
-                )
             verified = {"verified": restore.execute(content)}
         return {**_facts(snapshot), **verified, "version": restore.version, "actions": actions}
 
 
 def _restore_of(context: Context, job: Job, origin: Origin) -> Restore:
     deadline = context.deadline(context.module.params["wait_timeout"])
-    return Restore(job.found, origin, deadline, lambda phase: context.progress(job.namespace, phase))
+    kind = EtcdRestore if job.datastore == PLACE else Restore
+    return kind(job.found, origin, deadline, lambda phase: context.progress(job.namespace, phase))
 
 
 def _revert(context: Context, _store: Store, job: Job, _key: object) -> dict:
@@ -293,7 +311,8 @@ def _revert(context: Context, _store: Store, job: Job, _key: object) -> dict:
     restore = _restore_of(context, job, replace(origin, version=version))
     restore.check()
     if not context.check_mode:
-        restore.revert()
+        with _private_directory(context) as directory:
+            restore.revert(directory)
     actions = [{"action": "restore", "kind": "Snapshot", "name": f"{KEPT} ({version})"}]
     return {"snapshot": KEPT, "version": version, "actions": actions}
 
@@ -311,6 +330,7 @@ def _origin(job: Job, snapshot: str, revision: int, size: int) -> Origin:
         created=now().isoformat(),
         revision=revision,
         database_bytes=size,
+        datastore=job.datastore,
     )
 
 

@@ -12,6 +12,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils import _names
 from ansible_collections.tenantry.kube.plugins.module_utils._errors import TenantryError, shown
 from ansible_collections.tenantry.kube.plugins.module_utils._oidc import Issuer, parse_issuer
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_datastore import Datastore, parse_datastore
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_etcd import PLACE, Etcd, parse_etcd
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_exposure import Exposure, parse_exposure
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_images import (
     parse_credentials,
@@ -59,7 +60,7 @@ class VCluster:
     agents: int
     server: Resources
     agent: Resources
-    volume: Decimal | None  # None: an emptyDir, lost with the pod
+    volume: Decimal | None  # of each that has one. None: an emptyDir, lost with the pod
     storage_class: str | None
     slice: Slice
     tier: str
@@ -78,7 +79,8 @@ class VCluster:
     agent_placement: Placement = field(default_factory=Placement)
     image_credentials: tuple[dict, ...] = field(default=(), repr=False)
     k3s: K3s = field(default_factory=lambda: K3s({}, {}, ""), repr=False)
-    datastore: Datastore | None = None  # None: k3s's own, on the volume
+    datastore: Datastore | None = None  # None: k3s's own, on the volume, or etcd
+    etcd: Etcd | None = None  # the volumes are those of its members
     oidc: Issuer | None = None
 
     @property
@@ -89,6 +91,21 @@ class VCluster:
     def lasting(self) -> bool:
         """Whether what it knows outlives its pods."""
         return self.volume is not None or self.datastore is not None
+
+    @property
+    def shares_datastore(self) -> bool:
+        """Whether it may have several servers."""
+        return self.datastore is not None or self.etcd is not None
+
+    @property
+    def server_volume(self) -> Decimal | None:
+        return None if self.etcd else self.volume
+
+    @property
+    def datastore_place(self) -> str | None:
+        if self.etcd:
+            return PLACE
+        return self.datastore.place if self.datastore else None
 
     @property
     def persistence(self) -> str:
@@ -111,7 +128,7 @@ class VCluster:
                 "address": address,
                 "agents": self.agents,
                 "cluster_cidr": self.cluster_cidr,
-                "datastore": self.datastore.place if self.datastore else None,
+                "datastore": self.datastore_place,
                 "expose": self.exposure.type,
                 "mode": self.mode,
                 "persistence": self.persistence,
@@ -150,10 +167,11 @@ def parse(item: dict) -> VCluster:
     agent = parse_resources(item["agent"], "agent", SMALLEST_AGENT)
     datastore = parse_datastore(item.get("datastore"))
     volume = None if datastore else parse_volume(item["persistence"])
+    etcd = parse_etcd(item, volume)
     shared = parse_shared(item)
     cluster_cidr, service_cidr = parse_networks(item, shared)
     beside = [SYNCER] if shared else []
-    least = minimum_slice([server, *beside], item["servers"], agent, item["agents"], volume)
+    least = minimum_slice([server, *beside], item["servers"], agent, item["agents"], volume, etcd and etcd.resources)
     return VCluster(
         tenant=tenant,
         name=name,
@@ -167,7 +185,7 @@ def parse(item: dict) -> VCluster:
         storage_class=None if datastore else item["persistence"].get("storage_class"),
         slice=parse_slice(item.get("slice") or {}, least, ("cpu", "memory", "pods") if shared else ()),
         tier=item["tier"],
-        durability=_durability(item, datastore),
+        durability=_durability(item, datastore or etcd),
         exposure=parse_exposure(item["expose"]),
         image=parse_image(item["image"]),
         cluster_cidr=cluster_cidr,
@@ -179,6 +197,7 @@ def parse(item: dict) -> VCluster:
         request=item.get("request"),
         k3s=parse_k3s(item),
         datastore=datastore,
+        etcd=etcd,
         oidc=parse_issuer(item.get("oidc")),
         server_placement=parse_placement(item["server"], "server"),
         agent_placement=parse_placement(item["agent"], "agent"),
@@ -210,19 +229,26 @@ def check_change(old: dict, new: VCluster) -> None:
 
 def _check_datastore(old: dict, new: VCluster) -> None:
     """Only who enters it and how may change: another database would be another cluster under the same name."""
-    was, place = old.get("datastore"), new.datastore.place if new.datastore else None
+    was, place = old.get("datastore"), new.datastore_place
     if old and was != place:
         own = "k3s's own"
+        if PLACE in (was, place) and None in (was, place):
+            raise TenantryError(
+                f"servers: cannot be changed from {old.get('servers', 1)} to {new.servers} on a virtual cluster that "
+                "exists and has no datastore elsewhere, because one server has SQLite and three have etcd; keep it, or "
+                "make a new virtual cluster"
+            )
         raise TenantryError(
             f"datastore: cannot be changed from {was or own} to {place or own} on a virtual cluster that exists; "
             "keep it, but for user, password and parameters, or make a new virtual cluster"
         )
 
 
-def _durability(item: dict, datastore: Datastore | None) -> str:
-    if datastore and item["durability"]:
+def _durability(item: dict, shared: Datastore | Etcd | None) -> str:
+    if shared and item["durability"]:
         raise TenantryError(
-            "durability: is about k3s's own datastore; leave it out, with a datastore outside its database decides"
+            "durability: is about the datastore that one server has on its volume; leave it out, etcd is always full "
+            "and with a datastore outside its database decides"
         )
     return item["durability"] or ("full" if item["tier"] == "prod" else "normal")
 
@@ -231,9 +257,5 @@ def _check_counts(item: dict) -> None:
     servers = item["servers"]
     if isinstance(servers, bool) or not isinstance(servers, int) or servers not in (1, 3):
         raise TenantryError(f"servers: must be the number 1 or 3, not {shown(servers)}; two are no better than one")
-    if servers != 1 and not item.get("datastore"):
-        raise TenantryError(
-            f"servers: {servers} need a datastore that they share; give datastore, a database of PostgreSQL or MySQL"
-        )
     if not 0 <= item["agents"] <= 100:
         raise TenantryError(f"agents: must be 0 to 100, not {item['agents']}")

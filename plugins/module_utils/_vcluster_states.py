@@ -11,11 +11,13 @@ from ansible_collections.tenantry.kube.plugins.module_utils import _names, _tunn
 from ansible_collections.tenantry.kube.plugins.module_utils._apply import Action, Inventory, Plan
 from ansible_collections.tenantry.kube.plugins.module_utils._client import Cluster
 from ansible_collections.tenantry.kube.plugins.module_utils._errors import ApiError, TenantryError
-from ansible_collections.tenantry.kube.plugins.module_utils._render_base import AGENT, SERVER
+from ansible_collections.tenantry.kube.plugins.module_utils._render_base import AGENT, ETCD, SERVER
+from ansible_collections.tenantry.kube.plugins.module_utils._render_etcd import MEMBERS
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_inside import (
     STATEFUL_SET,
     has_ended,
     wait_for_agents,
+    wait_for_etcd,
     wait_for_server,
     without_controller,
 )
@@ -44,21 +46,25 @@ class Turn(Plan):
     def perform(self, deadline: Deadline | None) -> None:
         raise NotImplementedError
 
-    def change(self) -> None:
+    def change(self, *parts: str) -> None:
         for action in self.actions:
-            if action.action == "update":
+            if action.action == "update" and action.name in parts:
                 self.cluster.merge(action.kind, action.name, action.namespace, action.after)
 
 
 class Pause(Turn):
-    """Server and agents first: a syncer that still runs would tell its API server that the pods have failed."""
+    """
+    Server and agents first: a syncer that still runs would tell its API server that the pods have failed. What the
+    servers have their data in goes after them.
+    """
 
     def perform(self, deadline: Deadline | None) -> None:
         """Without a deadline, nothing is waited for but the end of the server, for as long as that may take."""
-        self.change()
+        self.change(SERVER, AGENT)
         limit = deadline or Deadline(LONGEST_GRACE)
         for server in _tunnel.server_pods(self.cluster, self.namespace):
             wait_gone(self.cluster, POD, server["metadata"]["name"], self.namespace, limit, what="server")
+        self.change(ETCD)
         end_pods(self.cluster, self.namespace)
         if deadline:
             for pod in self.cluster.list(POD, self.namespace):
@@ -70,7 +76,7 @@ class Start(Turn):
     """Again, as many servers and agents as there were; or anew, each part one by one."""
 
     def perform(self, deadline: Deadline | None) -> None:
-        self.change()
+        self.change(ETCD, SERVER, AGENT)
         if deadline:
             wait_until_ready(self.cluster, self.namespace, deadline)
 
@@ -101,7 +107,7 @@ def plan(found: Found | None, state: str, name: str, now: datetime) -> Turn:
 
 def plan_resume(found: Found) -> Turn:
     namespace, record = found.namespace["metadata"]["name"], found.record
-    wanted = {SERVER: record.get("servers", 1), AGENT: record.get("agents", 0)}
+    wanted = {SERVER: record.get("servers", 1), AGENT: record.get("agents", 0), ETCD: MEMBERS}
     sets = stateful_sets(found)
     actions = [
         _change(one, {"replicas": wanted[one["metadata"]["name"]]})
@@ -112,9 +118,9 @@ def plan_resume(found: Found) -> Turn:
 
 
 def stateful_sets(found: Found) -> list[dict]:
-    """The server's and, where there are any, the agents'."""
+    """The server's and, where there are any, the agents' and that of etcd."""
     namespace = found.namespace["metadata"]["name"]
-    live = (found.host.get(STATEFUL_SET, name, namespace) for name in (SERVER, AGENT))
+    live = (found.host.get(STATEFUL_SET, name, namespace) for name in (SERVER, AGENT, ETCD))
     return [one for one in live if one]
 
 
@@ -136,6 +142,8 @@ def end_pods(host: Cluster, namespace: str) -> None:
 
 def wait_until_ready(host: Cluster, namespace: str, deadline: Deadline) -> None:
     """The server answers, and all agents are nodes."""
+    if host.get(STATEFUL_SET, ETCD, namespace):
+        wait_for_etcd(host, namespace, deadline)
     wait_for_server(host, namespace, deadline)
     agents = (host.get(STATEFUL_SET, AGENT, namespace) or {}).get("spec", {}).get("replicas", 0)
     if not agents:

@@ -6,13 +6,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ansible_collections.tenantry.kube.plugins.module_utils import _exec, _render_workshop, _vcluster_inside
+from ansible_collections.tenantry.kube.plugins.module_utils import (
+    _exec,
+    _render_workshop,
+    _snapshot_etcd,
+    _vcluster_inside,
+)
 from ansible_collections.tenantry.kube.plugins.module_utils._apply import Inventory, Plan
 from ansible_collections.tenantry.kube.plugins.module_utils._client import Cluster
 from ansible_collections.tenantry.kube.plugins.module_utils._errors import TenantryError
 from ansible_collections.tenantry.kube.plugins.module_utils._render_base import AGENT, SERVER
 from ansible_collections.tenantry.kube.plugins.module_utils._snapshot_restore import workshop
 from ansible_collections.tenantry.kube.plugins.module_utils._snapshot_server import keep_on_volume
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_etcd import PLACE
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_inside import STATEFUL_SET
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_spec import recorded
 from ansible_collections.tenantry.kube.plugins.module_utils._wait import Deadline
@@ -39,7 +45,9 @@ class Upgrade:
         if stateful_set is None:
             return
         try:
-            if stateful_set["spec"]["replicas"] == 0:
+            if recorded(self.host.get("v1/Namespace", self.namespace)).get("datastore") == PLACE:
+                _snapshot_etcd.keep_on_volume(self.host, self.namespace, deadline)
+            elif stateful_set["spec"]["replicas"] == 0:
                 with workshop(self.host, stateful_set, deadline) as container:
                     keep_on_volume(container, deadline.remaining())
             else:

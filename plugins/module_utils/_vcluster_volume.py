@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The volume of a server: it grows where its storage class lets it, and never shrinks."""
+"""The volume of a server or of a member of its etcd: it grows where its storage class lets it, and never shrinks."""
 
 from __future__ import annotations
 

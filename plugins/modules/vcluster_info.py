@@ -73,7 +73,9 @@ vclusters:
       description: What its API server says it runs or, where it does not answer, what it should.
       type: str
     datastore:
-      description: The database in which it keeps what it knows, without credentials. Null if that is k3s's own.
+      description:
+        - The database in which it keeps what it knows, without credentials. V(etcd) is that of three servers.
+        - Null if that is SQLite on a volume.
       type: str
       sample: postgres://db.example.com:5432/payments_dev
     servers:

@@ -54,6 +54,7 @@ snapshots:
     created: {description: When the snapshot was taken., type: str}
     revision: {description: Revision of the datastore., type: int}
     database_bytes: {description: Size of the datastore., type: int}
+    datastore: {description: 'What it is of, V(sqlite) or V(etcd).', type: str}
     path: {description: File or URL of the archive., type: str}
     bytes: {description: Size of that file., type: int}
     sha256: {description: Checksum of that file., type: str}

@@ -12,7 +12,22 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from pathlib import Path
 
-from . import cluster, computer, deps, golang, ingress, machines, network, older, release, rootfs, service, ssh, syncer
+from . import (
+    cluster,
+    computer,
+    deps,
+    etcd,
+    golang,
+    ingress,
+    machines,
+    network,
+    older,
+    release,
+    rootfs,
+    service,
+    ssh,
+    syncer,
+)
 from .config import FIXED_HOSTS, PROJECT, Lab, LabError, check_node_name
 from .process import exclusive, say, step
 
@@ -53,6 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     command("deps", _deps, "install the Debian packages that are missing")
     build = command("build", _build, "build programs, root file systems, images and the mirror's content")
     build.add_argument("--ingress", action="store_true", help="an ingress controller's image too (minutes)")
+    build.add_argument("--etcd", action="store_true", help="the image of etcd too, for three servers (a minute)")
     build.add_argument("--older", action="store_true", help="the k3s of the minor release before too (minutes)")
     up = command("up", _up, "start the network, the mirror and the machines")
     up.add_argument("--nodes", default=",".join(FIXED_HOSTS), metavar="NAMES", help="default: %(default)s")
@@ -99,6 +115,8 @@ def _build(lab: Lab, arguments: argparse.Namespace) -> int:
         release.build(lab, image.result(), syncer.build(lab, python.result()))
     if arguments.ingress:
         ingress.build(lab)
+    if arguments.etcd:
+        etcd.build(lab)
     if arguments.older:
         older.build(lab)
     say(f"built: {time.monotonic() - start:.1f} s")

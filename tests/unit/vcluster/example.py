@@ -20,6 +20,7 @@ ITEM: dict[str, Any] = {
     "agent": {"cpu": "1", "memory": "2Gi"},
     "persistence": {"type": "pvc", "size": "5Gi", "storage_class": None},
     "datastore": None,
+    "etcd": None,
     "slice": None,
     "tier": "dev",
     "durability": None,

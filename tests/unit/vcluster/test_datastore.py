@@ -80,7 +80,7 @@ def test_what_is_no_endpoint_is_refused_without_being_told(endpoint, named):
         ({"datastore": {"certificate": PEM}}, "go together"),
         ({"datastore": {"ca": "/etc/ssl/ca.pem"}}, "datastore.ca: is not PEM"),
         ({"datastore": {"networks": ["192.0.2.7/24"]}}, "datastore.networks:"),
-        ({"durability": "full"}, "durability: is about k3s's own datastore"),
+        ({"durability": "full"}, "durability: is about the datastore that one server has"),
     ],
 )
 def test_what_does_not_fit_is_refused(more, named):

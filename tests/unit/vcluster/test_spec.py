@@ -33,7 +33,6 @@ BAD = [
     ({"servers": 2}, "servers:", "2"),
     ({"servers": "3"}, "servers:", '"3"'),
     ({"servers": True}, "servers:", "true"),
-    ({"servers": 3}, "servers:", "need a datastore"),
     ({"agents": -1}, "agents:", "-1"),
     ({"agents": 101}, "agents:", "101"),
     ({"server": {"cpu": "ten"}}, "server.cpu:", "ten"),

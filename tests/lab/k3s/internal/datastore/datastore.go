@@ -1,5 +1,5 @@
-// Package datastore serves the etcd API on a socket from a SQL database, by kine. Its package endpoint would do that too, and
-// bring every database that kine knows.
+// Package datastore is where the API server has its objects: an etcd elsewhere, or a SQL database from which kine serves the etcd
+// API on a socket. Its package endpoint would do the latter too, and bring every database that kine knows.
 package datastore
 
 import (
@@ -9,6 +9,7 @@ import (
 	"math"
 	"net"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -33,14 +34,19 @@ const (
 	stopLimit        = 2 * time.Second
 )
 
-// Datastore is where its etcd API answers, and whether several servers may have it.
+// Datastore is where its etcd API answers, and whether several servers may have it. Files are for TLS to an etcd.
 type Datastore struct {
 	Endpoint string
 	Shared   bool
+	Files    tls.Config
 }
 
-// Serve starts with ctx and ends with it. database is what k3s's option datastore-endpoint takes, files are for TLS to it.
+// Serve starts with ctx and ends with it, unless there is an etcd elsewhere. database is what k3s's option datastore-endpoint
+// takes, files are for TLS to it.
 func Serve(ctx context.Context, socket, database string, files tls.Config) (*Datastore, error) {
+	if strings.HasPrefix(database, "http://") || strings.HasPrefix(database, "https://") {
+		return &Datastore{Endpoint: database, Shared: true, Files: files}, nil
+	}
 	logrus.SetLevel(logrus.WarnLevel) // kine's log
 	// kine's own command line has these numbers as defaults; its library refuses zero values. It ends after what asks it.
 	backendContext, end := context.WithCancel(context.WithoutCancel(ctx))

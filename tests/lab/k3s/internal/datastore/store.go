@@ -3,6 +3,7 @@ package datastore
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -18,7 +19,11 @@ type Store struct{ etcd *clientv3.Client }
 
 // Open connects; the caller closes.
 func (d *Datastore) Open() (*Store, error) {
-	etcd, err := clientv3.New(clientv3.Config{Endpoints: []string{d.Endpoint}, DialTimeout: dialTimeout})
+	security, err := d.Files.ClientConfig()
+	if err != nil {
+		return nil, err
+	}
+	etcd, err := clientv3.New(clientv3.Config{Endpoints: strings.Split(d.Endpoint, ","), DialTimeout: dialTimeout, TLS: security})
 	return &Store{etcd}, err
 }
 

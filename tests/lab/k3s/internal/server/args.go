@@ -44,6 +44,15 @@ func (s *Server) apiServerArgs() map[string]string {
 	if !componentargs.Names(s.opts.List("kube-apiserver-arg"), "authentication-config") {
 		args["anonymous-auth"] = "false"
 	}
+	for name, file := range map[string]string{
+		"etcd-cafile":   s.datastore.Files.CAFile,
+		"etcd-certfile": s.datastore.Files.CertFile,
+		"etcd-keyfile":  s.datastore.Files.KeyFile,
+	} {
+		if file != "" {
+			args[name] = file
+		}
+	}
 	if s.opts.Bool("secrets-encryption") {
 		args["encryption-provider-config"] = s.path("cred", "encryption-config.yaml")
 	}

@@ -15,7 +15,7 @@ import (
 	"tenantry.dev/lab/k3s/internal/token"
 )
 
-// startDatastore serves the etcd API on a socket, from SQLite unless datastore-endpoint names another database.
+// startDatastore serves the etcd API on a socket, from SQLite unless datastore-endpoint names another database or an etcd.
 func (s *Server) startDatastore(ctx context.Context) (err error) {
 	database := s.opts.String("datastore-endpoint")
 	if database == "" {

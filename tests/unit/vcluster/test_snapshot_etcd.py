@@ -1,0 +1,69 @@
+"""Snapshots of etcd: whether one is whole, and the pods that make members anew."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+from ansible_collections.tenantry.kube.plugins.module_utils import _etcd_api, _render_etcd_restore
+from ansible_collections.tenantry.kube.plugins.module_utils._errors import TenantryError
+from ansible_collections.tenantry.kube.plugins.module_utils._snapshot_store import SQLITE, Origin
+
+from .test_etcd import everything, named
+
+DATABASE = bytes(range(256)) * 64
+
+
+@pytest.fixture
+def whole(tmp_path: Path) -> Path:
+    file = tmp_path / "etcd.db"
+    file.write_bytes(DATABASE + hashlib.sha256(DATABASE).digest())
+    return file
+
+
+def test_a_whole_snapshot_is_taken(whole):
+    _etcd_api.check(whole)
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        lambda content: content[:-1],
+        lambda content: content[:-32],
+        lambda content: content[:512] + content[1024:],
+        lambda content: content[:100] + b"\x00" + content[101:],
+        lambda content: b"",
+        lambda content: content + b"\x00",
+    ],
+    ids=["last byte", "checksum", "a page", "one byte", "everything", "a byte more"],
+)
+def test_one_that_lacks_something_is_refused(whole, harm):
+    whole.write_bytes(harm(whole.read_bytes()))
+    with pytest.raises(TenantryError, match="not whole"):
+        _etcd_api.check(whole)
+
+
+def test_each_pod_makes_the_member_whose_volume_it_has():
+    etcd = named(everything(), "StatefulSet", "etcd")
+    pods = _render_etcd_restore.pods(etcd, "docker.io/rancher/k3s:v1.34.4-k3s1", "payments--dev-anew")
+    for number, pod in enumerate(pods):
+        member = f"etcd-{number}"
+        (volume,) = pod["spec"]["volumes"]
+        assert volume["persistentVolumeClaim"]["claimName"] == f"data-{member}"
+        command = pod["spec"]["initContainers"][1]["command"]
+        assert f"--name={member}" in command
+        assert f"--initial-advertise-peer-urls=https://{member}.etcd.payments--dev.svc:2380" in command
+        assert "--initial-cluster-token=payments--dev-anew" in command, "no member of what was there before"
+        assert not any("POD_NAME" in word for word in command)
+        parts = [*pod["spec"]["initContainers"], *pod["spec"]["containers"]]
+        assert all(one["securityContext"]["capabilities"] == {"drop": ["ALL"]} for one in parts)
+        assert all(one["resources"]["limits"] for one in parts), "the quota refuses a pod without"
+
+
+def test_what_was_written_before_there_was_etcd_is_still_of_sqlite():
+    facts = {"snapshot": "s", "tenant": "t", "name": "n", "host": "hub", "mode": "shared", "version": "v1.34.4+k3s1"}
+    facts |= {"service_cidr": None, "created": "2026-01-31T02:00:00+00:00", "revision": 1, "database_bytes": 1}
+    assert "datastore" not in Origin(**facts).as_dict()
+    assert Origin(**facts).datastore == SQLITE
+    assert Origin(**facts, datastore="etcd").as_dict()["datastore"] == "etcd"
