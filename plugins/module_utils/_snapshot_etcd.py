@@ -75,6 +75,11 @@ def keep_on_volume(host: Cluster, namespace: str, deadline: Deadline) -> None:
         _exec.run_command(member, "keeping the data of before", command, seconds=deadline.remaining())
 
 
+def interrupted(namespace: dict) -> str | None:
+    """The snapshot whose restore did not come to its end; by the namespace of a virtual cluster."""
+    return (namespace["metadata"].get("annotations") or {}).get(RESTORING)
+
+
 @contextmanager
 def _running(host: Cluster, namespace: str, deadline: Deadline) -> Iterator[EtcdApi]:
     """That of a virtual cluster that is paused runs for as long as it is needed."""
@@ -136,8 +141,8 @@ class EtcdRestore(Restore):
         for number in range(MEMBERS):
             name = f"{ETCD}-{number}"
             wait_gone(self.host, POD, name, self.namespace, self.deadline, what=f"{name} of {self.namespace}")
-        notes = self.host.get("v1/Namespace", self.namespace)["metadata"].get("annotations") or {}
-        members = _Members(self.host, found, self._k3s_image(), RESTORING in notes, self.deadline)
+        again = interrupted(self.host.get("v1/Namespace", self.namespace)) is not None
+        members = _Members(self.host, found, self._k3s_image(), again, self.deadline)
         self._note(self.origin.snapshot)
         members.end()  # of a run that was killed
         try:

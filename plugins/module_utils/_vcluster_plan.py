@@ -31,6 +31,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._render_base import 
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._render_etcd import CLAIMS
 from ansible_collections.tenantry.kube.plugins.module_utils._render_server import VOLUME_CLAIM
+from ansible_collections.tenantry.kube.plugins.module_utils._snapshot_etcd import interrupted
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_exposure import CLUSTER_IP, LOAD_BALANCER
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_inside import (
     STATEFUL_SET,
@@ -126,6 +127,11 @@ def plan_all(context: Context, places: Places, jobs: list[Job]) -> None:
         job.exposed_before = record.get("expose")
         if problem := around.hole(job.spec):
             context.warn(f"{job.namespace}: {problem}")
+        if found and (snapshot := interrupted(found.namespace)):
+            context.warn(
+                f"{job.namespace}: a restore of snapshot {snapshot} was interrupted, and its etcd may not start "
+                "before it is run again (tenantry.kube.vcluster_snapshot)"
+            )
         if job.spec.datastore and record.get("version", job.spec.version) != job.spec.version:
             context.warn(
                 f"{job.namespace}: nothing is kept from before the upgrade, because what it knows is in "

@@ -12,8 +12,8 @@ description:
   - Takes a snapshot of all that a virtual cluster is, its datastore, its certificate authorities, its tokens and its
     encryption keys, into a directory on the machine that runs the module, encrypted. What pods have on volumes is not
     in it.
-  - The datastore is taken as it is at one moment, under load too. The API stands still for that moment, see
-    RV(results[].frozen).
+  - The datastore is taken as it is at one moment, under load too. The API of one server stands still for that moment,
+    see RV(results[].frozen), that of three does not.
   - Puts a snapshot back, into the virtual cluster it is of or into another one, on any host of the fleet and of any
     mode. Kubeconfigs that were valid when the snapshot was taken are valid again.
   - The archive is in the format of C(age), its encryption key is in the description beside it, encrypted with

@@ -46,7 +46,9 @@ def triad(hub: Path) -> Iterator[Path]:
     """The hub, with a tenant for these tests."""
     lab("build", "--etcd")
     tenant = {"kubeconfig": hub, "tenant": TENANT}
-    assert not run_module("tenant_quota", **tenant, budget={"vclusters": 3}).failed
+    assert not run_module(
+        "tenant_quota", **tenant, budget={"vclusters": 3, "cpu": 16, "memory": "32Gi", "storage": "64Gi"}
+    ).failed
     yield hub
     gone = [{"tenant": TENANT, "name": name, "state": "absent"} for name in ("loom", "copy")]
     assert not run_module("vcluster", kubeconfig=hub, vclusters=gone).failed
