@@ -1,4 +1,4 @@
-"""A developer makes a virtual cluster, uses it and takes it back, with nothing but kubectl and a kubeconfig."""
+"""A developer makes a virtual cluster, an admin lets somebody into one, with nothing but kubectl and a kubeconfig."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from .harness import ROOT, ansible_playbook, kubectl, ran, run_module
-from .people import can
+from .harness import ROOT, ansible_playbook, kubectl, ran, run_module, until
+from .people import can, is_refused
 from .test_site import changed
 
 TENANT, HOME, HUB = "club", "tenant-club", "club--hub"
@@ -22,9 +22,9 @@ SLICE = {"cpu": 2, "memory": "2Gi", "storage": "6Gi", "pods": 8}
 
 @pytest.fixture(scope="module")
 def people(hub: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Path]]:
-    """The kubeconfigs of two developers of a tenant that has no virtual cluster."""
+    """The kubeconfigs of two developers and an admin of a tenant that has no virtual cluster."""
     folder, tenant = tmp_path_factory.mktemp("club"), {"kubeconfig": hub, "tenant": TENANT}
-    names = {"eva": "developer", "finn": "developer"}
+    names = {"eva": "developer", "finn": "developer", "ada": "admin"}
     users = [
         {"tenant": TENANT, "name": name, "role": role, "hub_access": True, "kubeconfig_path": folder / f"{name}.yaml"}
         for name, role in names.items()
@@ -36,7 +36,7 @@ def people(hub: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict
     ):
         assert not made.failed, made.msg
     yield {name: folder / f"{name}.yaml" for name in names}
-    kubectl(hub, "delete", "virtualclusterrequests", "--all", "-n", HOME)
+    kubectl(hub, "delete", "virtualclusterrequests,tenantuserrequests", "--all", "-n", HOME)
     serve()
     gone = [{"tenant": TENANT, "name": name, "state": "absent"} for name in names]
     run_module("tenant_user", kubeconfig=hub, users=gone)
@@ -59,11 +59,20 @@ def request_for(name: str, user: str, **resources: object) -> str:
     )
 
 
-def taken(kubeconfig: Path, user: str) -> Path:
-    """The kubeconfig that a user finds in the home namespace."""
-    secret = ran(
-        kubeconfig, "--context", HUB, "get", "secret", f"kubeconfig-{user}", "-o", "jsonpath={.data.kubeconfig}"
+def request_for_user(name: str, admin: str) -> str:
+    return json.dumps(
+        {
+            "apiVersion": "tenantry.dev/v1alpha1",
+            "kind": "TenantUserRequest",
+            "metadata": {"name": name},
+            "spec": {"requestedBy": admin, "role": "developer"},
+        }
     )
+
+
+def taken(kubeconfig: Path, user: str, secret: str = "kubeconfig") -> Path:
+    """The kubeconfig that a user finds in the home namespace."""
+    secret = ran(kubeconfig, "--context", HUB, "get", "secret", f"{secret}-{user}", "-o", "jsonpath={.data.kubeconfig}")
     path = kubeconfig.with_name(f"{user}-taken.yaml")
     path.touch(mode=0o600)
     path.write_bytes(base64.b64decode(secret))
@@ -102,3 +111,26 @@ def test_a_developer_makes_uses_and_deletes_a_virtual_cluster(hub: Path, people:
     assert kubectl(hub, "get", "namespace", MINE).returncode != 0
     left = yaml.safe_load(taken(eva, "eva").read_text())["contexts"]
     assert [context["name"] for context in left] == [HUB]
+
+
+@pytest.mark.nightly
+def test_an_admin_lets_somebody_in_who_runs_a_pod_and_is_sent_away(people: dict[str, Path]) -> None:
+    ada = people["ada"]
+    ran(ada, "create", "-f", "-", stdin=request_for("mine", "ada"))
+    ran(ada, "create", "-f", "-", stdin=request_for_user("bob", "ada"))
+    serve()
+    ran(ada, "wait", "vcr/mine", "--for=condition=Ready", "--timeout=5s")
+    ran(ada, "wait", "tur/bob", "--for=condition=Ready", "--timeout=5s")
+    own = taken(taken(ada, "bob", "invitation"), "bob")
+    ran(own, "--context", MINE, "create", "-f", str(POD))
+    ran(own, "--context", MINE, "wait", "--for=condition=Ready", "pod/probe", "--timeout=90s")
+    assert not can(own, MINE, "create", "clusterrolebindings")
+    assert set(changed(serve()).values()) == {0}
+
+    ran(ada, "delete", "tur", "bob")
+    serve()
+    until(lambda: is_refused(own, MINE), 60)
+    until(lambda: is_refused(own, HUB), 60)
+    assert ran(taken(ada, "ada"), "--context", MINE, "get", "pod", "probe", "-o", "name") == "pod/probe\n"
+    ran(ada, "delete", "vcr", "mine")
+    assert "club/mine: Deleted" in serve()
