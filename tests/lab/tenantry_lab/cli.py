@@ -22,6 +22,7 @@ from . import (
     machines,
     network,
     older,
+    passthrough,
     release,
     rootfs,
     service,
@@ -69,6 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     build = command("build", _build, "build programs, root file systems, images and the mirror's content")
     build.add_argument("--ingress", action="store_true", help="an ingress controller's image too (minutes)")
     build.add_argument("--etcd", action="store_true", help="the image of etcd too, for three servers (a minute)")
+    build.add_argument("--passthrough", action="store_true", help="one that passes TLS through too (minutes)")
     build.add_argument("--older", action="store_true", help="the k3s of the minor release before too (minutes)")
     up = command("up", _up, "start the network, the mirror and the machines")
     up.add_argument("--nodes", default=",".join(FIXED_HOSTS), metavar="NAMES", help="default: %(default)s")
@@ -117,6 +119,8 @@ def _build(lab: Lab, arguments: argparse.Namespace) -> int:
         ingress.build(lab)
     if arguments.etcd:
         etcd.build(lab)
+    if arguments.passthrough:
+        passthrough.build(lab)
     if arguments.older:
         older.build(lab)
     say(f"built: {time.monotonic() - start:.1f} s")
