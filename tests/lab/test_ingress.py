@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import socket
-import ssl
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +14,7 @@ import yaml
 from .harness import BUILD, DEMO, ROOT, lab, ran, run_module, until
 from .space import WAIT, Space, made_space
 from .test_application import APPLICATION, WORKLOADS
-from .tls import self_signed
+from .tls import self_signed, shown
 
 pytestmark = pytest.mark.nightly
 
@@ -107,19 +105,6 @@ def answer(address: str, host: str) -> tuple[int, str]:
         connection.close()
 
 
-def certificate(address: str, host: str) -> str | None:
-    context = ssl.create_default_context()
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    try:
-        with (
-            socket.create_connection((address, HTTPS), timeout=10) as raw,
-            context.wrap_socket(raw, server_hostname=host) as stream,
-        ):
-            return ssl.DER_cert_to_PEM_cert(stream.getpeercert(binary_form=True))
-    except OSError:
-        return None
-
-
 def test_an_application_is_reached_from_outside(controller: str, shop: Space) -> None:
     until(lambda: answer(controller, "shop.example.com")[0] == 200)
     assert "front end" in answer(controller, "shop.example.com")[1]
@@ -132,7 +117,7 @@ def test_certificate_is_the_one_made_inside(controller: str, shop: Space, tmp_pa
     shop("create", "secret", "tls", "shop-tls", f"--cert={paths[0]}", f"--key={paths[1]}")
     host = "tls.shop.example.com"
     shop.create(ingress("secure", host, tls=[{"hosts": [host], "secretName": "shop-tls"}]))
-    assert until(lambda: certificate(controller, host)) == paths[0].read_text()
+    assert until(lambda: shown(controller, HTTPS, host)) == paths[0].read_text()
 
 
 def test_what_is_deleted_is_not_answered(controller: str, shop: Space, hub: Path) -> None:

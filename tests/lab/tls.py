@@ -1,9 +1,11 @@
-"""A certificate for a server of the tests on the loopback address."""
+"""A certificate for a server of the tests on the loopback address, and the one that a server shows."""
 
 from __future__ import annotations
 
 import datetime
 import ipaddress
+import socket
+import ssl
 from pathlib import Path
 
 from cryptography import x509
@@ -35,3 +37,17 @@ def self_signed(directory: Path, address: str = "127.0.0.1") -> tuple[Path, Path
         key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     )
     return paths
+
+
+def shown(address: str, port: int, name: str) -> str | None:
+    """The certificate that somebody who asks for a name is shown, whoever signed it; none if there is no answer."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    try:
+        with (
+            socket.create_connection((address, port), timeout=10) as raw,
+            context.wrap_socket(raw, server_hostname=name) as stream,
+        ):
+            return ssl.DER_cert_to_PEM_cert(stream.getpeercert(binary_form=True))
+    except OSError:
+        return None
