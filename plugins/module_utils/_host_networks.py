@@ -8,6 +8,7 @@ import ipaddress
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import islice
 
 from ansible_collections.tenantry.kube.plugins.module_utils import _names
 from ansible_collections.tenantry.kube.plugins.module_utils._client import Cluster
@@ -42,6 +43,15 @@ class HostNetworks:
             api=tuple(_api_servers(host)),
             strays=tuple(address for address in _addresses_of_pods(host) if not within(address, pods)),
         )
+
+
+def gateways(networks: Iterable[str]) -> list[str]:
+    """
+    The addresses that nodes have themselves in their networks of pods, with which they send on what came to a node port
+    and goes to a pod of another node: with flannel, as k3s has it, the network's own, else the first. No pod has these.
+    """
+    found = (ipaddress.ip_network(network) for network in networks)
+    return [f"{address}/{one.max_prefixlen}" for one in found for address in islice(one, 2)]
 
 
 def within(address: str, networks: Iterable[str]) -> bool:

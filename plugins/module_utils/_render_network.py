@@ -12,6 +12,7 @@ import ipaddress
 from collections.abc import Iterable
 
 from ansible_collections.tenantry.kube.plugins.module_utils import _render_syncer
+from ansible_collections.tenantry.kube.plugins.module_utils._host_networks import gateways
 from ansible_collections.tenantry.kube.plugins.module_utils._render_base import (
     AGENT,
     API_PORT,
@@ -64,8 +65,9 @@ def policies(rendering: Rendering) -> list[dict]:
 def _to_server(rendering: Rendering) -> list[dict]:
     """Who meets an API server must still prove who he is; tenants' pods do not get this far, see _from_workload."""
     people = _blocks(ANYWHERE, rendering.host.pods)
+    nodes = _blocks(gateways(rendering.host.pods))
     return [
-        {"from": [ALL_OWN, *people, *_admitted(rendering)], "ports": API_PORTS},
+        {"from": [ALL_OWN, *people, *nodes, *_admitted(rendering)], "ports": API_PORTS},
         {"from": [{"podSelector": _part(rendering, SERVER)}]},
     ]
 

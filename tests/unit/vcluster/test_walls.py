@@ -133,7 +133,8 @@ def test_resolvers_are_reached_by_those_who_ask_them():
 
 def test_people_reach_the_api_and_nothing_else():
     for rendering, pods in ((shared(), POD), (dedicated(), AGENT)):
-        for outside in ("192.0.2.1", "172.16.0.6", "2001:db8::1"):  # a node: whose address people have behind a port
+        # People, and nodes: behind a node port people have a node's address, of another node one in its pods' network.
+        for outside in ("192.0.2.1", "2001:db8::1", "172.16.0.6", "10.42.1.0", "10.42.1.1", "fd42::1"):
             assert passes(rendering, "ingress", SERVER, outside, 6443)
             assert not passes(rendering, "ingress", SERVER, outside, 8080)
             assert not passes(rendering, "ingress", pods, outside, 8080)
