@@ -35,6 +35,9 @@ CONFIG = "agent-config"
 # What k3s, kubelet and containerd take for themselves: not offered to the pods inside.
 OWN_CPU_MILLI = 100
 OWN_MEMORY_MEBI = 320
+KUBELET_PORT = 10250
+# Between two that are replaced: the pods on the first need a moment longer than its kubelet to be there again.
+SETTLING_SECONDS = 10
 
 # Where k3s, containerd and the kubelet keep their state. An overlay cannot lie on the container's own overlay.
 STATE = {
@@ -103,6 +106,7 @@ def stateful_set(rendering: Rendering) -> dict:
         "spec": {
             "replicas": rendering.spec.agents,
             "podManagementPolicy": "Parallel",
+            "minReadySeconds": SETTLING_SECONDS,
             "selector": {"matchLabels": rendering.selector(AGENT)},
             "template": {
                 "metadata": {
@@ -157,6 +161,7 @@ def _container(rendering: Rendering) -> dict:
         ],
         "resources": requirements(spec.agent, spec.tier),
         "securityContext": {"privileged": True},
+        "readinessProbe": {"tcpSocket": {"port": KUBELET_PORT}, "periodSeconds": 1},
         "volumeMounts": [
             {"name": "config", "mountPath": CONFIG_DIRECTORY, "readOnly": True},
             {"name": "token", "mountPath": TOKEN_DIRECTORY, "readOnly": True},

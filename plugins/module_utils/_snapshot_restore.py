@@ -46,6 +46,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._snapshot_store impo
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_etcd import PLACE
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_inside import (
     STATEFUL_SET,
+    is_observed,
     is_ready,
     is_rolled_out,
 )
@@ -200,6 +201,8 @@ class Restore:
             if stateful_set:
                 change = _render_workshop.of_version(stateful_set, self.version, notes)
                 self.host.merge(STATEFUL_SET, name, self.namespace, change)
+                if name == AGENT:
+                    self._end_newer_agents()
         record = json.dumps({**self.target.record, "version": self.version}, sort_keys=True)
         change = {"metadata": {"annotations": {SPEC_ANNOTATION: record}}}
         self.host.merge("v1/Namespace", self.namespace, None, change)
@@ -238,10 +241,18 @@ class Restore:
         self._forget()
         return {kind.rpartition("/")[2]: len(names) for kind, names in expected.items()}
 
+    def _end_newer_agents(self) -> None:
+        """All at once: one by one, as the StatefulSet would, the last are newer than the server when that starts."""
+        what = f"agents of {self.namespace}"
+        wait_for(self.host, STATEFUL_SET, AGENT, self.namespace, is_observed, self.deadline, what=what)
+        self._end_agents()
+
     def _renew_agents(self) -> None:
         """Nodes of another cluster have joined by its CA, which is gone."""
-        if self.in_place:
-            return
+        if not self.in_place:
+            self._end_agents()
+
+    def _end_agents(self) -> None:
         selector = _names.selecting({**_selector(self.stateful_set), PART_LABEL: AGENT})
         for pod in self.host.list("v1/Pod", self.namespace, selector):
             self.host.delete("v1/Pod", pod["metadata"]["name"], self.namespace, uid=pod["metadata"]["uid"])

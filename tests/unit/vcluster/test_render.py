@@ -75,6 +75,13 @@ def test_tenant_side_pods_get_no_more_secrets_than_they_need():
     ]
 
 
+def test_agents_are_replaced_one_after_the_other():
+    """A container that has just started is no node yet, and the pods on it take a moment longer."""
+    agents = objects(render(agents=2))["StatefulSet", "agent"]
+    assert container(agents)["readinessProbe"]["tcpSocket"] == {"port": 10250}
+    assert agents["spec"]["minReadySeconds"] >= 10
+
+
 @pytest.mark.parametrize(("agents", "level"), [(0, "restricted"), (1, "privileged")])
 def test_pod_security_is_as_strict_as_the_pods_allow(agents, level):
     namespace = objects(render(agents=agents))["Namespace", NAMESPACE]
