@@ -301,7 +301,8 @@ def _manifests_container(rendering: Rendering) -> dict:
     which k3s, who is not root, could write nothing.
     """
     directory = f"{DATA_DIRECTORY}/server/manifests"
-    copy = f"umask 077 && mkdir -p {directory} && cp {MANIFESTS_DIRECTORY}/manifests.yaml {directory}/tenantry.yaml"
+    # By force: the copy of the pod before this one is read-only, as what is mounted from a Secret is.
+    copy = f"umask 077 && mkdir -p {directory} && cp -f {MANIFESTS_DIRECTORY}/manifests.yaml {directory}/tenantry.yaml"
     return {
         "name": MANIFESTS,
         "image": rendering.spec.image_reference,

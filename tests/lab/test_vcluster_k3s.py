@@ -75,6 +75,15 @@ def test_what_is_given_arrives_and_a_second_run_changes_nothing(keep: Keep) -> N
     assert (again.failed, again.changed) == (False, False), again.msg
 
 
+def test_another_list_arrives_with_a_restart(keep: Keep) -> None:
+    options = {"k3s_config": {"kube-apiserver-arg": ["audit-log-maxage=3"]}}
+    changed = keep.run(manifests=[{**GREETING, "data": {"text": "good day"}}], **options)
+    assert not changed.failed, changed.msg
+    words = ("wait", "--for=jsonpath={.data.text}=good day", "configmap/greeting", "--timeout=60s")
+    assert "condition met" in keep.inside(*words)
+    assert not keep.run(manifests=[GREETING], **options).failed
+
+
 def test_a_key_of_the_platforms_is_refused_and_nothing_is_changed(keep: Keep) -> None:
     refused = keep.run(k3s_config={"tls-san": ["everything.example.com"]})
     assert refused.failed

@@ -92,6 +92,7 @@ def test_manifests_are_in_a_secret_and_copied_by_an_init_container() -> None:
     rendering = render(manifests=[OBJECT, OBJECT])
     pod = _render_server.stateful_set(rendering)["spec"]["template"]["spec"]
     assert [one["name"] for one in pod["initContainers"]] == ["manifests"]
+    assert " cp -f " in pod["initContainers"][0]["command"][-1], "the copy of the pod before is read-only"
     assert "hello" not in json.dumps(pod)
     assert "hello" not in repr(rendering)
     assert [one["metadata"]["name"] for one in _render_server.config_secrets(rendering)] == [
