@@ -58,27 +58,32 @@ class Canaries:
 class Watcher:
     """What was seen of the canaries while something ran."""
 
-    def __init__(self, canaries: Canaries, folder: Path) -> None:
-        self.arguments: set[str] = set()
+    def __init__(self, canaries: Canaries, folders: tuple[Path, ...]) -> None:
+        self.command_lines: set[bytes] = set()
         self.environments: set[str] = set()
-        self.open_files: set[str] = set()  # that others than their owner could read
+        self.open_files: dict[str, set[str]] = {}  # that others than their owner could read, and what was in them
         self.looks = 0
-        self._canaries, self._folder = canaries, folder
+        self._canaries, self._folders = canaries, folders
+
+    @property
+    def arguments(self) -> set[str]:
+        return self._canaries.within(b"\n".join(self.command_lines))
 
     def look(self) -> None:
         self.looks += 1
         for process in Path("/proc").glob("[0-9]*"):
-            self.arguments |= self._canaries.within(_read(process / "cmdline"))
+            self.command_lines.add(_read(process / "cmdline"))
             self.environments |= self._canaries.within(_read(process / "environ"))
-        for path in self._folder.rglob("*"):
-            if not _is_closed(path, self._folder) and self._canaries.within(_read(path)):
-                self.open_files.add(str(path))
+        for folder in self._folders:
+            for path in folder.rglob("*"):
+                if not _is_closed(path, folder) and (found := self._canaries.within(_read(path))):
+                    self.open_files.setdefault(str(path), set()).update(found)
 
 
 @contextmanager
-def watching(canaries: Canaries, folder: Path) -> Iterator[Watcher]:
-    """Look at all processes, and at the files in a folder, again and again."""
-    watcher, end = Watcher(canaries, folder), threading.Event()
+def watching(canaries: Canaries, *folders: Path) -> Iterator[Watcher]:
+    """Look at all processes, and at the files in some folders, again and again."""
+    watcher, end = Watcher(canaries, folders), threading.Event()
 
     def watch() -> None:
         while not end.wait(SECONDS):

@@ -22,6 +22,7 @@ import yaml
 from ..harness import DEMO, ROOT, ApiServer, ansible_environment, call_module, kubectl, lab, ran
 from ..people import tenant_with, tokens
 from .leaks import Canaries, objects, values_of, watching
+from .plays import canary, talkative
 
 SPACE = "payments--dev"
 GIVEN = ("registry", "image", "manifest", "database", "passphrase", "typo")
@@ -35,10 +36,6 @@ MADE = [
 ]
 FAILED = "failed=1"
 DATABASE = "postgres://who:{{ vault_database }}@192.0.2.1:5432/stage"
-
-
-def canary() -> str:
-    return f"canary{uuid.uuid4().hex}"
 
 
 @dataclass
@@ -73,22 +70,11 @@ class Controller:
         with watching(self.canaries, self.folder) as watcher:
             run = subprocess.run(words, cwd=self.folder, capture_output=True, text=True, env=environment, check=False)
         seen = {"arguments": watcher.arguments, "environments": watcher.environments - {STORES}}
-        return Run(run.stdout + run.stderr, {**seen, "files": watcher.open_files}, watcher.looks)
+        return Run(run.stdout + run.stderr, {**seen, "files": set(watcher.open_files)}, watcher.looks)
 
     def environment(self) -> dict[str, str]:
-        home = str(self.folder)
-        return ansible_environment() | {
-            "HOME": home,
-            "TMPDIR": f"{home}/tmp",
-            "ANSIBLE_HOME": f"{home}/ansible",
-            "ANSIBLE_LOCAL_TEMP": f"{home}/tmp",
-            "ANSIBLE_REMOTE_TMP": f"{home}/remote",
-            "ANSIBLE_LOG_PATH": f"{home}/ansible.log",
-            "ANSIBLE_CACHE_PLUGIN": "jsonfile",
-            "ANSIBLE_CACHE_PLUGIN_CONNECTION": f"{home}/facts",
-            "ANSIBLE_CALLBACKS_ENABLED": "ansible.builtin.junit,ansible.builtin.tree",
-            "ANSIBLE_CALLBACK_TREE_DIR": f"{home}/tree",
-            "JUNIT_OUTPUT_DIR": f"{home}/junit",
+        return talkative(self.folder) | {
+            "ANSIBLE_REMOTE_TMP": f"{self.folder}/remote",
             "ANSIBLE_LOCALHOST_WARNING": "false",
             "AWS_ACCESS_KEY_ID": "who",
             "AWS_SECRET_ACCESS_KEY": self.secret,
