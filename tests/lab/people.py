@@ -6,15 +6,21 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.tenantry.kube.plugins.module_utils import _kubeconfig, _tunnel
+from ansible_collections.tenantry.kube.plugins.module_utils import (
+    _kubeconfig,
+    _requests,
+    _tunnel,
+    _vcluster_upkeep,
+)
 from ansible_collections.tenantry.kube.plugins.module_utils._client import Cluster
 
-from .harness import ModuleResult, call_module, kubectl, writes
+from .harness import ModuleResult, call_module, kubectl, ran, until, writes
 
 User = Callable[..., ModuleResult]
 
@@ -29,6 +35,13 @@ def add_vcluster(hub: Path, tenant: str, name: str, **recorded: Any) -> None:
     space = {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}
     made = kubectl(hub, "create", "-f", "-", stdin=json.dumps(space))
     assert made.returncode == 0, made.stderr
+
+
+def until_old_enough(hub: Path, home: str) -> None:
+    """Until the users of a tenant may ask for something: who is as old as a request may not be who made it."""
+    since = json.loads(ran(hub, "get", "serviceaccounts", "-n", home, "-o", "json"))["items"]
+    youngest = max(_vcluster_upkeep.moment(one["metadata"]["creationTimestamp"]) for one in since)
+    until(lambda: _requests.clock() >= youngest + timedelta(seconds=1))
 
 
 def labels_of(tenant: str, name: str) -> dict[str, str]:

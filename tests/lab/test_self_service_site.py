@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from .harness import ROOT, ansible_playbook, kubectl, ran, run_module, until
-from .people import can, is_refused
+from .people import can, is_refused, until_old_enough
 from .test_site import changed
 
 TENANT, HOME, HUB = "club", "tenant-club", "club--hub"
@@ -35,6 +35,7 @@ def people(hub: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict
         run_module("tenant_user", kubeconfig=hub, users=users),
     ):
         assert not made.failed, made.msg
+    until_old_enough(hub, HOME)
     yield {name: folder / f"{name}.yaml" for name in names}
     kubectl(hub, "delete", "virtualclusterrequests,tenantuserrequests", "--all", "-n", HOME)
     serve()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable, Iterator
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +14,12 @@ from ansible_collections.tenantry.kube.plugins.module_utils import (
     _requests,
     _self_service_users,
     _user_requests,
-    _vcluster_upkeep,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._client import Cluster
 from ansible_collections.tenantry.kube.plugins.module_utils._errors import ApiError
 
-from .harness import ModuleResult, call_module, kubectl, ran, until, writes
-from .people import can, is_known, is_refused
+from .harness import ModuleResult, call_module, kubectl, ran, writes
+from .people import can, is_known, is_refused, until_old_enough
 
 HOME = "tenant-payments"
 KIND = "tenantuserrequests"
@@ -36,10 +34,7 @@ def hub(payments: Path) -> Iterator[Path]:
     users = [{"tenant": "payments", "name": name, "hub_access": True, **who} for name, who in ADMINS.items()]
     made = call_module("tenant_user", kubeconfig=payments, users=users)
     assert not made.failed, made.msg
-    since = json.loads(ran(payments, "get", "serviceaccounts", "-n", HOME, "-o", "json"))["items"]
-    youngest = max(_vcluster_upkeep.moment(one["metadata"]["creationTimestamp"]) for one in since)
-    # Who is as old as a request may not be who made it.
-    until(lambda: _requests.clock() >= youngest + timedelta(seconds=1))
+    until_old_enough(payments, HOME)
     yield payments
     gone = [{"tenant": "payments", "name": name, "state": "absent"} for name in ADMINS]
     assert not call_module("tenant_user", kubeconfig=payments, users=gone).failed

@@ -63,7 +63,7 @@ def test_the_positive_control(hub: Path) -> None:
         ({"servers": 0}, "servers"),
         ({"servers": 2}, "servers: must be the number 1 or 3, not 2"),
         ({"servers": "3"}, 'servers: must be the number 1 or 3, not "3"'),
-        ({"servers": 3}, "servers: 3 need a datastore"),
+        ({"servers": 3, "persistence": {"type": "none"}}, "persistence.type: none would lose etcd"),
         ({"agents": -1}, "agents"),
         ({"server": {"cpu": "-1"}}, "server.cpu"),
         ({"server": {"cpu": "ten"}}, "server.cpu"),

@@ -204,7 +204,7 @@ def test_up_with_one_agent_serving_at_every_moment(rig: Rig) -> None:
     assert upgraded.data["actions"] == predicted.data["actions"]
     assert upgraded.data["nodes"] == "2/2"
 
-    (_made, server), (made_0, _), (made_1, ready_1) = (rig.life(pod) for pod in ("server-0", *AGENTS))
+    (_made, server), (made_0, _ready), (made_1, ready_1) = (rig.life(pod) for pod in ("server-0", *AGENTS))
     assert server <= made_1 < ready_1 < made_0
     assert seen.too_new == []
     assert all(seen.silences.values()), "they were asked too seldom to see that a node goes and comes"
