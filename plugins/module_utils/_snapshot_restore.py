@@ -49,6 +49,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_inside imp
     is_observed,
     is_ready,
     is_rolled_out,
+    wait_until_led_to,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_places import Found
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_spec import SPEC_ANNOTATION
@@ -220,6 +221,8 @@ class Restore:
             f"is kept in {self.before})",
             explain=lambda: explanation(self.host, self.host.get("v1/Pod", POD, self.namespace), POD, self.namespace),
         )
+        if self.servers > 1:
+            wait_until_led_to(_tunnel.endpoint(self.host, self.target.namespace), self.deadline)
         self.tell("server ready")
 
     def _prove(self, expected: dict[str, set[str]]) -> dict[str, int]:

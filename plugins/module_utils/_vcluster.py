@@ -31,6 +31,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_inside imp
     replace_agents,
     wait_for_etcd,
     wait_until_it_answers,
+    wait_until_led_to,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_k3s import misplaced
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_modes import MODES
@@ -188,6 +189,8 @@ def _bring_up(context: Context, job: Job, deadline: Deadline) -> dict:
             context.progress(job.namespace, f"ready, nodes {job.inside.nodes}")
     service = job.host.get("v1/Service", API_SERVICE, job.namespace)  # not there yet in the check of a new one
     url = _render_exposure.url_of(service, job.spec.exposure.type, job.rendering.address) if service else None
+    if job.spec.servers > 1 and job.inside and job.plan.changed and not context.check_mode:
+        _wait_until_led_to(context, job, url, deadline)
     return {
         "endpoint": url,
         "version": job.spec.version,
@@ -205,6 +208,11 @@ def _wait_for_server(context: Context, job: Job, deadline: Deadline) -> None:
         context.progress(job.namespace, "etcd ready")
     _vcluster_upgrade.wait_for_server(job.host, job.namespace, deadline)
     context.progress(job.namespace, "server ready")
+
+
+def _wait_until_led_to(context: Context, job: Job, url: str, deadline: Deadline) -> None:
+    if not wait_until_led_to(url, deadline):
+        context.warn(f"{job.namespace}: its servers are ready, but {url} refuses who connects; look what is at it")
 
 
 def _enter_early(context: Context, job: Job, deadline: Deadline) -> None:

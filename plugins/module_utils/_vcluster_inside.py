@@ -6,12 +6,16 @@ from __future__ import annotations
 
 import base64
 import re
+import socket
 import time
+from contextlib import suppress
 from functools import partial
+from urllib.parse import urlsplit
 
 from ansible_collections.tenantry.kube.plugins.module_utils import _credentials, _kubeconfig, _names, _tunnel
 from ansible_collections.tenantry.kube.plugins.module_utils._apply import Plan
 from ansible_collections.tenantry.kube.plugins.module_utils._client import Cluster
+from ansible_collections.tenantry.kube.plugins.module_utils._errors import ApiError, one_line
 from ansible_collections.tenantry.kube.plugins.module_utils._render_base import AGENT, ETCD, SERVER, Rendering
 from ansible_collections.tenantry.kube.plugins.module_utils._render_user import (
     ADMINISTRATOR,
@@ -28,6 +32,8 @@ REVISION_LABEL = "controller-revision-hash"
 LEAVING = "tenantry.dev/leaving"
 # The administrator's kubeconfig, renewed by a run when a third of it is left.
 LIFETIME = 30 * 24 * 3600
+HTTPS = 443
+LED_SECONDS = 15
 _AGENT_NODE = re.compile(rf"{AGENT}-([0-9]+)")
 
 
@@ -125,6 +131,27 @@ def wait_until_it_answers(host: Cluster, namespace: str, deadline: Deadline) -> 
     what = f"server of virtual cluster {namespace}"
     wait_for(host, "v1/Pod", _tunnel.POD, namespace, _has_started, deadline, what=what)
     insist(lambda: _tunnel.ready(host, namespace), lambda error: error.transient, deadline)
+
+
+def wait_until_led_to(url: str, deadline: Deadline) -> bool:
+    """
+    Until its address refuses nobody any more, which of several servers is so a moment after one is ready: the host's
+    nodes learn last to which they may lead. Whether it can be reached from here at all is another question.
+    """
+    address = urlsplit(url)
+
+    def connect() -> None:
+        with suppress(OSError):
+            try:
+                socket.create_connection((address.hostname, address.port or HTTPS), timeout=1).close()
+            except ConnectionRefusedError as error:
+                raise ApiError(one_line(error)) from None
+
+    try:
+        insist(connect, lambda error: True, Deadline(min(LED_SECONDS, deadline.remaining())))
+    except ApiError:
+        return False
+    return True
 
 
 def replace_agents(host: Cluster, rendering: Rendering) -> list[str]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from .harness import ModuleResult, ansible_playbook, kubectl, lab, ran, run_module, until
+from .harness import ModuleResult, ansible_playbook, lab, ran, run_module, until
 from .ledger import Ledger
 from .test_high_availability import ETCD
 from .test_vcluster import version
@@ -60,13 +60,7 @@ def loom(triad: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The kubeconfig of its administrator."""
     kubeconfig = tmp_path_factory.mktemp("loom") / "loom.yaml"
     made(triad, kubeconfig_path=kubeconfig)
-    until_led_to(kubeconfig)
     return kubeconfig
-
-
-def until_led_to(kubeconfig: Path) -> None:
-    """The host leads to servers that are ready, a moment after they are."""
-    until(lambda: kubectl(kubeconfig, "get", "--raw", "/readyz").returncode == 0)
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +97,6 @@ def test_taken_under_load_and_restored_in_place_and_on_a_member(
     assert pods(hub, "server", "etcd") == before
     restored = snapshot(hub, snapshots, state="restored")
     assert not restored.failed, restored.msg
-    until_led_to(loom)
     found = ledger.check(before=started)
     assert len(found) < len(ledger.acknowledged()), "what came after the snapshot is gone"
     assert not found & (ledger.acknowledged() - ledger.acknowledged(before=ended))
@@ -116,9 +109,7 @@ def test_taken_under_load_and_restored_in_place_and_on_a_member(
     source = {"tenant": TENANT, "name": "loom"}
     moved = snapshot(hub, snapshots, "copy", state="restored", source=source)
     assert not moved.failed, moved.msg
-    there = at(loom, copy.data["endpoint"], tmp_path / "copy.yaml")
-    until_led_to(there)
-    assert ledger.present(there) == found
+    assert ledger.present(at(loom, copy.data["endpoint"], tmp_path / "copy.yaml")) == found
     made(hub, "copy", host="edge")
     assert not made(hub, "copy", host="edge").changed
     gone = run_module("vcluster", kubeconfig=hub, tenant=TENANT, name="copy", state="absent")
@@ -155,7 +146,6 @@ def test_one_that_is_paused_can_be_backed_up_and_stays_paused(triad: Path, loom:
     assert not taken.failed, taken.msg
     until(lambda: not pods(triad, "server", "etcd"))
     made(triad, kubeconfig_path=loom)
-    until_led_to(loom)
     ran(loom, "get", "secret", "kept")
 
 
@@ -168,7 +158,6 @@ def test_a_killed_restore_is_finished_by_the_next(triad: Path, loom: Path, tmp_p
         snapshot(triad, tmp_path, state="restored", kill_after=seconds)
     finished = snapshot(triad, tmp_path, state="restored")
     assert not finished.failed, finished.msg
-    until_led_to(loom)
     ran(loom, "delete", "configmap", "kept")
     assert not made(triad, kubeconfig_path=loom).changed
 
@@ -177,13 +166,11 @@ def test_another_release_and_back(triad: Path, loom: Path) -> None:
     following, now = next_label(triad), version(triad)
     ran(loom, "create", "configmap", "from-before")
     upgraded = made(triad, version=following)
-    until_led_to(loom)
     assert upgraded.data["actions"][0]["name"] == f"before-upgrade ({now})"
     ran(loom, "create", "configmap", "from-after")
     back = snapshot(triad, None, state="reverted")
     assert not back.failed, back.msg
     assert back.data["version"] == now
-    until_led_to(loom)
     names = ran(loom, "get", "configmaps", "-o", "name").split()
     assert "configmap/from-before" in names
     assert "configmap/from-after" not in names

@@ -52,7 +52,6 @@ def prod(further_nodes: None, hub: Path, tmp_path_factory: pytest.TempPathFactor
         kubeconfig_path=kubeconfig,
     )
     assert not made.failed, made.msg
-    until(lambda: answers(kubeconfig))
     yield kubeconfig
     assert not run_module("vcluster", **tenant, name="prod", state="absent").failed
     assert not run_module("tenant_quota", **tenant, state="absent").failed
