@@ -17,7 +17,7 @@ from typing import Any
 from ansible_collections.tenantry.kube.plugins.module_utils import _tunnel
 from ansible_collections.tenantry.kube.plugins.module_utils._client import Cluster
 from ansible_collections.tenantry.kube.plugins.module_utils._errors import ApiError, TenantryError, api_error, one_line
-from ansible_collections.tenantry.kube.plugins.module_utils._render_base import ETCD, decoded
+from ansible_collections.tenantry.kube.plugins.module_utils._render_base import ETCD, decoded, encoded
 from ansible_collections.tenantry.kube.plugins.module_utils._render_etcd import CERTIFICATES, CLIENT_PORT
 
 try:
@@ -31,7 +31,7 @@ _CHECKSUM = 32
 
 
 class EtcdApi:
-    """One etcd; `seconds` is for each answer."""
+    """One etcd."""
 
     def __init__(self, pool: Any, name: str) -> None:
         self._pool = pool
@@ -46,7 +46,7 @@ class EtcdApi:
 
     def delete(self, prefix: str, *, single: bool = False) -> None:
         """All keys that begin with it, or the one that it is."""
-        self._ask("kv/deleterange", {"key": _encoded(prefix)} if single else _range(prefix))
+        self._ask("kv/deleterange", {"key": encoded(prefix)} if single else _range(prefix))
 
     def snapshot(self, target: Path) -> None:
         """The whole database as it is at one moment, as etcd's own tools take and restore it."""
@@ -135,8 +135,4 @@ def _lines(response: Any) -> Iterator[bytes]:
 
 def _range(prefix: str) -> dict[str, str]:
     """From the prefix up to what follows the last key that begins with it."""
-    return {"key": _encoded(prefix), "range_end": _encoded(prefix[:-1] + chr(ord(prefix[-1]) + 1))}
-
-
-def _encoded(text: str) -> str:
-    return base64.b64encode(text.encode()).decode()
+    return {"key": encoded(prefix), "range_end": encoded(prefix[:-1] + chr(ord(prefix[-1]) + 1))}

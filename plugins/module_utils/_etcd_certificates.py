@@ -20,7 +20,7 @@ except ImportError:  # only virtual clusters of three servers need it
 LIFETIME = timedelta(days=3650)
 SKEW = timedelta(hours=1)
 
-CA, SERVER, CLIENT = "ca", "server", "client"
+SERVER, CLIENT = "server", "client"
 FILES = ("ca.crt", "server.crt", "server.key", "client.crt", "client.key")
 
 

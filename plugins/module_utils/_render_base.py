@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from ansible_collections.tenantry.kube.plugins.module_utils import _names
 from ansible_collections.tenantry.kube.plugins.module_utils._host_networks import HostNetworks
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_exposure import CLUSTER_IP
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_slice import MEBI, Resources
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_slice import MEBI, Resources, memory_text
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_spec import VCluster
 
 API_SERVICE = "api"
@@ -130,7 +130,7 @@ def keys(join: dict | None, credential: dict | None, etcd: Mapping[str, str] | N
 
 
 def secret(metadata: dict, values: dict[str, str]) -> dict:
-    data = {key: base64.b64encode(value.encode()).decode() for key, value in values.items()}
+    data = {key: encoded(value) for key, value in values.items()}
     return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": "Opaque", "data": data}
 
 
@@ -146,6 +146,53 @@ def service_account(metadata: dict) -> dict:
 def as_yaml(content: dict) -> str:
     """As JSON, which is YAML too."""
     return json.dumps(content, indent=2, sort_keys=True) + "\n"
+
+
+def claim_spec(rendering: Rendering, size: str) -> dict:
+    """Of a volume for data of its own."""
+    storage_class = rendering.spec.storage_class
+    return {
+        "accessModes": ["ReadWriteOnce"],
+        "resources": {"requests": {"storage": size}},
+        **({"storageClassName": storage_class} if storage_class else {}),
+    }
+
+
+def volume_claim(rendering: Rendering, name: str, part: str) -> dict:
+    """Not a template of the StatefulSet, which could never be changed: a claim of its own can grow."""
+    return {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": rendering.metadata(name, part),
+        "spec": claim_spec(rendering, memory_text(rendering.spec.volume)),
+    }
+
+
+def names_service(rendering: Rendering, part: str, ports: dict[str, int]) -> dict:
+    """Gives each pod of a part a name of its own, from before it is ready: they find each other by it."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": rendering.metadata(part),
+        "spec": {
+            "clusterIP": "None",
+            "publishNotReadyAddresses": True,
+            "selector": rendering.selector(part),
+            "ports": [
+                {"name": name, "port": port, "targetPort": port, "protocol": "TCP"} for name, port in ports.items()
+            ],
+        },
+    }
+
+
+def disruption_budget(rendering: Rendering, part: str) -> dict:
+    """One at a time. A minAvailable of 1 would keep the host's nodes from ever being drained."""
+    return {
+        "apiVersion": "policy/v1",
+        "kind": "PodDisruptionBudget",
+        "metadata": rendering.metadata(part),
+        "spec": {"maxUnavailable": 1, "selector": {"matchLabels": rendering.selector(part)}},
+    }
 
 
 def fingerprint(key: str, files: dict[str, str]) -> str:
@@ -180,6 +227,10 @@ def secret_volume(name: str, secret_name: str, items: dict[str, str] | None = No
     if items:
         source["items"] = [{"key": key, "path": path} for key, path in items.items()]
     return {"name": name, "secret": source}
+
+
+def encoded(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
 
 
 def decoded(found: dict | None) -> dict[str, str]:

@@ -15,14 +15,18 @@ from ansible_collections.tenantry.kube.plugins.module_utils._render_base import 
     ETCD,
     STOP_SECONDS,
     Rendering,
+    claim_spec,
+    disruption_budget,
     fingerprint,
+    names_service,
     requirements,
     restricted,
     secret,
     secret_volume,
     service_account,
+    volume_claim,
 )
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_slice import MEBI, memory_text
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_slice import MEBI
 
 MEMBERS = 3
 CERTIFICATES = "etcd-certificates"
@@ -32,7 +36,8 @@ DATA = "data"  # in it
 CLIENT_PORT = 2379
 PEER_PORT = 2380
 HEALTH_PORT = 2381
-CLAIMS = tuple(f"data-{ETCD}-{number}" for number in range(MEMBERS))
+NAMES = tuple(f"{ETCD}-{number}" for number in range(MEMBERS))
+CLAIMS = tuple(f"data-{name}" for name in NAMES)
 # Never used: each member's claim is made before it. A template could not be changed, and so not grow.
 UNUSED_SIZE = "1Gi"
 # etcd itself advises against more. Of a volume, the log and the copies of it need the other half.
@@ -46,16 +51,16 @@ def objects(rendering: Rendering) -> list[dict]:
     return [
         service_account(rendering.metadata(ETCD)),
         certificates(rendering),
-        *_volume_claims(rendering),
-        _service(rendering),
-        _disruption_budget(rendering),
+        *(volume_claim(rendering, claim, ETCD) for claim in CLAIMS),
+        names_service(rendering, ETCD, {"client": CLIENT_PORT, "peer": PEER_PORT}),
+        disruption_budget(rendering, ETCD),
         _stateful_set(rendering),
     ]
 
 
 def endpoint(rendering: Rendering) -> str:
     """As k3s takes it."""
-    return ",".join(f"https://{_host(rendering, number)}:{CLIENT_PORT}" for number in range(MEMBERS))
+    return ",".join(f"https://{_host(rendering, member)}:{CLIENT_PORT}" for member in NAMES)
 
 
 def client_files(rendering: Rendering) -> dict[str, str]:
@@ -68,57 +73,8 @@ def certificates(rendering: Rendering) -> dict:
     return secret(rendering.metadata(CERTIFICATES), {name: rendering.keys.etcd[name] for name in FILES})
 
 
-def _host(rendering: Rendering, number: int | str) -> str:
-    return f"{ETCD}-{number}.{ETCD}.{rendering.namespace}.svc"
-
-
-def _volume_claims(rendering: Rendering) -> list[dict]:
-    return [
-        {
-            "apiVersion": "v1",
-            "kind": "PersistentVolumeClaim",
-            "metadata": rendering.metadata(name, ETCD),
-            "spec": _claim(rendering, memory_text(rendering.spec.volume)),
-        }
-        for name in CLAIMS
-    ]
-
-
-def _claim(rendering: Rendering, size: str) -> dict:
-    storage_class = rendering.spec.storage_class
-    return {
-        "accessModes": ["ReadWriteOnce"],
-        "resources": {"requests": {"storage": size}},
-        **({"storageClassName": storage_class} if storage_class else {}),
-    }
-
-
-def _service(rendering: Rendering) -> dict:
-    """Gives each member its name, from before it is ready: none is before it has found the others by theirs."""
-    return {
-        "apiVersion": "v1",
-        "kind": "Service",
-        "metadata": rendering.metadata(ETCD),
-        "spec": {
-            "clusterIP": "None",
-            "publishNotReadyAddresses": True,
-            "selector": rendering.selector(ETCD),
-            "ports": [
-                {"name": name, "port": port, "targetPort": port, "protocol": "TCP"}
-                for name, port in (("client", CLIENT_PORT), ("peer", PEER_PORT))
-            ],
-        },
-    }
-
-
-def _disruption_budget(rendering: Rendering) -> dict:
-    """Without two of three it stands still."""
-    return {
-        "apiVersion": "policy/v1",
-        "kind": "PodDisruptionBudget",
-        "metadata": rendering.metadata(ETCD),
-        "spec": {"maxUnavailable": 1, "selector": {"matchLabels": rendering.selector(ETCD)}},
-    }
+def _host(rendering: Rendering, member: str) -> str:
+    return f"{member}.{ETCD}.{rendering.namespace}.svc"
 
 
 def _stateful_set(rendering: Rendering) -> dict:
@@ -155,7 +111,7 @@ def _stateful_set(rendering: Rendering) -> dict:
                     "apiVersion": "v1",
                     "kind": "PersistentVolumeClaim",
                     "metadata": {"name": "data"},
-                    "spec": _claim(rendering, UNUSED_SIZE),
+                    "spec": claim_spec(rendering, UNUSED_SIZE),
                 }
             ],
         },
@@ -195,8 +151,8 @@ def _probe(path: str) -> dict:
 
 
 def _arguments(rendering: Rendering) -> list[str]:
-    own = _host(rendering, 0).replace(f"{ETCD}-0", "$(POD_NAME)", 1)
-    members = (f"{ETCD}-{number}=https://{_host(rendering, number)}:{PEER_PORT}" for number in range(MEMBERS))
+    own = _host(rendering, "$(POD_NAME)")
+    members = (f"{member}=https://{_host(rendering, member)}:{PEER_PORT}" for member in NAMES)
     files = {
         "trusted-ca-file": "ca.crt",
         "cert-file": "server.crt",

@@ -8,7 +8,7 @@ etcd's image has its own programs and nothing else, so the snapshot comes in by 
 from __future__ import annotations
 
 from ansible_collections.tenantry.kube.plugins.module_utils._render_base import ETCD, PART_LABEL
-from ansible_collections.tenantry.kube.plugins.module_utils._render_etcd import DATA, DATA_DIRECTORY, MEMBERS
+from ansible_collections.tenantry.kube.plugins.module_utils._render_etcd import DATA, DATA_DIRECTORY, NAMES
 from ansible_collections.tenantry.kube.plugins.module_utils._render_workshop import CONTAINER, LONGEST_SECONDS
 
 RECEIVE = "receive"
@@ -26,23 +26,19 @@ _KEPT = ("imagePullPolicy", "securityContext", "resources")
 _SAME = ("initial-cluster", "initial-advertise-peer-urls", "name")
 
 
-def name(number: int) -> str:
-    return f"restore-{ETCD}-{number}"
-
-
 def pods(etcd: dict, k3s_image: str, token: str) -> list[dict]:
     """By the StatefulSet of etcd. With a token of their own they are no members of the etcd that was there before."""
-    return [_pod(etcd, k3s_image, token, number) for number in range(MEMBERS)]
+    return [_pod(etcd, k3s_image, token, name) for name in NAMES]
 
 
-def _pod(etcd: dict, k3s_image: str, token: str, number: int) -> dict:
+def _pod(etcd: dict, k3s_image: str, token: str, name: str) -> dict:
     template = etcd["spec"]["template"]
     (member,) = template["spec"]["containers"]
     own = {key: member[key] for key in _KEPT if key in member}
     mount = {"volumeMounts": [{"name": "data", "mountPath": DATA_DIRECTORY}]}
 
-    def shell(name: str, script: str) -> dict:
-        return {"name": name, "image": k3s_image, **own, "command": ["/bin/sh", "-c", script], **mount}
+    def shell(container: str, script: str) -> dict:
+        return {"name": container, "image": k3s_image, **own, "command": ["/bin/sh", "-c", script], **mount}
 
     given = (word for word in member["command"] if word.removeprefix("--").partition("=")[0] in _SAME)
     restore = [
@@ -50,7 +46,7 @@ def _pod(etcd: dict, k3s_image: str, token: str, number: int) -> dict:
         "snapshot",
         "restore",
         f"{DATA_DIRECTORY}/{FILE}",
-        *(word.replace("$(POD_NAME)", f"{ETCD}-{number}") for word in given),
+        *(word.replace("$(POD_NAME)", name) for word in given),
         f"--initial-cluster-token={token}",
         f"--data-dir={DATA_DIRECTORY}/{DATA}",
         f"--bump-revision={BUMP}",
@@ -60,7 +56,7 @@ def _pod(etcd: dict, k3s_image: str, token: str, number: int) -> dict:
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": {
-            "name": name(number),
+            "name": f"restore-{name}",
             "namespace": etcd["metadata"]["namespace"],
             "labels": {**template["metadata"]["labels"], PART_LABEL: "workshop"},
         },
@@ -74,6 +70,6 @@ def _pod(etcd: dict, k3s_image: str, token: str, number: int) -> dict:
                 {"name": ETCD, "image": member["image"], **own, "command": restore, **mount},
             ],
             "containers": [shell(CONTAINER, _TIDY)],
-            "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": f"data-{ETCD}-{number}"}}],
+            "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": f"data-{name}"}}],
         },
     }

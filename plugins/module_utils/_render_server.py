@@ -35,11 +35,12 @@ from ansible_collections.tenantry.kube.plugins.module_utils._render_base import 
     restricted,
     secret,
     secret_volume,
+    volume_claim,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_datastore import FILES, KEYS
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_exposure import CLUSTER_IP
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_k3s import merged_arguments
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_slice import MEBI, Resources, memory_text
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_slice import MEBI, Resources
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_version import parse_version
 
 CONFIG = "server-config"
@@ -198,24 +199,7 @@ def authentication_api(version: str) -> str:
 
 
 def volume_claims(rendering: Rendering) -> list[dict]:
-    """Not a template of the StatefulSet, which could never be changed: a claim of its own can grow."""
-    spec = rendering.spec
-    if spec.server_volume is None:
-        return []
-    claim: dict = {
-        "accessModes": ["ReadWriteOnce"],
-        "resources": {"requests": {"storage": memory_text(spec.server_volume)}},
-    }
-    if spec.storage_class:
-        claim["storageClassName"] = spec.storage_class
-    return [
-        {
-            "apiVersion": "v1",
-            "kind": "PersistentVolumeClaim",
-            "metadata": rendering.metadata(VOLUME_CLAIM, SERVER),
-            "spec": claim,
-        }
-    ]
+    return [] if rendering.spec.server_volume is None else [volume_claim(rendering, VOLUME_CLAIM, SERVER)]
 
 
 def stateful_set(rendering: Rendering) -> dict:

@@ -21,6 +21,8 @@ from ansible_collections.tenantry.kube.plugins.module_utils._render_base import 
     PLATFORM_CREDENTIAL,
     SERVER,
     Rendering,
+    disruption_budget,
+    names_service,
     secret,
     service_account,
 )
@@ -73,9 +75,9 @@ def _content(rendering: Rendering) -> list[dict]:
         *_render_placement.pull_secrets(rendering),
         *_render_etcd.objects(rendering),
         *_render_server.volume_claims(rendering),
-        _server_service(rendering),
+        names_service(rendering, SERVER, {"https": API_PORT}),
         _limit_range(rendering),
-        _disruption_budget(rendering),
+        disruption_budget(rendering, SERVER),
         _render_server.stateful_set(rendering),
     ]
     if rendering.spec.shared:
@@ -121,21 +123,6 @@ def platform_binding(rendering: Rendering) -> dict:
         "subjects": [
             {"kind": "ServiceAccount", "name": MEMBER_ACCOUNT, "namespace": _names.PLATFORM_NAMESPACE},
         ],
-    }
-
-
-def _server_service(rendering: Rendering) -> dict:
-    """Gives each server pod a name of its own, from before it is ready: the servers find each other by it."""
-    return {
-        "apiVersion": "v1",
-        "kind": "Service",
-        "metadata": rendering.metadata(SERVER),
-        "spec": {
-            "clusterIP": "None",
-            "publishNotReadyAddresses": True,
-            "selector": rendering.selector(SERVER),
-            "ports": [{"name": "https", "port": API_PORT, "targetPort": API_PORT, "protocol": "TCP"}],
-        },
     }
 
 
@@ -196,18 +183,5 @@ def _limit_range(rendering: Rendering) -> dict:
                     "defaultRequest": {"cpu": "50m", "memory": "64Mi"},
                 }
             ]
-        },
-    }
-
-
-def _disruption_budget(rendering: Rendering) -> dict:
-    """One at a time. A minAvailable of 1 would keep the host's nodes from ever being drained."""
-    return {
-        "apiVersion": "policy/v1",
-        "kind": "PodDisruptionBudget",
-        "metadata": rendering.metadata(SERVER),
-        "spec": {
-            "maxUnavailable": 1,
-            "selector": {"matchLabels": rendering.selector(SERVER)},
         },
     }

@@ -82,7 +82,7 @@ def read(snapshot: Snapshot, archive: Path, passphrase: str, directory: Path) ->
     origin, credentials = (_parsed(found.pop(name, b""), what) for name in (ORIGIN, CREDENTIALS))
     if origin != snapshot.origin.as_dict() or origin["format"] != FORMAT:
         raise TenantryError(f"{what}: is another snapshot than its description says; use one that is whole")
-    of_sqlite = origin.get("datastore", SQLITE) == SQLITE
+    of_sqlite = snapshot.origin.datastore == SQLITE
     whole = database.exists() and (f"{SERVER}token" in found or not of_sqlite)
     if not whole or not all(key in credentials for key in KEPT):
         raise TenantryError(f"{what}: is not complete; use another snapshot")

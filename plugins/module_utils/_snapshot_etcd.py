@@ -20,6 +20,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._render_etcd import 
     DATA,
     DATA_DIRECTORY,
     MEMBERS,
+    NAMES,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._render_etcd_restore import BEFORE, FILE, RECEIVE, RECEIVED
 from ansible_collections.tenantry.kube.plugins.module_utils._snapshot_archive import Content
@@ -52,7 +53,7 @@ _SIZE = 'set -eu; [ -s "$1" ] || { echo "nothing is kept from before an upgrade"
 
 def take(host: Cluster, namespace: str, target: Path, deadline: Deadline) -> int:
     """The revision that it was of when that began."""
-    with _running(host, namespace, deadline) as api:
+    with _running(host, namespace, deadline), etcd_of(host, namespace) as api:
         revision = api.revision()
         api.snapshot(target)
     return revision
@@ -81,7 +82,7 @@ def interrupted(namespace: dict) -> str | None:
 
 
 @contextmanager
-def _running(host: Cluster, namespace: str, deadline: Deadline) -> Iterator[EtcdApi]:
+def _running(host: Cluster, namespace: str, deadline: Deadline) -> Iterator[None]:
     """That of a virtual cluster that is paused runs for as long as it is needed."""
     found = host.get(STATEFUL_SET, ETCD, namespace)
     if found is None:
@@ -91,8 +92,7 @@ def _running(host: Cluster, namespace: str, deadline: Deadline) -> Iterator[Etcd
         host.merge(STATEFUL_SET, ETCD, namespace, _render_workshop.scaled(MEMBERS))
     try:
         wait_for_etcd(host, namespace, deadline)
-        with etcd_of(host, namespace) as api:
-            yield api
+        yield
     finally:
         if paused:
             host.merge(STATEFUL_SET, ETCD, namespace, _render_workshop.scaled(0))
@@ -109,49 +109,42 @@ class EtcdRestore(Restore):
     before = f"{DATA_DIRECTORY}/{BEFORE} on their volumes until the next restore"
 
     def _replace(self, content: Content) -> dict[str, set[str]]:
-        self._make_anew(content.database, content.database_sha256)
+        with self._made_anew() as members:
+            members.fill(content.database, content.database_sha256)
         with etcd_of(self.host, self.namespace) as api:
             if self.moves:
                 _rehome(api)
             return {kind: _names(api, f"/registry/{prefix}/") for kind, prefix in PROVEN.items()}
 
-    def _put_back(self, directory: Path) -> None:
+    def _put_back(self) -> None:
         """From the volume of the first member to all of them."""
-        database = directory / FILE
-        with self._stopped() as etcd:
-            etcd.receive()
-            size = int(_exec.run(etcd.containers[0], "looking for what is kept", _SIZE, KEPT_FILE))
+        database = self.directory / FILE
+        with self._made_anew() as members:
+            first = members.containers[0]
+            size = int(_exec.run(first, "looking for what is kept", _SIZE, KEPT_FILE))
             with database.open("wb") as file:
-                _exec.run(etcd.containers[0], "fetching what is kept", _FETCH, KEPT_FILE, sink=file.write)
+                _exec.run(first, "fetching what is kept", _FETCH, KEPT_FILE, sink=file.write)
             if database.stat().st_size != size:
                 raise TenantryError("fetching what is kept: what arrived is not what was sent; run again")
-            etcd.fill(database, digest(database))
-        self._started()
-
-    def _make_anew(self, database: Path, sha256: str) -> None:
-        with self._stopped() as etcd:
-            etcd.receive()
-            etcd.fill(database, sha256)
-        self._started()
+            members.fill(database, digest(database))
 
     @contextmanager
-    def _stopped(self) -> Iterator[_Members]:
+    def _made_anew(self) -> Iterator[_Members]:
+        """Stopped, with pods in their place that receive what they are to have; then started."""
         found = self.host.get(STATEFUL_SET, ETCD, self.namespace)
         self.host.merge(STATEFUL_SET, ETCD, self.namespace, _render_workshop.scaled(0))
-        for number in range(MEMBERS):
-            name = f"{ETCD}-{number}"
+        for name in NAMES:
             wait_gone(self.host, POD, name, self.namespace, self.deadline, what=f"{name} of {self.namespace}")
         again = interrupted(self.host.get("v1/Namespace", self.namespace)) is not None
         members = _Members(self.host, found, self._k3s_image(), again, self.deadline)
         self._note(self.origin.snapshot)
         members.end()  # of a run that was killed
         try:
+            members.receive()
             yield members
         finally:
             members.end()
         self.tell("data in place")
-
-    def _started(self) -> None:
         self.host.merge(STATEFUL_SET, ETCD, self.namespace, _render_workshop.scaled(MEMBERS))
         wait_for_etcd(self.host, self.namespace, self.deadline)
         self.tell("etcd ready")

@@ -30,6 +30,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._render_base import 
     PLATFORM_CREDENTIAL,
     SERVER,
     as_yaml,
+    encoded,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._render_etcd import MEMBERS
 from ansible_collections.tenantry.kube.plugins.module_utils._render_server import (
@@ -73,6 +74,7 @@ class Restore:
     origin: Origin
     deadline: Deadline
     tell: Callable[[str], None]  # of progress
+    directory: Path  # for what is on its way
     stateful_set: dict = field(init=False)
 
     @property
@@ -133,10 +135,10 @@ class Restore:
         self._start()
         return self._prove(expected)
 
-    def revert(self, directory: Path) -> None:
+    def revert(self) -> None:
         """Back to what the volume keeps from before an upgrade. It has the same token and CA."""
         self._stop()
-        self._put_back(directory)
+        self._put_back()
         if self.version != self.target.record.get("version"):
             self._change_version()
         self._start()
@@ -161,9 +163,8 @@ class Restore:
         self.tell("data in place")
         return expected
 
-    def _put_back(self, directory: Path) -> None:
-        """What the volume keeps. The directory is for what is on its way."""
-        del directory
+    def _put_back(self) -> None:
+        """What the volume keeps."""
         with workshop(self.host, self.stateful_set, self.deadline, self.version) as container:
             put_back(container, self.deadline.remaining())
         self.tell("data in place")
@@ -177,7 +178,7 @@ class Restore:
         """Token and CA go with the data, and in its own place the release does."""
         for name, keys in ((JOIN_TOKEN, ("server-token", "node-password")), (PLATFORM_CREDENTIAL, ("ca.crt",))):
             self.host.merge(
-                "v1/Secret", name, self.namespace, {"data": {key: _encoded(credentials[key]) for key in keys}}
+                "v1/Secret", name, self.namespace, {"data": {key: encoded(credentials[key]) for key in keys}}
             )
         if self.version != self.target.record.get("version"):
             self._change_version()
@@ -194,7 +195,7 @@ class Restore:
             found = self.host.get("v1/Secret", secret, self.namespace)
             if found:
                 content = json.loads(base64.b64decode(found["data"][file]))
-                data = {file: _encoded(as_yaml({**content, **change}))}
+                data = {file: encoded(as_yaml({**content, **change}))}
                 configuration.append(self.host.merge("v1/Secret", secret, self.namespace, {"data": data}))
         token = base64.b64decode(self.host.get("v1/Secret", JOIN_TOKEN, self.namespace)["data"]["agent-token"]).decode()
         for name, notes in ((SERVER, {CONFIG_HASH: stamp(token, configuration)}), (AGENT, {})):
@@ -281,10 +282,6 @@ def workshop(
         yield _exec.Container(host, namespace, name, _render_workshop.CONTAINER)
     finally:
         end()
-
-
-def _encoded(text: str) -> str:
-    return base64.b64encode(text.encode()).decode()
 
 
 def _path(obj: dict) -> str:

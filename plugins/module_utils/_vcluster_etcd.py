@@ -50,6 +50,6 @@ def parse_etcd(item: dict, volume: Decimal | None) -> Etcd | None:
         )
     options = {name: option["default"] for name, option in OPTIONS.items()} | (item.get("etcd") or {})
     return Etcd(
-        image=parse_reference(options["image"], "etcd.image", "registry.k8s.io/etcd:3.6.5-0"),
+        image=parse_reference(options["image"], "etcd.image", OPTIONS["image"]["default"]),
         resources=parse_resources(options, "etcd", SMALLEST, "etcd"),
     )

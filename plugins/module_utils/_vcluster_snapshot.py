@@ -288,7 +288,7 @@ def _restore(context: Context, store: Store, job: Job, _key: object) -> dict:
         context.progress(job.namespace, f"snapshot {snapshot.origin.snapshot} is whole")
         if job.found is None:  # in the check of what a task before this one would make
             return {**_facts(snapshot), "actions": actions}
-        restore = _restore_of(context, job, snapshot.origin)
+        restore = _restore_of(context, job, snapshot.origin, directory)
         restore.check()
         verified = {}
         if not context.check_mode:
@@ -296,10 +296,10 @@ def _restore(context: Context, store: Store, job: Job, _key: object) -> dict:
         return {**_facts(snapshot), **verified, "version": restore.version, "actions": actions}
 
 
-def _restore_of(context: Context, job: Job, origin: Origin) -> Restore:
+def _restore_of(context: Context, job: Job, origin: Origin, directory: Path) -> Restore:
     deadline = context.deadline(context.module.params["wait_timeout"])
     kind = EtcdRestore if job.datastore == PLACE else Restore
-    return kind(job.found, origin, deadline, lambda phase: context.progress(job.namespace, phase))
+    return kind(job.found, origin, deadline, lambda phase: context.progress(job.namespace, phase), directory)
 
 
 def _revert(context: Context, _store: Store, job: Job, _key: object) -> dict:
@@ -308,11 +308,11 @@ def _revert(context: Context, _store: Store, job: Job, _key: object) -> dict:
     if version is None:
         raise TenantryError("state: reverted needs an upgrade to go back from, and there was none; use state restored")
     origin = _origin(job, KEPT, 0, 0)
-    restore = _restore_of(context, job, replace(origin, version=version))
-    restore.check()
-    if not context.check_mode:
-        with _private_directory(context) as directory:
-            restore.revert(directory)
+    with _private_directory(context) as directory:
+        restore = _restore_of(context, job, replace(origin, version=version), directory)
+        restore.check()
+        if not context.check_mode:
+            restore.revert()
     actions = [{"action": "restore", "kind": "Snapshot", "name": f"{KEPT} ({version})"}]
     return {"snapshot": KEPT, "version": version, "actions": actions}
 

@@ -85,17 +85,25 @@ class Steady:
 
     def pods(self, part: str = "server") -> dict[str, str]:
         """The pods of a part that are ready, with their addresses."""
-        those = ("-n", NAMESPACE, "-l", f"app.kubernetes.io/component={part}")
-        found = json.loads(ran(self.hub, "get", "pods", *those, "-o", "json"))["items"]
-        ready = [pod for pod in found if {"type": "Ready", "status": "True"}.items() <= _ready(pod).items()]
-        return {pod["metadata"]["name"]: pod["status"]["podIP"] for pod in ready}
+        return {pod["metadata"]["name"]: pod["status"]["podIP"] for pod in ready_pods(self.hub, NAMESPACE, part)}
 
     def end(self, *names: str) -> None:
         """At once, as when their machine has gone."""
         ran(self.hub, "-n", NAMESPACE, "delete", "pod", *names, "--force", "--grace-period=0")
 
     def answers(self) -> bool:
-        return kubectl(self.kubeconfig, "get", "--raw", "/readyz", "--request-timeout=5s").returncode == 0
+        return answers(self.kubeconfig)
+
+
+def answers(kubeconfig: Path) -> bool:
+    return kubectl(kubeconfig, "get", "--raw", "/readyz", "--request-timeout=5s").returncode == 0
+
+
+def ready_pods(hub: Path, namespace: str, part: str) -> list[dict]:
+    """Those of a part of a virtual cluster on the host."""
+    those = ("-n", namespace, "-l", f"app.kubernetes.io/component={part}")
+    found = json.loads(ran(hub, "get", "pods", *those, "-o", "json"))["items"]
+    return [pod for pod in found if {"type": "Ready", "status": "True"}.items() <= _ready(pod).items()]
 
 
 def _ready(pod: dict) -> dict:

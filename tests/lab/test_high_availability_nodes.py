@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -10,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from .harness import kubectl, lab, ran, run_module, until
+from .harness import kubectl, lab, run_module, until
 from .ledger import Ledger
-from .test_high_availability import BACK_SECONDS, ETCD, SLICE
+from .test_high_availability import BACK_SECONDS, ETCD, SLICE, answers, ready_pods
 from .test_vcluster import version
 
 pytestmark = pytest.mark.nightly
@@ -57,25 +56,14 @@ def prod(further_nodes: None, hub: Path, tmp_path_factory: pytest.TempPathFactor
     assert not run_module("tenant_quota", **tenant, state="absent").failed
 
 
-def answers(kubeconfig: Path) -> bool:
-    return kubectl(kubeconfig, "get", "--raw", "/readyz", "--request-timeout=5s").returncode == 0
-
-
-def ready(hub: Path, part: str) -> dict[str, str]:
-    """The pods of a part that are ready, with their nodes."""
-    those = ("-n", NAMESPACE, "-l", f"app.kubernetes.io/component={part}")
-    found = json.loads(ran(hub, "get", "pods", *those, "-o", "json"))["items"]
-    good = {"type": "Ready", "status": "True"}.items()
-    return {
-        pod["metadata"]["name"]: pod["spec"]["nodeName"]
-        for pod in found
-        if any(good <= one.items() for one in pod["status"].get("conditions", []))
-    }
+def ready(hub: Path, part: str) -> list[str]:
+    """The nodes of the pods of a part that are ready."""
+    return sorted(pod["spec"]["nodeName"] for pod in ready_pods(hub, NAMESPACE, part))
 
 
 def test_each_node_has_a_server_and_a_member(prod: Path, hub: Path) -> None:
     for part in ("server", "etcd"):
-        assert sorted(ready(hub, part).values()) == ["hub", *FURTHER]
+        assert ready(hub, part) == ["hub", *FURTHER]
 
 
 @pytest.mark.parametrize("name", FURTHER)
