@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from ansible_collections.tenantry.kube.plugins.module_utils._table import aligned
+from ansible_collections.tenantry.kube.plugins.plugin_utils._tables import aligned
 
 COLUMNS = ("TENANT", "RESOURCE", "BUDGET", "ALLOTTED", "LEFT", "USED NOW")
 RESOURCES = ("cpu", "memory", "storage", "pods", "vclusters")

@@ -14,11 +14,16 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ansible.module_utils.basic import AnsibleModule, env_fallback, missing_required_lib
-from ansible_collections.tenantry.kube.plugins.module_utils import _kubeconfig
-from ansible_collections.tenantry.kube.plugins.module_utils._client import Cluster
-from ansible_collections.tenantry.kube.plugins.module_utils._errors import TenantryError, api_error, one_line, shown
-from ansible_collections.tenantry.kube.plugins.module_utils._names import HUB
-from ansible_collections.tenantry.kube.plugins.module_utils._wait import Deadline
+from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import (
+    TenantryError,
+    api_error,
+    one_line,
+    shown,
+)
+from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import HUB
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import kubeconfig as _kubeconfig
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import Deadline
 
 LIBRARIES = ("yaml", "kubernetes")
 # The environment variable that names a file for lines of progress, where somebody shows them.

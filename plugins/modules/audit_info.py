@@ -155,7 +155,7 @@ unreachable_vclusters:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.tenantry.kube.plugins.module_utils import _audit_info
+from ansible_collections.tenantry.kube.plugins.module_utils._audit import report as _audit_info
 from ansible_collections.tenantry.kube.plugins.module_utils._module import argument_spec, inform
 
 LOG = {"cluster": {"type": "str", "required": True}, "path": {"type": "path", "required": True}}

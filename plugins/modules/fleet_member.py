@@ -165,8 +165,8 @@ results:
       returned: failure
 """
 
-from ansible_collections.tenantry.kube.plugins.module_utils import _network_probe
-from ansible_collections.tenantry.kube.plugins.module_utils._members import run
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet import network_policy_probe as _network_probe
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet.members import run
 from ansible_collections.tenantry.kube.plugins.module_utils._module import (
     argument_spec,
     items_option,

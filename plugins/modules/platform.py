@@ -84,10 +84,10 @@ results:
   elements: dict
 """
 
-from ansible_collections.tenantry.kube.plugins.module_utils import _network_probe
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet import network_policy_probe as _network_probe
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet.hub import run
 from ansible_collections.tenantry.kube.plugins.module_utils._module import argument_spec
 from ansible_collections.tenantry.kube.plugins.module_utils._module import main as run_module
-from ansible_collections.tenantry.kube.plugins.module_utils._platform import run
 
 OPTIONS = {"state": {"type": "str", "choices": ["present", "absent"], "default": "present"}}
 

@@ -153,7 +153,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._module import (
 from ansible_collections.tenantry.kube.plugins.module_utils._module import (
     main as run_module,
 )
-from ansible_collections.tenantry.kube.plugins.module_utils._tenants import DEFAULT_BUDGET, run
+from ansible_collections.tenantry.kube.plugins.module_utils._tenant.quota import DEFAULT_BUDGET, run
 
 BUDGET = {
     option: {"type": "int" if isinstance(default, int) else "str", "default": default}

@@ -93,8 +93,8 @@ unreachable_members:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.tenantry.kube.plugins.module_utils import _tenant_usage
 from ansible_collections.tenantry.kube.plugins.module_utils._module import argument_spec, inform
+from ansible_collections.tenantry.kube.plugins.module_utils._tenant import usage as _tenant_usage
 
 
 def main() -> None:

@@ -238,9 +238,9 @@ from ansible_collections.tenantry.kube.plugins.module_utils._module import (
 from ansible_collections.tenantry.kube.plugins.module_utils._module import (
     main as run_module,
 )
-from ansible_collections.tenantry.kube.plugins.module_utils._oidc import COMMAND, PREFIX
-from ansible_collections.tenantry.kube.plugins.module_utils._roles import ROLES
-from ansible_collections.tenantry.kube.plugins.module_utils._users import run
+from ansible_collections.tenantry.kube.plugins.module_utils._platform.oidc import COMMAND, PREFIX
+from ansible_collections.tenantry.kube.plugins.module_utils._platform.rbac import ROLES
+from ansible_collections.tenantry.kube.plugins.module_utils._users.reconcile import run
 
 ROLE = {"type": "str", "choices": list(ROLES)}
 STATE = {"type": "str", "choices": ["present", "absent"], "default": "present"}

@@ -129,8 +129,8 @@ unreachable_vclusters:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.tenantry.kube.plugins.module_utils import _user_info
 from ansible_collections.tenantry.kube.plugins.module_utils._module import argument_spec, inform
+from ansible_collections.tenantry.kube.plugins.module_utils._users import info as _user_info
 
 OPTIONS = {
     "tenant": {"type": "str"},

@@ -136,8 +136,8 @@ from ansible_collections.tenantry.kube.plugins.module_utils._module import (
 from ansible_collections.tenantry.kube.plugins.module_utils._module import (
     main as run_module,
 )
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import run
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_options import OPTIONS
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.reconcile import run
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.options import OPTIONS
 
 
 def main() -> None:

@@ -82,9 +82,9 @@ results:
     error: {description: Why it could not be done for this one. It was for the others., returned: failure, type: str}
 """
 
-from ansible_collections.tenantry.kube.plugins.module_utils import _housekeeping
 from ansible_collections.tenantry.kube.plugins.module_utils._module import argument_spec
 from ansible_collections.tenantry.kube.plugins.module_utils._module import main as run_module
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import housekeeping as _housekeeping
 
 OPTIONS = {"tenant": {"type": "str"}}
 

@@ -118,8 +118,8 @@ unreachable_members:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.tenantry.kube.plugins.module_utils import _vcluster_info
 from ansible_collections.tenantry.kube.plugins.module_utils._module import argument_spec, inform
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import info as _vcluster_info
 
 OPTIONS = {"tenant": {"type": "str"}, "name": {"type": "str"}, "host": {"type": "str"}}
 

@@ -121,10 +121,10 @@ results:
     error: {description: Why it could not be done for this one. It was for the others., returned: failure, type: str}
 """
 
-from ansible_collections.tenantry.kube.plugins.module_utils import _self_service
 from ansible_collections.tenantry.kube.plugins.module_utils._module import argument_spec
 from ansible_collections.tenantry.kube.plugins.module_utils._module import main as run_module
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_options import DEFAULTS
+from ansible_collections.tenantry.kube.plugins.module_utils._self_service import reconcile as _self_service
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.options import DEFAULTS
 
 OPTIONS = {"tenant": {"type": "str"}}
 

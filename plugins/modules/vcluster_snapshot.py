@@ -194,8 +194,8 @@ results:
 
 from ansible_collections.tenantry.kube.plugins.module_utils._module import argument_spec, items_option
 from ansible_collections.tenantry.kube.plugins.module_utils._module import main as run_module
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_options import STORE
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_snapshot import run
+from ansible_collections.tenantry.kube.plugins.module_utils._snapshot.reconcile import run
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.options import STORE
 
 PLACE = {"tenant": {"type": "str", "required": True}, "name": {"type": "str", "required": True}}
 OPTIONS = {

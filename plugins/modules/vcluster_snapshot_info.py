@@ -62,8 +62,8 @@ snapshots:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.tenantry.kube.plugins.module_utils._module import inform
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_options import STORE
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_snapshot import list_all, store_of
+from ansible_collections.tenantry.kube.plugins.module_utils._snapshot.reconcile import list_all, store_of
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.options import STORE
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from ansible_collections.tenantry.kube.plugins.module_utils import _render_server
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests import server as _render_server
 
 from ..lab.harness import DEMO, ApiServer, ansible_playbook, ran
 from . import crowd, idle, pods, vclusters

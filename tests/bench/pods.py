@@ -11,8 +11,8 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ansible_collections.tenantry.kube.plugins.module_utils._client import Cluster
-from ansible_collections.tenantry.kube.plugins.module_utils._wait import Deadline, wait_for, wait_gone
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import Deadline, wait_for, wait_gone
 
 DEADLINE = 300
 # What the slice's limit range gives to who asks for nothing would fill the node with 50 pods.

@@ -56,7 +56,8 @@ def second_api_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path
 @pytest.fixture(scope="session")
 def cluster(api_server: Path) -> Any:
     """The collection's own client, connected to `api_server` as its administrator."""
-    from ansible_collections.tenantry.kube.plugins.module_utils import _client, _kubeconfig
+    from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import client as _client
+    from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import kubeconfig as _kubeconfig
 
     return _client.Cluster.from_kubeconfig(_kubeconfig.load(str(api_server)), name="hub")
 

@@ -121,6 +121,7 @@ def _turn(name: str) -> int:
 
 
 def _connect(kubeconfig: Path) -> Any:
-    from ansible_collections.tenantry.kube.plugins.module_utils import _client, _kubeconfig
+    from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import client as _client
+    from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import kubeconfig as _kubeconfig
 
     return _client.Cluster.from_kubeconfig(_kubeconfig.load(str(kubeconfig)), name="ledger", timeout=30)

@@ -12,13 +12,11 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.tenantry.kube.plugins.module_utils import (
-    _kubeconfig,
-    _requests,
-    _tunnel,
-    _vcluster_upkeep,
-)
-from ansible_collections.tenantry.kube.plugins.module_utils._client import Cluster
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import kubeconfig as _kubeconfig
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
+from ansible_collections.tenantry.kube.plugins.module_utils._self_service import requests as _requests
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import connection as _tunnel
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec import lifecycle as _vcluster_upkeep
 
 from .harness import ModuleResult, call_module, kubectl, ran, until, writes
 

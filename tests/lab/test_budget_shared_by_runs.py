@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.tenantry.kube.plugins.module_utils import _reservations, _vcluster
+from ansible_collections.tenantry.kube.plugins.module_utils._tenant import reservations as _reservations
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import reconcile as _vcluster
 
 from .harness import ModuleResult, call_module, kubectl, ran, run_module
 

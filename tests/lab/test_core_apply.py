@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from ansible_collections.tenantry.kube.plugins.module_utils._apply import Plan, existing
-from ansible_collections.tenantry.kube.plugins.module_utils._client import Cluster
-from ansible_collections.tenantry.kube.plugins.module_utils._errors import TenantryError
-from ansible_collections.tenantry.kube.plugins.module_utils._names import labels, selector
-from ansible_collections.tenantry.kube.plugins.module_utils._wait import Deadline, wait_for, wait_gone
+from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
+from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import labels, selector
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.apply import Plan, existing
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import Deadline, wait_for, wait_gone
 
 RBAC = "rbac.authorization.k8s.io/v1"
 

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.tenantry.kube.plugins.module_utils import _kubeconfig
-from ansible_collections.tenantry.kube.plugins.module_utils._client import Cluster
-from ansible_collections.tenantry.kube.plugins.module_utils._errors import ApiError
-from ansible_collections.tenantry.kube.plugins.module_utils._kubeconfig import KubeContext
-from ansible_collections.tenantry.kube.plugins.module_utils._wait import Deadline, wait_for
+from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import ApiError
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import kubeconfig as _kubeconfig
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.kubeconfig import KubeContext
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import Deadline, wait_for
 
 from .tls import self_signed
 

@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.tenantry.kube.plugins.module_utils import _client, _credentials, _kubeconfig
-from ansible_collections.tenantry.kube.plugins.module_utils._errors import TenantryError
+from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import bound_tokens as _credentials
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import client as _client
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import kubeconfig as _kubeconfig
 
 from .harness import AUDIT_LOG, call_module, everything, kubectl
 from .people import User, all_writes, contexts, is_known, is_refused, tokens

@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from ansible_collections.tenantry.kube.plugins.module_utils._render_server import datastore_endpoint
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.server import datastore_endpoint
 
 from .harness import ApiServer, lab, sized
 from .ledger import Ledger

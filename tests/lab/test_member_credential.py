@@ -131,7 +131,7 @@ NEEDED = {
 
 def test_refused_in_the_midst_of_a_run(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     """Taken at first contact, and not from then on. Before the others, to which the fixture `refused` has come."""
-    from ansible_collections.tenantry.kube.plugins.module_utils import _fleet
+    from ansible_collections.tenantry.kube.plugins.module_utils._fleet import registry as _fleet
 
     contact = _fleet.Fleet._contact
 

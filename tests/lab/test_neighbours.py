@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from ansible_collections.tenantry.kube.plugins.module_utils import _quantities
-from ansible_collections.tenantry.kube.plugins.module_utils._client import Cluster
+from ansible_collections.tenantry.kube.plugins.module_utils._core import quantities as _quantities
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
 
 from .harness import ApiServer, ran, run_module, until
 from .security.conftest import connect

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.tenantry.kube.plugins.module_utils import _render_server
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_spec import parse
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests import server as _render_server
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.cluster import parse
 
 from ..unit.vcluster.example import make_item, render
 from .harness import ApiServer, ModuleResult, call_module, everything, kubectl, lab, ran, run_module, until

@@ -11,10 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.tenantry.kube.plugins.module_utils import _snapshot_archive, _snapshot_seal
-from ansible_collections.tenantry.kube.plugins.module_utils._snapshot_bucket import Bucket
-from ansible_collections.tenantry.kube.plugins.module_utils._snapshot_server import Captured, keys_archive
-from ansible_collections.tenantry.kube.plugins.module_utils._snapshot_store import Origin
+from ansible_collections.tenantry.kube.plugins.module_utils._snapshot import archive as _snapshot_archive
+from ansible_collections.tenantry.kube.plugins.module_utils._snapshot import encryption as _snapshot_seal
+from ansible_collections.tenantry.kube.plugins.module_utils._snapshot.s3_store import Bucket
+from ansible_collections.tenantry.kube.plugins.module_utils._snapshot.store import Origin
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.datastore.server_volume import (
+    Captured,
+    keys_archive,
+)
 
 from .harness import BUILD, call_module
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.tenantry.kube.plugins.module_utils._wait import Deadline, wait_for
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import Deadline, wait_for
 
 from .harness import call_module, kubectl, writes
 from .people import add_vcluster, labels_of

@@ -9,14 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.tenantry.kube.plugins.module_utils import (
-    _kubeconfig,
-    _requests,
-    _self_service_users,
-    _user_requests,
-)
-from ansible_collections.tenantry.kube.plugins.module_utils._client import Cluster
-from ansible_collections.tenantry.kube.plugins.module_utils._errors import ApiError
+from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import ApiError
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import kubeconfig as _kubeconfig
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
+from ansible_collections.tenantry.kube.plugins.module_utils._self_service import requests as _requests
+from ansible_collections.tenantry.kube.plugins.module_utils._self_service import user_requests as _user_requests
+from ansible_collections.tenantry.kube.plugins.module_utils._self_service import users as _self_service_users
 
 from .harness import ModuleResult, call_module, kubectl, ran, writes
 from .people import can, is_known, is_refused, until_old_enough

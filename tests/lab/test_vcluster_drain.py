@@ -32,8 +32,9 @@ def nodes(api_server: Path) -> Iterator[Path]:
 @pytest.fixture
 def drain(nodes: Path, cluster: Any, monkeypatch: pytest.MonkeyPatch) -> Drain:
     """Drains the last two nodes; the warnings."""
-    from ansible_collections.tenantry.kube.plugins.module_utils import _tunnel, _vcluster_drain
-    from ansible_collections.tenantry.kube.plugins.module_utils._wait import Deadline
+    from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import Deadline
+    from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import connection as _tunnel
+    from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import drain as _vcluster_drain
 
     def run(seconds: float) -> list[str]:
         warnings: list[str] = []
@@ -115,7 +116,7 @@ def workload(nodes: Path, namespace: str) -> Workload:
 
 
 def test_what_a_budget_holds_stays_and_is_named(nodes: Path, workload: Workload, drain: Drain) -> None:
-    from ansible_collections.tenantry.kube.plugins.module_utils._errors import TenantryError
+    from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
 
     until(lambda: workload.healthy() == 2)
     before = workload.on("agent-1")

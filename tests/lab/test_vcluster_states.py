@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.tenantry.kube.plugins.module_utils import _housekeeping
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import housekeeping as _housekeeping
 
 from .harness import ROOT, ModuleResult, call_module, kubectl, run_module
 

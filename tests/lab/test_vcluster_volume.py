@@ -103,10 +103,10 @@ def test_it_grows_where_it_can_and_is_refused_where_not(hub: Path, storage: str)
 @pytest.mark.nightly
 @pytest.mark.parametrize("storage", ["grows"], indirect=True)
 def test_it_is_waited_for_and_what_hinders_it_is_said(hub: Path, storage: str, cluster: Any) -> None:
-    from ansible_collections.tenantry.kube.plugins.module_utils._errors import TenantryError
-    from ansible_collections.tenantry.kube.plugins.module_utils._quantities import parse
-    from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_volume import wait_until_grown
-    from ansible_collections.tenantry.kube.plugins.module_utils._wait import Deadline
+    from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
+    from ansible_collections.tenantry.kube.plugins.module_utils._core.quantities import parse
+    from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import Deadline
+    from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.volume import wait_until_grown
 
     bind(hub, storage, "1Gi")
     assert not vcluster(hub, storage, "2Gi").failed

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import pytest
-from ansible_collections.tenantry.kube.plugins.module_utils._client import Cluster
-from ansible_collections.tenantry.kube.plugins.module_utils._errors import ApiError
+from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import ApiError
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
 
 GROUP = "/apis/tenantry.dev/v1alpha1"
 COUNT = itertools.count()

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from ansible_collections.tenantry.kube.plugins.module_utils import _kubeconfig
-from ansible_collections.tenantry.kube.plugins.module_utils._client import Cluster
-from ansible_collections.tenantry.kube.plugins.module_utils._roles import ROLES
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import kubeconfig as _kubeconfig
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
+from ansible_collections.tenantry.kube.plugins.module_utils._platform.rbac import ROLES
 
 from ..harness import call_module
 from ..people import tenant_with

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
-from ansible_collections.tenantry.kube.plugins.module_utils._client import Cluster
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
 
 from .asking import Requests
 

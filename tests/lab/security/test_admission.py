@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from ansible_collections.tenantry.kube.plugins.module_utils import _roles
-from ansible_collections.tenantry.kube.plugins.module_utils._client import Cluster
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
+from ansible_collections.tenantry.kube.plugins.module_utils._platform import rbac as _roles
 
 from ..harness import call_module, kubectl, ran, until
 from ..people import add_vcluster, await_policy, labels_of

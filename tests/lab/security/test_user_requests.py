@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from ansible_collections.tenantry.kube.plugins.module_utils._client import Cluster
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
 
 from ..harness import call_module, kubectl, ran
 from ..people import await_policy

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
-from ansible_collections.tenantry.kube.plugins.module_utils import _audit_log
-from ansible_collections.tenantry.kube.plugins.module_utils._errors import TenantryError
+from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import audit_log as _audit_log
 
 
 def _event(moment: str, *credentials: str) -> dict:

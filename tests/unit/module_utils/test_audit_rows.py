@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
-from ansible_collections.tenantry.kube.plugins.module_utils import _audit_rows
+from ansible_collections.tenantry.kube.plugins.module_utils._audit import events as _audit_rows
 
 
 def _event(verb: str, resource: str, name: str = "", space: str = "", **more: Any) -> dict[str, Any]:

@@ -7,8 +7,13 @@ import copy
 from typing import Any
 
 import pytest
-from ansible_collections.tenantry.kube.plugins.module_utils._compare import differences, managed_part, normal, redacted
-from ansible_collections.tenantry.kube.plugins.module_utils._names import FIELD_MANAGER
+from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import FIELD_MANAGER
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.diff import (
+    differences,
+    managed_part,
+    normal,
+    redacted,
+)
 
 
 def _live(obj: dict[str, Any], fields: dict[str, Any] | None = None, **entry: Any) -> dict[str, Any]:

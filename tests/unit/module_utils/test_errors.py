@@ -7,7 +7,7 @@ import ssl
 
 import pytest
 import urllib3
-from ansible_collections.tenantry.kube.plugins.module_utils import _errors as errors
+from ansible_collections.tenantry.kube.plugins.module_utils._core import errors
 from kubernetes.client.exceptions import ApiException
 
 JWT = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJ4In0.c2lnbmF0dXJlLW9mLXRoZS10b2tlbg"

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.tenantry.kube.plugins.module_utils import _module
-from ansible_collections.tenantry.kube.plugins.module_utils._errors import TenantryError
+from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
 
 ITEM = {
     "tenant": {"type": "str", "required": True},

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.tenantry.kube.plugins.module_utils import _names as names
-from ansible_collections.tenantry.kube.plugins.module_utils._errors import TenantryError
+from ansible_collections.tenantry.kube.plugins.module_utils._core import naming as names
+from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
 
 
 @pytest.mark.parametrize("name", ["a", "dev", "payments-2", "x" * 63])

@@ -5,8 +5,8 @@ from __future__ import annotations
 from decimal import Decimal
 
 import pytest
-from ansible_collections.tenantry.kube.plugins.module_utils import _quantities as quantities
-from ansible_collections.tenantry.kube.plugins.module_utils._errors import TenantryError
+from ansible_collections.tenantry.kube.plugins.module_utils._core import quantities
+from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,9 @@ import pytest
 import yaml
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.tenantry.kube.plugins.filter.tenant_items import tenant_items
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_modes import mode_of
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_options import OPTIONS
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_spec import parse
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.cluster import parse
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.mode import mode_of
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.options import OPTIONS
 
 ROOT = Path(__file__).resolve().parents[3]
 MODULES = {

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.tenantry.kube.plugins.module_utils import _bindings
-from ansible_collections.tenantry.kube.plugins.module_utils._apply import Action
-from ansible_collections.tenantry.kube.plugins.module_utils._names import labels
+from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import labels
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.apply import Action
+from ansible_collections.tenantry.kube.plugins.module_utils._users import bindings as _bindings
 
 BOB = {"kind": "ServiceAccount", "namespace": "tenantry-system", "name": "bob"}
 BOB_AS_USER = {"kind": "User", "name": "system:serviceaccount:tenantry-system:bob"}

@@ -6,7 +6,7 @@ import base64
 import json
 
 import pytest
-from ansible_collections.tenantry.kube.plugins.module_utils import _credentials
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import bound_tokens as _credentials
 
 NOW = 1_800_000_000
 DAY = 86_400

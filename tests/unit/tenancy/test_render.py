@@ -6,15 +6,13 @@ import base64
 import json
 
 import pytest
-from ansible_collections.tenantry.kube.plugins.module_utils import (
-    _fleet,
-    _kinds,
-    _names,
-    _render_member,
-    _render_platform,
-    _render_tenant,
-    _render_user,
-)
+from ansible_collections.tenantry.kube.plugins.module_utils._core import naming as _names
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet import member_manifests as _render_member
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet import registry as _fleet
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import resources as _kinds
+from ansible_collections.tenantry.kube.plugins.module_utils._platform import identities as _render_user
+from ansible_collections.tenantry.kube.plugins.module_utils._platform import manifests as _render_platform
+from ansible_collections.tenantry.kube.plugins.module_utils._tenant import manifests as _render_tenant
 
 KUBECONFIG = {"users": [{"name": "x", "user": {"token": "swordfish"}}]}
 BUDGET = {"cpu": "8", "memory": "16Gi", "storage": "100Gi", "pods": "100", "vclusters": "5"}

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.tenantry.kube.plugins.module_utils import _render_member, _render_platform, _roles
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet import member_manifests as _render_member
+from ansible_collections.tenantry.kube.plugins.module_utils._platform import manifests as _render_platform
+from ansible_collections.tenantry.kube.plugins.module_utils._platform import rbac as _roles
 
 EVERYTHING_FOR_PERSONS = [("inside", role, _roles.INSIDE[role]) for role in ("viewer", "developer", "operator")]
 EVERYTHING_FOR_PERSONS += [("hub", role, rules) for role, rules in _roles.HUB.items()]

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from ansible_collections.tenantry.kube.plugins.module_utils._errors import TenantryError
-from ansible_collections.tenantry.kube.plugins.module_utils._kubeconfig import KubeContext
-from ansible_collections.tenantry.kube.plugins.module_utils._kubeconfig_stores import FileStore
-from ansible_collections.tenantry.kube.plugins.module_utils._user_kubeconfig import UserKubeconfig
+from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.kubeconfig import KubeContext
+from ansible_collections.tenantry.kube.plugins.module_utils._users.kubeconfig_stores import FileStore
+from ansible_collections.tenantry.kube.plugins.module_utils._users.user_kubeconfig import UserKubeconfig
 
 
 def _way(vcluster: str, token: str = "t") -> KubeContext:

@@ -7,14 +7,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from ansible_collections.tenantry.kube.plugins.module_utils import _users
-from ansible_collections.tenantry.kube.plugins.module_utils._requests import asker, operator
-from ansible_collections.tenantry.kube.plugins.module_utils._self_service_users import People
-from ansible_collections.tenantry.kube.plugins.module_utils._user_requests import (
+from ansible_collections.tenantry.kube.plugins.module_utils._self_service.requests import asker, operator
+from ansible_collections.tenantry.kube.plugins.module_utils._self_service.user_requests import (
     UserRequest,
     invitation_of,
     refusal,
 )
+from ansible_collections.tenantry.kube.plugins.module_utils._self_service.users import People
+from ansible_collections.tenantry.kube.plugins.module_utils._users import reconcile as _users
 
 EARLY, ASKED, LATE = "2026-05-31T10:00:00Z", "2026-05-31T12:00:00Z", "2026-05-31T13:00:00Z"
 NOW = datetime(2026, 5, 31, 14, tzinfo=UTC)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from ansible_collections.tenantry.kube.plugins.module_utils import _render_base, _vcluster_spec
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests import common as _render_base
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec import cluster as _vcluster_spec
 
 ITEM: dict[str, Any] = {
     "tenant": "payments",

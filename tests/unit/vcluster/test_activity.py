@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ansible_collections.tenantry.kube.plugins.module_utils._activity import sample
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.activity import sample
 
 COUNT = (
     'apiserver_request_total{{code="{code}",component="apiserver",dry_run="{dry}",group="apps",resource="{what}",'

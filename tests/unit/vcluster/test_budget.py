@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 
 import pytest
-from ansible_collections.tenantry.kube.plugins.module_utils import _budget
-from ansible_collections.tenantry.kube.plugins.module_utils._errors import TenantryError
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_spec import SPEC_ANNOTATION
+from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
+from ansible_collections.tenantry.kube.plugins.module_utils._tenant import budget as _budget
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.cluster import SPEC_ANNOTATION
 
 BUDGET = {"cpu": "8", "memory": "16Gi", "storage": "100Gi", "pods": "100", "vclusters": "2"}
 SLICE = {"cpu": "1500m", "memory": "3Gi", "storage": "5Gi", "pods": "2"}

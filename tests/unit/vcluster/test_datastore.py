@@ -7,10 +7,11 @@ import json
 from dataclasses import replace
 
 import pytest
-from ansible_collections.tenantry.kube.plugins.module_utils import _render_vcluster, _vcluster_spec
-from ansible_collections.tenantry.kube.plugins.module_utils._errors import TenantryError
-from ansible_collections.tenantry.kube.plugins.module_utils._host_networks import HostNetworks
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_places import Places
+from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet.host_networks import HostNetworks
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.fleet_state import Places
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests import cluster as _render_vcluster
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec import cluster as _vcluster_spec
 
 from .example import SHARED, make_item, render
 

@@ -9,9 +9,13 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from ansible_collections.tenantry.kube.plugins.module_utils import _etcd_certificates, _render_vcluster, _vcluster_spec
-from ansible_collections.tenantry.kube.plugins.module_utils._errors import TenantryError
-from ansible_collections.tenantry.kube.plugins.module_utils._render_base import Rendering, keys
+from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests import cluster as _render_vcluster
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests import (
+    etcd_certificates as _etcd_certificates,
+)
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.common import Rendering, keys
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec import cluster as _vcluster_spec
 from cryptography import x509
 from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
 

@@ -5,7 +5,11 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
-from ansible_collections.tenantry.kube.plugins.module_utils._housekeeping import NOTES_ANNOTATION, Notes, decide
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.housekeeping import (
+    NOTES_ANNOTATION,
+    Notes,
+    decide,
+)
 
 MADE = {"metadata": {"creationTimestamp": "2026-11-20T09:00:00Z"}}
 NIGHT = {"sleep": {"schedule": ["mon-fri 20:00-06:00"]}}

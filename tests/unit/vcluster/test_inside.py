@@ -6,14 +6,14 @@ import socket
 import threading
 
 import pytest
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_inside import (
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import Deadline
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.guest import (
     agents_of,
     is_stale,
     ready_of_all,
     wait_until_led_to,
 )
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_spec import parse
-from ansible_collections.tenantry.kube.plugins.module_utils._wait import Deadline
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.cluster import parse
 
 from .example import SHARED, make_item
 

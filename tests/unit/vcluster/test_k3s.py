@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 
 import pytest
-from ansible_collections.tenantry.kube.plugins.module_utils import _render_agent, _render_hardening, _render_server
-from ansible_collections.tenantry.kube.plugins.module_utils._errors import TenantryError
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_k3s import (
+from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests import agent as _render_agent
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests import api_server as _render_hardening
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests import server as _render_server
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.cluster import parse
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.k3s import (
     AGENT_KEYS,
     MANAGED,
     SERVER_KEYS,
     merged_arguments,
 )
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_spec import parse
 
 from .example import SHARED, make_item, render
 

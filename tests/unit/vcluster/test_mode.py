@@ -7,11 +7,16 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ansible_collections.tenantry.kube.plugins.module_utils import _names, _vcluster
-from ansible_collections.tenantry.kube.plugins.module_utils._errors import TenantryError
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_options import OPTIONS
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_places import Places
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_spec import SPEC_ANNOTATION, check_change, parse
+from ansible_collections.tenantry.kube.plugins.module_utils._core import naming as _names
+from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import reconcile as _vcluster
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.fleet_state import Places
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.cluster import (
+    SPEC_ANNOTATION,
+    check_change,
+    parse,
+)
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.options import OPTIONS
 
 from .example import SHARED, make_item
 

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
-from ansible_collections.tenantry.kube.plugins.module_utils import _oidc, _render_server
-from ansible_collections.tenantry.kube.plugins.module_utils._errors import TenantryError
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_spec import parse
+from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
+from ansible_collections.tenantry.kube.plugins.module_utils._platform import oidc as _oidc
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests import server as _render_server
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.cluster import parse
 from ansible_collections.tenantry.kube.tests.lab.tls import self_signed
 
 from .example import make_item, render

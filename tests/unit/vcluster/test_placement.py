@@ -6,9 +6,11 @@ import base64
 import json
 
 import pytest
-from ansible_collections.tenantry.kube.plugins.module_utils import _render_agent, _render_server, _render_vcluster
-from ansible_collections.tenantry.kube.plugins.module_utils._errors import TenantryError
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_spec import SPEC_ANNOTATION, parse
+from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests import agent as _render_agent
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests import cluster as _render_vcluster
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests import server as _render_server
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.cluster import SPEC_ANNOTATION, parse
 
 from .example import make_item, render
 

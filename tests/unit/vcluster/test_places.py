@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from ansible_collections.tenantry.kube.plugins.module_utils._errors import ApiError, TenantryError
-from ansible_collections.tenantry.kube.plugins.module_utils._host_networks import service_network
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_places import Surroundings
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_spec import parse
+from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import ApiError, TenantryError
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet.host_networks import service_network
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.fleet_state import Surroundings
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.cluster import parse
 
 from .example import SHARED, make_item
 

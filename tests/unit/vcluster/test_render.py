@@ -7,14 +7,12 @@ import json
 import subprocess
 
 import pytest
-from ansible_collections.tenantry.kube.plugins.module_utils import (
-    _names,
-    _quantities,
-    _render_agent,
-    _render_base,
-    _render_server,
-    _render_vcluster,
-)
+from ansible_collections.tenantry.kube.plugins.module_utils._core import naming as _names
+from ansible_collections.tenantry.kube.plugins.module_utils._core import quantities as _quantities
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests import agent as _render_agent
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests import cluster as _render_vcluster
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests import common as _render_base
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests import server as _render_server
 
 from .example import SHARED, render
 

@@ -6,14 +6,12 @@ import base64
 import json
 
 import pytest
-from ansible_collections.tenantry.kube.plugins.module_utils import (
-    _names,
-    _quantities,
-    _render_base,
-    _render_server,
-    _render_vcluster,
-    _roles,
-)
+from ansible_collections.tenantry.kube.plugins.module_utils._core import naming as _names
+from ansible_collections.tenantry.kube.plugins.module_utils._core import quantities as _quantities
+from ansible_collections.tenantry.kube.plugins.module_utils._platform import rbac as _roles
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests import cluster as _render_vcluster
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests import common as _render_base
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests import server as _render_server
 
 from .example import KEYS, SHARED, render
 

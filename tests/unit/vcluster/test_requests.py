@@ -8,18 +8,18 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ansible_collections.tenantry.kube.plugins.module_utils import _vcluster_spec
-from ansible_collections.tenantry.kube.plugins.module_utils._errors import TenantryError
-from ansible_collections.tenantry.kube.plugins.module_utils._render_requests import objects
-from ansible_collections.tenantry.kube.plugins.module_utils._requests import Outcome, each, status_of
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_options import DEFAULTS, OPTIONS
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_places import Found
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_requests import (
+from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
+from ansible_collections.tenantry.kube.plugins.module_utils._platform.crds import objects
+from ansible_collections.tenantry.kube.plugins.module_utils._self_service.requests import Outcome, each, status_of
+from ansible_collections.tenantry.kube.plugins.module_utils._self_service.vcluster_requests import (
     Request,
     forgotten,
     item_of,
     refusal,
 )
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.fleet_state import Found
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec import cluster as _vcluster_spec
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.options import DEFAULTS, OPTIONS
 
 from .example import make_item
 

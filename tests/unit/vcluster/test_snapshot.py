@@ -12,18 +12,18 @@ from pathlib import Path
 
 import pyrage
 import pytest
-from ansible_collections.tenantry.kube.plugins.module_utils import (
-    _render_server,
-    _render_workshop,
-    _snapshot_archive,
-    _snapshot_database,
-    _snapshot_lock,
-    _snapshot_seal,
-    _snapshot_store,
+from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
+from ansible_collections.tenantry.kube.plugins.module_utils._snapshot import age_format as _snapshot_lock
+from ansible_collections.tenantry.kube.plugins.module_utils._snapshot import archive as _snapshot_archive
+from ansible_collections.tenantry.kube.plugins.module_utils._snapshot import encryption as _snapshot_seal
+from ansible_collections.tenantry.kube.plugins.module_utils._snapshot import store as _snapshot_store
+from ansible_collections.tenantry.kube.plugins.module_utils._snapshot.store import Directory, Origin, Snapshot, Store
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.datastore import (
+    maintenance_pod as _render_workshop,
 )
-from ansible_collections.tenantry.kube.plugins.module_utils._errors import TenantryError
-from ansible_collections.tenantry.kube.plugins.module_utils._snapshot_server import Captured
-from ansible_collections.tenantry.kube.plugins.module_utils._snapshot_store import Directory, Origin, Snapshot, Store
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.datastore import sqlite as _snapshot_database
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.datastore.server_volume import Captured
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests import server as _render_server
 
 from .example import render
 

@@ -6,9 +6,12 @@ import hashlib
 from pathlib import Path
 
 import pytest
-from ansible_collections.tenantry.kube.plugins.module_utils import _etcd_api, _render_etcd_restore
-from ansible_collections.tenantry.kube.plugins.module_utils._errors import TenantryError
-from ansible_collections.tenantry.kube.plugins.module_utils._snapshot_store import SQLITE, Origin
+from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
+from ansible_collections.tenantry.kube.plugins.module_utils._snapshot.store import SQLITE, Origin
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.datastore import etcd_client as _etcd_api
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.datastore import (
+    etcd_restore_pods as _render_etcd_restore,
+)
 
 from .test_etcd import everything, named
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 import yaml
-from ansible_collections.tenantry.kube.plugins.module_utils import _vcluster_spec as spec_module
-from ansible_collections.tenantry.kube.plugins.module_utils._errors import TenantryError
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_options import OPTIONS
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_slice import Resources
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_version import check_upgrade
+from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec import cluster as spec_module
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.options import OPTIONS
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.resources import Resources
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.version import check_upgrade
 
 from .example import SHARED, make_item
 

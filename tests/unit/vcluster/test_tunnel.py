@@ -6,7 +6,8 @@ import socket
 import threading
 
 import pytest
-from ansible_collections.tenantry.kube.plugins.module_utils import _render_exposure, _tunnel
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import connection as _tunnel
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests import exposure as _render_exposure
 
 
 class Websocket:

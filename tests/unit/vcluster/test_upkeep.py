@@ -5,9 +5,13 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
-from ansible_collections.tenantry.kube.plugins.module_utils._errors import TenantryError
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_spec import SPEC_ANNOTATION, parse, recorded
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_upkeep import (
+from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.cluster import (
+    SPEC_ANNOTATION,
+    parse,
+    recorded,
+)
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.lifecycle import (
     check_may_be_deleted,
     expiry,
     parse_sleep,

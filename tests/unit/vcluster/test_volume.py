@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.tenantry.kube.plugins.module_utils._errors import TenantryError
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_spec import parse
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_volume import check_volume
+from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.cluster import parse
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.volume import check_volume
 
 from .example import make_item
 

@@ -5,12 +5,16 @@ from __future__ import annotations
 import ipaddress
 
 import pytest
-from ansible_collections.tenantry.kube.plugins.module_utils import _host_networks, _render_network, _render_vcluster
-from ansible_collections.tenantry.kube.plugins.module_utils._apply import _phase
-from ansible_collections.tenantry.kube.plugins.module_utils._errors import ApiError, TenantryError
-from ansible_collections.tenantry.kube.plugins.module_utils._host_networks import HostNetworks
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_places import Surroundings
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster_spec import parse
+from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import ApiError, TenantryError
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet import host_networks as _host_networks
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet.host_networks import HostNetworks
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.apply import _phase
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.fleet_state import Surroundings
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests import cluster as _render_vcluster
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests import (
+    network_policies as _render_network,
+)
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.cluster import parse
 
 from .example import SHARED, make_item, render
 

@@ -1,0 +1,191 @@
+# Copyright: (c) 2026, the tenantry.kube authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What an event of an API server's audit log says about tenants, in words of the platform. Pure.
+
+Logs of level Metadata have no content, so all is read from names, which are composed in one way only.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from datetime import datetime
+from urllib.parse import parse_qs, urlsplit
+
+from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import FIELD_MANAGER, PLATFORM_NAMESPACE
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.audit_log import ISSUED_ID
+from ansible_collections.tenantry.kube.plugins.module_utils._platform.identities import ADMINISTRATOR
+from ansible_collections.tenantry.kube.plugins.module_utils._tenant.manifests import RECORD
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.datastore.server_volume import BEFORE, STAGES
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.common import PLATFORM_USER
+
+# Also what comes in by the platform's own tools is such an access; it is told apart by what the client says it is.
+ACCESS = "access"
+_PERSON = f"system:serviceaccount:{PLATFORM_NAMESPACE}:"
+_MACHINES = re.compile(
+    r"system:(apiserver|kube-.*|k3s-.*|node:.*|serviceaccount:kube-system:.*|serviceaccount:[^:]*--[^:]*:.*)"
+    r"|tenantry:syncer"
+)
+_ENTRANCES = {"attach", "ephemeralcontainers", "exec", "portforward", "proxy"}
+_READ = {"get", "list", "watch"}
+# Repeated within so many seconds, these are told once, with how often.
+_TOGETHER = 600
+_REPEATED = {ACCESS, "snapshot"}
+
+
+def row(cluster: str, event: dict) -> dict | None:
+    """One line of the account, None for what is not part of it."""
+    status = (event.get("responseStatus") or {}).get("code", 0)
+    user = (event.get("user") or {}).get("username", "")
+    if not 100 <= status < 300 or _MACHINES.fullmatch(user):
+        return None
+    told = _inside(cluster, event, user) if "--" in cluster else _on_host(event)
+    if told is None:
+        return None
+    kind, tenant, name, action = told
+    tool = event.get("userAgent") or ""
+    return {
+        "time": f"{(event.get('requestReceivedTimestamp') or '')[:19]}Z",
+        "cluster": cluster,
+        "tenant": tenant,
+        "actor": user.removeprefix(_PERSON) if "--" in cluster else user,
+        "requested_by": tool.partition(f"{FIELD_MANAGER} for ")[2] or None,
+        "action": action,
+        "kind": kind,
+        "name": name,
+        "tool": tool.partition(" ")[0],
+        "credential_id": (event.get("annotations") or {}).get(ISSUED_ID),
+        "source": "log",
+        "count": 1,
+    }
+
+
+def _on_host(event: dict) -> tuple[str, str | None, str, str] | None:
+    reference = event.get("objectRef") or {}
+    resource, space, name = (reference.get(key) or "" for key in ("resource", "namespace", "name"))
+    action, below = _action(event), reference.get("subresource")
+    tenant, inner = _parts(name if resource == "namespaces" else space)
+    if inner and (entered := _entered(event, tenant, inner)):
+        return entered
+    if resource == "secrets" and not space and event.get("verb") in _READ:
+        return ACCESS, None, "secrets of all namespaces", event["verb"]
+    if action is None or below not in (None, "scale"):
+        return None
+    if inner:
+        found = {"namespaces": "vcluster", "resourcequotas": "slice", "statefulsets": "vcluster"}.get(resource)
+        if found is None or (resource == "statefulsets" and action != "changed"):
+            return None
+        return found, tenant, f"{tenant}/{inner}", action
+    if tenant:
+        return _of_tenant(resource, tenant, name, action)
+    if resource == "clusterrolebindings" and name.startswith("tenantry:") and name.count(":") == 3:
+        _ours, tenant, user, role = name.split(":")
+        return "role", tenant, f"{user}: {role}", _granted(action)
+    if resource == "secrets" and space == PLATFORM_NAMESPACE and name.startswith("member-"):
+        return "member", None, name.removeprefix("member-"), action
+    return None
+
+
+def _of_tenant(resource: str, tenant: str, name: str, action: str) -> tuple[str, str, str, str] | None:
+    """In the home namespace of a tenant."""
+    if resource == "namespaces":
+        return "tenant", tenant, tenant, action
+    if resource == "configmaps" and name == RECORD:
+        return "budget", tenant, tenant, action
+    if resource == "serviceaccounts" and name != "default":
+        return "user", tenant, name, action
+    if resource == "rolebindings" and name.startswith("tenantry:"):
+        return "role", tenant, ": ".join(name.split(":")[1:]), _granted(action)
+    return None
+
+
+def _inside(cluster: str, event: dict, user: str) -> tuple[str, str | None, str, str] | None:
+    """In a virtual cluster: who was let in, and what its administrators' keys were used for."""
+    reference = event.get("objectRef") or {}
+    resource, space, name = (reference.get(key) or "" for key in ("resource", "namespace", "name"))
+    action, below = _action(event), reference.get("subresource")
+    tenant, _sep, inner = cluster.partition("--")
+    where = f"{tenant}/{inner}"
+    if space == PLATFORM_NAMESPACE and action:
+        if resource == "serviceaccounts" and below == "token":
+            kind = ACCESS if name == ADMINISTRATOR else "credential"
+            return kind, tenant, f"{where} {name}", "issued"
+        if resource == "secrets" and action == "deleted":
+            return "credential", tenant, f"{where} {name}", "revoked"
+        if resource == "serviceaccounts" and not below and name not in ("default", ADMINISTRATOR):
+            return "user", tenant, f"{where} {name}", action
+    if resource == "clusterrolebindings" and name.startswith("tenantry:") and name.count(":") == 2 and action:
+        _ours, who, role = name.split(":")
+        return "role", tenant, f"{where} {who}: {role}", _granted(action)
+    if user == f"{_PERSON}{ADMINISTRATOR}" or (user == "system:admin" and not _is_ours(event)):
+        return ACCESS, tenant, f"{where} {'/'.join(filter(None, (resource, below, space, name)))}", event["verb"]
+    return None
+
+
+def _action(event: dict) -> str | None:
+    """What was done, by the verb; an apply that had nothing to make says 200."""
+    verb, status = event.get("verb"), event["responseStatus"]["code"]
+    if verb in ("patch", "update", "apply"):
+        return "created" if status == 201 else "changed"
+    return {"create": "created", "delete": "deleted", "deletecollection": "deleted"}.get(verb)
+
+
+def _granted(action: str) -> str:
+    return {"created": "granted", "deleted": "withdrawn"}.get(action, action)
+
+
+def _entered(event: dict, tenant: str, inner: str) -> tuple[str, str, str, str] | None:
+    """Into the control plane of a virtual cluster, by its pods or by what they hold."""
+    reference, verb = event["objectRef"], event["verb"]
+    resource, below = reference.get("resource"), reference.get("subresource")
+    if below == "exec" and (done := _snapshot(event)):
+        return "snapshot", tenant, f"{tenant}/{inner}{done[1]}", done[0]
+    entrance = resource in ("pods", "services") and below in _ENTRANCES
+    if entrance or below == "token" or (resource == "secrets" and verb in _READ):
+        what = "/".join(filter(None, (resource, reference.get("name"))))
+        return ACCESS, tenant, f"{tenant}/{inner} {what}", below or verb
+    return None
+
+
+def _snapshot(event: dict) -> tuple[str, str] | None:
+    """One is taken and put back by commands in the pod of the server, which the log has: what was done, its name."""
+    words = parse_qs(urlsplit(event.get("requestURI") or "").query).get("command") or [""]
+    if not _is_ours(event):
+        return None
+    if words[-1].startswith(STAGES):
+        return "taken", f" {words[-1].removeprefix(STAGES)}"
+    return ("restored", "") if words[-1] == BEFORE else None
+
+
+def _parts(namespace: str) -> tuple[str | None, str | None]:
+    """The tenant that a namespace belongs to, and the virtual cluster, where it is one's."""
+    tenant, separator, inner = namespace.partition("--")
+    if separator:
+        return tenant, inner
+    return (namespace.removeprefix("tenant-"), None) if namespace.startswith("tenant-") else (None, None)
+
+
+def _is_ours(event: dict) -> bool:
+    return (event.get("userAgent") or "").startswith(FIELD_MANAGER)
+
+
+def is_platforms(found: dict) -> bool:
+    """An access that is a part of what playbooks do all the time, by what the client says of itself."""
+    return found["kind"] == ACCESS and (found["tool"] == FIELD_MANAGER or found["actor"] == PLATFORM_USER)
+
+
+def together(rows: Iterable[dict]) -> list[dict]:
+    """In the order of time; what is repeated again and again is one row."""
+    kept: list[dict] = []
+    last: dict[tuple, tuple[dict, float]] = {}
+    for one in sorted(rows, key=lambda one: one["time"]):
+        key = tuple(one[part] for part in ("cluster", "actor", "requested_by", "action", "kind", "name", "tool"))
+        moment = datetime.fromisoformat(one["time"]).timestamp()
+        first, seen = last.get(key, (None, 0.0))
+        if first and (one["kind"] in _REPEATED or one["action"] == "changed") and moment - seen <= _TOGETHER:
+            first["count"] += 1
+            last[key] = first, moment
+        else:
+            kept.append(one)
+            last[key] = one, moment
+    return kept

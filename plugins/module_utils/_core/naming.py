@@ -1,0 +1,128 @@
+# Copyright: (c) 2026, the tenantry.kube authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Names, labels and namespaces: the only place that knows how they are composed."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Collection, Iterable
+
+from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError, shown
+
+MANAGED_BY = "tenantry.kube"
+MANAGED_BY_SYNCER = "tenantry-syncer"  # what a tenant's objects become on the host: nothing of ours
+FIELD_MANAGER = "tenantry.kube"
+PLATFORM_NAMESPACE = "tenantry-system"
+HUB = "hub"
+
+LABEL_MANAGED_BY = "app.kubernetes.io/managed-by"
+LABEL_PREFIX = "tenantry.dev/"
+LABEL_COMPONENT = LABEL_PREFIX + "component"
+LABEL_TENANT = LABEL_PREFIX + "tenant"
+LABEL_VCLUSTER = LABEL_PREFIX + "vcluster"
+LABEL_USER = LABEL_PREFIX + "user"
+LABEL_MEMBER = LABEL_PREFIX + "member"
+LABEL_TIER = LABEL_PREFIX + "tier"
+
+COMPONENTS = ("platform", "member", "tenant", "vcluster", "user")
+
+MAX_LABEL = 63  # of a DNS label, hence of a namespace
+RESERVED = frozenset({"all", "default", HUB, "kube", "kube-node-lease", "kube-public", "kube-system", "none", "system"})
+RESERVED_PREFIX = "tenantry"
+
+# Of a host, and of most objects of Kubernetes.
+DNS_NAME = re.compile(r"(?=.{1,253}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*", re.ASCII)
+_NAME = re.compile(r"[a-z]([a-z0-9-]*[a-z0-9])?", re.ASCII)
+_YAML_WORDS = frozenset({"true", "false", "none", "null"})
+
+
+def labels(
+    component: str,
+    *,
+    tenant: str | None = None,
+    vcluster: str | None = None,
+    user: str | None = None,
+    member: str | None = None,
+) -> dict[str, str]:
+    """The labels of an object we make."""
+    given = {
+        LABEL_MANAGED_BY: MANAGED_BY,
+        LABEL_COMPONENT: component,
+        LABEL_TENANT: tenant,
+        LABEL_VCLUSTER: vcluster,
+        LABEL_USER: user,
+        LABEL_MEMBER: member,
+    }
+    return {label: value for label, value in given.items() if value is not None}
+
+
+def selector(component: str | None = None, **same: str | None) -> str:
+    """The label selector that finds what `labels()` of the same arguments marks."""
+    return selecting({label: value for label, value in labels(component or "", **same).items() if value})
+
+
+def selecting(wanted: dict[str, str]) -> str:
+    """The label selector of objects that carry all of these labels."""
+    return ",".join(f"{label}={value}" for label, value in wanted.items())
+
+
+def is_ours(obj: dict) -> bool:
+    return (obj["metadata"].get("labels") or {}).get(LABEL_MANAGED_BY) == MANAGED_BY
+
+
+def tenant_namespace(tenant: str) -> str:
+    """The tenant's home namespace on the hub."""
+    return _namespace(f"tenant-{tenant}", f"tenant {shown(tenant)}")
+
+
+def vcluster_namespace(tenant: str, name: str) -> str:
+    """The namespace of a virtual cluster; unambiguous because neither name may contain `--`."""
+    return _namespace(f"{tenant}--{name}", f"tenant {shown(tenant)} and name {shown(name)}")
+
+
+def _namespace(composed: str, of: str) -> str:
+    if len(composed) > MAX_LABEL:
+        raise TenantryError(
+            f"{of}: the namespace {composed} would have {len(composed)} characters, at most {MAX_LABEL} are allowed; "
+            f"shorten by {len(composed) - MAX_LABEL}"
+        )
+    return composed
+
+
+def check_name(value: object, field: str, *, reserved: Collection[str] = RESERVED) -> str:
+    """The name, if it is one: a DNS label that starts with a letter, without `--`, not reserved."""
+    problem = _problem(value, reserved)
+    if problem:
+        raise TenantryError(f"{field}: {shown(value)} {problem}")
+    return value
+
+
+def _problem(value: object, reserved: Collection[str]) -> str | None:
+    if not isinstance(value, str) or value.lower() in _YAML_WORDS:
+        return "is not text (YAML reads no, yes, on, off and bare numbers as other types); quote it or take another"
+    if not value:
+        return "is empty; give a name"
+    if len(value) > MAX_LABEL:
+        return f"has {len(value)} characters, at most {MAX_LABEL} are allowed; shorten it"
+    if not _NAME.fullmatch(value):
+        return (
+            "is not a valid name: lower-case letters, digits and `-` only, starting with a letter, "
+            "ending with a letter or digit" + _suggestion(value)
+        )
+    if "--" in value:
+        return "contains `--`, which separates tenant and virtual cluster" + _suggestion(value)
+    if value in reserved or value.startswith(RESERVED_PREFIX):
+        return "is reserved; choose another name"
+    return None
+
+
+def _suggestion(value: str) -> str:
+    better = re.sub(r"[^a-z0-9]+", "-", value.lower()).strip("-")
+    return f"; for example {better}" if _NAME.fullmatch(better) else "; choose another name"
+
+
+def did_you_mean(value: object, choices: Iterable[str]) -> str:
+    """` (did you mean X?)`, or nothing where no choice is near."""
+    near = difflib.get_close_matches(str(value).lower(), list(choices), n=1)
+    return f" (did you mean {near[0]}?)" if near else ""

@@ -1,0 +1,110 @@
+# Copyright: (c) 2026, the tenantry.kube authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Kubernetes quantities (`500m`, `2Gi`) and durations (`30d`), exactly, in Decimal."""
+
+from __future__ import annotations
+
+import re
+from decimal import ROUND_CEILING, Decimal
+
+from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError, shown
+
+_DECIMAL = {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
+_BINARY = {"Ki": 1, "Mi": 2, "Gi": 3, "Ti": 4, "Pi": 5, "Ei": 6}
+_FACTORS = {**{s: Decimal(10) ** e for s, e in _DECIMAL.items()}, **{s: Decimal(1024) ** e for s, e in _BINARY.items()}}
+_QUANTITY = re.compile(r"([+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+))(?:([eE][+-]?[0-9]{1,2})|([a-zA-Z]*))", re.ASCII)
+_RULE = "a number with an optional unit, such as 500m, 2, 10G or 10Gi"
+
+_SECONDS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
+_DURATION = re.compile(r"(?:[0-9]{1,9}[dhms])+", re.ASCII)
+
+
+def parse(value: object, field: str) -> Decimal:
+    """The value in base units (cores, bytes, pieces); never negative."""
+    amount = _amount(value)
+    if amount is None:
+        raise TenantryError(f"{field}: {shown(value)} is not a quantity{_unit_hint(value)}; use {_RULE}")
+    if amount < 0:
+        raise TenantryError(f"{field}: {shown(value)} is negative; use {_RULE}")
+    return amount
+
+
+def same(one: object, other: object) -> bool:
+    """Whether both are quantities of the same value (`1000m` and `1`)."""
+    amount = _amount(one)
+    return amount is not None and amount == _amount(other)
+
+
+def canonical(value: object, field: str) -> str:
+    """The shortest exact form in the family of units the value came in; the form the API server returns."""
+    return display(parse(value, field), binary=str(value).endswith("i"))
+
+
+def display(amount: Decimal, *, binary: bool = False) -> str:
+    """An amount as a quantity: whole number, largest unit that keeps it exact; below a thousandth is rounded up."""
+    if binary and amount >= 1024:
+        for unit in reversed(_BINARY):
+            if amount % _FACTORS[unit] == 0:
+                return f"{int(amount / _FACTORS[unit])}{unit}"
+    milli = (amount * 1000).to_integral_value(ROUND_CEILING)
+    if milli % 1000:
+        return f"{int(milli)}m"
+    whole = milli / 1000
+    for unit in ("E", "P", "T", "G", "M", "k"):
+        if whole and whole % _FACTORS[unit] == 0:
+            return f"{int(whole / _FACTORS[unit])}{unit}"
+    return f"{int(whole)}"
+
+
+def add(*values: object, field: str = "quantity") -> str:
+    """The sum as a quantity, in binary units if any of the values is."""
+    total = sum((parse(value, field) for value in values), Decimal(0))
+    return display(total, binary=any(str(value).endswith("i") for value in values))
+
+
+def milli(value: object, field: str) -> int:
+    """Thousandths, rounded up: for millicores."""
+    return int((parse(value, field) * 1000).to_integral_value(ROUND_CEILING))
+
+
+def seconds(duration: object, field: str, minimum: str | None = None, maximum: str | None = None) -> int:
+    """The seconds of `30d`, `12h`, `15m`, `90s` or `1d12h`; the bounds are durations too, both allowed."""
+    length = _length(duration)
+    if length is None:
+        raise TenantryError(
+            f"{field}: {shown(duration)} is not a duration; use whole numbers with d, h, m or s, such as 30d or 12h"
+        )
+    if minimum is not None and length < _length(minimum):
+        raise TenantryError(f"{field}: {duration} is too short; use {minimum} or more")
+    if maximum is not None and length > _length(maximum):
+        raise TenantryError(f"{field}: {duration} is too long; use {maximum} or less")
+    return length
+
+
+def _length(duration: object) -> int | None:
+    if not isinstance(duration, str) or not _DURATION.fullmatch(duration):
+        return None
+    return sum(int(number) * _SECONDS[unit] for number, unit in re.findall(r"([0-9]+)([dhms])", duration))
+
+
+def _amount(value: object) -> Decimal | None:
+    if isinstance(value, bool) or not isinstance(value, (str, int, float, Decimal)):
+        return None
+    match = _QUANTITY.fullmatch(str(value))
+    if not match:
+        return None
+    number, exponent, unit = match.groups()
+    if exponent:
+        return Decimal(number + exponent)
+    return Decimal(number) * _FACTORS[unit] if unit in _FACTORS else None
+
+
+def _unit_hint(value: object) -> str:
+    """For `10gb`, `10GB`, `10K`: the units that may have been meant."""
+    match = _QUANTITY.fullmatch(str(value).strip())
+    if not match or not match.group(3):
+        return ""
+    letter = match.group(3)[0].upper()
+    if letter not in "KMGTPE":
+        return ""
+    return f" (did you mean {match.group(1)}{'k' if letter == 'K' else letter} or {match.group(1)}{letter}i?)"

@@ -1,0 +1,101 @@
+# Copyright: (c) 2026, the tenantry.kube authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The flow of the module platform: what the hub needs before there is a fleet."""
+
+from __future__ import annotations
+
+from ansible_collections.tenantry.kube.plugins.module_utils._core import naming as _names
+from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet import network_policy_probe as _network_probe
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet import registry as _fleet
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.apply import Plan
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import wait_gone
+from ansible_collections.tenantry.kube.plugins.module_utils._module import Context
+from ansible_collections.tenantry.kube.plugins.module_utils._platform import admission_policies as _render_admission
+from ansible_collections.tenantry.kube.plugins.module_utils._platform import crds as _render_requests
+from ansible_collections.tenantry.kube.plugins.module_utils._platform.manifests import (
+    platform_namespace,
+    platform_objects,
+)
+
+RBAC = "rbac.authorization.k8s.io/v1"
+KINDS = (
+    "v1/Namespace",
+    f"{RBAC}/ClusterRole",
+    "scheduling.k8s.io/v1/PriorityClass",
+    "v1/ConfigMap",
+    *_render_admission.KINDS,
+    _render_requests.CRD,
+)
+WHOSE = {
+    "member": "is a member of a fleet; unjoin it there first (tenantry.kube.fleet_member with state: absent)",
+    "user": "is a virtual cluster, which cannot be a host; choose another cluster",
+}
+
+
+def run(context: Context, items: list[dict]) -> list[dict]:
+    return [_remove(context) if item["state"] == "absent" else _install(context) for item in items]
+
+
+def _install(context: Context) -> dict:
+    hub = context.hub
+    version = _fleet.check_version(hub, "kubeconfig")
+    namespace = _fleet.platform_namespace(hub)
+    component, known = _fleet.component(namespace), _network_probe.known_of(namespace)
+    if component in WHOSE:
+        raise TenantryError(f"kubeconfig: the cluster at {hub.server} {WHOSE[component]}")
+    identity = hub.identity()
+    objects = [
+        *platform_objects(identity, known),
+        *_render_admission.host_policies("platform"),
+        *_render_requests.objects(),
+    ]
+    plan = Plan.make(hub, objects, owned=_names.selector("platform"), prune_kinds=KINDS)
+    if not context.check_mode:
+        plan.execute()
+        found = _network_probe.tell(context, hub, context.module.params["network_probe_image"], known)
+        if found != known:
+            hub.apply(platform_namespace("platform", found))
+    return {**_row(plan), "identity": identity, "server": hub.server, "version": version}
+
+
+def _remove(context: Context) -> dict:
+    hub = context.hub
+    _refuse_while_used(hub)
+    plan = Plan.make(hub, [], owned=_names.selector("platform"), prune_kinds=KINDS)
+    if not context.check_mode:
+        plan.execute()
+        if plan.deletes("v1/Namespace", _names.PLATFORM_NAMESPACE):
+            _wait_gone(context)
+    return _row(plan)
+
+
+def _wait_gone(context: Context) -> None:
+    deadline = context.deadline(context.module.params["wait_timeout"])
+    name = _names.PLATFORM_NAMESPACE
+    wait_gone(context.hub, "v1/Namespace", name, None, deadline, what="the platform's namespace")
+
+
+def _refuse_while_used(hub: Cluster) -> None:
+    """Tenants and members would be left behind with nobody to manage them."""
+    tenants = [
+        space["metadata"]["labels"][_names.LABEL_TENANT]
+        for space in hub.list("v1/Namespace", selector=_names.selector("tenant"))
+    ]
+    members = [member.name for member in _fleet.members(hub)]
+    left = [f"tenant {name}" for name in sorted(tenants)] + [f"member {name}" for name in sorted(members)]
+    if left:
+        raise TenantryError(
+            f"state: the platform cannot be removed while there are {', '.join(left)}; "
+            "remove them first with tenantry.kube.tenant_quota and tenantry.kube.fleet_member"
+        )
+
+
+def _row(plan: Plan) -> dict:
+    return {
+        "name": _names.HUB,
+        "changed": plan.changed,
+        "actions": plan.rows(),
+        "diff": plan.diff(),
+    }

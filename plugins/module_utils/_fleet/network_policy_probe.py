@@ -1,0 +1,192 @@
+# Copyright: (c) 2026, the tenantry.kube authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Whether a host enforces network policies: two pods find out, of which one must not reach two ports of the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ansible_collections.tenantry.kube.plugins.module_utils._core import naming as _names
+from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import Deadline, wait_for, wait_gone
+from ansible_collections.tenantry.kube.plugins.module_utils._module import Context
+
+ANNOTATION = "tenantry.dev/network-policies"  # of the platform's namespace, once it is known
+ENFORCED = "enforced"
+IMAGE = "docker.io/tenantry/syncer:0.1.0"
+OPTION = {"network_probe_image": {"type": "str", "default": IMAGE}}
+
+POD = "v1/Pod"
+POLICY = "networking.k8s.io/v1/NetworkPolicy"
+ASKED, ASKING = "network-probe-asked", "network-probe-asking"
+LABEL = "tenantry.dev/network-probe"
+SECONDS = 60
+USER_ID = 65532
+OPEN, NO_INGRESS, NO_EGRESS = 8001, 8002, 8003
+UNREACHED = 2  # the port that is open to all did not answer
+DIRECTIONS = {4: "ingress", 8: "egress"}  # by what the asking pod ends with: a sum
+HOPELESS = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "CreateContainerError")
+
+ANSWER = """\
+import asyncio
+
+async def main():
+    for port in PORTS:
+        await asyncio.start_server(lambda _, writer: writer.close(), None, port)
+    await asyncio.sleep(SECONDS)
+
+asyncio.run(main())
+"""
+# An enforcer may take some seconds. A host without one lets everything pass for as long as one looks.
+ASK = """\
+import socket, sys, time
+
+def passes(port):
+    try:
+        socket.create_connection((ADDRESS, port), 2).close()
+    except OSError:
+        return False
+    return True
+
+def until(found, seconds):
+    end = time.monotonic() + seconds
+    while not found() and time.monotonic() < end:
+        time.sleep(0.2)
+
+def left():
+    return 4 * passes(NO_INGRESS) + 8 * passes(NO_EGRESS)
+
+until(lambda: passes(OPEN), 20)
+until(lambda: not left(), 15)
+sys.exit(left() if passes(OPEN) else UNREACHED)
+"""
+
+
+def tell(context: Context, host: Cluster, image: str, known: dict[str, str]) -> dict[str, str]:
+    """The annotation to keep on the platform's namespace. What is not as it must be is said, loudly, by every run."""
+    if known or context.check_mode or not image or not host.list("v1/Node"):
+        return known
+    try:
+        missing = _open_directions(host, image, Deadline(SECONDS))
+    except TenantryError as error:
+        context.warn(
+            f"whether host {host.name} enforces network policies could not be found out, so the walls between its "
+            f"virtual clusters may not hold: {error}; give a network_probe_image with python3 that it can pull"
+        )
+        return {}
+    if missing:
+        context.warn(
+            f"host {host.name} DOES NOT ENFORCE NETWORK POLICIES for {' and '.join(missing)}: pods of its virtual "
+            "clusters reach each other's and the host's addresses; install a network plugin that does, then run again"
+        )
+        return {}
+    return {ANNOTATION: ENFORCED}
+
+
+def known_of(namespace: dict | None) -> dict[str, str]:
+    """What a former run found out."""
+    found = ((namespace or {}).get("metadata", {}).get("annotations") or {}).get(ANNOTATION)
+    return {ANNOTATION: found} if found else {}
+
+
+def _open_directions(host: Cluster, image: str, deadline: Deadline) -> list[str]:
+    try:
+        _clean(host)
+        for name in (ASKED, ASKING):
+            wait_gone(host, POD, name, _names.PLATFORM_NAMESPACE, deadline, what=f"pod {name} of a former run")
+        for policy in _policies():
+            host.apply(policy)
+        host.apply(_pod(ASKED, image, ANSWER, PORTS=(OPEN, NO_INGRESS, NO_EGRESS), SECONDS=SECONDS))
+        address = _when(host, ASKED, _is_running, deadline)["status"]["podIP"]
+        ports = {"OPEN": OPEN, "NO_INGRESS": NO_INGRESS, "NO_EGRESS": NO_EGRESS, "UNREACHED": UNREACHED}
+        host.apply(_pod(ASKING, image, ASK, ADDRESS=address, **ports))
+        ended = _when(host, ASKING, _has_ended, deadline)["status"]["containerStatuses"][0]["state"]["terminated"]
+    finally:
+        _clean(host)
+    code = ended["exitCode"]
+    if code not in (0, *DIRECTIONS, sum(DIRECTIONS)):
+        reason = "its pods do not reach each other" if code == UNREACHED else f"the probe ended with code {code}"
+        raise TenantryError(f"{reason}, on {host.name}")
+    return [direction for bit, direction in DIRECTIONS.items() if code & bit]
+
+
+def _clean(host: Cluster) -> None:
+    for name in (ASKED, ASKING):
+        host.delete(POD, name, _names.PLATFORM_NAMESPACE, grace=0)
+        host.delete(POLICY, name, _names.PLATFORM_NAMESPACE)
+
+
+def _when(host: Cluster, name: str, reached: Callable[[dict], bool], deadline: Deadline) -> dict:
+    return wait_for(host, POD, name, _names.PLATFORM_NAMESPACE, reached, deadline, what=f"pod {name} of the probe")
+
+
+def _is_running(pod: dict) -> bool:
+    _refuse_hopeless(pod)
+    return pod["status"].get("phase") == "Running" and bool(pod["status"].get("podIP"))
+
+
+def _has_ended(pod: dict) -> bool:
+    _refuse_hopeless(pod)
+    return pod["status"].get("phase") in ("Succeeded", "Failed") and bool(pod["status"].get("containerStatuses"))
+
+
+def _refuse_hopeless(pod: dict) -> None:
+    for container in pod["status"].get("containerStatuses") or []:
+        waiting = container["state"].get("waiting") or {}
+        if waiting.get("reason") in HOPELESS:
+            raise TenantryError(f"{waiting['reason']}: {waiting.get('message', container['image'])}")
+
+
+def _metadata(name: str) -> dict:
+    labels = {_names.LABEL_MANAGED_BY: _names.MANAGED_BY, LABEL: name}
+    return {"name": name, "namespace": _names.PLATFORM_NAMESPACE, "labels": labels}
+
+
+def _policies() -> list[dict]:
+    """Each lets pass two of the three ports."""
+
+    def policy(name: str, kind: str, *ports: int) -> dict:
+        rule = {"ports": [{"port": port, "protocol": "TCP"} for port in ports]}
+        selector = {"matchLabels": {LABEL: name}}
+        return {
+            "apiVersion": "networking.k8s.io/v1",
+            "kind": "NetworkPolicy",
+            "metadata": _metadata(name),
+            "spec": {"podSelector": selector, "policyTypes": [kind], kind.lower(): [rule]},
+        }
+
+    return [policy(ASKED, "Ingress", OPEN, NO_EGRESS), policy(ASKING, "Egress", OPEN, NO_INGRESS)]
+
+
+def _pod(name: str, image: str, program: str, **constants: object) -> dict:
+    source = "".join(f"{constant} = {value!r}\n" for constant, value in constants.items()) + program
+    container = {
+        "name": "probe",
+        "image": image,
+        "imagePullPolicy": "IfNotPresent",
+        "command": ["python3", "-c", source],
+        "resources": {
+            "requests": {"cpu": "10m", "memory": "32Mi"},
+            "limits": {"cpu": "500m", "memory": "64Mi"},
+        },
+        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+    }
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": _metadata(name),
+        "spec": {
+            "restartPolicy": "Never",
+            "automountServiceAccountToken": False,
+            "enableServiceLinks": False,
+            "activeDeadlineSeconds": 2 * SECONDS,  # should nobody be left to remove it
+            "terminationGracePeriodSeconds": 0,
+            "securityContext": {
+                "runAsNonRoot": True,
+                "runAsUser": USER_ID,
+                "seccompProfile": {"type": "RuntimeDefault"},
+            },
+            "containers": [container],
+        },
+    }

@@ -1,0 +1,190 @@
+# Copyright: (c) 2026, the tenantry.kube authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The clusters of the fleet: the hub, and every member by its labelled Secret on the hub."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from threading import Lock
+
+from ansible_collections.tenantry.kube.plugins.module_utils._core import naming as _names
+from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import THREADS, Cluster
+
+MEMBER_SECRET_TYPE = "tenantry.dev/member"  # noqa: S105
+IDENTITY_ANNOTATION = "tenantry.dev/identity"
+SERVER_ANNOTATION = "tenantry.dev/server"
+VERSION_ANNOTATION = "tenantry.dev/version"
+EXPIRES_ANNOTATION = "tenantry.dev/expires"
+OLDEST_KUBERNETES = (1, 30)
+
+Connect = Callable[[dict, str], Cluster]
+
+
+@dataclass(frozen=True)
+class Member:
+    """One member as the hub's registry knows it."""
+
+    name: str
+    secret: dict
+
+    def _annotation(self, name: str) -> str:
+        return (self.secret["metadata"].get("annotations") or {}).get(name, "")
+
+    @property
+    def identity(self) -> str:
+        return self._annotation(IDENTITY_ANNOTATION)
+
+    @property
+    def server(self) -> str:
+        return self._annotation(SERVER_ANNOTATION)
+
+    @property
+    def renewal(self) -> str:
+        """What to do when its credential is refused."""
+        expires = self._annotation(EXPIRES_ANNOTATION)
+        expired = expires and expires < datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        why = f"expired at {expires}" if expired else "was revoked or is of another cluster"
+        return (
+            f"the platform's credential for member {self.name} {why}: renew it with the playbook tenantry.kube.join, "
+            f"or with tenantry.kube.fleet_member (name: {self.name}, member_kubeconfig: an administrator's)"
+        )
+
+    def kubeconfig(self) -> dict:
+        """As fleet_member wrote it: JSON, which is YAML too, so that kubectl can read it."""
+        return json.loads(base64.b64decode(self.secret["data"]["kubeconfig"]))
+
+
+class Fleet:
+    """Hub and members. A member is contacted when it is first asked for, and only then."""
+
+    def __init__(self, hub: Cluster, members: Iterable[Member], connect: Connect) -> None:
+        self.hub = hub
+        self.members = {member.name: member for member in members}
+        self._connect = connect
+        self._open: dict[str, Cluster] = {_names.HUB: hub}
+        self._lock = Lock()
+
+    def names(self) -> list[str]:
+        return [_names.HUB, *sorted(self.members)]
+
+    def cluster(self, name: str) -> Cluster:
+        """The cluster of that name, proven to answer and to be the one that was joined."""
+        if name not in self.names():
+            raise self.unknown(name)
+        with self._lock:
+            found = self._open.get(name)
+        if found is None:
+            found = self._contact(self.members[name])
+            with self._lock:
+                self._open[name] = found
+        return found
+
+    def reachable(self, names: Iterable[str] | None = None) -> tuple[dict[str, Cluster], dict[str, str]]:
+        """The clusters that answer, and one line for each that does not."""
+        wanted = self.names() if names is None else list(names)
+        clusters: dict[str, Cluster] = {}
+        problems: dict[str, str] = {}
+
+        def contact(name: str) -> None:
+            try:
+                clusters[name] = self.cluster(name)
+            except TenantryError as error:
+                problems[name] = str(error)
+
+        with ThreadPoolExecutor(THREADS) as pool:
+            list(pool.map(contact, wanted))
+        return {name: clusters[name] for name in wanted if name in clusters}, problems
+
+    def vclusters(self) -> tuple[list[tuple[Cluster, dict]], dict[str, str]]:
+        """Host and namespace of every virtual cluster, and one line for each host that could not be asked."""
+        clusters, problems = self.reachable()
+        label = _names.selector("vcluster")
+        found = self.hub.map(lambda host: host.list("v1/Namespace", selector=label), clusters.values())
+        return [
+            (host, space) for host, spaces in zip(clusters.values(), found, strict=True) for space in spaces
+        ], problems
+
+    def unknown(self, name: str) -> TenantryError:
+        return TenantryError(
+            f"host {name!r} is not in the fleet{_names.did_you_mean(name, self.names())}: "
+            f"known are {', '.join(self.names())}; join a cluster with tenantry.kube.fleet_member"
+        )
+
+    def close(self) -> None:
+        for name, cluster in self._open.items():
+            if name != _names.HUB:
+                cluster.close()
+
+    def _contact(self, member: Member) -> Cluster:
+        cluster = self._connect(member.kubeconfig(), member.name)
+        cluster.renewal = member.renewal
+        try:
+            identity = cluster.identity()
+        except TenantryError as error:
+            cluster.close()
+            raise TenantryError(f"member {member.name!r} at {member.server}: {error}") from error
+        if identity != member.identity:
+            cluster.close()
+            raise TenantryError(
+                f"member {member.name!r}: the cluster at {member.server} is not the one that was joined (kube-system "
+                f"has the UID {identity}, not {member.identity}); remove the member with force and join it again"
+            )
+        return cluster
+
+
+def check_version(cluster: Cluster, field: str) -> str:
+    """The version of a host, new enough for bound tokens and admission policies."""
+    version = cluster.version()
+    match = re.match(r"v(\d+)\.(\d+)", version)
+    if match and (int(match[1]), int(match[2])) < OLDEST_KUBERNETES:
+        oldest = ".".join(map(str, OLDEST_KUBERNETES))
+        raise TenantryError(
+            f"{field}: the cluster at {cluster.server} runs Kubernetes {version}; upgrade it to {oldest} or newer"
+        )
+    return version
+
+
+def platform_namespace(cluster: Cluster) -> dict | None:
+    return cluster.get("v1/Namespace", _names.PLATFORM_NAMESPACE)
+
+
+def component(namespace: dict | None) -> str | None:
+    """Whose platform namespace this is: a hub's (platform), a member's (member) or a virtual cluster's (user)."""
+    return namespace and (namespace["metadata"].get("labels") or {}).get(_names.LABEL_COMPONENT)
+
+
+def require_platform(hub: Cluster) -> None:
+    if component(platform_namespace(hub)) != "platform":
+        raise TenantryError(
+            f"kubeconfig: the platform is not installed on the cluster at {hub.server}; "
+            "run tenantry.kube.platform on it first, or give the hub's kubeconfig"
+        )
+
+
+def members(hub: Cluster) -> list[Member]:
+    """The registry, read from the hub."""
+    found = hub.list("v1/Secret", _names.PLATFORM_NAMESPACE, _names.selector("member"))
+    return [
+        Member(secret["metadata"]["labels"][_names.LABEL_MEMBER], secret)
+        for secret in found
+        if secret.get("type") == MEMBER_SECRET_TYPE
+    ]
+
+
+def hosts(hub: Cluster, connect: Connect | None = None) -> Fleet:
+    """The fleet as the hub's registry knows it. Contacts nobody but the hub.
+
+    A module gives its Context.cluster as `connect`, so that the members' credentials are masked in its output.
+    """
+
+    def plainly(config: dict, name: str) -> Cluster:
+        return Cluster.from_kubeconfig(config, name=name, timeout=hub.timeout)
+
+    return Fleet(hub, members(hub), connect or plainly)

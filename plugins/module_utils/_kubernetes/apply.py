@@ -1,0 +1,322 @@
+# Copyright: (c) 2026, the tenantry.kube authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Compare a desired set of objects with what is there, and apply the difference. Check mode stops before the apply."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import ApiError, TenantryError
+from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import LABEL_MANAGED_BY, MANAGED_BY, is_ours
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import THREADS, Cluster
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.diff import (
+    differences,
+    managed_part,
+    normal,
+    redacted,
+)
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import is_namespaced, kind_of
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import (
+    SHORT_PAUSE,
+    Deadline,
+    insist,
+    is_forbidden,
+)
+
+try:
+    import yaml
+except ImportError:  # reported once, by _module.main()
+    yaml = None
+
+OURS = f"{LABEL_MANAGED_BY}={MANAGED_BY}"
+NAMESPACE = "v1/Namespace"
+QUOTA = "v1/ResourceQuota"
+RBAC = "rbac.authorization.k8s.io/v1/"
+
+# What must stand before what: rights before the objects that need them, limits before the workload.
+_FIRST = (NAMESPACE,)
+_BEFORE = (QUOTA, "v1/ServiceAccount", "scheduling.k8s.io/v1/PriorityClass")
+_WORKLOADS = ("apps/v1/DaemonSet", "apps/v1/Deployment", "apps/v1/StatefulSet", "batch/v1/Job", "v1/Pod")
+
+# Fields the API server never lets change: the object is replaced.
+_IMMUTABLE = {
+    RBAC + "ClusterRoleBinding": ("roleRef",),
+    RBAC + "RoleBinding": ("roleRef",),
+    "scheduling.k8s.io/v1/PriorityClass": ("preemptionPolicy", "value"),
+}
+
+# Listed in one namespace at a time: a member's platform may not see the Secrets of others.
+_PRIVATE = frozenset({"v1/Secret"})
+
+OVER_QUOTA = "exceeded quota"
+COUNTED_AHEAD = 2  # seconds
+RIGHTS_DELAY = 5  # seconds an API server may take to see a RoleBinding it has just stored
+
+
+class Key(NamedTuple):
+    """What tells an object from all others of its cluster."""
+
+    kind: str
+    namespace: str | None
+    name: str
+
+
+def _key(obj: dict) -> Key:
+    return Key(kind_of(obj), obj["metadata"].get("namespace"), obj["metadata"]["name"])
+
+
+def _phase(kind: str) -> int:
+    if kind in _FIRST:
+        return 0
+    if kind in _BEFORE or kind.startswith(RBAC):
+        return 1
+    return 3 if kind in _WORKLOADS else 2
+
+
+@dataclass
+class Action:
+    """One change to one object."""
+
+    kind: str
+    namespace: str | None
+    name: str
+    action: str  # create, update or delete
+    paths: list[str] = field(default_factory=list)
+    before: dict | None = None  # live
+    after: dict | None = None  # desired
+
+    def row(self) -> dict[str, Any]:
+        """What results show."""
+        row: dict[str, Any] = {"action": self.action, "kind": self.kind.rpartition("/")[2], "name": self.name}
+        if self.namespace:
+            row["namespace"] = self.namespace
+        if self.paths:
+            row["paths"] = self.paths
+        return row
+
+    @property
+    def replaces(self) -> bool:
+        roots = {path.partition(".")[0] for path in self.paths}
+        return self.action == "update" and not roots.isdisjoint(_IMMUTABLE.get(self.kind, ()))
+
+
+class Inventory:
+    """Objects that exist, by kind, namespace and name."""
+
+    def __init__(self, objects: Iterable[dict] = ()) -> None:
+        self._objects: dict[Key, dict] = {_key(obj): obj for obj in objects}
+
+    def find(self, kind: str, name: str, namespace: str | None = None) -> dict | None:
+        return self.at(Key(kind, namespace, name))
+
+    def at(self, key: Key) -> dict | None:
+        return self._objects.get(key)
+
+    def of(self, kind: str, namespace: str | None = None) -> list[dict]:
+        """The objects of a kind, in one namespace or everywhere."""
+        return [obj for key, obj in self._objects.items() if key.kind == kind and namespace in (None, key.namespace)]
+
+    def add(self, obj: dict) -> None:
+        self._objects[_key(obj)] = obj
+
+    def remove(self, key: Key) -> None:
+        self._objects.pop(key, None)
+
+
+def existing(
+    cluster: Cluster, kinds: Iterable[str], selector: str, namespaces: Iterable[str] | None = None
+) -> Inventory:
+    """LIST each kind once; with `namespaces`, namespaced kinds once in each of them."""
+    within: list[str | None] = [None] if namespaces is None else list(namespaces)
+    lists = [(kind, namespace) for kind in kinds for namespace in (within if is_namespaced(kind) else [None])]
+    return _list_all(cluster, lists, selector)
+
+
+def _list_all(cluster: Cluster, lists: Sequence[tuple[str, str | None]], selector: str) -> Inventory:
+    answers = cluster.map(lambda one: cluster.list(one[0], one[1], selector), lists)
+    return Inventory(obj for answer in answers for obj in answer)
+
+
+class Plan:
+    """The changes that make a set of objects what is desired. Made the same way in check mode."""
+
+    def __init__(self, cluster: Cluster, actions: list[Action], objects: Inventory) -> None:
+        self.cluster = cluster
+        self.actions = actions
+        self.objects = objects
+        # What was refused a moment ago is not any more, once the server has seen the right or the larger quota.
+        self._grants = any(action.kind.startswith(RBAC) or action.kind == QUOTA for action in actions)
+
+    @classmethod
+    def make(
+        cls,
+        cluster: Cluster,
+        desired: list[dict],
+        *,
+        owned: str | None = None,
+        prune_kinds: Sequence[str] = (),
+        namespace: str | None = None,
+        inventory: Inventory | None = None,
+    ) -> Plan:
+        """
+        `owned` selects the set this plan is the whole truth of: what it selects of `prune_kinds` (in `namespace`, if
+        given) and is not desired is deleted. `inventory` spares the LISTs where one was made for many plans.
+        """
+        wanted = {_key(obj): normal(obj) for obj in desired}
+        found = _find(cluster, wanted, owned or OURS, prune_kinds, namespace, inventory)
+        candidates = (_action(key, obj, found.at(key)) for key, obj in wanted.items())
+        actions = [action for action in candidates if action]
+        for kind in prune_kinds if owned else ():
+            for obj in found.of(kind, namespace if is_namespaced(kind) else None):
+                if _key(obj) not in wanted and is_ours(obj):
+                    actions.append(Action(*_key(obj), "delete", before=obj))
+        return cls(cluster, actions, found)
+
+    @property
+    def changed(self) -> bool:
+        return bool(self.actions)
+
+    def deletes(self, kind: str, name: str) -> bool:
+        return any((a.action, a.kind, a.name) == ("delete", kind, name) for a in self.actions)
+
+    def rows(self) -> list[dict[str, Any]]:
+        return [action.row() for action in self.actions]
+
+    def object(self, kind: str, name: str, namespace: str | None = None) -> dict | None:
+        """The live object: before execute() as it was found, after it as it was applied."""
+        return self.objects.find(kind, name, namespace)
+
+    def diff(self) -> dict[str, str]:
+        """For --diff: what we manage of the changed objects, before and after, without any Secret's content."""
+        before, after = [], []
+        for action in self.actions:
+            old = managed_part(action.before, action.after or action.before) if action.before else None
+            title = "/".join(part for part in (action.kind, action.namespace, action.name) if part)
+            before.append(_document(title, redacted(old, action.after, mark="before")))
+            after.append(_document(title, redacted(action.after, old, mark="after")))
+        return {
+            "before_header": self.cluster.name,
+            "after_header": self.cluster.name,
+            "before": "".join(before),
+            "after": "".join(after),
+        }
+
+    def execute(self) -> None:
+        """Apply phase by phase, concurrently within each; delete last, when the replacements stand."""
+        phases: dict[int, list[Action]] = defaultdict(list)
+        for action in self.actions:
+            phase = _phase(action.kind)
+            phases[10 - phase if action.action == "delete" else phase].append(action)
+        for phase in sorted(phases):
+            self.cluster.map(self._execute, phases[phase])
+
+    def _execute(self, action: Action) -> None:
+        if action.action == "delete":
+            self.cluster.delete(action.kind, action.name, action.namespace, uid=action.before["metadata"]["uid"])
+            self.objects.remove(Key(action.kind, action.namespace, action.name))
+            return
+        if action.replaces:
+            self.cluster.delete(action.kind, action.name, action.namespace, uid=action.before["metadata"]["uid"])
+        self.objects.add(self._apply(action))
+
+    def _apply(self, action: Action) -> dict:
+        # Without force for what did not exist: should somebody make it meanwhile, the server reports the conflict.
+        force = action.action == "update" and not action.replaces
+        return insist(
+            lambda: self.cluster.apply(action.after, force=force),
+            lambda error: is_forbidden(error) and (self._grants or self._is_made_meanwhile(action, error)),
+            Deadline(RIGHTS_DELAY),
+        )
+
+    def _is_made_meanwhile(self, action: Action, refused: ApiError) -> bool:
+        """By a run at the same time, with what a quota has for one only: it was refused as a second one.
+
+        A quota counts an object some moments before it can be read.
+        """
+        if action.action != "create" or OVER_QUOTA not in str(refused):
+            return False
+        end = Deadline(COUNTED_AHEAD)
+        while not self.cluster.get(action.kind, action.name, action.namespace):
+            if end.expired:
+                return False
+            end.pause(SHORT_PAUSE)
+        return True
+
+
+def _find(
+    cluster: Cluster,
+    wanted: dict[Key, dict],
+    selector: str,
+    prune_kinds: Sequence[str],
+    namespace: str | None,
+    inventory: Inventory | None,
+) -> Inventory:
+    """What exists of the wanted and prunable objects. A GET tells a missing object from somebody else's."""
+    namespaces = [key for key in wanted if key.kind == NAMESPACE]
+    if inventory is None and len(namespaces) > THREADS:
+        inventory = existing(cluster, [NAMESPACE], selector)
+    found = inventory or Inventory()
+    _probe(cluster, [key for key in namespaces if not found.at(key)], found)
+    new = {key.name for key in namespaces if not found.at(key)}
+    _check_not_terminating(found, {key.namespace for key in wanted} | {key.name for key in namespaces})
+
+    rest = [key for key in wanted if key.kind != NAMESPACE and key.namespace not in new]
+    if inventory is None or len(namespaces) > THREADS:
+        lists = _lists(rest, [] if namespace in new else prune_kinds, namespace)
+        for obj in _list_all(cluster, lists, selector)._objects.values():
+            found.add(obj)
+    _probe(cluster, [key for key in rest if not found.at(key)], found)
+    return found
+
+
+def _lists(keys: Iterable[Key], prune_kinds: Sequence[str], namespace: str | None) -> list[tuple[str, str | None]]:
+    """One LIST per kind, or per namespace of a private kind."""
+    places: dict[str, set[str | None]] = defaultdict(set)
+    for key in keys:
+        places[key.kind].add(key.namespace)
+    for kind in prune_kinds:
+        places[kind].add(namespace if is_namespaced(kind) else None)
+    everywhere = {kind for kind, where in places.items() if None in where or (len(where) > 1 and kind not in _PRIVATE)}
+    return [(kind, where) for kind in places for where in ([None] if kind in everywhere else sorted(places[kind]))]
+
+
+def _probe(cluster: Cluster, keys: list[Key], found: Inventory) -> None:
+    answers = cluster.map(lambda key: cluster.get(key.kind, key.name, key.namespace), keys)
+    for key, obj in zip(keys, answers, strict=True):
+        if obj is None:
+            continue
+        if not is_ours(obj):
+            what = "/".join(part for part in (key.namespace, key.name) if part)
+            raise TenantryError(
+                f"{key.kind.rpartition('/')[2]} {what} on {cluster.name} exists and is not ours (no label {OURS}); "
+                "remove it or choose another name"
+            )
+        found.add(obj)
+
+
+def _check_not_terminating(found: Inventory, names: set[str | None]) -> None:
+    for obj in found.of(NAMESPACE):
+        name = obj["metadata"]["name"]
+        if name in names and obj["metadata"].get("deletionTimestamp"):
+            raise TenantryError(f"namespace {name} is still being deleted; run again when it is gone")
+
+
+def _action(key: Key, obj: dict, live: dict | None) -> Action | None:
+    if not is_ours(obj):
+        raise ValueError(f"rendered without the label {OURS}: {key}")
+    if live is None:
+        return Action(*key, "create", after=obj)
+    paths = differences(obj, live)
+    return Action(*key, "update", paths, before=live, after=obj) if paths else None
+
+
+def _document(title: str, obj: dict | None) -> str:
+    if obj is None:
+        return ""
+    clean = {key: value for key, value in obj.items() if key != "status"}
+    noise = ("creationTimestamp", "generation", "managedFields", "resourceVersion", "uid")
+    clean["metadata"] = {key: value for key, value in clean["metadata"].items() if key not in noise}
+    return f"--- # {title}\n{yaml.safe_dump(clean, sort_keys=True)}"

@@ -1,0 +1,54 @@
+# Copyright: (c) 2026, the tenantry.kube authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What an API server's own audit log tells, read event by event: it may be large."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
+
+CREDENTIAL_ID = "authentication.kubernetes.io/credential-id"
+ISSUED_ID = "authentication.kubernetes.io/issued-credential-id"  # on the request that made it
+
+
+def events(path: str, field: str) -> Iterator[dict]:
+    """The audit events in a file, in order. Other lines are passed over; a file without any event is refused."""
+    found = False
+    try:
+        with Path(path).expanduser().open(encoding="utf-8", errors="replace") as file:
+            for event in parsed(file):
+                found = True
+                yield event
+    except OSError as error:
+        raise TenantryError(f"{field}: cannot read {path}: {error.strerror}; give an audit log") from None
+    if not found:
+        raise TenantryError(
+            f"{field}: {path} has no audit events; give the file that --audit-log-path of an API server names"
+        )
+
+
+def parsed(lines: Iterable[str]) -> Iterator[dict]:
+    return (event for line in lines if (event := _event(line)))
+
+
+def _event(line: str) -> dict | None:
+    if '"audit.k8s.io/' not in line:
+        return None
+    try:
+        event = json.loads(line)
+    except ValueError:  # the last line may be half written
+        return None
+    return event if isinstance(event, dict) and event.get("kind") == "Event" else None
+
+
+def last_uses(found: Iterable[dict]) -> dict[str, str]:
+    """When each credential was last used with success, by its id."""
+    uses: dict[str, str] = {}
+    for event in found:
+        moment = event.get("requestReceivedTimestamp") or ""
+        for credential in ((event.get("user") or {}).get("extra") or {}).get(CREDENTIAL_ID) or []:
+            uses[credential] = max(uses.get(credential, ""), moment)
+    return {credential: f"{moment[:19]}Z" for credential, moment in uses.items() if moment}

@@ -1,0 +1,167 @@
+# Copyright: (c) 2026, the tenantry.kube authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Tokens that can be revoked one by one.
+
+A TokenRequest token is valid while its ServiceAccount *and* the Secret it is bound to exist with the UIDs written in
+it. Each kubeconfig gets a Secret of its own, empty, whose deletion revokes that kubeconfig and no other.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError, one_line
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import Deadline
+
+# What is known of a credential, on the Secret that its token is bound to. The token itself is nowhere but in the
+# kubeconfig; audit logs of its API server name it by the id.
+EXPIRES_ANNOTATION = "tenantry.dev/expires"
+ISSUED_ANNOTATION = "tenantry.dev/issued"
+ID_ANNOTATION = "tenantry.dev/credential-id"
+REQUESTER_ANNOTATION = "tenantry.dev/requested-by"
+TYPE = "tenantry.dev/credential"
+PROOF_DELAY = 10  # seconds in which every server of a cluster must have seen what a new token is bound to
+# Clocks of controller and API server differ a little; a token just granted must not look too long-lived.
+CLOCK_SKEW = 60
+
+
+@dataclass(frozen=True)
+class Credential:
+    token: str
+    expires: str
+    secret: dict
+
+    def __repr__(self) -> str:
+        return f"Credential(expires={self.expires!r})"
+
+
+@dataclass(frozen=True)
+class Claims:
+    """What a bound token says about itself. Read, not verified: only the API server can do that."""
+
+    issued: int
+    expires: int
+    secret_uid: str
+    account_uid: str
+    id: str = ""
+
+    @property
+    def expires_at(self) -> str:
+        return rfc3339(self.expires)
+
+
+def rfc3339(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def claims(token: str | None) -> Claims | None:
+    """The claims of a token, None if it is not one of ours."""
+    try:
+        payload = token.split(".")[1]
+        decoded = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+        bound = decoded["kubernetes.io"]
+        return Claims(
+            issued=int(decoded["iat"]),
+            expires=int(decoded["exp"]),
+            secret_uid=bound["secret"]["uid"],
+            account_uid=bound["serviceaccount"]["uid"],
+            id=f"JTI={decoded['jti']}" if "jti" in decoded else "",
+        )
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError):
+        return None
+
+
+def still_good(token: str | None, secrets: Iterable[dict], lifetime: int, now: float) -> bool:
+    """Whether a token handed out before can stay: its Secret is there and a third of its life is left.
+
+    An API server may grant less than was asked for, so the third is of the lifetime granted. A token that outlives
+    the lifetime now asked for (it was lowered) cannot stay either.
+    """
+    found = claims(token)
+    if found is None or found.secret_uid not in {secret["metadata"]["uid"] for secret in secrets}:
+        return False
+    left = found.expires - now
+    granted = min(lifetime, found.expires - found.issued)
+    return granted / 3 <= left <= lifetime + CLOCK_SKEW
+
+
+def secret_name(prefix: str, previous: Iterable[dict]) -> str:
+    """The name of the next Secret, by those it supersedes: foreseeable, so that check mode names what will be."""
+    seed = " ".join([prefix, *sorted(secret["metadata"]["uid"] for secret in previous)])
+    return f"{prefix}-{hashlib.sha256(seed.encode()).hexdigest()[:8]}"
+
+
+def issue(
+    cluster: Cluster,
+    namespace: str,
+    service_account: str,
+    secret_name: str,
+    labels: dict[str, str],
+    seconds: int,
+    annotations: dict[str, str] | None = None,
+) -> Credential:
+    """Make the Secret that binds, then the token. Two runs at once share the Secret, and both tokens are valid."""
+    known = {
+        **(annotations or {}),
+        EXPIRES_ANNOTATION: rfc3339((datetime.now(UTC) + timedelta(seconds=seconds)).timestamp()),
+    }
+    body = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": secret_name, "namespace": namespace, "labels": labels, "annotations": known},
+        "type": TYPE,
+    }
+    # Applied, not created: the other run may make it between the two requests.
+    secret = cluster.get("v1/Secret", secret_name, namespace) or cluster.apply(body)
+    token, expires = cluster.token_request(namespace, service_account, seconds=seconds, bound_secret=secret)
+    granted = claims(token)
+    if granted is None:
+        return Credential(token=token, expires=expires, secret=secret)
+    known |= {
+        EXPIRES_ANNOTATION: granted.expires_at,
+        ISSUED_ANNOTATION: rfc3339(granted.issued),
+        ID_ANNOTATION: granted.id,
+    }
+    return Credential(token=token, expires=granted.expires_at, secret=cluster.apply(body))
+
+
+def prove(cluster: Cluster, credential: Credential) -> None:
+    """See that the API server takes the token, before anything relies on it."""
+    deadline = Deadline(PROOF_DELAY)
+    while not (status := cluster.token_review(credential.token)).get("authenticated"):
+        if deadline.expired:
+            reason = one_line(status.get("error") or "no reason was given")
+            raise TenantryError(
+                f"{cluster.name}: a token just granted is not accepted: {reason}; nothing was revoked; run again"
+            )
+        deadline.pause()
+
+
+def outlived(secret: dict, now: float) -> bool:
+    """Whether the token bound to this Secret has expired, so that the Secret serves nothing any more."""
+    expires = (secret["metadata"].get("annotations") or {}).get(EXPIRES_ANNOTATION)
+    return bool(expires) and expires < rfc3339(now - CLOCK_SKEW)
+
+
+def revoke(cluster: Cluster, secret: dict) -> bool:
+    """Delete the Secret, and only the one with this UID: from the next request on its token is refused."""
+    meta = secret["metadata"]
+    return cluster.delete("v1/Secret", meta["name"], meta["namespace"], uid=meta["uid"])
+
+
+def creation_action(namespace: str, name: str) -> dict:
+    """A Secret to come, as a row of a result."""
+    return {"action": "create", "kind": "Secret", "name": name, "namespace": namespace}
+
+
+def revocation_actions(secrets: list[dict]) -> list[dict]:
+    return [
+        {"action": "delete", "kind": "Secret", "name": meta["name"], "namespace": meta["namespace"]}
+        for meta in (secret["metadata"] for secret in secrets)
+    ]

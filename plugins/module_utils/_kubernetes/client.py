@@ -1,0 +1,358 @@
+# Copyright: (c) 2026, the tenantry.kube authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""One connection to one API server: plain dicts in and out, bounded retries, one line per failure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import (
+    ApiError,
+    TenantryError,
+    api_error,
+    is_terminating,
+    refusal,
+)
+from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import FIELD_MANAGER, HUB
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import KINDS, kind_of
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.transport import pool_manager, ssl_context
+
+try:
+    from kubernetes.client import ApiClient, Configuration
+    from kubernetes.client.exceptions import ApiException
+    from kubernetes.dynamic import DynamicClient
+    from kubernetes.dynamic.resource import Resource
+    from requests.utils import get_environ_proxies
+    from urllib3.exceptions import HTTPError
+except ImportError:  # reported once, by _module.main()
+    DynamicClient = None
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+THREADS = 8
+
+
+class _NoDiscovery:
+    """Stands in for the discoverer, which would query the server as soon as a client is made."""
+
+    def __init__(self, client: Any, cache_file: str | None) -> None:
+        self.client = client
+
+
+class Cluster:
+    """A cluster and a credential for it. Safe to use from several threads."""
+
+    def __init__(self, config: dict, *, name: str, timeout: float, connection_pool: type | None = None) -> None:
+        cluster, user = config["clusters"][0]["cluster"], config["users"][0]["user"]
+        self.name = name
+        self.server: str = cluster["server"].rstrip("/")
+        self.ca_data: str = cluster.get("certificate-authority-data", "")
+        self.timeout = timeout
+        # A connection that is not plain TCP costs more to open than several requests on one that is there.
+        self.threads = 1 if connection_pool else THREADS
+        self.ssl_context = ssl_context(cluster, user, f"the kubeconfig of {name}")
+        self.headers = {"Authorization": f"Bearer {user['token']}"} if user.get("token") else {}
+        # Who asks for all this, where somebody wants to know; the hub knows it by the credential.
+        self.requester: Callable[[], str] | None = None
+        # What to do when this credential is refused, where that is known.
+        self.renewal = ""
+        self._client = _dynamic_client(self, cluster, connection_pool)
+
+    @classmethod
+    def from_kubeconfig(
+        cls, config: dict, *, name: str, timeout: float = 30, connection_pool: type | None = None
+    ) -> Cluster:
+        """
+        `config` as _kubeconfig.load() and build() make it; its first context counts.
+
+        `connection_pool` takes the place of urllib3's HTTPSConnectionPool, for a connection that is not plain TCP.
+        """
+        return cls(config, name=name, timeout=timeout, connection_pool=connection_pool)
+
+    @property
+    def user_agent(self) -> str:
+        return self._client.client.user_agent
+
+    def introduce(self) -> None:
+        """
+        Say on whose behalf the platform's own credential is used, in what audit logs keep of a request.
+
+        A member or a virtual cluster knows the platform only; this is how its log leads to a person.
+        """
+        if self.requester and self.name != HUB:
+            self._client.client.user_agent = f"{FIELD_MANAGER} for {quote(self.requester(), safe=':@/. ')}"
+
+    def get(self, kind: str, name: str, namespace: str | None = None) -> dict | None:
+        """The object, None if there is none."""
+        with self._doing("reading", kind, name, namespace):
+            return self._call("get", kind, name, namespace, missing_ok=True)
+
+    def list(self, kind: str, namespace: str | None = None, selector: str | None = None) -> list[dict]:
+        """The objects of a kind, of one namespace or of all."""
+        with self._doing("listing", kind, None, namespace):
+            answer = self._call("get", kind, None, namespace, label_selector=selector)
+        version, item_kind = answer["apiVersion"], answer["kind"].removesuffix("List")
+        return [{"apiVersion": version, "kind": item_kind, **item} for item in answer.get("items") or []]
+
+    def create(self, obj: dict, *, dry_run: bool = False) -> dict:
+        """Make an object that must not exist yet (409 otherwise). What is to be kept in step is applied instead."""
+        kind, name, namespace = _identity(obj)
+        dry = "All" if dry_run else None
+        with self._doing("creating", kind, name, namespace):
+            return self._call("post", kind, None, namespace, body=obj, field_manager=FIELD_MANAGER, dry_run=dry)
+
+    def apply(self, obj: dict, *, force: bool = True) -> dict:
+        """Server-side apply: make the object, or make our fields of it what `obj` says."""
+        kind, name, namespace = _identity(obj)
+        with self._doing("applying", kind, name, namespace):
+            return self._call(
+                "patch",
+                kind,
+                name,
+                namespace,
+                body=obj,
+                content_type="application/apply-patch+yaml",
+                field_manager=FIELD_MANAGER,
+                force_conflicts="true" if force else None,
+            )
+
+    def apply_status(self, obj: dict) -> dict:
+        """Make the status of an object that exists what `obj` says; nothing else of it."""
+        kind, name, namespace = _identity(obj)
+        with self._doing("applying the status of", kind, name, namespace):
+            return self._json(
+                "patch",
+                f"{self._path(kind, name, namespace)}/status",
+                body=obj,
+                content_type="application/apply-patch+yaml",
+                field_manager=FIELD_MANAGER,
+                force_conflicts="true",
+            )
+
+    def merge(self, kind: str, name: str, namespace: str | None, body: dict) -> dict:
+        """Change single fields, for good or until the next apply that says otherwise. The object must exist."""
+        with self._doing("changing", kind, name, namespace):
+            how = "application/strategic-merge-patch+json"
+            return self._call("patch", kind, name, namespace, body=body, content_type=how, field_manager=FIELD_MANAGER)
+
+    def delete(
+        self,
+        kind: str,
+        name: str,
+        namespace: str | None = None,
+        *,
+        uid: str | None = None,
+        propagation: str = "Background",
+        grace: int | None = None,
+    ) -> bool:
+        """Delete the object, with `uid` only that very one, `grace` seconds for a pod; False if there is none."""
+        options: dict[str, Any] = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": propagation}
+        if grace is not None:
+            options["gracePeriodSeconds"] = grace
+        if uid:
+            options["preconditions"] = {"uid": uid}
+        with self._doing("deleting", kind, name, namespace):
+            return self._call("delete", kind, name, namespace, body=options, missing_ok=True) is not None
+
+    def evict(self, pod: dict) -> str:
+        """Ask for the end of a pod; why not, where a disruption budget does not allow it now or it ends anyway."""
+        meta = pod["metadata"]
+        name, namespace = meta["name"], meta["namespace"]
+        eviction = {
+            "apiVersion": "policy/v1",
+            "kind": "Eviction",
+            "metadata": {"name": name, "namespace": namespace},
+            "deleteOptions": {"preconditions": {"uid": meta["uid"]}},
+        }
+        with self._doing("evicting", "v1/Pod", name, namespace):
+            path = self._path("v1/Pod", name, namespace) + "/eviction"
+            try:
+                self._json("post", path, body=eviction, content_type="application/json")
+            except ApiException as error:
+                if error.status == 429 or is_terminating(error):
+                    return refusal(error)
+                if error.status not in (404, 409):  # gone, or another by now
+                    raise
+        return ""
+
+    def watch(
+        self,
+        kind: str,
+        namespace: str | None = None,
+        *,
+        name: str | None = None,
+        selector: str | None = None,
+        resource_version: str | None = None,
+        timeout: int,
+    ) -> Iterator[tuple[str, dict]]:
+        """
+        Events as (type, object) until the server ends the watch after `timeout` seconds.
+
+        Without a resource version it begins with what exists, as ADDED.
+        """
+        with self._doing("watching", kind, name, namespace):
+            response = self._client.request(
+                "get",
+                self._path(kind, None, namespace),
+                watch="true",
+                timeout_seconds=max(1, int(timeout)),
+                field_selector=f"metadata.name={name}" if name else None,
+                label_selector=selector,
+                resource_version=resource_version,
+                serialize=False,
+                _request_timeout=(self.timeout, timeout + self.timeout),
+            )
+            try:
+                yield from _events(response, f"watching {kind} on {self.name}")
+            finally:
+                response.close()
+
+    def token_request(
+        self, namespace: str, service_account: str, *, seconds: int, bound_secret: dict | None
+    ) -> tuple[str, str]:
+        """A token of the ServiceAccount and the expiry the server granted; it dies with the Secret it is bound to."""
+        spec: dict[str, Any] = {"expirationSeconds": seconds}
+        if bound_secret:
+            meta = bound_secret["metadata"]
+            spec["boundObjectRef"] = {
+                "apiVersion": "v1",
+                "kind": "Secret",
+                "name": meta["name"],
+                "uid": meta["uid"],
+            }
+        request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec}
+        with self._doing("requesting a token of", "v1/ServiceAccount", service_account, namespace):
+            path = self._path("v1/ServiceAccount", service_account, namespace) + "/token"
+            status = self._json("post", path, body=request, content_type="application/json")["status"]
+        return status["token"], status["expirationTimestamp"]
+
+    def token_review(self, token: str) -> dict:
+        """What the API server says of a token: whether it is good, and whose."""
+        with self._doing("reviewing a token", None, None, None):
+            review = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": {"token": token}}
+            path = "/apis/authentication.k8s.io/v1/tokenreviews"
+            return self._json("post", path, body=review, content_type="application/json").get("status") or {}
+
+    def whoami(self) -> str:
+        """The name by which the API server knows us."""
+        with self._doing("asking who we are", None, None, None):
+            review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
+            path = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
+            answer = self._json("post", path, body=review, content_type="application/json")
+        return answer["status"]["userInfo"]["username"]
+
+    def version(self) -> str:
+        """The Kubernetes version of the server, as `v1.34.4+k3s1`."""
+        with self._doing("reading the version", None, None, None):
+            return self._json("get", "/version")["gitVersion"]
+
+    def metrics(self) -> str:
+        """What the server counts about itself, as Prometheus reads it."""
+        with self._doing("reading the metrics", None, None, None):
+            return self._client.request("get", "/metrics", serialize=False, _request_timeout=self.timeout).data.decode()
+
+    def identity(self) -> str:
+        """What tells this cluster from every other: the UID of its kube-system namespace."""
+        namespace = self.get("v1/Namespace", "kube-system")
+        if namespace is None:
+            raise TenantryError(f"{self.name} ({self.server}) has no namespace kube-system; is it Kubernetes?")
+        return namespace["metadata"]["uid"]
+
+    def map(self, function: Callable[[T], R], items: Iterable[T]) -> list[R]:
+        """The results in order, computed by `threads` threads; the first error is raised after all have ended."""
+        with ThreadPoolExecutor(self.threads) as executor:
+            futures = [executor.submit(function, item) for item in items]
+        return [future.result() for future in futures]
+
+    def close(self) -> None:
+        self._client.client.rest_client.pool_manager.clear()
+
+    def _call(
+        self,
+        method: str,
+        kind: str,
+        name: str | None,
+        namespace: str | None,
+        *,
+        missing_ok: bool = False,
+        content_type: str = "application/json",
+        **params: Any,
+    ) -> Any:
+        try:
+            return self._json(method, self._path(kind, name, namespace), content_type=content_type, **params)
+        except ApiException as error:
+            if missing_ok and error.status == 404:
+                return None
+            raise
+
+    def _json(self, method: str, path: str, **params: Any) -> Any:
+        if method != "get" and not params.get("dry_run"):
+            self.introduce()
+        # A pair, because older releases of the package ignore a float.
+        timeout = (self.timeout, self.timeout)
+        response = self._client.request(method, path, serialize=False, _request_timeout=timeout, **params)
+        return json.loads(response.data)
+
+    def _path(self, kind: str, name: str | None, namespace: str | None) -> str:
+        group_version, _sep, kind_name = kind.rpartition("/")
+        group, _sep, version = group_version.rpartition("/")
+        plural, namespaced = KINDS[kind]
+        resource = Resource(
+            prefix="apis" if group else "api",
+            group=group,
+            api_version=version,
+            kind=kind_name,
+            name=plural,
+            namespaced=namespaced,
+            client=self._client,
+        )
+        return resource.path(name=name, namespace=namespace if namespaced else None)
+
+    @contextmanager
+    def _doing(self, doing: str, kind: str | None, name: str | None, namespace: str | None) -> Iterator[None]:
+        try:
+            yield
+        except (ApiException, HTTPError, OSError, ValueError) as error:
+            what = "/".join(part for part in (namespace, name) if part)
+            text = " ".join(part for part in (doing, kind, what, "on", self.name, f"({self.server})") if part)
+            raise api_error(error, text, self.renewal) from None
+
+
+def _identity(obj: dict) -> tuple[str, str, str | None]:
+    return kind_of(obj), obj["metadata"].get("name", ""), obj["metadata"].get("namespace")
+
+
+def _events(response: Any, doing: str) -> Iterator[tuple[str, dict]]:
+    rest = b""
+    for chunk in response.stream():
+        *lines, rest = (rest + chunk).split(b"\n")
+        for line in filter(None, lines):
+            event = json.loads(line)
+            if event["type"] == "ERROR":
+                status = event["object"]
+                raise ApiError(f"{doing}: {status.get('message')}; run again", status.get("code") or 500)
+            yield event["type"], event["object"]
+
+
+def _dynamic_client(cluster: Cluster, entry: dict, connection_pool: type | None) -> Any:
+    configuration = Configuration()
+    configuration.host = cluster.server
+    client = ApiClient(configuration)
+    client.user_agent = FIELD_MANAGER
+    for header, value in cluster.headers.items():
+        client.set_default_header(header, value)
+    options = {}
+    if entry.get("tls-server-name"):
+        options["server_hostname"] = entry["tls-server-name"]
+    proxy = entry.get("proxy-url") or (None if connection_pool else get_environ_proxies(cluster.server).get("https"))
+    pools = pool_manager(cluster.ssl_context, proxy, **options)
+    if connection_pool:
+        pools.pool_classes_by_scheme = {"https": connection_pool}
+    client.rest_client.pool_manager = pools
+    return DynamicClient(client, discoverer=_NoDiscovery)

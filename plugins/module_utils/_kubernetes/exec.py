@@ -1,0 +1,116 @@
+# Copyright: (c) 2026, the tenantry.kube authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Commands in a container of the host, through its API server; what goes in and comes out is streamed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode
+
+from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import ApiError, TenantryError, one_line
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import connection as _tunnel
+
+try:
+    from websocket import WebSocketException
+except ImportError:  # reported once, by _module.main()
+    WebSocketException = OSError
+
+STDIN, STDOUT, STDERR, STATUS = range(4)
+CHUNK = 128 * 1024
+LONGEST_STDERR = 4096
+
+
+@dataclass(frozen=True)
+class Container:
+    """Where a script runs."""
+
+    host: Cluster
+    namespace: str
+    pod: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"container {self.name} of pod {self.namespace}/{self.pod} on {self.host.name}"
+
+
+def run(
+    container: Container,
+    doing: str,
+    script: str,
+    *arguments: str,
+    stdin: Iterable[bytes] | None = None,
+    sink: Callable[[bytes], object] | None = None,
+    seconds: float = 60,
+) -> str:
+    """
+    What the script, for a shell, writes to stdout, or nothing where `sink` takes it. See run_command().
+    """
+    return run_command(container, doing, ["/bin/sh", "-c", script, "sh", *arguments], stdin, sink, seconds)
+
+
+def run_command(
+    container: Container,
+    doing: str,
+    command: Sequence[str],
+    stdin: Iterable[bytes] | None = None,
+    sink: Callable[[bytes], object] | None = None,
+    seconds: float = 60,
+) -> str:
+    """
+    What the command writes to stdout, or nothing where `sink` takes it.
+
+    It must read no more than it is given: the end of its input cannot be told it. It may be silent for
+    `seconds`. No secret may be among the arguments.
+    """
+    output = bytearray()
+    container.host.introduce()
+    try:
+        socket = _tunnel.open_websocket(container.host, _path(container, command, stdin is not None))
+        try:
+            socket.settimeout(seconds)
+            for chunk in stdin or ():
+                socket.send_binary(bytes([STDIN]) + chunk)
+            status, errors = _listen(socket, sink or output.extend)
+        finally:
+            socket.close(timeout=1)
+    except (WebSocketException, OSError) as error:
+        refused = getattr(error, "status_code", None) == 401
+        next_step = container.host.renewal if refused and container.host.renewal else "run again"
+        raise ApiError(f"{doing}: {_refusal(error)} in {container}; {next_step}") from None
+    if status.get("status") != "Success":
+        reason = errors.decode(errors="replace").strip() or status.get("message") or "no reason was given"
+        raise TenantryError(f"{doing}: {one_line(reason)} ({container})")
+    return output.decode(errors="replace")
+
+
+def _path(container: Container, command: Iterable[str], stdin: bool) -> str:
+    query = [("container", container.name), ("stdout", "1"), ("stderr", "1"), *(("command", word) for word in command)]
+    if stdin:
+        query.append(("stdin", "1"))
+    return f"/api/v1/namespaces/{container.namespace}/pods/{container.pod}/exec?{urlencode(query)}"
+
+
+def _listen(socket: Any, sink: Callable[[bytes], object]) -> tuple[dict, bytes]:
+    """How it ended, and the beginning of what it complained of."""
+    errors = bytearray()
+    while True:
+        message = socket.recv()
+        if not message:
+            raise OSError("the connection ended before the script did")
+        channel, content = message[0], message[1:]
+        if channel == STDOUT and content:
+            sink(content)
+        elif channel == STDERR and len(errors) < LONGEST_STDERR:
+            errors += content
+        elif channel == STATUS:
+            return json.loads(content), bytes(errors)
+
+
+def _refusal(error: Exception) -> str:
+    status = getattr(error, "status_code", None)
+    known = {403: "403, the credential may not run commands", 404: "there is no such pod"}
+    return known.get(status, one_line(error) if status is None else f"refused with {status}")

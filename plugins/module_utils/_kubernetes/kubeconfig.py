@@ -1,0 +1,292 @@
+# Copyright: (c) 2026, the tenantry.kube authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Kubeconfig files: read into one self-contained context, built, and written for their owner's eyes only."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import os
+import stat
+import tempfile
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError, one_line, shown
+from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import did_you_mean
+
+try:
+    import yaml
+    from kubernetes.config.config_exception import ConfigException
+    from kubernetes.config.exec_provider import ExecProvider
+    from kubernetes.config.kube_config import ConfigNode
+except ImportError:  # reported once, by _module.main()
+    yaml = None
+
+LARGEST_FILE = 1024 * 1024
+
+# The fields that may be given as a file: field with the content -> field with the path.
+_CLUSTER_FILES = {"certificate-authority-data": "certificate-authority"}
+_USER_FILES = {"client-certificate-data": "client-certificate", "client-key-data": "client-key"}
+
+
+class KubeContext(NamedTuple):
+    """One way into one cluster, for `build()`."""
+
+    name: str
+    server: str
+    ca_data_b64: str
+    user: str
+    token: str
+    namespace: str | None = None
+    plugin: dict[str, Any] | None = None  # runs to fetch a token, in place of one
+
+
+def load(path: str, context: str | None = None, *, field: str = "kubeconfig", trusted: bool = True) -> dict[str, Any]:
+    """
+    The chosen context as a kubeconfig of its own: one cluster, one user, every credential inline.
+
+    With trusted=False the file may come from somebody else: it may not name programs to run or files to read.
+    """
+    file = Path(path).expanduser()
+    config = _document(file, field)
+    where = f"{field}: {path}"
+    chosen, entry = _context(config, context, where)
+    cluster = dict(_named(config, "clusters", "cluster", entry.get("cluster"), where))
+    user = dict(_named(config, "users", "user", entry.get("user"), where))
+    folder = file.absolute().parent
+
+    _check_cluster(cluster, where)
+    if user.get("auth-provider"):
+        raise TenantryError(f"{where}: auth-provider plugins were removed from Kubernetes; use a token")
+    if not trusted:
+        _check_foreign(cluster, user, where)
+    if user.get("exec"):
+        user = _run_plugin(user["exec"], folder, where)
+    _inline(cluster, _CLUSTER_FILES, folder, where)
+    _inline(user, _USER_FILES, folder, where)
+    _check_user(user, folder, where)
+    namespace = entry.get("namespace")
+    return {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": chosen,
+        "contexts": [
+            {
+                "name": chosen,
+                "context": {"cluster": chosen, "user": chosen, **({"namespace": namespace} if namespace else {})},
+            }
+        ],
+        "clusters": [{"name": chosen, "cluster": cluster}],
+        "users": [{"name": chosen, "user": user}],
+    }
+
+
+def build(contexts: list[KubeContext], current: str) -> dict[str, Any]:
+    """A kubeconfig with these contexts. Each has its own cluster and user entry, named as the context."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": current,
+        "contexts": [
+            {
+                "name": c.name,
+                "context": {"cluster": c.name, "user": c.name, **({"namespace": c.namespace} if c.namespace else {})},
+            }
+            for c in contexts
+        ],
+        "clusters": [
+            {"name": c.name, "cluster": {"server": c.server, "certificate-authority-data": c.ca_data_b64}}
+            for c in contexts
+        ],
+        "users": [{"name": c.name, "user": {"exec": c.plugin} if c.plugin else {"token": c.token}} for c in contexts],
+    }
+
+
+def secrets(config: dict[str, Any]) -> set[str]:
+    """The values of a kubeconfig that no output may show."""
+    found = {user["user"].get(key) for user in config["users"] for key in ("token", "client-key-data")}
+    return {value for value in found if value}
+
+
+def write(path: str, config: dict[str, Any], *, check: bool = False) -> bool:
+    """Write the file readable by its owner only; True if its content or mode changes. With `check`, only say so."""
+    file = Path(path).expanduser()
+    if file.is_dir():
+        raise TenantryError(f"kubeconfig_path: {path} is a directory; name a file in it")
+    if read_back(path) == config and stat.S_IMODE(file.stat().st_mode) == 0o600:
+        return False
+    if not check:
+        try:
+            write_private(file, yaml.safe_dump(config, sort_keys=False))
+        except OSError as error:
+            raise TenantryError(
+                f"kubeconfig_path: cannot write {path}: {error.strerror}; choose a path this user may write"
+            ) from None
+    return True
+
+
+def read_back(path: str) -> dict[str, Any] | None:
+    """What `write()` left there; None where nothing is, or something that is not a kubeconfig."""
+    try:
+        config = yaml.safe_load(Path(path).expanduser().read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return None
+    return config if isinstance(config, dict) else None
+
+
+def write_private(path: Path, text: str) -> None:
+    """Atomically: a reader sees the old file or the new one, and nobody else sees either, whatever the umask."""
+    folder = path.absolute().parent
+    make_private(folder)
+    descriptor, temporary = tempfile.mkstemp(dir=folder, prefix=f".{path.name}.")  # 0600 whatever the umask
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink()
+        raise
+
+
+def make_private(folder: Path) -> None:
+    """The directory and its missing parents, each 0700; mkdir(parents=True) would give parents the umask's mode."""
+    if folder.is_dir():
+        return
+    make_private(folder.parent)
+    try:
+        folder.mkdir(0o700)
+    except FileExistsError:  # a run at the same time was faster
+        return
+    folder.chmod(0o700)
+
+
+def _document(path: Path, field: str) -> dict[str, Any]:
+    if path.is_dir():
+        raise TenantryError(f"{field}: {path} is a directory; name the kubeconfig file in it")
+    try:
+        with path.open("rb") as file:
+            raw = file.read(LARGEST_FILE + 1)
+    except OSError as error:
+        raise TenantryError(
+            f"{field}: cannot read {path}: {error.strerror}; give a kubeconfig this user may read"
+        ) from None
+    if len(raw) > LARGEST_FILE:
+        raise TenantryError(f"{field}: {path} is larger than {LARGEST_FILE // 1024} KiB; give a kubeconfig file")
+    try:
+        config = yaml.safe_load(raw)
+    except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError) as error:
+        # PyYAML quotes the offending text, which may be a credential: say only where it is.
+        mark = getattr(error, "problem_mark", None)
+        place = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
+        raise TenantryError(f"{field}: {path} is not YAML{place}; give a kubeconfig file") from None
+    if not isinstance(config, dict) or not isinstance(config.get("clusters"), list):
+        raise TenantryError(f"{field}: {path} is not a kubeconfig (it has no list of clusters); give a kubeconfig file")
+    return config
+
+
+def _context(config: dict[str, Any], wanted: str | None, where: str) -> tuple[str, dict[str, Any]]:
+    name = wanted or config.get("current-context")
+    if not name:
+        raise TenantryError(f"{where} has no current-context; set context to one of: {_names(config, 'contexts')}")
+    return name, _named(config, "contexts", "context", name, where)
+
+
+def _named(config: dict[str, Any], section: str, key: str, name: object, where: str) -> dict[str, Any]:
+    entries = config.get(section)
+    for entry in entries if isinstance(entries, list) else []:
+        if isinstance(entry, dict) and entry.get("name") == name and isinstance(entry.get(key), dict):
+            return entry[key]
+    known = _names(config, section)
+    hint = did_you_mean(name, known.split(", "))
+    raise TenantryError(f"{where} has no {key} {shown(name)}{hint}; it has: {known}")
+
+
+def _names(config: dict[str, Any], section: str) -> str:
+    entries = config.get(section)
+    found = [str(e.get("name")) for e in entries if isinstance(e, dict)] if isinstance(entries, list) else []
+    return ", ".join(found) or "none"
+
+
+def _check_cluster(cluster: dict[str, Any], where: str) -> None:
+    server = cluster.get("server")
+    try:
+        address = urlsplit(server if isinstance(server, str) else "")
+        valid = address.scheme == "https" and bool(address.hostname) and (address.port is None or address.port > 0)
+    except ValueError:
+        valid = False
+    if not valid:
+        raise TenantryError(f"{where}: server {shown(server)} is not an https:// address; credentials go over TLS only")
+    if cluster.get("insecure-skip-tls-verify"):
+        raise TenantryError(
+            f"{where}: insecure-skip-tls-verify is set; remove it and give the cluster's certificate-authority-data"
+        )
+
+
+def _check_foreign(cluster: dict[str, Any], user: dict[str, Any], where: str) -> None:
+    if user.get("exec"):
+        raise TenantryError(
+            f"{where}: the user runs a program (exec), which is not allowed here; "
+            "give a kubeconfig with a token or a client certificate inline"
+        )
+    references = [*_CLUSTER_FILES.values(), *_USER_FILES.values(), "tokenFile"]
+    for reference in references:
+        if cluster.get(reference) or user.get(reference):
+            raise TenantryError(
+                f"{where}: {reference} refers to another file, which is not allowed here; "
+                "make it self-contained with `kubectl config view --raw --flatten`"
+            )
+
+
+def _check_user(user: dict[str, Any], folder: Path, where: str) -> None:
+    if user.get("tokenFile") and not user.get("token"):
+        user["token"] = _read(user["tokenFile"], folder, "tokenFile", where).decode(errors="replace").strip()
+    user.pop("tokenFile", None)
+    certificate, key = user.get("client-certificate-data"), user.get("client-key-data")
+    if bool(certificate) != bool(key):
+        raise TenantryError(f"{where}: a client certificate needs both its certificate and its key; give both")
+    if not user.get("token") and not certificate:
+        raise TenantryError(f"{where}: the user has neither a token nor a client certificate; give one")
+
+
+def _inline(entry: dict[str, Any], files: dict[str, str], folder: Path, where: str) -> None:
+    """Put the content of referenced files in place of their paths, and check what claims to be PEM."""
+    for field, reference in files.items():
+        if entry.get(reference) and not entry.get(field):
+            content = _read(entry[reference], folder, reference, where)
+            entry[field] = base64.b64encode(content).decode()
+        entry.pop(reference, None)
+        if entry.get(field) and not _is_pem(entry[field]):
+            raise TenantryError(f"{where}: {field} is not base64 of a PEM block; write the kubeconfig anew")
+
+
+def _is_pem(value: object) -> bool:
+    try:
+        return b"-----BEGIN " in base64.b64decode(value, validate=True)
+    except (binascii.Error, ValueError, TypeError):
+        return False
+
+
+def _read(path: object, folder: Path, field: str, where: str) -> bytes:
+    try:
+        with (folder / str(path)).expanduser().open("rb") as file:
+            return file.read(LARGEST_FILE)
+    except OSError as error:
+        raise TenantryError(f"{where}: {field}: cannot read {path}: {error.strerror}; correct the path") from None
+
+
+def _run_plugin(plugin: Any, folder: Path, where: str) -> dict[str, Any]:
+    """The credential an exec plugin gives (EKS, GKE, AKS), as static fields."""
+    command = plugin.get("command") if isinstance(plugin, dict) else None
+    try:
+        status = ExecProvider(ConfigNode("exec", plugin), str(folder)).run()
+    except (ConfigException, OSError, TypeError, AttributeError) as error:
+        raise TenantryError(
+            f"{where}: the credential plugin {shown(command)} failed: {one_line(error)}; run it by hand to see why"
+        ) from None
+    pem = {"client-certificate-data": "clientCertificateData", "client-key-data": "clientKeyData"}
+    user = {field: base64.b64encode(status[name].encode()).decode() for field, name in pem.items() if status.get(name)}
+    return {**user, **({"token": status["token"]} if status.get("token") else {})}

@@ -1,0 +1,183 @@
+# Copyright: (c) 2026, the tenantry.kube authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Wait on watches, under one deadline; say what stood in the way when it passes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import ApiError, TenantryError, one_line
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
+
+T = TypeVar("T")
+
+LONGEST_WATCH = 30  # seconds; then asked anew, so that a connection that died silently is noticed
+PAUSE = 0.3  # seconds between attempts while the API server does not answer
+SHORT_PAUSE = 0.1
+
+
+class Deadline:
+    """A point in time that several waits share."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self._end = time.monotonic() + seconds
+
+    def remaining(self) -> float:
+        return max(0.0, self._end - time.monotonic())
+
+    @property
+    def expired(self) -> bool:
+        return self.remaining() == 0
+
+    def pause(self, seconds: float = PAUSE) -> None:
+        time.sleep(min(seconds, self.remaining()))
+
+
+def insist(action: Callable[[], T], again: Callable[[ApiError], bool], deadline: Deadline) -> T:
+    """The action's result, tried again while it fails for a reason that passes by itself and that no watch tells of."""
+    while True:
+        try:
+            return action()
+        except ApiError as error:
+            if deadline.expired or not again(error):
+                raise
+        deadline.pause(SHORT_PAUSE)
+
+
+def is_forbidden(error: ApiError) -> bool:
+    """An API server sees a right some moments after it has stored it."""
+    return error.status == 403
+
+
+def wait_for(
+    cluster: Cluster,
+    kind: str,
+    name: str,
+    namespace: str | None,
+    ready: Callable[[dict], bool],
+    deadline: Deadline,
+    *,
+    what: str,
+    explain: Callable[[], str] | None = None,
+) -> dict:
+    """The object once `ready(object)` holds. `ready` may raise a TenantryError where waiting on is pointless."""
+    last: dict | None = None
+    trouble = ""
+    while not deadline.expired:
+        try:
+            for event, obj in cluster.watch(kind, namespace, name=name, timeout=_slice(deadline)):
+                last, trouble = (None if event == "DELETED" else obj), ""
+                if last is not None and ready(last):
+                    return last
+                if deadline.expired:
+                    break
+        except ApiError as error:
+            if not error.transient:
+                raise
+            trouble = str(error)
+            deadline.pause()
+    try:
+        reason = explain() if explain else explanation(cluster, last, name, namespace)
+    except TenantryError:  # the API server that does not answer is the reason
+        reason = ""
+    reason = "; ".join(filter(None, [reason, trouble]))
+    raise TenantryError(
+        f"{what}: not ready within {deadline.seconds:g} s: {reason or 'no reason was reported'}; "
+        "remove the cause or raise wait_timeout, then run again"
+    )
+
+
+def wait_gone(cluster: Cluster, kind: str, name: str, namespace: str | None, deadline: Deadline, *, what: str) -> None:
+    """Return when the object does not exist (any more)."""
+    trouble = ""
+    while True:
+        try:
+            last = cluster.get(kind, name, namespace)
+            if last is None:
+                return
+            trouble = _hindrances(last)
+            if deadline.expired:
+                break
+            since = last["metadata"]["resourceVersion"]
+            for event, obj in cluster.watch(
+                kind, namespace, name=name, resource_version=since, timeout=_slice(deadline)
+            ):
+                if event == "DELETED":
+                    return
+                trouble = _hindrances(obj)
+                if deadline.expired:
+                    break
+        except ApiError as error:
+            if not error.transient or deadline.expired:
+                raise
+            trouble = str(error)
+            deadline.pause()
+    raise TenantryError(
+        f"{what}: not gone within {deadline.seconds:g} s: {trouble or 'no reason was reported'}; "
+        "remove the cause or raise wait_timeout, then run again"
+    )
+
+
+def explanation(cluster: Cluster, obj: dict | None, name: str, namespace: str | None) -> str:
+    """The last thing that went wrong with an object or with what it owns: a condition, or a warning event."""
+    if obj is None:
+        reasons = [f"{name} does not exist"]
+    else:
+        reasons = [
+            one_condition(c)
+            for c in obj.get("status", {}).get("conditions") or []
+            if c.get("status") == "False" and (c.get("message") or c.get("reason"))
+        ][-1:]
+        reasons += [one_condition(state) for state in _waiting(obj)]
+    try:
+        warning = _last_warning(cluster.list("v1/Event", namespace), name) if namespace else ""
+    except ApiError:  # the wait's own failure matters more
+        warning = ""
+    return "; ".join(filter(None, [*reasons, warning]))
+
+
+def _waiting(pod: dict) -> list[dict]:
+    """Why containers of a pod do not run: an image that cannot be pulled, a crash."""
+    status = pod.get("status", {})
+    containers = [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]
+    return [state["waiting"] for container in containers if "waiting" in (state := container.get("state") or {})]
+
+
+def _last_warning(events: list[dict], name: str) -> str:
+    """The newest warning about the object or what is named after it (a StatefulSet's pods)."""
+
+    def concerns(event: dict) -> bool:
+        about = event["involvedObject"].get("name", "")
+        return event.get("type") == "Warning" and (about == name or about.startswith(f"{name}-"))
+
+    def when(event: dict) -> str:
+        return event.get("lastTimestamp") or event.get("eventTime") or event["metadata"]["creationTimestamp"]
+
+    warnings = sorted(filter(concerns, events), key=when)
+    if not warnings:
+        return ""
+    newest = warnings[-1]
+    about = newest["involvedObject"]
+    return one_line(f"{about.get('kind')} {about.get('name')}: {newest.get('reason')}: {newest.get('message')}")
+
+
+def _hindrances(obj: dict) -> str:
+    """Why a deletion does not finish: finalizers, and for a namespace what is left in it."""
+    finalizers = obj["metadata"].get("finalizers") or []
+    reasons = [f"finalizer {', '.join(finalizers)} on {obj['kind']} {obj['metadata']['name']}"] if finalizers else []
+    for condition in obj.get("status", {}).get("conditions") or []:
+        if condition.get("status") == "True" and condition.get("message"):
+            reasons.append(one_condition(condition))
+    return "; ".join(reasons)
+
+
+def one_condition(condition: dict) -> str:
+    reason, message = condition.get("reason") or condition.get("type"), condition.get("message")
+    return one_line(f"{reason}: {message}" if message else reason)
+
+
+def _slice(deadline: Deadline) -> int:
+    return max(1, min(LONGEST_WATCH, round(deadline.remaining())))

@@ -1,0 +1,274 @@
+# Copyright: (c) 2026, the tenantry.kube authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""How tenants ask for virtual clusters and users: kinds of their own on the hub, and who may say what in them. Pure.
+
+The schema is all that a requester decides. What a virtual cluster consists of, which images and arguments it gets and
+on which host it goes is the administrators' part (_self_service), so there is no field for it.
+"""
+
+from __future__ import annotations
+
+from ansible_collections.tenantry.kube.plugins.module_utils._core import naming as _names
+from ansible_collections.tenantry.kube.plugins.module_utils._platform import manifests as _render_platform
+from ansible_collections.tenantry.kube.plugins.module_utils._platform import rbac as _roles
+
+GROUP = "tenantry.dev"
+VERSION = "v1alpha1"
+KIND = "VirtualClusterRequest"
+PLURAL = "virtualclusterrequests"
+REQUEST = f"{GROUP}/{VERSION}/{KIND}"
+USER_KIND = "TenantUserRequest"
+USER_PLURAL = "tenantuserrequests"
+USER_REQUEST = f"{GROUP}/{VERSION}/{USER_KIND}"
+# Who may give rights to others gives these; operators are the administrators' choice.
+USER_ROLES = tuple(role for role in _roles.ROLES if role != "operator")
+CRD = "apiextensions.k8s.io/v1/CustomResourceDefinition"
+
+# The short form of a requester: a user of the tenant, by his ServiceAccount in the home namespace.
+SHORT = "^[a-z]([a-z0-9-]*[a-z0-9])?$"
+_QUANTITY = "^[0-9]+([.][0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$"
+_DURATION = "^([0-9]{1,9}[dhms])+$"
+_CONTROLLERS = "system:serviceaccount:kube-system:"
+
+
+def objects() -> list[dict]:
+    size = [_column("CPU", ".spec.slice.cpu"), _column("Memory", ".spec.slice.memory")]
+    what = "Asks for a virtual cluster of the tenant whose home this is. It lives as long as the request."
+    user = "Asks for a user of the tenant whose home this is, who stays as long as the request."
+    return [
+        _definition(KIND, PLURAL, "vcr", size, _schema(what, _spec())),
+        _definition(USER_KIND, USER_PLURAL, "tur", [_column("Role", ".spec.role")], _schema(user, _user_spec())),
+        *_policy(),
+    ]
+
+
+def _definition(kind: str, plural: str, short: str, columns: list[dict], schema: dict) -> dict:
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{plural}.{GROUP}", "labels": _names.labels("platform")},
+        "spec": {
+            "group": GROUP,
+            "scope": "Namespaced",
+            "names": {
+                "kind": kind,
+                "listKind": f"{kind}List",
+                "plural": plural,
+                "singular": kind.lower(),
+                "shortNames": [short],
+            },
+            "versions": [
+                {
+                    "name": VERSION,
+                    "served": True,
+                    "storage": True,
+                    "subresources": {"status": {}},
+                    "additionalPrinterColumns": [
+                        _column("Phase", ".status.phase"),
+                        _column("By", ".spec.requestedBy"),
+                        *columns,
+                        _column("Message", ".status.message"),
+                        _column("Age", ".metadata.creationTimestamp", "date"),
+                    ],
+                    "schema": {"openAPIV3Schema": schema},
+                }
+            ],
+        },
+    }
+
+
+def _column(name: str, path: str, kind: str = "string") -> dict:
+    return {"name": name, "type": kind, "jsonPath": path}
+
+
+def _schema(description: str, spec: dict) -> dict:
+    return {
+        "type": "object",
+        "description": description,
+        "required": ["spec"],
+        "properties": {"spec": spec, "status": _status()},
+        "x-kubernetes-validations": [
+            {
+                "rule": f"self.metadata.name.matches('{SHORT}') && !self.metadata.name.contains('--')",
+                "message": "the name is that of what is asked for: lower-case letters, digits and single '-', "
+                "starting with a letter",
+            }
+        ],
+    }
+
+
+def _requester() -> dict:
+    requester = _text("Who asks: your name in the tenant, or the full name by which this API server knows you.", 253)
+    requester["x-kubernetes-validations"] = [{"rule": "self == oldSelf", "message": "a request stays whose it was"}]
+    return {**requester, "minLength": 1}
+
+
+def _user_spec() -> dict:
+    role = {**_text("What the user may do.", 20), "enum": [*USER_ROLES]}
+    access = _object(
+        "What the user may do in one virtual cluster.",
+        {"vcluster": {**_text("Its name.", 63), "pattern": SHORT}, "role": {**role, "description": "The role there."}},
+        required=["vcluster", "role"],
+    )
+    return _object(
+        "What the requester decides.",
+        {
+            "requestedBy": _requester(),
+            "role": role,
+            "access": {
+                "type": "array",
+                "maxItems": 100,
+                "items": access,
+                "x-kubernetes-list-type": "map",
+                "x-kubernetes-list-map-keys": ["vcluster"],
+                "description": "The virtual clusters that the user may enter. All of the tenant's, if not set.",
+            },
+        },
+        required=["requestedBy", "role"],
+    )
+
+
+def _spec() -> dict:
+    return _object(
+        "What the requester decides.",
+        {
+            "requestedBy": _requester(),
+            "slice": _object(
+                "What it may use of the tenant's budget, its own server included.",
+                {
+                    "cpu": _quantity("Cores, such as 2 or 500m."),
+                    "memory": _quantity("Such as 4Gi."),
+                    "storage": _quantity("Such as 20Gi. What the server itself takes, if not set."),
+                    "pods": {"type": "integer", "minimum": 1, "maximum": 100_000, "description": "Number of pods."},
+                },
+                required=["cpu", "memory", "pods"],
+            ),
+            "version": {
+                **_text("Release of k3s, one of those that the platform offers. Its usual one, if not set.", 40),
+                "pattern": r"^v[0-9]+[.][0-9]+[.][0-9]+[+][a-z0-9]+$",
+            },
+            "podSecurity": {
+                **_text("Pod Security level of its pods. The platform's usual one, if not set.", 20),
+                "enum": ["baseline", "restricted"],
+            },
+            "expires": {**_text("It is deleted so long after this request was made, such as 14d.", 40), **_duration()},
+            "sleep": _object(
+                "When it is paused.",
+                {
+                    "idle": {**_text("After so long without use, such as 2h.", 40), **_duration()},
+                    "schedule": {
+                        "type": "array",
+                        "maxItems": 20,
+                        "items": {"type": "string", "maxLength": 60},
+                        "description": "Times, such as 'mon-fri 20:00-06:00'.",
+                    },
+                    "timezone": _text("Such as Europe/Berlin.", 60),
+                },
+            ),
+        },
+        required=["requestedBy", "slice"],
+    )
+
+
+def _status() -> dict:
+    condition = _object(
+        "As all conditions of Kubernetes.",
+        {
+            "type": {"type": "string"},
+            "status": {"type": "string", "enum": ["True", "False", "Unknown"]},
+            "reason": {"type": "string"},
+            "message": {"type": "string"},
+            "lastTransitionTime": {"type": "string", "format": "date-time"},
+            "observedGeneration": {"type": "integer", "format": "int64"},
+        },
+        required=["type", "status"],
+    )
+    return _object(
+        "What became of it. Written by the platform only.",
+        {
+            "phase": {"type": "string"},
+            "message": {"type": "string"},
+            "namespace": {"type": "string"},
+            "endpoint": {"type": "string"},
+            "kubeconfig": {"type": "string"},
+            "observedGeneration": {"type": "integer", "format": "int64"},
+            "conditions": {
+                "type": "array",
+                "items": condition,
+                "x-kubernetes-list-type": "map",
+                "x-kubernetes-list-map-keys": ["type"],
+            },
+        },
+    )
+
+
+def _object(description: str, properties: dict, required: list[str] | None = None) -> dict:
+    found = {"type": "object", "description": description, "properties": properties}
+    return {**found, "required": required} if required else found
+
+
+def _text(description: str, longest: int) -> dict:
+    return {"type": "string", "maxLength": longest, "description": description}
+
+
+def _duration() -> dict:
+    return {"pattern": _DURATION}
+
+
+def _quantity(description: str) -> dict:
+    return {
+        "anyOf": [{"type": "integer"}, {"type": "string"}],
+        "x-kubernetes-int-or-string": True,
+        "pattern": _QUANTITY,
+        "minimum": 0,
+        "maxLength": 20,
+        "description": description,
+    }
+
+
+def _policy() -> list[dict]:
+    """Nobody asks in another's name, and a developer changes and takes back what he asked for himself."""
+    operations = ("CREATE", "UPDATE", "DELETE")
+    return _render_platform.admission_policy(
+        "tenantry-requests",
+        "platform",
+        rules=[
+            _render_platform.on(GROUP, plural, scope="Namespaced", operations=operations)
+            for plural in (PLURAL, USER_PLURAL)
+        ],
+        when=f"!request.userInfo.username.startsWith('{_CONTROLLERS}')",
+        validations=[
+            {
+                "expression": f"request.operation != 'CREATE' || {_is_requester('object')}",
+                "message": "spec.requestedBy must be your own name: the short one within the tenant, or the full one "
+                "that 'kubectl auth whoami' shows",
+            },
+            {
+                "expression": f"request.operation == 'CREATE' || {_is_requester('oldObject')} || {_may_administer()}",
+                "message": "a request is changed and deleted by its requester or an admin of the tenant only",
+            },
+            {
+                # What it may give is measured by what its requester has.
+                "expression": f"request.operation != 'UPDATE' || request.resource.resource != '{USER_PLURAL}' || "
+                f"{_is_requester('oldObject')}",
+                "message": "a request for a user is changed by its requester only; delete it and make your own",
+            },
+            {
+                "expression": "request.operation == 'DELETE' || (!has(object.metadata.finalizers) && "
+                "!has(object.metadata.ownerReferences))",
+                "message": "a request has no finalizers and no owners",
+            },
+        ],
+    )
+
+
+def _is_requester(of: str) -> str:
+    """The short form is that of a ServiceAccount of this namespace, so a full name of that form is no way around."""
+    name = f"{of}.spec.requestedBy"
+    account = f"'system:serviceaccount:' + request.namespace + ':' + {name}"
+    return f"request.userInfo.username == ({name}.matches('{SHORT}') ? {account} : {name})"
+
+
+def _may_administer() -> str:
+    check = f"resource(request.resource.resource).namespace(request.namespace).check('{_roles.ADMINISTER}').allowed()"
+    return f"authorizer.group('{GROUP}').{check}"

@@ -1,0 +1,181 @@
+# Copyright: (c) 2026, the tenantry.kube authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""A person's identity and rights: on the hub, and inside a virtual cluster. Pure."""
+
+from __future__ import annotations
+
+import json
+
+from ansible_collections.tenantry.kube.plugins.module_utils._core import naming as _names
+from ansible_collections.tenantry.kube.plugins.module_utils._platform import manifests as _render_platform
+from ansible_collections.tenantry.kube.plugins.module_utils._platform import rbac as _roles
+
+ADMINISTRATOR = "platform-admin"
+ROLE_ANNOTATION = "tenantry.dev/role"
+ACCESS_ANNOTATION = "tenantry.dev/access"
+OIDC_ANNOTATION = "tenantry.dev/oidc"
+HUB_ACCESS_ANNOTATION = "tenantry.dev/hub-access"
+REQUEST_ANNOTATION = "tenantry.dev/request"
+PEOPLE = "tenantry-people"
+_EVERY_ACCOUNT = {"namespace": _names.PLATFORM_NAMESPACE, "name": "*"}
+RBAC = "rbac.authorization.k8s.io"
+# People have ServiceAccounts of ours or names that an issuer gives; these never begin as the others do.
+_PERSONS = (
+    f"request.userInfo.username.startsWith('system:serviceaccount:{_names.PLATFORM_NAMESPACE}:') || "
+    "!['system:', 'tenantry:'].exists(ours, request.userInfo.username.startsWith(ours))"
+)
+SYSTEM_NAMESPACES = ("kube-node-lease", "kube-public", "kube-system", _names.PLATFORM_NAMESPACE)
+
+
+def inside_base() -> list[dict]:
+    """What every virtual cluster has inside for its users to come: a place for identities, and the four roles.
+
+    Who may make pods in a namespace may use every ServiceAccount in it. In the system namespaces these are the
+    cluster's controllers and all other users, so nobody but an administrator may write there.
+    """
+    return [
+        _render_platform.platform_namespace("user"),
+        *_roles.user_roles(_roles.INSIDE, "user"),
+        *_render_platform.admission_policy(
+            "tenantry-system-namespaces",
+            "user",
+            rules=[_render_platform.on("*", "*/*", scope="Namespaced", operations=("*",))],
+            namespaces=SYSTEM_NAMESPACES,
+            when=_PERSONS,
+            validations=[
+                {
+                    "expression": (f"authorizer.group('{RBAC}').resource('clusterroles').check('escalate').allowed()"),
+                    "message": "the system namespaces of a virtual cluster may be changed by its administrators only",
+                }
+            ],
+        ),
+        _people(PEOPLE, {"kind": "ServiceAccount", "serviceAccount": _EVERY_ACCOUNT}, _names.labels("user")),
+    ]
+
+
+def _people(name: str, subject: dict, labels: dict[str, str]) -> dict:
+    """
+    A class of requests for persons alone. The API server shares out its time fairly among them, and counts them apart
+    from those of controllers: that is how a virtual cluster nobody uses is known (_activity).
+    """
+    everything = {"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"], "clusterScope": True, "namespaces": ["*"]}
+    return {
+        "apiVersion": "flowcontrol.apiserver.k8s.io/v1",
+        "kind": "FlowSchema",
+        "metadata": {"name": name, "labels": labels},
+        "spec": {
+            # Before the one for all ServiceAccounts (9000), behind those of the control plane.
+            "matchingPrecedence": 8000,
+            "priorityLevelConfiguration": {"name": "workload-low"},
+            "distinguisherMethod": {"type": "ByUser"},
+            "rules": [
+                {
+                    "subjects": [subject],
+                    "resourceRules": [everything],
+                    "nonResourceRules": [{"verbs": ["*"], "nonResourceURLs": ["*"]}],
+                }
+            ],
+        },
+    }
+
+
+def inside_user(tenant: str, user: str, role: str, subject: dict | None = None) -> list[dict]:
+    """A ServiceAccount and its rights; for the `subject` of an issuer, rights alone."""
+    labels = _names.labels("user", tenant=tenant, user=user)
+    name = f"tenantry:{user}:{role}"
+    if subject:
+        kind = subject["kind"]
+        whose = {"kind": kind, kind.lower(): {"name": subject["name"]}}
+        binding = _binding("ClusterRoleBinding", name, labels, role, subject)
+        return [binding, _people(f"{PEOPLE}-{user}", whose, labels)]
+    account = _account(user, _names.PLATFORM_NAMESPACE, labels)
+    return [account, _binding("ClusterRoleBinding", name, labels, role, _subject(account))]
+
+
+def inside_administrator(labels: dict[str, str]) -> list[dict]:
+    """The identity behind the administrator's kubeconfig: a ServiceAccount, so that it can be revoked."""
+    account = _account(ADMINISTRATOR, _names.PLATFORM_NAMESPACE, labels)
+    name = f"tenantry:{ADMINISTRATOR}"
+    return [account, _binding("ClusterRoleBinding", name, labels, "admin", _subject(account))]
+
+
+def own_secret(user: str) -> str:
+    """The Secret in the home namespace that holds a user's kubeconfig for that user alone."""
+    return f"kubeconfig-{user}"
+
+
+def invitation(user: str) -> str:
+    """The Secret in the home namespace with a user's first kubeconfig, for who asked for the user to hand over."""
+    return f"invitation-{user}"
+
+
+def hub_user(
+    tenant: str,
+    user: str,
+    role: str,
+    access: dict[str, str] | None,
+    subject: dict | None = None,
+    *,
+    hub_access: bool = False,
+    request: dict | None = None,
+) -> list[dict]:
+    """
+    The identity on the hub. An operator runs the platform: his role is bound on the whole hub.
+
+    The ServiceAccount is the record of a user, even of one who has the rights as the `subject` of an issuer. One whom
+    the tenant asked for itself has the `uid` of that request, and as long as the invitation lasts its `reader`.
+    """
+    labels = _names.labels("user", tenant=tenant, user=user)
+    account = _account(user, _names.tenant_namespace(tenant), labels)
+    account["metadata"]["annotations"] = {ROLE_ANNOTATION: role, ACCESS_ANNOTATION: json.dumps(access, sort_keys=True)}
+    if subject:
+        account["metadata"]["annotations"][OIDC_ANNOTATION] = f"{subject['kind'].lower()} {subject['name']}"
+    whose = subject or _subject(account)
+    if role == "operator":
+        binding = _binding("ClusterRoleBinding", f"tenantry:{tenant}:{user}:{role}", labels, role, whose)
+    else:
+        binding = _binding("RoleBinding", f"tenantry:{user}:{role}", labels, role, whose)
+        binding["metadata"]["namespace"] = account["metadata"]["namespace"]
+    objects = [account, binding]
+    if request:
+        account["metadata"]["annotations"][REQUEST_ANNOTATION] = request["uid"]
+        if request["reader"]:
+            objects += _right_to_secret(f"tenantry:{user}:invitation", invitation(user), account, request["reader"])
+    if hub_access:
+        account["metadata"]["annotations"][HUB_ACCESS_ANNOTATION] = "true"
+        objects += _right_to_secret(f"tenantry:{user}:kubeconfig", own_secret(user), account, _subject(account))
+    return objects
+
+
+def _right_to_secret(name: str, secret: str, account: dict, reader: dict) -> list[dict]:
+    """For the reader, one Secret in the home namespace of that account."""
+    labels = account["metadata"]["labels"]
+    metadata = {"name": name, "namespace": account["metadata"]["namespace"], "labels": labels}
+    rule = {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"], "resourceNames": [secret]}
+    role = {"apiVersion": f"{RBAC}/v1", "kind": "Role", "metadata": metadata, "rules": [rule]}
+    binding = _binding("RoleBinding", name, labels, "viewer", reader)
+    return [role, {**binding, "metadata": metadata, "roleRef": {"apiGroup": RBAC, "kind": "Role", "name": name}}]
+
+
+def _account(user: str, namespace: str, labels: dict[str, str]) -> dict:
+    return {
+        "apiVersion": "v1",
+        "kind": "ServiceAccount",
+        "metadata": {"name": user, "namespace": namespace, "labels": labels},
+        "automountServiceAccountToken": False,
+    }
+
+
+def _subject(account: dict) -> dict:
+    return {"kind": "ServiceAccount", **{key: account["metadata"][key] for key in ("name", "namespace")}}
+
+
+def _binding(kind: str, name: str, labels: dict[str, str], role: str, subject: dict) -> dict:
+    """The role is part of the name, since the role of a binding can never be changed."""
+    return {
+        "apiVersion": f"{RBAC}/v1",
+        "kind": kind,
+        "metadata": {"name": name, "labels": labels},
+        "roleRef": {"apiGroup": RBAC, "kind": "ClusterRole", "name": _roles.role_name(role)},
+        "subjects": [subject],
+    }

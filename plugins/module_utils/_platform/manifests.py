@@ -1,0 +1,114 @@
+# Copyright: (c) 2026, the tenantry.kube authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What the platform consists of on its hub, and what hub and members have in common. Pure."""
+
+from __future__ import annotations
+
+from ansible_collections.tenantry.kube.plugins.module_utils._core import naming as _names
+from ansible_collections.tenantry.kube.plugins.module_utils._platform import rbac as _roles
+
+COLLECTION_VERSION = "0.1.0"
+HUB_ANNOTATION = "tenantry.dev/hub"
+
+# Production pushes development off a full node; development waits for room.
+TIERS = {"dev": (1_000, "Never"), "prod": (100_000, "PreemptLowerPriority")}
+
+
+def platform_namespace(component: str, annotations: dict[str, str] | None = None) -> dict:
+    """Holds identities and records. No pods belong there, so the strictest Pod Security level costs nothing."""
+    metadata: dict = {
+        "name": _names.PLATFORM_NAMESPACE,
+        "labels": {**_names.labels(component), "pod-security.kubernetes.io/enforce": "restricted"},
+    }
+    if annotations:
+        metadata["annotations"] = annotations
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}
+
+
+def priority_classes(component: str) -> list[dict]:
+    return [
+        {
+            "apiVersion": "scheduling.k8s.io/v1",
+            "kind": "PriorityClass",
+            "metadata": {"name": f"tenantry-{tier}", "labels": _names.labels(component)},
+            "value": value,
+            "preemptionPolicy": preemption,
+            "globalDefault": False,
+            "description": f"Virtual clusters of tier {tier}.",
+        }
+        for tier, (value, preemption) in TIERS.items()
+    ]
+
+
+def on(
+    group: str,
+    resources: str,
+    *,
+    scope: str = "*",
+    operations: tuple[str, ...] = ("CREATE", "UPDATE", "DELETE"),
+) -> dict:
+    """What an admission policy looks at."""
+    return {
+        "apiGroups": [group],
+        "apiVersions": ["*"],
+        "operations": list(operations),
+        "resources": [resources],
+        "scope": scope,
+    }
+
+
+def admission_policy(
+    name: str,
+    component: str,
+    *,
+    rules: list[dict],
+    when: str,
+    validations: list[dict],
+    namespaces: tuple[str, ...] = (),
+    matching: dict | None = None,
+) -> list[dict]:
+    """A ValidatingAdmissionPolicy and its binding: RBAC knows no "except", and no pattern of names."""
+    match: dict = {"resourceRules": rules, **(matching or {})}
+    if namespaces:
+        match["namespaceSelector"] = {
+            "matchExpressions": [
+                {"key": "kubernetes.io/metadata.name", "operator": "In", "values": list(namespaces)},
+            ]
+        }
+    spec = {
+        "failurePolicy": "Fail",
+        "matchConstraints": match,
+        "matchConditions": [{"name": "requester", "expression": when}],
+        "validations": [{**validation, "reason": "Forbidden"} for validation in validations],
+    }
+    metadata = {"name": name, "labels": _names.labels(component)}
+    api = "admissionregistration.k8s.io/v1"
+    return [
+        {"apiVersion": api, "kind": "ValidatingAdmissionPolicy", "metadata": metadata, "spec": spec},
+        {
+            "apiVersion": api,
+            "kind": "ValidatingAdmissionPolicyBinding",
+            "metadata": metadata,
+            "spec": {"policyName": name, "validationActions": ["Deny"]},
+        },
+    ]
+
+
+def platform_objects(identity: str, annotations: dict[str, str] | None = None) -> list[dict]:
+    """Everything the platform has on a hub whose kube-system UID is `identity`."""
+    return [
+        platform_namespace("platform", annotations),
+        *_roles.user_roles(_roles.HUB, "platform"),
+        _roles.cluster_role(_roles.MANAGER_ROLE, _roles.VCLUSTER_MANAGER, "platform"),
+        *priority_classes("platform"),
+        {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {
+                "name": "fleet",
+                "namespace": _names.PLATFORM_NAMESPACE,
+                "labels": _names.labels("platform"),
+            },
+            "data": {"hub": identity, "version": COLLECTION_VERSION},
+        },
+    ]

@@ -1,0 +1,206 @@
+# Copyright: (c) 2026, the tenantry.kube authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Who may do what: the rules of every ClusterRole of the platform, as data.
+
+RBAC is additive and has no "deny", so nothing here is ever a wildcard except the administrator *inside* a virtual
+cluster, whose cluster it is. Subresources are listed one by one: a rule for `pods` says nothing about `pods/exec`.
+"""
+
+from __future__ import annotations
+
+from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import labels
+
+ROLES = ("viewer", "developer", "admin", "operator")
+PLATFORM_ROLE = "tenantry:platform"
+MANAGER_ROLE = "tenantry:vcluster-manager"
+# Group, resource and verb of a right that only admission policies ask for (_render_admission).
+MANAGE = ("tenantry.dev", "platform", "manage")
+
+READ = ("get", "list", "watch")
+WRITE = ("create", "update", "patch", "delete", "deletecollection")
+# A websocket is opened by GET, SPDY by POST; from Kubernetes 1.35 on both need "create".
+CONNECT = ("get", "create")
+# No request of its own: an admission policy asks for it where somebody handles another's request (_render_requests).
+ADMINISTER = "administer"
+
+
+def _rule(groups: str, resources: str, *verbs: str, names: tuple[str, ...] = ()) -> dict:
+    rule = {
+        "apiGroups": ["" if group == "core" else group for group in groups.split()],
+        "resources": resources.split(),
+        "verbs": list(verbs),
+    }
+    if names:
+        rule["resourceNames"] = list(names)
+    return rule
+
+
+# Inside a virtual cluster -------------------------------------------------------------------------------------------
+
+_INSIDE_OBSERVE = [
+    _rule("core", "pods services endpoints events nodes namespaces persistentvolumeclaims resourcequotas", *READ),
+    _rule("events.k8s.io", "events", *READ),
+    _rule("metrics.k8s.io", "pods nodes", *READ),
+]
+
+_INSIDE_VIEW = [
+    *_INSIDE_OBSERVE,
+    _rule("core", "pods/log", *READ),
+    _rule("core", "configmaps limitranges persistentvolumes replicationcontrollers serviceaccounts", *READ),
+    _rule("apps", "controllerrevisions daemonsets deployments replicasets statefulsets", *READ),
+    _rule("apps", "deployments/scale replicasets/scale statefulsets/scale", "get"),
+    _rule("batch", "cronjobs jobs", *READ),
+    _rule("autoscaling", "horizontalpodautoscalers", *READ),
+    _rule("policy", "poddisruptionbudgets", *READ),
+    _rule("networking.k8s.io", "ingressclasses ingresses networkpolicies", *READ),
+    _rule("discovery.k8s.io", "endpointslices", *READ),
+    _rule("storage.k8s.io", "storageclasses", *READ),
+]
+
+# No roles, no rolebindings, no serviceaccounts/token: a developer cannot become somebody else.
+_INSIDE_DEVELOP = [
+    *_INSIDE_VIEW,
+    _rule("core", "secrets", *READ, *WRITE),
+    _rule("core", "configmaps persistentvolumeclaims pods replicationcontrollers serviceaccounts services", *WRITE),
+    _rule("core", "pods/attach pods/exec pods/portforward", *CONNECT),
+    _rule("core", "pods/eviction", "create"),
+    _rule("core", "pods/ephemeralcontainers", "get", "update", "patch"),
+    _rule("apps", "daemonsets deployments replicasets statefulsets", *WRITE),
+    _rule("apps", "deployments/scale replicasets/scale statefulsets/scale", "update", "patch"),
+    _rule("batch", "cronjobs jobs", *WRITE),
+    _rule("autoscaling", "horizontalpodautoscalers", *WRITE),
+    _rule("policy", "poddisruptionbudgets", *WRITE),
+    _rule("networking.k8s.io", "ingresses networkpolicies", *WRITE),
+]
+
+INSIDE = {
+    "viewer": _INSIDE_VIEW,
+    "developer": _INSIDE_DEVELOP,
+    "admin": [_rule("*", "*", "*"), {"nonResourceURLs": ["*"], "verbs": ["*"]}],
+    "operator": _INSIDE_OBSERVE,
+}
+
+# On the hub ---------------------------------------------------------------------------------------------------------
+# The first three are bound in the tenant's home namespace only, operator on the whole hub. The home namespace holds
+# the tenant's record, its users' identities and its requests; nothing runs in it, so a tenant writes requests only.
+
+_HUB_VIEW = [
+    _rule("core", "configmaps events limitranges pods resourcequotas services", *READ),
+    _rule("events.k8s.io", "events", *READ),
+    _rule("tenantry.dev", "virtualclusterrequests", *READ),
+]
+
+# Virtual clusters and users are asked for (_render_requests). What they consist of is made by the platform, within the
+# budget and the rights of who asks.
+_HUB_ASK = [
+    *_HUB_VIEW,
+    _rule("tenantry.dev", "virtualclusterrequests", "create", "update", "patch", "delete"),
+]
+_HUB_ADMINISTER = [
+    _rule("tenantry.dev", "tenantuserrequests", *READ, "create", "update", "patch", "delete"),
+    _rule("tenantry.dev", "tenantuserrequests virtualclusterrequests", ADMINISTER),
+]
+
+HUB = {
+    "viewer": _HUB_VIEW,
+    "developer": _HUB_ASK,
+    "admin": [
+        *_HUB_ASK,
+        *_HUB_ADMINISTER,
+        _rule("core", "serviceaccounts", *READ),
+        _rule("rbac.authorization.k8s.io", "rolebindings", *READ),
+    ],
+    "operator": [
+        *_HUB_ASK,
+        *_HUB_ADMINISTER,
+        _rule("core", "nodes persistentvolumeclaims serviceaccounts", *READ),
+        _rule("core", "namespaces limitranges resourcequotas", *READ, *WRITE),
+        _rule("apps", "statefulsets", *READ),
+        _rule("policy", "poddisruptionbudgets", *READ),
+        _rule("networking.k8s.io", "networkpolicies", *READ, *WRITE),
+        _rule("rbac.authorization.k8s.io", "rolebindings", *READ),
+        _rule("metrics.k8s.io", "pods nodes", *READ),
+        _rule(*MANAGE),
+    ],
+}
+
+# The platform itself, on a member -----------------------------------------------------------------------------------
+# Cluster-wide it sees what a virtual cluster consists of, Secrets excepted. What it changes, it changes by
+# MANAGER_ROLE, which it may bind in the namespaces of virtual clusters (_render_member confines it to these).
+
+PLATFORM = [
+    _rule("core", "namespaces", *READ, "create", "patch", "delete"),
+    _rule(
+        "core",
+        "events limitranges nodes persistentvolumeclaims persistentvolumes pods resourcequotas serviceaccounts "
+        "services",
+        *READ,
+    ),
+    _rule("apps", "statefulsets", *READ),
+    _rule("policy", "poddisruptionbudgets", *READ),
+    _rule("storage.k8s.io", "storageclasses", *READ),
+    _rule("networking.k8s.io", "servicecidrs", "get", "list"),
+    # Where the API server is.
+    _rule("discovery.k8s.io", "endpointslices", "get", names=("kubernetes",)),
+    _rule("scheduling.k8s.io", "priorityclasses", *READ),
+    _rule("rbac.authorization.k8s.io", "rolebindings", *READ, "create", "patch", "delete"),
+    _rule("rbac.authorization.k8s.io", "clusterroles", "bind", names=(MANAGER_ROLE,)),
+    _rule(*MANAGE),
+    {"nonResourceURLs": ["/version"], "verbs": ["get"]},
+]
+
+# The syncer of a virtual cluster of mode shared, by a Role in its namespace: it runs the tenant's pods there.
+
+SYNCER_ROLE = "syncer"
+_MANAGE = (*READ, "create", "update", "patch", "delete")
+
+SYNCER = [
+    _rule("core", "configmaps persistentvolumeclaims pods secrets services", *_MANAGE),
+    _rule("discovery.k8s.io", "endpointslices", *_MANAGE),
+    _rule("networking.k8s.io", "ingresses", *_MANAGE),
+    _rule("core", "pods/log services/status", "get"),
+    _rule("core", "pods/attach pods/exec pods/portforward", *CONNECT),
+    _rule("core", "pods/ephemeralcontainers pods/resize pods/status", "get", "update", "patch"),
+    _rule("core", "events resourcequotas", *READ),
+    _rule("metrics.k8s.io", "pods", "get", "list"),
+]
+
+VCLUSTER_MANAGER = [
+    _rule(
+        "core",
+        "configmaps limitranges persistentvolumeclaims resourcequotas secrets serviceaccounts services",
+        *READ,
+        *WRITE,
+    ),
+    _rule("core", "pods", *READ, "delete"),
+    _rule("core", "pods/log", "get"),
+    _rule("core", "pods/portforward", *CONNECT),
+    _rule("apps", "statefulsets", *READ, *WRITE),
+    _rule("networking.k8s.io", "networkpolicies", *READ, *WRITE),
+    _rule("policy", "poddisruptionbudgets", *READ, *WRITE),
+    _rule("route.openshift.io", "routes routes/custom-host", *READ, *WRITE),
+    # Nobody grants what he has not. Who makes the Role `syncer` has its rights; binding it is said apart, because an
+    # API server learns of a Role some moments after it was made.
+    *SYNCER,
+    _rule("rbac.authorization.k8s.io", "roles", *READ, "create", "patch", "delete"),
+    _rule("rbac.authorization.k8s.io", "roles", "bind", names=(SYNCER_ROLE,)),
+]
+
+
+def role_name(role: str) -> str:
+    """The ClusterRole behind a role of a user."""
+    return f"tenantry:{role}"
+
+
+def cluster_role(name: str, rules: list[dict], component: str) -> dict:
+    return {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "ClusterRole",
+        "metadata": {"name": name, "labels": labels(component)},
+        "rules": rules,
+    }
+
+
+def user_roles(rules: dict[str, list[dict]], component: str) -> list[dict]:
+    """The four ClusterRoles of persons, with the rules of HUB or INSIDE."""
+    return [cluster_role(role_name(role), rules[role], component) for role in ROLES]

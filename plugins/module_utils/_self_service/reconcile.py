@@ -1,0 +1,289 @@
+# Copyright: (c) 2026, the tenantry.kube authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The flow of the module vcluster_self_service: what tenants ask for is made, what they no longer ask for goes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ansible_collections.tenantry.kube.plugins.module_utils._core import naming as _names
+from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import ApiError, TenantryError
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet import registry as _fleet
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import Deadline
+from ansible_collections.tenantry.kube.plugins.module_utils._module import Context
+from ansible_collections.tenantry.kube.plugins.module_utils._platform.crds import (
+    CRD,
+    GROUP,
+    PLURAL,
+    REQUEST,
+    USER_PLURAL,
+    USER_REQUEST,
+)
+from ansible_collections.tenantry.kube.plugins.module_utils._self_service.requests import (
+    DELETED,
+    EXPIRED,
+    FAILED,
+    PAUSED,
+    PENDING,
+    READY,
+    REFUSED,
+    Outcome,
+    asked_as,
+    asker,
+    clock,
+    each,
+    note,
+    row_of,
+    tell,
+)
+from ansible_collections.tenantry.kube.plugins.module_utils._self_service.user_requests import UserRequest
+from ansible_collections.tenantry.kube.plugins.module_utils._self_service.users import People
+from ansible_collections.tenantry.kube.plugins.module_utils._self_service.vcluster_requests import (
+    Request,
+    forgotten,
+    is_of,
+    item_of,
+    origin,
+    refusal,
+)
+from ansible_collections.tenantry.kube.plugins.module_utils._users.access import ACCOUNT, user_of
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import lifecycle as _vcluster_states
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import reconcile as _vcluster
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.fleet_state import Found, Places
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.lifecycle import stamp
+
+NAMESPACE = "v1/Namespace"
+# What has another kind than the one that is watched is seen after so many seconds.
+LOOK_AGAIN = 5
+
+
+def run(context: Context, items: list[dict]) -> list[dict]:
+    tenant = items[0]["tenant"]
+    if tenant is not None:
+        _names.check_name(tenant, "tenant")
+    _fleet.require_platform(context.hub)
+    end = Deadline(context.module.params["watch"])
+    rows: dict[str, dict] = {}
+    while True:
+        turn = Turn.look(context, tenant)
+        turn.carry_out()
+        for name, row in turn.rows.items():
+            rows[name] = _added(rows.get(name), row)
+        if context.check_mode or not _await_change(context.hub, turn.seen, end):
+            return [rows[name] for name in sorted(rows)]
+
+
+def _added(before: dict | None, row: dict) -> dict:
+    """The row of one virtual cluster over all turns of a run: as it is at the end, with all that was done."""
+    if before is None:
+        return row
+    done = {key: before[key] + row[key] for key in ("actions", "diff")}
+    return {**row, **done, "changed": before["changed"] or row["changed"]}
+
+
+def _await_change(hub: Cluster, seen: set[tuple[str, int]], end: Deadline) -> bool:
+    """Whether there are other requests than those seen, before the time is over. Their status does not count."""
+    while not end.expired:
+        if _versions(hub) != seen:
+            return True
+        try:
+            longest = max(1, min(LOOK_AGAIN, round(end.remaining())))
+            for event, request in hub.watch(REQUEST, timeout=longest):
+                if event == "DELETED" or _version(request) not in seen:
+                    return True
+        except ApiError as error:
+            if not error.transient:
+                raise
+            end.pause()
+    return False
+
+
+def _versions(hub: Cluster) -> set[tuple[str, int]]:
+    return {_version(request) for kind in (REQUEST, USER_REQUEST) for request in hub.list(kind)}
+
+
+def _version(request: dict) -> tuple[str, int]:
+    return request["metadata"]["uid"], request["metadata"].get("generation", 0)
+
+
+@dataclass
+class Turn:
+    """One look at all requests, and what follows from it."""
+
+    context: Context
+    definition: dict  # of the kind
+    homes: dict[str, dict]  # by tenant
+    requests: dict[str, Request]  # by the namespace of the virtual cluster, the oldest first
+    found: dict[str, Found]  # the virtual clusters there are, likewise
+    people: People
+    seen: set[tuple[str, int]]
+    rows: dict[str, dict] = field(default_factory=dict)
+    outcomes: dict[str, Outcome] = field(default_factory=dict)
+
+    @classmethod
+    def look(cls, context: Context, tenant: str | None) -> Turn:
+        hub = context.hub
+        definition, users_definition = (_definition(hub, plural) for plural in (PLURAL, USER_PLURAL))
+        homes = {
+            space["metadata"]["labels"][_names.LABEL_TENANT]: space
+            for space in hub.list(NAMESPACE, selector=_names.selector("tenant", tenant=tenant))
+        }
+        owners = {space["metadata"]["name"]: name for name, space in homes.items()}
+        live, users = (sorted(hub.list(kind), key=_age) for kind in (REQUEST, USER_REQUEST))
+
+        def asked(objects: list[dict]) -> list[tuple[str, dict]]:
+            return [(owners[space], one) for one in objects if (space := one["metadata"]["namespace"]) in owners]
+
+        fleet = _fleet.hosts(hub, context.cluster)
+        try:
+            found = {name: one for name, one in Places(fleet).found.items() if one.tenant in homes}
+        finally:
+            fleet.close()
+        accounts = hub.list(ACCOUNT, selector=_names.selector("user"))
+        seen = {_version(one) for one in [*live, *users]}
+        requests = {one.namespace: one for one in (Request(*those) for those in asked(live))}
+        people = People(context, users_definition, homes, [UserRequest(*those) for those in asked(users)], accounts)
+        return cls(context, definition, homes, requests, found, people, seen)
+
+    def carry_out(self) -> None:
+        self.people.carry_out()
+        self.rows = {name: self._row(one.tenant, one.name) for name, one in self.requests.items()}
+        concerned = {one.tenant for one in self.requests.values()}
+        concerned |= {found.tenant for found in self.found.values() if origin(found)}
+        self._remove()
+        self._make()
+        for tenant in sorted(concerned):
+            self._let_in(tenant)
+        for request in self.requests.values():
+            self._tell(request)
+        self.rows |= self.people.rows
+
+    def _remove(self) -> None:
+        """What is no longer asked for, and what is in the way of another request of the same name."""
+        gone = []
+        for name, found in self.found.items():
+            request = self.requests.get(name)
+            expired = request and is_of(request, found) and self._expired(request)
+            if expired or forgotten(found, self.requests, self.homes.get(found.tenant), self.definition):
+                gone.append(found)
+        absent = {**self._defaults, "state": "absent", "kubeconfig_path": None}
+        items = [{**absent, "tenant": one.tenant, "name": one.name, "host": one.host.name} for one in gone]
+        for row in each(lambda some: _vcluster.run(self.context, some), items):
+            name = _names.vcluster_namespace(row["tenant"], row["name"])
+            self.rows.setdefault(name, self._row(row["tenant"], row["name"], DELETED))
+            note(self.rows[name], row)
+            if "error" in row:
+                self.outcomes[name] = Outcome(FAILED, row["error"])
+                self.rows[name]["error"] = row["error"]
+            elif self.context.module.params["wait"] and not self.context.check_mode:
+                self.found.pop(name, None)
+            else:  # it is on its way
+                self.found[name].namespace["metadata"]["deletionTimestamp"] = stamp(clock())
+
+    def _make(self) -> None:
+        items = []
+        for name, request in self.requests.items():
+            if name in self.outcomes:
+                continue
+            try:
+                if outcome := self._without_making(request):
+                    self.outcomes[name] = outcome
+                else:
+                    items.append(self._item(name, request))
+            except TenantryError as error:
+                self.outcomes[name] = Outcome(REFUSED, str(error))
+        for row in each(lambda some: _vcluster.run(self.context, some), items):
+            name = _names.vcluster_namespace(row["tenant"], row["name"])
+            note(self.rows[name], row)
+            self.outcomes[name] = _outcome(row)
+
+    def _item(self, name: str, request: Request) -> dict:
+        item = item_of(request, self._defaults, self.context.module.params["versions"], self._asker(request))
+        if found := self.found.get(name):
+            item["host"] = found.host.name  # what is there stays where it is
+        return item
+
+    def _without_making(self, request: Request) -> Outcome | None:
+        """What is said where nothing is to be made or changed."""
+        found = self.found.get(request.namespace)
+        if reason := refusal(request, found):
+            return Outcome(REFUSED, reason)
+        if found and found.namespace["metadata"].get("deletionTimestamp"):
+            return Outcome(PENDING, "the one of that name before is still being deleted")
+        if since := self._expired(request):
+            return Outcome(EXPIRED, f"expired at {since}; delete this request, make another to have it again")
+        if found and is_of(request, found) and not request.is_new:
+            sets = _vcluster_states.stateful_sets(found)
+            if sets and _vcluster_states.is_paused(sets[0]):
+                return Outcome(PAUSED, "change this request, such as its sleep, to have it resumed")
+        return None
+
+    def _expired(self, request: Request) -> str:
+        try:
+            return request.expired(clock())
+        except TenantryError:  # told when it is to be made
+            return ""
+
+    def _let_in(self, tenant: str) -> None:
+        """The users of the tenant, into what there is now: its requester as administrator, others as everywhere."""
+        of_tenant = [name for name, row in self.rows.items() if row["tenant"] == tenant]
+        problems = []
+        for row in self.people.let_in(tenant):
+            own = [name for name in of_tenant if (asked := self.requests.get(name)) and asked.user == row["name"]]
+            for name in (own or of_tenant)[:1]:
+                note(self.rows[name], row)
+            if "error" in row:
+                problems.append(f"user {row['name']}: {row['error']}")
+        for name in of_tenant:
+            outcome, hint = self.outcomes.get(name), f"vcluster {self.rows[name]['name']} on "
+            concerning = [problem for problem in problems if hint in problem]
+            if outcome and outcome.phase == READY and concerning:
+                self.outcomes[name] = Outcome(FAILED, "; ".join(concerning), outcome.endpoint)
+        for problem in problems:
+            self.context.warn(problem)
+
+    def _tell(self, request: Request) -> None:
+        outcome = self.outcomes[request.namespace]
+        if outcome.phase == READY:
+            kubeconfig = self.people.secret_of(request)
+            outcome = Outcome(READY, outcome.message, outcome.endpoint, kubeconfig)
+        tell(self.context, request, outcome, self.rows[request.namespace])
+
+    def _row(self, tenant: str, name: str, phase: str = PENDING) -> dict:
+        space = _names.vcluster_namespace(tenant, name)
+        return row_of("vcluster", tenant, name, space, self.requests.get(space), phase)
+
+    def _asker(self, request: Request) -> dict[str, str | None]:
+        account = asker(request, self.people.accounts)
+        if account is None:
+            return {"user": None, "account": None}
+        return {"user": user_of(account), "account": account["metadata"]["uid"] if asked_as(request, account) else None}
+
+    @property
+    def _defaults(self) -> dict:
+        return self.context.module.params["defaults"]
+
+
+def _definition(hub: Cluster, plural: str) -> dict:
+    found = hub.get(CRD, f"{plural}.{GROUP}")
+    if found is None:
+        raise TenantryError(
+            f"kubeconfig: the cluster at {hub.server} has no {plural}.{GROUP}; run tenantry.kube.platform on it"
+        )
+    return found
+
+
+def _age(request: dict) -> tuple[str, str, str]:
+    meta = request["metadata"]
+    return meta["creationTimestamp"], meta["namespace"], meta["name"]
+
+
+def _outcome(row: dict) -> Outcome:
+    if row.get("refused"):
+        return Outcome(REFUSED, row["error"])
+    if "error" in row:
+        return Outcome(FAILED, row["error"], row.get("endpoint"))
+    if not row.get("ready"):
+        return Outcome(PENDING, "is being made", row.get("endpoint"))
+    return Outcome(READY, "", row.get("endpoint"))

@@ -1,0 +1,220 @@
+# Copyright: (c) 2026, the tenantry.kube authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What the requests of tenants have in common, whatever they ask for: who asks, what came of it, and what is told."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from ansible_collections.tenantry.kube.plugins.module_utils._core import naming as _names
+from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import ApiError, TenantryError
+from ansible_collections.tenantry.kube.plugins.module_utils._module import Context
+from ansible_collections.tenantry.kube.plugins.module_utils._platform.crds import SHORT
+from ansible_collections.tenantry.kube.plugins.module_utils._platform.identities import OIDC_ANNOTATION, ROLE_ANNOTATION
+from ansible_collections.tenantry.kube.plugins.module_utils._users.access import user_of
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.lifecycle import clock, moment, stamp
+
+READY = "Ready"
+PENDING = "Pending"
+PAUSED = "Paused"
+REFUSED = "Refused"
+FAILED = "Failed"
+EXPIRED = "Expired"
+DELETED = "Deleted"
+
+
+@dataclass(frozen=True)
+class BaseRequest:
+    """One request, of a tenant."""
+
+    tenant: str
+    obj: dict
+
+    @property
+    def name(self) -> str:
+        return self.obj["metadata"]["name"]
+
+    @property
+    def uid(self) -> str:
+        return self.obj["metadata"]["uid"]
+
+    @property
+    def generation(self) -> int:
+        return self.obj["metadata"].get("generation", 0)
+
+    @property
+    def created(self) -> datetime:
+        return moment(self.obj["metadata"]["creationTimestamp"])
+
+    @property
+    def spec(self) -> dict:
+        return self.obj["spec"]
+
+    @property
+    def status(self) -> dict:
+        return self.obj.get("status") or {}
+
+    @property
+    def requester(self) -> str:
+        return self.spec["requestedBy"]
+
+    @property
+    def user(self) -> str | None:
+        """The user of the tenant who asks; None for somebody from outside, such as an operator."""
+        name = self.requester.removeprefix(f"system:serviceaccount:{_names.tenant_namespace(self.tenant)}:")
+        return name if re.fullmatch(SHORT, name, re.ASCII) else None
+
+    @property
+    def namespace(self) -> str:
+        """Where what is asked for is."""
+        return _names.tenant_namespace(self.tenant)
+
+    @property
+    def is_new(self) -> bool:
+        """Whether it was made or changed since it was answered."""
+        return self.status.get("observedGeneration") != self.generation
+
+
+def asker(request: BaseRequest, accounts: list[dict]) -> dict | None:
+    """The account of the user of the tenant who asks; None for somebody from outside, or who is gone."""
+    mine = [one for one in accounts if one["metadata"]["labels"].get(_names.LABEL_TENANT) == request.tenant]
+    return next((account for account in mine if full_name(account) == _full(request)), None)
+
+
+def operator(request: BaseRequest, accounts: list[dict]) -> dict | None:
+    """The account of the operator who asks, of whatever tenant."""
+    found = [one for one in accounts if annotations_of(one).get(ROLE_ANNOTATION) == "operator"]
+    return next((account for account in found if full_name(account) == _full(request)), None)
+
+
+def full_name(account: dict) -> str | None:
+    """By which the hub knows a user; None for a group of an issuer."""
+    kind, _space, name = annotations_of(account).get(OIDC_ANNOTATION, "").partition(" ")
+    if kind:
+        return name if kind == "user" else None
+    home = _names.tenant_namespace(account["metadata"]["labels"][_names.LABEL_TENANT])
+    return f"system:serviceaccount:{home}:{user_of(account)}"
+
+
+def annotations_of(account: dict) -> dict:
+    return account["metadata"].get("annotations") or {}
+
+
+def _full(request: BaseRequest) -> str:
+    home = _names.tenant_namespace(request.tenant)
+    return f"system:serviceaccount:{home}:{request.user}" if request.user else request.requester
+
+
+def asked_as(request: BaseRequest, account: dict) -> bool:
+    """
+    Whether this is who asked. One that is younger than the request is another user of the same name, and in whole
+    seconds one of the same age may be.
+    """
+    return moment(account["metadata"]["creationTimestamp"]) < request.created
+
+
+def is_lost(made: dict, home: dict, definition: dict) -> bool:
+    """
+    Whether the request of what was made may have been lost.
+
+    Where the home namespace or the kind itself is younger than it, all requests were lost at once: that is no wish of
+    anybody. Times are whole seconds, so the same one may be younger.
+    """
+    since = moment(made["metadata"]["creationTimestamp"])
+    return any(moment(place["metadata"]["creationTimestamp"]) >= since for place in (home, definition))
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a request in this run."""
+
+    phase: str
+    message: str = ""
+    endpoint: str | None = None
+    kubeconfig: str | None = None
+
+
+def status_of(request: BaseRequest, outcome: Outcome, now: datetime) -> dict:
+    """What the request is told. The same again where nothing has changed, the time of the last change included."""
+    before = next(iter(request.status.get("conditions") or []), {})
+    ready = "True" if outcome.phase == READY else "False"
+    since = before.get("lastTransitionTime") if before.get("status") == ready else None
+    found = {
+        "phase": outcome.phase,
+        "message": outcome.message,
+        "namespace": request.namespace,
+        "endpoint": outcome.endpoint,
+        "kubeconfig": outcome.kubeconfig,
+        "observedGeneration": request.generation,
+        "conditions": [
+            {
+                "type": READY,
+                "status": ready,
+                "reason": outcome.phase,
+                "message": outcome.message,
+                "lastTransitionTime": since or stamp(now),
+                "observedGeneration": request.generation,
+            }
+        ],
+    }
+    return {key: value for key, value in found.items() if value is not None}
+
+
+def row_of(
+    kind: str, tenant: str, name: str, namespace: str, request: BaseRequest | None, phase: str = PENDING
+) -> dict:
+    """The row of one thing in the result, before anything was done."""
+    row = {"kind": kind, "tenant": tenant, "name": name, "namespace": namespace}
+    row["requested_by"] = request and request.requester
+    return {**row, "phase": phase, "message": "", "changed": False, "actions": [], "diff": []}
+
+
+def note(row: dict, done: dict) -> None:
+    """Add what was done to the row."""
+    row["actions"] = [*row["actions"], *done["actions"]]
+    row["changed"] = row["changed"] or bool(done["actions"])
+    row["diff"] = [*row["diff"], *(done.get("diff") or [])]
+
+
+def tell(context: Context, request: BaseRequest, outcome: Outcome, row: dict) -> None:
+    """Write what came of it into the status of the request, and into the row."""
+    status = status_of(request, outcome, clock())
+    row |= {"phase": outcome.phase, "message": outcome.message}
+    if outcome.phase == FAILED:
+        row["error"] = f"{row['namespace']}: {outcome.message}"
+    if status == request.status:
+        return
+    where = {key: request.obj["metadata"][key] for key in ("name", "namespace")}
+    row["changed"] = True
+    row["actions"] = [*row["actions"], {"action": "update", "kind": request.obj["kind"], **where}]
+    if context.check_mode:
+        return
+    told = {"apiVersion": request.obj["apiVersion"], "kind": request.obj["kind"]}
+    try:
+        context.hub.apply_status({**told, "metadata": {**where, "uid": request.uid}, "status": status})
+    except ApiError as error:
+        if error.status not in (404, 409):  # it was deleted meanwhile: seen in the next turn
+            raise
+
+
+def each(
+    run_all: Callable[[list[dict]], list[dict]],
+    items: list[dict],
+    named: Callable[[dict], dict] = lambda item: {"tenant": item["tenant"], "name": item["name"]},
+) -> list[dict]:
+    """
+    A row per item. The flows refuse all items where one is bad, before anything is written: so those that are refused
+    together are tried in two halves, the older first, until it is known whose fault it is.
+    """
+    if not items:
+        return []
+    try:
+        return run_all(items)
+    except TenantryError as error:
+        if len(items) == 1:
+            return [{**named(items[0]), "actions": [], "refused": True, "error": str(error)}]
+    half = len(items) // 2
+    return [row for part in (items[:half], items[half:]) for row in each(run_all, part, named)]

@@ -1,0 +1,102 @@
+# Copyright: (c) 2026, the tenantry.kube authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Requests for users: what may be given, and how long the first kubeconfig of the user can be taken. Pure."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timedelta
+
+from ansible_collections.tenantry.kube.plugins.module_utils._core import naming as _names
+from ansible_collections.tenantry.kube.plugins.module_utils._platform.identities import (
+    ACCESS_ANNOTATION,
+    OIDC_ANNOTATION,
+    RBAC,
+    REQUEST_ANNOTATION,
+    ROLE_ANNOTATION,
+)
+from ansible_collections.tenantry.kube.plugins.module_utils._platform.rbac import ROLES
+from ansible_collections.tenantry.kube.plugins.module_utils._self_service.requests import (
+    BaseRequest,
+    annotations_of,
+    asked_as,
+)
+from ansible_collections.tenantry.kube.plugins.module_utils._users.access import user_of
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.lifecycle import moment
+
+INVITATION = "invitation"
+INVITED = timedelta(days=1)
+
+
+class UserRequest(BaseRequest):
+    """One for a user."""
+
+    @property
+    def role(self) -> str:
+        return self.spec["role"]
+
+    @property
+    def access(self) -> dict[str, str] | None:
+        """The role by virtual cluster; None: the user's role in all of the tenant's."""
+        given = self.spec.get("access")
+        return None if given is None else {one["vcluster"]: one["role"] for one in given}
+
+
+def refusal(request: UserRequest, account: dict | None, requester: dict | None) -> str:
+    """Why a request cannot be had, where the one asks whose account is `requester`: users get at most what he has."""
+    if account and REQUEST_ANNOTATION not in annotations_of(account):
+        return f"metadata.name: {request.name} is a user whom the administrators made; choose another name"
+    if account and not request.is_new:
+        return ""  # what was given stays when its giver gets less
+    if requester is None:
+        return (
+            f"spec.requestedBy: {request.requester} is no user of the tenant and no operator on record: what that one "
+            "may give is not known; an admin of the tenant must make a request"
+        )
+    if not asked_as(request, requester):
+        return f"spec.requestedBy: {request.user} is a later user of that name; an admin must make a request"
+    return _excess(request, annotations_of(requester))
+
+
+def _excess(request: UserRequest, own: dict) -> str:
+    role = own.get(ROLE_ANNOTATION) or "viewer"
+    if role == "operator":
+        return ""  # who runs the platform gives whatever can be asked for
+    if role != "admin":
+        return f"spec.requestedBy: {request.user} is {role}, and users are added by admins of the tenant"
+    limits = json.loads(own.get(ACCESS_ANNOTATION) or "null")
+    if limits is None:
+        return ""
+    if request.access is None:
+        return "spec.access: missing, which means all virtual clusters; name those that you may enter yourself"
+    for name, asked in request.access.items():
+        if name not in limits:
+            return f"spec.access: vcluster {name} is none that {request.user} may enter; leave it out"
+        if ROLES.index(asked) > ROLES.index(limits[name]):
+            return f"spec.access: {request.user} is {limits[name]} in vcluster {name}, less than {asked}; lower it"
+    return ""
+
+
+def invitation_of(request: UserRequest, account: dict | None, requester: dict | None, now: datetime) -> dict | None:
+    """Who may read the user's first kubeconfig, as the subject of a binding: who asked, for a day."""
+    if account and moment(account["metadata"]["creationTimestamp"]) + INVITED <= now:
+        return None
+    if requester is None or not asked_as(request, requester):
+        return None
+    if OIDC_ANNOTATION in annotations_of(requester):
+        return {"apiGroup": RBAC, "kind": "User", "name": request.requester}
+    home = _names.tenant_namespace(requester["metadata"]["labels"][_names.LABEL_TENANT])
+    return {"kind": "ServiceAccount", "name": user_of(requester), "namespace": home}
+
+
+def kubeconfig(tenant: str, name: str, secret: str, lifetime: str, *, present: bool) -> dict:
+    """One in a Secret of the home namespace, as an item of the option kubeconfigs of tenant_user."""
+    return {
+        "name": name,
+        "state": "present" if present else "absent",
+        "secret": {"namespace": _names.tenant_namespace(tenant), "name": secret},
+        "path": None,
+        "vault_password_file": None,
+        "lifetime": lifetime,
+        "force": False,
+    }

@@ -1,0 +1,203 @@
+# Copyright: (c) 2026, the tenantry.kube authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The users of tenants in self-service: those whom a tenant's admins ask for, and how all get into what was made."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+from ansible_collections.tenantry.kube.plugins.module_utils._core import naming as _names
+from ansible_collections.tenantry.kube.plugins.module_utils._module import Context
+from ansible_collections.tenantry.kube.plugins.module_utils._platform.identities import (
+    ACCESS_ANNOTATION,
+    HUB_ACCESS_ANNOTATION,
+    OIDC_ANNOTATION,
+    REQUEST_ANNOTATION,
+    ROLE_ANNOTATION,
+    invitation,
+    own_secret,
+)
+from ansible_collections.tenantry.kube.plugins.module_utils._self_service.requests import (
+    DELETED,
+    FAILED,
+    PENDING,
+    READY,
+    REFUSED,
+    BaseRequest,
+    Outcome,
+    annotations_of,
+    asker,
+    clock,
+    each,
+    is_lost,
+    note,
+    operator,
+    row_of,
+    tell,
+)
+from ansible_collections.tenantry.kube.plugins.module_utils._self_service.user_requests import (
+    INVITATION,
+    INVITED,
+    UserRequest,
+    invitation_of,
+    kubeconfig,
+    refusal,
+)
+from ansible_collections.tenantry.kube.plugins.module_utils._users import reconcile as _users
+from ansible_collections.tenantry.kube.plugins.module_utils._users.access import ACCOUNT, user_of
+
+KUBECONFIG = "self-service"
+LIFETIME = "30d"
+
+Who = tuple[str, str]  # tenant and name
+
+
+class People:
+    """The users of some tenants, and the requests for users there."""
+
+    def __init__(
+        self,
+        context: Context,
+        definition: dict,
+        homes: Mapping[str, dict],
+        requests: list[UserRequest],
+        accounts: list[dict],
+    ) -> None:
+        self.context = context
+        self.accounts = accounts
+        self.rows: dict[str, dict] = {}
+        self._definition = definition
+        self._homes = homes
+        self._requests = {(one.tenant, one.name): one for one in requests}
+        self._outcomes: dict[Who, Outcome] = {}
+
+    def carry_out(self) -> None:
+        self._remove()
+        self._make()
+        for who, request in self._requests.items():
+            tell(self.context, request, self._outcomes[who], self._row(who))
+        if any(row["changed"] for row in self.rows.values()) and not self.context.check_mode:
+            self.accounts = self.context.hub.list(ACCOUNT, selector=_names.selector("user"))
+
+    def let_in(self, tenant: str) -> list[dict]:
+        """The users of the tenant, into what there is now, with the rights that are on record: a row for each."""
+        accounts = [one for one in self.accounts if _is_ours_to_let_in(one, tenant)]
+        return each(lambda some: _users.run(self.context, [self._item(one) for one in some]), accounts, _named)
+
+    def secret_of(self, request: BaseRequest) -> str | None:
+        """The Secret in the home namespace from which the requester takes the kubeconfig."""
+        who = request.tenant, request.user
+        return own_secret(who[1]) if any(_who(one) == who and _has_hub_access(one) for one in self.accounts) else None
+
+    def _remove(self) -> None:
+        gone = [account for account in self.accounts if self._is_forgotten(account)]
+        items = [{**_item(*_who(account)), "state": "absent", "kubeconfigs": None} for account in gone]
+        for done in each(lambda some: _users.run(self.context, some), items):
+            who = done["tenant"], done["name"]
+            note(row := self._row(who, DELETED), done)
+            if done.get("error"):
+                self._outcomes[who] = Outcome(FAILED, done["error"])
+                row |= {"phase": FAILED, "error": done["error"]}
+        left = {id(account) for account in gone}
+        self.accounts = [account for account in self.accounts if id(account) not in left]
+
+    def _is_forgotten(self, account: dict) -> bool:
+        uid, home = _request_of(account), self._homes.get(_who(account)[0])
+        request = self._requests.get(_who(account))
+        if not uid or home is None or (request and request.uid == uid):
+            return False
+        return not is_lost(account, home, self._definition)
+
+    def _make(self) -> None:
+        known = {_who(account): account for account in self.accounts}
+        items = []
+        for who, request in self._requests.items():
+            requester = self._requester(request)
+            if who in self._outcomes:
+                continue
+            if reason := refusal(request, known.get(who), requester):
+                self._outcomes[who] = Outcome(REFUSED, reason)
+            else:
+                items.append(self._requested(request, known.get(who)))
+        for done in each(lambda some: _users.run(self.context, some), items):
+            who = done["tenant"], done["name"]
+            note(self._row(who), done)
+            self._outcomes[who] = self._outcome(done)
+
+    def _outcome(self, done: dict) -> Outcome:
+        if error := done.get("error"):
+            return Outcome(REFUSED if done.get("refused") else FAILED, error)
+        if self.context.check_mode and done["changed"]:
+            return Outcome(PENDING, "is to be made or changed")
+        invited = any(one["name"] == INVITATION and one["contexts"] for one in done["kubeconfigs"])
+        return Outcome(READY, kubeconfig=(invitation if invited else own_secret)(done["name"]))
+
+    def _requester(self, request: UserRequest) -> dict | None:
+        return asker(request, self.accounts) or operator(request, self.accounts)
+
+    def _requested(self, request: UserRequest, account: dict | None) -> dict:
+        item = _item(request.tenant, request.name, request.role, request.access, hub_access=True)
+        return self._invited(item, request, account)
+
+    def _invited(self, item: dict, request: UserRequest, account: dict | None) -> dict:
+        reader = invitation_of(request, account, self._requester(request), clock())
+        secret, lifetime = invitation(request.name), f"{INVITED.days}d"
+        item["kubeconfigs"].append(kubeconfig(request.tenant, INVITATION, secret, lifetime, present=bool(reader)))
+        return {**item, "request": {"uid": request.uid, "reader": reader}}
+
+    def _item(self, account: dict) -> dict:
+        """The user as the account says: what a request asks for now may have been refused."""
+        annotations, uid = annotations_of(account), _request_of(account)
+        access = json.loads(annotations.get(ACCESS_ANNOTATION) or "null")
+        item = _item(*_who(account), annotations.get(ROLE_ANNOTATION), access, hub_access=_has_hub_access(account))
+        request = self._requests.get(_who(account))
+        if request and request.uid == uid:
+            return self._invited(item, request, account)
+        return {**item, "request": {"uid": uid, "reader": None}} if uid else item
+
+    def _row(self, who: Who, phase: str = PENDING) -> dict:
+        home = _names.tenant_namespace(who[0])
+        return self.rows.setdefault(f"{home}/{who[1]}", row_of("user", *who, home, self._requests.get(who), phase))
+
+
+def _is_ours_to_let_in(account: dict, tenant: str) -> bool:
+    """How people of an issuer log in is not on record: they get in by the next run of tenant_user."""
+    return _who(account)[0] == tenant and OIDC_ANNOTATION not in annotations_of(account)
+
+
+def _item(
+    tenant: str, name: str, role: str | None = None, access: dict[str, str] | None = None, *, hub_access: bool = False
+) -> dict:
+    own = kubeconfig(tenant, KUBECONFIG, own_secret(name), LIFETIME, present=hub_access)
+    return {
+        "tenant": tenant,
+        "name": name,
+        "state": "present",
+        "role": role,
+        "access": None if access is None else [{"vcluster": where, "role": as_} for where, as_ in access.items()],
+        "oidc": None,
+        "hub_access": hub_access,
+        "kubeconfig_path": None,
+        "kubeconfigs": [own],
+        "purge_kubeconfigs": False,
+        "lifetime": LIFETIME,
+        "force": False,
+    }
+
+
+def _who(account: dict) -> Who:
+    return account["metadata"]["labels"][_names.LABEL_TENANT], user_of(account)
+
+
+def _named(account: dict) -> dict:
+    tenant, name = _who(account)
+    return {"tenant": tenant, "name": name}
+
+
+def _request_of(account: dict) -> str | None:
+    return annotations_of(account).get(REQUEST_ANNOTATION)
+
+
+def _has_hub_access(account: dict) -> bool:
+    return HUB_ACCESS_ANNOTATION in annotations_of(account)

@@ -1,0 +1,117 @@
+# Copyright: (c) 2026, the tenantry.kube authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Requests for virtual clusters: what is due for each. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from ansible_collections.tenantry.kube.plugins.module_utils._core import naming as _names
+from ansible_collections.tenantry.kube.plugins.module_utils._core import quantities as _quantities
+from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError, shown
+from ansible_collections.tenantry.kube.plugins.module_utils._self_service.requests import BaseRequest, is_lost
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.fleet_state import Found
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.lifecycle import stamp
+
+WEAKER = {"restricted": ("baseline",)}  # what a level of the platform does not let a request ask for
+SLICE = ("cpu", "memory", "storage", "pods")
+
+
+class Request(BaseRequest):
+    """One for a virtual cluster."""
+
+    @property
+    def namespace(self) -> str:
+        return f"{self.tenant}--{self.name}"
+
+    def expired(self, now: datetime) -> str:
+        """Since when, where it is no longer to be kept."""
+        if not self.spec.get("expires"):
+            return ""
+        ends = self.created + timedelta(seconds=_seconds(self.spec["expires"]))
+        return stamp(ends) if ends <= now else ""
+
+
+def origin(found: Found | None) -> dict:
+    """The request that a virtual cluster was made for; empty where it is the inventory's."""
+    return (found.record.get("request") or {}) if found else {}
+
+
+def is_of(request: Request, found: Found | None) -> bool:
+    return origin(found).get("uid") == request.uid
+
+
+def refusal(request: Request, found: Found | None) -> str:
+    """Why a request cannot be had at all."""
+    if found and not origin(found):
+        return f"metadata.name: {request.name} is a virtual cluster that the administrators made; choose another name"
+    return ""
+
+
+def item_of(
+    request: Request, defaults: Mapping[str, Any], versions: Iterable[str], asker: Mapping[str, str | None]
+) -> dict:
+    """The item of the module vcluster: the administrators' defaults, with what a requester decides, and no more."""
+    spec = request.spec
+    item = {
+        **defaults,
+        "tenant": request.tenant,
+        "name": _names.check_name(request.name, "metadata.name"),
+        "state": "present",
+        "kubeconfig_path": None,
+        "slice": {key: _plain(spec["slice"].get(key)) for key in SLICE},
+        "request": {"uid": request.uid, **asker},
+    }
+    if spec.get("version"):
+        item["version"] = _version(spec["version"], defaults["version"], versions)
+    if spec.get("podSecurity"):
+        item["pod_security"] = _pod_security(spec["podSecurity"], defaults["pod_security"])
+    if spec.get("expires"):
+        item["expires"] = _expires(spec["expires"], defaults["expires"])
+    if spec.get("sleep"):
+        given = spec["sleep"]
+        item["sleep"] = {key: given.get(key) for key in ("idle", "schedule")}
+        item["sleep"]["timezone"] = given.get("timezone") or "UTC"
+    return item
+
+
+def _plain(value: Any) -> Any:
+    return value if value is None or isinstance(value, int) else str(value)
+
+
+def _version(asked: str, usual: str | None, offered: Iterable[str]) -> str:
+    allowed = dict.fromkeys([*([usual] if usual else []), *offered])
+    if asked not in allowed:
+        raise TenantryError(
+            f"spec.version: {shown(asked)} is not offered; leave it out, or take one of {', '.join(allowed) or 'none'}"
+        )
+    return asked
+
+
+def _pod_security(asked: str, usual: str | None) -> str:
+    if asked in WEAKER.get(usual or "", ()):
+        raise TenantryError(f"spec.podSecurity: {asked} is weaker than {usual}, the platform's; leave it out")
+    return asked
+
+
+def _expires(asked: str, longest: str | None) -> str:
+    seconds = _seconds(asked)
+    if longest and seconds > _seconds(longest):
+        raise TenantryError(f"spec.expires: {asked} is longer than the {longest} that the platform allows")
+    return asked
+
+
+def _seconds(expires: str) -> int:
+    return _quantities.seconds(expires, "spec.expires", "1h", "3650d")
+
+
+def forgotten(found: Found, requests: Mapping[str, Request], home: dict | None, definition: dict) -> bool:
+    """Whether the request of a virtual cluster was deleted."""
+    if not origin(found) or home is None:
+        return False
+    asked = requests.get(found.namespace["metadata"]["name"])
+    if asked is not None and is_of(asked, found):
+        return False
+    return not is_lost(found.namespace, home, definition)

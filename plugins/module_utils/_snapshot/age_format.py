@@ -1,0 +1,86 @@
+# Copyright: (c) 2026, the tenantry.kube authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""A short text encrypted with a passphrase, in the format of age (age-encryption.org/v1, recipient scrypt).
+
+Not by pyrage, which makes the work as hard as the machine is fast at that moment, and gives up on work that a machine,
+slower or busier at the moment of opening, finds too hard. A backup must open wherever it has to. Ours is of one
+hardness; `age` and pyrage read it.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import os
+import re
+
+from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
+
+try:
+    from cryptography.exceptions import InvalidTag
+    from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+except ImportError:  # reported once, by _module.main()
+    InvalidTag = ValueError
+
+WORK = 17  # the binary logarithm of scrypt's N: 128 MiB, less than a second
+MOST_WORK = 22
+_VERSION = b"age-encryption.org/v1"
+_BEGIN, _END = "-----BEGIN AGE ENCRYPTED FILE-----", "-----END AGE ENCRYPTED FILE-----"
+_HEADER = re.compile(
+    rb"age-encryption\.org/v1\n-> scrypt ([A-Za-z0-9+/]{22}) ([0-9]{1,2})\n"
+    rb"([A-Za-z0-9+/]{43})\n--- ([A-Za-z0-9+/]{43})\n"
+)
+_LAST_CHUNK = bytes(11) + b"\x01"  # the nonce of a payload of one chunk
+
+
+class Locked(TenantryError):
+    """The passphrase is another, or the text was damaged."""
+
+
+def lock(text: str, passphrase: str) -> str:
+    salt, file_key, nonce = os.urandom(16), os.urandom(16), os.urandom(16)
+    wrapped = ChaCha20Poly1305(_stretched(passphrase, salt, WORK)).encrypt(bytes(12), file_key, None)
+    header = b"\n".join([_VERSION, b"-> scrypt %s %d" % (_text(salt), WORK), _text(wrapped), b"---"])
+    body = ChaCha20Poly1305(_derived(file_key, nonce, b"payload")).encrypt(_LAST_CHUNK, text.encode(), None)
+    whole = header + b" " + _text(_mac(file_key, header)) + b"\n" + nonce + body
+    lines = re.findall(".{1,64}", base64.b64encode(whole).decode())
+    return "\n".join([_BEGIN, *lines, _END, ""])
+
+
+def unlock(locked: str, passphrase: str) -> str:
+    try:
+        whole = base64.b64decode("".join(locked.strip().removeprefix(_BEGIN).removesuffix(_END).split()), validate=True)
+    except ValueError:
+        raise Locked("it is not armored text of age") from None
+    found = _HEADER.match(whole)
+    if not found or int(found[2]) > MOST_WORK:
+        raise Locked("it is not encrypted with a passphrase, or it is too much work")
+    salt, wrapped, mac = (base64.b64decode(found[number] + b"==="[: -len(found[number]) % 4]) for number in (1, 3, 4))
+    try:
+        file_key = ChaCha20Poly1305(_stretched(passphrase, salt, int(found[2]))).decrypt(bytes(12), wrapped, None)
+        if not hmac.compare_digest(mac, _mac(file_key, whole[: found.start(4) - 1])):
+            raise Locked("its header was changed")
+        nonce, body = whole[found.end() : found.end() + 16], whole[found.end() + 16 :]
+        return ChaCha20Poly1305(_derived(file_key, nonce, b"payload")).decrypt(_LAST_CHUNK, body, None).decode()
+    except (InvalidTag, ValueError):
+        raise Locked("the passphrase is another, or it was damaged") from None
+
+
+def _stretched(passphrase: str, salt: bytes, work: int) -> bytes:
+    size = 2**work
+    salt = _VERSION + b"/scrypt" + salt
+    return hashlib.scrypt(passphrase.encode(), salt=salt, n=size, r=8, p=1, maxmem=129 * 8 * size, dklen=32)
+
+
+def _derived(key: bytes, salt: bytes, info: bytes) -> bytes:
+    """HKDF with SHA-256, the first 32 bytes."""
+    return hmac.digest(hmac.digest(salt or bytes(32), key, "sha256"), info + b"\x01", "sha256")
+
+
+def _mac(file_key: bytes, header: bytes) -> bytes:
+    return hmac.digest(_derived(file_key, b"", b"header"), header, "sha256")
+
+
+def _text(data: bytes) -> bytes:
+    return base64.b64encode(data).rstrip(b"=")

@@ -1,0 +1,114 @@
+# Copyright: (c) 2026, the tenantry.kube authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The sealed form of a snapshot: a compressed tar archive, encrypted in the format of age, both ways as a stream.
+
+The archive is encrypted for a key made for it, and that key with the passphrase, as `age` does with identity files. So
+a passphrase is stretched once per call, a wrong one is known before the archive is read, and `age` and `tar` open a
+snapshot without us.
+"""
+
+from __future__ import annotations
+
+import gzip
+import os
+import tarfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
+from ansible_collections.tenantry.kube.plugins.module_utils._snapshot import age_format as _snapshot_lock
+
+try:
+    import pyrage
+except ImportError:  # reported once, by _module.main()
+    pyrage = None
+
+SHORTEST_PASSPHRASE = 12
+COMPRESSION = 6
+
+
+@dataclass(frozen=True)
+class Key:
+    """What an archive is encrypted for, and the same as it is kept: encrypted with the passphrase."""
+
+    identity: Any = field(repr=False)
+    locked: str
+
+
+def check_passphrase(passphrase: str | None) -> str:
+    if not passphrase:
+        raise TenantryError("passphrase: not given, and snapshots are always encrypted; give one from a vault")
+    if len(passphrase) < SHORTEST_PASSPHRASE:
+        raise TenantryError(
+            f"passphrase: has {len(passphrase)} characters; give {SHORTEST_PASSPHRASE} or more, "
+            "because it alone protects the snapshot"
+        )
+    return passphrase
+
+
+def new_key(passphrase: str) -> Key:
+    identity = pyrage.x25519.Identity.generate()
+    return Key(identity, _snapshot_lock.lock(f"{identity}\n", passphrase))
+
+
+def unlock(locked: str, passphrase: str, what: str) -> Key:
+    try:
+        return Key(pyrage.x25519.Identity.from_str(_snapshot_lock.unlock(locked, passphrase).strip()), locked)
+    except (_snapshot_lock.Locked, pyrage.IdentityError):
+        raise TenantryError(
+            f"passphrase: does not open {what}; give the passphrase with which that snapshot was made"
+        ) from None
+
+
+def seal(path: Path, key: Key, fill: Callable[[tarfile.TarFile], None]) -> None:
+    """Encrypt what `fill` adds to the archive into a file that only its owner can read."""
+
+    def archive(descriptor: int) -> None:
+        with (
+            os.fdopen(descriptor, "wb") as pipe,
+            gzip.GzipFile(fileobj=pipe, mode="wb", compresslevel=COMPRESSION) as compressed,
+            tarfile.open(fileobj=compressed, mode="w|") as tar,
+        ):
+            fill(tar)
+
+    reading, writing = os.pipe()
+    with (
+        ThreadPoolExecutor(1) as executor,
+        os.fdopen(reading, "rb") as pipe,
+        os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as target,
+    ):
+        filled = executor.submit(archive, writing)
+        pyrage.encrypt_io(pipe, target, [key.identity.to_public()])
+        filled.result()
+        target.flush()
+        os.fsync(target.fileno())
+
+
+@contextmanager
+def unseal(path: Path, key: Key, what: str) -> Iterator[Iterator[tuple[tarfile.TarInfo, Any]]]:
+    """Members and their contents, in order. What was cut off or changed is found at the end at the latest."""
+
+    def decrypt(descriptor: int) -> None:
+        with os.fdopen(descriptor, "wb") as pipe, path.open("rb") as source:
+            pyrage.decrypt_io(source, pipe, [key.identity])
+
+    def members(pipe: Any) -> Iterator[tuple[tarfile.TarInfo, Any]]:
+        with tarfile.open(fileobj=pipe, mode="r|gz") as tar:
+            for member in tar:
+                yield member, tar.extractfile(member) if member.isfile() else None
+        while pipe.read(1024 * 1024):  # what follows an archive is checked too
+            pass
+
+    reading, writing = os.pipe()
+    with ThreadPoolExecutor(1) as executor:
+        decrypted = executor.submit(decrypt, writing)
+        try:
+            with os.fdopen(reading, "rb") as pipe:
+                yield members(pipe)
+            decrypted.result()
+        except (OSError, EOFError, tarfile.TarError, pyrage.DecryptError):
+            raise TenantryError(f"{what}: is truncated, corrupted or of another key; use another snapshot") from None

@@ -1,0 +1,343 @@
+# Copyright: (c) 2026, the tenantry.kube authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The flow of the module vcluster_snapshot: everything is checked before the first virtual cluster is touched."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from ansible_collections.tenantry.kube.plugins.module_utils._core import naming as _names
+from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet import registry as _fleet
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import exec as _exec
+from ansible_collections.tenantry.kube.plugins.module_utils._module import Context, check_each
+from ansible_collections.tenantry.kube.plugins.module_utils._snapshot import archive as _snapshot_archive
+from ansible_collections.tenantry.kube.plugins.module_utils._snapshot import encryption as _snapshot_seal
+from ansible_collections.tenantry.kube.plugins.module_utils._snapshot import restore_etcd as _snapshot_etcd
+from ansible_collections.tenantry.kube.plugins.module_utils._snapshot.restore import Restore, workshop
+from ansible_collections.tenantry.kube.plugins.module_utils._snapshot.restore_etcd import EtcdRestore
+from ansible_collections.tenantry.kube.plugins.module_utils._snapshot.s3_store import Bucket
+from ansible_collections.tenantry.kube.plugins.module_utils._snapshot.store import (
+    LATEST,
+    SQLITE,
+    Directory,
+    Origin,
+    Snapshot,
+    Store,
+    check_name,
+    now,
+)
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.datastore import sqlite as _snapshot_database
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.datastore.maintenance_pod import CONTAINER
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.datastore.server_volume import (
+    KEPT,
+    Captured,
+    capture,
+    keys_archive,
+)
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.fleet_state import Found, Places
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.guest import STATEFUL_SET
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.common import (
+    JOIN_TOKEN,
+    PLATFORM_CREDENTIAL,
+    SERVER,
+)
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.etcd import PLACE
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.upgrade import BEFORE_ANNOTATION
+
+LIVE = ("present", "restored", "reverted")  # these look at virtual clusters, the others at snapshots only
+
+
+@dataclass
+class Job:
+    item: dict
+    name: str  # of the snapshot
+    found: Found | None = None
+    snapshots: list[Snapshot] = field(default_factory=list)  # to restore, to delete, or there already
+    started: float = field(default_factory=time.monotonic)
+
+    @property
+    def state(self) -> str:
+        return self.item["state"]
+
+    @property
+    def namespace(self) -> str:
+        return _names.vcluster_namespace(self.item["tenant"], self.item["name"])
+
+    @property
+    def source(self) -> str:
+        """The namespace of the virtual cluster whose snapshots are meant."""
+        source = self.item["source"] or self.item
+        return _names.vcluster_namespace(source["tenant"], source["name"])
+
+    @property
+    def datastore(self) -> str:
+        """Of the virtual cluster."""
+        return self.found.record.get("datastore") or SQLITE
+
+    def row(self) -> dict:
+        item = self.item
+        host = self.found.host.name if self.found else None
+        return {"name": item["name"], "tenant": item["tenant"], "namespace": self.namespace, "host": host}
+
+
+def run(context: Context, items: list[dict]) -> list[dict]:
+    jobs = check_each(items, _validated, name=_name_of)
+    store = _store(context, jobs)
+    check_each(jobs, lambda job: _look_up(store, job), name=lambda job: job.namespace)
+    if not any(job.state in LIVE for job in jobs):
+        return [_row(context, store, job, None) for job in jobs]
+    passphrase = context.module.params["passphrase"]
+    if any(job.state in ("present", "restored") for job in jobs):
+        _snapshot_seal.check_passphrase(passphrase)
+    _fleet.require_platform(context.hub)
+    fleet = _fleet.hosts(context.hub, context.cluster)
+    try:
+        places = Places(fleet)
+        for problem in places.unreachable.values():
+            context.warn(problem)
+        check_each(jobs, lambda job: _place(context, places, job), name=lambda job: job.namespace)
+        taking = any(job.state == "present" and not job.snapshots for job in jobs) and not context.check_mode
+        key = _snapshot_seal.new_key(passphrase) if taking else None
+        return context.hub.map(lambda job: _row(context, store, job, key), jobs)
+    finally:
+        fleet.close()
+
+
+def list_all(store: Store, tenant: str | None, name: str | None) -> list[dict]:
+    """For the module vcluster_snapshot_info."""
+    for option, value in (("tenant", tenant), ("name", name)):
+        if value is not None:
+            _names.check_name(value, option)
+    found = [snapshot for namespace in store.namespaces() for snapshot in store.list(namespace)]
+    return [
+        snapshot.row()
+        for snapshot in found
+        if tenant in (None, snapshot.origin.tenant) and name in (None, snapshot.origin.name)
+    ]
+
+
+def _name_of(item: dict) -> str:
+    return f"virtual cluster {item['tenant']}/{item['name']}"
+
+
+def _validated(item: dict) -> Job:
+    for option in ("tenant", "name"):
+        _names.check_name(item[option], option)
+    state, name = item["state"], item["snapshot"]
+    if item["source"]:
+        if state != "restored":
+            raise TenantryError(f"source: applies to state restored only, not {state}; leave it out")
+        for option in ("tenant", "name"):
+            _names.check_name(item["source"][option], f"source.{option}")
+    if (item["keep"] is None) == (state == "pruned"):
+        raise TenantryError("keep: required with state pruned, and of no use with another; say how many to keep")
+    if item["keep"] is not None and item["keep"] < 1:
+        raise TenantryError(f"keep: must be 1 or more, not {item['keep']}; single ones go with state absent")
+    if state == "absent" and name is None:
+        raise TenantryError("snapshot: required with state absent; name the one to delete")
+    if state in ("pruned", "reverted") and name is not None:
+        raise TenantryError(f"snapshot: of no use with state {state}; leave it out")
+    if name is None:
+        name = LATEST if state == "restored" else now().strftime("%Y%m%dT%H%M%SZ")
+    if not (name == LATEST and state == "restored"):
+        check_name(name)
+    for place in (item, item["source"] or item):
+        _names.vcluster_namespace(place["tenant"], place["name"])
+    return Job(item, name)
+
+
+def _store(context: Context, jobs: list[Job]) -> Store | None:
+    """None where only what volumes keep is asked for."""
+    if all(job.state == "reverted" for job in jobs):
+        return None
+    return store_of(context.module.params)
+
+
+def store_of(params: dict) -> Store:
+    """Where the options of a module say."""
+    directory, bucket = params["directory"], params["bucket"]
+    if (directory is None) == (bucket is None):
+        raise TenantryError("directory, bucket: give one of the two; it says where snapshots are kept")
+    return Directory(directory) if bucket is None else Bucket(**bucket)
+
+
+def _look_up(store: Store, job: Job) -> None:
+    if job.state == "restored":
+        job.snapshots = [store.get(job.source, job.name)]
+        job.name = job.snapshots[0].origin.snapshot
+    elif job.state == "reverted":
+        job.name = KEPT
+    elif job.state == "pruned":
+        job.snapshots = store.list(job.namespace)[: -job.item["keep"]]
+    else:
+        there = store.find(job.namespace, job.name)
+        job.snapshots = [there] if there else []
+
+
+def _place(context: Context, places: Places, job: Job) -> None:
+    if job.state not in LIVE:
+        return
+    job.found = places.found.get(job.namespace)
+    if job.found is None:
+        lost = f", or it is on a member that does not answer: {'; '.join(places.unreachable.values())}"
+        error = TenantryError(
+            f"there is no such virtual cluster{lost if places.unreachable else ''}; "
+            "make it with tenantry.kube.vcluster first"
+        )
+        if job.state == "restored":
+            context.missing(error)
+        else:
+            raise error
+    elif (place := job.found.record.get("datastore")) not in (None, PLACE):
+        raise TenantryError(
+            f"datastore: what it knows is in {place}, not here; back up and restore that database by its own means, "
+            f"and keep the Secret {JOIN_TOKEN} of {job.namespace}, without which k3s cannot read it"
+        )
+
+
+def _row(context: Context, store: Store, job: Job, key: _snapshot_seal.Key | None) -> dict:
+    do = {"present": _take, "restored": _restore, "reverted": _revert, "absent": _delete, "pruned": _delete}[job.state]
+    row = {**job.row(), "changed": False, "actions": []}
+    try:
+        row |= do(context, store, job, key)
+    except TenantryError as error:
+        row["error"] = f"{job.namespace}: {error}"
+    if row["actions"]:
+        row["changed"] = True
+    return {**row, "diff": _diff(job, row), "seconds": round(time.monotonic() - job.started, 1)}
+
+
+def _diff(job: Job, row: dict) -> dict:
+    lines = [f"{action['action']} {action['kind']} {action['name']}\n" for action in row["actions"]]
+    return {"before_header": job.namespace, "after_header": job.namespace, "before": "", "after": "".join(lines)}
+
+
+def _facts(snapshot: Snapshot) -> dict:
+    facts = snapshot.row()
+    return {key: facts[key] for key in ("snapshot", "path", "bytes", "sha256", "version", "created")}
+
+
+def _action(action: str, name: str) -> list[dict]:
+    return [{"action": action, "kind": "Snapshot", "name": name}]
+
+
+def _delete(context: Context, store: Store, job: Job, _key: object) -> dict:
+    actions = []
+    for snapshot in job.snapshots:
+        if not context.check_mode:
+            store.remove(snapshot)
+        actions += _action("delete", snapshot.origin.snapshot)
+    return {"actions": actions}
+
+
+def _take(context: Context, store: Store, job: Job, key: _snapshot_seal.Key | None) -> dict:
+    if job.snapshots:
+        return _facts(job.snapshots[0])
+    if context.check_mode:
+        return {"snapshot": job.name, "actions": _action("create", job.name)}
+    found, seconds = job.found, context.module.params["wait_timeout"]
+    secrets = [found.host.get("v1/Secret", name, job.namespace) for name in (JOIN_TOKEN, PLATFORM_CREDENTIAL)]
+    credentials = _snapshot_archive.credentials_of(*secrets)
+    with _private_directory(context) as directory:
+        captured, revision = _captured(context, job, directory, seconds)
+        context.progress(job.namespace, f"copied and fetched, {captured.frozen} s of it with the API standing still")
+        origin = _origin(job, job.name, revision, captured.database.stat().st_size)
+        archive = store.draft(job.namespace, job.name, directory)
+        try:
+            _snapshot_archive.write(archive, key, origin, credentials, captured)
+        except OSError as error:
+            raise TenantryError(f"cannot write {archive}: {error.strerror}; make room there") from None
+        snapshot = store.add(origin, key.locked, archive)
+    context.progress(job.namespace, f"snapshot {job.name} is written, {snapshot.bytes} bytes")
+    return {**_facts(snapshot), "frozen": captured.frozen, "actions": _action("create", job.name)}
+
+
+def _captured(context: Context, job: Job, directory: Path, seconds: float) -> tuple[Captured, int]:
+    """With the newest revision in it."""
+    if job.datastore == PLACE:
+        database = directory / "etcd.db"
+        revision = _snapshot_etcd.take(job.found.host, job.namespace, database, context.deadline(seconds))
+        return Captured(keys_archive([]), database, 0.0), revision
+    captured = _captured_of_volume(context, job, directory, seconds)
+    return captured, _snapshot_database.consolidate(captured.database)
+
+
+def _captured_of_volume(context: Context, job: Job, directory: Path, seconds: float) -> Captured:
+    """From the server's own container or, where it is stopped for good, from a pod in its place."""
+    host, namespace = job.found.host, job.namespace
+    stateful_set = host.get(STATEFUL_SET, SERVER, namespace)
+    if stateful_set is None:
+        raise TenantryError(f"StatefulSet {SERVER} is missing; run tenantry.kube.vcluster for it first")
+    if stateful_set["spec"]["replicas"] == 0:
+        with workshop(host, stateful_set, context.deadline(seconds)) as container:
+            return capture(container, job.name, directory, seconds)
+    server = _exec.Container(host, namespace, f"{SERVER}-0", CONTAINER)
+    return capture(server, job.name, directory, seconds)
+
+
+def _restore(context: Context, store: Store, job: Job, _key: object) -> dict:
+    snapshot = job.snapshots[0]
+    with _private_directory(context) as directory:
+        archive = store.fetch(snapshot, directory)
+        content = _snapshot_archive.read(snapshot, archive, context.module.params["passphrase"], directory)
+        actions = [{"action": "restore", "kind": "Snapshot", "name": snapshot.origin.snapshot}]
+        context.progress(job.namespace, f"snapshot {snapshot.origin.snapshot} is whole")
+        if job.found is None:  # in the check of what a task before this one would make
+            return {**_facts(snapshot), "actions": actions}
+        restore = _restore_of(context, job, snapshot.origin, directory)
+        restore.check()
+        verified = {}
+        if not context.check_mode:
+            verified = {"verified": restore.execute(content)}
+        return {**_facts(snapshot), **verified, "version": restore.version, "actions": actions}
+
+
+def _restore_of(context: Context, job: Job, origin: Origin, directory: Path) -> Restore:
+    deadline = context.deadline(context.module.params["wait_timeout"])
+    kind = EtcdRestore if job.datastore == PLACE else Restore
+    return kind(job.found, origin, deadline, lambda phase: context.progress(job.namespace, phase), directory)
+
+
+def _revert(context: Context, _store: Store, job: Job, _key: object) -> dict:
+    found = job.found
+    version = (found.namespace["metadata"].get("annotations") or {}).get(BEFORE_ANNOTATION)
+    if version is None:
+        raise TenantryError("state: reverted needs an upgrade to go back from, and there was none; use state restored")
+    origin = _origin(job, KEPT, 0, 0)
+    with _private_directory(context) as directory:
+        restore = _restore_of(context, job, replace(origin, version=version), directory)
+        restore.check()
+        if not context.check_mode:
+            restore.revert()
+    actions = [{"action": "restore", "kind": "Snapshot", "name": f"{KEPT} ({version})"}]
+    return {"snapshot": KEPT, "version": version, "actions": actions}
+
+
+def _origin(job: Job, snapshot: str, revision: int, size: int) -> Origin:
+    record = job.found.record
+    return Origin(
+        snapshot=snapshot,
+        tenant=job.item["tenant"],
+        name=job.item["name"],
+        host=job.found.host.name,
+        mode=record.get("mode", ""),
+        version=record.get("version", ""),
+        service_cidr=record.get("service_cidr"),
+        created=now().isoformat(),
+        revision=revision,
+        database_bytes=size,
+        datastore=job.datastore,
+    )
+
+
+@contextmanager
+def _private_directory(context: Context) -> Iterator[Path]:
+    """For the datastore on its way, in which Secrets are encrypted; the keys to them never get there."""
+    with tempfile.TemporaryDirectory(dir=context.module.tmpdir) as directory:
+        yield Path(directory)

@@ -1,0 +1,301 @@
+# Copyright: (c) 2026, the tenantry.kube authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Put a snapshot in the place of what a virtual cluster holds: server stopped, data and keys replaced, started."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar
+
+from ansible_collections.tenantry.kube.plugins.module_utils._core import naming as _names
+from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import exec as _exec
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import (
+    Deadline,
+    explanation,
+    wait_for,
+    wait_gone,
+)
+from ansible_collections.tenantry.kube.plugins.module_utils._snapshot.archive import Content
+from ansible_collections.tenantry.kube.plugins.module_utils._snapshot.store import SQLITE, Origin, digest
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import connection as _tunnel
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.datastore import (
+    maintenance_pod as _render_workshop,
+)
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.datastore import sqlite as _snapshot_database
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.datastore.server_volume import (
+    BEFORE,
+    install,
+    put_back,
+)
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.fleet_state import Found
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.guest import (
+    STATEFUL_SET,
+    is_observed,
+    is_ready,
+    is_rolled_out,
+    wait_until_led_to,
+)
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.common import (
+    AGENT,
+    DATA_DIRECTORY,
+    JOIN_TOKEN,
+    PART_LABEL,
+    PLATFORM_CREDENTIAL,
+    SERVER,
+    as_yaml,
+    encoded,
+)
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.etcd import MEMBERS
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.server import (
+    CONFIG,
+    CONFIG_HASH,
+    MANIFESTS,
+    authentication_api,
+    stamp,
+)
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.syncer import CONFIG as SYNCER_CONFIG
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.cluster import SPEC_ANNOTATION
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.etcd import PLACE
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.version import parse_version
+
+POD = f"{SERVER}-0"
+_NODE_PASSWORD = re.compile(r"v1/Secret kube-system/[^/]+\.node-password\.k3s")
+_REMOVE = 'rm -rf "$1/$2"'
+
+
+@dataclass
+class Restore:
+    """One restore into a virtual cluster that exists."""
+
+    servers: ClassVar[int] = 1
+    datastore: ClassVar[str] = SQLITE
+    before: ClassVar[str] = f"{DATA_DIRECTORY}/{BEFORE} on its volume until a restore succeeds"
+
+    target: Found
+    origin: Origin
+    deadline: Deadline
+    tell: Callable[[str], None]  # of progress
+    directory: Path  # for what is on its way
+    stateful_set: dict = field(init=False)
+
+    @property
+    def host(self) -> Cluster:
+        return self.target.host
+
+    @property
+    def namespace(self) -> str:
+        return self.target.namespace["metadata"]["name"]
+
+    @property
+    def version(self) -> str:
+        """What is to run: in its own place what ran then, in another what runs there."""
+        return self.origin.version if self.in_place else self.target.record.get("version", self.origin.version)
+
+    @property
+    def in_place(self) -> bool:
+        return self.namespace == _names.vcluster_namespace(self.origin.tenant, self.origin.name)
+
+    @property
+    def moves(self) -> bool:
+        """Whether the services inside get another network."""
+        return self.target.record.get("service_cidr") != self.origin.service_cidr
+
+    def check(self) -> None:
+        """What speaks against it, before anything is touched."""
+        record = self.target.record
+        if record.get("persistence") == "none":
+            raise TenantryError(
+                "persistence: is none, and what is restored would be lost with the server's pod; "
+                "make a virtual cluster with persistence type pvc and restore into that"
+            )
+        if self.origin.datastore != self.datastore:
+            raise TenantryError(
+                f"datastore: the snapshot is of {self.origin.datastore} and this virtual cluster has {self.datastore}; "
+                f"restore it into one with servers: {MEMBERS if self.origin.datastore == PLACE else 1} and no datastore"
+            )
+        if not self.in_place:
+            self._check_version(record.get("version", self.origin.version))
+        found = self.host.get(STATEFUL_SET, SERVER, self.namespace)
+        if found is None:
+            raise TenantryError(f"StatefulSet {SERVER} is missing; run tenantry.kube.vcluster for it first")
+        self.stateful_set = found
+
+    def _check_version(self, there: str) -> None:
+        taken, runs = parse_version(self.origin.version)[0], parse_version(there)[0]
+        if not 0 <= runs - taken <= 1:
+            raise TenantryError(
+                f"version: the snapshot is of {self.origin.version} and {there} runs here; "
+                f"make the virtual cluster with a release of v1.{taken} or v1.{taken + 1}"
+            )
+
+    def execute(self, content: Content) -> dict[str, int]:
+        """How many objects of the snapshot were found served afterwards, by kind."""
+        self._stop()
+        expected = self._replace(content)
+        self._take_over(content.credentials)
+        self._start()
+        return self._prove(expected)
+
+    def revert(self) -> None:
+        """Back to what the volume keeps from before an upgrade. It has the same token and CA."""
+        self._stop()
+        self._put_back()
+        if self.version != self.target.record.get("version"):
+            self._change_version()
+        self._start()
+        self._prove({"v1/Namespace": set()})
+
+    def _stop(self) -> None:
+        self.host.merge(STATEFUL_SET, SERVER, self.namespace, _render_workshop.scaled(0))
+        for number in range(self.servers):
+            name = f"{SERVER}-{number}"
+            wait_gone(self.host, "v1/Pod", name, self.namespace, self.deadline, what=f"{name} of {self.namespace}")
+        self.tell("server stopped")
+
+    def _replace(self, content: Content) -> dict[str, set[str]]:
+        """What it must serve then, by kind."""
+        database, sha256 = content.database, content.database_sha256
+        expected = _snapshot_database.names(database)
+        if self.moves:
+            _snapshot_database.rehome(database)
+            sha256 = digest(database)
+        with workshop(self.host, self.stateful_set, self.deadline, self.version) as container:
+            install(container, content.keys, database, sha256, self.deadline.remaining())
+        self.tell("data in place")
+        return expected
+
+    def _put_back(self) -> None:
+        """What the volume keeps."""
+        with workshop(self.host, self.stateful_set, self.deadline, self.version) as container:
+            put_back(container, self.deadline.remaining())
+        self.tell("data in place")
+
+    def _forget(self) -> None:
+        """What was there before."""
+        server = _exec.Container(self.host, self.namespace, POD, _render_workshop.CONTAINER)
+        _exec.run(server, "removing the data from before", _REMOVE, DATA_DIRECTORY, BEFORE)
+
+    def _take_over(self, credentials: dict[str, str]) -> None:
+        """Token and CA go with the data, and in its own place the release does."""
+        for name, keys in ((JOIN_TOKEN, ("server-token", "node-password")), (PLATFORM_CREDENTIAL, ("ca.crt",))):
+            self.host.merge(
+                "v1/Secret", name, self.namespace, {"data": {key: encoded(credentials[key]) for key in keys}}
+            )
+        if self.version != self.target.record.get("version"):
+            self._change_version()
+
+    def _change_version(self) -> None:
+        """Back to the release that the snapshot is of: what the configuration says of it, images, and the record."""
+        said = (
+            (CONFIG, "authentication.yaml", {"apiVersion": authentication_api(self.version)}),
+            (SYNCER_CONFIG, "config.json", {"version": self.version}),
+        )
+        manifests = self.host.get("v1/Secret", MANIFESTS, self.namespace)
+        configuration = [manifests] if manifests else []
+        for secret, file, change in said:
+            found = self.host.get("v1/Secret", secret, self.namespace)
+            if found:
+                content = json.loads(base64.b64decode(found["data"][file]))
+                data = {file: encoded(as_yaml({**content, **change}))}
+                configuration.append(self.host.merge("v1/Secret", secret, self.namespace, {"data": data}))
+        token = base64.b64decode(self.host.get("v1/Secret", JOIN_TOKEN, self.namespace)["data"]["agent-token"]).decode()
+        for name, notes in ((SERVER, {CONFIG_HASH: stamp(token, configuration)}), (AGENT, {})):
+            stateful_set = self.host.get(STATEFUL_SET, name, self.namespace)
+            if stateful_set:
+                change = _render_workshop.of_version(stateful_set, self.version, notes)
+                self.host.merge(STATEFUL_SET, name, self.namespace, change)
+                if name == AGENT:
+                    self._end_newer_agents()
+        record = json.dumps({**self.target.record, "version": self.version}, sort_keys=True)
+        change = {"metadata": {"annotations": {SPEC_ANNOTATION: record}}}
+        self.host.merge("v1/Namespace", self.namespace, None, change)
+
+    def _start(self) -> None:
+        self.host.merge(STATEFUL_SET, SERVER, self.namespace, _render_workshop.scaled(self.servers))
+        wait_for(
+            self.host,
+            STATEFUL_SET,
+            SERVER,
+            self.namespace,
+            is_rolled_out,
+            self.deadline,
+            what=f"server of {self.namespace} with the data of snapshot {self.origin.snapshot} (what was there before "
+            f"is kept in {self.before})",
+            explain=lambda: explanation(self.host, self.host.get("v1/Pod", POD, self.namespace), POD, self.namespace),
+        )
+        if self.servers > 1:
+            wait_until_led_to(_tunnel.endpoint(self.host, self.target.namespace), self.deadline)
+        self.tell("server ready")
+
+    def _prove(self, expected: dict[str, set[str]]) -> dict[str, int]:
+        """Its API answers with the CA of the snapshot and serves what that holds; then the old data may go."""
+        api = _tunnel.inside(self.host, self.namespace)
+        try:
+            served = {kind: {_path(obj) for obj in api.list(kind)} for kind in expected}
+        finally:
+            api.close()
+        missing = [f"{kind} {name}" for kind in expected for name in sorted(expected[kind] - served[kind])]
+        if not self.in_place:  # k3s deletes what it knows of a node together with the node, and its nodes stay behind
+            missing = [one for one in missing if not _NODE_PASSWORD.fullmatch(one)]
+        if missing:
+            raise TenantryError(
+                f"snapshot {self.origin.snapshot} is restored, but {len(missing)} of its objects are not served: "
+                f"{missing[0]} first; look whether something deletes them, or restore again"
+            )
+        self._renew_agents()
+        self._forget()
+        return {kind.rpartition("/")[2]: len(names) for kind, names in expected.items()}
+
+    def _end_newer_agents(self) -> None:
+        """All at once: one by one, as the StatefulSet would, the last are newer than the server when that starts."""
+        what = f"agents of {self.namespace}"
+        wait_for(self.host, STATEFUL_SET, AGENT, self.namespace, is_observed, self.deadline, what=what)
+        self._end_agents()
+
+    def _renew_agents(self) -> None:
+        """Nodes of another cluster have joined by its CA, which is gone."""
+        if not self.in_place:
+            self._end_agents()
+
+    def _end_agents(self) -> None:
+        selector = _names.selecting({**_selector(self.stateful_set), PART_LABEL: AGENT})
+        for pod in self.host.list("v1/Pod", self.namespace, selector):
+            self.host.delete("v1/Pod", pod["metadata"]["name"], self.namespace, uid=pod["metadata"]["uid"])
+
+
+@contextmanager
+def workshop(
+    host: Cluster, stateful_set: dict, deadline: Deadline, version: str | None = None
+) -> Iterator[_exec.Container]:
+    """A container in which the data of a stopped server can be reached, for a while."""
+    pod = _render_workshop.pod(stateful_set, version)
+    name, namespace = pod["metadata"]["name"], pod["metadata"]["namespace"]
+    what = f"pod {name} in {namespace}"
+
+    def end() -> None:
+        if host.delete("v1/Pod", name, namespace, grace=1):
+            wait_gone(host, "v1/Pod", name, namespace, deadline, what=what)
+
+    end()  # of a run that was killed
+    try:
+        host.create(pod)
+        wait_for(host, "v1/Pod", name, namespace, is_ready, deadline, what=what)
+        yield _exec.Container(host, namespace, name, _render_workshop.CONTAINER)
+    finally:
+        end()
+
+
+def _path(obj: dict) -> str:
+    return "/".join(part for part in (obj["metadata"].get("namespace"), obj["metadata"]["name"]) if part)
+
+
+def _selector(stateful_set: dict) -> dict[str, str]:
+    return stateful_set["spec"]["selector"]["matchLabels"]

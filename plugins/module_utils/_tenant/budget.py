@@ -1,0 +1,56 @@
+# Copyright: (c) 2026, the tenantry.kube authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""A tenant's budget over the whole fleet: what its slices add up to, and whether one more fits. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from ansible_collections.tenantry.kube.plugins.module_utils._core import quantities as _quantities
+from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.cluster import recorded
+
+RESOURCES = ("cpu", "memory", "storage", "pods")
+
+
+def used(namespaces: Iterable[dict]) -> dict[str, str]:
+    """What the slices of these virtual clusters (their Namespace objects) add up to, and their number."""
+    return total(recorded(space).get("slice") or {} for space in namespaces)
+
+
+def total(slices: Iterable[Mapping[str, str]]) -> dict[str, str]:
+    slices = list(slices)
+    sums = {key: _quantities.add("0", *(part.get(key, "0") for part in slices)) for key in RESOURCES}
+    return {**sums, "vclusters": str(len(slices))}
+
+
+def larger(one: Mapping[str, str], other: Mapping[str, str]) -> dict[str, str]:
+    """Of each resource what the slice has of it that has more."""
+    pairs = {key: (one.get(key, "0"), other.get(key, "0")) for key in RESOURCES}
+    return {key: max(pair, key=lambda amount: _quantities.parse(amount, "slice")) for key, pair in pairs.items()}
+
+
+def fits(asked: Mapping[str, str], given: Mapping[str, str]) -> bool:
+    """Whether a slice asks for nothing that the one given before has not."""
+    return all(_quantities.parse(asked[key], key) <= _quantities.parse(given.get(key, "0"), key) for key in RESOURCES)
+
+
+def check(tenant: str, budget: Mapping[str, str], others: Mapping[str, str], asked: Mapping[str, str]) -> None:
+    """
+    Refuse what the budget does not have: `others` is what the tenant's other virtual clusters use, `asked` the sum of
+    those in question.
+    """
+    lacking = [line for key in (*RESOURCES, "vclusters") if (line := _lack(key, budget[key], others[key], asked[key]))]
+    if lacking:
+        raise TenantryError(
+            f"budget of tenant {tenant}: {'; '.join(lacking)}; lower the slices, delete virtual clusters, "
+            "or raise the budget with tenantry.kube.tenant_quota"
+        )
+
+
+def _lack(key: str, limit: str, others: str, asked: str) -> str:
+    have, use, want = (_quantities.parse(value, key) for value in (limit, others, asked))
+    if use + want <= have:
+        return ""
+    left = _quantities.display(max(have - use, have - have), binary=limit.endswith("i"))
+    return f"{key} {asked} asked for, but {left} left ({others} of {limit} used by other virtual clusters)"

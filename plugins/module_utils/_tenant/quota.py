@@ -1,0 +1,172 @@
+# Copyright: (c) 2026, the tenantry.kube authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The flow of the module tenant_quota: a tenant's home namespace and budget."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+
+from ansible_collections.tenantry.kube.plugins.module_utils._core import naming as _names
+from ansible_collections.tenantry.kube.plugins.module_utils._core import quantities as _quantities
+from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError, shown
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet import registry as _fleet
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.apply import Inventory, Plan, existing
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import wait_gone
+from ansible_collections.tenantry.kube.plugins.module_utils._module import Context, check_each, do_each
+from ansible_collections.tenantry.kube.plugins.module_utils._tenant import budget as _budget
+from ansible_collections.tenantry.kube.plugins.module_utils._tenant.manifests import RECORD, budget_of, tenant_objects
+
+KINDS = ("v1/Namespace", "v1/ConfigMap", "v1/ResourceQuota")
+ABROAD = ("rbac.authorization.k8s.io/v1/ClusterRoleBinding", "v1/Secret")
+DEFAULT_BUDGET = {"cpu": "8", "memory": "16Gi", "storage": "100Gi", "pods": 100, "vclusters": 5}
+QUANTITIES = ("cpu", "memory", "storage")
+LONGEST_DISPLAY_NAME = 100
+
+
+@dataclass(frozen=True)
+class Wanted:
+    tenant: str
+    present: bool
+    budget: dict[str, str]
+    display_name: str
+
+
+@dataclass(frozen=True)
+class InUse:
+    """The virtual clusters there are: their namespaces by tenant, and a line for each host that does not answer."""
+
+    namespaces: dict[str, list[dict]]
+    unreachable: dict[str, str]
+
+    def refuse(self, tenant: str) -> None:
+        """A tenant that has virtual clusters, or may have some, stays."""
+        living = sorted(space["metadata"]["name"] for space in self.namespaces.get(tenant, []))
+        if living:
+            raise TenantryError(
+                f"tenant {tenant} cannot be removed while it has virtual clusters: {', '.join(living)}; delete them "
+                "first with tenantry.kube.vcluster"
+            )
+        if self.unreachable:
+            raise TenantryError(
+                f"tenant {tenant} cannot be removed while it is not known whether it has virtual clusters on "
+                f"{', '.join(self.unreachable)}: {'; '.join(self.unreachable.values())}"
+            )
+
+    def of(self, tenant: str) -> dict[str, str]:
+        """What the tenant's slices add up to."""
+        return _budget.used(self.namespaces.get(tenant, []))
+
+
+def run(context: Context, items: list[dict]) -> list[dict]:
+    wanted = check_each(items, _validated)
+    hub = context.hub
+    _fleet.require_platform(hub)
+    found = existing(hub, KINDS, _names.selector("tenant"))
+    plans = {want.tenant: _plan(hub, want, found) for want in wanted}
+    # The fleet is asked only where the answer matters: the usual second run stays with the hub.
+    asked = any(not want.present or _other_budget(want, plans[want.tenant]) for want in wanted)
+    in_use = _in_use(context) if asked else InUse({}, {})
+    return do_each(hub, wanted, lambda want: want.tenant, lambda want: _row(context, want, plans[want.tenant], in_use))
+
+
+def _in_use(context: Context) -> InUse:
+    fleet = _fleet.hosts(context.hub, context.cluster)
+    try:
+        found, unreachable = fleet.vclusters()
+    finally:
+        fleet.close()
+    namespaces: dict[str, list[dict]] = defaultdict(list)
+    for _host, space in found:
+        namespaces[space["metadata"]["labels"][_names.LABEL_TENANT]].append(space)
+    return InUse(namespaces, unreachable)
+
+
+def _validated(item: dict) -> Wanted:
+    tenant = _names.check_name(item["tenant"], "tenant")
+    _names.tenant_namespace(tenant)
+    display_name = item["display_name"] or tenant
+    if len(display_name) > LONGEST_DISPLAY_NAME or not display_name.isprintable():
+        raise TenantryError(
+            f"display_name: {shown(display_name)} of tenant {tenant} is not plain text of up to "
+            f"{LONGEST_DISPLAY_NAME} characters"
+        )
+    return Wanted(tenant, item["state"] == "present", _whole_budget(tenant, item["budget"] or {}), display_name)
+
+
+def _whole_budget(tenant: str, given: dict) -> dict[str, str]:
+    """The whole budget in canonical form: what is left out has its default."""
+    budget = {**DEFAULT_BUDGET, **{key: value for key, value in given.items() if value is not None}}
+    for key, value in budget.items():
+        field = f"budget.{key} of tenant {tenant}"
+        if key in QUANTITIES:
+            budget[key] = _quantities.canonical(value, field)
+        elif value < 0:
+            raise TenantryError(f"{field}: {value} is negative; use a whole number, 0 for none")
+    return {key: str(value) for key, value in budget.items()}
+
+
+def _plan(hub: Cluster, want: Wanted, found: Inventory) -> Plan:
+    kinds = KINDS if want.present else KINDS[:1]  # what is in the namespace goes with it
+    mine = Inventory(
+        obj for kind in kinds for obj in found.of(kind) if obj["metadata"]["labels"][_names.LABEL_TENANT] == want.tenant
+    )
+    desired = tenant_objects(want.tenant, want.budget, want.display_name) if want.present else []
+    owned = _names.selector("tenant", tenant=want.tenant)
+    return Plan.make(hub, desired, owned=owned, prune_kinds=kinds, inventory=mine)
+
+
+def _row(context: Context, want: Wanted, plan: Plan, in_use: InUse) -> dict:
+    plans = [plan] if want.present else [_left_abroad(context.hub, want), plan]
+    if want.present:
+        _warn_of_overuse(context, want, plan, in_use)
+    else:
+        in_use.refuse(want.tenant)
+    if not context.check_mode:
+        for each in plans:
+            each.execute()
+        if plan.deletes("v1/Namespace", _names.tenant_namespace(want.tenant)):
+            _wait_gone(context, want.tenant)
+    return {
+        "namespace": _names.tenant_namespace(want.tenant),
+        "budget": want.budget if want.present else None,
+        "changed": any(each.changed for each in plans),
+        "actions": [row for each in plans for row in each.rows()],
+        "diff": [each.diff() for each in plans],
+    }
+
+
+def _left_abroad(hub: Cluster, want: Wanted) -> Plan:
+    """The removal of what a tenant's users have outside of the home namespace: an operator's rights, kubeconfigs."""
+    owned = _names.selector("user", tenant=want.tenant)
+    return Plan.make(hub, [], owned=owned, prune_kinds=ABROAD)
+
+
+def _wait_gone(context: Context, tenant: str) -> None:
+    name = _names.tenant_namespace(tenant)
+    deadline = context.deadline(context.module.params["wait_timeout"])
+    wait_gone(context.hub, "v1/Namespace", name, None, deadline, what=f"tenant {tenant}")
+
+
+def _other_budget(want: Wanted, plan: Plan) -> bool:
+    """Whether a tenant that exists gets another budget."""
+    record = plan.object("v1/ConfigMap", RECORD, _names.tenant_namespace(want.tenant))
+    return want.present and record is not None and budget_of(record) != want.budget
+
+
+def _warn_of_overuse(context: Context, want: Wanted, plan: Plan, in_use: InUse) -> None:
+    """A budget below what is used is accepted: nothing is taken away, but nothing can be added."""
+    if not _other_budget(want, plan):
+        return
+    used = in_use.of(want.tenant)
+    over = [
+        f"{key} {used[key]} of {limit}"
+        for key, limit in want.budget.items()
+        if _quantities.parse(used[key], key) > _quantities.parse(limit, key)
+    ]
+    if over:
+        context.warn(
+            f"budget of tenant {want.tenant}: less than is used now ({', '.join(over)}); everything keeps running, "
+            "nothing can be added until less is used"
+        )

@@ -1,0 +1,77 @@
+# Copyright: (c) 2026, the tenantry.kube authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Of runs at the same time, each counts what the others are about to take of a budget.
+
+Before a run makes or enlarges virtual clusters, it notes their slices on the tenant's record, on condition that nobody
+has changed that since the run has read it. Who comes second reads the record again, and with it the notes of the first.
+A note counts for some minutes, in which the virtual cluster itself appears and is counted from then on.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+
+from ansible_collections.tenantry.kube.plugins.module_utils._core import naming as _names
+from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import ApiError
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
+from ansible_collections.tenantry.kube.plugins.module_utils._tenant.manifests import RECORD
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.lifecycle import clock
+
+PREFIX = "reserved.tenantry.dev/"
+LASTS = timedelta(minutes=10)
+ATTEMPTS = 10
+
+
+def of(record: dict) -> dict[str, dict[str, str]]:
+    """The slices noted on a tenant's record that still count, by namespace."""
+    now = clock()
+    return {namespace: note["slice"] for namespace, note in _notes(record).items() if _counts(note, now)}
+
+
+def reserve(
+    hub: Cluster,
+    record: dict,
+    slices: Mapping[str, dict[str, str]],
+    leaving: set[str],
+    check: Callable[[dict], None],
+) -> None:
+    """Note the slices, and forget those of virtual clusters that go. `check` is asked again where another was first."""
+    namespace = _names.tenant_namespace(record["metadata"]["labels"][_names.LABEL_TENANT])
+    for attempt in range(ATTEMPTS):
+        notes = _change(record, slices, leaving)
+        if not notes:
+            return
+        metadata = {"annotations": notes, "resourceVersion": record["metadata"]["resourceVersion"]}
+        try:
+            hub.merge("v1/ConfigMap", RECORD, namespace, {"metadata": metadata})
+        except ApiError as error:
+            if error.status != 409 or attempt == ATTEMPTS - 1:
+                raise
+        else:
+            return
+        record = hub.get("v1/ConfigMap", RECORD, namespace) or record
+        check(record)
+
+
+def _change(record: dict, slices: Mapping[str, dict[str, str]], leaving: set[str]) -> dict[str, str | None]:
+    now = clock()
+    known = _notes(record)
+    gone = {namespace for namespace, note in known.items() if namespace in leaving or not _counts(note, now)}
+    notes = {namespace: json.dumps({"at": now.isoformat(), "slice": one}) for namespace, one in slices.items()}
+    if not slices and not gone & leaving:
+        return {}  # old notes alone are not worth a write
+    return {PREFIX + namespace: note for namespace, note in ({**dict.fromkeys(gone), **notes}).items()}
+
+
+def _notes(record: dict) -> dict[str, dict]:
+    found = {}
+    for key, value in (record["metadata"].get("annotations") or {}).items():
+        if key.startswith(PREFIX):
+            found[key.removeprefix(PREFIX)] = json.loads(value)
+    return found
+
+
+def _counts(note: dict, now: datetime) -> bool:
+    return now - datetime.fromisoformat(note["at"]) < LASTS

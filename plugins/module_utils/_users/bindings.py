@@ -1,0 +1,77 @@
+# Copyright: (c) 2026, the tenantry.kube authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Bindings that others made for an identity of ours, which a new identity of the same name must not inherit."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+
+from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import LABEL_USER
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.apply import Action
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
+
+RBAC = "rbac.authorization.k8s.io/v1"
+KINDS = (f"{RBAC}/ClusterRoleBinding", f"{RBAC}/RoleBinding")
+
+
+def inherited(cluster: Cluster, accounts: Collection[tuple[str, str]]) -> list[Action]:
+    """What takes the ServiceAccounts, given as (namespace, name), out of all bindings but those we made for them.
+
+    A binding names its subject, so it survives the subject and waits for the next of that name. A user of an issuer
+    has no namespace: ("", name).
+    """
+    if not accounts:
+        return []
+    bindings = [binding for found in cluster.map(cluster.list, KINDS) for binding in found]
+    return [action for binding in bindings if (action := _without(binding, accounts))]
+
+
+def ended(actions: Iterable[Action]) -> dict[tuple[str, str], str]:
+    """The users of an issuer whom a plan takes all our bindings from, as `inherited` has them, and our names."""
+    before: dict[tuple[str, str], str] = {}
+    after: set[tuple[str, str]] = set()
+    for action in actions:
+        user = ((action.before or action.after)["metadata"].get("labels") or {}).get(LABEL_USER)
+        role = (action.before or action.after).get("roleRef") or {}
+        if user and action.kind in KINDS and role.get("kind") != "Role":  # such a one is for somebody else
+            before |= dict.fromkeys(_users(action.before), user)
+            after |= _users(action.after)
+    return {account: user for account, user in before.items() if account not in after}
+
+
+def _users(binding: dict | None) -> set[tuple[str, str]]:
+    subjects = (binding or {}).get("subjects") or []
+    return {("", subject["name"]) for subject in subjects if subject["kind"] == "User"}
+
+
+def names(binding: dict, namespace: str, account: str) -> bool:
+    return any(_is(subject, namespace, account) for subject in binding.get("subjects") or [])
+
+
+def _without(binding: dict, accounts: Collection[tuple[str, str]]) -> Action | None:
+    meta = binding["metadata"]
+    user = (meta.get("labels") or {}).get(LABEL_USER)
+    foreign = [account for account in accounts if (account[1] != user if account[0] else not user)]
+    subjects = binding.get("subjects") or []
+    others = [subject for subject in subjects if not any(_is(subject, *account) for account in foreign)]
+    if others == subjects:
+        return None
+    place = f"{binding['apiVersion']}/{binding['kind']}", meta.get("namespace"), meta["name"]
+    if not others:
+        return Action(*place, "delete", before=binding)
+    after = {
+        "apiVersion": binding["apiVersion"],
+        "kind": binding["kind"],
+        "metadata": {key: meta[key] for key in ("name", "namespace") if key in meta},
+        "roleRef": binding["roleRef"],
+        "subjects": others,
+    }
+    return Action(*place, "update", ["subjects"], before=binding, after=after)
+
+
+def _is(subject: dict, namespace: str, account: str) -> bool:
+    if subject["kind"] == "ServiceAccount":
+        return (subject.get("namespace"), subject["name"]) == (namespace, account)
+    if not namespace:
+        return subject["kind"] == "User" and subject["name"] == account
+    return subject["kind"] == "User" and subject["name"] == f"system:serviceaccount:{namespace}:{account}"

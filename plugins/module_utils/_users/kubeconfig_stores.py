@@ -1,0 +1,189 @@
+# Copyright: (c) 2026, the tenantry.kube authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Where a user's kubeconfig is kept: a file of the controller, the same encrypted by ansible-vault, a Secret."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import platform
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+from ansible_collections.tenantry.kube.plugins.module_utils._core import naming as _names
+from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError, one_line
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import kubeconfig as _kubeconfig
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
+
+try:
+    import yaml
+except ImportError:  # reported once, by _module.main()
+    yaml = None
+
+KUBECONFIG_ANNOTATION = "tenantry.dev/kubeconfig"
+SECRET_TYPE = "tenantry.dev/kubeconfig"  # noqa: S105
+SECRET_KEY = "kubeconfig"  # noqa: S105
+
+# A program's arguments and standard input; its exit code, output and errors.
+Runner = Callable[[list[str], "str | None"], tuple[int, str, str]]
+
+
+class Store(Protocol):
+    exists: bool
+
+    @property
+    def where(self) -> dict[str, Any]:
+        """As a result has it."""
+
+    @property
+    def label(self) -> str:
+        """For people, and unique among all stores."""
+
+    def read(self) -> dict | None: ...
+
+    def write(self, config: dict, *, check: bool) -> bool:
+        """True if that changes anything."""
+
+    def remove(self) -> None: ...
+
+
+class FileStore:
+    """A file that only its owner can read."""
+
+    def __init__(self, path: str) -> None:
+        self._file = Path(os.path.abspath(Path(path).expanduser()))  # noqa: PTH100 (a link stays a link)
+        self.exists = os.path.lexists(self._file)
+        self._check_parents()
+
+    @property
+    def where(self) -> dict[str, Any]:
+        return {"path": self.label}
+
+    @property
+    def label(self) -> str:
+        return str(self._file)
+
+    @property
+    def id(self) -> str:
+        """Tells what is in this file from what is in others, here and on other controllers."""
+        return hashlib.sha256(f"{platform.node()}:{self._file}".encode()).hexdigest()[:12]
+
+    def read(self) -> dict | None:
+        return _kubeconfig.read_back(self.label)
+
+    def write(self, config: dict, *, check: bool) -> bool:
+        return _kubeconfig.write(self.label, config, check=check)
+
+    def remove(self) -> None:
+        self._file.unlink(missing_ok=True)
+
+    def _check_parents(self) -> None:
+        if self._file.is_dir():
+            raise TenantryError(f"kubeconfig_path: {self.label} is a directory; name a file in it")
+        parent = next(parent for parent in self._file.parents if os.path.lexists(parent))
+        if not parent.is_dir():
+            raise TenantryError(f"kubeconfig_path: {parent} is not a directory; choose another path")
+        if not os.access(parent, os.W_OK | os.X_OK):
+            raise TenantryError(f"kubeconfig_path: {parent} cannot be written by this user; choose another path")
+
+
+class VaultStore(FileStore):
+    """A file encrypted by the program ansible-vault. What is encrypted is compared, not how."""
+
+    def __init__(self, path: str, password_file: str, run: Runner) -> None:
+        super().__init__(path)
+        self._run = run
+        self._password_file = str(Path(password_file).expanduser())
+        if not Path(self._password_file).is_file():
+            raise TenantryError(
+                f"vault_password_file: {password_file} is not a file; give the password file of ansible-vault"
+            )
+
+    def read(self) -> dict | None:
+        if not self.exists or not self._file.read_bytes().startswith(b"$ANSIBLE_VAULT;"):
+            return super().read()  # as somebody else left it, to be refused or to be encrypted now
+        config = yaml.safe_load(self._vault("view", self.label))
+        return config if isinstance(config, dict) else None
+
+    def write(self, config: dict, *, check: bool) -> bool:
+        encrypted = self.exists and self._file.read_bytes().startswith(b"$ANSIBLE_VAULT;")
+        if encrypted and self.read() == config and self._file.stat().st_mode & 0o777 == 0o600:
+            return False
+        if not check:
+            _kubeconfig.write_private(self._file, self._vault("encrypt", "--output", "-", text=_dumped(config)))
+        return True
+
+    def _vault(self, action: str, *arguments: str, text: str | None = None) -> str:
+        # The plain text goes through a pipe: never into a file, nor into the list of processes.
+        code, out, err = self._run(
+            ["ansible-vault", action, "--vault-password-file", self._password_file, *arguments], text
+        )
+        if code:
+            raise TenantryError(
+                f"vault_password_file: ansible-vault cannot {action} {self.label}: {one_line(err)}; "
+                "give the password that the file has, or remove the file"
+            )
+        return out
+
+
+class SecretStore:
+    """A Secret on the hub, for a program that runs there."""
+
+    def __init__(self, hub: Cluster, namespace: str, name: str, labels: dict[str, str], kubeconfig: str) -> None:
+        self._hub = hub
+        self._namespace, self._name = namespace, name
+        self._metadata = {
+            "name": name,
+            "namespace": namespace,
+            "labels": labels,
+            "annotations": {KUBECONFIG_ANNOTATION: kubeconfig},
+        }
+        self._live = hub.get("v1/Secret", name, namespace)
+        self.exists = self._live is not None
+        if self._live and not labels.items() <= (self._live["metadata"].get("labels") or {}).items():
+            self._refuse()
+
+    @property
+    def where(self) -> dict[str, Any]:
+        return {"secret": {"namespace": self._namespace, "name": self._name}}
+
+    @property
+    def label(self) -> str:
+        return f"Secret {self._namespace}/{self._name}"
+
+    def read(self) -> dict | None:
+        try:
+            config = yaml.safe_load(base64.b64decode(self._live["data"][SECRET_KEY]))
+        except (KeyError, TypeError, ValueError, yaml.YAMLError):
+            return None
+        return config if isinstance(config, dict) else None
+
+    def write(self, config: dict, *, check: bool) -> bool:
+        annotation = ((self._live or {}).get("metadata", {}).get("annotations") or {}).get(KUBECONFIG_ANNOTATION)
+        if self.read() == config and annotation == self._metadata["annotations"][KUBECONFIG_ANNOTATION]:
+            return False
+        if not check:
+            data = {SECRET_KEY: base64.b64encode(_dumped(config).encode()).decode()}
+            secret = {"apiVersion": "v1", "kind": "Secret", "metadata": self._metadata, "type": SECRET_TYPE}
+            self._hub.apply({**secret, "data": data})
+        return True
+
+    def remove(self) -> None:
+        self._hub.delete("v1/Secret", self._name, self._namespace, uid=self._live["metadata"]["uid"])
+
+    def _refuse(self) -> None:
+        user = self._metadata["labels"][_names.LABEL_USER]
+        raise TenantryError(
+            f"kubeconfigs: {self.label} exists and is not a kubeconfig of user {user}; choose another name"
+        )
+
+
+def kubeconfig_of(secret: dict) -> str | None:
+    """The name of the kubeconfig that this Secret holds, or that holds the token bound to it."""
+    return (secret["metadata"].get("annotations") or {}).get(KUBECONFIG_ANNOTATION)
+
+
+def _dumped(config: dict) -> str:
+    return yaml.safe_dump(config, sort_keys=False)

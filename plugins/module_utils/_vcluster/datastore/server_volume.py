@@ -1,0 +1,185 @@
+# Copyright: (c) 2026, the tenantry.kube authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The data of a server, where it is: taken from a volume in use without a gap, put back onto one that is not.
+
+The k3s image has a shell and little else, no SQLite above all. So the server is frozen while its files are copied on
+its own volume: what the copy holds is what a process killed at that moment would have left, which SQLite recovers to
+the last committed transaction. That takes moments; what takes long, the transport, happens after.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import tarfile
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import exec as _exec
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.exec import Container, run
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.datastore.sqlite import NAME
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.common import DATA_DIRECTORY
+
+WAL = f"{NAME}-wal"
+STAGES = ".snapshot-"
+UPLOAD = ".restore"
+BEFORE = "server.before-restore"
+KEPT = "before-upgrade"
+
+# Built-in commands and those of the k3s image only. All threads must stand still before the first byte is copied. A
+# stage that nobody fetched is removed by the next one, but not before an hour has passed.
+_STAGE = """\
+set -eu
+cd "$1"
+exec 9>.snapshot.lock
+flock -n 9 || { echo "another snapshot is just being taken; run again" >&2; exit 1; }
+[ -s server/db/state.db ] || { echo "there is no SQLite datastore in it, and others are not supported" >&2; exit 1; }
+find . -maxdepth 1 -name '.snapshot-*' -mmin +60 -exec rm -rf {} +
+stage=$2 pid= i=0
+rm -rf "$stage" && mkdir -m 700 "$stage"
+for process in /proc/[0-9]*; do
+  if ls -l "$process/fd" 2>/dev/null | grep -q -F "$1/server/db/state.db"; then pid=${process#/proc/}; fi
+done
+frozen() {
+  for task in /proc/"$pid"/task/*/stat; do
+    read -r line <"$task" || continue
+    case ${line##*)} in " T"*) ;; *) return 1 ;; esac
+  done
+}
+now() { read -r up _ </proc/uptime; echo "${up%.*}${up#*.}"; }
+begin=$(now)
+if [ -n "$pid" ]; then
+  trap 'kill -CONT $pid; rm -rf "$stage"' EXIT HUP INT TERM
+  kill -STOP "$pid"
+  until frozen; do
+    i=$((i + 1))
+    [ "$i" -lt 500 ] || { echo "the server could not be frozen" >&2; exit 1; }
+    sleep 0.01
+  done
+fi
+cp server/db/state.db "$stage/state.db"
+: >"$stage/state.db-wal"
+if [ -s server/db/state.db-wal ]; then cp server/db/state.db-wal "$stage/state.db-wal"; fi
+cp -a server/token server/tls server/cred "$stage/"
+if [ -n "$pid" ]; then kill -CONT "$pid"; trap - EXIT HUP INT TERM; fi
+echo "$(($(now) - begin))"
+rm -f "$stage/tls/dynamic-cert.json"
+cd "$stage"
+for file in state.db state.db-wal; do wc -c <"$file"; sha256sum <"$file"; done
+"""
+_KEYS = 'set -eu; cd "$1/$2"; tar -cf - token tls cred'
+_FETCH = 'set -eu; exec cat "$1/$2/$3"'
+_DISCARD = 'rm -rf "$1/$2"'
+
+_PREPARE = 'set -eu; cd "$1"; rm -rf "$2"; mkdir -m 700 "$2" "$2/server" "$2/server/db"'
+_PUT_KEYS = 'set -eu; cd "$1/$2/server"; head -c "$3" | tar -xf -'
+_PUT_DATABASE = 'set -eu; cd "$1/$2/server/db"; head -c "$3" >state.db; sha256sum <state.db'
+# Renaming is at once; before it the old data is whole, after it the new. The old is kept until the new has proved good.
+_INSTALL = """\
+set -eu
+cd "$1"
+[ -s "$2/server/db/state.db" ] && [ -s "$2/server/token" ]
+chmod -R go= "$2"
+sync
+if [ -d server ]; then rm -rf "$3"; mv server "$3"; fi
+mv "$2/server" server
+sync
+rm -rf "$2"
+"""
+_KEEP = 'set -eu; cd "$1"; rm -rf "$3"; mv "$2" "$3"; sync'
+_PUT_BACK = """\
+set -eu
+cd "$1"
+[ -s "$3/state.db" ] || { echo "nothing is kept from before an upgrade" >&2; exit 1; }
+rm -rf "$2" && mkdir -m 700 "$2" "$2/server" "$2/server/db"
+cp -a "$3/token" "$3/tls" "$3/cred" "$2/server/"
+cp "$3/state.db" "$2/server/db/"
+if [ -s "$3/state.db-wal" ]; then cp "$3/state.db-wal" "$2/server/db/"; fi
+"""
+
+
+@dataclass(frozen=True)
+class Captured:
+    """What was taken: the small files in memory, for they are keys, and the database in a file."""
+
+    keys: bytes  # a tar archive
+    database: Path
+    frozen: float  # seconds for which the server stood still
+
+
+def capture(container: Container, stage: str, directory: Path, seconds: float) -> Captured:
+    """Take the data of a server, running or not, into a directory of ours."""
+    name = STAGES + stage
+    told = run(container, "taking the snapshot", _STAGE, DATA_DIRECTORY, name, seconds=seconds).split()
+    try:
+        keys = bytearray()
+        run(container, "fetching the keys", _KEYS, DATA_DIRECTORY, name, sink=keys.extend, seconds=seconds)
+        facts = [word for word in told if word != "-"]
+        frozen, wanted = int(facts[0]) / 100, list(zip(facts[1::2], facts[2::2], strict=True))
+        for file, (size, sha256) in zip((NAME, WAL), wanted, strict=True):
+            _fetch(container, name, file, directory / file, int(size), sha256, seconds)
+    finally:
+        with suppress(TenantryError):  # the next one removes it
+            run(container, "removing the copy on the volume", _DISCARD, DATA_DIRECTORY, name)
+    return Captured(bytes(keys), directory / NAME, frozen)
+
+
+def _fetch(container: Container, stage: str, file: str, target: Path, size: int, sha256: str, seconds: float) -> None:
+    found = hashlib.sha256()
+    with target.open("wb") as output:
+
+        def sink(chunk: bytes) -> None:
+            found.update(chunk)
+            output.write(chunk)
+
+        run(container, f"fetching {file}", _FETCH, DATA_DIRECTORY, stage, file, sink=sink, seconds=seconds)
+    if target.stat().st_size != size or found.hexdigest() != sha256:
+        raise TenantryError(f"fetching {file}: what arrived is not what was sent; check the network path and run again")
+
+
+def keys_archive(files: Iterable[tuple[tarfile.TarInfo, bytes]]) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for member, content in files:
+            tar.addfile(member, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+def keep_on_volume(container: Container, seconds: float) -> None:
+    """Keep the data of a server, running or not, beside it; what was kept before goes."""
+    new = f"{KEPT}.new"
+    run(container, "keeping the data of before", _STAGE, DATA_DIRECTORY, new, seconds=seconds)
+    run(container, "keeping the data of before", _KEEP, DATA_DIRECTORY, new, KEPT, seconds=seconds)
+
+
+def put_back(container: Container, seconds: float) -> None:
+    """Have the data that is kept on a volume, which no server uses, in the place of what is there."""
+    where = (DATA_DIRECTORY, UPLOAD)
+    run(container, "putting the data of before back", _PUT_BACK, *where, KEPT, seconds=seconds)
+    run(container, "putting the data in place", _INSTALL, *where, BEFORE, seconds=seconds)
+
+
+def install(container: Container, keys: bytes, database: Path, sha256: str, seconds: float) -> None:
+    """Put the data onto a volume that no server uses, as a whole."""
+    where = (DATA_DIRECTORY, UPLOAD)
+    run(container, "preparing the volume", _PREPARE, *where, seconds=seconds)
+    run(container, "sending the keys", _PUT_KEYS, *where, str(len(keys)), stdin=_pieces(keys), seconds=seconds)
+    size, pieces = str(database.stat().st_size), file_pieces(database)
+    told = run(container, "sending the database", _PUT_DATABASE, *where, size, stdin=pieces, seconds=seconds)
+    if told.split()[0] != sha256:
+        raise TenantryError("sending the database: what arrived is not what was sent; run again")
+    run(container, "putting the data in place", _INSTALL, *where, BEFORE, seconds=seconds)
+
+
+def _pieces(content: bytes) -> Iterator[bytes]:
+    for start in range(0, len(content), _exec.CHUNK):
+        yield content[start : start + _exec.CHUNK]
+
+
+def file_pieces(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        while chunk := file.read(_exec.CHUNK):
+            yield chunk

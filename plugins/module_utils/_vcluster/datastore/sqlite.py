@@ -1,0 +1,82 @@
+# Copyright: (c) 2026, the tenantry.kube authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""k3s's datastore in a file of SQLite: made whole, checked, and prepared for a virtual cluster with other networks."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError, one_line
+
+NAME = "state.db"
+# What must be served again after a restore: nothing deletes any of these by itself. By kind, where k3s stores it.
+PROVEN = {
+    "v1/Namespace": "namespaces",
+    "v1/ConfigMap": "configmaps",
+    "v1/Secret": "secrets",
+    "v1/ServiceAccount": "serviceaccounts",
+    "apps/v1/Deployment": "deployments",
+    "apps/v1/StatefulSet": "statefulsets",
+}
+# What a cluster keeps of its own networks, made anew at the start where it is missing.
+OF_NETWORKS = ("/registry/servicecidrs/", "/registry/ipaddresses/")
+ADDRESSED = ("/registry/services/specs/default/kubernetes", "/registry/services/specs/kube-system/kube-dns")
+
+
+def consolidate(path: Path) -> int:
+    """Take what is in the write-ahead log into the file, check all of it; the newest revision."""
+    try:
+        with closing(sqlite3.connect(path)) as database:
+            database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            mode = database.execute("PRAGMA journal_mode=DELETE").fetchone()[0]
+            if mode != "delete":
+                raise TenantryError(f"the datastore stays in journal mode {mode}; take the snapshot again")
+        return check(path)
+    except sqlite3.Error as error:
+        raise TenantryError(f"the datastore cannot be read by SQLite: {one_line(error)}") from None
+
+
+def check(path: Path) -> int:
+    """Whether it is a whole datastore of a cluster; its newest revision."""
+    try:
+        with closing(sqlite3.connect(f"file:{path}?mode=ro&immutable=1", uri=True)) as database:
+            found = database.execute("PRAGMA integrity_check(1)").fetchone()[0]
+            if found != "ok":
+                raise TenantryError(f"SQLite's integrity check of the datastore found: {one_line(found)}")
+            system = database.execute("SELECT count(*) FROM kine WHERE name = '/registry/namespaces/kube-system'")
+            if not system.fetchone()[0]:
+                raise TenantryError("the datastore is not one of a cluster: it has no namespace kube-system")
+            return database.execute("SELECT max(id) FROM kine").fetchone()[0]
+    except sqlite3.Error as error:
+        raise TenantryError(f"the datastore is not one of k3s: {one_line(error)}") from None
+
+
+def names(path: Path) -> dict[str, set[str]]:
+    """The objects of the kinds in PROVEN that it holds, as NAMESPACE/NAME or NAME, by kind."""
+    with closing(sqlite3.connect(f"file:{path}?mode=ro&immutable=1", uri=True)) as database:
+        return {kind: _names(database, f"/registry/{prefix}/") for kind, prefix in PROVEN.items()}
+
+
+def _names(database: sqlite3.Connection, prefix: str) -> set[str]:
+    living = """
+        SELECT name FROM kine AS this WHERE name > ? AND name < ? AND deleted = 0
+        AND NOT EXISTS (SELECT 1 FROM kine AS later WHERE later.name = this.name AND later.id > this.id)
+    """
+    return {name.removeprefix(prefix) for (name,) in database.execute(living, (prefix, f"{prefix[:-1]}0"))}
+
+
+def rehome(path: Path) -> None:
+    """
+    Drop what holds the network of services of the cluster it was taken of.
+
+    API server and k3s make these objects anew as they start. Other services keep their addresses; where those are not
+    the host's with mode shared, the syncer gives them new ones.
+    """
+    with closing(sqlite3.connect(path)) as database:
+        for prefix in OF_NETWORKS:
+            database.execute("DELETE FROM kine WHERE name LIKE ?", (f"{prefix}%",))
+        for name in ADDRESSED:
+            database.execute("DELETE FROM kine WHERE name = ?", (name,))
+        database.commit()

@@ -1,0 +1,69 @@
+# Copyright: (c) 2026, the tenantry.kube authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The end of a virtual cluster: its namespace with everything in it, and the volumes bound there."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from ansible_collections.tenantry.kube.plugins.module_utils._core import naming as _names
+from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import ApiError
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.apply import Plan
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import Deadline, wait_gone
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.lifecycle import end_pods
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.common import AGENT, ETCD, SERVER
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.etcd import CLAIMS
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.server import VOLUME_CLAIM
+
+NAMESPACE = "v1/Namespace"
+VOLUME = "v1/PersistentVolume"
+SLOW = (
+    ("apps/v1/StatefulSet", SERVER),
+    ("apps/v1/StatefulSet", AGENT),
+    ("apps/v1/StatefulSet", ETCD),
+    *(("v1/PersistentVolumeClaim", claim) for claim in (VOLUME_CLAIM, *CLAIMS)),
+)
+
+
+def plan(host: Cluster, tenant: str, name: str) -> Plan:
+    """The one thing to delete: the namespace, which takes all else along, whatever state that is in."""
+    owned = _names.selector("vcluster", tenant=tenant, vcluster=name)
+    return Plan.make(host, [], owned=owned, prune_kinds=[NAMESPACE])
+
+
+def execute(removal: Plan, host: Cluster, namespace: str, deadline: Deadline | None) -> None:
+    """Delete it and, with a deadline, return when nothing of it is left."""
+    volumes = _volumes_of(host, namespace)
+    removal.execute()
+    _hasten(host, namespace)
+    if deadline is None:
+        return
+    wait_gone(host, NAMESPACE, namespace, None, deadline, what=f"namespace {namespace}")
+    for volume in volumes:
+        wait_gone(host, VOLUME, volume, None, deadline, what=f"volume {volume}")
+
+
+def _hasten(host: Cluster, namespace: str) -> None:
+    """
+    A namespace is emptied five seconds after its deletion was asked for, and looked at again many seconds after that
+    if it was not empty at once. So what takes time is begun now; where that fails, it happens then.
+    """
+
+    def begin(slow: tuple[str, str]) -> None:
+        with suppress(ApiError):
+            host.delete(*slow, namespace)
+
+    host.map(begin, SLOW)
+    with suppress(ApiError):
+        end_pods(host, namespace)
+
+
+def _volumes_of(host: Cluster, namespace: str) -> list[str]:
+    """The volumes that go with the claims of a namespace; those to be retained are not waited for."""
+    return [
+        volume["metadata"]["name"]
+        for volume in host.list(VOLUME)
+        if (volume["spec"].get("claimRef") or {}).get("namespace") == namespace
+        and volume["spec"].get("persistentVolumeReclaimPolicy") == "Delete"
+    ]

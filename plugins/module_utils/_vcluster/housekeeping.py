@@ -1,0 +1,167 @@
+# Copyright: (c) 2026, the tenantry.kube authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The flow of the module vcluster_housekeeping: what has expired goes, what is not used sleeps."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+
+from ansible_collections.tenantry.kube.plugins.module_utils._core import naming as _names
+from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet import registry as _fleet
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.apply import Plan
+from ansible_collections.tenantry.kube.plugins.module_utils._module import Context
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import activity as _activity
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import connection as _tunnel
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import delete as _vcluster_removal
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import lifecycle as _vcluster_states
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.fleet_state import Found
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.lifecycle import PAUSED, Turn
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.lifecycle import (
+    clock,
+    expiry,
+    moment,
+    parse_sleep,
+    stamp,
+)
+
+NOTES_ANNOTATION = "tenantry.dev/housekeeping"
+SCHEDULE = "schedule"
+IDLE = "idle"
+
+
+@dataclass(frozen=True)
+class Notes:
+    """What one run leaves for the next, on the namespace."""
+
+    slept: datetime | None = None  # when it was paused by a run
+    why: str | None = None  # SCHEDULE or IDLE, while it is paused for it
+    sample: tuple[int, ...] = ()
+    since: datetime | None = None  # when the sample was seen to change last
+
+    @classmethod
+    def of(cls, namespace: dict) -> Notes:
+        text = (namespace["metadata"].get("annotations") or {}).get(NOTES_ANNOTATION)
+        try:
+            found = json.loads(text or "{}")
+            slept, since = (moment(found[key]) if found.get(key) else None for key in ("slept", "since"))
+            return cls(slept, found.get("why"), tuple(found.get("sample") or ()), since)
+        except (ValueError, TypeError, AttributeError):  # somebody wrote something else there
+            return cls()
+
+    def as_text(self) -> str:
+        found = {"slept": self.slept and stamp(self.slept), "why": self.why, "sample": self.sample}
+        return json.dumps({**found, "since": self.since and stamp(self.since)}, sort_keys=True)
+
+    def seen(self, sample: list[int] | None, now: datetime) -> Notes:
+        """With the sample of now; None where there is none to compare with the next."""
+        if sample is None or (self.since and tuple(sample) == self.sample):
+            return self
+        return replace(self, sample=tuple(sample), since=now)
+
+
+@dataclass(frozen=True)
+class Decision:
+    action: str  # delete, pause, resume or none
+    reason: str
+    notes: Notes
+
+
+def decide(namespace: dict, record: dict, notes: Notes, *, paused: bool, now: datetime) -> Decision:
+    """What is due for one virtual cluster. Pure."""
+    expires = expiry(namespace, record)
+    if expires and expires <= now and not record.get("deletion_protection"):
+        return Decision("delete", f"expired at {stamp(expires)}", notes)
+    late = f"expired at {stamp(expires)}, kept by deletion_protection" if expires and expires <= now else ""
+    if not record.get("sleep"):
+        return Decision("none", late, notes)
+    sleep = parse_sleep(record["sleep"])
+    begun = sleep.begun(now)
+    if paused:
+        if notes.why == SCHEDULE and begun is None:
+            return Decision("resume", "its time to sleep has ended", replace(notes, why=None))
+        return Decision("none", late, notes)
+    notes = replace(notes, why=None)
+    # One that was made or resumed by somebody within its time to sleep is wanted: it is left alone until the next.
+    awake = max(moment(namespace["metadata"]["creationTimestamp"]), notes.slept or datetime.min.replace(tzinfo=UTC))
+    if begun and awake < begun:
+        return Decision("pause", f"its time to sleep began at {stamp(begun)}", replace(notes, slept=now, why=SCHEDULE))
+    if sleep.idle and notes.since and now - notes.since >= timedelta(seconds=sleep.idle):
+        return Decision("pause", f"not used since {stamp(notes.since)}", replace(notes, slept=now, why=IDLE))
+    return Decision("none", late, notes)
+
+
+def run(context: Context, items: list[dict]) -> list[dict]:
+    tenant = items[0]["tenant"]
+    if tenant is not None:
+        _names.check_name(tenant, "tenant")
+    _fleet.require_platform(context.hub)
+    fleet = _fleet.hosts(context.hub, context.cluster)
+    try:
+        spaces, unreachable = fleet.vclusters()
+        for problem in unreachable.values():
+            context.warn(problem)
+        due = [Found(host, space) for host, space in spaces if not space["metadata"].get("deletionTimestamp")]
+        due = sorted((one for one in due if tenant in (None, one.tenant)), key=lambda one: (one.tenant, one.name))
+        return context.hub.map(lambda found: _row(context, found), due)
+    finally:
+        fleet.close()
+
+
+def _row(context: Context, found: Found) -> dict:
+    row = {"tenant": found.tenant, "name": found.name, "host": found.host.name, "changed": False, "actions": []}
+    row |= {"namespace": found.namespace["metadata"]["name"], "action": "none", "reason": ""}
+    try:
+        now, before = clock(), Notes.of(found.namespace)
+        sets = _vcluster_states.stateful_sets(found)
+        paused = bool(sets) and _vcluster_states.is_paused(sets[0])
+        notes = before if paused or not sets else before.seen(_sample(found), now)
+        decision = decide(found.namespace, found.record, notes, paused=paused, now=now)
+        row |= {"action": decision.action, "reason": decision.reason}
+        plan = _plan(found, decision.action, now)
+        row["actions"] = plan.rows() if plan else []
+        row["changed"] = bool(row["actions"])
+        row["diff"] = [plan.diff()] if plan else []
+        if isinstance(plan, Turn) and plan.warning:
+            context.warn(plan.warning)
+        if not context.check_mode:
+            _carry_out(context, found, plan, decision.notes, before)
+    except TenantryError as error:
+        row["error"] = f"{row['namespace']}: {error}"
+    return row
+
+
+def _sample(found: Found) -> list[int] | None:
+    if not (found.record.get("sleep") or {}).get("idle"):
+        return None
+    api = _tunnel.inside(found.host, found.namespace["metadata"]["name"])
+    try:
+        return _activity.sample(api.metrics())
+    finally:
+        api.close()
+
+
+def _plan(found: Found, action: str, now: datetime) -> Plan | None:
+    if action == "delete":
+        return _vcluster_removal.plan(found.host, found.tenant, found.name)
+    if action == "pause":
+        return _vcluster_states.plan(found, PAUSED, found.namespace["metadata"]["name"], now)
+    return _vcluster_states.plan_resume(found) if action == "resume" else None
+
+
+def _carry_out(context: Context, found: Found, plan: Plan | None, notes: Notes, before: Notes) -> None:
+    """Notes come between the deed and the wait for it: without them, a later run would not know whose pause it was."""
+    name, wait = found.namespace["metadata"]["name"], context.module.params["wait"]
+    deadline = context.deadline(context.module.params["wait_timeout"]) if wait else None
+    if plan and not isinstance(plan, Turn):
+        _vcluster_removal.execute(plan, found.host, name, deadline)
+        return
+    if plan:
+        plan.change()
+    if notes != before:
+        annotations = {NOTES_ANNOTATION: notes.as_text()}
+        found.host.merge("v1/Namespace", name, None, {"metadata": {"annotations": annotations}})
+    if plan:
+        plan.perform(deadline)

@@ -1,0 +1,66 @@
+# Copyright: (c) 2026, the tenantry.kube authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The keys of a virtual cluster are made once: of runs at the same time, the first that stores them has made them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import ApiError
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.apply import RIGHTS_DELAY
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import Deadline, insist, is_forbidden
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests import (
+    etcd_certificates as _etcd_certificates,
+)
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.cluster import (
+    join_token,
+    platform_credential,
+)
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.common import (
+    ETCD,
+    JOIN_TOKEN,
+    PLATFORM_CREDENTIAL,
+    Keys,
+    Rendering,
+    decoded,
+    keys,
+)
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.etcd import CERTIFICATES, certificates
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.cluster import VCluster
+
+SECRET = "v1/Secret"  # noqa: S105 - a kind
+
+
+def new(spec: VCluster) -> Keys:
+    return keys(None, None, _etcd_certificates.make(spec.namespace, ETCD) if spec.etcd else None)
+
+
+def kept(host: Cluster, spec: VCluster) -> tuple[Keys, bool]:
+    """Those in the Secrets there are, what is missing made anew; and whether all these Secrets exist."""
+    names = [JOIN_TOKEN, PLATFORM_CREDENTIAL, *([CERTIFICATES] if spec.etcd else [])]
+    join, credential, *etcd = found = [host.get(SECRET, name, spec.namespace) for name in names]
+    files = decoded(etcd[0]) if etcd else {}
+    if spec.etcd and not files:
+        files = _etcd_certificates.make(spec.namespace, ETCD)
+    return keys(join, credential, files), None not in found
+
+
+def claim(host: Cluster, rendering: Rendering) -> Rendering:
+    """With the keys that are stored: these or, where another run was first, its own."""
+    for secret in (join_token(rendering), platform_credential(rendering)):
+        _store(host, secret)
+    if rendering.spec.etcd:
+        _store(host, certificates(rendering))
+    return replace(rendering, keys=kept(host, rendering.spec)[0])
+
+
+def _store(host: Cluster, secret: dict) -> None:
+    """Created, not applied: an apply of two would have the second replace what the first has built on."""
+    meta = secret["metadata"]
+    try:
+        insist(lambda: host.create(secret), is_forbidden, Deadline(RIGHTS_DELAY))
+    except ApiError as error:
+        answer_lost = error.transient and host.get(SECRET, meta["name"], meta["namespace"])
+        if error.status != 409 and not answer_lost:
+            raise

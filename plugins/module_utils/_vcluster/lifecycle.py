@@ -1,0 +1,211 @@
+# Copyright: (c) 2026, the tenantry.kube authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""A virtual cluster that exists is paused, resumed or restarted. Whatever else it was given stays as it is."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from datetime import datetime
+
+from ansible_collections.tenantry.kube.plugins.module_utils._core import naming as _names
+from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import ApiError, TenantryError
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.apply import Action, Inventory, Plan
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import Deadline, wait_gone
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import connection as _tunnel
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.fleet_state import Found
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.guest import (
+    STATEFUL_SET,
+    has_ended,
+    wait_for_agents,
+    wait_for_etcd,
+    wait_for_server,
+    without_controller,
+)
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.common import AGENT, ETCD, SERVER
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.etcd import MEMBERS
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.lifecycle import stamp
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.mode import SHARED
+
+PAUSED = "paused"
+RESTARTED = "restarted"
+POD = "v1/Pod"
+# On the pods' template, where only a restart writes it, so that no later run takes it away again.
+RESTARTED_AT = "tenantry.dev/restarted"
+# A tenant's pod may ask for any time to end. With its virtual cluster, this is what it gets.
+LONGEST_GRACE = 30
+
+
+class Turn(Plan):
+    """A plan of changes to single fields, and of pods to end."""
+
+    def __init__(self, cluster: Cluster, namespace: str, actions: list[Action]) -> None:
+        super().__init__(cluster, actions, Inventory())
+        self.namespace = namespace
+        self.warning = ""
+
+    def perform(self, deadline: Deadline | None) -> None:
+        raise NotImplementedError
+
+    def change(self, *parts: str) -> None:
+        for action in self.actions:
+            if action.action == "update" and action.name in parts:
+                self.cluster.merge(action.kind, action.name, action.namespace, action.after)
+
+
+class Pause(Turn):
+    """
+    Server and agents first: a syncer that still runs would tell its API server that the pods have failed. What the
+    servers have their data in goes after them.
+    """
+
+    def perform(self, deadline: Deadline | None) -> None:
+        """Without a deadline, nothing is waited for but the end of the server, for as long as that may take."""
+        self.change(SERVER, AGENT)
+        limit = deadline or Deadline(LONGEST_GRACE)
+        for server in _tunnel.server_pods(self.cluster, self.namespace):
+            wait_gone(self.cluster, POD, server["metadata"]["name"], self.namespace, limit, what="server")
+        self.change(ETCD)
+        end_pods(self.cluster, self.namespace)
+        if deadline:
+            for pod in self.cluster.list(POD, self.namespace):
+                name = pod["metadata"]["name"]
+                wait_gone(self.cluster, POD, name, self.namespace, deadline, what=f"pod {name}")
+
+
+class Start(Turn):
+    """Again, as many servers and agents as there were; or anew, each part one by one."""
+
+    def perform(self, deadline: Deadline | None) -> None:
+        self.change(ETCD, SERVER, AGENT)
+        if deadline:
+            wait_until_ready(self.cluster, self.namespace, deadline)
+
+
+def plan(found: Found | None, state: str, name: str, now: datetime) -> Turn:
+    """What it takes to have it paused or restarted."""
+    if found is None:
+        raise TenantryError(f"state: there is no virtual cluster {name} that could be {state}; make it first")
+    host, namespace, sets = found.host, found.namespace["metadata"]["name"], stateful_sets(found)
+    if not sets:
+        raise TenantryError(
+            f"state: {name} was never made whole and cannot be {state}; run it with state: present first"
+        )
+    if found.record.get("persistence") == "none":
+        raise TenantryError(
+            f"state: {name} has no volume (persistence.type none) and would lose everything by being {state}; "
+            "keep it present, or delete it"
+        )
+    if state == PAUSED:
+        pause = _pause(host, namespace, sets)
+        if found.record.get("mode") == SHARED and not is_paused(sets[0]):
+            pause.warning = _losses(host, namespace)
+        return pause
+    if is_paused(sets[0]):
+        raise TenantryError(f"state: {name} is paused and cannot be restarted; resume it with state: present")
+    return _restart(host, namespace, sets, now)
+
+
+def plan_resume(found: Found) -> Turn:
+    namespace, record = found.namespace["metadata"]["name"], found.record
+    wanted = {SERVER: record.get("servers", 1), AGENT: record.get("agents", 0), ETCD: MEMBERS}
+    sets = stateful_sets(found)
+    actions = [
+        _change(one, {"replicas": wanted[one["metadata"]["name"]]})
+        for one in sets
+        if one["spec"]["replicas"] != wanted[one["metadata"]["name"]]
+    ]
+    return Start(found.host, namespace, actions)
+
+
+def stateful_sets(found: Found) -> list[dict]:
+    """The server's and, where there are any, the agents' and that of etcd."""
+    namespace = found.namespace["metadata"]["name"]
+    live = (found.host.get(STATEFUL_SET, name, namespace) for name in (SERVER, AGENT, ETCD))
+    return [one for one in live if one]
+
+
+def is_paused(server: dict | None) -> bool:
+    """By the server's StatefulSet."""
+    return server is not None and server["spec"]["replicas"] == 0
+
+
+def end_pods(host: Cluster, namespace: str) -> None:
+    """The tenant's own pods on the host, in mode shared: with their time to stop, up to a limit."""
+
+    def end(pod: dict) -> None:
+        meta, grace = pod["metadata"], pod["spec"].get("terminationGracePeriodSeconds", LONGEST_GRACE)
+        with suppress(ApiError):
+            host.delete(POD, meta["name"], meta["namespace"], uid=meta["uid"], grace=min(grace, LONGEST_GRACE))
+
+    host.map(end, _tenants_pods(host, namespace))
+
+
+def wait_until_ready(host: Cluster, namespace: str, deadline: Deadline) -> None:
+    """The server answers, and all agents are nodes."""
+    if host.get(STATEFUL_SET, ETCD, namespace):
+        wait_for_etcd(host, namespace, deadline)
+    wait_for_server(host, namespace, deadline)
+    agents = (host.get(STATEFUL_SET, AGENT, namespace) or {}).get("spec", {}).get("replicas", 0)
+    if not agents:
+        return
+    api = _tunnel.inside(host, namespace)
+    try:
+        wait_for_agents(host, api, namespace, agents, deadline)
+    finally:
+        api.close()
+
+
+def _pause(host: Cluster, namespace: str, sets: list[dict]) -> Pause:
+    actions = [_change(one, {"replicas": 0}) for one in sets if one["spec"]["replicas"]]
+    for pod in _tenants_pods(host, namespace):
+        if not pod["metadata"].get("deletionTimestamp"):
+            actions.append(Action(POD, namespace, pod["metadata"]["name"], "delete", before=pod))
+    return Pause(host, namespace, actions)
+
+
+def _losses(host: Cluster, namespace: str) -> str:
+    """What does not come back: pods of the host, which end, and that nobody inside makes anew."""
+    try:
+        api = _tunnel.inside(host, namespace)
+        try:
+            lost = without_controller([pod for pod in api.list(POD) if not has_ended(pod)])
+        finally:
+            api.close()
+    except TenantryError as error:
+        return f"{namespace}: which pods have no controller, and will be gone when it is resumed, is not known: {error}"
+    return f"{namespace}: pods without a controller, which will be gone when it is resumed: {lost}" if lost else ""
+
+
+def _restart(host: Cluster, namespace: str, sets: list[dict], now: datetime) -> Start:
+    change = {"template": {"metadata": {"annotations": {RESTARTED_AT: stamp(now)}}}}
+    return Start(host, namespace, [_change(one, change) for one in sets])
+
+
+def _change(live: dict, spec: dict) -> Action:
+    """With nothing but the changed fields on both sides of a diff."""
+    meta = {"name": live["metadata"]["name"], "namespace": live["metadata"]["namespace"]}
+    kind = {"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": meta}
+    before, path = _same_fields(live["spec"], spec)
+    return Action(
+        STATEFUL_SET,
+        meta["namespace"],
+        meta["name"],
+        "update",
+        [".".join(["spec", *path])],
+        before={**kind, "spec": before},
+        after={**kind, "spec": spec},
+    )
+
+
+def _same_fields(live: dict, fields: dict) -> tuple[dict, list[str]]:
+    """Of the live object what `fields`, a single path, is about; and that path."""
+    (name, inner), have = next(iter(fields.items())), live.get(next(iter(fields)))
+    if not isinstance(inner, dict):
+        return ({} if have is None else {name: have}), [f"[{name}]" if "/" in name else name]
+    before, path = _same_fields(have or {}, inner)
+    return {name: before}, [name, *path]
+
+
+def _tenants_pods(host: Cluster, namespace: str) -> list[dict]:
+    return host.list(POD, namespace, _names.selecting({_names.LABEL_MANAGED_BY: _names.MANAGED_BY_SYNCER}))

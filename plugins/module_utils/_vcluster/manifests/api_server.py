@@ -1,0 +1,89 @@
+# Copyright: (c) 2026, the tenantry.kube authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What the API server of a virtual cluster writes down, and what it does not let in. Pure."""
+
+from __future__ import annotations
+
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests import syncer as _render_syncer
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.common import (
+    CONFIG_DIRECTORY,
+    DATA_DIRECTORY,
+    PLATFORM_USER,
+    Rendering,
+    as_yaml,
+)
+
+READ = ["get", "list", "watch"]
+# Events are the one kind that every controller makes as many of as it likes.
+EVENTS_PER_SECOND = 50
+EVENTS_AT_ONCE = 500
+
+
+def files(rendering: Rendering) -> dict[str, str]:
+    return {"audit.yaml": as_yaml(audit_policy()), "admission.yaml": as_yaml(admission(rendering))}
+
+
+def arguments() -> list[str]:
+    """Of the API server. The log is on the volume of the server, with a limit that the smallest one holds."""
+    return [
+        f"admission-control-config-file={CONFIG_DIRECTORY}/admission.yaml",
+        f"audit-log-path={DATA_DIRECTORY}/server/logs/audit.log",
+        "audit-log-maxage=30",
+        "audit-log-maxbackup=2",
+        "audit-log-maxsize=10",
+        f"audit-policy-file={CONFIG_DIRECTORY}/audit.yaml",
+        "enable-admission-plugins=NodeRestriction,EventRateLimit",
+    ]
+
+
+def audit_policy() -> dict:
+    """Who did what when, and never the content: a Secret is not the only thing that has secrets in it."""
+    machines = [
+        "system:apiserver",
+        "system:kube-controller-manager",
+        "system:kube-scheduler",
+        _render_syncer.USER,
+        PLATFORM_USER,
+    ]
+    return {
+        "apiVersion": "audit.k8s.io/v1",
+        "kind": "Policy",
+        "omitStages": ["RequestReceived"],
+        "omitManagedFields": True,
+        "rules": [
+            {"level": "None", "users": machines, "verbs": READ},
+            {"level": "None", "userGroups": ["system:nodes", "system:serviceaccounts:kube-system"], "verbs": READ},
+            {"level": "None", "resources": [{"group": "coordination.k8s.io", "resources": ["leases"]}]},
+            {
+                "level": "None",
+                "resources": [{"group": group, "resources": ["events"]} for group in ("", "events.k8s.io")],
+            },
+            {
+                "level": "None",
+                "nonResourceURLs": ["/healthz*", "/livez*", "/readyz*", "/metrics", "/openapi/*", "/version"],
+            },
+            {"level": "Metadata", "resources": [{"group": "", "resources": ["configmaps", "secrets"]}]},
+            {"level": "Metadata"},
+        ],
+    }
+
+
+def admission(rendering: Rendering) -> dict:
+    """In mode shared, Pod Security is the host's: inside, it would refuse without saying what the host allows."""
+    plugins = [_plugin("EventRateLimit", "eventratelimit.admission.k8s.io/v1alpha1", "Configuration", limits=_limits())]
+    if not rendering.spec.shared:
+        level = {"enforce": "baseline", "enforce-version": "latest", "warn": "baseline", "warn-version": "latest"}
+        exempt = {"usernames": [], "runtimeClasses": [], "namespaces": ["kube-system"]}
+        config = {"defaults": level, "exemptions": exempt}
+        plugins.append(
+            _plugin("PodSecurity", "pod-security.admission.config.k8s.io/v1", "PodSecurityConfiguration", **config)
+        )
+    return {"apiVersion": "apiserver.config.k8s.io/v1", "kind": "AdmissionConfiguration", "plugins": plugins}
+
+
+def _limits() -> list[dict]:
+    return [{"type": "Namespace", "qps": EVENTS_PER_SECOND, "burst": EVENTS_AT_ONCE, "cacheSize": 1000}]
+
+
+def _plugin(name: str, version: str, kind: str, **content: object) -> dict:
+    return {"name": name, "configuration": {"apiVersion": version, "kind": kind, **content}}

@@ -1,0 +1,238 @@
+# Copyright: (c) 2026, the tenantry.kube authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What the renderers of a virtual cluster share: its names, its keys, and what only the host can tell. Pure."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ansible_collections.tenantry.kube.plugins.module_utils._core import naming as _names
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet.host_networks import HostNetworks
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.cluster import VCluster
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.exposure import CLUSTER_IP
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.resources import MEBI, Resources, memory_text
+
+API_SERVICE = "api"
+API_PORT = 6443
+SERVER = "server"
+AGENT = "agent"
+ETCD = "etcd"
+PART_LABEL = "app.kubernetes.io/component"
+CONFIG_HASH = "tenantry.dev/config"
+USER_ID = 65532
+PLATFORM_USER = "tenantry:platform"
+
+JOIN_TOKEN = "join-token"  # noqa: S105 - names, not values
+PLATFORM_CREDENTIAL = "platform-credential"
+
+K3S = "/bin/k3s"
+CONFIG_DIRECTORY = "/etc/rancher/k3s"
+TOKEN_DIRECTORY = "/etc/tenantry/token"  # noqa: S105
+DATA_DIRECTORY = "/var/lib/rancher/k3s"
+
+# k3s stops in less. A namespace is looked at again after half of it, so that it decides how long a deletion takes.
+STOP_SECONDS = 10
+# Of these: where other servers go on, one that shall stop still answers until every node leads new connections to them.
+LEAVING_SECONDS = 3
+
+# Of its limits, what a pod of tier dev holds for itself; a pod of tier prod holds all of it.
+DEV_CPU_SHARE = 4
+DEV_MEMORY_SHARE = 2
+
+
+@dataclass(frozen=True, repr=False)
+class Keys:
+    """The secrets of one virtual cluster: made once, kept in its namespace."""
+
+    server_token: str
+    agent_token: str
+    node_password: str
+    platform_token: str
+    syncer_token: str  # of use in mode shared only
+    ca: str | None = None  # PEM, known from the first contact on
+    etcd: Mapping[str, str] = field(default_factory=dict)  # where it has one: PEM by file (_etcd_certificates)
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        private = (pem for file, pem in self.etcd.items() if file.endswith(".key"))
+        tokens = self.server_token, self.agent_token, self.node_password, self.platform_token, self.syncer_token
+        return *tokens, *private
+
+
+@dataclass(frozen=True)
+class Rendering:
+    """A virtual cluster, with what only the host can tell."""
+
+    spec: VCluster
+    keys: Keys
+    cluster_ip: str = ""
+    kubernetes_ip: str = ""  # in mode shared, the address of the API inside
+    dns_ip: str = ""
+    address: str = ""  # where people reach it from outside
+    member: bool = False
+    host: HostNetworks = field(default_factory=HostNetworks)
+
+    @property
+    def namespace(self) -> str:
+        return self.spec.namespace
+
+    @property
+    def labels(self) -> dict[str, str]:
+        return _names.labels("vcluster", tenant=self.spec.tenant, vcluster=self.spec.name)
+
+    @property
+    def lacks_addresses(self) -> bool:
+        """Whether its configuration must wait for addresses that Services of its own get from the host."""
+        exposed = self.cluster_ip if self.spec.exposure.type == CLUSTER_IP else self.address
+        return not (exposed and ((self.kubernetes_ip and self.dns_ip) or not self.spec.shared))
+
+    @property
+    def api_name(self) -> str:
+        """The name of the API in the host's cluster DNS, short of its domain, which is not ours to know."""
+        return f"{API_SERVICE}.{self.namespace}.svc"
+
+    @property
+    def lifecycle(self) -> dict:
+        """Of the containers of a server's pod."""
+        if self.spec.servers == 1:
+            return {}
+        return {"lifecycle": {"preStop": {"sleep": {"seconds": LEAVING_SECONDS}}}}
+
+    def selector(self, part: str) -> dict[str, str]:
+        return {**self.labels, PART_LABEL: part}
+
+    def metadata(self, name: str, part: str | None = None) -> dict:
+        return {
+            "name": name,
+            "namespace": self.namespace,
+            "labels": self.selector(part) if part else self.labels,
+        }
+
+
+def keys(join: dict | None, credential: dict | None, etcd: Mapping[str, str] | None = None) -> Keys:
+    """The keys in the Secrets that exist; only what is missing is made."""
+    kept = {**decoded(join), **decoded(credential)}
+    return Keys(
+        server_token=kept.get("server-token") or secrets.token_hex(32),
+        agent_token=kept.get("agent-token") or secrets.token_hex(32),
+        node_password=kept.get("node-password") or secrets.token_hex(32),
+        platform_token=kept.get("token") or secrets.token_hex(32),
+        syncer_token=kept.get("syncer-token") or secrets.token_hex(32),
+        ca=kept.get("ca.crt"),
+        etcd=etcd or {},
+    )
+
+
+def secret(metadata: dict, values: dict[str, str]) -> dict:
+    data = {key: encoded(value) for key, value in values.items()}
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": "Opaque", "data": data}
+
+
+def service_account(metadata: dict) -> dict:
+    return {
+        "apiVersion": "v1",
+        "kind": "ServiceAccount",
+        "metadata": metadata,
+        "automountServiceAccountToken": False,
+    }
+
+
+def as_yaml(content: dict) -> str:
+    """As JSON, which is YAML too."""
+    return json.dumps(content, indent=2, sort_keys=True) + "\n"
+
+
+def claim_spec(rendering: Rendering, size: str) -> dict:
+    """Of a volume for data of its own."""
+    storage_class = rendering.spec.storage_class
+    return {
+        "accessModes": ["ReadWriteOnce"],
+        "resources": {"requests": {"storage": size}},
+        **({"storageClassName": storage_class} if storage_class else {}),
+    }
+
+
+def volume_claim(rendering: Rendering, name: str, part: str) -> dict:
+    """Not a template of the StatefulSet, which could never be changed: a claim of its own can grow."""
+    return {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": rendering.metadata(name, part),
+        "spec": claim_spec(rendering, memory_text(rendering.spec.volume)),
+    }
+
+
+def names_service(rendering: Rendering, part: str, ports: dict[str, int]) -> dict:
+    """Gives each pod of a part a name of its own, from before it is ready: they find each other by it."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": rendering.metadata(part),
+        "spec": {
+            "clusterIP": "None",
+            "publishNotReadyAddresses": True,
+            "selector": rendering.selector(part),
+            "ports": [
+                {"name": name, "port": port, "targetPort": port, "protocol": "TCP"} for name, port in ports.items()
+            ],
+        },
+    }
+
+
+def disruption_budget(rendering: Rendering, part: str) -> dict:
+    """One at a time. A minAvailable of 1 would keep the host's nodes from ever being drained."""
+    return {
+        "apiVersion": "policy/v1",
+        "kind": "PodDisruptionBudget",
+        "metadata": rendering.metadata(part),
+        "spec": {"maxUnavailable": 1, "selector": {"matchLabels": rendering.selector(part)}},
+    }
+
+
+def fingerprint(key: str, files: dict[str, str]) -> str:
+    """Changes when a file does, so that the pods are replaced; keyed, so that no content can be guessed from it."""
+    return hmac.new(key.encode(), as_yaml(files).encode(), hashlib.sha256).hexdigest()[:16]
+
+
+def restricted() -> dict:
+    """The security context of a pod that is neither root nor able to become it."""
+    return {
+        "runAsNonRoot": True,
+        "runAsUser": USER_ID,
+        "runAsGroup": USER_ID,
+        "fsGroup": USER_ID,
+        "fsGroupChangePolicy": "OnRootMismatch",
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+
+
+def requirements(limits: Resources, tier: str) -> dict:
+    """Both are always set, so that the quota never stands in the way of the virtual cluster itself."""
+    if tier == "prod":
+        held = limits
+    else:
+        memory = limits.memory / DEV_MEMORY_SHARE
+        held = Resources(cpu=limits.cpu / DEV_CPU_SHARE, memory=memory - memory % MEBI)
+    return {"limits": limits.as_text(), "requests": held.as_text()}
+
+
+def secret_volume(name: str, secret_name: str, items: dict[str, str] | None = None) -> dict:
+    source: dict = {"secretName": secret_name, "defaultMode": 0o400}
+    if items:
+        source["items"] = [{"key": key, "path": path} for key, path in items.items()]
+    return {"name": name, "secret": source}
+
+
+def encoded(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
+
+
+def decoded(found: dict | None) -> dict[str, str]:
+    data = (found or {}).get("data") or {}
+    return {key: base64.b64decode(value).decode() for key, value in data.items()}

@@ -1,0 +1,182 @@
+# Copyright: (c) 2026, the tenantry.kube authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The etcd of three servers: three members, each with a name that outlives its address, and a volume. Pure.
+
+k3s's own etcd knows its members by their addresses, which pods change (docs/high-availability.md). These know each
+other by their names in the host's DNS.
+"""
+
+from __future__ import annotations
+
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests import scheduling as _render_placement
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.common import (
+    CONFIG_HASH,
+    ETCD,
+    STOP_SECONDS,
+    Rendering,
+    claim_spec,
+    disruption_budget,
+    fingerprint,
+    names_service,
+    requirements,
+    restricted,
+    secret,
+    secret_volume,
+    service_account,
+    volume_claim,
+)
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.etcd_certificates import FILES
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.resources import MEBI
+
+MEMBERS = 3
+CERTIFICATES = "etcd-certificates"
+CERTIFICATE_DIRECTORY = "/etc/tenantry/etcd"
+DATA_DIRECTORY = "/var/lib/etcd"
+DATA = "data"  # in it
+CLIENT_PORT = 2379
+PEER_PORT = 2380
+HEALTH_PORT = 2381
+NAMES = tuple(f"{ETCD}-{number}" for number in range(MEMBERS))
+CLAIMS = tuple(f"data-{name}" for name in NAMES)
+# Never used: each member's claim is made before it. A template could not be changed, and so not grow.
+UNUSED_SIZE = "1Gi"
+# etcd itself advises against more. Of a volume, the log and the copies of it need the other half.
+LARGEST_QUOTA = 8 * 1024 * MEBI
+START_SECONDS = 240
+
+
+def objects(rendering: Rendering) -> list[dict]:
+    if rendering.spec.etcd is None:
+        return []
+    return [
+        service_account(rendering.metadata(ETCD)),
+        certificates(rendering),
+        *(volume_claim(rendering, claim, ETCD) for claim in CLAIMS),
+        names_service(rendering, ETCD, {"client": CLIENT_PORT, "peer": PEER_PORT}),
+        disruption_budget(rendering, ETCD),
+        _stateful_set(rendering),
+    ]
+
+
+def endpoint(rendering: Rendering) -> str:
+    """As k3s takes it."""
+    return ",".join(f"https://{_host(rendering, member)}:{CLIENT_PORT}" for member in NAMES)
+
+
+def client_files(rendering: Rendering) -> dict[str, str]:
+    """By the option of a datastore that would name them."""
+    kept = rendering.keys.etcd
+    return {"ca": kept["ca.crt"], "certificate": kept["client.crt"], "key": kept["client.key"]}
+
+
+def certificates(rendering: Rendering) -> dict:
+    return secret(rendering.metadata(CERTIFICATES), {name: rendering.keys.etcd[name] for name in FILES})
+
+
+def _host(rendering: Rendering, member: str) -> str:
+    return f"{member}.{ETCD}.{rendering.namespace}.svc"
+
+
+def _stateful_set(rendering: Rendering) -> dict:
+    spec = rendering.spec
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "StatefulSet",
+        "metadata": rendering.metadata(ETCD, ETCD),
+        "spec": {
+            "replicas": MEMBERS,
+            "serviceName": ETCD,
+            # None gets ready before there are two.
+            "podManagementPolicy": "Parallel",
+            "selector": {"matchLabels": rendering.selector(ETCD)},
+            "template": {
+                "metadata": {
+                    "labels": rendering.selector(ETCD),
+                    "annotations": {CONFIG_HASH: fingerprint(rendering.keys.agent_token, dict(rendering.keys.etcd))},
+                },
+                "spec": {
+                    "serviceAccountName": ETCD,
+                    "automountServiceAccountToken": False,
+                    "enableServiceLinks": False,
+                    "priorityClassName": f"tenantry-{spec.tier}",
+                    "terminationGracePeriodSeconds": STOP_SECONDS,
+                    "securityContext": restricted(),
+                    **_render_placement.fields(rendering, ETCD, spec.server_placement),
+                    "containers": [_container(rendering)],
+                    "volumes": [secret_volume("certificates", CERTIFICATES)],
+                },
+            },
+            "volumeClaimTemplates": [
+                {
+                    "apiVersion": "v1",
+                    "kind": "PersistentVolumeClaim",
+                    "metadata": {"name": "data"},
+                    "spec": claim_spec(rendering, UNUSED_SIZE),
+                }
+            ],
+        },
+    }
+
+
+def _container(rendering: Rendering) -> dict:
+    spec = rendering.spec
+    return {
+        "name": ETCD,
+        "image": spec.etcd.image,
+        "imagePullPolicy": "IfNotPresent",
+        "command": ["/usr/local/bin/etcd", *_arguments(rendering)],
+        "env": [{"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}],
+        "ports": [
+            {"name": name, "containerPort": port, "protocol": "TCP"}
+            for name, port in (("client", CLIENT_PORT), ("peer", PEER_PORT), ("health", HEALTH_PORT))
+        ],
+        "resources": requirements(spec.etcd.resources, spec.tier),
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+            "readOnlyRootFilesystem": True,
+        },
+        "readinessProbe": {**_probe("/readyz"), "periodSeconds": 2, "failureThreshold": 5},
+        # One that waits for the others to come is well.
+        "livenessProbe": {**_probe("/livez"), "periodSeconds": 10, "initialDelaySeconds": START_SECONDS},
+        "volumeMounts": [
+            {"name": "certificates", "mountPath": CERTIFICATE_DIRECTORY, "readOnly": True},
+            {"name": "data", "mountPath": DATA_DIRECTORY},
+        ],
+    }
+
+
+def _probe(path: str) -> dict:
+    return {"httpGet": {"path": path, "port": HEALTH_PORT}, "timeoutSeconds": 15}
+
+
+def _arguments(rendering: Rendering) -> list[str]:
+    own = _host(rendering, "$(POD_NAME)")
+    members = (f"{member}=https://{_host(rendering, member)}:{PEER_PORT}" for member in NAMES)
+    files = {
+        "trusted-ca-file": "ca.crt",
+        "cert-file": "server.crt",
+        "key-file": "server.key",
+        "peer-trusted-ca-file": "ca.crt",
+        "peer-cert-file": "server.crt",
+        "peer-key-file": "server.key",
+        # A caller whose certificate names machines is looked up in the DNS, which may know his former address.
+        "peer-client-cert-file": "client.crt",
+        "peer-client-key-file": "client.key",
+    }
+    arguments = {
+        "name": "$(POD_NAME)",
+        "data-dir": f"{DATA_DIRECTORY}/{DATA}",
+        "initial-cluster": ",".join(members),
+        "initial-cluster-token": rendering.namespace,
+        "initial-advertise-peer-urls": f"https://{own}:{PEER_PORT}",
+        "advertise-client-urls": f"https://{own}:{CLIENT_PORT}",
+        "listen-peer-urls": f"https://0.0.0.0:{PEER_PORT}",
+        "listen-client-urls": f"https://0.0.0.0:{CLIENT_PORT}",
+        "listen-metrics-urls": f"http://0.0.0.0:{HEALTH_PORT}",
+        "client-cert-auth": "true",
+        "peer-client-cert-auth": "true",
+        "quota-backend-bytes": str(int(min(rendering.spec.volume / 2, LARGEST_QUOTA))),
+        **{name: f"{CERTIFICATE_DIRECTORY}/{file}" for name, file in files.items()},
+    }
+    return [f"--{name}={value}" for name, value in arguments.items()]

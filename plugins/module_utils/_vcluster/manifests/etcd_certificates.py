@@ -1,0 +1,93 @@
+# Copyright: (c) 2026, the tenantry.kube authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Who may speak with the etcd of a virtual cluster: an authority of its own, made once, and what it vouches for."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
+
+try:
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+except ImportError:  # only virtual clusters of three servers need it
+    x509 = None
+
+# Nothing but the members and the servers ever sees them, so they last as long as the virtual cluster may.
+LIFETIME = timedelta(days=3650)
+SKEW = timedelta(hours=1)
+
+SERVER, CLIENT = "server", "client"
+FILES = ("ca.crt", "server.crt", "server.key", "client.crt", "client.key")
+
+
+def make(namespace: str, service: str) -> dict[str, str]:
+    """
+    PEM by name of the file. The authority's own key is kept nowhere: nobody else is ever to be vouched for.
+
+    The client's certificate has no names of machines: etcd would look whether its user's address is that of one.
+    """
+    if x509 is None:
+        raise TenantryError("etcd: needs the Python library cryptography where this module runs; install it with pip")
+    key = ec.generate_private_key(ec.SECP256R1())
+    public = key.public_key()
+    authority = _builder(f"{namespace} etcd", f"{namespace} etcd", public, public)
+    authority = authority.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+    authority = authority.add_extension(_usage(signs=True), critical=True).sign(key, hashes.SHA256())
+    names = [f"*.{service}.{namespace}.svc", "localhost"]
+    found = {"ca.crt": authority.public_bytes(serialization.Encoding.PEM).decode()}
+    both = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
+    for name, alternative, usages in ((SERVER, names, both), (CLIENT, [], [ExtendedKeyUsageOID.CLIENT_AUTH])):
+        own = ec.generate_private_key(ec.SECP256R1())
+        builder = _builder(f"{namespace} etcd {name}", f"{namespace} etcd", own.public_key(), public)
+        if alternative:
+            builder = builder.add_extension(
+                x509.SubjectAlternativeName([x509.DNSName(one) for one in alternative]), critical=False
+            )
+        builder = builder.add_extension(x509.ExtendedKeyUsage(usages), critical=False)
+        builder = builder.add_extension(_usage(signs=False), critical=True)
+        signed = builder.sign(key, hashes.SHA256())
+        found[f"{name}.crt"] = signed.public_bytes(serialization.Encoding.PEM).decode()
+        found[f"{name}.key"] = own.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        ).decode()
+    return found
+
+
+def _builder(
+    subject: str, issuer: str, public_key: ec.EllipticCurvePublicKey, authority: ec.EllipticCurvePublicKey
+) -> x509.CertificateBuilder:
+    now = datetime.now(UTC)
+    return (
+        x509.CertificateBuilder()
+        .subject_name(_name(subject))
+        .issuer_name(_name(issuer))
+        .public_key(public_key)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - SKEW)
+        .not_valid_after(now + LIFETIME)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(authority), critical=False)
+    )
+
+
+def _name(common_name: str) -> x509.Name:
+    """A common name has 64 characters at most; namespaces are shorter, and what tells the names apart is at the end."""
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name[-64:])])
+
+
+def _usage(*, signs: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=True,
+        key_cert_sign=signs,
+        crl_sign=signs,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        encipher_only=False,
+        decipher_only=False,
+    )

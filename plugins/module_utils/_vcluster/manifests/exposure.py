@@ -1,0 +1,91 @@
+# Copyright: (c) 2026, the tenantry.kube authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The way to the API of a virtual cluster: a Service and, where it is found by name, an Ingress or a Route. Pure."""
+
+from __future__ import annotations
+
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests import syncer as _render_syncer
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.common import (
+    API_PORT,
+    API_SERVICE,
+    SERVER,
+    Rendering,
+)
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.exposure import (
+    INGRESS,
+    LOAD_BALANCER,
+    ROUTE,
+)
+
+INGRESS_KIND = "networking.k8s.io/v1/Ingress"
+ROUTE_KIND = "route.openshift.io/v1/Route"
+PORT = "https"
+
+
+def api_service(rendering: Rendering) -> dict:
+    exposure = rendering.spec.exposure
+    port: dict = {"name": PORT, "port": API_PORT, "targetPort": API_PORT, "protocol": "TCP"}
+    if exposure.port:
+        port["nodePort"] = exposure.port
+    metadata = rendering.metadata(API_SERVICE)
+    if exposure.type == LOAD_BALANCER and exposure.annotations:
+        metadata["annotations"] = exposure.annotations
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": metadata,
+        "spec": {
+            "type": exposure.service_type,
+            "selector": rendering.selector(SERVER),
+            "ports": [port],
+            **_render_syncer.reached(rendering),
+        },
+    }
+
+
+def by_name(rendering: Rendering) -> list[dict]:
+    """TLS is passed through: it ends at the API server, whose certificate has the name."""
+    exposure = rendering.spec.exposure
+    metadata = {**rendering.metadata(API_SERVICE), "annotations": exposure.annotations}
+    if exposure.type == INGRESS:
+        backend = {"service": {"name": API_SERVICE, "port": {"name": PORT}}}
+        path = {"path": "/", "pathType": "Prefix", "backend": backend}
+        spec: dict = {"rules": [{"host": exposure.address, "http": {"paths": [path]}}]}
+        if exposure.ingress_class:
+            spec["ingressClassName"] = exposure.ingress_class
+        return [{"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": metadata, "spec": spec}]
+    if exposure.type == ROUTE:
+        spec = {
+            "host": exposure.address,
+            "to": {"kind": "Service", "name": API_SERVICE, "weight": 100},
+            "port": {"targetPort": PORT},
+            "tls": {"termination": "passthrough"},
+        }
+        return [{"apiVersion": "route.openshift.io/v1", "kind": "Route", "metadata": metadata, "spec": spec}]
+    return []
+
+
+def kinds(now: str, before: str | None) -> tuple[str, ...]:
+    """Kinds that a plan looks through; Routes only where there is or was one, because most hosts know none."""
+    return (INGRESS_KIND, ROUTE_KIND) if ROUTE in (now, before) else (INGRESS_KIND,)
+
+
+def balancer_address(service: dict) -> str:
+    """The address or name that the host's load balancer gave a Service; empty before it has."""
+    given = (service.get("status", {}).get("loadBalancer") or {}).get("ingress") or []
+    return next((one.get("hostname") or one.get("ip") or "" for one in given), "")
+
+
+def url_of(service: dict, way: str | None, address: str) -> str:
+    spec = service["spec"]
+    if way in (INGRESS, ROUTE):
+        return f"https://{address}:443"
+    if spec["type"] == "NodePort":
+        return f"https://{_bracketed(address)}:{spec['ports'][0]['nodePort']}"
+    if spec["type"] == LOAD_BALANCER:
+        return f"https://{_bracketed(address)}:{API_PORT}"
+    return f"https://{_bracketed(spec['clusterIP'])}:{API_PORT}"
+
+
+def _bracketed(address: str) -> str:
+    return f"[{address}]" if ":" in address else address

@@ -1,0 +1,49 @@
+# Copyright: (c) 2026, the tenantry.kube authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Where the host may run a part of a virtual cluster, and with which credentials it gets the images. Pure."""
+
+from __future__ import annotations
+
+import base64
+import json
+
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.common import Rendering, secret
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.scheduling import REQUIRED, Placement
+
+PULL_SECRET = "image-pull"  # noqa: S105 - a name
+HOST = "kubernetes.io/hostname"
+
+
+def fields(rendering: Rendering, part: str, placement: Placement) -> dict:
+    """Of the pod of a part."""
+    found: dict = {}
+    if placement.node_selector:
+        found["nodeSelector"] = placement.node_selector
+    if placement.tolerations:
+        found["tolerations"] = list(placement.tolerations)
+    if placement.runtime_class:
+        found["runtimeClassName"] = placement.runtime_class
+    if rendering.spec.image_credentials:
+        found["imagePullSecrets"] = [{"name": PULL_SECRET}]
+    return found | _spread(rendering.selector(part), placement)
+
+
+def pull_secrets(rendering: Rendering) -> list[dict]:
+    if not rendering.spec.image_credentials:
+        return []
+    auths = {}
+    for one in rendering.spec.image_credentials:
+        pair = f"{one['username']}:{one['password']}".encode()
+        auths[one["registry"]] = {"auth": base64.b64encode(pair).decode()}
+    values = {".dockerconfigjson": json.dumps({"auths": auths}, sort_keys=True)}
+    return [{**secret(rendering.metadata(PULL_SECRET), values), "type": "kubernetes.io/dockerconfigjson"}]
+
+
+def _spread(labels: dict[str, str], placement: Placement) -> dict:
+    """Pods of one part on different nodes of the host, as far as there are any or, if required, no further."""
+    selector = {"matchLabels": labels}
+    if placement.anti_affinity == REQUIRED:
+        term = {"topologyKey": HOST, "labelSelector": selector}
+        return {"affinity": {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}}}
+    even = {"maxSkew": 1, "topologyKey": HOST, "whenUnsatisfiable": "ScheduleAnyway", "labelSelector": selector}
+    return {"topologySpreadConstraints": [even]}

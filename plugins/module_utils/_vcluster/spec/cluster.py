@@ -1,0 +1,261 @@
+# Copyright: (c) 2026, the tenantry.kube authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""One virtual cluster as asked for: the options of the module, checked and turned into numbers. Pure."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from ansible_collections.tenantry.kube.plugins.module_utils._core import naming as _names
+from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError, shown
+from ansible_collections.tenantry.kube.plugins.module_utils._platform.oidc import Issuer, parse_issuer
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.datastore import Datastore, parse_datastore
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.etcd import PLACE, Etcd, parse_etcd
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.exposure import Exposure, parse_exposure
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.images import (
+    parse_credentials,
+    parse_image,
+    parse_registries,
+)
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.k3s import K3s, parse_k3s
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.lifecycle import Upkeep, parse_upkeep
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.mode import (
+    DEDICATED,
+    SHARED,
+    Shared,
+    parse_shared,
+)
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.networking import Walls, parse_walls
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.networks import parse_networks
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.resources import (
+    SMALLEST_AGENT,
+    SMALLEST_SERVER,
+    SYNCER,
+    Resources,
+    Slice,
+    memory_text,
+    minimum_slice,
+    parse_resources,
+    parse_slice,
+    parse_volume,
+)
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.scheduling import Placement, parse_placement
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.version import (
+    check_upgrade,
+    check_version,
+    image_tag,
+)
+
+SPEC_ANNOTATION = "tenantry.dev/spec"
+
+
+@dataclass(frozen=True)
+class VCluster:
+    tenant: str
+    name: str
+    host: str | None
+    version: str
+    agents: int
+    server: Resources
+    agent: Resources
+    volume: Decimal | None  # of each that has one. None: an emptyDir, lost with the pod
+    storage_class: str | None
+    slice: Slice
+    tier: str
+    durability: str
+    exposure: Exposure
+    image: str
+    cluster_cidr: str | None  # None: the pods have addresses of the host
+    service_cidr: str | None  # None: that of the host, which is not known yet
+    registries: dict = field(default_factory=dict, repr=False)
+    servers: int = 1
+    shared: Shared | None = None  # None: mode dedicated
+    walls: Walls = field(default_factory=Walls)
+    upkeep: Upkeep = field(default_factory=Upkeep)
+    request: dict | None = None  # what a tenant made it by, and who (_vcluster_requests); None: the administrators did
+    server_placement: Placement = field(default_factory=Placement)
+    agent_placement: Placement = field(default_factory=Placement)
+    image_credentials: tuple[dict, ...] = field(default=(), repr=False)
+    k3s: K3s = field(default_factory=lambda: K3s({}, {}, ""), repr=False)
+    datastore: Datastore | None = None  # None: k3s's own, on the volume, or etcd
+    etcd: Etcd | None = None  # the volumes are those of its members
+    oidc: Issuer | None = None
+
+    @property
+    def mode(self) -> str:
+        return SHARED if self.shared else DEDICATED
+
+    @property
+    def lasting(self) -> bool:
+        """Whether what it knows outlives its pods."""
+        return self.volume is not None or self.datastore is not None
+
+    @property
+    def shares_datastore(self) -> bool:
+        """Whether it may have several servers."""
+        return self.datastore is not None or self.etcd is not None
+
+    @property
+    def server_volume(self) -> Decimal | None:
+        return None if self.etcd else self.volume
+
+    @property
+    def datastore_place(self) -> str | None:
+        if self.etcd:
+            return PLACE
+        return self.datastore.place if self.datastore else None
+
+    @property
+    def persistence(self) -> str:
+        if self.datastore:
+            return "datastore"
+        return "none" if self.volume is None else "pvc"
+
+    @property
+    def namespace(self) -> str:
+        return _names.vcluster_namespace(self.tenant, self.name)
+
+    @property
+    def image_reference(self) -> str:
+        return f"{self.image}:{image_tag(self.version)}"
+
+    def record(self, address: str) -> str:
+        """What is written on the namespace for later runs, for info and for the budget. Holds no secret."""
+        return json.dumps(
+            {
+                "address": address,
+                "agents": self.agents,
+                "cluster_cidr": self.cluster_cidr,
+                "datastore": self.datastore_place,
+                "expose": self.exposure.type,
+                "mode": self.mode,
+                "persistence": self.persistence,
+                **({"oidc": self.oidc.record()} if self.oidc else {}),
+                "servers": self.servers,
+                "service_cidr": self.service_cidr,
+                "slice": self.slice.as_text(),
+                "storage_class": self.storage_class,
+                "tier": self.tier,
+                "version": self.version,
+                "volume": memory_text(self.volume or Decimal(0)),
+                **self.upkeep.as_record(),
+                **({"request": self.request} if self.request else {}),
+            },
+            sort_keys=True,
+        )
+
+
+def recorded(namespace: dict) -> dict:
+    """The record of a virtual cluster's namespace; empty where it is missing or broken."""
+    text = (namespace["metadata"].get("annotations") or {}).get(SPEC_ANNOTATION, "{}")
+    try:
+        record = json.loads(text)
+    except ValueError:
+        return {}
+    return record if isinstance(record, dict) else {}
+
+
+def parse(item: dict) -> VCluster:
+    """The item of the module, or a TenantryError that names option, value and rule."""
+    tenant = _names.check_name(item["tenant"], "tenant")
+    name = _names.check_name(item["name"], "name")
+    _names.vcluster_namespace(tenant, name)
+    _check_counts(item)
+    server = parse_resources(item["server"], "server", SMALLEST_SERVER)
+    agent = parse_resources(item["agent"], "agent", SMALLEST_AGENT)
+    datastore = parse_datastore(item.get("datastore"))
+    volume = None if datastore else parse_volume(item["persistence"])
+    etcd = parse_etcd(item, volume)
+    shared = parse_shared(item)
+    cluster_cidr, service_cidr = parse_networks(item, shared)
+    beside = [SYNCER] if shared else []
+    least = minimum_slice([server, *beside], item["servers"], agent, item["agents"], volume, etcd and etcd.resources)
+    return VCluster(
+        tenant=tenant,
+        name=name,
+        host=item.get("host"),
+        version=check_version(item["version"]),
+        servers=item["servers"],
+        agents=item["agents"],
+        server=server,
+        agent=agent,
+        volume=volume,
+        storage_class=None if datastore else item["persistence"].get("storage_class"),
+        slice=parse_slice(item.get("slice") or {}, least, ("cpu", "memory", "pods") if shared else ()),
+        tier=item["tier"],
+        durability=_durability(item, datastore or etcd),
+        exposure=parse_exposure(item["expose"]),
+        image=parse_image(item["image"]),
+        cluster_cidr=cluster_cidr,
+        service_cidr=service_cidr,
+        registries=parse_registries(item.get("registries") or {}),
+        shared=shared,
+        walls=parse_walls(item.get("network") or {}),
+        upkeep=parse_upkeep(item, lasting=bool(volume is not None or datastore)),
+        request=item.get("request"),
+        k3s=parse_k3s(item),
+        datastore=datastore,
+        etcd=etcd,
+        oidc=parse_issuer(item.get("oidc")),
+        server_placement=parse_placement(item["server"], "server"),
+        agent_placement=parse_placement(item["agent"], "agent"),
+        image_credentials=parse_credentials(item.get("image_credentials") or []),
+    )
+
+
+def check_change(old: dict, new: VCluster) -> None:
+    """What cannot be changed on a virtual cluster that exists, by the record of its namespace."""
+    if old.get("mode", new.mode) != new.mode:
+        raise TenantryError(
+            f"mode: cannot be changed from {old['mode']} to {new.mode} on a virtual cluster that exists; "
+            "make a new virtual cluster and restore a snapshot of this one into it (tenantry.kube.vcluster_snapshot)"
+        )
+    _check_datastore(old, new)
+    fixed: dict[str, object] = {"cluster_cidr": new.cluster_cidr, "service_cidr": new.service_cidr}
+    fixed["persistence"] = new.persistence
+    if new.volume is not None:
+        fixed["storage_class"] = new.storage_class
+    for option, value in fixed.items():
+        if option in old and old[option] != value:
+            raise TenantryError(
+                f"{option}: cannot be changed from {old[option]} to {value} on a virtual cluster that exists; "
+                "keep it, or delete the virtual cluster and make it anew"
+            )
+    if "version" in old:
+        check_upgrade(old["version"], new.version)
+
+
+def _check_datastore(old: dict, new: VCluster) -> None:
+    """Only who enters it and how may change: another database would be another cluster under the same name."""
+    was, place = old.get("datastore"), new.datastore_place
+    if old and was != place:
+        own = "k3s's own"
+        if PLACE in (was, place) and None in (was, place):
+            raise TenantryError(
+                f"servers: cannot be changed from {old.get('servers', 1)} to {new.servers} on a virtual cluster that "
+                "exists and has no datastore elsewhere, because one server has SQLite and three have etcd; keep it, or "
+                "make a new virtual cluster"
+            )
+        raise TenantryError(
+            f"datastore: cannot be changed from {was or own} to {place or own} on a virtual cluster that exists; "
+            "keep it, but for user, password and parameters, or make a new virtual cluster"
+        )
+
+
+def _durability(item: dict, shared: Datastore | Etcd | None) -> str:
+    if shared and item["durability"]:
+        raise TenantryError(
+            "durability: is about the datastore that one server has on its volume; leave it out, etcd is always full "
+            "and with a datastore outside its database decides"
+        )
+    return item["durability"] or ("full" if item["tier"] == "prod" else "normal")
+
+
+def _check_counts(item: dict) -> None:
+    servers = item["servers"]
+    if isinstance(servers, bool) or not isinstance(servers, int) or servers not in (1, 3):
+        raise TenantryError(f"servers: must be the number 1 or 3, not {shown(servers)}; two are no better than one")
+    if not 0 <= item["agents"] <= 100:
+        raise TenantryError(f"agents: must be 0 to 100, not {item['agents']}")

@@ -1,0 +1,55 @@
+# Copyright: (c) 2026, the tenantry.kube authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""etcd in pods beside the servers, where three have no database elsewhere: as asked for, checked. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.images import parse_reference
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.resources import (
+    MEBI,
+    Resources,
+    memory_text,
+    parse_resources,
+)
+
+# What it is called where a database elsewhere is called by its place.
+PLACE = "etcd"
+OPTIONS = {
+    "image": {"type": "str", "default": "registry.k8s.io/etcd:3.6.5-0"},
+    "cpu": {"type": "str", "default": "500m"},
+    "memory": {"type": "str", "default": "512Mi"},
+}
+SMALLEST = ("100m", "128Mi")
+# Its log alone takes what is written ahead of it: some files of 64 MiB each.
+SMALLEST_VOLUME = 1024 * MEBI
+
+
+@dataclass(frozen=True)
+class Etcd:
+    image: str
+    resources: Resources  # of each of its members
+
+
+def parse_etcd(item: dict, volume: Decimal | None) -> Etcd | None:
+    """None: one server has its own datastore, or there is a database elsewhere."""
+    if item["servers"] == 1 or item.get("datastore"):
+        return None
+    if volume is None:
+        raise TenantryError(
+            "persistence.type: none would lose etcd, in which three servers have all that they know, with the pods; "
+            "give pvc, or a datastore elsewhere"
+        )
+    if volume < SMALLEST_VOLUME:
+        raise TenantryError(
+            f"persistence.size: {memory_text(volume)} is too small for etcd, of whose members each has a volume of "
+            f"that size; give {memory_text(SMALLEST_VOLUME)} or more"
+        )
+    options = {name: option["default"] for name, option in OPTIONS.items()} | (item.get("etcd") or {})
+    return Etcd(
+        image=parse_reference(options["image"], "etcd.image", OPTIONS["image"]["default"]),
+        resources=parse_resources(options, "etcd", SMALLEST, "etcd"),
+    )

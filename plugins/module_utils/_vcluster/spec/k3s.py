@@ -1,0 +1,215 @@
+# Copyright: (c) 2026, the tenantry.kube authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What an administrator adds to k3s: keys of its configuration file, and manifests that it deploys. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from ansible_collections.tenantry.kube.plugins.module_utils._core import naming as _names
+from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError, shown
+
+# Keys of k3s that can be given, in the file of the server, of the agents, or of both.
+SERVER_KEYS = frozenset(
+    {
+        "debug",
+        "default-local-storage-path",
+        "disable",
+        "disable-helm-controller",
+        "enable-pprof",
+        "etcd-arg",
+        "etcd-expose-metrics",
+        "helm-job-image",
+        "kube-apiserver-arg",
+        "kube-controller-manager-arg",
+        "kube-scheduler-arg",
+        "secrets-encryption-provider",
+        "service-node-port-range",
+        "supervisor-metrics",
+        "system-default-registry",
+        "v",
+        "vmodule",
+    }
+)
+AGENT_KEYS = frozenset(
+    {
+        "airgap-extra-registry",
+        "debug",
+        "default-runtime",
+        "disable-default-registry-endpoint",
+        "kube-proxy-arg",
+        "kubelet-arg",
+        "node-label",
+        "node-taint",
+        "pause-image",
+        "protect-kernel-defaults",
+        "selinux",
+        "snapshotter",
+        "v",
+        "vmodule",
+    }
+)
+# Keys that are ours, with the option that says the same, where there is one.
+MANAGED = {
+    "advertise-address": None,
+    "agent-token": None,
+    "agent-token-file": None,
+    "bind-address": None,
+    "cluster-cidr": "cluster_cidr",
+    "cluster-dns": None,
+    "cluster-domain": None,
+    "cluster-init": "servers",
+    "cluster-reset": None,
+    "config": None,
+    "data-dir": None,
+    "datastore-cafile": "datastore",
+    "datastore-certfile": "datastore",
+    "datastore-endpoint": "datastore",
+    "datastore-keyfile": "datastore",
+    "disable-agent": "mode",
+    "disable-apiserver": None,
+    "disable-cloud-controller": None,
+    "disable-controller-manager": None,
+    "disable-scheduler": "mode",
+    "egress-selector-mode": None,
+    "https-listen-port": None,
+    "node-name": None,
+    "private-registry": "registries",
+    "secrets-encryption": None,
+    "server": None,
+    "service-cidr": "service_cidr",
+    "tls-san": "expose",
+    "token": None,
+    "token-file": None,
+    "write-kubeconfig": "kubeconfig_path",
+    "write-kubeconfig-mode": None,
+}
+# Of the arguments of components, those that are ours.
+MANAGED_FLAGS = {
+    "kube-apiserver-arg": frozenset(
+        {
+            "admission-control-config-file",
+            "anonymous-auth",
+            "audit-log-path",
+            "audit-policy-file",
+            "authentication-config",
+            "authorization-config",
+            "authorization-mode",
+            "client-ca-file",
+            "disable-admission-plugins",
+            "encryption-provider-config",
+            "etcd-servers",
+            "secure-port",
+            "service-cluster-ip-range",
+            "tls-cert-file",
+            "tls-private-key-file",
+            "token-auth-file",
+        }
+    ),
+    "kube-controller-manager-arg": frozenset({"allocate-node-cidrs", "controllers", "service-cluster-ip-range"}),
+    "kube-proxy-arg": frozenset({"conntrack-max-per-core"}),
+    "kubelet-arg": frozenset({"cgroup-root", "kubelet-cgroups", "runtime-cgroups", "system-reserved"}),
+}
+# A flag whose values add up.
+ADMISSION_PLUGINS = "enable-admission-plugins"
+# Of what may be a password; less is a word that the result has elsewhere too.
+SHORTEST_SECRET = 8
+# A Secret may have 1 MiB; its content is stored encoded, and twice while it changes.
+MOST_MANIFESTS = 512 * 1024
+
+
+@dataclass(frozen=True, repr=False)
+class K3s:
+    """Added to what the platform gives k3s."""
+
+    server: dict
+    agent: dict
+    manifests: str  # a file of YAML documents; empty: none
+
+
+def parse_k3s(item: dict) -> K3s:
+    given = item.get("k3s_config") or {}
+    for key, value in given.items():
+        _check_key(key)
+        _check_value(key, value)
+    agent = {key: value for key, value in given.items() if key in AGENT_KEYS}
+    only_agents = sorted(agent.keys() - SERVER_KEYS)
+    if only_agents and not item["agents"]:
+        raise TenantryError(
+            f"k3s_config.{only_agents[0]}: is for agents, and this virtual cluster has none; leave it out"
+        )
+    server = {key: value for key, value in given.items() if key in SERVER_KEYS}
+    return K3s(server, agent, _manifests(item.get("manifests") or []))
+
+
+def misplaced(given: dict | None) -> list[str]:
+    """Text with keys that are refused. It may be a database's password, and a refusal shows what was asked for."""
+    return [
+        value
+        for key, value in (given or {}).items()
+        if key not in SERVER_KEYS | AGENT_KEYS and isinstance(value, str) and len(value) >= SHORTEST_SECRET
+    ]
+
+
+def merged_arguments(ours: list[str], theirs: Iterable[str]) -> list[str]:
+    """Theirs win over ours of the same name; plug-ins of admission add up."""
+    added = list(theirs)
+    names = {_flag(one) for one in added}
+    lists = [one.partition("=")[2] for one in [*ours, *added] if _flag(one) == ADMISSION_PLUGINS]
+    plugins = [name for names in lists for name in names.split(",")]
+    kept = [one for one in ours if _flag(one) not in {*names, ADMISSION_PLUGINS}]
+    added = [one.removeprefix("--") for one in added if _flag(one) != ADMISSION_PLUGINS]
+    together = [f"{ADMISSION_PLUGINS}={','.join(dict.fromkeys(filter(None, plugins)))}"] if plugins else []
+    return [*kept, *together, *added]
+
+
+def _check_key(key: object) -> None:
+    known = SERVER_KEYS | AGENT_KEYS
+    if key in MANAGED:
+        instead = f"use the option {MANAGED[key]}" if MANAGED[key] else "leave it out"
+        raise TenantryError(f"k3s_config.{key}: is set by the platform; {instead}")
+    if key not in known:
+        raise TenantryError(
+            f"k3s_config.{str(key)[:40]!r}: is not among what can be given{_names.did_you_mean(str(key), known)}; "
+            f"it takes {', '.join(sorted(known))}"
+        )
+
+
+def _check_value(key: str, value: object) -> None:
+    many = value if isinstance(value, list) else [value]
+    if isinstance(value, dict) or not all(isinstance(one, str | int | bool) for one in many):
+        raise TenantryError(
+            f"k3s_config.{key}: must be text, a number, true, false or a list of them, not {shown(value)}"
+        )
+    if not key.endswith("-arg"):
+        return
+    for one in many:
+        if not isinstance(one, str) or "=" not in one or not isinstance(value, list):
+            raise TenantryError(f"k3s_config.{key}: must be a list of flag=value, not {shown(value)}")
+        if _flag(one) in MANAGED_FLAGS.get(key, ()):
+            raise TenantryError(f"k3s_config.{key}: {_flag(one)} is set by the platform; leave it out")
+        if _flag(one).startswith("oidc-"):
+            raise TenantryError(f"k3s_config.{key}: {_flag(one)} is set by the platform; use the option oidc")
+
+
+def _flag(argument: str) -> str:
+    return argument.partition("=")[0].lstrip("-").rstrip("+-")
+
+
+def _manifests(given: list) -> str:
+    for number, one in enumerate(given, 1):
+        metadata = one.get("metadata")
+        named = isinstance(metadata, dict) and metadata.get("name")
+        if not (named and one.get("apiVersion") and one.get("kind")):
+            raise TenantryError(
+                f"manifests: item {number} is no object of Kubernetes; each needs apiVersion, kind and metadata.name"
+            )
+    text = "".join(f"---\n{json.dumps(one, sort_keys=True)}\n" for one in given)
+    if len(text.encode()) > MOST_MANIFESTS:
+        raise TenantryError(
+            f"manifests: {len(text.encode())} bytes are too many; give {MOST_MANIFESTS} or less, and apply the rest by "
+            "the administrator's kubeconfig"
+        )
+    return text

@@ -1,0 +1,156 @@
+# Copyright: (c) 2026, the tenantry.kube authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""How long a virtual cluster is kept, when it sleeps, and whether it may be deleted. Pure: the time is an argument."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta, tzinfo
+from zoneinfo import ZoneInfo
+
+from ansible_collections.tenantry.kube.plugins.module_utils._core import quantities as _quantities
+from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError, shown
+
+DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+_WINDOW = re.compile(r"([a-z,-]+)(?: ([0-9]{2}):([0-9]{2})-([0-9]{2}):([0-9]{2}))?", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Window:
+    """From a time on some days of the week, for so long."""
+
+    days: frozenset[int]
+    start: int  # minutes after midnight
+    minutes: int
+
+    def begun(self, now: datetime) -> datetime | None:
+        """When the window began that is open now; by the clock on the wall, so a night stays one when clocks change."""
+        for back in range(2):
+            day = now.date() - timedelta(days=back)
+            opened = datetime(day.year, day.month, day.day) + timedelta(minutes=self.start)
+            closes, wall = opened + timedelta(minutes=self.minutes), now.replace(tzinfo=None)
+            if day.weekday() in self.days and opened <= wall < closes:
+                return opened.replace(tzinfo=now.tzinfo)
+        return None
+
+
+@dataclass(frozen=True)
+class Sleep:
+    """When a virtual cluster is paused: after so long without use, and at these times."""
+
+    idle: int | None  # seconds
+    windows: tuple[Window, ...]
+    zone: tzinfo
+
+    def begun(self, now: datetime) -> datetime | None:
+        """When the time to sleep began, if it is one."""
+        begun = [window.begun(now.astimezone(self.zone)) for window in self.windows]
+        return max((one for one in begun if one), default=None)
+
+
+@dataclass(frozen=True)
+class Upkeep:
+    """As it was asked for, and as it is recorded."""
+
+    deletion_protection: bool = False
+    expires: str | None = None
+    sleep: dict | None = None
+
+    def as_record(self) -> dict:
+        return {"deletion_protection": self.deletion_protection, "expires": self.expires, "sleep": self.sleep}
+
+
+def parse_upkeep(item: dict, *, lasting: bool = True) -> Upkeep:
+    expires, given = item.get("expires"), item.get("sleep")
+    if expires is not None:
+        _lifetime(expires)
+    sleep = None
+    if given is not None:
+        sleep = {key: value for key, value in given.items() if value is not None}
+        parse_sleep(sleep)
+        if not lasting:
+            raise TenantryError("sleep: needs a volume, and persistence.type is none; leave one of them out")
+    return Upkeep(bool(item.get("deletion_protection")), expires, sleep)
+
+
+def parse_sleep(given: dict) -> Sleep:
+    idle, schedule = given.get("idle"), given.get("schedule")
+    if not idle and not schedule:
+        raise TenantryError("sleep: says neither idle nor schedule; give one of them, or leave sleep out")
+    seconds = _quantities.seconds(idle, "sleep.idle", "10m", "365d") if idle else None
+    return Sleep(seconds, tuple(_window(text) for text in schedule or []), _zone(given.get("timezone") or "UTC"))
+
+
+def expiry(namespace: dict, record: dict) -> datetime | None:
+    """When it is no longer kept."""
+    if not record.get("expires"):
+        return None
+    return moment(namespace["metadata"]["creationTimestamp"]) + timedelta(seconds=_lifetime(record["expires"]))
+
+
+def clock() -> datetime:
+    return datetime.now(UTC)
+
+
+def moment(text: str) -> datetime:
+    """A point in time as Kubernetes writes it."""
+    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+
+
+def stamp(when: datetime) -> str:
+    return when.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def check_may_be_deleted(name: str, record: dict) -> None:
+    if record.get("deletion_protection"):
+        raise TenantryError(
+            f"deletion_protection: is on for virtual cluster {name}, which is not deleted; run it with state: present "
+            "and deletion_protection: false first"
+        )
+
+
+def _lifetime(expires: str) -> int:
+    return _quantities.seconds(expires, "expires", "1h", "3650d")
+
+
+def _window(text: str) -> Window:
+    match = _WINDOW.fullmatch(text)
+    if not match:
+        raise TenantryError(
+            f"sleep.schedule: {shown(text)} is not days and times; write such as 'mon-fri 20:00-06:00', or 'sat,sun' "
+            "for whole days"
+        )
+    days = frozenset(day for part in match[1].split(",") for day in _days(part, text))
+    if match[2] is None:
+        return Window(days, 0, 24 * 60)
+    start, end = _minutes(match[2], match[3], text), _minutes(match[4], match[5], text)
+    if start == end:
+        raise TenantryError(f"sleep.schedule: {shown(text)} ends when it begins; give two different times")
+    return Window(days, start, (end - start) % (24 * 60))  # an end before the start is one of the next day
+
+
+def _days(part: str, text: str) -> list[int]:
+    first, dash, last = part.partition("-")
+    if first not in DAYS or (dash and last not in DAYS):
+        raise TenantryError(f"sleep.schedule: {shown(text)} has a day that is none of {', '.join(DAYS)}")
+    begin = DAYS.index(first)
+    end = DAYS.index(last) if dash else begin
+    return [(begin + step) % 7 for step in range((end - begin) % 7 + 1)]
+
+
+def _minutes(hours: str, minutes: str, text: str) -> int:
+    if int(hours) > 23 or int(minutes) > 59:
+        raise TenantryError(f"sleep.schedule: {shown(text)} has a time that is none; use 00:00 to 23:59")
+    return int(hours) * 60 + int(minutes)
+
+
+def _zone(name: str) -> tzinfo:
+    if name == "UTC":
+        return UTC
+    try:
+        return ZoneInfo(name)
+    except (ValueError, OSError, KeyError):  # ZoneInfoNotFoundError is a KeyError
+        raise TenantryError(
+            f"sleep.timezone: {shown(name)} is no time zone known here; use one such as Europe/Berlin, or UTC"
+        ) from None

@@ -1,0 +1,96 @@
+# Copyright: (c) 2026, the tenantry.kube authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Where the pods of a virtual cluster run: on nodes of its own, or as pods of its namespace on the host. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError, shown
+from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import DNS_NAME
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.images import parse_reference
+
+DEDICATED = "dedicated"
+SHARED = "shared"
+MODES = (SHARED, DEDICATED)
+
+# Options that are of use in one mode only.
+OPTIONS_OF = {
+    DEDICATED: ("cluster_cidr",),
+    SHARED: ("pod_security", "storage_classes", "ingress_classes", "ingress_hosts"),
+}
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What tenants may do on the host in mode shared, and who does it for them."""
+
+    syncer_image: str
+    pod_security: str
+    storage_classes: tuple[str, ...] | None  # None: any
+    ingress_classes: tuple[str, ...]
+    ingress_hosts: tuple[str, ...]
+
+
+def mode_of(given: str | None, record: dict | None) -> str:
+    """The mode given or, if none is, what a virtual cluster is already by its record (None: a new one, shared)."""
+    if given is not None:
+        return given
+    if record is None:
+        return SHARED
+    if record.get("mode") not in MODES:
+        raise TenantryError(
+            "mode: not given, and the record of this virtual cluster, which exists, does not tell it; "
+            f"give the mode it was made with, {' or '.join(MODES)}"
+        )
+    return record["mode"]
+
+
+def parse_shared(item: dict) -> Shared | None:
+    """The options of mode shared; None in the other mode, which has none of them."""
+    mode = item["mode"]
+    for other, options in OPTIONS_OF.items():
+        for option in options:
+            if other != mode and item[option] is not None:
+                raise TenantryError(f"{option}: applies to mode {other} only, and this is {mode}; leave it out")
+    if mode != SHARED:
+        return None
+    if item["agents"]:
+        raise TenantryError(
+            f"agents: must be 0 with mode shared, the default, not {item['agents']}, because its pods run on the "
+            "host's nodes; leave it out, or make it with mode: dedicated for nodes of its own"
+        )
+    return Shared(
+        syncer_image=parse_reference(item["syncer_image"], "syncer_image", "docker.io/tenantry/syncer:0.1.0"),
+        pod_security=item["pod_security"] or "baseline",
+        storage_classes=None if item["storage_classes"] is None else _classes(item, "storage_classes"),
+        ingress_classes=_classes(item, "ingress_classes"),
+        ingress_hosts=_hosts(item),
+    )
+
+
+def _classes(item: dict, option: str) -> tuple[str, ...]:
+    names = item[option] or []
+    for name in names:
+        if not DNS_NAME.fullmatch(name):
+            raise TenantryError(
+                f"{option}: {shown(name)} is not the name of a class; give names as the host's kubectl shows them"
+            )
+    return tuple(sorted(set(names)))
+
+
+def _hosts(item: dict) -> tuple[str, ...]:
+    """Who may use a proxy that is everybody's must be told for which names, or one tenant could take another's."""
+    hosts = item["ingress_hosts"] or []
+    if bool(hosts) != bool(item["ingress_classes"]):
+        raise TenantryError(
+            "ingress_hosts: goes with ingress_classes; give both or none, such as ingress_classes: [nginx] and "
+            "ingress_hosts: ['*.dev.example.com']"
+        )
+    for host in hosts:
+        if host != "*" and not DNS_NAME.fullmatch(host.removeprefix("*.")):
+            raise TenantryError(
+                f"ingress_hosts: {shown(host)} is not a host name; give one such as shop.example.com, "
+                "*.example.com for all below a domain, or * for any"
+            )
+    return tuple(sorted(set(hosts)))

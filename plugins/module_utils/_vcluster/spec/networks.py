@@ -1,0 +1,49 @@
+# Copyright: (c) 2026, the tenantry.kube authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The networks of pods and services inside a virtual cluster, as asked for. Pure."""
+
+from __future__ import annotations
+
+import ipaddress
+
+from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError, shown
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.mode import Shared
+
+# A node gets a /24 of the pod network, and an API server takes no service network larger than /12.
+CLUSTER_PREFIXES = range(8, 24)
+SERVICE_PREFIXES = range(12, 28)
+CLUSTER_CIDR = "10.52.0.0/16"
+SERVICE_CIDR = "10.53.0.0/16"
+
+
+def parse_networks(item: dict, shared: Shared | None) -> tuple[str | None, str | None]:
+    """Of the pods and of the services. In mode shared both are the host's; of services it may be said in advance."""
+    if shared:
+        given = item["service_cidr"]
+        return None, None if given is None else str(_ipv4_network(given, "service_cidr"))
+    cluster = _network(item["cluster_cidr"] or CLUSTER_CIDR, "cluster_cidr", CLUSTER_PREFIXES)
+    service = _network(item["service_cidr"] or SERVICE_CIDR, "service_cidr", SERVICE_PREFIXES)
+    if cluster.overlaps(service):
+        raise TenantryError(f"service_cidr: {service} overlaps cluster_cidr {cluster}; choose two separate networks")
+    return str(cluster), str(service)
+
+
+def _ipv4_network(text: object, option: str) -> ipaddress.IPv4Network:
+    try:
+        return ipaddress.IPv4Network(text)
+    except (ValueError, TypeError) as error:
+        raise TenantryError(
+            f"{option}: {shown(text)} is not an IPv4 network ({error}); use one such as 10.52.0.0/16"
+        ) from None
+
+
+def _network(text: object, option: str, prefixes: range) -> ipaddress.IPv4Network:
+    network = _ipv4_network(text, option)
+    if network.prefixlen not in prefixes:
+        raise TenantryError(
+            f"{option}: {network} has the prefix length {network.prefixlen}; "
+            f"use /{prefixes.start} to /{prefixes.stop - 1}"
+        )
+    if not network.is_private:
+        raise TenantryError(f"{option}: {network} is a public network; use a private one such as 10.52.0.0/16")
+    return network

@@ -1,0 +1,111 @@
+# Copyright: (c) 2026, the tenantry.kube authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The argument spec of one virtual cluster, as the module's documentation describes it."""
+
+from __future__ import annotations
+
+from ansible_collections.tenantry.kube.plugins.module_utils._platform import oidc as _oidc
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec import datastore as _vcluster_datastore
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec import etcd as _vcluster_etcd
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec import networking as _vcluster_walls
+
+
+def _resources(memory: str) -> dict:
+    options = {
+        "cpu": {"type": "str", "default": "1"},
+        "memory": {"type": "str", "default": memory},
+        "node_selector": {"type": "dict"},
+        "tolerations": {"type": "list", "elements": "dict"},
+        "anti_affinity": {"type": "str", "choices": ["preferred", "required"], "default": "preferred"},
+        "runtime_class": {"type": "str"},
+    }
+    return {"type": "dict", "apply_defaults": True, "options": options}
+
+
+PERSISTENCE = {
+    "type": {"type": "str", "choices": ["pvc", "none"], "default": "pvc"},
+    "size": {"type": "str", "default": "5Gi"},
+    "storage_class": {"type": "str"},
+}
+SLICE = {
+    "cpu": {"type": "str"},
+    "memory": {"type": "str"},
+    "storage": {"type": "str"},
+    "pods": {"type": "int"},
+}
+EXPOSE = {
+    "type": {
+        "type": "str",
+        "choices": ["ClusterIP", "NodePort", "LoadBalancer", "Ingress", "Route"],
+        "default": "ClusterIP",
+    },
+    "port": {"type": "int"},
+    "address": {"type": "str"},
+    "ingress_class": {"type": "str"},
+    "annotations": {"type": "dict"},
+}
+CREDENTIAL = {
+    "registry": {"type": "str", "required": True},
+    "username": {"type": "str", "required": True},
+    "password": {"type": "str", "required": True, "no_log": True},
+}
+SLEEP = {
+    "idle": {"type": "str"},
+    "schedule": {"type": "list", "elements": "str"},
+    "timezone": {"type": "str", "default": "UTC"},
+}
+# Where snapshots are kept, one of the two.
+STORE = {
+    "directory": {"type": "path"},
+    "bucket": {
+        "type": "dict",
+        "options": {
+            "name": {"type": "str", "required": True},
+            "prefix": {"type": "str", "default": ""},
+            "endpoint": {"type": "str"},
+            "region": {"type": "str"},
+        },
+    },
+}
+OPTIONS = {
+    "tenant": {"type": "str", "required": True},
+    "name": {"type": "str", "required": True},
+    "host": {"type": "str"},
+    "state": {"type": "str", "choices": ["present", "absent", "paused", "restarted"], "default": "present"},
+    "mode": {"type": "str", "choices": ["shared", "dedicated"]},
+    "version": {"type": "str"},
+    # As it is: text that could be a number is refused.
+    "servers": {"type": "raw", "default": 1},
+    "agents": {"type": "int", "default": 0},
+    "server": _resources("1Gi"),
+    "agent": _resources("2Gi"),
+    "persistence": {"type": "dict", "apply_defaults": True, "options": PERSISTENCE},
+    "datastore": {"type": "dict", "options": _vcluster_datastore.OPTIONS},
+    "etcd": {"type": "dict", "options": _vcluster_etcd.OPTIONS},
+    "slice": {"type": "dict", "options": SLICE},
+    "tier": {"type": "str", "choices": ["dev", "prod"], "default": "dev"},
+    "durability": {"type": "str", "choices": ["full", "normal"]},
+    "expose": {"type": "dict", "apply_defaults": True, "options": EXPOSE},
+    "image": {"type": "str", "default": "rancher/k3s"},
+    "image_credentials": {"type": "list", "elements": "dict", "options": CREDENTIAL},
+    "registries": {"type": "dict", "no_log": True},
+    "k3s_config": {"type": "dict"},
+    "oidc": {"type": "dict", "options": _oidc.OPTIONS},
+    "manifests": {"type": "list", "elements": "dict", "no_log": True},
+    "cluster_cidr": {"type": "str"},
+    "service_cidr": {"type": "str"},
+    "network": {"type": "dict", "options": _vcluster_walls.OPTIONS},
+    "pod_security": {"type": "str", "choices": ["baseline", "restricted"]},
+    "storage_classes": {"type": "list", "elements": "str"},
+    "ingress_classes": {"type": "list", "elements": "str"},
+    "ingress_hosts": {"type": "list", "elements": "str"},
+    "syncer_image": {"type": "str", "default": "docker.io/tenantry/syncer:0.1.0"},
+    "deletion_protection": {"type": "bool", "default": False},
+    "expires": {"type": "str"},
+    "sleep": {"type": "dict", "options": SLEEP},
+    "kubeconfig_path": {"type": "path"},
+}
+# What administrators decide for virtual clusters that tenants ask for: all but which one it is.
+DEFAULTS = {
+    option: spec for option, spec in OPTIONS.items() if option not in ("tenant", "name", "state", "kubeconfig_path")
+}

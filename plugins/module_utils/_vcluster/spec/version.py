@@ -1,0 +1,52 @@
+# Copyright: (c) 2026, the tenantry.kube authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The release of k3s that a virtual cluster runs, and where it may go from there. Pure."""
+
+from __future__ import annotations
+
+import re
+
+from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError, shown
+
+# The first releases whose API server can be probed without a credential and stay closed otherwise: k3s before them
+# sets --anonymous-auth even where an authentication configuration is given, which the API server refuses.
+OLDEST_MINOR = 32
+FIRST_PATCH = {32: 5, 33: 1}
+_VERSION = re.compile(r"v1\.([0-9]{1,3})\.([0-9]{1,3})\+([a-z0-9]+(?:[.-][a-z0-9]+)*)", re.ASCII)
+
+
+def parse_version(version: str) -> tuple[int, int, str]:
+    """Minor, patch and build."""
+    match = _VERSION.fullmatch(version)
+    if not match:
+        raise TenantryError(
+            f"version: {shown(version)} is not the name of a k3s release; give one exactly, such as v1.34.4+k3s1"
+        )
+    return int(match[1]), int(match[2]), match[3]
+
+
+def image_tag(version: str) -> str:
+    return version.replace("+", "-")
+
+
+def check_version(version: object) -> str:
+    if not isinstance(version, str):
+        raise TenantryError(f"version: {shown(version)} is not text; give a k3s release, such as v1.34.4+k3s1")
+    minor, patch, _build = parse_version(version)
+    oldest = max(minor, OLDEST_MINOR)
+    if minor < OLDEST_MINOR or patch < FIRST_PATCH.get(minor, 0):
+        raise TenantryError(f"version: {version} is too old; use v1.{oldest}.{FIRST_PATCH[oldest]} or newer")
+    return version
+
+
+def check_upgrade(old: str, new: str) -> None:
+    """Kubernetes supports going up one minor version at a time, and never down."""
+    before, after = parse_version(old)[:2], parse_version(new)[:2]
+    if after < before:
+        raise TenantryError(
+            f"version: {new} is older than {old}, which runs; Kubernetes cannot be downgraded: keep {old} or go up"
+        )
+    if after[0] > before[0] + 1:
+        raise TenantryError(
+            f"version: from {old} to {new} skips a minor version; go to a release of v1.{before[0] + 1} first"
+        )

@@ -1,0 +1,106 @@
+# Copyright: (c) 2026, the tenantry.kube authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""A change of the release of k3s: what was before is kept on the volume, servers go first, and there is a way back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import exec as _exec
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.apply import Inventory, Plan
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import Deadline
+from ansible_collections.tenantry.kube.plugins.module_utils._snapshot import restore_etcd as _snapshot_etcd
+from ansible_collections.tenantry.kube.plugins.module_utils._snapshot.restore import workshop
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import guest as _vcluster_inside
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.datastore import (
+    maintenance_pod as _render_workshop,
+)
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.datastore.server_volume import keep_on_volume
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.guest import STATEFUL_SET
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.common import AGENT, SERVER
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.cluster import recorded
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.etcd import PLACE
+
+# On the namespace: the release whose data is kept on the volume, and the StatefulSet's revision that ran with it.
+BEFORE_ANNOTATION = "tenantry.dev/before-upgrade"
+REVISION_ANNOTATION = "tenantry.dev/before-upgrade-revision"
+
+
+@dataclass(frozen=True)
+class Upgrade:
+    """Of one virtual cluster that has a volume."""
+
+    host: Cluster
+    namespace: str
+    before: str
+
+    def row(self) -> dict:
+        return {"action": "create", "kind": "Snapshot", "name": f"before-upgrade ({self.before})"}
+
+    def keep(self, deadline: Deadline) -> None:
+        """Before anything is changed: a run that is killed later goes on with the rest."""
+        stateful_set = self.host.get(STATEFUL_SET, SERVER, self.namespace)
+        if stateful_set is None:
+            return
+        try:
+            if recorded(self.host.get("v1/Namespace", self.namespace)).get("datastore") == PLACE:
+                _snapshot_etcd.keep_on_volume(self.host, self.namespace, deadline)
+            elif stateful_set["spec"]["replicas"] == 0:
+                with workshop(self.host, stateful_set, deadline) as container:
+                    keep_on_volume(container, deadline.remaining())
+            else:
+                server = _exec.Container(self.host, self.namespace, f"{SERVER}-0", _render_workshop.CONTAINER)
+                keep_on_volume(server, deadline.remaining())
+        except TenantryError as error:
+            raise TenantryError(
+                f"version: not changed, because what there is could not be kept first: {error}"
+            ) from None
+        revision = (stateful_set.get("status") or {}).get("currentRevision", "")
+        notes = {BEFORE_ANNOTATION: self.before, REVISION_ANNOTATION: revision}
+        self.host.merge("v1/Namespace", self.namespace, None, {"metadata": {"annotations": notes}})
+
+
+def upgrade_of(host: Cluster, namespace: dict, version: str, server: dict | None) -> Upgrade | None:
+    """
+    None where the release stays, and where the upgrade before this one failed: what that one kept is good, what there
+    is now may not be.
+    """
+    before = recorded(namespace).get("version", version)
+    if before == version or _has_failed(namespace, server):
+        return None
+    return Upgrade(host, namespace["metadata"]["name"], before)
+
+
+def _has_failed(namespace: dict, server: dict | None) -> bool:
+    """Whether the last pods that were ready are those from before an upgrade."""
+    status = (server or {}).get("status") or {}
+    kept = (namespace["metadata"].get("annotations") or {}).get(REVISION_ANNOTATION)
+    return bool(kept) and kept == status.get("currentRevision") != status.get("updateRevision")
+
+
+def split(plan: Plan) -> tuple[Plan, Plan]:
+    """A plan in two: what changes agents that there are waits until the servers have changed."""
+    later = [one for one in plan.actions if (one.action, one.kind, one.name) == ("update", STATEFUL_SET, AGENT)]
+    first = [one for one in plan.actions if one not in later]
+    return Plan(plan.cluster, first, plan.objects), Plan(plan.cluster, later, Inventory())
+
+
+def wait_for_server(host: Cluster, namespace: str, deadline: Deadline) -> None:
+    """Where it does not come up after an upgrade, the error says how to go back."""
+    try:
+        _vcluster_inside.wait_for_server(host, namespace, deadline)
+    except TenantryError as error:
+        raise TenantryError(f"{error}{_way_back(host, namespace)}") from None
+
+
+def _way_back(host: Cluster, namespace: str) -> str:
+    status = (host.get(STATEFUL_SET, SERVER, namespace) or {}).get("status") or {}
+    if status.get("currentRevision") == status.get("updateRevision"):
+        return ""  # what runs now has been ready before
+    found = host.get("v1/Namespace", namespace) or {"metadata": {}}
+    before = (found["metadata"].get("annotations") or {}).get(BEFORE_ANNOTATION)
+    if not before:
+        return ""
+    return f"; to go back to {before} and what there was then, run tenantry.kube.vcluster_snapshot with state reverted"

@@ -1,0 +1,81 @@
+# Copyright: (c) 2026, the tenantry.kube authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The volume of a server or of a member of its etcd: it grows where its storage class lets it, and never shrinks."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from ansible_collections.tenantry.kube.plugins.module_utils._core import quantities as _quantities
+from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import Deadline, one_condition, wait_for
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.cluster import VCluster
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.resources import memory_text
+
+CLAIM = "v1/PersistentVolumeClaim"
+
+
+def check_volume(host: Cluster, spec: VCluster, claim: dict | None) -> None:
+    """Whether the volume that exists can become what is asked for."""
+    if claim is None or spec.volume is None:
+        return
+    size = claim["spec"]["resources"]["requests"]["storage"]
+    there = _quantities.parse(size, "persistence.size")
+    if spec.volume < there:
+        raise TenantryError(
+            f"persistence.size: {memory_text(spec.volume)} is less than the {size} there is; "
+            "a volume can grow but not shrink"
+        )
+    if spec.volume == there:
+        return
+    name = claim["spec"].get("storageClassName")
+    if not (_storage_class(host, name) or {}).get("allowVolumeExpansion"):
+        raise TenantryError(
+            f"persistence.size: the {size} there is cannot grow to {memory_text(spec.volume)}, because storage class "
+            f"{name} of host {host.name} does not allow it; keep {size}"
+        )
+    if not _is_bound(claim):
+        raise TenantryError(
+            f"persistence.size: the {size} there is cannot grow to {memory_text(spec.volume)} before it has a volume; "
+            f"run it with {size} until it is ready, then again"
+        )
+
+
+def wait_until_grown(host: Cluster, claim: dict | None, wanted: Decimal | None, deadline: Deadline) -> None:
+    """The storage enlarges the volume, and the file system on it while the server runs: many can, some cannot."""
+    if claim is None or wanted is None or not _is_bound(claim) or _has(claim, wanted):
+        return
+    name, namespace = claim["metadata"]["name"], claim["metadata"]["namespace"]
+    wait_for(
+        host,
+        CLAIM,
+        name,
+        namespace,
+        lambda found: _has(found, wanted),
+        deadline,
+        what=f"volume {name} of virtual cluster {namespace} with {memory_text(wanted)}",
+        explain=lambda: _why_not(host.get(CLAIM, name, namespace)),
+    )
+
+
+def _is_bound(claim: dict) -> bool:
+    return (claim.get("status") or {}).get("phase") == "Bound"
+
+
+def _has(claim: dict, wanted: Decimal) -> bool:
+    capacity = ((claim.get("status") or {}).get("capacity") or {}).get("storage")
+    return capacity is not None and _quantities.parse(capacity, "capacity") >= wanted
+
+
+def _why_not(claim: dict | None) -> str:
+    """How far the storage has come, in its own words. One of them asks for a new pod: that is state restarted."""
+    conditions = ((claim or {}).get("status") or {}).get("conditions") or []
+    words = [one_condition(condition) for condition in conditions if condition.get("status") == "True"]
+    if any(condition["type"] == "FileSystemResizePending" for condition in conditions):
+        words.append("if it stays so, run it with state: restarted")
+    return "; ".join(words) or "its storage has not begun"
+
+
+def _storage_class(host: Cluster, name: str | None) -> dict | None:
+    return host.get("storage.k8s.io/v1/StorageClass", name) if name else None
