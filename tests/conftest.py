@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from .notes import NOTES, note
+
 ROOT = Path(__file__).resolve().parents[1]
 COLLECTIONS = ROOT / "build"
-LEFT_OUT = pytest.StashKey[int]()
 
 
 def _importable() -> None:
@@ -30,12 +32,23 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if os.environ.get("TENANTRY_NIGHTLY") == "1":
         return
     left_out = [item for item in items if item.get_closest_marker("nightly")]
-    config.stash[LEFT_OUT] = len(left_out)
     if left_out:
+        note(config, f"{len(left_out)} nightly tests left out: they take minutes; TENANTRY_NIGHTLY=1 runs them")
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]
 
 
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if hasattr(session.config, "workeroutput"):  # a process of pytest-xdist, which prints nothing itself
+        session.config.workeroutput["notes"] = session.config.stash.get(NOTES, [])
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    for line in getattr(node, "workeroutput", {}).get("notes", []):
+        note(node.config, line)
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    if count := config.stash.get(LEFT_OUT, 0):
-        terminalreporter.write_line(f"{count} nightly tests left out: they take minutes; TENANTRY_NIGHTLY=1 runs them")
+    for line in config.stash.get(NOTES, []):
+        terminalreporter.write_line(line)

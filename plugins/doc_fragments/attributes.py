@@ -34,6 +34,17 @@ attributes:
     support: full
 """
 
+    # For modules that may take minutes, behind the action plugin that shows their progress.
+    ASYNC = r"""
+attributes:
+  action:
+    description: Has an action plugin, which shows the progress of the module. A task with C(async) shows none.
+    support: full
+  async:
+    description: Can run in the background, by C(async) and C(poll).
+    support: full
+"""
+
     ACTIONGROUP = r"""
 attributes:
   action_group:

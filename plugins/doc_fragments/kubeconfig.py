@@ -11,7 +11,7 @@ options:
     description:
       - Kubeconfig file of the hub, on the machine that runs the module.
       - If not set, the environment variable E(K8S_AUTH_KUBECONFIG) is used.
-      - Its server must be an C(https://) address that is verified.
+      - Its server must be an C(https://) address with verification.
     type: path
   context:
     description:
@@ -20,7 +20,9 @@ options:
     type: str
   timeout:
     description:
-      - Seconds after which a single request to an API server is given up and, where that is safe, tried again.
+      - Timeout of a single request to an API server, in seconds. The module retries the request if that is safe.
+      - Also the limit for all requests to one virtual cluster together, not counting a tenth of a second of each. Then
+        the run continues with the others. The first admission webhook there that fails ends them too.
     type: int
     default: 30
 requirements:

@@ -5,26 +5,26 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    # Where snapshots are kept: as _vcluster_options.STORE.
+    # Where snapshots are kept: as _vcluster.spec.options.STORE.
     DOCUMENTATION = r"""
 options:
   directory:
     description:
       - Directory for snapshots on the machine that runs the module. Each virtual cluster has a folder C(TENANT--NAME)
-        in it. Folders and files are made readable by their owner only.
-      - It is this or O(bucket).
+        in it. Folders and files are readable by their owner only.
+      - Mutually exclusive with O(bucket).
     type: path
   bucket:
     description:
       - Bucket of an S3-compatible object store for snapshots. It must exist.
       - Credentials are taken from the environment (E(AWS_ACCESS_KEY_ID), E(AWS_SECRET_ACCESS_KEY)), the file
-        C(~/.aws/credentials) with E(AWS_PROFILE), or the role of the machine. They are not taken as options.
-      - It is this or O(directory).
+        C(~/.aws/credentials) with E(AWS_PROFILE), or the role of the machine. They cannot be options.
+      - Mutually exclusive with O(directory).
     type: dict
     suboptions:
       name: {description: Its name., type: str, required: true}
-      prefix: {description: What the names of all objects begin with., type: str, default: ''}
-      endpoint: {description: URL of the store. That of AWS if not set., type: str}
+      prefix: {description: Prefix of the names of all objects., type: str, default: ''}
+      endpoint: {description: URL of the store. Defaults to that of AWS., type: str}
       region: {description: Region of the store., type: str}
 requirements:
   - minio, for O(bucket)

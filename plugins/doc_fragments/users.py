@@ -10,60 +10,62 @@ class ModuleDocFragment:
 options:
   oidc:
     description:
-      - Who the user is at the OpenID Connect issuer that the virtual clusters trust, by
+      - The user or group at the OpenID Connect issuer that the virtual clusters trust, see
         O(tenantry.kube.vcluster#module:oidc).
-      - The role is bound to that name. Tokens of the platform end, and kubeconfigs name a program that fetches the
-        issuer's when they are needed; O(lifetime) and O(force) have no meaning then.
-      - On the hub the role is bound too. It counts there if the hub's API server trusts the issuer.
+      - The role is bound to that name. The module revokes tokens of the platform, and kubeconfigs name a program that
+        gets tokens of the issuer when needed. O(lifetime) and O(force) are ignored.
+      - The role is bound on the hub too. This works if the hub's API server trusts the issuer.
     type: dict
     suboptions: &oidc
       username:
         description:
-          - The value of the claim that is the user's name, without any prefix. This or C(group).
-          - Without either, the user is none of the issuer's.
+          - Value of the claim with the user's name, without any prefix. Mutually exclusive with C(group).
+          - Without either, the user gets tokens of the platform.
         type: str
       group:
-        description: A group at the issuer, all of whose members are this user.
+        description: Group at the issuer. All of its members have the rights of this user.
         type: str
       hub_prefix:
-        description: What the hub's API server puts before the name.
+        description: Prefix that the hub's API server puts before the name.
         type: str
         default: 'oidc:'
       command:
-        description: The program that a kubeconfig names, which writes a credential as C(kubectl) expects it.
+        description: Program that a kubeconfig names, which writes a credential in the format that C(kubectl) expects.
         type: str
         default: kubectl
       args:
         description:
-          - Its arguments. V({issuer_url}) and V({client_id}) stand for those of the virtual cluster. They are no place
-            for a secret; whoever can list the processes of a user's machine can see them.
-          - If not set, those of the plug-in oidc-login, V(oidc-login), V(get-token),
+          - Its arguments. V({issuer_url}) and V({client_id}) stand for those of the virtual cluster. Do not put a
+            secret here, because anyone who can list the processes of the user's machine sees it.
+          - Defaults to those of the plug-in oidc-login, V(oidc-login), V(get-token),
             V(--oidc-issuer-url={issuer_url}) and V(--oidc-client-id={client_id}).
         type: list
         elements: str
   kubeconfigs:
     description:
-      - More kubeconfigs of the user, each with credentials of its own, renewed and revoked by themselves.
-      - One that is not named here any more stays as it is, unless O(purge_kubeconfigs=true).
+      - More kubeconfigs of the user, each with credentials of its own, which are renewed and revoked separately.
+      - Kubeconfigs that you remove from the list stay, unless O(purge_kubeconfigs=true).
     type: list
     elements: dict
     suboptions: &kubeconfigs
       name:
-        description: Tells it from the user's others, such as V(laptop).
+        description: Name of the kubeconfig, unique for the user, such as V(laptop).
         type: str
         required: true
       path:
-        description: Where to write it, on the machine that runs the module, readable by its owner only.
+        description:
+          - File for it, on the machine that runs the module, readable by its owner only.
+          - Mutually exclusive with C(secret). One of them is required unless it is V(absent).
         type: path
       vault_password_file:
-        description: Have the file at the path encrypted by C(ansible-vault) with the password in this file.
+        description: File with the password with which C(ansible-vault) encrypts the file at C(path).
         type: path
       secret:
-        description: Write it to a Secret on the hub, under the key C(kubeconfig), for a program that runs there.
+        description: Secret on the hub for it, under the key C(kubeconfig), for a program that runs there.
         type: dict
         suboptions:
           namespace:
-            description: Namespace on the hub, which must exist. Who may read Secrets there can do what the user can.
+            description: Existing namespace on the hub. All who may read Secrets there get the rights of the user.
             type: str
             required: true
           name:
@@ -71,17 +73,28 @@ options:
             type: str
             required: true
       lifetime:
-        description: Lifetime of its tokens, if it is another.
+        description: Lifetime of its tokens. Defaults to O(lifetime).
         type: str
       force:
-        description: Make new tokens now, and revoke the old ones when the new ones are in place.
+        description: Whether to replace its tokens. The old ones are revoked after that.
         type: bool
         default: false
       state:
-        description: V(absent) revokes it, and removes it where its place is given.
+        description: V(absent) revokes it, and deletes the file or Secret if C(path) or C(secret) is given.
         type: str
         choices: [present, absent]
         default: present
+  revoke_certificates:
+    description:
+      - Whether to end all client certificates that were signed in the virtual clusters of which the user was an
+        administrator, including those that others requested. Otherwise they end within 24 hours.
+      - The module replaces the CA of these certificates in each of these virtual clusters and restarts its servers one
+        by one. It rejects this for a virtual cluster without a volume, which would lose its data.
+        Kubeconfigs of the platform and certificates of k3s and its nodes stay valid.
+      - This also works for a former administrator who was removed or got another role in an earlier run.
+      - Requires O(state=absent).
+    type: bool
+    default: false
   users:
     description: Many users, of one or several tenants, in one call, each with the options above.
     type: list
@@ -96,24 +109,24 @@ options:
         type: str
         required: true
       role:
-        description: What the user may do.
+        description: Role of the user.
         type: str
         choices: [viewer, developer, admin, operator]
       access:
-        description: The virtual clusters the user may enter.
+        description: Virtual clusters that the user may enter.
         type: list
         elements: dict
         suboptions:
           vcluster:
-            description: Name of the virtual cluster, without the tenant's.
+            description: Name of the virtual cluster, without that of the tenant.
             type: str
             required: true
           role:
-            description: Role in this virtual cluster, if it is another.
+            description: Role in this virtual cluster. Defaults to that of the user.
             type: str
             choices: [viewer, developer, admin, operator]
       oidc:
-        description: Who the user is at an issuer.
+        description: The user or group at an issuer.
         type: dict
         suboptions: *oidc
       hub_access:
@@ -126,7 +139,7 @@ options:
         choices: [present, absent]
         default: present
       kubeconfig_path:
-        description: Where to write the user's kubeconfig.
+        description: File for the user's kubeconfig.
         type: path
       kubeconfigs:
         description: More kubeconfigs of the user.
@@ -134,7 +147,13 @@ options:
         elements: dict
         suboptions: *kubeconfigs
       purge_kubeconfigs:
-        description: Revoke every kubeconfig of the user that is not asked for.
+        description: Whether to revoke all kubeconfigs of the user that are not given.
+        type: bool
+        default: false
+      revoke_certificates:
+        description:
+          - Whether to end all client certificates that were signed in the virtual clusters of which the user was an
+            administrator.
         type: bool
         default: false
       lifetime:
@@ -142,7 +161,7 @@ options:
         type: str
         default: 30d
       force:
-        description: Make new tokens now.
+        description: Whether to replace the tokens.
         type: bool
         default: false
 """

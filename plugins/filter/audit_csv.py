@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 COLUMNS = (
-    "time", "cluster", "tenant", "actor", "requested_by", "action", "kind", "name", "kubeconfig", "expires",
-    "credential_id", "tool", "source", "count",
+    "time", "cluster", "tenant", "actor", "acted_as", "requested_by", "action", "kind", "name", "kubeconfig", "expires",
+    "credential_id", "tool", "platform", "source", "count",
 )  # fmt: skip
 
 

@@ -20,13 +20,18 @@ def audit_table(events: Iterable[Mapping[str, Any]]) -> str:
 def _row(event: Mapping[str, Any]) -> tuple[str, ...]:
     return (
         event["time"],
-        event["requested_by"] or event["actor"] or "not known",
+        _who(event),
         event["action"] if event["count"] == 1 else f"{event['action']} ({event['count']} times)",
         event["kind"],
         event["name"] + _credential(event),
         event["cluster"],
         event["tool"] or event["source"],
     )
+
+
+def _who(event: Mapping[str, Any]) -> str:
+    who = event["requested_by"] or event["actor"] or "not known"
+    return f"{who} as {event['acted_as']}" if event.get("acted_as") else who
 
 
 def _credential(event: Mapping[str, Any]) -> str:

@@ -9,29 +9,49 @@ import os
 import time
 import traceback
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 from ansible.module_utils.basic import AnsibleModule, env_fallback, missing_required_lib
+
+try:
+    from ansible.module_utils.secrets import register_secrets
+except ImportError:  # ansible-core before 2.22 masks what the module itself keeps
+    register_secrets = None
+
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import (
+    Obstacle,
     TenantryError,
     api_error,
     one_line,
     shown,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import HUB
-from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import kubeconfig as _kubeconfig
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import kubeconfig
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import Deadline
 
 LIBRARIES = ("yaml", "kubernetes")
 # The environment variable that names a file for lines of progress, where somebody shows them.
 PROGRESS = "TENANTRY_PROGRESS"
+# Of virtual clusters that are waited for at the same time: many slow ones take no longer than one.
+BESIDE_EACH_OTHER = 64
+NOT_DONE = "other items of this call are refused"
 
 Item = dict[str, Any]
 Row = dict[str, Any]
+Given = TypeVar("Given")
 Result = TypeVar("Result")
+
+
+class Rejected(TenantryError):
+    """Some items of a call are bad, so none is done. `reasons` are these items, and what is wrong with each."""
+
+    def __init__(self, reasons: Sequence[tuple[Any, TenantryError]]) -> None:
+        super().__init__("\n".join(dict.fromkeys(str(error) for _item, error in reasons)))
+        self.reasons = reasons
 
 
 def argument_spec(**own: dict[str, Any]) -> dict[str, Any]:
@@ -66,7 +86,7 @@ class Context:
             path = self.module.params["kubeconfig"]
             if not path:
                 raise TenantryError("kubeconfig: no kubeconfig of the hub given; set it or K8S_AUTH_KUBECONFIG")
-            self._hub = self.cluster(_kubeconfig.load(path, self.module.params["context"]), HUB)
+            self._hub = self.cluster(kubeconfig.load(path, self.module.params["context"]), HUB)
         return self._hub
 
     def requester(self) -> str:
@@ -76,14 +96,18 @@ class Context:
 
     def cluster(self, config: dict[str, Any], name: str) -> Cluster:
         """A further cluster by its kubeconfig; its credentials are kept out of the output."""
-        self.secret(*_kubeconfig.secrets(config))
+        self.secret(*kubeconfig.secrets(config))
         found = Cluster.from_kubeconfig(config, name=name, timeout=self.module.params["timeout"])
         found.requester = self.requester
         return found
 
-    def secret(self, *values: str) -> None:
+    def secret(self, *values: str | None) -> None:
         """Let Ansible mask these values wherever the result may contain them."""
-        self.module.no_log_values.update(value for value in values if value)
+        given = [value for value in values if value]
+        if register_secrets:
+            register_secrets(given)
+        else:
+            self.module.no_log_values.update(given)
 
     def warn(self, text: str) -> None:
         self.module.warn(one_line(text))
@@ -99,50 +123,116 @@ class Context:
         """What is missing is an error, in check mode a warning: a task before this one may only have foreseen it."""
         if not self.check_mode:
             raise error
-        self.warn(f"{error}; the check goes on as if it were there")
+        self.warn(f"{error}; the check continues as if it existed")
 
     def deadline(self, seconds: float) -> Deadline:
         return Deadline(seconds)
 
 
+@overload
 def check_each(
-    items: Iterable[Item],
-    check: Callable[[Item], Result],
+    items: Iterable[Given],
+    check: Callable[[Given], Result],
     *,
-    name: Callable[[Item], str] | None = None,
+    name: Callable[[Given], str] | None = None,
     each: Callable[..., Iterable] = map,
-) -> list[Result]:
+) -> list[Result]: ...
+
+
+@overload
+def check_each(
+    items: Iterable[Given],
+    check: Callable[[Given], Result],
+    *,
+    name: Callable[[Given], str] | None = None,
+    each: Callable[..., Iterable] = map,
+    found: Callable[[Given, Obstacle], None],
+) -> list[Result | None]: ...
+
+
+def check_each(
+    items: Iterable[Given],
+    check: Callable[[Given], Result],
+    *,
+    name: Callable[[Given], str] | None = None,
+    each: Callable[..., Iterable] = map,
+    found: Callable[[Given, Obstacle], None] | None = None,
+) -> list[Result] | list[Result | None]:
     """
-    `check` applied to every item; all that is wrong with any of them is raised at once, a line each.
+    `check` applied to every item; all that is wrong with any of them is raised at once, as Rejected.
 
     `name` says which item a line is about; `each` is how they are gone through, such as concurrently by Cluster.map.
+    With `found`, an obstacle on a cluster is not raised but handed over, with its item: the others go on.
     """
 
-    def attempt(item: Item) -> Result | TenantryError:
+    def attempt(item: Given) -> Result | TenantryError | None:
         try:
             return check(item)
         except TenantryError as error:
-            return TenantryError(f"{name(item)}: {error}") if name else error
+            if isinstance(error, Obstacle) and found is not None:
+                found(item, error)
+                return None
+            kind = Obstacle if isinstance(error, Obstacle) else TenantryError
+            return kind(f"{name(item)}: {error}") if name else error
+        except Exception as error:  # pylint: disable=broad-except
+            if found is None:
+                raise
+            found(item, _unforeseen(error))
+            return None
 
+    items = list(items)
     results = list(each(attempt, items))
-    errors = [str(result) for result in results if isinstance(result, TenantryError)]
-    if errors:
-        raise TenantryError("\n".join(dict.fromkeys(errors)))
+    bad = [(item, result) for item, result in zip(items, results, strict=True) if isinstance(result, TenantryError)]
+    if bad:
+        raise Rejected(bad)
     return results
 
 
 def do_each(
-    cluster: Cluster, items: Sequence[Item], name: Callable[[Item], str], do: Callable[[Item], Row]
+    cluster: Cluster, items: Sequence[Given], what: Callable[[Given], str | Row], do: Callable[[Given], Row]
 ) -> list[Row]:
-    """A row per item, computed concurrently. An item that fails does not stop the others."""
+    """
+    A row per item, computed concurrently. An item that fails does not stop the others, whatever is wrong with it.
 
-    def row(item: Item) -> Row:
-        try:
-            return {"name": name(item), "changed": False, "actions": [], **do(item)}
-        except TenantryError as error:
-            return {"name": name(item), "changed": False, "actions": [], "error": str(error)}
+    `what` is its name, or what else its row tells in any case.
+    """
+
+    def row(item: Given) -> Row:
+        known = what(item)
+        known = {"name": known} if isinstance(known, str) else known
+        known = {**known, "changed": False, "actions": []}
+        problem, done = attempt(lambda: do(item))
+        return {**known, **(done or {})} if problem is None else {**known, "error": problem}
 
     return cluster.map(row, items)
+
+
+def attempt(do: Callable[[], Result]) -> tuple[str | None, Result | None]:
+    """
+    What went wrong, as one line, or the result.
+
+    What is read from a tenant's API server can be anything, an API group can be served by the tenant itself: nothing
+    in it may end a run that is for others too.
+    """
+    try:
+        return None, do()
+    except Exception as error:  # pylint: disable=broad-except
+        return str(explained(error)), None
+
+
+def explained(error: Exception) -> TenantryError:
+    """Whatever it is, as an error of ours. What nobody expected is no fault of what was given."""
+    return error if isinstance(error, TenantryError) else _unforeseen(error)
+
+
+def _unforeseen(error: Exception) -> Obstacle:
+    return Obstacle(_unexpected(error, "tenantry.kube")[0])
+
+
+def beside_each_other(do: Callable[[Given], Result], items: Sequence[Given]) -> list[Result]:
+    """The results in order, of what mostly waits: so that no slow one makes others wait for their turn."""
+    with ThreadPoolExecutor(max(1, min(len(items), BESIDE_EACH_OTHER))) as pool:
+        return list(pool.map(do, items))
 
 
 def main(
@@ -170,12 +260,13 @@ def main(
     _require_libraries(module, libraries)
     context = Context(module)
     message, rows, bug = "", [], None
+    items = (module.params[list_option] if list_option else None) or []
     try:
         items, single = _items(module.params, list_option, item_options, keys)
         rows = run_items(context, items)
         message = "\n".join(_failure(row) for row in rows if row.get("error"))
     except TenantryError as error:
-        message = str(error)
+        message, rows = str(error), _rows_of_none(items, keys, error)
     except Exception as error:  # pylint: disable=broad-except
         message, bug = _unexpected(error, module._name)
     result = _result(module, rows)
@@ -230,13 +321,35 @@ def _items(
     names = ["/".join(str(item.get(option)) for option in keys) for item in listed]
     twice = next((name for index, name in enumerate(names) if name in names[:index]), None)
     if twice is not None:
-        raise TenantryError(f"{list_option}: {shown(twice)} is given twice; give each once")
+        error = TenantryError(f"{list_option}: {shown(twice)} is given twice; give each once")
+        raise Rejected([(listed[names.index(twice)], error)])
     return listed, False
 
 
+def _rows_of_none(items: Sequence[Item], keys: Sequence[str], error: TenantryError) -> list[Row]:
+    """
+    A row per item of a call that was refused as a whole: what is wrong with it or, where only others are bad, that it
+    was not done for their sake. What is wrong with no item in particular stops every one.
+    """
+    if not keys or any(item.get(key) is None for item in items for key in keys):
+        return []
+    reasons = {}
+    for thing, reason in error.reasons if isinstance(error, Rejected) else [(item, error) for item in items]:
+        of = getattr(thing, "item", thing)  # flows know an item by an object that has it, or that has its options
+        reasons[tuple(of[key] if isinstance(of, dict) else getattr(of, key) for key in keys)] = str(reason)
+    rows = []
+    for item in items:
+        who = tuple(item[key] for key in keys)
+        told = {"error": reasons[who]} if who in reasons else {"not_done": NOT_DONE}
+        rows.append({"name": who[-1], **dict(zip(keys[:-1], who[:-1], strict=True)), "changed": False, **told})
+    return rows
+
+
 def _failure(row: Row) -> str:
-    name, error = str(row.get("name", "")), str(row["error"])
-    return error if name in error else f"{name}: {error}"
+    """The error behind the item's name, which it may begin with already. A name can be any word of the message."""
+    names = [str(row[key]) for key in ("namespace", "name") if row.get(key)]
+    error = str(row["error"])
+    return error if not names or error.startswith(tuple(f"{name}: " for name in names)) else f"{names[-1]}: {error}"
 
 
 def _result(module: AnsibleModule, rows: list[Row]) -> dict[str, Any]:
@@ -244,6 +357,8 @@ def _result(module: AnsibleModule, rows: list[Row]) -> dict[str, Any]:
     for row in rows:
         diff = row.pop("diff", None) or []
         diffs.extend(diff if isinstance(diff, list) else [diff])
+    for row in rows:
+        row.pop("refused", None)  # says why there is an error, to flows that call this one
     rows = [{name: value for name, value in row.items() if name != "error" or value} for row in rows]
     result: dict[str, Any] = {"changed": any(row.get("changed") for row in rows), "results": rows}
     if module._diff:

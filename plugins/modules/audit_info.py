@@ -6,15 +6,16 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: audit_info
-short_description: Tell who was given which credential, and who made and deleted what
+short_description: Gather audit events of the platform
 version_added: 0.1.0
 description:
-  - Makes one account, in the order of time, of tenants, budgets, users, roles, credentials, virtual clusters, slices,
-    snapshots and members, and of every access to the inside of a control plane.
-  - It is told by the audit logs of API servers. Those of virtual clusters are read from their servers' volumes; of the
-    hub and of members there is no way to read them through the API, so they are given as files.
-  - What exists and is told by no log is added from the record that the object itself has, without an actor.
-  - Only requests that succeeded are told. No content of an object is read from a log.
+  - Returns one list, in order of time, of changes to tenants, budgets, users, roles, credentials, virtual clusters,
+    slices, snapshots and members, and of every access to a control plane.
+  - The events come from the audit logs of API servers. The module reads those of virtual clusters from their servers'
+    volumes. The API does not give access to those of the hub and of members, so you provide them as files.
+  - If no log has the creation of an existing object, the module adds an event from the object's own record, without an
+    actor.
+  - Returns only requests that succeeded, and reads no content of objects from a log.
 author:
   - The tenantry.kube authors (@tenantry)
 extends_documentation_fragment:
@@ -23,10 +24,10 @@ extends_documentation_fragment:
   - tenantry.kube.attributes.actiongroup
 options:
   tenant:
-    description: Only what concerns this tenant.
+    description: Only events of this tenant.
     type: str
   since:
-    description: Only the last such time, such as V(7d). All that the logs have, if not set.
+    description: Only events of this last period, such as V(7d). Defaults to everything in the logs.
     type: str
   audit_logs:
     description: Audit logs of API servers, of level C(Metadata) or more, as files on the machine that runs the module.
@@ -48,13 +49,16 @@ options:
     default: true
   platform_access:
     description:
-      - Whether to tell the accesses of playbooks to the inside of control planes, too. Every run has many.
-      - Which these are is known by what the client says of itself. See the notes.
+      - Whether to return accesses of playbooks to control planes too. Every run has many.
+      - These are requests of a client that calls itself V(tenantry.kube) with a credential of the platform. See the
+        notes.
     type: bool
     default: false
 notes:
-  - Playbooks come to the hub with the credential of whoever runs them, and an operator who has the same credential can
-    have another program call itself V(tenantry.kube). O(platform_access=true) shows all of these.
+  - The name of a client counts only with the platform's own credential. In a virtual cluster that is the user
+    C(tenantry:platform) of the group C(system:masters), on a member the platform's ServiceAccount. On the hub it is any
+    user who may C(manage) C(platform.tenantry.dev), because playbooks use the credential of the user who runs them. So
+    an operator can hide accesses among those of playbooks. O(platform_access=true) shows all of these.
   - Members and virtual clusters know the platform by a credential of its own. On whose behalf it acts,
     RV(events[].requested_by), is what the platform says.
 seealso:
@@ -62,7 +66,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Look at what was done in the last week
+- name: Gather the events of the last week
   tenantry.kube.audit_info:
     kubeconfig: ~/.kube/hub.yaml
     since: 7d
@@ -71,35 +75,43 @@ EXAMPLES = r"""
       - {cluster: edge, path: /var/log/edge/audit.log}
   register: audit
 
-- name: Show it
+- name: Show them as a table
   ansible.builtin.debug:
     msg: "{{ audit.events | tenantry.kube.audit_table }}"
 """
 
 RETURN = r"""
 events:
-  description: What happened, the oldest first.
+  description: The events, the oldest first.
   returned: success
   type: list
   elements: dict
   contains:
     time:
-      description: When, in UTC, by the clock of the API server.
+      description: Time in UTC, by the clock of the API server.
       type: str
       sample: '2026-04-01T12:00:00Z'
     cluster:
-      description: Whose API server tells it, V(hub), a member, or C(TENANT--NAME) of a virtual cluster.
+      description: Cluster of the API server, V(hub), a member, or C(TENANT--NAME) of a virtual cluster.
       type: str
     tenant:
-      description: The tenant concerned, if it is one.
+      description: The tenant, if the event concerns one.
       type: str
     actor:
-      description: Who did it, as that API server authenticated it; empty where only the object's record tells.
+      description: The user, as the API server authenticated them. Empty if the event comes from an object's record.
       type: str
       sample: system:admin
     requested_by:
-      description: On whose behalf the platform did it, by the name that the hub knew.
+      description:
+        - The user on whose behalf the platform acted, by their name on the hub.
+        - Empty for any other credential than the platform's.
       type: str
+    acted_as:
+      description:
+        - The identity that RV(events[].actor) impersonated (C(kubectl --as)), with its groups, UID and names of extra
+          fields.
+      type: str
+      sample: 'system:node:worker-1 (groups system:nodes)'
     action:
       description:
         - C(created), C(changed), C(deleted), C(granted), C(withdrawn), C(issued), C(revoked), C(taken), C(restored).
@@ -111,27 +123,30 @@ events:
           C(access).
       type: str
     name:
-      description: What it was done to.
+      description: Name of the object.
       type: str
     kubeconfig:
-      description: The kubeconfig that a credential is for, while it is not revoked.
+      description: The kubeconfig of a credential that is not revoked.
       type: str
       returned: for credentials
     expires:
-      description: When a credential expires, while it is not revoked.
+      description: When a credential that is not revoked expires.
       type: str
       returned: for credentials
     credential_id:
-      description: How logs name a credential that was issued.
+      description: Id of an issued credential in logs.
       type: str
     tool:
-      description: What the client said it is.
+      description: The client's name for itself.
       type: str
+    platform:
+      description: Whether the platform acted, by its credential and not only by the client's name.
+      type: bool
     source:
-      description: C(log), or C(record) for what only the object itself tells.
+      description: C(log), or C(record) for an event from an object's own record.
       type: str
     count:
-      description: How often it was repeated, each time within ten minutes of the last.
+      description: Number of repetitions, each within ten minutes of the last.
       type: int
 logs:
   description: The logs that were read, with their number of events and the time of the first.
@@ -139,27 +154,36 @@ logs:
   type: list
   elements: dict
   sample: [{cluster: hub, begins: '2026-03-01T00:00:00Z', events: 5120}]
+late_logs:
+  description:
+    - For each log that does not reach back to the period asked for, since when it does. Without O(since), that is the
+      creation of the first object that it can tell of.
+    - Earlier events are lost, for example because a user has rolled the log over. No event from that time does not mean
+      that nothing was done.
+  returned: success
+  type: dict
+  sample: {payments--dev: 'begins at 2026-04-02T09:00:00Z only: what was logged before is lost'}
 without_log:
-  description: The clusters of the fleet of which there was no log, so that what was deleted there is not known.
+  description: The clusters of the fleet without a log. Deletions there are not known.
   returned: success
   type: list
   elements: str
 unreachable_members:
-  description: For each member that could not be asked, why.
+  description: For each unreachable member, the reason.
   returned: success
   type: dict
 unreachable_vclusters:
-  description: For each virtual cluster whose log could not be read, why.
+  description: For each virtual cluster whose log the module could not read, the reason.
   returned: success
   type: dict
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.tenantry.kube.plugins.module_utils._audit import report as _audit_info
+from ansible_collections.tenantry.kube.plugins.module_utils._audit import report
 from ansible_collections.tenantry.kube.plugins.module_utils._module import argument_spec, inform
 
 LOG = {"cluster": {"type": "str", "required": True}, "path": {"type": "path", "required": True}}
-OPTIONS = {
+OPTIONS: dict[str, dict] = {
     "tenant": {"type": "str"},
     "since": {"type": "str"},
     "audit_logs": {"type": "list", "elements": "dict", "default": [], "options": LOG},
@@ -170,7 +194,7 @@ OPTIONS = {
 
 def main() -> None:
     module = AnsibleModule(argument_spec=argument_spec(**OPTIONS), supports_check_mode=True)
-    inform(module, lambda context: _audit_info.run(context, module.params))
+    inform(module, lambda context: report.run(context, module.params))
 
 
 if __name__ == "__main__":

@@ -6,19 +6,20 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: fleet_member
-short_description: Join clusters to the fleet of a hub
+short_description: Manage members of the fleet
 version_added: 0.1.0
 description:
-  - Joins an existing Kubernetes cluster, at any cloud, to the fleet, so that virtual clusters can be placed on it.
-  - The member gets a ServiceAccount with the rights the platform needs and no others. It may not read Secrets
-    cluster-wide, and an admission policy lets it change the namespaces and role bindings of virtual clusters only.
-  - Further ones keep all others from the platform's objects there, as on the hub (see M(tenantry.kube.platform)).
-  - The credential of this ServiceAccount is kept in a Secret in the namespace C(tenantry-system) of the hub. It is
-    renewed when less than a third of its lifetime is left.
-  - The kubeconfig of the member's administrator is used during the run and not kept.
+  - Joins an existing Kubernetes cluster, at any cloud, to the fleet, so that virtual clusters can run on it.
+  - The member gets a ServiceAccount with only the rights that the platform needs. It may not read Secrets cluster-wide.
+    An admission policy allows it to change only the namespaces and role bindings of virtual clusters.
+  - More admission policies protect the platform's objects there, as on the hub (see M(tenantry.kube.platform)).
+  - A Secret in the namespace C(tenantry-system) of the hub holds the credential of this ServiceAccount. The module
+    renews it when less than a third of its lifetime is left.
+  - The module uses the kubeconfig of the member's administrator during the run and does not store it.
 author:
   - The tenantry.kube authors (@tenantry)
 extends_documentation_fragment:
+  - tenantry.kube.host
   - tenantry.kube.kubeconfig
   - tenantry.kube.attributes
   - tenantry.kube.attributes.actiongroup
@@ -30,15 +31,15 @@ options:
     type: str
   state:
     description:
-      - V(present) joins the cluster, repairs what was changed on it and renews the credential in time.
+      - V(present) joins the cluster, repairs changed objects on it and renews the credential in time.
       - V(absent) removes the platform from the cluster and the cluster from the fleet.
     type: str
     choices: [present, absent]
     default: present
   member_kubeconfig:
     description:
-      - Kubeconfig file of an administrator of the member, with a token or a client certificate inside.
-      - Its address and CA are what the platform reaches the member by from now on.
+      - Kubeconfig file of an administrator of the member, with an embedded token or client certificate.
+      - The platform uses its address and CA for the member from now on.
       - Required with O(state=present). Without it O(state=absent) needs O(force).
     type: path
   member_context:
@@ -50,9 +51,9 @@ options:
     default: 365d
   force:
     description:
-      - Remove a member although virtual clusters are left on it, although it does not answer, or although
-        O(member_kubeconfig) is not given. A warning says what remains on it.
-      - Virtual clusters that are left keep running.
+      - Whether to remove a member that still has virtual clusters, that does not answer, or without
+        O(member_kubeconfig). A warning lists the objects that remain on it.
+      - Remaining virtual clusters keep running.
     type: bool
     default: false
   members:
@@ -76,24 +77,13 @@ options:
         description: Context of it to use.
         type: str
       credential_lifetime:
-        description: Lifetime of the platform's credential.
+        description: Lifetime of the platform's credential on it.
         type: str
         default: 365d
       force:
-        description: Remove it in spite of what is left on it.
+        description: Whether to remove it although objects remain on it.
         type: bool
         default: false
-  network_probe_image:
-    description:
-      - Image, with python3 in it, of the two pods by which it is found out whether a member enforces network policies.
-      - They run for some seconds in C(tenantry-system), in each run until it is so once. A warning tells if it is not.
-      - Empty means that it is not found out.
-    type: str
-    default: docker.io/tenantry/syncer:0.1.0
-  wait_timeout:
-    description: Seconds to wait until everything is gone, with O(state=absent).
-    type: int
-    default: 120
 """
 
 EXAMPLES = r"""
@@ -155,17 +145,21 @@ results:
       type: str
       returned: O(state=present)
     expires:
-      description: When the platform's credential expires, as granted. Empty if check mode foresees a new one.
+      description: When the platform's credential expires, as granted. Empty if check mode predicts a new one.
       type: str
       returned: O(state=present)
       sample: '2027-03-01T12:00:00Z'
     error:
-      description: Why this member could not be done. The others were.
+      description: Why this member failed. The others were processed, unless O(members) has invalid items.
+      type: str
+      returned: failure
+    not_done:
+      description: Why this member was not processed although the item is valid. Other items are invalid.
       type: str
       returned: failure
 """
 
-from ansible_collections.tenantry.kube.plugins.module_utils._fleet import network_policy_probe as _network_probe
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet import network_policy_probe
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.members import run
 from ansible_collections.tenantry.kube.plugins.module_utils._module import (
     argument_spec,
@@ -175,7 +169,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._module import (
     main as run_module,
 )
 
-OPTIONS = {
+OPTIONS: dict[str, dict] = {
     "name": {"type": "str", "required": True},
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     "member_kubeconfig": {"type": "path"},
@@ -187,7 +181,10 @@ OPTIONS = {
 
 def main() -> None:
     spec = argument_spec(
-        **OPTIONS, members=items_option(OPTIONS), **_network_probe.OPTION, wait_timeout={"type": "int", "default": 120}
+        **OPTIONS,
+        members=items_option(OPTIONS),
+        **network_policy_probe.OPTION,
+        wait_timeout={"type": "int", "default": 120},
     )
     run_module(spec, run, list_option="members", item_options=OPTIONS, key="name")
 

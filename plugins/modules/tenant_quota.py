@@ -6,13 +6,13 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: tenant_quota
-short_description: Make tenants and set their budgets
+short_description: Manage tenants and their budgets
 version_added: 0.1.0
 description:
-  - Makes a tenant, which is a team or an individual, with its home namespace C(tenant-NAME) on the hub, and sets what
-    its virtual clusters may use together over the whole fleet.
-  - In the home namespace live the tenant's record and the identities of its users. No pods can run there.
-  - A budget that is set below what is used already is accepted with a warning, and nothing is deleted.
+  - Creates a tenant (a team or an individual) with its home namespace C(tenant-NAME) on the hub, and sets the resources
+    that its virtual clusters may use together over the whole fleet.
+  - The home namespace holds the tenant's record and the identities of its users. No pods can run there.
+  - A budget below the current use is accepted with a warning, and nothing is deleted.
 author:
   - The tenantry.kube authors (@tenantry)
 extends_documentation_fragment:
@@ -26,10 +26,10 @@ options:
       - Required unless O(tenants) is given.
     type: str
   display_name:
-    description: A name for people. The tenant's name if not set.
+    description: Display name. Defaults to the tenant's name.
     type: str
   budget:
-    description: What the tenant's virtual clusters may use together. What is left out has its default.
+    description: Resources that the tenant's virtual clusters may use together. Omitted ones have their defaults.
     type: dict
     suboptions: &budget
       cpu:
@@ -54,8 +54,8 @@ options:
         default: 5
   state:
     description:
-      - V(present) makes the tenant or changes its budget.
-      - V(absent) removes the tenant and its users. It is refused while the tenant has virtual clusters.
+      - V(present) creates the tenant or changes its budget.
+      - V(absent) removes the tenant and its users. It fails while the tenant has virtual clusters.
     type: str
     choices: [present, absent]
     default: present
@@ -69,10 +69,10 @@ options:
         type: str
         required: true
       display_name:
-        description: A name for people.
+        description: Display name.
         type: str
       budget:
-        description: What the tenant's virtual clusters may use together.
+        description: Resources that the tenant's virtual clusters may use together.
         type: dict
         suboptions: *budget
       state:
@@ -87,12 +87,12 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Make a tenant with the default budget
+- name: Create a tenant with the default budget
   tenantry.kube.tenant_quota:
     kubeconfig: ~/.kube/hub.yaml
     tenant: research
 
-- name: Make or change several tenants
+- name: Create or update several tenants
   tenantry.kube.tenant_quota:
     kubeconfig: ~/.kube/hub.yaml
     tenants:
@@ -141,7 +141,11 @@ results:
       elements: dict
       returned: always
     error:
-      description: Why this tenant could not be done. The others were.
+      description: Why this tenant failed. The others were processed, unless O(tenants) has invalid items.
+      type: str
+      returned: failure
+    not_done:
+      description: Why this tenant was not processed although the item is valid. Other items are invalid.
       type: str
       returned: failure
 """
@@ -159,7 +163,7 @@ BUDGET = {
     option: {"type": "int" if isinstance(default, int) else "str", "default": default}
     for option, default in DEFAULT_BUDGET.items()
 }
-OPTIONS = {
+OPTIONS: dict[str, dict] = {
     "tenant": {"type": "str", "required": True},
     "display_name": {"type": "str"},
     "budget": {"type": "dict", "options": BUDGET},

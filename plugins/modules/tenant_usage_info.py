@@ -6,15 +6,15 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: tenant_usage_info
-short_description: Look at what tenants may use and do use
+short_description: Gather budgets and use of tenants
 version_added: 0.1.0
 description:
-  - Tells for each tenant its budget, what its virtual clusters have been given of it as slices, what is left, and what
-    the pods, volumes and services in these slices use now, over the whole fleet.
-  - Use is what the quota of each slice counts. Of CPU and memory that is the sum of the limits of what runs, which
-    nobody else can be given, and not what the processes consume at the moment.
-  - A host that cannot be asked is told in RV(unreachable_members), and what it has is missing in the sums. It does not
-    fail the module.
+  - Returns for each tenant its budget, the sum of its virtual clusters' slices, the rest, and the current use of pods,
+    volumes and services in these slices, over the whole fleet.
+  - Use is the amount that the quota of each slice counts. For CPU and memory this is the sum of the limits of running
+    pods, not the current consumption of processes.
+  - RV(unreachable_members) lists hosts that do not answer. Their use is missing in the sums. They do not fail the
+    module.
 author:
   - The tenantry.kube authors (@tenantry)
 extends_documentation_fragment:
@@ -31,7 +31,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Look at what all tenants use
+- name: Gather the use of all tenants
   tenantry.kube.tenant_usage_info:
     kubeconfig: ~/.kube/hub.yaml
   register: usage
@@ -40,7 +40,7 @@ EXAMPLES = r"""
   ansible.builtin.debug:
     msg: "{{ usage.tenants | tenantry.kube.usage_table }}"
 
-- name: Show who was given more than the budget has
+- name: Show tenants beyond their budget
   ansible.builtin.debug:
     msg: "{{ usage.tenants | selectattr('overdrawn') | map(attribute='name') }}"
 """
@@ -56,30 +56,36 @@ tenants:
       description: Name of the tenant.
       type: str
     display_name:
-      description: Its name for people.
+      description: Its display name.
       type: str
     budget:
-      description: What its virtual clusters may use together.
+      description: Resources that its virtual clusters may use together.
       type: dict
       sample: {cpu: '8', memory: 16Gi, pods: '100', storage: 100Gi, vclusters: '5'}
     allotted:
-      description: What its slices add up to, and the number of its virtual clusters.
+      description: The sum of its slices, and the number of its virtual clusters.
+      type: dict
+      sample: {cpu: '5', memory: 6Gi, pods: '52', storage: 18Gi, vclusters: '2'}
+    counted:
+      description:
+        - The amount that counts against the budget. For each virtual cluster this is the slice or, if a reduced slice
+          is smaller than the use, the use.
       type: dict
       sample: {cpu: '5', memory: 6Gi, pods: '52', storage: 18Gi, vclusters: '2'}
     left:
-      description: What is left of the budget for further slices.
+      description: The rest of the budget for further slices.
       type: dict
       sample: {cpu: '3', memory: 10Gi, pods: '48', storage: 82Gi, vclusters: '3'}
     used:
-      description: What is used now in all of its slices together, control planes included.
+      description: The current use in all of its slices together, control planes included.
       type: dict
       sample: {cpu: 1600m, memory: 1322Mi, pods: '2', storage: 5Gi, vclusters: '2'}
     overdrawn:
-      description: The resources of which more was given to virtual clusters than the budget has, since it was lowered.
+      description: The resources whose counted amount exceeds the budget, since it was lowered.
       type: list
       elements: str
     vclusters:
-      description: Its virtual clusters, by name, with what is used of each slice and at most.
+      description: Its virtual clusters, by name, with use and limit of each slice.
       type: list
       elements: dict
       sample:
@@ -87,19 +93,19 @@ tenants:
           host: hub
           slice: {cpu: {used: 1600m, hard: '3'}, memory: {used: 1322Mi, hard: 4Gi}}
 unreachable_members:
-  description: For each member that could not be asked, why.
+  description: For each unreachable member, the reason.
   returned: success
   type: dict
 """
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.tenantry.kube.plugins.module_utils._module import argument_spec, inform
-from ansible_collections.tenantry.kube.plugins.module_utils._tenant import usage as _tenant_usage
+from ansible_collections.tenantry.kube.plugins.module_utils._tenant import usage
 
 
 def main() -> None:
     module = AnsibleModule(argument_spec=argument_spec(tenant={"type": "str"}), supports_check_mode=True)
-    inform(module, lambda context: _tenant_usage.run(context, module.params["tenant"]))
+    inform(module, lambda context: usage.run(context, module.params["tenant"]))
 
 
 if __name__ == "__main__":

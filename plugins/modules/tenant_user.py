@@ -6,19 +6,22 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: tenant_user
-short_description: Give people access to the virtual clusters of a tenant
+short_description: Manage users of a tenant and their access to virtual clusters
 version_added: 0.1.0
 description:
-  - Gives a person an identity on the hub and in the tenant's virtual clusters, the rights of a role, and a kubeconfig
-    with one context for each virtual cluster the person may enter, called C(TENANT--VCLUSTER).
+  - Creates an identity for the user on the hub and in the tenant's virtual clusters, grants the rights of a role, and
+    writes a kubeconfig with one context C(TENANT--VCLUSTER) for each virtual cluster that the user may enter.
   - A kubeconfig holds tokens that are bound to Secrets in the namespace C(tenantry-system) of each virtual cluster.
-    Each kubeconfig has Secrets of its own. Deleting such a Secret revokes that one token at once.
-  - A token is renewed when less than a third of its lifetime is left. The API server has accepted the new one before
-    the old one is revoked.
-  - A change of role is a change of rights only. It counts from the next request of every kubeconfig handed out before.
-  - With O(state=absent) the identities go, and with them every token of them. A user made again under the same name
-    inherits nothing, bindings that others made for the old one included.
-  - Virtual clusters that are made later are entered after the next run.
+    Each kubeconfig has Secrets of its own. Deleting such a Secret revokes that one token within ten seconds.
+  - The module renews a token when less than a third of its lifetime is left. It verifies the new one before it revokes
+    the old one.
+  - A change of role changes only RBAC. It takes effect on the next request with any existing kubeconfig.
+  - O(state=absent) deletes the identities and so revokes all of their tokens. A later user of the same name inherits
+    nothing, not even bindings that others created for the earlier one.
+  - An administrator of a virtual cluster can create means of access there that outlast the user, such as a certificate,
+    a binding for its name or a token of another account. The module warns of those that it finds
+    (RV(results[].remains)).
+  - To give users access to virtual clusters that were created later, run the module again.
 author:
   - The tenantry.kube authors (@tenantry)
 extends_documentation_fragment:
@@ -29,7 +32,7 @@ extends_documentation_fragment:
 attributes:
   idempotent:
     support: partial
-    details: Not with O(force=true), which makes new tokens each time.
+    details: Not with O(force=true), which creates new tokens in each run.
 options:
   tenant:
     description:
@@ -43,35 +46,36 @@ options:
     type: str
   role:
     description:
-      - What the user may do. Required with O(state=present).
+      - Role of the user. Required when O(state=present).
       - V(viewer) reads workloads, logs and events, but no Secrets.
-      - V(developer) also makes workloads, reads and writes Secrets, runs commands in pods and forwards ports.
-      - V(admin) may do everything inside the virtual clusters.
-      - V(operator) runs the platform. Inside, operators see pods, services, events and nodes, but no logs and no
-        Secrets. They manage namespaces, quotas and network policies on the whole hub.
+      - V(developer) also manages workloads, reads and writes Secrets, runs commands in pods and forwards ports.
+      - V(admin) may do everything in the virtual clusters.
+      - V(operator) operates the platform. In virtual clusters, operators see pods, services, events and nodes, but no
+        logs and no Secrets. They manage namespaces, quotas and network policies on the whole hub.
     type: str
     choices: [viewer, developer, admin, operator]
   access:
     description:
-      - The virtual clusters the user may enter. All of the tenant's, in the role O(role), if not set.
+      - Virtual clusters that the user may enter. Defaults to all of the tenant's, with the role O(role).
       - In all others, the user has no rights and no identity.
     type: list
     elements: dict
     suboptions:
       vcluster:
-        description: Name of the virtual cluster, without the tenant's.
+        description: Name of the virtual cluster, without that of the tenant.
         type: str
         required: true
       role:
-        description: Role in this virtual cluster, if it is another.
+        description: Role in this virtual cluster. Defaults to O(role).
         type: str
         choices: [viewer, developer, admin, operator]
   hub_access:
     description:
       - Whether the user's kubeconfigs have a context C(TENANT--hub) for the tenant's home namespace on the hub, where
-        virtual clusters are asked for, see M(tenantry.kube.vcluster_self_service). The hub's address is the one in
+        users request virtual clusters, see M(tenantry.kube.vcluster_self_service). The hub's address is the one in
         O(kubeconfig).
-      - The user may then read the Secret C(kubeconfig-NAME) there too.
+      - The user may then also read the Secret C(kubeconfig-NAME) there.
+      - Mutually exclusive with a user or group in O(oidc), who log in to the hub at the issuer.
     type: bool
     default: false
   state:
@@ -81,22 +85,22 @@ options:
     default: present
   kubeconfig_path:
     description:
-      - Where to write the user's kubeconfig, on the machine that runs the module, readable by its owner only.
-      - Without it and O(kubeconfigs) the user gets no credentials.
-      - With O(state=absent) the file is removed.
+      - File for the user's kubeconfig, on the machine that runs the module, readable by its owner only.
+      - Without this and O(kubeconfigs), the user gets no credentials.
+      - O(state=absent) deletes the file.
     type: path
   purge_kubeconfigs:
-    description: Revoke every kubeconfig of the user that is not asked for.
+    description: Whether to revoke all kubeconfigs of the user that are not in O(kubeconfig_path) or O(kubeconfigs).
     type: bool
     default: false
   lifetime:
     description:
       - Lifetime of the tokens, V(1h) to V(365d).
-      - The API server may grant less. RV(results[].expires) says what it granted.
+      - The API server may grant less, see RV(results[].expires).
     type: str
     default: 30d
   force:
-    description: Make new tokens for all kubeconfigs asked for, and revoke the old ones when the new ones are in place.
+    description: Whether to replace the tokens of all given kubeconfigs. The old ones are revoked after that.
     type: bool
     default: false
 """
@@ -110,7 +114,7 @@ EXAMPLES = r"""
     role: developer
     kubeconfig_path: /srv/handout/bob.yaml
 
-- name: Several users, one of them with access to one virtual cluster only
+- name: Create several users, one of them with access to only one virtual cluster
   tenantry.kube.tenant_user:
     kubeconfig: ~/.kube/hub.yaml
     users:
@@ -126,7 +130,7 @@ EXAMPLES = r"""
         kubeconfig_path: /srv/handout/carol.yaml
         lifetime: 12h
 
-- name: Two more kubeconfigs, one for a program on the hub; the lost one is revoked
+- name: Create two more kubeconfigs, one for a program on the hub, and revoke a lost one
   tenantry.kube.tenant_user:
     kubeconfig: ~/.kube/hub.yaml
     tenant: payments
@@ -137,7 +141,7 @@ EXAMPLES = r"""
       - {name: ci, secret: {namespace: ci, name: bob}}
       - {name: phone, state: absent}
 
-- name: Somebody known to the issuer of the virtual clusters, and a group there
+- name: Create a user and a group of the issuer of the virtual clusters
   tenantry.kube.tenant_user:
     kubeconfig: ~/.kube/hub.yaml
     users:
@@ -151,7 +155,7 @@ EXAMPLES = r"""
         role: viewer
         oidc: {group: auditors}
 
-- name: Revoke all of a user's kubeconfigs, leave the user
+- name: Revoke all kubeconfigs of a user, but keep the user
   tenantry.kube.tenant_user:
     kubeconfig: ~/.kube/hub.yaml
     tenant: payments
@@ -159,13 +163,14 @@ EXAMPLES = r"""
     role: developer
     purge_kubeconfigs: true
 
-- name: Revoke everything a user has
+- name: Remove a user, and end the client certificates that were signed in their virtual clusters
   tenantry.kube.tenant_user:
     kubeconfig: ~/.kube/hub.yaml
     tenant: payments
     name: bob
     state: absent
     kubeconfig_path: /srv/handout/bob.yaml
+    revoke_certificates: true
 """
 
 RETURN = r"""
@@ -188,31 +193,39 @@ results:
       type: str
       returned: O(state=present)
     vclusters:
-      description: The virtual clusters the user may enter, with host, role, and the context in the kubeconfig.
+      description: Virtual clusters that the user may enter, with host, role and context in the kubeconfig.
       type: list
       elements: dict
       returned: always
       sample: [{vcluster: dev, host: hub, role: developer, context: payments--dev}]
     waiting:
-      description: Virtual clusters that are paused, which the user enters by the first run after they are resumed.
+      description: Paused virtual clusters. The first run after they are resumed gives the user access.
       type: list
       elements: str
       returned: always
+    remains:
+      description:
+        - Means of access to virtual clusters of which the user was an administrator, as the findings of
+          M(tenantry.kube.tenant_user_info). The platform did not create them, and they outlast the user.
+      type: list
+      elements: dict
+      returned: always
+      sample: [{vcluster: dev, kind: ClusterRoleBinding, name: later, end: kubectl delete clusterrolebinding later}]
     kubeconfig:
-      description: Path of the first kubeconfig in a file. Empty if none was asked for, or if there is nothing to enter.
+      description: Path of the first kubeconfig in a file. Empty if none was requested, or if it would have no contexts.
       type: str
       returned: always
     kubeconfigs:
       description:
-        - Each kubeconfig asked for, with its C(path) or C(secret), and when the first of its tokens expires.
-        - That of O(kubeconfig_path) has a name made from the path.
-        - C(credential) is C(token), or C(oidc) for one that fetches the issuer's.
+        - Each requested kubeconfig, with its C(path) or C(secret), and when the first of its tokens expires.
+        - The name of that of O(kubeconfig_path) is derived from the path.
+        - C(credential) is C(token), or C(oidc) for one that gets its tokens from the issuer.
       type: list
       elements: dict
       returned: always
       sample: [{name: laptop, path: /srv/bob.yaml, contexts: [payments--dev], expires: '2026-04-01T12:00:00Z'}]
     expires:
-      description: When the first of all these tokens expires, as the API server granted it.
+      description: When the first of all these tokens expires, as granted by the API server.
       type: str
       returned: always
       sample: '2026-04-01T12:00:00Z'
@@ -226,7 +239,11 @@ results:
       elements: dict
       returned: always
     error:
-      description: What could not be done for this user. All else was.
+      description: What failed for this user. All else was done, unless O(users) has invalid items.
+      type: str
+      returned: failure
+    not_done:
+      description: Why this user was not processed although the item is valid. Other items are invalid.
       type: str
       returned: failure
 """
@@ -262,7 +279,7 @@ KUBECONFIG = {
     "force": FORCE,
     "state": STATE,
 }
-OPTIONS = {
+OPTIONS: dict[str, dict] = {
     "tenant": NAME,
     "name": NAME,
     "role": ROLE,
@@ -273,6 +290,7 @@ OPTIONS = {
     "kubeconfig_path": {"type": "path"},
     "kubeconfigs": {"type": "list", "elements": "dict", "options": KUBECONFIG},
     "purge_kubeconfigs": {"type": "bool", "default": False},
+    "revoke_certificates": {"type": "bool", "default": False},
     "lifetime": {"type": "str", "default": "30d"},
     "force": FORCE,
 }

@@ -6,12 +6,12 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: tenant_user_info
-short_description: Look at users, what they may enter and the credentials they hold
+short_description: Gather users, their access and their credentials
 version_added: 0.1.0
 description:
-  - Lists the users of tenants with their roles, and every credential that is out there, read live from inside the
-    virtual clusters. No token is ever read or returned.
-  - A virtual cluster that cannot be asked is told in RV(unreachable_vclusters); it does not fail the module.
+  - Lists the users of tenants with their roles and all of their credentials, read live from the virtual clusters. It
+    neither reads nor returns tokens.
+  - RV(unreachable_vclusters) lists virtual clusters that do not answer. They do not fail the module.
 author:
   - The tenantry.kube authors (@tenantry)
 extends_documentation_fragment:
@@ -28,23 +28,29 @@ options:
   audit_logs:
     description:
       - Audit logs of API servers of virtual clusters, as files on the machine that runs the module.
-      - Kubernetes tells the last use of such a credential nowhere else. Without them,
+      - Nothing else in Kubernetes records the last use of such a credential. Without these logs,
         RV(users[].credentials[].last_used) is empty.
     type: list
     elements: path
     default: []
+  findings:
+    description:
+      - Whether to search the virtual clusters for means of access that the platform did not create, and return them in
+        RV(findings).
+    type: bool
+    default: true
 seealso:
   - module: tenantry.kube.tenant_user
 """
 
 EXAMPLES = r"""
-- name: Look at all users of a tenant
+- name: Gather all users of a tenant
   tenantry.kube.tenant_user_info:
     kubeconfig: ~/.kube/hub.yaml
     tenant: payments
   register: found
 
-- name: Show the credentials that end within this month
+- name: Show the credentials that expire before May
   ansible.builtin.debug:
     msg: "{{ found.users | map(attribute='credentials') | flatten | selectattr('expires', 'lt', '2026-05-01') }}"
 """
@@ -66,18 +72,18 @@ users:
       description: The user's role.
       type: str
     access:
-      description: The virtual clusters the user is limited to, with the role in each; empty if it is not limited.
+      description: Virtual clusters to which the user is limited, with the role in each. Empty if not limited.
       type: dict
       sample: {prod: viewer}
     oidc:
-      description: Who the user is at an issuer, as the hub would know it; empty for one with tokens of the platform.
+      description: The user or group at the issuer, with the hub's prefix. Empty for a user with tokens of the platform.
       type: str
       sample: user oidc:bob@example.com
     created:
-      description: When the user was made.
+      description: When the user was created.
       type: str
     vclusters:
-      description: The virtual clusters the user can enter now, as their own API servers say.
+      description: Virtual clusters that the user can enter now, according to their own API servers.
       type: list
       elements: dict
       sample: [{vcluster: prod, host: hub, role: viewer}]
@@ -87,61 +93,114 @@ users:
       elements: dict
       contains:
         kubeconfig:
-          description: Name of the kubeconfig, as M(tenantry.kube.tenant_user) has it.
+          description: Name of the kubeconfig, as in M(tenantry.kube.tenant_user).
           type: str
         vcluster:
-          description: The virtual cluster it is for; V(hub) for the home namespace there.
+          description: Its virtual cluster. V(hub) for the home namespace on the hub.
           type: str
         host:
-          description: The cluster of the fleet that one is on.
+          description: The cluster of the fleet on which that runs.
           type: str
         issued:
           description: When its token was issued, by the API server's clock.
           type: str
         requested_by:
-          description: Who asked for it, by the name that the hub knew, as the run wrote it down.
+          description: The requester, by their name on the hub, as recorded by the run.
           type: str
           sample: system:admin
         expires:
-          description: When its token expires, as the API server granted it.
+          description: When its token expires, as granted by the API server.
           type: str
         expired:
-          description: Whether that has passed.
+          description: Whether it has expired.
           type: bool
         secret:
           description: The Secret in C(tenantry-system) of the virtual cluster whose deletion revokes it.
           type: str
         credential_id:
-          description: By this name the API server's audit log tells what was done with it.
+          description: Id of the credential in the API server's audit log.
           type: str
           sample: JTI=9a3c6f9e-3c1c-4a6e-8a3e-6d0c6f3b1f11
         last_used:
           description: Its last request in O(audit_logs).
           type: str
+findings:
+  description:
+    - Means of access to a virtual cluster, or to the requests of others there, that the platform did not create. An
+      administrator of the virtual cluster can create them, and they outlast the user.
+    - These are valid certificates as long as Kubernetes keeps their requests (an hour after approval), bindings (those
+      that give a user more than is on record too), rules added to default roles, changed roles and policies of the
+      platform, CAs and signing keys that the API server did not trust before, webhooks, conversions of custom
+      resources, API services, admission policies, Helm charts of k3s, Secrets with tokens or bootstrap tokens, accounts
+      in C(tenantry-system), and workloads and pods in C(tenantry-system), C(kube-system), C(kube-public) and
+      C(kube-node-lease). Workloads that the manifests of the virtual cluster create there are among them. With mode
+      C(dedicated) these are also namespaces that allow privileged pods.
+    - At most 20 of each kind in each virtual cluster, from the first 10000 objects of that kind. If there are more
+      objects, that is a finding with the name C(*).
+    - Kubernetes does not store tokens that were requested for other accounts (C(kubectl create token)), so the module
+      cannot list them. They end with their ServiceAccount.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    tenant:
+      description: The tenant.
+      type: str
+    vcluster:
+      description: Its virtual cluster.
+      type: str
+    host:
+      description: The cluster of the fleet on which that runs.
+      type: str
+    kind:
+      description: Kind of the object.
+      type: str
+    namespace:
+      description: Its namespace in the virtual cluster, if it has one.
+      type: str
+    name:
+      description: Its name.
+      type: str
+    why:
+      description: What access it gives.
+      type: str
+      sample: gives ClusterRole cluster-admin to User eve, in the whole virtual cluster
+    expires:
+      description: When it expires by itself, if ever.
+      type: str
+    end:
+      description: How to end it, as a command in the virtual cluster if one suffices.
+      type: str
+      sample: kubectl delete clusterrolebinding later
+findings_left_out:
+  description: Number of further findings, for each virtual cluster with more than RV(findings) has.
+  returned: success
+  type: dict
 unreachable_members:
-  description: For each member that could not be asked, why.
+  description: For each unreachable member, the reason.
   returned: success
   type: dict
 unreachable_vclusters:
-  description: For each virtual cluster that could not be asked, why.
+  description: For each unreachable virtual cluster, the reason.
   returned: success
   type: dict
 """
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.tenantry.kube.plugins.module_utils._module import argument_spec, inform
-from ansible_collections.tenantry.kube.plugins.module_utils._users import info as _user_info
+from ansible_collections.tenantry.kube.plugins.module_utils._users import info
 
-OPTIONS = {
+OPTIONS: dict[str, dict] = {
     "tenant": {"type": "str"},
     "name": {"type": "str"},
     "audit_logs": {"type": "list", "elements": "path", "default": []},
+    "findings": {"type": "bool", "default": True},
 }
 
 
 def main() -> None:
     module = AnsibleModule(argument_spec=argument_spec(**OPTIONS), supports_check_mode=True)
-    inform(module, lambda context: _user_info.run(context, *(module.params[option] for option in OPTIONS)))
+    inform(module, lambda context: info.run(context, *(module.params[option] for option in OPTIONS)))
 
 
 if __name__ == "__main__":

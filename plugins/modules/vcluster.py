@@ -6,23 +6,24 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: vcluster
-short_description: Make virtual clusters
+short_description: Manage virtual clusters
 version_added: 0.1.0
 description:
-  - Makes virtual clusters. Each is one k3s in a namespace of a cluster of the fleet, with its own API server and
-    controllers. Its pods run on nodes of its own or on the host's, see O(mode).
+  - Creates, updates and deletes virtual clusters. Each is one k3s in a namespace of a cluster of the fleet, with its
+    own API server and controllers. Its pods run on nodes of its own or on the host's, see O(mode).
   - Waits until the API answers and all nodes of its own are ready.
-  - All virtual clusters of a call are checked before the first is written, against the tenant's budget too.
+  - Validates all virtual clusters of a call before it writes the first, against the tenant's budget too.
 author:
   - The tenantry.kube authors (@tenantry)
 extends_documentation_fragment:
   - tenantry.kube.vcluster
   - tenantry.kube.kubeconfig
   - tenantry.kube.attributes
+  - tenantry.kube.attributes.async
   - tenantry.kube.attributes.actiongroup
 options:
   wait:
-    description: Whether to wait until it is ready, or gone. Without, no kubeconfig can be written for a new one.
+    description: Whether to wait until it is ready, or gone. With V(false), no kubeconfig is written for a new one.
     type: bool
     default: true
   wait_timeout:
@@ -36,48 +37,50 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: A cluster on the hub whose pods are pods of the hub, reached at a node port
+- name: Create a virtual cluster on the hub whose pods are pods of the hub, and expose it at a node port
   tenantry.kube.vcluster:
     kubeconfig: ~/.kube/hub.yaml
     tenant: payments
     name: dev
-    version: v1.34.4+k3s1
+    version: v1.34.12+k3s1
+    syncer_image: registry.example.com/tenantry/syncer:0.1.0
     slice: {cpu: 4, memory: 8Gi, storage: 20Gi, pods: 50}
     expose:
       type: NodePort
     kubeconfig_path: ~/.kube/payments--dev.yaml
 
-- name: Two at once, one of them on a member of the fleet and with nodes of its own, which are privileged pods there
+# The following examples take the image of the syncer from the environment variable TENANTRY_SYNCER_IMAGE.
+- name: Create two at once, one of them on a member of the fleet, with nodes of its own (privileged pods there)
   tenantry.kube.vcluster:
     kubeconfig: ~/.kube/hub.yaml
     vclusters:
       - tenant: payments
         name: stage
-        version: v1.34.4+k3s1
+        version: v1.34.12+k3s1
         slice: {cpu: 2, memory: 4Gi, pods: 20}
         pod_security: restricted
       - tenant: research
         name: lab
         host: edge
         mode: dedicated
-        version: v1.34.4+k3s1
+        version: v1.34.12+k3s1
         agents: 2
         tier: prod
         slice: {cpu: 6, memory: 12Gi}
 
-- name: Stop one for the holidays; state present with its options resumes it
+- name: Pause one for the holidays (state present with its options resumes it)
   tenantry.kube.vcluster:
     kubeconfig: ~/.kube/hub.yaml
     tenant: payments
     name: dev
     state: paused
 
-- name: One for a workshop, which the playbook housekeeping pauses at night and deletes after two weeks
+- name: Create one for a workshop, which the playbook housekeeping pauses at night and deletes after two weeks
   tenantry.kube.vcluster:
     kubeconfig: ~/.kube/hub.yaml
     tenant: payments
     name: workshop
-    version: v1.34.4+k3s1
+    version: v1.34.12+k3s1
     slice: {cpu: 4, memory: 8Gi, pods: 50}
     expires: 14d
     sleep:
@@ -104,11 +107,11 @@ results:
     tenant: {description: Its tenant., returned: always, type: str}
     host: {description: The cluster of the fleet it is on., returned: always, type: str}
     namespace: {description: Its namespace there., returned: always, type: str}
-    state: {description: The state asked for., returned: always, type: str}
-    endpoint: {description: URL of its API for people., returned: O(state=present), type: str}
+    state: {description: The requested state., returned: always, type: str}
+    endpoint: {description: URL of its API for users., returned: O(state=present), type: str}
     version: {description: Release of k3s., returned: O(state=present), type: str}
     nodes:
-      description: Ready nodes of all nodes. With O(mode=shared), of those nodes of the host that carry its pods now.
+      description: Ready nodes of all nodes. With O(mode=shared), these are the nodes of the host that run its pods now.
       returned: O(state=present)
       type: str
       sample: 1/1
@@ -119,14 +122,21 @@ results:
       type: dict
       sample: {cpu: '2', memory: 3Gi, pods: '2', storage: 5Gi}
     kubeconfig: {description: Path of the administrator's kubeconfig., returned: O(state=present), type: str}
-    seconds: {description: What it took from the start of the module., returned: always, type: float}
+    seconds: {description: Seconds since the start of the module., returned: always, type: float}
     changed: {description: Whether anything was changed for it., returned: always, type: bool}
     actions:
-      description: What was changed, or would be in check mode, on the host and inside.
+      description: What was changed, or would be in check mode, on the host and in the virtual cluster.
       returned: always
       type: list
       elements: dict
-    error: {description: Why this one could not be done. The others were., returned: failure, type: str}
+    error:
+      description: Why it failed. The others were processed, unless O(vclusters) has invalid items.
+      returned: failure
+      type: str
+    not_done:
+      description: Why it was not processed although the item is valid. Other items are invalid.
+      returned: failure
+      type: str
 """
 
 from ansible_collections.tenantry.kube.plugins.module_utils._module import (

@@ -6,17 +6,17 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: vcluster_housekeeping
-short_description: Delete virtual clusters that have expired and pause those that are not used
+short_description: Delete expired virtual clusters and pause unused ones
 version_added: 0.1.0
 description:
-  - Does what the options C(expires) and C(sleep) of M(tenantry.kube.vcluster) say, as far as it is due now. It is meant
-    to be run every few minutes, by cron or an AWX schedule, see the playbook C(housekeeping).
-  - Whether a virtual cluster is in use is read from the metrics of its API server, which counts requests of persons
-    apart from those of controllers. Persons are those whose credentials were made by M(tenantry.kube.tenant_user) or
-    are the administrator's kubeconfig. Changes of workloads count, whoever makes them.
-  - What a run has seen is noted on the namespace of the virtual cluster. The first run only looks, so nothing is paused
-    for being idle before a second one.
-  - A virtual cluster that cannot be asked is not paused for being idle, and reported as an error.
+  - Applies the options C(expires) and C(sleep) of M(tenantry.kube.vcluster) that are due now. Run it every few minutes,
+    by cron or an AWX schedule, see the playbook C(housekeeping).
+  - The module reads from the metrics of its API server whether a virtual cluster is in use. They count requests of
+    users separately from those of controllers. Users are identities with credentials of M(tenantry.kube.tenant_user) or
+    with the administrator's kubeconfig. Changes of workloads by any client count too.
+  - Each run records its observations on the namespace of the virtual cluster. The first run only records, so no virtual
+    cluster is paused as idle before the second one.
+  - A virtual cluster that does not answer is not paused as idle, and is reported as an error.
 author:
   - The tenantry.kube authors (@tenantry)
 extends_documentation_fragment:
@@ -28,13 +28,13 @@ attributes:
     support: partial
     details: What is due depends on the time.
 notes:
-  - Notes about use are not reported as a change.
+  - Records of use are not reported as a change.
 options:
   tenant:
-    description: Look after this tenant's virtual clusters only. All if not set.
+    description: Only virtual clusters of this tenant. Defaults to all.
     type: str
   wait:
-    description: Whether to wait until what is paused has stopped, what is resumed is ready, what is deleted is gone.
+    description: Whether to wait until paused ones have stopped, resumed ones are ready and deleted ones are gone.
     type: bool
     default: true
   wait_timeout:
@@ -46,13 +46,13 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: What is due now
+- name: Show the actions that are due
   tenantry.kube.vcluster_housekeeping:
     kubeconfig: ~/.kube/hub.yaml
   check_mode: true
   register: due
 
-- name: Do it
+- name: Perform them
   tenantry.kube.vcluster_housekeeping:
     kubeconfig: ~/.kube/hub.yaml
 """
@@ -69,7 +69,7 @@ results:
     host: {description: The cluster of the fleet it is on., returned: always, type: str}
     namespace: {description: Its namespace there., returned: always, type: str}
     action:
-      description: What was due, V(delete), V(pause), V(resume) or V(none).
+      description: The action that was due, V(delete), V(pause), V(resume) or V(none).
       returned: always
       type: str
     reason: {description: Why., returned: always, type: str, sample: 'expired at 2026-12-09T09:00:00Z'}
@@ -79,12 +79,12 @@ results:
       returned: always
       type: list
       elements: dict
-    error: {description: Why it could not be done for this one. It was for the others., returned: failure, type: str}
+    error: {description: Why this one failed. The others were processed., returned: failure, type: str}
 """
 
 from ansible_collections.tenantry.kube.plugins.module_utils._module import argument_spec
 from ansible_collections.tenantry.kube.plugins.module_utils._module import main as run_module
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import housekeeping as _housekeeping
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import housekeeping
 
 OPTIONS = {"tenant": {"type": "str"}}
 
@@ -95,7 +95,7 @@ def main() -> None:
         wait={"type": "bool", "default": True},
         wait_timeout={"type": "int", "default": 300},
     )
-    run_module(spec, _housekeeping.run, item_options=OPTIONS, key=None)
+    run_module(spec, housekeeping.run, item_options=OPTIONS, key=None)
 
 
 if __name__ == "__main__":

@@ -6,11 +6,11 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: vcluster_info
-short_description: Look at virtual clusters
+short_description: Gather virtual clusters
 version_added: 0.1.0
 description:
-  - Lists virtual clusters of the whole fleet with their state, read live from their hosts and from inside them.
-  - A member that cannot be reached is told in RV(unreachable_members); it does not fail the module.
+  - Lists virtual clusters of the whole fleet with their state, read live from their hosts and their own API servers.
+  - RV(unreachable_members) lists members that do not answer. They do not fail the module.
 author:
   - The tenantry.kube authors (@tenantry)
 extends_documentation_fragment:
@@ -32,7 +32,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Look at all virtual clusters
+- name: Gather all virtual clusters
   tenantry.kube.vcluster_info:
     kubeconfig: ~/.kube/hub.yaml
   register: found
@@ -70,12 +70,12 @@ vclusters:
       description: Why it is not ready.
       type: str
     version:
-      description: What its API server says it runs or, where it does not answer, what it should.
+      description: The release that its API server reports or, if it does not answer, the configured one.
       type: str
     datastore:
       description:
-        - The database in which it keeps what it knows, without credentials. V(etcd) is that of three servers.
-        - Null if that is SQLite on a volume.
+        - The database of its datastore, without credentials. V(etcd) is that of three servers.
+        - Null for SQLite on a volume.
       type: str
       sample: postgres://db.example.com:5432/payments_dev
     servers:
@@ -83,14 +83,14 @@ vclusters:
       type: str
       sample: 3/3
     nodes:
-      description: Ready nodes of all nodes. In mode V(shared), of those nodes of the host that carry its pods now.
+      description: Ready nodes of all nodes. In mode V(shared), these are the nodes of the host that run its pods now.
       type: str
       sample: 1/1
     endpoint:
-      description: URL of its API for people.
+      description: URL of its API for users.
       type: str
     slice:
-      description: For each of cpu, memory, storage and pods, what is used and the hard limit.
+      description: Use and hard limit of cpu, memory, storage and pods.
       type: dict
       sample: {cpu: {used: '2', hard: '2'}}
     mode:
@@ -100,7 +100,7 @@ vclusters:
       description: Its tier.
       type: str
     created:
-      description: When it was made.
+      description: When it was created.
       type: str
     deletion_protection:
       description: Whether it is protected from deletion.
@@ -109,24 +109,24 @@ vclusters:
       description: When the playbook C(housekeeping) deletes it, if ever.
       type: str
     sleep:
-      description: When the playbook C(housekeeping) pauses it, as it was asked for.
+      description: When the playbook C(housekeeping) pauses it, as requested.
       type: dict
 unreachable_members:
-  description: For each member that could not be asked, why.
+  description: For each unreachable member, the reason.
   returned: success
   type: dict
 """
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.tenantry.kube.plugins.module_utils._module import argument_spec, inform
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import info as _vcluster_info
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import info
 
 OPTIONS = {"tenant": {"type": "str"}, "name": {"type": "str"}, "host": {"type": "str"}}
 
 
 def main() -> None:
     module = AnsibleModule(argument_spec=argument_spec(**OPTIONS), supports_check_mode=True)
-    inform(module, lambda context: _vcluster_info.run(context, *(module.params[option] for option in OPTIONS)))
+    inform(module, lambda context: info.run(context, *(module.params[option] for option in OPTIONS)))
 
 
 if __name__ == "__main__":

@@ -9,21 +9,22 @@ module: vcluster_snapshot
 short_description: Take, restore and delete snapshots of virtual clusters
 version_added: 0.1.0
 description:
-  - Takes a snapshot of all that a virtual cluster is, its datastore, its certificate authorities, its tokens and its
-    encryption keys, into a directory on the machine that runs the module, encrypted. What pods have on volumes is not
-    in it.
-  - The datastore is taken as it is at one moment, under load too. The API of one server stands still for that moment,
-    see RV(results[].frozen), that of three does not.
-  - Puts a snapshot back, into the virtual cluster it is of or into another one, on any host of the fleet and of any
-    mode. Kubeconfigs that were valid when the snapshot was taken are valid again.
-  - The archive is in the format of C(age), its encryption key is in the description beside it, encrypted with
-    O(passphrase).
+  - Takes an encrypted snapshot of a virtual cluster with its datastore, certificate authorities, tokens and
+    encryption keys. Stores it in a directory on the machine that runs the module, or in a bucket. Volumes of pods are
+    not included.
+  - The copy of the datastore is consistent, under load too. The API of one server pauses for the copy, see
+    RV(results[].frozen). That of three servers does not.
+  - Restores a snapshot into its own virtual cluster or into another one, on any host of the fleet and of any mode.
+    Kubeconfigs that were valid at the time of the snapshot are valid again.
+  - The archive has the format of C(age). The description beside it has its encryption key, encrypted with
+    O(passphrase). The same key authenticates the description.
 author:
   - The tenantry.kube authors (@tenantry)
 extends_documentation_fragment:
   - tenantry.kube.snapshot_store
   - tenantry.kube.kubeconfig
   - tenantry.kube.attributes
+  - tenantry.kube.attributes.async
   - tenantry.kube.attributes.actiongroup
 requirements:
   - pyrage >= 1.3.0
@@ -33,7 +34,7 @@ attributes:
     details: The check of O(state=restored) reads and verifies the whole snapshot.
   diff_mode:
     support: partial
-    details: Says which snapshots are made, restored or deleted, not what is in them.
+    details: Shows which snapshots are created, restored or deleted, not their content.
   idempotent:
     support: partial
     details:
@@ -48,35 +49,41 @@ options:
   state: &state
     description:
       - V(present) takes a snapshot, unless there is one of the name O(snapshot).
-      - V(restored) stops the server, replaces its data and starts it. What changed after the snapshot is lost. The
-        whole snapshot is verified before the server is stopped.
-      - V(reverted) undoes the last change of its release of k3s, by the copy that M(tenantry.kube.vcluster) kept on its
-        volume before that. What changed since is lost.
-      - V(absent) deletes the snapshot O(snapshot), V(pruned) all but the newest O(keep). Neither asks any cluster.
+      - V(restored) stops the server, replaces its data and starts it. Changes after the snapshot are lost. The module
+        verifies the whole snapshot before it stops the server.
+      - V(reverted) undoes the last change of its k3s release, with the copy that M(tenantry.kube.vcluster) kept on its
+        volume. Changes since then are lost.
+      - V(absent) deletes the snapshot O(snapshot), V(pruned) all but the newest O(keep). Neither contacts any cluster.
+        V(pruned) neither counts nor deletes damaged files and files that are no snapshots.
     type: str
     choices: [present, restored, reverted, absent, pruned]
     default: present
   snapshot: &snapshot
     description:
       - Name of the snapshot. The time in UTC, such as V(20260131T020000Z), if not set with O(state=present).
-      - V(latest), which is the default with O(state=restored), is the newest one.
+      - V(latest), which is the default with O(state=restored), is the newest one. The module rejects it if the host's
+        record of the virtual cluster names a newer snapshot than the store has, or if an unreadable file may be a newer
+        one. To restore the newest readable one anyway, set its name.
     type: str
   source: &source
     description:
-      - With O(state=restored), the virtual cluster whose snapshot it is, if that is another one.
-      - Then the virtual cluster that is restored into keeps its place, its release of k3s and its options, and becomes
-        a copy of the other inside. The credentials of one are valid for both.
+      - With O(state=restored), the virtual cluster of the snapshot, if that is another one. The module rejects a
+        snapshot of any other.
+      - The target keeps its host, k3s release and options, and its content becomes a copy of the source. The
+        credentials of one are valid for both.
     type: dict
     suboptions:
       tenant: {description: Its tenant., type: str, required: true}
       name: {description: Its name., type: str, required: true}
   keep: &keep
-    description: With O(state=pruned), how many of the newest snapshots of this virtual cluster to keep.
+    description:
+      - Number of the newest snapshots of this virtual cluster to keep, 1 or more.
+      - Required when O(state=pruned). Other states reject it.
     type: int
   passphrase:
     description:
-      - What snapshots are encrypted with, 12 characters or more. Required for O(state=present) and O(state=restored).
-      - A snapshot whose passphrase is lost is lost.
+      - Passphrase that encrypts snapshots, 12 characters or more. Required for O(state=present) and O(state=restored).
+      - Without the passphrase, a snapshot is lost.
     type: str
   vclusters:
     description: Many virtual clusters in one call, each with the options above, at the same time.
@@ -123,7 +130,7 @@ EXAMPLES = r"""
     bucket: {name: backups, prefix: tenantry, endpoint: https://s3.example.com}
     passphrase: "{{ vault_snapshot_passphrase }}"
 
-- name: Go back to the newest snapshot
+- name: Restore the newest snapshot
   tenantry.kube.vcluster_snapshot:
     kubeconfig: ~/.kube/hub.yaml
     tenant: payments
@@ -138,7 +145,7 @@ EXAMPLES = r"""
     tenant: payments
     name: dev2
     host: edge
-    version: v1.34.4+k3s1
+    version: v1.34.12+k3s1
     slice: {cpu: 4, memory: 8Gi, storage: 20Gi, pods: 50}
 
 - name: Move a virtual cluster to another host of the fleet, second of two tasks
@@ -173,23 +180,36 @@ results:
       returned: O(state=present) or O(state=restored)
       type: str
     frozen:
-      description: Seconds for which the API stood still while its data was copied.
+      description: Seconds for which the API paused while the module copied its data.
       returned: when a snapshot was taken
       type: float
       sample: 0.05
     verified:
-      description: By kind, how many objects of the snapshot the API was found to serve after the restore, which is all.
+      description: Number of objects of the snapshot that the API serves after the restore, by kind. These are all.
       returned: O(state=restored)
       type: dict
       sample: {ConfigMap: 12, Namespace: 5, Secret: 7}
-    seconds: {description: What it took., returned: always, type: float}
+    unreadable:
+      description: Files in its folder that are no snapshots, or are damaged. The module leaves them alone.
+      returned: O(state=pruned) or O(snapshot=latest), where there are any
+      type: list
+      elements: dict
+      sample: [{file: 20260131T020000Z.json, reason: 'is not the description of a snapshot: no JSON; move it away'}]
+    seconds: {description: Duration in seconds., returned: always, type: float}
     changed: {description: Whether anything was changed., returned: always, type: bool}
     actions:
       description: What was done, or would be in check mode.
       returned: always
       type: list
       elements: dict
-    error: {description: Why this one could not be done. The others were., returned: failure, type: str}
+    error:
+      description: Why it failed. The others were processed, unless O(vclusters) has invalid items.
+      returned: failure
+      type: str
+    not_done:
+      description: Why it was not processed although the item is valid. Other items are invalid.
+      returned: failure
+      type: str
 """
 
 from ansible_collections.tenantry.kube.plugins.module_utils._module import argument_spec, items_option
@@ -198,7 +218,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._snapshot.reconcile 
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.options import STORE
 
 PLACE = {"tenant": {"type": "str", "required": True}, "name": {"type": "str", "required": True}}
-OPTIONS = {
+OPTIONS: dict[str, dict] = {
     **PLACE,
     "state": {"type": "str", "choices": ["present", "restored", "reverted", "absent", "pruned"], "default": "present"},
     "snapshot": {"type": "str"},

@@ -6,10 +6,11 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: vcluster_snapshot_info
-short_description: Look at snapshots of virtual clusters
+short_description: Gather snapshots of virtual clusters
 version_added: 0.1.0
 description:
-  - Lists the snapshots in a directory or in a bucket. It asks no cluster and needs no passphrase.
+  - Lists the snapshots in a directory or in a bucket. It contacts no cluster and needs no passphrase, so it returns the
+    claims of their descriptions. A restore verifies them.
 author:
   - The tenantry.kube authors (@tenantry)
 extends_documentation_fragment:
@@ -27,7 +28,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Look at all snapshots
+- name: Gather all snapshots
   tenantry.kube.vcluster_snapshot_info:
     directory: /var/backups/tenantry
   register: found
@@ -45,19 +46,40 @@ snapshots:
   elements: dict
   contains:
     snapshot: {description: Its name., type: str}
-    tenant: {description: Tenant of the virtual cluster it is of., type: str}
+    tenant: {description: Tenant of its virtual cluster., type: str}
     name: {description: Name of that virtual cluster., type: str}
-    host: {description: The cluster of the fleet that was on., type: str}
+    host: {description: The cluster of the fleet on which that was., type: str}
     mode: {description: Its mode., type: str}
     version: {description: Its release of k3s., type: str}
-    service_cidr: {description: Network of the services inside., type: str}
+    service_cidr: {description: Network of its services., type: str}
     created: {description: When the snapshot was taken., type: str}
+    sequence: {description: Number that grows with each snapshot of a virtual cluster., type: int}
     revision: {description: Revision of the datastore., type: int}
     database_bytes: {description: Size of the datastore., type: int}
-    datastore: {description: 'What it is of, V(sqlite) or V(etcd).', type: str}
+    datastore: {description: 'Type of the datastore, V(sqlite) or V(etcd).', type: str}
     path: {description: File or URL of the archive., type: str}
     bytes: {description: Size of that file., type: int}
     sha256: {description: Checksum of that file., type: str}
+unreadable:
+  description:
+    - Files that are no snapshots, or are damaged. They hide no snapshots. The module warns of each.
+    - Where not all folders of virtual clusters can be listed, a row names the directory or the bucket. The snapshots of
+      the others are in RV(snapshots).
+    - Only a restore finds damage inside an archive of the right size.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    tenant:
+        description: Tenant of the virtual cluster whose folder it is in. Of the directory or the bucket, the option.
+        type: str
+    name:
+        description: Name of that virtual cluster. Of the directory or the bucket, the option.
+        type: str
+    file: {description: Name of the file. The folder where that cannot be read., type: str}
+    reason: {description: What is wrong with it., type: str}
+  sample:
+    - {tenant: payments, name: dev, file: 20260131T020000Z.json, reason: is not the description of a snapshot}
 """
 
 from ansible.module_utils.basic import AnsibleModule
@@ -70,7 +92,7 @@ def main() -> None:
     spec = {**STORE, "tenant": {"type": "str"}, "name": {"type": "str"}}
     module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
     given = module.params
-    inform(module, lambda _context: {"snapshots": list_all(store_of(given), given["tenant"], given["name"])})
+    inform(module, lambda context: list_all(context, store_of(given), given["tenant"], given["name"]))
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ class ActionModule(ActionBase):
     """Runs the module of the task as it is."""
 
     TRANSFERS_FILES = False
+    _supports_async = True
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result = super().run(tmp, task_vars)

@@ -5,32 +5,38 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import os
 import signal
 import socket
 import ssl
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
-from tenantry_syncer import certificates
 from tenantry_syncer import config as settings
-from tenantry_syncer.api import Api, until_ready
-from tenantry_syncer.api_service import ApiService
 from tenantry_syncer.config import Config, TokenFile
-from tenantry_syncer.door import AGGREGATOR, API_SERVER, Door
-from tenantry_syncer.kinds import CONFIG_MAP
-from tenantry_syncer.metrics import Metrics
-from tenantry_syncer.server import Handler, Server, health
-from tenantry_syncer.sides import Sides
-from tenantry_syncer.streams import Streams
-from tenantry_syncer.syncer import Syncer
-from tenantry_syncer.turns import Turn
+from tenantry_syncer.controllers.manager import Syncer
+from tenantry_syncer.host_networks import Networks
+from tenantry_syncer.host_storage_classes import Offered
+from tenantry_syncer.kube import api_server_ca
+from tenantry_syncer.kube.client import Api, until_ready
+from tenantry_syncer.kube.leader_election import Turn
+from tenantry_syncer.kube.resources import CONFIG_MAP
+from tenantry_syncer.kubelet.streams import Streams
+from tenantry_syncer.metrics.api_service import ApiService
+from tenantry_syncer.metrics.pod_metrics import Metrics
+from tenantry_syncer.serving import buffers, certificates
+from tenantry_syncer.serving.http_server import Handler, Server, health
+from tenantry_syncer.serving.mtls_server import AGGREGATOR, API_SERVER, Door
+from tenantry_syncer.sync_context import Sides
 
 _CLIENT_CAS = CONFIG_MAP.path("kube-system", "extension-apiserver-authentication")
 
 
 async def main() -> None:
+    buffers.limit()
     config = Config.read()
     syncer: Syncer | None = None
     streams_open = asyncio.Event()
@@ -45,30 +51,22 @@ async def main() -> None:
             TokenFile(settings.SERVICE_ACCOUNT / "token"),
         )
         stack.push_async_callback(host.close)
-        authority = await _authority()
-        inside = Api(settings.VIRTUAL_URL, trusting(cadata=authority), TokenFile(settings.SETTINGS / "token"))
+        ca = await api_server_ca.read(config, host)
+        inside = Api(config.virtual_url, trusting(cadata=ca), TokenFile(settings.SETTINGS / "token"))
         stack.push_async_callback(inside.close)
         await until_ready(inside)
         turn = Turn(inside, socket.gethostname()) if config.several else None
-        syncer = Syncer(Sides(config, host, inside), turn)
+        told = Networks.read(settings.SETTINGS), Offered.read(settings.SETTINGS)
+        syncer = Syncer(Sides(config, host, inside, *told), turn)
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         # What is there by now stays; not to be looked through again and again.
         gc.freeze()
         await _until_stopped(
-            syncer.run(), _serve_streams(syncer, directory, streams_open), _serve_metrics(syncer, authority, directory)
+            syncer.run(),
+            _serve_streams(syncer, directory, streams_open),
+            _serve_metrics(syncer, ca, directory),
+            api_server_ca.keep(config, host, inside, ca),
         )
-
-
-async def _authority() -> str:
-    """The CA of the API server in the same pod, by asking it: nobody else can listen on its loopback address."""
-    blind = ssl.create_default_context()
-    blind.check_hostname, blind.verify_mode = False, ssl.CERT_NONE
-    asked = Api(settings.VIRTUAL_URL, blind, lambda: "")
-    try:
-        await until_ready(asked, "/cacerts")
-        return await asked.text("/cacerts")
-    finally:
-        await asked.close()
 
 
 def trusting(cafile: Path | None = None, cadata: str | None = None) -> ssl.SSLContext:
@@ -83,37 +81,45 @@ async def _serve_streams(syncer: Syncer, directory: Path, is_open: asyncio.Event
     """The nodes' door, for as long as this runs."""
     sides = syncer.sides
     streams = Streams(syncer.host_pod, sides.host.api, sides.config.namespace)
-    async with _door(sides.inside.api, API_SERVER, "client-ca-file", streams.handle, settings.DOOR_PORT, directory):
+    async with _door(sides, API_SERVER, "client-ca-file", streams.handle, settings.DOOR_PORT, directory):
         is_open.set()
         await asyncio.Event().wait()
 
 
-async def _serve_metrics(syncer: Syncer, authority: str, directory: Path) -> None:
+async def _serve_metrics(syncer: Syncer, ca: str, directory: Path) -> None:
     """Another one, from when the host has metrics on."""
     metrics = Metrics(syncer.sides)
-    api_service = ApiService(syncer.sides, metrics, authority)
+    api_service = ApiService(syncer.sides, metrics, ca)
     await api_service.wanted()
     client_ca, port = "requestheader-client-ca-file", settings.METRICS_PORT
-    async with _door(syncer.sides.inside.api, AGGREGATOR, client_ca, metrics.handle, port, directory):
+    async with _door(syncer.sides, AGGREGATOR, client_ca, metrics.handle, port, directory):
         await api_service.keep()
 
 
 @asynccontextmanager
 async def _door(
-    inside: Api, client: str, client_ca: str, handler: Handler, port: int, directory: Path
+    sides: Sides, client: str, client_ca: str, handler: Handler, port: int, directory: Path
 ) -> AsyncIterator[None]:
     """One that is open and whose certificate is kept renewed; `client_ca` is a key of _CLIENT_CAS."""
-    while (found := await inside.get(_CLIENT_CAS)) is None:
+    inside, address = sides.inside.api, sides.config.address
+    # Whoever is administrator inside has a certificate of any name signed by the platform's CA (client_ca).
+    signs_for_anybody = f"{sides.config.namespace} client"
+    while not (trusted := certificates.authorities(await _published(inside, client_ca), signs_for_anybody)):
         await asyncio.sleep(0.2)  # published by the API server soon after its start
-    context, expires = await certificates.serving_context(inside, found["data"][client_ca], directory)
+    context, expires = await certificates.serving_context(inside, trusted, address, directory)
     door = Door(client, handler, context)
     await door.start(port)
-    renewal = asyncio.create_task(certificates.keep_renewed(inside, context, directory, expires))
+    renewal = asyncio.create_task(certificates.keep_renewed(inside, context, address, directory, expires))
     try:
         yield
     finally:
         renewal.cancel()
         await door.close()
+
+
+async def _published(inside: Api, client_ca: str) -> str:
+    found = await inside.get(_CLIENT_CAS)
+    return ((found or {}).get("data") or {}).get(client_ca, "")
 
 
 async def _until_stopped(*work: Coroutine[None, None, None]) -> None:
@@ -132,4 +138,8 @@ async def _until_stopped(*work: Coroutine[None, None, None]) -> None:
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s %(message)s")
-    asyncio.run(main())
+    try:
+        asyncio.run(main())
+    except api_server_ca.Replaced:
+        # From the beginning, with nothing in memory; the kubelet would wait longer each time.
+        os.execv(sys.executable, sys.orig_argv)  # noqa: S606 - this very program

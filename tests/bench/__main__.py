@@ -1,4 +1,6 @@
-"""Measures what the README claims, on the lab with the demo up and nothing else to do: `make demo && make bench`.
+"""Measures what docs/performance.md claims, on the lab with the demo up and nothing else to do.
+
+`make demo && make bench`.
 
 Prints, per figure, every run and the median; comparisons are ratios of runs made in turns. Parts of it alone:
 `PYTHONPATH=build build/venv/bin/python -m tests.bench vclusters crowd`; its names are in main() below.
@@ -12,7 +14,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests import server as _render_server
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests import server as server_manifests
 
 from ..lab.harness import DEMO, ApiServer, ansible_playbook, ran
 from . import crowd, idle, pods, vclusters
@@ -78,7 +80,7 @@ def _vclusters() -> None:
 
 def _account() -> None:
     """Before it, nobody can make a pod."""
-    flags = [word for flag in _render_server.ASKING for word in ("--kube-controller-manager-arg", flag)]
+    flags = [word for flag in server_manifests.ASKING for word in ("--kube-controller-manager-arg", flag)]
     until = "API ready until there is an account for pods"
     compared(
         f"{until}, its controller manager asking as that of a virtual cluster",

@@ -1,4 +1,4 @@
-"""What containers of the server pods use, by the kubelet; and what an idle syncer asks of the host."""
+"""What containers of the servers and syncers use, by the kubelet; and what an idle syncer asks of the host."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from datetime import datetime
 from ..lab.harness import kubectl
 from .vclusters import HUB
 
+PODS = ("server-0", "syncer-0")
 IDLE_SECONDS = 300  # as long as the watches of a syncer, which all end at about the same time
 
 
@@ -29,7 +30,7 @@ class Usage:
 
 
 def usage(container: str) -> dict[str, Usage]:
-    """Of that container in the server of each virtual cluster, by its namespace on the host."""
+    """Of that container in the server or syncer of each virtual cluster, by its namespace on the host."""
     node = _hub("get", "nodes", "-o", "jsonpath={.items[0].metadata.name}")
     stats = json.loads(_hub("get", "--raw", f"/api/v1/nodes/{node}/proxy/stats/summary"))
     return {
@@ -41,7 +42,7 @@ def usage(container: str) -> dict[str, Usage]:
         )
         for pod in stats["pods"]
         for one in pod.get("containers", [])
-        if one["name"] == container and "--" in pod["podRef"]["namespace"] and pod["podRef"]["name"] == "server-0"
+        if one["name"] == container and "--" in pod["podRef"]["namespace"] and pod["podRef"]["name"] in PODS
     }
 
 

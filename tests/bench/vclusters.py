@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import kubeconfig as _kubeconfig
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import kubeconfig as kubeconfig_files
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import Deadline, wait_for
 
@@ -58,7 +58,7 @@ def large_shared() -> Iterator[Cluster]:
 
 
 def connect(kubeconfig: Path) -> Cluster:
-    return Cluster.from_kubeconfig(_kubeconfig.load(str(kubeconfig)), name=kubeconfig.stem)
+    return Cluster.from_kubeconfig(kubeconfig_files.load(str(kubeconfig)), name=kubeconfig.stem)
 
 
 def _is_available(deployment: dict) -> bool:

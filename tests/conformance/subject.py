@@ -9,9 +9,10 @@ from pathlib import Path
 
 from ..lab.harness import BUILD, ansible_playbook, lab_as_found
 from ..lab.harness import lab as lab_command
-from ..lab.tenantry_lab import ssh
+from ..lab.tenantry_lab import release, ssh
 from ..lab.tenantry_lab.config import FIXED_HOSTS, Lab
 from ..lab.tenantry_lab.process import step
+from ..lab.tenantry_lab.syncer import image_name
 
 DIRECTORY = BUILD / "conformance"
 TENANT, NAME = "conformance", "e2e"
@@ -48,6 +49,7 @@ def _inventory(lab: Lab) -> dict:
         "ansible_ssh_common_args": f"-F '{ssh.config(lab)}'",
         "ansible_python_interpreter": "/usr/bin/python3",
     }
+    checksums = release.read_checksums((release.directory(lab) / release.CHECKSUMS).read_text())
     virtual_cluster = {
         "name": NAME,
         "mode": "shared",
@@ -60,8 +62,12 @@ def _inventory(lab: Lab) -> dict:
         "tenantry_kubeconfig": str(DIRECTORY / "hub.yaml"),
         "platform_version": lab.version,
         "platform_release_url": f"{lab.mirror_url}/releases/download",
-        "platform_airgap_images": [{"name": "k3s-airgap-images-amd64.tar"}, {"name": "k3s-vcluster-images-amd64.tar"}],
+        "platform_checksum": f"sha256:{checksums[release.BINARY]}",
+        "platform_airgap_images": [
+            {"name": name, "checksum": f"sha256:{checksums[name]}"} for name in (release.AIRGAP, release.VCLUSTER)
+        ],
         "platform_registries": registries,
+        "tenantry_syncer_image": image_name(),
         "tenantry_tenants": [{"name": TENANT, "budget": {**SLICE, "vclusters": 1}, "vclusters": [virtual_cluster]}],
     }
     return {"all": {"children": {"fleet_hub": {"hosts": {"hub": hub}}, "fleet_members": {}}, "vars": variables}}

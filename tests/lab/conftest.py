@@ -17,6 +17,7 @@ import pytest
 
 from .harness import DEMO, ApiServer, ModuleResult, ansible_playbook, call_module, lab, lab_as_found, run_module
 from .people import User, tenant_with
+from .syncer_pair import Pair, syncer_pair
 
 
 @pytest.hookimpl(tryfirst=True)  # before `pytest -m` selects by it
@@ -56,10 +57,9 @@ def second_api_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path
 @pytest.fixture(scope="session")
 def cluster(api_server: Path) -> Any:
     """The collection's own client, connected to `api_server` as its administrator."""
-    from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import client as _client
-    from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import kubeconfig as _kubeconfig
+    from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import client, kubeconfig
 
-    return _client.Cluster.from_kubeconfig(_kubeconfig.load(str(api_server)), name="hub")
+    return client.Cluster.from_kubeconfig(kubeconfig.load(str(api_server)), name="hub")
 
 
 @pytest.fixture
@@ -84,7 +84,15 @@ def platform(api_server: Path) -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """An API server in the place of the inside of a virtual cluster; its administrator's kubeconfig."""
-    yield from _api_server("TENANTRY_TEST_KUBECONFIG_DEV", tmp_path_factory, "dev")
+    from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests import server as server_manifests
+
+    signing = ("--kube-controller-manager-arg", server_manifests.SIGNING)
+    mutating = (
+        "feature-gates=MutatingAdmissionPolicy=true",
+        "runtime-config=admissionregistration.k8s.io/v1beta1=true",
+    )
+    more = [word for one in mutating for word in ("--kube-apiserver-arg", one)]
+    yield from _api_server("TENANTRY_TEST_KUBECONFIG_DEV", tmp_path_factory, "dev", *signing, *more)
 
 
 @pytest.fixture(scope="session")
@@ -114,6 +122,13 @@ def user(payments: Path, tmp_path: Path) -> Iterator[User]:
     for name in ("bob", "carol"):
         removed = call_module("tenant_user", kubeconfig=payments, tenant="payments", name=name, state="absent")
         assert not removed.failed, removed.msg
+
+
+@pytest.fixture(scope="module")
+def pair(platform: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+    """The syncer between a hub and the API server of a virtual cluster, neither with nodes."""
+    with syncer_pair(platform, tmp_path_factory.mktemp("pair")) as found:
+        yield found
 
 
 @pytest.fixture(scope="session")

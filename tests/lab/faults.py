@@ -31,7 +31,10 @@ class Faults:
         self.released = threading.Event()
 
     def spoil(self, fault: str, times: int) -> None:
-        """The next `times` requests meet the fault: a status code, `reset`, `cut`, `hang`, or `lost` (after commit)."""
+        """
+        The next `times` requests meet the fault: a status code, `reset`, `cut`, `hang`, `drip` (byte by byte, without
+        an end), `nonsense` (which is no object of Kubernetes), or `lost` (after commit).
+        """
         with self._lock:
             self.fault, self.left = fault, times
             self.seen.clear()
@@ -59,6 +62,12 @@ class _Handler(BaseHTTPRequestHandler):
             self.faults.released.wait(HANG)
         if fault in ("reset", "hang"):
             self._reset()
+        elif fault == "drip":
+            self._drip()
+        elif fault == "nonsense":
+            self._answer(
+                200, b'{"apiVersion":"v1","kind":"List","metadata":7,"items":[{"metadata":{"labels":3}},null,"x"]}'
+            )
         elif fault and fault.isdigit():
             self._answer(int(fault), b'{"kind":"Status","message":"spoilt"}')
         else:
@@ -94,6 +103,16 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(length or len(body)))
         self.end_headers()
         self.wfile.write(body)
+
+    def _drip(self) -> None:
+        """So that no time-out between two bytes is ever reached."""
+        self.send_response(200)
+        self.send_header("Content-Length", "1000000")
+        self.end_headers()
+        self.close_connection = True
+        with suppress(OSError):
+            while not self.faults.released.wait(0.3):
+                self.wfile.write(b" ")
 
     def _stream(self, answer: Any, fault: str | None) -> None:
         """A watch: every event as it comes; a cut one ends in the middle of its first."""

@@ -7,6 +7,7 @@ import importlib
 import io
 import json
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -20,10 +21,16 @@ from typing import Any
 import pytest
 from ansible.module_utils.testing import patch_module_args
 
+from .tenantry_lab.syncer import image_name
+
 ROOT = Path(__file__).resolve().parents[2]
 BUILD = ROOT / "build"
 DEMO = BUILD / "demo"
 K3S = BUILD / "lab" / "bin" / "k3s"
+# As the lab and the demo's inventory: LAB_SUBNET puts both elsewhere.
+MIRROR = f"http://{os.environ.get('LAB_SUBNET', '10.213.0.0/24').rpartition('.')[0]}.1:8213"
+# What every module takes where a test does not say otherwise, as an administrator may set it.
+os.environ["TENANTRY_SYNCER_IMAGE"] = image_name()
 NIGHTLY = os.environ.get("TENANTRY_NIGHTLY") == "1"
 
 _RUN_MODULE = """
@@ -194,6 +201,8 @@ def writes(kubeconfig: Path) -> list[str]:
 
 
 AUDIT_LOG = "audit.log"
+# Of the platform's own identity, as the API server of a virtual cluster has one.
+PLATFORM_TOKEN = "0123456789abcdef" * 4
 _READ = ["get", "list", "watch"]
 _AUDIT_POLICY = {
     "apiVersion": "audit.k8s.io/v1",
@@ -210,8 +219,11 @@ _AUDIT_POLICY = {
 class ApiServer:
     """The lab's k3s as one agentless process on the loopback address, with an audit log of all changes."""
 
-    def __init__(self, directory: Path, arguments: Sequence[str] = ()) -> None:
+    def __init__(
+        self, directory: Path, arguments: Sequence[str] = (), command: Sequence[str | Path] = (K3S, "server")
+    ) -> None:
         self.directory = directory
+        self.command = command
         self.arguments = arguments
         self.kubeconfig = directory / "kubeconfig.yaml"
         self.port = _free_port()
@@ -222,15 +234,18 @@ class ApiServer:
         log = (self.directory / "k3s.log").open("wb")
         policy = self.directory / "audit-policy.json"
         policy.write_text(json.dumps(_AUDIT_POLICY))
+        tokens = self.directory / "tokens.csv"
+        tokens.write_text(f'{PLATFORM_TOKEN},tenantry:platform,tenantry:platform,"system:masters"\n')
         self.process = subprocess.Popen(
             [
                 # Without what runs in pods: there is no node, and namespaces wait for all APIs to answer.
-                K3S, "server", "--disable-agent", "--disable", "coredns,metrics-server",
+                *self.command, "--disable-agent", "--disable", "coredns,local-storage,metrics-server",
                 "--data-dir", self.directory / "data",
                 "--write-kubeconfig", self.kubeconfig, "--bind-address", "127.0.0.1",
                 "--https-listen-port", str(self.port),
                 "--kube-apiserver-arg", f"audit-policy-file={policy}",
                 "--kube-apiserver-arg", f"audit-log-path={self.directory / AUDIT_LOG}",
+                "--kube-apiserver-arg", f"token-auth-file={tokens}",
                 *self.arguments,
             ],
             stdout=log,
@@ -255,6 +270,9 @@ class ApiServer:
 
 
 def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Of none that the kernel gives to connections, so that it is still free when a server takes it."""
+    while True:
+        port = 20_000 + secrets.randbelow(10_000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port

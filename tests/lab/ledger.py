@@ -121,7 +121,7 @@ def _turn(name: str) -> int:
 
 
 def _connect(kubeconfig: Path) -> Any:
-    from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import client as _client
-    from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import kubeconfig as _kubeconfig
+    from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import client
+    from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import kubeconfig as kubeconfig_files
 
-    return _client.Cluster.from_kubeconfig(_kubeconfig.load(str(kubeconfig)), name="ledger", timeout=30)
+    return client.Cluster.from_kubeconfig(kubeconfig_files.load(str(kubeconfig)), name="ledger", timeout=30)

@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import ssl
 import time
-from collections.abc import Callable, Iterator
+import urllib.error
+import urllib.request
+import uuid
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import kubeconfig as _kubeconfig
+from ansible_collections.tenantry.kube.plugins.module_utils._core.timestamps import moment
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import kubeconfig as kubeconfig_files
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
-from ansible_collections.tenantry.kube.plugins.module_utils._self_service import requests as _requests
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import connection as _tunnel
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec import lifecycle as _vcluster_upkeep
+from ansible_collections.tenantry.kube.plugins.module_utils._self_service import requests
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import connection
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
-from .harness import ModuleResult, call_module, kubectl, ran, until, writes
+from .harness import PLATFORM_TOKEN, ModuleResult, call_module, kubectl, ran, until, writes
 
 User = Callable[..., ModuleResult]
 
@@ -35,11 +45,61 @@ def add_vcluster(hub: Path, tenant: str, name: str, **recorded: Any) -> None:
     assert made.returncode == 0, made.stderr
 
 
+@contextmanager
+def silent_member(hub: Path, name: str = "edge") -> Iterator[None]:
+    """The entry of a member at an address where nothing listens."""
+    way = yaml.safe_load(hub.read_text())
+    way["clusters"][0]["cluster"]["server"] = "https://127.0.0.1:1"
+    labels = {
+        "app.kubernetes.io/managed-by": "tenantry.kube",
+        "tenantry.dev/component": "member",
+        "tenantry.dev/member": name,
+    }
+    entry = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": f"member-{name}", "namespace": "tenantry-system", "labels": labels},
+        "type": "tenantry.dev/member",
+        "stringData": {"kubeconfig": json.dumps(way)},
+    }
+    ran(hub, "create", "-f", "-", stdin=json.dumps(entry))
+    try:
+        yield
+    finally:
+        ran(hub, "delete", "secret", f"member-{name}", "-n", "tenantry-system")
+
+
+def until_counted(hub: Path, home: str) -> None:
+    """
+    Until Kubernetes counts requests there; it refuses them before. Its controller looks for new kinds every 30 s, and
+    at a quota that it has seen every 5 minutes or when that changes.
+    """
+    where = ("resourcequota", "home", "-n", home)
+
+    def quota() -> dict[str, Any]:
+        return json.loads(ran(hub, "get", *where, "-o", "json"))
+
+    def seen_with(pods: str) -> bool:
+        return quota().get("status", {}).get("hard", {}).get("pods") == pods
+
+    def counted() -> bool:
+        found = quota()
+        if set(hard := found["spec"]["hard"]) <= set(found.get("status", {}).get("used", {})):
+            return True
+        for pods in ("1", hard["pods"]):
+            ran(hub, "patch", *where, "-p", json.dumps({"spec": {"hard": {"pods": pods}}}))
+            until(partial(seen_with, pods))
+        return False
+
+    until(counted, 120)
+
+
 def until_old_enough(hub: Path, home: str) -> None:
     """Until the users of a tenant may ask for something: who is as old as a request may not be who made it."""
+    until_counted(hub, home)
     since = json.loads(ran(hub, "get", "serviceaccounts", "-n", home, "-o", "json"))["items"]
-    youngest = max(_vcluster_upkeep.moment(one["metadata"]["creationTimestamp"]) for one in since)
-    until(lambda: _requests.clock() >= youngest + timedelta(seconds=1))
+    youngest = max(moment(one["metadata"]["creationTimestamp"]) for one in since)
+    until(lambda: requests.clock() >= youngest + timedelta(seconds=1))
 
 
 def labels_of(tenant: str, name: str) -> dict[str, str]:
@@ -58,12 +118,15 @@ def tenant_with(hub: Path, tenant: str, insides: dict[str, Path], **recorded: An
     spaces = {f"{tenant}--{name}": inside for name, inside in insides.items()}
     for name in insides:
         add_vcluster(hub, tenant, name, **recorded)
-    known_inside, known_endpoint = _tunnel.inside, _tunnel.endpoint
+    known_inside, known_endpoint = connection.inside, connection.endpoint
 
     def inside(host: Cluster, namespace: str) -> Cluster:
         if namespace not in spaces:
             return known_inside(host, namespace)
-        found = Cluster.from_kubeconfig(_kubeconfig.load(str(spaces[namespace])), name=namespace)
+        config = kubeconfig_files.load(str(spaces[namespace]))
+        if spaces[namespace].with_name("tokens.csv").exists():
+            config["users"] = [{"name": "platform", "user": {"token": PLATFORM_TOKEN}}]
+        found = Cluster.from_kubeconfig(config, name=namespace)
         found.requester = host.requester
         return found
 
@@ -72,12 +135,56 @@ def tenant_with(hub: Path, tenant: str, insides: dict[str, Path], **recorded: An
         return server(spaces[name]) if name in spaces else known_endpoint(host, space)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_tunnel, "inside", inside)
-        patch.setattr(_tunnel, "endpoint", endpoint)
+        patch.setattr(connection, "inside", inside)
+        patch.setattr(connection, "endpoint", endpoint)
         yield
     kubectl(hub, "delete", "namespace", *spaces)
     removed = call_module("tenant_quota", kubeconfig=hub, tenant=tenant, state="absent")
     assert not removed.failed, removed.msg
+
+
+def signed_inside(
+    cluster: Path,
+    name: str,
+    *,
+    groups: Sequence[str] = (),
+    seconds: int | None = None,
+    signer: str = "kube-apiserver-client",
+) -> dict[str, str]:
+    """A client certificate that an administrator has the cluster sign, as the user of a kubeconfig."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    parts = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, group) for group in groups]
+    subject = x509.Name([*parts, x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    request = x509.CertificateSigningRequestBuilder().subject_name(subject).sign(key, hashes.SHA256())
+    request_name = f"csr-{uuid.uuid4().hex[:8]}"
+    spec = {
+        "request": base64.b64encode(request.public_bytes(serialization.Encoding.PEM)).decode(),
+        "signerName": f"kubernetes.io/{signer}",
+        "usages": ["digital signature", "client auth"],
+        **({"expirationSeconds": seconds} if seconds else {}),
+    }
+    kind = {"apiVersion": "certificates.k8s.io/v1", "kind": "CertificateSigningRequest"}
+    ran(cluster, "create", "-f", "-", stdin=json.dumps({**kind, "metadata": {"name": request_name}, "spec": spec}))
+    ran(cluster, "certificate", "approve", request_name)
+    signed = until(lambda: ran(cluster, "get", "csr", request_name, "-o", "jsonpath={.status.certificate}"))
+    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    return {"client-certificate-data": signed, "client-key-data": base64.b64encode(pem).decode()}
+
+
+def joining(kubeconfig: Path, token: str) -> int:
+    """The status of the first request of a node that joins."""
+    cluster = Cluster.from_kubeconfig(kubeconfig_files.load(str(kubeconfig)), name=kubeconfig.stem)
+    login = base64.b64encode(f"node:{token}".encode()).decode()
+    asked = urllib.request.Request(
+        f"{cluster.server}/v1-k3s/client-ca.crt", headers={"Authorization": f"Basic {login}"}
+    )
+    trusted = ssl.create_default_context(cadata=base64.b64decode(cluster.ca_data).decode())
+    trusted.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    try:
+        with urllib.request.urlopen(asked, context=trusted, timeout=30) as answer:
+            return answer.status
+    except urllib.error.HTTPError as refused:
+        return refused.code
 
 
 def server(kubeconfig: Path) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import subprocess
 import uuid
 from collections.abc import Iterator
@@ -18,6 +19,12 @@ COPY = "app.kubernetes.io/managed-by=tenantry-syncer"
 COPIES = "pods,services,configmaps,secrets,persistentvolumeclaims,endpointslices,ingresses"
 WAIT = "--timeout=120s"
 DEDICATED = "research--lab"  # the one of the demo
+# What has a status that somebody inside reads, or may say in its own what a pod's says.
+WITH_STATUS = (
+    *("events", "pods", "services", "persistentvolumeclaims", "ingresses"),
+    *("deployments", "replicasets", "statefulsets", "daemonsets", "jobs"),
+)
+_HASHED = re.compile(r"[a-z0-9][a-z0-9-]*-[0-9a-f]{16}(?![0-9a-f])")
 # For what differs little: that a node of the lab's own kubelet does the same is asked in `make nightly`.
 IN_BOTH_MODES = [
     pytest.param("payments--dev", id="shared"),
@@ -60,11 +67,24 @@ class Space:
         words = ("get", "events", "--field-selector", selector, "-o", "jsonpath={.items[*].message}")
         return until(lambda: self(*words))
 
+    def messages(self) -> list[dict]:
+        """All events, and all that has a status."""
+        return self.json(",".join(WITH_STATUS))["items"]
+
+    def check_messages(self) -> None:
+        """Nothing that is said inside has a name that only the host knows: of the namespace, or of a copy there."""
+        found = set()
+        for one in self.messages() if self.shared else ():
+            said = json.dumps({**one, "metadata": None} if one["kind"] == "Event" else one.get("status"))
+            words = [self.vcluster, *_HASHED.findall(said)] if self.vcluster in said else _HASHED.findall(said)
+            found |= {(one["kind"], one["metadata"]["name"], word, said) for word in words}
+        assert not found
+
     def copies(self, hub: Path, kinds: str = COPIES) -> list[dict]:
         """The objects on the host that stand for objects of this namespace."""
         listed = ran(hub, "-n", self.vcluster, "get", kinds, "-l", COPY, "-o", "json")
         # The host's own slices have the labels of their Service, but not its annotations.
-        return [one for one in json.loads(listed)["items"] if _note(one, "namespace") == self.name]
+        return [one for one in json.loads(listed)["items"] if note(one, "namespace") == self.name]
 
     def copy_of(self, hub: Path, kind: str, name: str) -> dict | None:
         return next((one for one in self.copies(hub, kind) if name_inside(one) == name), None)
@@ -72,10 +92,10 @@ class Space:
 
 def name_inside(copy: dict) -> str:
     """What an object on the host stands for."""
-    return _note(copy, "name")
+    return note(copy, "name")
 
 
-def _note(copy: dict, key: str) -> str:
+def note(copy: dict, key: str) -> str:
     return (copy["metadata"].get("annotations") or {}).get(f"tenantry.dev/{key}", "")
 
 
@@ -88,6 +108,7 @@ def made_space(vcluster: str, purpose: str) -> Iterator[Space]:
         # In a virtual cluster that has just started, pods that come before it are refused.
         space("wait", "--for=create", "serviceaccount/default", WAIT)
         yield space
+        space.check_messages()
     finally:
         space("delete", "namespace", space.name, "--ignore-not-found", WAIT)
 

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import kubeconfig as kubeconfig_files
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
 
-from .harness import AUDIT_LOG, ansible_playbook, call_module, kubectl, ran
-from .people import User, add_vcluster
+from .harness import AUDIT_LOG, ansible_playbook, call_module, kubectl, ran, until
+from .people import User, add_vcluster, signed_inside, tokens
 
 DEV, STAGE = "payments--dev", "payments--stage"
 
@@ -35,7 +37,7 @@ def test_a_user_from_the_first_credential_to_the_last(
     user(kubeconfig_path=None, kubeconfigs=[laptop], access=[{"vcluster": "dev"}])
     (held,) = [e for e in _account(payments, logs, tenant="payments")[before:] if e["kind"] == "credential"]
     assert (held["cluster"], held["name"], held["kubeconfig"]) == (DEV, "payments/dev bob", "laptop")
-    assert (held["actor"], held["requested_by"], held["source"]) == ("system:admin", "system:admin", "log")
+    assert (held["actor"], held["requested_by"], held["source"]) == ("tenantry:platform", "system:admin", "log")
     assert held["expires"] > held["time"]
 
     user(kubeconfig_path=None, role="viewer", access=[{"vcluster": "dev"}], kubeconfigs=[{**laptop, "state": "absent"}])
@@ -80,6 +82,45 @@ def test_virtual_clusters_budgets_and_who_looked_inside(payments: Path, tmp_path
     assert _account(payments, logs, tenant="archive", since="1d") == found
 
 
+def test_who_calls_himself_the_platform_is_told_by_his_credential(
+    payments: Path, dev: Path, user: User, tmp_path: Path
+) -> None:
+    """A client says what it likes; a certificate that an administrator inside had signed can have the very name."""
+    path = tmp_path / "users" / "bob.yaml"
+    assert not user(role="admin").failed
+    logs = {"hub": payments, DEV: dev}
+    before = len(_account(payments, logs))
+    agent = "tenantry.kube for system:admin"
+    admin = kubeconfig_files.load(str(dev))
+    forged = signed_inside(dev, "tenantry:platform")
+    ran(dev, "create", "clusterrolebinding", "forged", "--clusterrole=cluster-admin", "--user=tenantry:platform")
+    for credential in ({"token": tokens(path)["payments--dev"]}, forged):
+        users = [{"name": "forger", "user": credential}]
+        client = Cluster.from_kubeconfig({**admin, "users": users}, name="dev")
+        client._client.client.user_agent = agent
+        client.token_request("tenantry-system", "bob", seconds=3600, bound_secret=None)
+        client.close()
+    ran(dev, "delete", "clusterrolebinding", "forged")
+    found = [e for e in _account(payments, logs)[before:] if (e["cluster"], e["kind"]) == (DEV, "credential")]
+    assert [(e["actor"], e["requested_by"], e["platform"]) for e in found] == [
+        ("bob", None, False),
+        ("tenantry:platform", None, False),
+    ]
+
+
+@pytest.mark.parametrize("other", ["system:node:x", "system:kube-scheduler", "system:serviceaccount:kube-system:x"])
+def test_an_administrator_does_not_vanish_behind_another_name(payments: Path, other: str) -> None:
+    ran(payments, "create", "clusterrolebinding", "borrowed", "--clusterrole=cluster-admin", f"--user={other}")
+    try:
+        add_vcluster(payments, "payments", "old")
+        until(lambda: kubectl(payments, "--as", other, "delete", "namespace", "payments--old").returncode == 0)
+    finally:
+        ran(payments, "delete", "clusterrolebinding", "borrowed")
+        kubectl(payments, "delete", "namespace", "payments--old")
+    told = [e for e in _account(payments, {"hub": payments}) if (e["action"], e["name"]) == ("deleted", "payments/old")]
+    assert [e["actor"] for e in told if (e["acted_as"] or "").startswith(other)] == ["system:admin"]
+
+
 def test_without_a_log_there_is_what_exists(payments: Path) -> None:
     found = call_module("audit_info", kubeconfig=payments, read_vclusters=False)
     assert found.data["without_log"] == ["hub"]
@@ -115,7 +156,7 @@ def test_the_playbook_reads_the_whole_fleet(site: Any, hub: Path, tmp_path: Path
     assert stat.S_IMODE(kept.stat().st_mode) == 0o600
     found = json.loads(kept.read_text())
     assert {log["cluster"] for log in found["logs"]} == {"hub", DEV, STAGE, "research--lab"}
-    assert (found["without_log"], found["unreachable_vclusters"]) == (["edge"], {})
+    assert (found["without_log"], found["late_logs"], found["unreachable_vclusters"]) == (["edge"], {}, {})
     told = set(_lines(found["events"], "tenant", "vcluster", "user", "credential", "access"))
     assert ("created", "vcluster", "payments/dev", "system:admin") in told
     assert ("created", "user", "bob", "system:admin") in told

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.tenantry.kube.plugins.module_utils._tenant import reservations as _reservations
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import reconcile as _vcluster
+from ansible_collections.tenantry.kube.plugins.module_utils._tenant import reservations
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import reconcile
 
 from .harness import ModuleResult, call_module, kubectl, ran, run_module
 
@@ -43,13 +43,13 @@ def exists(hub: Path, name: str) -> bool:
 def test_who_comes_second_is_refused(hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The other run comes when this one has checked and is about to write, and does all it does."""
     others: list[ModuleResult] = []
-    plan_all = _vcluster.plan_all
+    plan_all = reconcile.plan_all
 
     def slowly(*arguments: Any) -> None:
         plan_all(*arguments)
         others.append(run_module("vcluster", **options(hub, "first")))
 
-    monkeypatch.setattr(_vcluster, "plan_all", slowly)
+    monkeypatch.setattr(reconcile, "plan_all", slowly)
     refused = call_module("vcluster", **options(hub, "second"))
     assert not others[0].failed, others[0].msg
     assert refused.failed
@@ -70,8 +70,8 @@ def test_what_is_reserved_counts_until_it_is_there_gone_or_old(hub: Path, monkey
     assert not call_module("vcluster", **options(hub, "second")).failed
     ran(hub, "delete", "namespace", f"{TENANT}--second")
     assert call_module("vcluster", **options(hub, "first")).failed
-    later = _reservations.clock() + _reservations.LASTS + timedelta(seconds=1)
-    monkeypatch.setattr(_reservations, "clock", lambda: later)
+    later = reservations.clock() + reservations.LASTS + timedelta(seconds=1)
+    monkeypatch.setattr(reservations, "clock", lambda: later)
     assert not call_module("vcluster", **options(hub, "first")).failed
 
 

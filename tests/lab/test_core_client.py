@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import ApiError
-from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import kubeconfig as _kubeconfig
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import kubeconfig
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.kubeconfig import KubeContext
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.port_forward import pool_through
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import Deadline, wait_for
+from urllib3.exceptions import HTTPError
 
 from .tls import self_signed
 
@@ -24,7 +26,7 @@ def _config_map(namespace: str, name: str, **data: str) -> dict[str, Any]:
 
 def _with_token(cluster: Cluster, token: str, name: str = "other") -> Cluster:
     context = KubeContext("x", cluster.server, cluster.ca_data, "x", token)
-    return Cluster.from_kubeconfig(_kubeconfig.build([context], "x"), name=name, timeout=5)
+    return Cluster.from_kubeconfig(kubeconfig.build([context], "x"), name=name, timeout=5)
 
 
 def test_version_and_identity(cluster: Cluster) -> None:
@@ -153,14 +155,14 @@ def test_missing_rights_name_what_is_missing(cluster: Cluster, namespace: str) -
 def test_another_clusters_ca_is_refused(cluster: Cluster, tmp_path: Path) -> None:
     certificate, _key = self_signed(tmp_path)
     other = base64.b64encode(certificate.read_bytes()).decode()
-    config = _kubeconfig.build([KubeContext("x", cluster.server, other, "x", "t")], "x")
+    config = kubeconfig.build([KubeContext("x", cluster.server, other, "x", "t")], "x")
     with pytest.raises(ApiError, match=r"TLS failed: .*check the CA") as caught:
         Cluster.from_kubeconfig(config, name="edge").version()
     assert "\n" not in str(caught.value)
 
 
 def test_nobody_listens(cluster: Cluster) -> None:
-    config = _kubeconfig.build([KubeContext("x", "https://127.0.0.1:1", cluster.ca_data, "x", "t")], "x")
+    config = kubeconfig.build([KubeContext("x", "https://127.0.0.1:1", cluster.ca_data, "x", "t")], "x")
     with pytest.raises(ApiError, match=r"cannot connect: .*refused; check that the address") as caught:
         Cluster.from_kubeconfig(config, name="edge", timeout=5).version()
     assert caught.value.status is None
@@ -169,7 +171,7 @@ def test_nobody_listens(cluster: Cluster) -> None:
 def test_no_credential_is_left_in_a_file(api_server: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", None)
-    config = _kubeconfig.load(str(api_server))
+    config = kubeconfig.load(str(api_server))
     assert config["users"][0]["user"].keys() & {"client-key-data", "token"}
     assert Cluster.from_kubeconfig(config, name="hub").version()
     assert list(tmp_path.iterdir()) == []
@@ -184,3 +186,10 @@ def test_waiting_sees_a_change_at_once(cluster: Cluster, namespace: str) -> None
     )
     assert found["data"] == {"ready": "yes"}
     assert deadline.remaining() > 18
+
+
+@pytest.mark.parametrize("pod", ["server-0", "etcd-2"])
+def test_a_port_forward_to_no_pod_names_it(cluster: Cluster, namespace: str, pod: str) -> None:
+    pool = pool_through(cluster, namespace, lambda: pod, 6443)(pod, 6443, timeout=5)
+    with pytest.raises(HTTPError, match=f"there is no pod {pod}$"):
+        pool.request("GET", "/readyz", retries=False)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import ApiError
-from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import kubeconfig as _kubeconfig
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import kubeconfig
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.kubeconfig import KubeContext
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import Deadline, wait_for, wait_gone
@@ -39,7 +39,7 @@ def _proxied(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iter
     ca = base64.b64decode(cluster.ca_data).decode()
     with proxy(tmp_path_factory.mktemp("proxy"), cluster.server, ca) as (address, certificate, faults):
         context = KubeContext("x", address, base64.b64encode(certificate.read_bytes()).decode(), "x", token)
-        config = _kubeconfig.build([context], "x")
+        config = kubeconfig.build([context], "x")
         yield Cluster.from_kubeconfig(config, name="edge", timeout=TIMEOUT), faults
     cluster.delete(f"{rbac}/v1/ClusterRoleBinding", "faults")
     cluster.delete("v1/ServiceAccount", "faults", "default")

@@ -14,9 +14,8 @@ from typing import Any
 
 import pytest
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
-from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import bound_tokens as _credentials
-from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import client as _client
-from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import kubeconfig as _kubeconfig
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import bound_tokens, client
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import kubeconfig as kubeconfig_files
 
 from .harness import AUDIT_LOG, call_module, everything, kubectl
 from .people import User, all_writes, contexts, is_known, is_refused, tokens
@@ -103,7 +102,7 @@ def test_the_new_one_is_proven_before_the_old_one_ends(
         raise TenantryError("a token just granted is not accepted")
 
     with monkeypatch.context() as patch:
-        patch.setattr(_credentials, "prove", unproven)
+        patch.setattr(bound_tokens, "prove", unproven)
         refused = user(**two, force=True)
     assert refused.failed
     assert "a token just granted is not accepted" in refused.msg
@@ -114,10 +113,10 @@ def test_the_new_one_is_proven_before_the_old_one_ends(
 
 
 def test_a_token_that_is_not_accepted_is_told(dev: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    inside = _client.Cluster.from_kubeconfig(_kubeconfig.load(str(dev)), name="dev")
-    monkeypatch.setattr(_credentials, "PROOF_DELAY", 0)
+    inside = client.Cluster.from_kubeconfig(kubeconfig_files.load(str(dev)), name="dev")
+    monkeypatch.setattr(bound_tokens, "PROOF_DELAY", 0)
     with pytest.raises(TenantryError, match="dev: a token just granted is not accepted"):
-        _credentials.prove(inside, _credentials.Credential("eyJhbGciOiJub25lIn0.e30.", "", {}))
+        bound_tokens.prove(inside, bound_tokens.Credential("eyJhbGciOiJub25lIn0.e30.", "", {}))
 
 
 def test_the_granted_lifetime_is_the_one_reported(user: User, dev: Path, stage: Path, tmp_path: Path) -> None:
@@ -125,7 +124,7 @@ def test_the_granted_lifetime_is_the_one_reported(user: User, dev: Path, stage: 
     before = datetime.now(UTC)
     made = user(kubeconfig_path=None, kubeconfigs=[{"name": "laptop", "path": str(tmp_path / "laptop.yaml")}])
     granted = {
-        context: datetime.fromtimestamp(_credentials.claims(token).expires, UTC)
+        context: datetime.fromtimestamp(bound_tokens.claims(token).expires, UTC)
         for context, token in tokens(tmp_path / "laptop.yaml").items()
     }
     a_minute = timedelta(minutes=1)
@@ -144,14 +143,14 @@ def test_each_kubeconfig_has_its_lifetime(user: User, tmp_path: Path) -> None:
     user(kubeconfig_path=None, kubeconfigs=kubeconfigs, lifetime="36h")
     for name, hours in (("short", 1), ("long", 36)):
         for token in tokens(tmp_path / f"{name}.yaml").values():
-            claims = _credentials.claims(token)
+            claims = bound_tokens.claims(token)
             assert claims.expires - claims.issued == hours * 3600
 
 
 def test_who_asked_and_when_is_kept(two: dict[str, Any], dev: Path, tmp_path: Path) -> None:
     del two
     known = _credential_secrets(dev)["laptop"]
-    claims = _credentials.claims(tokens(tmp_path / "laptop.yaml")[DEV])
+    claims = bound_tokens.claims(tokens(tmp_path / "laptop.yaml")[DEV])
     assert known["tenantry.dev/requested-by"] == "system:admin"
     assert known["tenantry.dev/issued"] == datetime.fromtimestamp(claims.issued, UTC).strftime(TIME)
     # By this id the API server's own audit log names the credential in each request.
@@ -309,7 +308,7 @@ def test_who_holds_what_is_listed(payments: Path, two: dict[str, Any], dev: Path
     assert set(held) == {(name, vcluster) for name in ("laptop", "ci") for vcluster in ("dev", "stage")}
     for (name, vcluster), row in held.items():
         token = tokens(tmp_path / f"{name}.yaml")[f"payments--{vcluster}"]
-        assert row["expires"] == _credentials.claims(token).expires_at
+        assert row["expires"] == bound_tokens.claims(token).expires_at
         assert (row["requested_by"], row["expired"]) == ("system:admin", False)
         assert token not in found.text
     assert held["laptop", "dev"]["last_used"] >= held["laptop", "dev"]["issued"]

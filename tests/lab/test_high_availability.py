@@ -25,11 +25,11 @@ import pytest
 import yaml
 
 from .databases import Postgres
-from .harness import ModuleResult, kubectl, lab, ran, run_module, until
+from .harness import MIRROR, ModuleResult, kubectl, lab, ran, run_module, until
 from .ledger import SHARED_LAG, Ledger
 from .tenantry_lab.etcd import IMAGE as ETCD_IMAGE
 from .test_network import Space, until_reached
-from .test_vcluster import DEMO_VARIABLES, version
+from .test_vcluster import version
 from .test_vcluster_upgrade import next_label
 
 MODES = ("shared", "dedicated")
@@ -118,8 +118,7 @@ def steady(hub: Path, request: pytest.FixtureRequest, tmp_path_factory: pytest.T
     place, name = request.param.split("-")
     mode: dict[str, Any] = {"mode": name}
     if name == "dedicated":
-        mirror = yaml.safe_load(DEMO_VARIABLES.read_text())["demo_mirror"]
-        mode |= {"agents": 1, "registries": {"mirrors": {"docker.io": {"endpoint": [mirror]}}}}
+        mode |= {"agents": 1, "registries": {"mirrors": {"docker.io": {"endpoint": [MIRROR]}}}}
     if place == "etcd":
         lab("build", "--etcd")
     running = Postgres(f"{network.rpartition('.')[0]}.254").running() if place == "postgres" else nullcontext()
@@ -208,20 +207,23 @@ def test_whichever_member_of_etcd_ends_writes_go_on(steady: Steady) -> None:
 
 def test_whichever_server_ends_the_others_go_on_and_pods_are_still_made(steady: Steady) -> None:
     ledger = steady.ledger
+    syncers = len(steady.pods("syncer"))
+    assert syncers == (3 if steady.mode["mode"] == "shared" else 0)
     for name in sorted(SERVERS):
         with ledger.writing():
             ledger.wait_for(10)
-            steady.end(name)
+            steady.end(name, *([name.replace("server", "syncer")] if syncers else []))
             ledger.wait_for(20)
         # As many times as make it likely that nobody is led to the one that has gone any more.
         until(lambda: all(steady.answers() for _time in range(20)), BACK_SECONDS)
-        # The syncer of another server takes over, if it was this one's turn.
+        # Another syncer takes over, if the one that ended was the one that worked.
         other = Space(steady.kubeconfig, "default")
         other.serve(f"after-{name}")
         other("wait", f"pod/after-{name}", "--for=condition=Ready", "--timeout=120s")
         assert other("exec", f"after-{name}", "--", "/web", "reach", "tcp://127.0.0.1:8080").strip().endswith("open")
         other("delete", "pod", f"after-{name}", "--wait=false")
         until(lambda: len(steady.pods()) == 3, BACK_SECONDS)
+        until(lambda: len(steady.pods("syncer")) == syncers, BACK_SECONDS)
     assert len(ledger.check()) > 60
 
 

@@ -67,8 +67,11 @@ def _plain(one: dict, namespace: str) -> str:
     spec = dict(rest.get("spec") or {})
     for own in ("clusterIP", "clusterIPs", "ports"):  # of a Service
         spec.pop(own, None)
-    template = spec.get("template", {}).get("metadata", {})
-    template.get("annotations", {}).pop("tenantry.dev/config", None)
+    template = spec.get("template", {})
+    for made_of_keys in ("config", "client-ca"):
+        template.get("metadata", {}).get("annotations", {}).pop(f"tenantry.dev/{made_of_keys}", None)
+    for alias in template.get("spec", {}).get("hostAliases", []):
+        alias.pop("ip")
     name = namespace.partition("--")[2]
     text = json.dumps([meta, {**rest, "spec": spec}, keys], sort_keys=True).replace(namespace, "NS")
     return text.replace(f'"{name}"', '"NAME"')

@@ -131,9 +131,9 @@ NEEDED = {
 
 def test_refused_in_the_midst_of_a_run(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     """Taken at first contact, and not from then on. Before the others, to which the fixture `refused` has come."""
-    from ansible_collections.tenantry.kube.plugins.module_utils._fleet import registry as _fleet
+    from ansible_collections.tenantry.kube.plugins.module_utils._fleet import registry
 
-    contact = _fleet.Fleet._contact
+    contact = registry.Fleet._contact
 
     def then_revoked(fleet: Any, member: Any) -> Any:
         cluster = contact(fleet, member)
@@ -142,7 +142,7 @@ def test_refused_in_the_midst_of_a_run(pair: Pair, monkeypatch: pytest.MonkeyPat
 
     written = all_writes(pair.hub, pair.member)
     with monkeypatch.context() as patch:
-        patch.setattr(_fleet.Fleet, "_contact", then_revoked)
+        patch.setattr(registry.Fleet, "_contact", then_revoked)
         options = {"tenant": "payments", "name": "new", "host": "edge", "version": VERSION, "slice": SLICE}
         run = pair.call("vcluster", **options)
     assert run.failed

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from ansible_collections.tenantry.kube.plugins.module_utils._core import quantities as _quantities
+from ansible_collections.tenantry.kube.plugins.module_utils._core import quantities
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
 
 from .harness import ApiServer, ran, run_module, until
@@ -261,4 +261,4 @@ def free_cpu(hub: Path) -> int:
 
 
 def quantity(text: str) -> Decimal:
-    return _quantities.parse(text, "cpu")
+    return quantities.parse(text, "cpu")

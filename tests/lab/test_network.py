@@ -18,7 +18,10 @@ from .harness import DEMO, ModuleResult, ansible_playbook, kubectl, lab, ran, ru
 WEB = "docker.io/lab/web:1"
 PORT, NODES_PORT = 8080, 7080
 METADATA = "169.254.169.254"
-POLICIES = ["default-deny", "dns", "server", "workload"]
+POLICIES = {
+    "shared": ["default-deny", "dns", "server", "syncer", "workload"],
+    "dedicated": ["default-deny", "dns", "server", "workload"],
+}
 SMALL = {"requests": {"cpu": "10m", "memory": "16Mi"}, "limits": {"cpu": "50m", "memory": "32Mi"}}
 # As Pod Security's level restricted wants it.
 MODEST = {"runAsNonRoot": True, "runAsUser": 1000, "seccompProfile": {"type": "RuntimeDefault"}}
@@ -125,10 +128,22 @@ class Virtual:
             f"tcp://{self.host.node}:{node_port}",
         }
 
+    @property
+    def mode(self) -> str:
+        return "dedicated" if self.name == "research--lab" else "shared"
+
+    @functools.cached_property
+    def syncer(self) -> set[str]:
+        """What nobody but the server reaches, not even the pods of the same virtual cluster."""
+        if self.mode == "dedicated":
+            return set()
+        pod, service = self.on_host.address("syncer-0"), self.on_host.service("syncer")
+        return {f"tcp://{address}:{port}" for address in (pod, service) for port in (10250, 10251)}
+
     @functools.cached_property
     def pods(self) -> set[str]:
         """As its host's pods would reach them; of nodes of its own, the nodes."""
-        if self.name == "research--lab":
+        if self.mode == "dedicated":
             return {f"tcp://{self.on_host.address('agent-0')}:10250"}
         return both(self.space.address("peer")) | both(self.space.service("peer"))
 
@@ -173,12 +188,11 @@ def world(site: object, hub: Path, edge: Path) -> Iterator[World]:
 def forbidden(world: World, vcluster: str) -> set[str]:
     """What a virtual cluster's pods must not reach: all that is of its host, and of its neighbours there."""
     host = world.virtual[vcluster].host
-    targets = host.own
+    targets = host.own | host.dns | world.virtual[vcluster].syncer
     for other in world.virtual.values():
         if other.host is host and other.name != vcluster:
-            targets = targets | other.api | other.pods
-    # Agents are pods of the host that find their server by the host's DNS, and so does what is on them.
-    return targets if vcluster == "research--lab" else targets | host.dns
+            targets = targets | other.api | other.pods | other.syncer
+    return targets
 
 
 def join_edge(hub: Path, edge: Path) -> ModuleResult:
@@ -233,7 +247,7 @@ def test_pods_of_others_reach_nothing(world: World, vcluster: str) -> None:
     """Not even a pod that no policy holds. A node port is for people: its packets come from a node."""
     virtual = world.virtual[vcluster]
     node_port = {target for target in virtual.api if virtual.host.node in target}
-    until_reached(virtual.host.space, "outsider", virtual.api - node_port | virtual.pods, set())
+    until_reached(virtual.host.space, "outsider", virtual.api - node_port | virtual.pods | virtual.syncer, set())
 
 
 @pytest.mark.parametrize("vcluster", ON)
@@ -268,11 +282,11 @@ OPEN = {
 def test_policies_of_a_tenant_open_nothing(world: World, vcluster: str) -> None:
     virtual = world.virtual[vcluster]
     virtual.space("create", "-f", "-", stdin=json.dumps(OPEN))
-    assert policies(virtual) == POLICIES
+    assert policies(virtual) == POLICIES[virtual.mode]
     virtual.space.serve("after")
     virtual.space("wait", "pod/after", "--for=condition=Ready", "--timeout=60s")
     until_reached(virtual.space, "after", forbidden(world, vcluster), set())
-    assert policies(virtual) == POLICIES
+    assert policies(virtual) == POLICIES[virtual.mode]
 
 
 def policies(virtual: Virtual) -> list[str]:
@@ -288,14 +302,14 @@ def test_without_the_policies_everything_is_open_and_a_run_closes_it_again(world
         for name, virtual in world.virtual.items():
             targets = forbidden(world, name)
             until_reached(virtual.space, "client", targets, targets)
-            reachable = virtual.api | virtual.pods
+            reachable = virtual.api | virtual.pods | virtual.syncer
             until_reached(virtual.host.space, "outsider", reachable, reachable)
     finally:
         run = ansible_playbook("playbooks/onboard.yml", "--diff")
     for name, virtual in world.virtual.items():
-        for policy in POLICIES:
+        for policy in POLICIES[virtual.mode]:
             assert f"networking.k8s.io/v1/NetworkPolicy/{name}/{policy}" in run.stdout
-        assert policies(virtual) == POLICIES
+        assert policies(virtual) == POLICIES[virtual.mode]
         assert server(virtual) == servers[name]
         until_reached(virtual.space, "client", forbidden(world, name), set())
 

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests import server as _render_server
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests import server as server_manifests
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.cluster import parse
 
-from ..unit.vcluster.example import make_item, render
+from ..unit.module_utils._vcluster.example import make_item, render
 from .harness import ApiServer, ModuleResult, call_module, everything, kubectl, lab, ran, run_module, until
 from .issuer import CLIENT, Issuer, running
 from .people import all_writes, can, is_known, is_refused, tenant_with
@@ -61,7 +61,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         late = stack.enter_context(running(directory / "late", lifetime=-60))
         bare = stack.enter_context(running(directory / "bare"))
         given = [_oidc(issuer), _oidc(late), _oidc(bare, username_prefix="", groups_prefix="")]
-        rendered = [_render_server.authentication(render(oidc=one)) for one in given]
+        rendered = [server_manifests.authentication(render(oidc=one)) for one in given]
         # What a server mounts, with two further issuers of the same make.
         configuration = {**rendered[0], "jwt": [one["jwt"][0] for one in rendered]}
         file = directory / "authentication.json"

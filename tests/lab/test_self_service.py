@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import kubeconfig as _kubeconfig
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import kubeconfig
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
 
 from .harness import ModuleResult, call_module, kubectl, ran, run_module, until, writes
-from .people import add_vcluster, can, is_refused, tenant_with
+from .people import add_vcluster, can, is_refused, silent_member, tenant_with, until_counted
 
 HOME = "tenant-payments"
 KIND = "virtualclusterrequests"
@@ -34,6 +34,7 @@ def hub(platform: Path) -> Iterator[Path]:
     bob = {**tenant, "name": "bob", "role": "developer", "hub_access": True}
     for made in (call_module("tenant_quota", **tenant, budget=BUDGET), call_module("tenant_user", **bob)):
         assert not made.failed, made.msg
+    until_counted(platform, HOME)
     yield platform
     for removed in (
         call_module("tenant_user", **{**tenant, "name": "bob", "state": "absent"}),
@@ -44,8 +45,8 @@ def hub(platform: Path) -> Iterator[Path]:
 
 @pytest.fixture
 def bob(hub: Path) -> Cluster:
-    admin = Cluster.from_kubeconfig(_kubeconfig.load(str(hub)), name="hub")
-    config = _kubeconfig.load(str(hub))
+    admin = Cluster.from_kubeconfig(kubeconfig.load(str(hub)), name="hub")
+    config = kubeconfig.load(str(hub))
     token = admin.token_request(HOME, "bob", seconds=3600, bound_secret=None)[0]
     config["users"][0]["user"] = {"token": token}
     return Cluster.from_kubeconfig(config, name="hub")
@@ -146,6 +147,23 @@ def test_one_that_is_refused_says_why_and_stops_no_other(hub: Path, ask: Ask) ->
     assert not serve(hub).changed
 
 
+def test_what_cannot_be_judged_for_now_failed_and_is_made_later(hub: Path, ask: Ask) -> None:
+    """The request is as it should be: only what a member holds of the quota is not known while it is silent."""
+    ask("mine")
+    with silent_member(hub):
+        done = serve(hub)
+        assert phases(done) == {"mine": "Failed"}
+        assert done.failed, "the administrators see it"
+        assert "edge cannot be asked" in told(hub, "mine")["message"]
+        assert "127.0.0.1" not in told(hub, "mine")["message"]
+        assert not exists(hub, "mine")
+    made = serve(hub)
+    assert (made.failed, phases(made)) == (False, {"mine": "Pending"})
+    with silent_member(hub):
+        ask("greedy", slice={**SLICE, "memory": "1Mi"})
+        assert phases(serve(hub))["greedy"] == "Refused", "what is wrong with it is known"
+
+
 def test_what_the_administrators_allow(hub: Path, ask: Ask) -> None:
     ask("newer", version="v1.35.0+k3s1")
     ask("weaker", podSecurity="baseline")
@@ -164,7 +182,7 @@ def test_what_the_administrators_made_is_left_alone(hub: Path, ask: Ask) -> None
         before = ran(hub, "get", "namespace", "payments--prod", "-o", "jsonpath={.metadata.resourceVersion}")
         done = serve(hub)
         assert phases(done) == {"prod": "Refused"}
-        assert "administrators made" in told(hub, "prod")["message"]
+        assert "of the inventory" in told(hub, "prod")["message"]
         ran(hub, "delete", KIND, "prod", "-n", HOME)
         assert serve(hub).data["results"] == []
         assert ran(hub, "get", "namespace", "payments--prod", "-o", "jsonpath={.metadata.resourceVersion}") == before

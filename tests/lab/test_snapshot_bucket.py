@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import json
 import sqlite3
 import subprocess
 import sys
@@ -11,10 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.tenantry.kube.plugins.module_utils._snapshot import archive as _snapshot_archive
-from ansible_collections.tenantry.kube.plugins.module_utils._snapshot import encryption as _snapshot_seal
+from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
+from ansible_collections.tenantry.kube.plugins.module_utils._snapshot import archive as snapshot_archive
+from ansible_collections.tenantry.kube.plugins.module_utils._snapshot import encryption
+from ansible_collections.tenantry.kube.plugins.module_utils._snapshot.description import Origin, authenticate
 from ansible_collections.tenantry.kube.plugins.module_utils._snapshot.s3_store import Bucket
-from ansible_collections.tenantry.kube.plugins.module_utils._snapshot.store import Origin
+from ansible_collections.tenantry.kube.plugins.module_utils._snapshot.store import Store
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.datastore.server_volume import (
     Captured,
     keys_archive,
@@ -62,26 +66,38 @@ def _credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
 
 
-def add(store: Bucket, directory: Path, name: str, day: int) -> None:
-    origin = Origin(name, "payments", "dev", "hub", "shared", "v1.34.4+k3s1", None, f"2026-01-0{day}", 1, 1)
+def add(store: Store, directory: Path, name: str, day: int, tenant: str = "payments") -> None:
     database = directory / f"{name}.db"
+    database.unlink(missing_ok=True)
     with closing(sqlite3.connect(database)) as made:
         made.execute("CREATE TABLE kine (id INTEGER PRIMARY KEY, name TEXT)")
         made.execute("INSERT INTO kine (name) VALUES ('/registry/namespaces/kube-system')")
         made.commit()
-    token = _snapshot_archive.tar_entry("token", 5)
+    token = snapshot_archive.tar_entry("token", 5)
     captured = Captured(keys_archive([(token, b"token")]), database, 0.0)
-    key = _snapshot_seal.new_key(PASSPHRASE)
-    archive = store.draft(NAMESPACE, name, directory)
-    _snapshot_archive.write(archive, key, origin, dict.fromkeys(_snapshot_archive.KEPT, "x"), captured)
-    store.add(origin, key.locked, archive)
-    archive.unlink()
+    key = encryption.new_key(PASSPHRASE)
+    origin = Origin(
+        snapshot=name,
+        tenant=tenant,
+        name="dev",
+        host="hub",
+        mode="shared",
+        version="v1.34.4+k3s1",
+        service_cidr=None,
+        created=f"2026-01-0{day}T02:00:00+00:00",
+        sequence=day,
+        revision=1,
+        database_bytes=database.stat().st_size,
+    )
+    with store.draft(origin.namespace, name, directory) as draft:
+        snapshot_archive.write(draft.file, key, origin, dict.fromkeys(snapshot_archive.KEPT, "x"), captured)
+        store.add(origin, key, draft)
 
 
 @pytest.mark.parametrize("prefix", ["", "tenantry/nightly"])
 def test_kept_in_a_bucket_and_fetched_from_it(endpoint: str, tmp_path: Path, prefix: str) -> None:
     store = Bucket("backups", prefix, endpoint, "us-east-1")
-    assert store.list(NAMESPACE) == []
+    assert store.list(NAMESPACE).snapshots == []
     for day, name in enumerate(("first", "second", "third"), 1):
         add(store, tmp_path, name, day)
     bucket = {"name": "backups", "prefix": prefix, "endpoint": endpoint}
@@ -89,9 +105,10 @@ def test_kept_in_a_bucket_and_fetched_from_it(endpoint: str, tmp_path: Path, pre
 
     snapshot = store.get(NAMESPACE, "latest")
     assert snapshot.path == f"s3://backups/{prefix + '/' if prefix else ''}payments--dev/third.age"
-    fetched = store.fetch(snapshot, tmp_path)
     (tmp_path / "out").mkdir()
-    content = _snapshot_archive.read(snapshot, fetched, PASSPHRASE, tmp_path / "out")
+    with store.fetch(snapshot, tmp_path) as archive:
+        key = authenticate(snapshot, PASSPHRASE)
+        content = snapshot_archive.read(snapshot, archive, key, tmp_path / "out")
     assert content.database.read_bytes() == (tmp_path / "third.db").read_bytes()
 
     of_it = {"tenant": "payments", "name": "dev", "bucket": bucket}
@@ -99,6 +116,46 @@ def test_kept_in_a_bucket_and_fetched_from_it(endpoint: str, tmp_path: Path, pre
     assert call_module("vcluster_snapshot", **of_it, state="absent", snapshot="third").changed
     assert not call_module("vcluster_snapshot", **of_it, state="absent", snapshot="third").changed
     assert [one["snapshot"] for one in listed(bucket)] == ["second"]
+
+
+def test_whoever_writes_to_the_bucket_names_no_other_file(endpoint: str, tmp_path: Path) -> None:
+    """Forged names delete nothing of others and write nothing here; of an archive no more is read than it has."""
+    store = Bucket("backups", "forged", endpoint, "us-east-1")
+    add(store, tmp_path, "first", 1)
+    description = store._text(NAMESPACE, "first.json")
+    client = store._client
+
+    def put(key: str, content: bytes) -> None:
+        client.put_object("backups", f"forged/{key}", io.BytesIO(content), len(content))
+
+    for name in ("../other--dev/one", "../../outside", str(tmp_path / "outside")):
+        put("payments--dev/second.json", description.replace(b'"first"', json.dumps(name).encode()))
+        put("other--dev/one.age", b"of somebody else")
+        of_it = {
+            "tenant": "payments",
+            "name": "dev",
+            "bucket": {"name": "backups", "prefix": "forged", "endpoint": endpoint},
+        }
+        refused = call_module("vcluster_snapshot", **of_it, state="absent", snapshot="second")
+        assert "not the description of a snapshot: snapshot is" in refused.msg
+        pruned = call_module("vcluster_snapshot", **of_it, state="pruned", keep=1)
+        assert (pruned.failed, pruned.changed) == (False, False), pruned.msg
+        assert [bad["file"] for bad in pruned.data["unreadable"]] == ["second.json"]
+        assert client.stat_object("backups", "forged/payments--dev/second.json").size > 0
+    assert client.stat_object("backups", "forged/other--dev/one.age").size > 0
+    client.remove_object("backups", "forged/payments--dev/second.json")
+
+    snapshot = store.get(NAMESPACE, "latest")
+    put("payments--dev/first.age", bytes(5 * 1024 * 1024))
+    before = {path.name for path in tmp_path.iterdir()}
+    with store.fetch(snapshot, tmp_path) as archive:
+        assert archive.seek(0, io.SEEK_END) == snapshot.bytes + 1
+        with pytest.raises(TenantryError, match="truncated or of another"):
+            snapshot_archive.read(snapshot, archive, authenticate(snapshot, PASSPHRASE), tmp_path)
+    put("payments--dev/first.json", b"[" * 5 * 1024 * 1024)
+    with pytest.raises(TenantryError, match="larger than 16 KiB"):
+        store.get(NAMESPACE, "latest")
+    assert {path.name for path in tmp_path.iterdir()} == before
 
 
 def listed(bucket: dict[str, Any]) -> list[dict[str, Any]]:

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
-from ansible_collections.tenantry.kube.plugins.module_utils._users import access as _places
+from ansible_collections.tenantry.kube.plugins.module_utils._users import access
 
 from .harness import call_module, everything, kubectl, ran
 from .people import User, all_writes, await_policy, can, contexts, is_known, is_refused, tokens
@@ -193,19 +193,19 @@ def test_many_users_in_one_call(payments: Path, user: User, tmp_path: Path) -> N
 def test_a_virtual_cluster_that_is_down_stops_nothing_else(
     payments: Path, user: User, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    working = _places._tunnel.inside
+    working = access.connection.inside
 
     def inside(host: Cluster, namespace: str) -> Cluster:
         if namespace == "payments--stage":
-            raise _places.TenantryError("the API does not answer; run again")
+            raise access.TenantryError("the API does not answer; run again")
         return working(host, namespace)
 
-    monkeypatch.setattr(_places._tunnel, "inside", inside)
+    monkeypatch.setattr(access.connection, "inside", inside)
     partly = user()
     assert partly.failed
     assert partly.msg == "bob: vcluster stage on hub: the API does not answer; run again"
     assert contexts(tmp_path / "users" / "bob.yaml") == ["payments--dev"]
-    monkeypatch.setattr(_places._tunnel, "inside", working)
+    monkeypatch.setattr(access.connection, "inside", working)
     assert not user().failed
     assert contexts(tmp_path / "users" / "bob.yaml") == ["payments--dev", "payments--stage"]
 

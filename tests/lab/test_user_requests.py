@@ -10,11 +10,10 @@ from typing import Any
 
 import pytest
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import ApiError
-from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import kubeconfig as _kubeconfig
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import kubeconfig as kubeconfig_files
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
-from ansible_collections.tenantry.kube.plugins.module_utils._self_service import requests as _requests
-from ansible_collections.tenantry.kube.plugins.module_utils._self_service import user_requests as _user_requests
-from ansible_collections.tenantry.kube.plugins.module_utils._self_service import users as _self_service_users
+from ansible_collections.tenantry.kube.plugins.module_utils._self_service import requests, user_requests
+from ansible_collections.tenantry.kube.plugins.module_utils._self_service import users as self_service_users
 
 from .harness import ModuleResult, call_module, kubectl, ran, writes
 from .people import can, is_known, is_refused, until_old_enough
@@ -39,7 +38,7 @@ def hub(payments: Path) -> Iterator[Path]:
 
 
 def client(hub: Path, name: str) -> Cluster:
-    config = _kubeconfig.load(str(hub))
+    config = kubeconfig_files.load(str(hub))
     token = Cluster.from_kubeconfig(config, name="hub").token_request(HOME, name, seconds=3600, bound_secret=None)[0]
     config["users"][0]["user"] = {"token": token}
     return Cluster.from_kubeconfig(config, name="hub")
@@ -142,8 +141,8 @@ def test_the_invitation_ends_after_a_day_and_the_user_stays(
     alice = client(hub, "alice")
     first = taken(alice, "invitation-bob", tmp_path / "first.yaml")
     own = taken(client(hub, "bob"), "kubeconfig-bob", tmp_path / "own.yaml")
-    later = _requests.clock() + _user_requests.INVITED
-    monkeypatch.setattr(_self_service_users, "clock", lambda: later)
+    later = requests.clock() + user_requests.INVITED
+    monkeypatch.setattr(self_service_users, "clock", lambda: later)
     ended = serve(hub)
     assert not ended.failed, ended.msg
     assert phases(ended) == {"bob": "Ready"}
@@ -156,7 +155,7 @@ def test_the_invitation_ends_after_a_day_and_the_user_stays(
 
 
 def test_nobody_gives_more_than_he_has(hub: Path, ask: Ask) -> None:
-    ask("all", by="anna")
+    ask("every", by="anna")
     ask("more", by="anna", access=[{"vcluster": "dev", "role": "admin"}])
     ask("other", by="anna", access=[{"vcluster": "stage", "role": "viewer"}])
     ask("fine", by="anna", access=[{"vcluster": "dev", "role": "viewer"}])
@@ -164,15 +163,31 @@ def test_nobody_gives_more_than_he_has(hub: Path, ask: Ask) -> None:
     ask("nowhere", access=[{"vcluster": "prod", "role": "viewer"}])
     done = serve(hub)
     assert not done.failed, done.msg
-    refused = dict.fromkeys(("all", "more", "other", "alice", "nowhere"), "Refused")
+    refused = dict.fromkeys(("every", "more", "other", "alice", "nowhere"), "Refused")
     assert phases(done) == {"fine": "Ready", **refused}
-    assert "spec.access: missing" in told(hub, "all")["message"]
+    assert "spec.access: missing" in told(hub, "every")["message"]
     assert "less than admin" in told(hub, "more")["message"]
     assert "may enter" in told(hub, "other")["message"]
-    assert "administrators made" in told(hub, "alice")["message"]
+    assert "of the inventory" in told(hub, "alice")["message"]
     assert "payments does not have" in told(hub, "nowhere")["message"]
     assert roles(hub) == {"fine": "developer"}
     assert not serve(hub).changed
+
+
+def test_what_was_refused_stays_refused_in_later_runs(hub: Path, ask: Ask) -> None:
+    fine = [{"vcluster": "dev", "role": "viewer"}]
+    ask("bob", by="anna", access=fine)
+    assert phases(serve(hub)) == {"bob": "Ready"}
+    asked = client(hub, "anna").get("tenantry.dev/v1alpha1/TenantUserRequest", "bob", HOME)
+    changed = {"role": "admin", "access": [{"vcluster": "stage", "role": "admin"}]}
+    who = f"--as=system:serviceaccount:{HOME}:anna"
+    ran(hub, "patch", KIND, "bob", "-n", HOME, "--type=merge", "-p", json.dumps({"spec": changed}), who)
+    for _run in range(3):
+        assert phases(serve(hub)) == {"bob": "Refused"}
+        assert roles(hub) == {"bob": asked["spec"]["role"]}
+        info = call_module("tenant_user_info", kubeconfig=hub, tenant="payments", name="bob").data["users"][0]
+        assert info["access"] == {"dev": "viewer"}
+        assert [(one["vcluster"], one["role"]) for one in info["vclusters"]] == [("dev", "viewer")]
 
 
 def test_a_change_is_judged_anew_and_what_was_given_stays(hub: Path, ask: Ask) -> None:

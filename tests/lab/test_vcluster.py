@@ -14,11 +14,10 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
-from .harness import ROOT, ModuleResult, everything, kubectl, ran, run_module
+from .harness import MIRROR, ROOT, ModuleResult, everything, kubectl, ran, run_module
 
 TENANT = "atelier"
 POD = ROOT / "tests/lab/data/pod.yml"
-DEMO_VARIABLES = ROOT / "inventories/demo/group_vars/all.yml"
 
 
 @pytest.fixture(scope="module")
@@ -38,8 +37,7 @@ def version(hub: Path) -> str:
 
 def vcluster(hub: Path, name: str, **options: Any) -> ModuleResult:
     if options.get("state") != "absent":
-        mirror = yaml.safe_load(DEMO_VARIABLES.read_text())["demo_mirror"]
-        registries = {"mirrors": {"docker.io": {"endpoint": [mirror]}}}
+        registries = {"mirrors": {"docker.io": {"endpoint": [MIRROR]}}}
         options = {"mode": "dedicated", "version": version(hub), "registries": registries, **options}
     return run_module("vcluster", kubeconfig=hub, tenant=TENANT, name=name, **options)
 
@@ -206,6 +204,28 @@ def test_a_server_without_a_volume_comes_back_empty_but_whole(clean: Path) -> No
     after = secret(hub, namespace, "platform-credential")
     assert (after["token"], after["ca.crt"] != before["ca.crt"]) == (before["token"], True)
     assert not vcluster(hub, "loom", **options).changed
+
+
+def test_the_syncer_follows_a_server_that_has_become_another_cluster(clean: Path, tmp_path: Path) -> None:
+    """In mode shared, without a volume. Pods run again once the syncer trusts the new CA."""
+    hub, namespace, kubeconfig = clean, f"{TENANT}--loom", tmp_path / "loom.yaml"
+    options = {"mode": "shared", "slice": {"cpu": 2, "memory": "2Gi", "pods": 10}, "persistence": {"type": "none"}}
+    options |= {"expose": {"type": "NodePort"}, "kubeconfig_path": kubeconfig}
+    assert not vcluster(hub, "loom", **options).failed
+    before, syncer = secret(hub, namespace, "platform-credential")["ca.crt"], _restarts(hub, namespace)
+    ran(hub, "-n", namespace, "delete", "pod", "server-0")
+    again = vcluster(hub, "loom", **options)
+    assert not again.failed, again.msg
+    assert secret(hub, namespace, "platform-credential")["ca.crt"] != before
+    ran(kubeconfig, "wait", "--for=create", "serviceaccount/default", "--timeout=90s")
+    ran(kubeconfig, "create", "-f", str(POD))
+    ran(kubeconfig, "wait", "--for=condition=Ready", "pod/probe", "--timeout=90s")
+    assert _restarts(hub, namespace) == syncer, "the kubelet would wait longer from one time to the next"
+
+
+def _restarts(hub: Path, namespace: str) -> tuple[str, int]:
+    pod = json.loads(ran(hub, "-n", namespace, "get", "pod", "syncer-0", "-o", "json"))
+    return pod["metadata"]["uid"], pod["status"]["containerStatuses"][0]["restartCount"]
 
 
 @pytest.mark.parametrize("seconds", [1.0, *(pytest.param(one, marks=pytest.mark.nightly) for one in (0.7, 3.0))])

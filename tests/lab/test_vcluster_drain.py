@@ -33,15 +33,15 @@ def nodes(api_server: Path) -> Iterator[Path]:
 def drain(nodes: Path, cluster: Any, monkeypatch: pytest.MonkeyPatch) -> Drain:
     """Drains the last two nodes; the warnings."""
     from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import Deadline
-    from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import connection as _tunnel
-    from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import drain as _vcluster_drain
+    from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import connection
+    from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import drain as vcluster_drain
 
     def run(seconds: float) -> list[str]:
         warnings: list[str] = []
-        _vcluster_drain.drain(cluster, "payments--dev", list(NODES[1:]), Deadline(seconds), warnings.append)
+        vcluster_drain.drain(cluster, "payments--dev", list(NODES[1:]), Deadline(seconds), warnings.append)
         return warnings
 
-    monkeypatch.setattr(_tunnel, "inside", lambda _host, _namespace: cluster)
+    monkeypatch.setattr(connection, "inside", lambda _host, _namespace: cluster)
     return run
 
 

@@ -190,7 +190,7 @@ def foreign(archive: Path, description: Path) -> None:
     [
         (truncated, "truncated"),
         (corrupted, "corrupted"),
-        (forged, "truncated, corrupted"),
+        (forged, "another snapshot"),
         (foreign, "another snapshot"),
         (None, "passphrase"),
     ],
@@ -211,6 +211,39 @@ def test_what_is_not_whole_is_refused_before_anything_is_touched(
     assert "\n" not in refused.msg
     assert pod_uid(archive) == before
     assert kubectl(loom, "get", "namespaces").returncode == 0
+
+
+def test_a_store_that_somebody_else_writes_to(archive: Path, loom: Path, tmp_path: Path) -> None:
+    """The files of another virtual cluster in the place of these, and a store without the newest snapshot."""
+    assert not vcluster(archive, "copy", mode="dedicated").failed
+    both = [{"tenant": TENANT, "name": name, "snapshot": "first"} for name in ("loom", "copy")]
+    taken = run_module(
+        "vcluster_snapshot", kubeconfig=archive, directory=tmp_path, passphrase=PASSPHRASE, vclusters=both
+    )
+    assert not taken.failed, taken.msg
+    assert not snapshot(archive, tmp_path, snapshot="second").failed
+    before, folder = pod_uid(archive), tmp_path / f"{TENANT}--loom"
+
+    kept = {file: file.read_bytes() for file in folder.glob("second.*")}
+    for file in kept:
+        file.unlink()
+    refused = snapshot(archive, tmp_path, state="restored", check=True)
+    assert "second was taken after it" in refused.msg
+    assert snapshot(archive, tmp_path, state="restored", snapshot="first", check=True).changed, "asked for by its name"
+    for file, content in kept.items():
+        file.write_bytes(content)
+    assert snapshot(archive, tmp_path, state="restored", check=True).changed
+
+    for file in folder.glob("second.*"):
+        file.write_bytes((tmp_path / f"{TENANT}--copy" / f"first{file.suffix}").read_bytes())
+    assert f"it says {TENANT}--copy" in snapshot(archive, tmp_path, state="restored").msg
+    told = json.loads((folder / "second.json").read_text()) | {"name": "loom", "snapshot": "second"}
+    (folder / "second.json").write_text(json.dumps(told))
+    assert "another snapshot" in snapshot(archive, tmp_path, state="restored", snapshot="second").msg
+    assert "another snapshot" in snapshot(archive, tmp_path, snapshot="second").msg, (
+        "nor is it taken for one that is there"
+    )
+    assert pod_uid(archive) == before
 
 
 def test_a_killed_restore_is_finished_by_the_next(archive: Path, loom: Path, tmp_path: Path) -> None:

@@ -10,13 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import housekeeping as _housekeeping
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import housekeeping as vcluster_housekeeping
 
-from .harness import ROOT, ModuleResult, call_module, kubectl, run_module
+from .harness import MIRROR, ROOT, ModuleResult, call_module, kubectl, run_module
 
 TENANT = "dormitory"
-MIRROR = yaml.safe_load((ROOT / "inventories/demo/group_vars/all.yml").read_text())["demo_mirror"]
 WAIT = "--timeout=120s"
 
 SLEEPER = """
@@ -158,7 +156,7 @@ def test_restarted_once_in_a_run_and_not_again_after_it(bed: Bed) -> None:
     assert done.changed
     after = bed.pods()
     assert after.keys() == before.keys()
-    ours = {name for name in before if name in ("server-0", "agent-0")}
+    ours = {name for name in before if name in ("server-0", "syncer-0", "agent-0")}
     assert {name for name in before if after[name] != before[name]} == ours, "the tenant's own pods go on"
     assert not bed.run().changed
     assert bed.pods() == after
@@ -207,7 +205,7 @@ def test_what_is_protected_stays(shared: Bed) -> None:
 def housekeeping(bed: Bed, monkeypatch: pytest.MonkeyPatch, hours: float, check: bool = False) -> tuple[str, bool]:
     """What it does to this virtual cluster so many hours from now."""
     later = datetime.now(UTC) + timedelta(hours=hours)
-    monkeypatch.setattr(_housekeeping, "clock", lambda: later)
+    monkeypatch.setattr(vcluster_housekeeping, "clock", lambda: later)
     done = call_module("vcluster_housekeeping", kubeconfig=bed.hub, tenant=TENANT, check=check)
     assert not done.failed, done.msg
     row = next(row for row in done.data["results"] if row["name"] == bed.name)

@@ -18,11 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
-from .harness import ModuleResult, kubectl, lab, ran, run_module, until
+from .harness import MIRROR, ModuleResult, kubectl, lab, ran, run_module, until
 from .tenantry_lab.config import OLDER_VERSION
-from .test_vcluster import DEMO_VARIABLES, version
+from .test_vcluster import version
 
 TENANT, NAME = "rig", "mast"
 NAMESPACE = f"{TENANT}--{NAME}"
@@ -69,7 +68,6 @@ class Rig:
     kubeconfig: Path
 
     def run(self, release: str, **options: Any) -> ModuleResult:
-        mirror = yaml.safe_load(DEMO_VARIABLES.read_text())["demo_mirror"]
         return run_module(
             "vcluster",
             kubeconfig=self.hub,
@@ -79,7 +77,7 @@ class Rig:
             mode="dedicated",
             agents=len(AGENTS),
             agent={"cpu": "500m", "memory": "1Gi"},
-            registries={"mirrors": {"docker.io": {"endpoint": [mirror]}}},
+            registries={"mirrors": {"docker.io": {"endpoint": [MIRROR]}}},
             expose={"type": "NodePort"},
             kubeconfig_path=self.kubeconfig,
             **options,

@@ -14,8 +14,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 
-def self_signed(directory: Path, address: str = "127.0.0.1") -> tuple[Path, Path]:
-    """Paths of a certificate for an address of this machine, which is its own CA, and of its key."""
+def self_signed(directory: Path, address: str = "127.0.0.1", *names: str) -> tuple[Path, Path]:
+    """Paths of a certificate for an address, and for DNS names, which is its own CA, and of its key."""
+    others = [x509.IPAddress(ipaddress.ip_address(address)), *map(x509.DNSName, names)]
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test")])
     now = datetime.datetime.now(datetime.UTC)
@@ -27,7 +28,7 @@ def self_signed(directory: Path, address: str = "127.0.0.1") -> tuple[Path, Path
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - datetime.timedelta(minutes=5))
         .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(address))]), critical=False)
+        .add_extension(x509.SubjectAlternativeName(others), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
     )

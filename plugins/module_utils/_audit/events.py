@@ -8,24 +8,31 @@ Logs of level Metadata have no content, so all is read from names, which are com
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from urllib.parse import parse_qs, urlsplit
 
-from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import FIELD_MANAGER, PLATFORM_NAMESPACE
+from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import one_line
+from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import FIELD_MANAGER, HUB, PLATFORM_NAMESPACE
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet.member_manifests import ACCOUNT
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.audit_log import ISSUED_ID
 from ansible_collections.tenantry.kube.plugins.module_utils._platform.identities import ADMINISTRATOR
 from ansible_collections.tenantry.kube.plugins.module_utils._tenant.manifests import RECORD
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.datastore.server_volume import BEFORE, STAGES
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.common import PLATFORM_USER
 
-# Also what comes in by the platform's own tools is such an access; it is told apart by what the client says it is.
+# Also what comes in by the platform's own tools is such an access; is_platforms() tells it apart.
 ACCESS = "access"
 _PERSON = f"system:serviceaccount:{PLATFORM_NAMESPACE}:"
+MASTERS = "system:masters"
+# On a host. Inside a virtual cluster its administrators can be anybody: a certificate or a token of such a name proves
+# nothing there, so whoever does what is told of here is named.
 _MACHINES = re.compile(
-    r"system:(apiserver|kube-.*|k3s-.*|node:.*|serviceaccount:kube-system:.*|serviceaccount:[^:]*--[^:]*:.*)"
-    r"|tenantry:syncer"
+    r"system:(apiserver|kube-controller-manager|kube-scheduler|kube-proxy|k3s-(controller|supervisor)|node:.*"
+    r"|serviceaccount:kube-system:.*|serviceaccount:[^:]*--[^:]*:.*)"
 )
+# A token of an account here is the way to act as a machine, whose requests are not told.
+_OF_MACHINES = {"kube-system", PLATFORM_NAMESPACE}
 _ENTRANCES = {"attach", "ephemeralcontainers", "exec", "portforward", "proxy"}
 _READ = {"get", "list", "watch"}
 # Repeated within so many seconds, these are told once, with how often.
@@ -33,47 +40,88 @@ _TOGETHER = 600
 _REPEATED = {ACCESS, "snapshot"}
 
 
-def row(cluster: str, event: dict) -> dict | None:
+Manages = Callable[[dict], bool]  # whether a user of the hub's log may manage the platform
+
+
+def row(cluster: str, event: dict, manages: Manages = lambda user: False) -> dict | None:
     """One line of the account, None for what is not part of it."""
     status = (event.get("responseStatus") or {}).get("code", 0)
     user = (event.get("user") or {}).get("username", "")
-    if not 100 <= status < 300 or _MACHINES.fullmatch(user):
+    inside = "--" in cluster
+    if not 100 <= status < 300 or (not inside and _MACHINES.fullmatch(user)):
         return None
-    told = _inside(cluster, event, user) if "--" in cluster else _on_host(event)
+    ours = _is_ours(cluster, event, manages)
+    told = _inside(cluster, event, user, ours) if inside else _on_host(event, ours)
     if told is None:
         return None
     kind, tenant, name, action = told
-    tool = event.get("userAgent") or ""
+    # Names inside are what its administrators sign: they must not begin a line of their own.
+    tool = one_line(event.get("userAgent") or "")
     return {
         "time": f"{(event.get('requestReceivedTimestamp') or '')[:19]}Z",
         "cluster": cluster,
         "tenant": tenant,
-        "actor": user.removeprefix(_PERSON) if "--" in cluster else user,
-        "requested_by": tool.partition(f"{FIELD_MANAGER} for ")[2] or None,
+        "actor": one_line(user.removeprefix(_PERSON) if inside else user),
+        "acted_as": _impersonated(event),
+        # The hub knows who asks by the credential; elsewhere the platform says it, and only the platform is believed.
+        "requested_by": (tool.partition(f"{FIELD_MANAGER} for ")[2] or None) if ours and cluster != HUB else None,
         "action": action,
         "kind": kind,
-        "name": name,
+        "name": one_line(name),
         "tool": tool.partition(" ")[0],
+        "platform": ours,
         "credential_id": (event.get("annotations") or {}).get(ISSUED_ID),
         "source": "log",
         "count": 1,
     }
 
 
-def _on_host(event: dict) -> tuple[str, str | None, str, str] | None:
+def _is_ours(cluster: str, event: dict, manages: Manages) -> bool:
+    """
+    Whether the platform did it: its client says so, and its credential does. Anybody can say the former.
+
+    On the hub playbooks come with the credential of whoever runs them, who must be able to manage the platform.
+    """
+    user = event.get("user") or {}
+    if not (event.get("userAgent") or "").startswith(FIELD_MANAGER) or event.get("impersonatedUser"):
+        return False
+    if cluster == HUB:
+        return manages(user)
+    if "--" in cluster:  # a certificate made inside can have the name, but not that group
+        return user.get("username") == PLATFORM_USER and MASTERS in (user.get("groups") or [])
+    return user.get("username") == f"{_PERSON}{ACCOUNT}"
+
+
+def _impersonated(event: dict) -> str | None:
+    """As whom it was done, where somebody took another identity for it (kubectl --as, --as-group, --as-uid)."""
+    other = event.get("impersonatedUser")
+    if not other:
+        return None
+    groups = [group for group in other.get("groups") or [] if group != "system:authenticated"]
+    more = [f"uid {other['uid']}"] if other.get("uid") else []
+    more += [f"groups {', '.join(groups)}"] if groups else []
+    more += [f"extra {', '.join(sorted(other['extra']))}"] if other.get("extra") else []
+    name = other.get("username") or "nobody"
+    return one_line(f"{name} ({'; '.join(more)})" if more else name)
+
+
+def _on_host(event: dict, ours: bool) -> tuple[str, str | None, str, str] | None:
     reference = event.get("objectRef") or {}
     resource, space, name = (reference.get(key) or "" for key in ("resource", "namespace", "name"))
     action, below = _action(event), reference.get("subresource")
     tenant, inner = _parts(name if resource == "namespaces" else space)
-    if inner and (entered := _entered(event, tenant, inner)):
+    if tenant is not None and inner and (entered := _entered(event, tenant, inner, ours)):
         return entered
     if resource == "secrets" and not space and event.get("verb") in _READ:
         return ACCESS, None, "secrets of all namespaces", event["verb"]
+    if below == "token" and space in _OF_MACHINES:
+        return ACCESS, None, f"{resource}/{space}/{name}", below
     if action is None or below not in (None, "scale"):
         return None
     if inner:
         found = {"namespaces": "vcluster", "resourcequotas": "slice", "statefulsets": "vcluster"}.get(resource)
-        if found is None or (resource == "statefulsets" and action != "changed"):
+        of_pods = resource == "resourcequotas" and name != "slice"  # changes with the slice
+        if found is None or of_pods or (resource == "statefulsets" and action != "changed"):
             return None
         return found, tenant, f"{tenant}/{inner}", action
     if tenant:
@@ -99,7 +147,7 @@ def _of_tenant(resource: str, tenant: str, name: str, action: str) -> tuple[str,
     return None
 
 
-def _inside(cluster: str, event: dict, user: str) -> tuple[str, str | None, str, str] | None:
+def _inside(cluster: str, event: dict, user: str, ours: bool) -> tuple[str, str | None, str, str] | None:
     """In a virtual cluster: who was let in, and what its administrators' keys were used for."""
     reference = event.get("objectRef") or {}
     resource, space, name = (reference.get(key) or "" for key in ("resource", "namespace", "name"))
@@ -117,14 +165,14 @@ def _inside(cluster: str, event: dict, user: str) -> tuple[str, str | None, str,
     if resource == "clusterrolebindings" and name.startswith("tenantry:") and name.count(":") == 2 and action:
         _ours, who, role = name.split(":")
         return "role", tenant, f"{where} {who}: {role}", _granted(action)
-    if user == f"{_PERSON}{ADMINISTRATOR}" or (user == "system:admin" and not _is_ours(event)):
+    if not ours and user in (f"{_PERSON}{ADMINISTRATOR}", "system:admin"):
         return ACCESS, tenant, f"{where} {'/'.join(filter(None, (resource, below, space, name)))}", event["verb"]
     return None
 
 
 def _action(event: dict) -> str | None:
     """What was done, by the verb; an apply that had nothing to make says 200."""
-    verb, status = event.get("verb"), event["responseStatus"]["code"]
+    verb, status = event.get("verb", ""), event["responseStatus"]["code"]
     if verb in ("patch", "update", "apply"):
         return "created" if status == 201 else "changed"
     return {"create": "created", "delete": "deleted", "deletecollection": "deleted"}.get(verb)
@@ -134,11 +182,11 @@ def _granted(action: str) -> str:
     return {"created": "granted", "deleted": "withdrawn"}.get(action, action)
 
 
-def _entered(event: dict, tenant: str, inner: str) -> tuple[str, str, str, str] | None:
+def _entered(event: dict, tenant: str, inner: str, ours: bool) -> tuple[str, str, str, str] | None:
     """Into the control plane of a virtual cluster, by its pods or by what they hold."""
     reference, verb = event["objectRef"], event["verb"]
     resource, below = reference.get("resource"), reference.get("subresource")
-    if below == "exec" and (done := _snapshot(event)):
+    if below == "exec" and ours and (done := _snapshot(event)):
         return "snapshot", tenant, f"{tenant}/{inner}{done[1]}", done[0]
     entrance = resource in ("pods", "services") and below in _ENTRANCES
     if entrance or below == "token" or (resource == "secrets" and verb in _READ):
@@ -150,8 +198,6 @@ def _entered(event: dict, tenant: str, inner: str) -> tuple[str, str, str, str] 
 def _snapshot(event: dict) -> tuple[str, str] | None:
     """One is taken and put back by commands in the pod of the server, which the log has: what was done, its name."""
     words = parse_qs(urlsplit(event.get("requestURI") or "").query).get("command") or [""]
-    if not _is_ours(event):
-        return None
     if words[-1].startswith(STAGES):
         return "taken", f" {words[-1].removeprefix(STAGES)}"
     return ("restored", "") if words[-1] == BEFORE else None
@@ -165,13 +211,9 @@ def _parts(namespace: str) -> tuple[str | None, str | None]:
     return (namespace.removeprefix("tenant-"), None) if namespace.startswith("tenant-") else (None, None)
 
 
-def _is_ours(event: dict) -> bool:
-    return (event.get("userAgent") or "").startswith(FIELD_MANAGER)
-
-
 def is_platforms(found: dict) -> bool:
-    """An access that is a part of what playbooks do all the time, by what the client says of itself."""
-    return found["kind"] == ACCESS and (found["tool"] == FIELD_MANAGER or found["actor"] == PLATFORM_USER)
+    """An access that is a part of what playbooks do all the time."""
+    return found["kind"] == ACCESS and bool(found["platform"])
 
 
 def together(rows: Iterable[dict]) -> list[dict]:
@@ -179,7 +221,9 @@ def together(rows: Iterable[dict]) -> list[dict]:
     kept: list[dict] = []
     last: dict[tuple, tuple[dict, float]] = {}
     for one in sorted(rows, key=lambda one: one["time"]):
-        key = tuple(one[part] for part in ("cluster", "actor", "requested_by", "action", "kind", "name", "tool"))
+        key = tuple(
+            one[part] for part in ("cluster", "actor", "acted_as", "requested_by", "action", "kind", "name", "tool")
+        )
         moment = datetime.fromisoformat(one["time"]).timestamp()
         first, seen = last.get(key, (None, 0.0))
         if first and (one["kind"] in _REPEATED or one["action"] == "changed") and moment - seen <= _TOGETHER:

@@ -5,32 +5,37 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 
-from ansible_collections.tenantry.kube.plugins.module_utils._audit import events as _audit_rows
-from ansible_collections.tenantry.kube.plugins.module_utils._core import naming as _names
-from ansible_collections.tenantry.kube.plugins.module_utils._core import quantities as _quantities
+from ansible_collections.tenantry.kube.plugins.module_utils._audit import events as audit_events
+from ansible_collections.tenantry.kube.plugins.module_utils._core import naming, quantities
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
-from ansible_collections.tenantry.kube.plugins.module_utils._fleet import registry as _fleet
-from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import audit_log as _audit_log
-from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import bound_tokens as _credentials
-from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import exec as _exec
+from ansible_collections.tenantry.kube.plugins.module_utils._core.timestamps import moment, rfc3339, stamp
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet import registry
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import audit_log
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import exec as pod_exec
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
 from ansible_collections.tenantry.kube.plugins.module_utils._module import Context
-from ansible_collections.tenantry.kube.plugins.module_utils._users import info as _user_info
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import connection as _tunnel
+from ansible_collections.tenantry.kube.plugins.module_utils._platform.rbac import MANAGE
+from ansible_collections.tenantry.kube.plugins.module_utils._users import info
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import connection
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.datastore.maintenance_pod import CONTAINER
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.common import DATA_DIRECTORY
 
-# What people do with their own kubeconfigs stays where it is: the log of a virtual cluster may be long.
+# What people do with their own kubeconfigs stays where it is: the log of a virtual cluster may be long. The first line
+# of a file tells since when there is a log.
 _READ_LOG = f"""\
 cd {DATA_DIRECTORY}/server/logs || exit 0
 for file in audit*.log; do
   [ -e "$file" ] || continue
-  grep -hE '"namespace":"tenantry-system"|"resource":"clusterrolebindings"|"username":"system:(admin"|serviceaccount:tenantry-system:platform-admin")' "$file" || [ $? -eq 1 ]
+  head -n 1 "$file"
+  tail -n +2 "$file" | grep -E '"namespace":"tenantry-system"|"resource":"clusterrolebindings"|"username":"system:(admin"|serviceaccount:tenantry-system:platform-admin")' || [ $? -eq 1 ]
 done
 """  # noqa: E501 - a line of the script
+# So long after its virtual cluster may a log begin.
+_START = timedelta(minutes=5)
 
 
 @dataclass
@@ -38,6 +43,7 @@ class _Log:
     """The part of an account that one API server tells."""
 
     cluster: str
+    manages: audit_events.Manages
     events: int = 0
     begins: str | None = None
     rows: list[dict] = field(default_factory=list)
@@ -46,10 +52,10 @@ class _Log:
     def read(self, events: Iterable[dict]) -> None:
         for event in events:
             self.events += 1
-            moment = event.get("requestReceivedTimestamp") or ""
-            self.begins = min(self.begins or moment, moment)
+            received = event.get("requestReceivedTimestamp") or ""
+            self.begins = min(self.begins or received, received)
             identity = event.get("auditID") or ""  # a request that lasts is told at its beginning and at its end
-            row = None if identity in self.seen else _audit_rows.row(self.cluster, event)
+            row = None if identity in self.seen else audit_events.row(self.cluster, event, self.manages)
             if row:
                 self.seen.add(identity)
                 self.rows.append(row)
@@ -58,48 +64,94 @@ class _Log:
 def run(context: Context, params: dict) -> dict:
     tenant = params["tenant"]
     if tenant is not None:  # a name that cannot exist is an error, not an empty answer
-        _names.check_name(tenant, "tenant")
+        naming.check_name(tenant, "tenant")
     since = "" if params["since"] is None else _moment(params["since"])
     hub = context.hub
-    _fleet.require_platform(hub)
-    fleet = _fleet.hosts(hub, context.cluster)
+    registry.require_platform(hub)
+    fleet = registry.hosts(hub, context.cluster)
     try:
-        logs = _given(params["audit_logs"], fleet)
+        logs = _given(params["audit_logs"], fleet, _managers(hub))
         found, unreachable = fleet.vclusters()
         found = [(host, space) for host, space in found if tenant in (None, _tenant_of(space))]
         problems = _read_inside(context, logs, found) if params["read_vclusters"] else {}
-        users = _user_info.look(fleet, tenant, None, {})["users"]
+        users = info.look(fleet, tenant, None, {})["users"]
         records = [*_recorded(hub, tenant), *(_row_of("vcluster", space, host.name) for host, space in found)]
     finally:
         fleet.close()
     rows = [row for log in logs.values() for row in log.rows]
-    rows = [row for row in rows if params["platform_access"] or not _audit_rows.is_platforms(row)]
+    rows = [row for row in rows if params["platform_access"] or not audit_events.is_platforms(row)]
     rows += _unknown([*records, *_of_users(users)], rows)
     told = (row for row in rows if tenant in (None, row["tenant"]) and row["time"] >= since)
     return {
-        "events": _audit_rows.together(told),
+        "events": audit_events.together(told),
         "logs": [
             {"cluster": log.cluster, "begins": f"{log.begins[:19]}Z" if log.begins else None, "events": log.events}
             for log in logs.values()
         ],
+        "late_logs": _late(logs, since, _created(records)),
         "without_log": [name for name in fleet.names() if name not in logs],
         "unreachable_members": unreachable,
         "unreachable_vclusters": problems,
     }
 
 
+def _created(records: Iterable[dict]) -> dict[str, str]:
+    """Since when there is something to log, by cluster."""
+    first: dict[str, str] = {}
+    for record in records:
+        clusters = [record["cluster"]]
+        if record["kind"] == "vcluster":
+            clusters.append(record["name"].replace("/", "--"))
+        for cluster in clusters if record["time"] else ():
+            first[cluster] = min(first.get(cluster, record["time"]), record["time"])
+    return first
+
+
+def _late(logs: Mapping[str, _Log], since: str, created: Mapping[str, str]) -> dict[str, str]:
+    """Of the logs that do not reach back to what was asked for, since when they do. A quiet one is not among them."""
+    found = {}
+    for name, log in logs.items():
+        first = created.get(name)
+        wanted = max(since, stamp(moment(first) + _START) if first else since)
+        begins = f"{log.begins[:19]}Z" if log.begins else None
+        if begins is None:
+            found[name] = "is empty: what was logged before is lost"
+        elif wanted and begins > wanted:
+            found[name] = f"begins at {begins} only: what was logged before is lost"
+    return found
+
+
 def _moment(since: str) -> str:
-    return _credentials.rfc3339(time.time() - _quantities.seconds(since, "since"))
+    return rfc3339(time.time() - quantities.seconds(since, "since"))
 
 
-def _given(files: list[dict], fleet: _fleet.Fleet) -> dict[str, _Log]:
+def _managers(hub: Cluster) -> audit_events.Manages:
+    """Who may manage the platform on the hub, where playbooks come with the credential of whoever runs them."""
+    known: dict[tuple, bool] = {}
+
+    def manages(user: dict) -> bool:
+        key = user.get("username"), *(user.get("groups") or [])
+        if key not in known:
+            known[key] = hub.allows(user, MANAGE)
+        return known[key]
+
+    return manages
+
+
+def _nobody(user: dict) -> bool:
+    """Inside a virtual cluster only the platform's own credential is the platform's."""
+    del user
+    return False
+
+
+def _given(files: list[dict], fleet: registry.Fleet, manages: audit_events.Manages) -> dict[str, _Log]:
     logs: dict[str, _Log] = {}
     for given in files:
         cluster = given["cluster"]
         if "--" not in cluster and cluster not in fleet.names():
             raise TenantryError(f"audit_logs: {fleet.unknown(cluster)}")
-        log = logs.setdefault(cluster, _Log(cluster))
-        log.read(_audit_log.events(given["path"], "audit_logs"))
+        log = logs.setdefault(cluster, _Log(cluster, manages))
+        log.read(audit_log.events(given["path"], "audit_logs"))
     return logs
 
 
@@ -109,12 +161,14 @@ def _read_inside(context: Context, logs: dict[str, _Log], found: list[tuple[Clus
 
     def read(place: tuple[Cluster, dict]) -> None:
         host, name = place[0], place[1]["metadata"]["name"]
-        log = _Log(name)
+        log = _Log(name, _nobody)
         try:
             # Each server has what was asked of itself. Where there is none, the first is named as missing.
-            for server in sorted(pod["metadata"]["name"] for pod in _tunnel.server_pods(host, name)) or [_tunnel.POD]:
-                container = _exec.Container(host, name, server, CONTAINER)
-                log.read(_audit_log.parsed(_exec.run(container, "reading the audit log", _READ_LOG).splitlines()))
+            for server in sorted(pod["metadata"]["name"] for pod in connection.server_pods(host, name)) or [
+                connection.POD
+            ]:
+                container = pod_exec.Container(host, name, server, CONTAINER)
+                log.read(audit_log.parsed(pod_exec.run(container, "reading the audit log", _READ_LOG).splitlines()))
             logs[name] = log
         except TenantryError as error:
             problems[name] = str(error)
@@ -124,24 +178,24 @@ def _read_inside(context: Context, logs: dict[str, _Log], found: list[tuple[Clus
 
 
 def _tenant_of(obj: dict) -> str:
-    return obj["metadata"]["labels"][_names.LABEL_TENANT]
+    return obj["metadata"]["labels"][naming.LABEL_TENANT]
 
 
 def _recorded(hub: Cluster, tenant: str | None) -> list[dict]:
-    spaces = hub.list("v1/Namespace", selector=_names.selector("tenant", tenant=tenant))
-    return [_row_of("tenant", space, _names.HUB) for space in spaces]
+    spaces = hub.list("v1/Namespace", selector=naming.selector("tenant", tenant=tenant))
+    return [_row_of("tenant", space, naming.HUB) for space in spaces]
 
 
 def _row_of(kind: str, namespace: dict, cluster: str) -> dict:
     name = _tenant_of(namespace)
     if kind == "vcluster":
-        name = f"{name}/{namespace['metadata']['labels'][_names.LABEL_VCLUSTER]}"
+        name = f"{name}/{namespace['metadata']['labels'][naming.LABEL_VCLUSTER]}"
     return _record(namespace["metadata"]["creationTimestamp"], cluster, _tenant_of(namespace), kind, name)
 
 
 def _of_users(users: list[dict]) -> Iterable[dict]:
     for user in users:
-        yield _record(user["created"], _names.HUB, user["tenant"], "user", user["name"])
+        yield _record(user["created"], naming.HUB, user["tenant"], "user", user["name"])
         for held in user["credentials"]:
             where = f"{user['tenant']}/{held['vcluster']}"
             row = _record(
@@ -159,17 +213,19 @@ def _of_users(users: list[dict]) -> Iterable[dict]:
             )
 
 
-def _record(moment: str, cluster: str, tenant: str, kind: str, name: str) -> dict:
+def _record(created: str, cluster: str, tenant: str, kind: str, name: str) -> dict:
     return {
-        "time": moment,
+        "time": created,
         "cluster": cluster,
         "tenant": tenant,
         "actor": None,
+        "acted_as": None,
         "requested_by": None,
         "action": "created",
         "kind": kind,
         "name": name,
         "tool": None,
+        "platform": False,
         "credential_id": None,
         "source": "record",
         "count": 1,
@@ -177,7 +233,10 @@ def _record(moment: str, cluster: str, tenant: str, kind: str, name: str) -> dic
 
 
 def _unknown(records: Iterable[dict], rows: list[dict]) -> list[dict]:
-    """The records of what no log tells; a log that does is told the rest of what is known of a credential."""
+    """
+    The records of what no log tells; a log that does is told the rest of what is known of a credential, but not who
+    asked for it: administrators inside can write that on the record.
+    """
     by_id = {row["credential_id"]: row for row in rows if row["credential_id"]}
     told = {(row["kind"], row["tenant"], row["name"]) for row in rows if row["action"] == "created"}
     found = []
@@ -185,7 +244,6 @@ def _unknown(records: Iterable[dict], rows: list[dict]) -> list[dict]:
         row = by_id.get(record["credential_id"]) if record["credential_id"] else None
         if row:
             row |= {"kubeconfig": record["kubeconfig"], "expires": record["expires"]}
-            row["requested_by"] = row["requested_by"] or record["requested_by"]
         elif record["time"] and (record["kind"], record["tenant"], record["name"]) not in told:
             found.append(record)
     return found

@@ -6,15 +6,20 @@ from __future__ import annotations
 
 import json
 import re
+from typing import TypeVar
 
 try:
     from kubernetes.client.exceptions import ApiException
     from urllib3 import exceptions as urllib3_errors
-except ImportError:  # reported once, by _module.main()
-    ApiException = None
-    urllib3_errors = None
+except ImportError:
+    ApiException = None  # type: ignore[assignment,misc]  # reported once, by _module.main()
+    urllib3_errors = None  # type: ignore[assignment]  # reported once, by _module.main()
+
+T = TypeVar("T")
 
 LONGEST_MESSAGE = 600
+# Of an API server, about an admission webhook that does not answer or answers nonsense.
+WEBHOOK = "failed calling webhook"
 
 # What an API server or a TLS library may quote back that must not be shown again.
 _SECRETS = re.compile(
@@ -24,11 +29,21 @@ _SECRETS = re.compile(
     re.DOTALL,
 )
 
+# Where something is: as a URL, an address of either kind, a name with a port, and as urllib3 says it.
+_ADDRESSES = re.compile(
+    r"\b[a-z]+://[^\s;,'\")]*[^\s;,'\").:]"
+    r"|\b\d{1,3}(?:\.\d{1,3}){3}(?:[:/]\d+)?\b"
+    r"|\[[0-9A-Fa-f]*:[0-9A-Fa-f:.%\w]*\](?::\d+)?"
+    r"|(?<![\w:.])(?:[0-9A-Fa-f]{0,4}:){3,7}[0-9A-Fa-f]{0,4}(?![\w:.])"
+    r"|\b(?:[A-Za-z0-9-]+\.)+[A-Za-z][A-Za-z0-9-]*:\d{2,5}\b"
+    r"|(?<=host=')[^']*|(?<=port=)\d+"
+)
+
 _NEXT_STEP = {
     401: "the credential expired, was revoked or is of another cluster: use a valid one",
     403: "use a credential that has this right",
     404: "check that the object and its namespace exist",
-    409: "somebody else changes this object too: run again, or see who does",
+    409: "the object was modified concurrently: run again",
     413: "make the object smaller",
     422: "correct the value named above",
     429: "the API server is overloaded: run again later",
@@ -39,7 +54,11 @@ class TenantryError(Exception):
     """A failure with a text that is complete for the administrator: `str(error)` is one line."""
 
 
-class ApiError(TenantryError):
+class Obstacle(TenantryError):
+    """What was found on a cluster stands in the way, not what was given: of the item concerned, and of no other."""
+
+
+class ApiError(Obstacle):
     """A request that failed. `status` is the HTTP status, None where no answer came."""
 
     def __init__(self, message: str, status: int | None = None) -> None:
@@ -52,11 +71,23 @@ class ApiError(TenantryError):
         return self.status is None or self.status in (410, 429) or self.status >= 500
 
 
+def require(value: T | None, what: str) -> T:
+    """The value, which an earlier step has made sure of: that it is missing is a fault of ours."""
+    if value is None:
+        raise TypeError(f"{what} is missing")
+    return value
+
+
 def one_line(text: object) -> str:
     """The text without line breaks, control characters and anything that looks like a credential."""
     clean = _SECRETS.sub("<redacted>", str(text))
     clean = " ".join("".join(c if c.isprintable() else " " for c in clean).split())
     return clean if len(clean) <= LONGEST_MESSAGE else clean[: LONGEST_MESSAGE - 1] + "…"
+
+
+def without_addresses(text: str, known: str | None = None) -> str:
+    """The text for who may not know where hosts are; of all addresses `known` alone stays."""
+    return _ADDRESSES.sub(lambda found: found[0] if known and found[0].rstrip("/") == known else "<address>", text)
 
 
 def shown(value: object) -> str:
@@ -85,6 +116,8 @@ def _refused(exc: ApiException, doing: str, renewal: str) -> ApiError:
         else _NEXT_STEP.get(exc.status, "look into the API server's log, then run again")
     )
     message = one_line(_server_message(exc)).rstrip(".")
+    if WEBHOOK in message:
+        next_step = "remove or repair that webhook in the cluster, then run again"
     return ApiError(f"{doing}: {exc.status} {message}; {next_step}", exc.status)
 
 
@@ -100,7 +133,7 @@ def is_terminating(exc: ApiException) -> bool:
 
 def _causes(exc: ApiException) -> list[dict]:
     try:
-        return json.loads(exc.body)["details"]["causes"]
+        return json.loads(exc.body or "")["details"]["causes"]
     except (ValueError, KeyError, TypeError):
         return []
 
@@ -115,7 +148,8 @@ def _server_message(exc: ApiException) -> str:
 
 def _no_answer(exc: Exception) -> str:
     """Why there is no answer, by the cause below urllib3's wrappers."""
-    cause = exc.reason if isinstance(getattr(exc, "reason", None), Exception) else exc
+    reason = getattr(exc, "reason", None)
+    cause = reason if isinstance(reason, Exception) else exc
     first = cause.args[0] if cause.args else ""  # urllib3 puts the same again behind it
     text = one_line(first if isinstance(first, str) else cause).split(">: ", 1)[-1]
     if urllib3_errors is None:

@@ -36,6 +36,15 @@ DNS_NAME = re.compile(r"(?=.{1,253}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a
 _NAME = re.compile(r"[a-z]([a-z0-9-]*[a-z0-9])?", re.ASCII)
 _YAML_WORDS = frozenset({"true", "false", "none", "null"})
 
+# The parts of a virtual cluster, and their label.
+SERVER = "server"
+AGENT = "agent"
+ETCD = "etcd"
+SYNCER = "syncer"
+PART_LABEL = "app.kubernetes.io/component"
+# As the syncer labels what it makes on the host.
+NAMESPACE_LABEL = "tenantry.dev/virtual-namespace"
+
 
 def labels(
     component: str,
@@ -78,7 +87,12 @@ def tenant_namespace(tenant: str) -> str:
 
 def vcluster_namespace(tenant: str, name: str) -> str:
     """The namespace of a virtual cluster; unambiguous because neither name may contain `--`."""
-    return _namespace(f"{tenant}--{name}", f"tenant {shown(tenant)} and name {shown(name)}")
+    return _namespace(joined(tenant, name), f"tenant {shown(tenant)} and name {shown(name)}")
+
+
+def joined(tenant: str, name: str) -> str:
+    """What that namespace is called, for names that are not checked yet: it may be too long to exist."""
+    return f"{tenant}--{name}"
 
 
 def _namespace(composed: str, of: str) -> str:
@@ -93,7 +107,7 @@ def _namespace(composed: str, of: str) -> str:
 def check_name(value: object, field: str, *, reserved: Collection[str] = RESERVED) -> str:
     """The name, if it is one: a DNS label that starts with a letter, without `--`, not reserved."""
     problem = _problem(value, reserved)
-    if problem:
+    if problem or not isinstance(value, str):  # what is not text always has a problem
         raise TenantryError(f"{field}: {shown(value)} {problem}")
     return value
 
@@ -126,3 +140,8 @@ def did_you_mean(value: object, choices: Iterable[str]) -> str:
     """` (did you mean X?)`, or nothing where no choice is near."""
     near = difflib.get_close_matches(str(value).lower(), list(choices), n=1)
     return f" (did you mean {near[0]}?)" if near else ""
+
+
+def pods_priority(tier: str) -> str:
+    """The PriorityClass of the pods of tenants."""
+    return f"tenantry-{tier}"

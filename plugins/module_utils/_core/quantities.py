@@ -7,7 +7,7 @@ from __future__ import annotations
 import re
 from decimal import ROUND_CEILING, Decimal
 
-from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError, shown
+from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError, require, shown
 
 _DECIMAL = {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
 _BINARY = {"Ki": 1, "Mi": 2, "Gi": 3, "Ti": 4, "Pi": 5, "Ei": 6}
@@ -74,9 +74,9 @@ def seconds(duration: object, field: str, minimum: str | None = None, maximum: s
         raise TenantryError(
             f"{field}: {shown(duration)} is not a duration; use whole numbers with d, h, m or s, such as 30d or 12h"
         )
-    if minimum is not None and length < _length(minimum):
+    if minimum is not None and length < require(_length(minimum), "the minimum"):
         raise TenantryError(f"{field}: {duration} is too short; use {minimum} or more")
-    if maximum is not None and length > _length(maximum):
+    if maximum is not None and length > require(_length(maximum), "the maximum"):
         raise TenantryError(f"{field}: {duration} is too long; use {maximum} or less")
     return length
 

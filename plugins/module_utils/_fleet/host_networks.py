@@ -10,12 +10,21 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice
 
-from ansible_collections.tenantry.kube.plugins.module_utils._core import naming as _names
+from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import ApiError, TenantryError
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
 
 ADDRESSES = ("ExternalIP", "InternalIP")  # of a node, the one to be reached from far away first
 NOWHERE = "240.0.0.1"  # in nobody's network of services
+# Networks of one link, and where clouds tell a machine its credentials.
+METADATA = (
+    "169.254.0.0/16",
+    "fe80::/10",
+    "100.100.100.200/32",
+    "168.63.129.16/32",
+    "fd00:ec2::254/128",
+    "fd20:ce::254/128",
+)
 _VALID_ADDRESSES = re.compile(r"range of valid IPs is ([0-9.]+/[0-9]{1,2})", re.IGNORECASE | re.ASCII)
 # Pods that every host has, by which its pods' addresses can be looked at.
 _DNS = ("kube-system", "k8s-app=kube-dns")
@@ -30,6 +39,11 @@ class HostNetworks:
     nodes: tuple[str, ...] = ()
     api: tuple[tuple[str, int], ...] = ()  # addresses and ports of its API server, behind the Service
     strays: tuple[str, ...] = ()  # addresses of pods outside of what is known of pods
+
+    @property
+    def closed(self) -> list[str]:
+        """All that is the host's, and the metadata of clouds: closed to tenants unless it is opened by name."""
+        return [*self.pods, *self.services, *self.nodes, *(address for address, _port in self.api), *METADATA]
 
     @classmethod
     def of(cls, host: Cluster, nodes: list[dict], api_service: list[str]) -> HostNetworks:
@@ -96,7 +110,7 @@ def _service_cidrs(host: Cluster) -> list[str] | None:
 
 def _told_by_refusal(host: Cluster) -> list[str]:
     """By the refusal of a Service with an address that cannot be: nothing is made."""
-    metadata = {"name": "tenantry-probe", "namespace": _names.PLATFORM_NAMESPACE}
+    metadata = {"name": "tenantry-probe", "namespace": naming.PLATFORM_NAMESPACE}
     spec = {"clusterIP": NOWHERE, "ports": [{"port": 443, "protocol": "TCP"}]}
     try:
         host.create({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec}, dry_run=True)
@@ -104,7 +118,7 @@ def _told_by_refusal(host: Cluster) -> list[str]:
         told = _VALID_ADDRESSES.findall(str(error))
         if not told:
             raise TenantryError(
-                f"mode: shared needs the network of the services of host {host.name}, which cannot be found out: "
+                f"mode: shared needs the service network of host {host.name}, which could not be detected: "
                 f"{error}; let the platform list ServiceCIDRs there (a member: join it again)"
             ) from None
         return told
@@ -118,8 +132,8 @@ def _api_servers(host: Cluster) -> list[tuple[str, int]]:
         if error.status != 403:
             raise
         raise TenantryError(
-            f"host {host.name} does not tell the platform where its API server is: {error}; "
-            "join it again with tenantry.kube.fleet_member, which gives the platform the right to know"
+            f"host {host.name} does not let the platform read the address of its API server: {error}; "
+            "join it again with tenantry.kube.fleet_member, which grants that right"
         ) from None
     addresses = [address for endpoint in found.get("endpoints") or [] for address in endpoint["addresses"]]
     return sorted((address, port["port"]) for address in addresses for port in found.get("ports") or [])

@@ -4,16 +4,14 @@
 
 from __future__ import annotations
 
-from ansible_collections.tenantry.kube.plugins.module_utils._core import naming as _names
+from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
-from ansible_collections.tenantry.kube.plugins.module_utils._fleet import network_policy_probe as _network_probe
-from ansible_collections.tenantry.kube.plugins.module_utils._fleet import registry as _fleet
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet import network_policy_probe, registry
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.apply import Plan
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import wait_gone
 from ansible_collections.tenantry.kube.plugins.module_utils._module import Context
-from ansible_collections.tenantry.kube.plugins.module_utils._platform import admission_policies as _render_admission
-from ansible_collections.tenantry.kube.plugins.module_utils._platform import crds as _render_requests
+from ansible_collections.tenantry.kube.plugins.module_utils._platform import admission_policies, crds
 from ansible_collections.tenantry.kube.plugins.module_utils._platform.manifests import (
     platform_namespace,
     platform_objects,
@@ -25,8 +23,8 @@ KINDS = (
     f"{RBAC}/ClusterRole",
     "scheduling.k8s.io/v1/PriorityClass",
     "v1/ConfigMap",
-    *_render_admission.KINDS,
-    _render_requests.CRD,
+    *admission_policies.KINDS,
+    crds.CRD,
 )
 WHOSE = {
     "member": "is a member of a fleet; unjoin it there first (tenantry.kube.fleet_member with state: absent)",
@@ -40,21 +38,21 @@ def run(context: Context, items: list[dict]) -> list[dict]:
 
 def _install(context: Context) -> dict:
     hub = context.hub
-    version = _fleet.check_version(hub, "kubeconfig")
-    namespace = _fleet.platform_namespace(hub)
-    component, known = _fleet.component(namespace), _network_probe.known_of(namespace)
+    version = registry.check_version(hub, "kubeconfig")
+    namespace = registry.platform_namespace(hub)
+    component, known = registry.component(namespace), network_policy_probe.known_of(namespace)
     if component in WHOSE:
         raise TenantryError(f"kubeconfig: the cluster at {hub.server} {WHOSE[component]}")
     identity = hub.identity()
     objects = [
         *platform_objects(identity, known),
-        *_render_admission.host_policies("platform"),
-        *_render_requests.objects(),
+        *admission_policies.host_policies("platform"),
+        *crds.objects(),
     ]
-    plan = Plan.make(hub, objects, owned=_names.selector("platform"), prune_kinds=KINDS)
+    plan = Plan.make(hub, objects, owned=naming.selector("platform"), prune_kinds=KINDS)
     if not context.check_mode:
         plan.execute()
-        found = _network_probe.tell(context, hub, context.module.params["network_probe_image"], known)
+        found = network_policy_probe.tell(context, hub, context.module.params["network_probe_image"], known)
         if found != known:
             hub.apply(platform_namespace("platform", found))
     return {**_row(plan), "identity": identity, "server": hub.server, "version": version}
@@ -63,27 +61,27 @@ def _install(context: Context) -> dict:
 def _remove(context: Context) -> dict:
     hub = context.hub
     _refuse_while_used(hub)
-    plan = Plan.make(hub, [], owned=_names.selector("platform"), prune_kinds=KINDS)
+    plan = Plan.make(hub, [], owned=naming.selector("platform"), prune_kinds=KINDS)
     if not context.check_mode:
         plan.execute()
-        if plan.deletes("v1/Namespace", _names.PLATFORM_NAMESPACE):
+        if plan.deletes("v1/Namespace", naming.PLATFORM_NAMESPACE):
             _wait_gone(context)
     return _row(plan)
 
 
 def _wait_gone(context: Context) -> None:
     deadline = context.deadline(context.module.params["wait_timeout"])
-    name = _names.PLATFORM_NAMESPACE
+    name = naming.PLATFORM_NAMESPACE
     wait_gone(context.hub, "v1/Namespace", name, None, deadline, what="the platform's namespace")
 
 
 def _refuse_while_used(hub: Cluster) -> None:
     """Tenants and members would be left behind with nobody to manage them."""
     tenants = [
-        space["metadata"]["labels"][_names.LABEL_TENANT]
-        for space in hub.list("v1/Namespace", selector=_names.selector("tenant"))
+        space["metadata"]["labels"][naming.LABEL_TENANT]
+        for space in hub.list("v1/Namespace", selector=naming.selector("tenant"))
     ]
-    members = [member.name for member in _fleet.members(hub)]
+    members = [member.name for member in registry.members(hub)]
     left = [f"tenant {name}" for name in sorted(tenants)] + [f"member {name}" for name in sorted(members)]
     if left:
         raise TenantryError(
@@ -94,7 +92,7 @@ def _refuse_while_used(hub: Cluster) -> None:
 
 def _row(plan: Plan) -> dict:
     return {
-        "name": _names.HUB,
+        "name": naming.HUB,
         "changed": plan.changed,
         "actions": plan.rows(),
         "diff": plan.diff(),

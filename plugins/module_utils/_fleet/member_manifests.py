@@ -7,11 +7,9 @@ from __future__ import annotations
 import base64
 import json
 
-from ansible_collections.tenantry.kube.plugins.module_utils._core import naming as _names
-from ansible_collections.tenantry.kube.plugins.module_utils._fleet import registry as _fleet
-from ansible_collections.tenantry.kube.plugins.module_utils._platform import admission_policies as _render_admission
-from ansible_collections.tenantry.kube.plugins.module_utils._platform import manifests as _render_platform
-from ansible_collections.tenantry.kube.plugins.module_utils._platform import rbac as _roles
+from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet import registry
+from ansible_collections.tenantry.kube.plugins.module_utils._platform import admission_policies, manifests, rbac
 
 ACCOUNT = "tenantry-platform"
 CREDENTIAL = "tenantry-platform-credential"
@@ -21,7 +19,7 @@ PROBE_ROLE = "tenantry-platform-probe"
 
 
 def _ours(item: str) -> str:
-    return f"{item}.metadata.?labels[?'{_names.LABEL_MANAGED_BY}'].orValue('') == '{_names.MANAGED_BY}'"
+    return f"{item}.metadata.?labels[?'{naming.LABEL_MANAGED_BY}'].orValue('') == '{naming.MANAGED_BY}'"
 
 
 # A namespace cannot be named by a pattern in RBAC, so namespaces and bindings are confined here. Without it, whoever
@@ -45,7 +43,7 @@ _CONFINEMENT = [
 
 
 def _binding(kind: str, name: str, role_kind: str, role: str, namespace: str | None = None) -> dict:
-    metadata = {"name": name, "labels": _names.labels("member")}
+    metadata = {"name": name, "labels": naming.labels("member")}
     if namespace:
         metadata["namespace"] = namespace
     return {
@@ -53,28 +51,28 @@ def _binding(kind: str, name: str, role_kind: str, role: str, namespace: str | N
         "kind": kind,
         "metadata": metadata,
         "roleRef": {"apiGroup": RBAC, "kind": role_kind, "name": role},
-        "subjects": [{"kind": "ServiceAccount", "name": ACCOUNT, "namespace": _names.PLATFORM_NAMESPACE}],
+        "subjects": [{"kind": "ServiceAccount", "name": ACCOUNT, "namespace": naming.PLATFORM_NAMESPACE}],
     }
 
 
 def _role_here(name: str, rule: dict) -> list[dict]:
     """A right of the platform in its own namespace."""
-    metadata = {"name": name, "namespace": _names.PLATFORM_NAMESPACE, "labels": _names.labels("member")}
+    metadata = {"name": name, "namespace": naming.PLATFORM_NAMESPACE, "labels": naming.labels("member")}
     rules = [{"apiGroups": [""], **rule}]
     return [
         {"apiVersion": f"{RBAC}/v1", "kind": "Role", "metadata": metadata, "rules": rules},
-        _binding("RoleBinding", name, "Role", name, _names.PLATFORM_NAMESPACE),
+        _binding("RoleBinding", name, "Role", name, naming.PLATFORM_NAMESPACE),
     ]
 
 
 def member_namespace(hub_identity: str, annotations: dict[str, str] | None = None) -> dict:
-    annotations = {**(annotations or {}), _render_platform.HUB_ANNOTATION: hub_identity}
-    return _render_platform.platform_namespace("member", annotations)
+    annotations = {**(annotations or {}), manifests.HUB_ANNOTATION: hub_identity}
+    return manifests.platform_namespace("member", annotations)
 
 
 def member_objects(hub_identity: str, annotations: dict[str, str] | None = None) -> list[dict]:
     """Everything a member has for the hub whose kube-system UID is given, its credential apart."""
-    space = {"namespace": _names.PLATFORM_NAMESPACE, "labels": _names.labels("member")}
+    space = {"namespace": naming.PLATFORM_NAMESPACE, "labels": naming.labels("member")}
     return [
         member_namespace(hub_identity, annotations),
         {
@@ -83,25 +81,25 @@ def member_objects(hub_identity: str, annotations: dict[str, str] | None = None)
             "metadata": {"name": ACCOUNT, **space},
             "automountServiceAccountToken": False,
         },
-        _roles.cluster_role(_roles.PLATFORM_ROLE, _roles.PLATFORM, "member"),
-        _roles.cluster_role(_roles.MANAGER_ROLE, _roles.VCLUSTER_MANAGER, "member"),
-        _binding("ClusterRoleBinding", _roles.PLATFORM_ROLE, "ClusterRole", _roles.PLATFORM_ROLE),
+        rbac.cluster_role(rbac.PLATFORM_ROLE, rbac.PLATFORM, "member"),
+        rbac.cluster_role(rbac.MANAGER_ROLE, rbac.VCLUSTER_MANAGER, "member"),
+        _binding("ClusterRoleBinding", rbac.PLATFORM_ROLE, "ClusterRole", rbac.PLATFORM_ROLE),
         # So that a member that is forgotten by force can be left without a live credential.
         *_role_here(REVOKE_ROLE, {"resources": ["serviceaccounts"], "resourceNames": [ACCOUNT], "verbs": ["delete"]}),
         # Before Kubernetes 1.33, only the refusal of a Service tells the network of services.
         *_role_here(PROBE_ROLE, {"resources": ["services"], "verbs": ["create"]}),
-        *_render_platform.priority_classes("member"),
-        *_render_platform.admission_policy(
+        *manifests.priority_classes("member"),
+        *manifests.admission_policy(
             "tenantry-platform",
             "member",
             rules=[
-                _render_platform.on("", "namespaces"),
-                _render_platform.on(RBAC, "rolebindings"),
+                manifests.on("", "namespaces"),
+                manifests.on(RBAC, "rolebindings"),
             ],
-            when=f"request.userInfo.username == 'system:serviceaccount:{_names.PLATFORM_NAMESPACE}:{ACCOUNT}'",
+            when=f"request.userInfo.username == 'system:serviceaccount:{naming.PLATFORM_NAMESPACE}:{ACCOUNT}'",
             validations=_CONFINEMENT,
         ),
-        *_render_admission.host_policies("member"),
+        *admission_policies.host_policies("member"),
     ]
 
 
@@ -112,15 +110,15 @@ def member_secret(name: str, kubeconfig: dict, *, identity: str, server: str, ve
         "kind": "Secret",
         "metadata": {
             "name": f"member-{name}",
-            "namespace": _names.PLATFORM_NAMESPACE,
-            "labels": _names.labels("member", member=name),
+            "namespace": naming.PLATFORM_NAMESPACE,
+            "labels": naming.labels("member", member=name),
             "annotations": {
-                _fleet.IDENTITY_ANNOTATION: identity,
-                _fleet.SERVER_ANNOTATION: server,
-                _fleet.VERSION_ANNOTATION: version,
-                _fleet.EXPIRES_ANNOTATION: expires,
+                registry.IDENTITY_ANNOTATION: identity,
+                registry.SERVER_ANNOTATION: server,
+                registry.VERSION_ANNOTATION: version,
+                registry.EXPIRES_ANNOTATION: expires,
             },
         },
-        "type": _fleet.MEMBER_SECRET_TYPE,
+        "type": registry.MEMBER_SECRET_TYPE,
         "data": {"kubeconfig": base64.b64encode(json.dumps(kubeconfig).encode()).decode()},
     }

@@ -6,7 +6,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ansible_collections.tenantry.kube.plugins.module_utils._core import naming as _names
+from ansible.module_utils.basic import env_fallback
+from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import Deadline, wait_for, wait_gone
@@ -14,8 +15,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._module import Conte
 
 ANNOTATION = "tenantry.dev/network-policies"  # of the platform's namespace, once it is known
 ENFORCED = "enforced"
-IMAGE = "docker.io/tenantry/syncer:0.1.0"
-OPTION = {"network_probe_image": {"type": "str", "default": IMAGE}}
+OPTION = {"network_probe_image": {"type": "str", "fallback": (env_fallback, ["TENANTRY_SYNCER_IMAGE"])}}
 
 POD = "v1/Pod"
 POLICY = "networking.k8s.io/v1/NetworkPolicy"
@@ -63,16 +63,22 @@ sys.exit(left() if passes(OPEN) else UNREACHED)
 """
 
 
-def tell(context: Context, host: Cluster, image: str, known: dict[str, str]) -> dict[str, str]:
+def tell(context: Context, host: Cluster, image: str | None, known: dict[str, str]) -> dict[str, str]:
     """The annotation to keep on the platform's namespace. What is not as it must be is said, loudly, by every run."""
-    if known or context.check_mode or not image or not host.list("v1/Node"):
+    if known or context.check_mode or not host.list("v1/Node"):
         return known
+    if not image:
+        context.warn(
+            f"network_probe_image: not set, so whether host {host.name} enforces network policies is not known. Set "
+            "it, or tenantry_syncer_image in the inventory, to an image with python3 that the host can pull"
+        )
+        return {}
     try:
         missing = _open_directions(host, image, Deadline(SECONDS))
     except TenantryError as error:
         context.warn(
-            f"whether host {host.name} enforces network policies could not be found out, so the walls between its "
-            f"virtual clusters may not hold: {error}; give a network_probe_image with python3 that it can pull"
+            f"could not determine whether host {host.name} enforces network policies, so virtual clusters on it may "
+            f"not be isolated: {error}; set a network_probe_image with python3 that it can pull"
         )
         return {}
     if missing:
@@ -94,7 +100,7 @@ def _open_directions(host: Cluster, image: str, deadline: Deadline) -> list[str]
     try:
         _clean(host)
         for name in (ASKED, ASKING):
-            wait_gone(host, POD, name, _names.PLATFORM_NAMESPACE, deadline, what=f"pod {name} of a former run")
+            wait_gone(host, POD, name, naming.PLATFORM_NAMESPACE, deadline, what=f"pod {name} of a former run")
         for policy in _policies():
             host.apply(policy)
         host.apply(_pod(ASKED, image, ANSWER, PORTS=(OPEN, NO_INGRESS, NO_EGRESS), SECONDS=SECONDS))
@@ -113,12 +119,12 @@ def _open_directions(host: Cluster, image: str, deadline: Deadline) -> list[str]
 
 def _clean(host: Cluster) -> None:
     for name in (ASKED, ASKING):
-        host.delete(POD, name, _names.PLATFORM_NAMESPACE, grace=0)
-        host.delete(POLICY, name, _names.PLATFORM_NAMESPACE)
+        host.delete(POD, name, naming.PLATFORM_NAMESPACE, grace=0)
+        host.delete(POLICY, name, naming.PLATFORM_NAMESPACE)
 
 
 def _when(host: Cluster, name: str, reached: Callable[[dict], bool], deadline: Deadline) -> dict:
-    return wait_for(host, POD, name, _names.PLATFORM_NAMESPACE, reached, deadline, what=f"pod {name} of the probe")
+    return wait_for(host, POD, name, naming.PLATFORM_NAMESPACE, reached, deadline, what=f"pod {name} of the probe")
 
 
 def _is_running(pod: dict) -> bool:
@@ -139,8 +145,8 @@ def _refuse_hopeless(pod: dict) -> None:
 
 
 def _metadata(name: str) -> dict:
-    labels = {_names.LABEL_MANAGED_BY: _names.MANAGED_BY, LABEL: name}
-    return {"name": name, "namespace": _names.PLATFORM_NAMESPACE, "labels": labels}
+    labels = {naming.LABEL_MANAGED_BY: naming.MANAGED_BY, LABEL: name}
+    return {"name": name, "namespace": naming.PLATFORM_NAMESPACE, "labels": labels}
 
 
 def _policies() -> list[dict]:

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from threading import Lock
 
-from ansible_collections.tenantry.kube.plugins.module_utils._core import naming as _names
-from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
+from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
+from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import Obstacle, TenantryError
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import THREADS, Cluster
 
 MEMBER_SECRET_TYPE = "tenantry.dev/member"  # noqa: S105
@@ -68,11 +68,11 @@ class Fleet:
         self.hub = hub
         self.members = {member.name: member for member in members}
         self._connect = connect
-        self._open: dict[str, Cluster] = {_names.HUB: hub}
+        self._open: dict[str, Cluster] = {naming.HUB: hub}
         self._lock = Lock()
 
     def names(self) -> list[str]:
-        return [_names.HUB, *sorted(self.members)]
+        return [naming.HUB, *sorted(self.members)]
 
     def cluster(self, name: str) -> Cluster:
         """The cluster of that name, proven to answer and to be the one that was joined."""
@@ -105,21 +105,29 @@ class Fleet:
     def vclusters(self) -> tuple[list[tuple[Cluster, dict]], dict[str, str]]:
         """Host and namespace of every virtual cluster, and one line for each host that could not be asked."""
         clusters, problems = self.reachable()
-        label = _names.selector("vcluster")
-        found = self.hub.map(lambda host: host.list("v1/Namespace", selector=label), clusters.values())
-        return [
-            (host, space) for host, spaces in zip(clusters.values(), found, strict=True) for space in spaces
-        ], problems
+        label = naming.selector("vcluster")
+
+        def spaces(host: Cluster) -> list[tuple[Cluster, dict]]:
+            try:
+                return [(host, space) for space in host.list("v1/Namespace", selector=label)]
+            except TenantryError as error:
+                if host is self.hub:
+                    raise
+                problems[host.name] = str(error)
+                return []
+
+        found = self.hub.map(spaces, clusters.values())
+        return [one for of_host in found for one in of_host], problems
 
     def unknown(self, name: str) -> TenantryError:
         return TenantryError(
-            f"host {name!r} is not in the fleet{_names.did_you_mean(name, self.names())}: "
+            f"host {name!r} is not in the fleet{naming.did_you_mean(name, self.names())}: "
             f"known are {', '.join(self.names())}; join a cluster with tenantry.kube.fleet_member"
         )
 
     def close(self) -> None:
         for name, cluster in self._open.items():
-            if name != _names.HUB:
+            if name != naming.HUB:
                 cluster.close()
 
     def _contact(self, member: Member) -> Cluster:
@@ -129,10 +137,10 @@ class Fleet:
             identity = cluster.identity()
         except TenantryError as error:
             cluster.close()
-            raise TenantryError(f"member {member.name!r} at {member.server}: {error}") from error
+            raise Obstacle(f"member {member.name!r} at {member.server}: {error}") from error
         if identity != member.identity:
             cluster.close()
-            raise TenantryError(
+            raise Obstacle(
                 f"member {member.name!r}: the cluster at {member.server} is not the one that was joined (kube-system "
                 f"has the UID {identity}, not {member.identity}); remove the member with force and join it again"
             )
@@ -152,12 +160,12 @@ def check_version(cluster: Cluster, field: str) -> str:
 
 
 def platform_namespace(cluster: Cluster) -> dict | None:
-    return cluster.get("v1/Namespace", _names.PLATFORM_NAMESPACE)
+    return cluster.get("v1/Namespace", naming.PLATFORM_NAMESPACE)
 
 
 def component(namespace: dict | None) -> str | None:
     """Whose platform namespace this is: a hub's (platform), a member's (member) or a virtual cluster's (user)."""
-    return namespace and (namespace["metadata"].get("labels") or {}).get(_names.LABEL_COMPONENT)
+    return (namespace["metadata"].get("labels") or {}).get(naming.LABEL_COMPONENT) if namespace else None
 
 
 def require_platform(hub: Cluster) -> None:
@@ -170,9 +178,9 @@ def require_platform(hub: Cluster) -> None:
 
 def members(hub: Cluster) -> list[Member]:
     """The registry, read from the hub."""
-    found = hub.list("v1/Secret", _names.PLATFORM_NAMESPACE, _names.selector("member"))
+    found = hub.list("v1/Secret", naming.PLATFORM_NAMESPACE, naming.selector("member"))
     return [
-        Member(secret["metadata"]["labels"][_names.LABEL_MEMBER], secret)
+        Member(secret["metadata"]["labels"][naming.LABEL_MEMBER], secret)
         for secret in found
         if secret.get("type") == MEMBER_SECRET_TYPE
     ]

@@ -9,10 +9,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import ApiError, TenantryError
+from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import ApiError, Obstacle, require
 from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import LABEL_MANAGED_BY, MANAGED_BY, is_ours
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import THREADS, Cluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.diff import (
+    additions,
+    content_of,
     differences,
     managed_part,
     normal,
@@ -28,8 +30,8 @@ from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait imp
 
 try:
     import yaml
-except ImportError:  # reported once, by _module.main()
-    yaml = None
+except ImportError:
+    yaml = None  # type: ignore[assignment]  # reported once, by _module.main()
 
 OURS = f"{LABEL_MANAGED_BY}={MANAGED_BY}"
 NAMESPACE = "v1/Namespace"
@@ -48,6 +50,20 @@ _IMMUTABLE = {
     "scheduling.k8s.io/v1/PriorityClass": ("preemptionPolicy", "value"),
 }
 
+# The path of what another object of the name takes the place of.
+_UID = "uid"
+
+# What others add to these changes what they allow or deny, so it goes. An apply alone would leave it.
+_ADMISSION = "admissionregistration.k8s.io/v1/ValidatingAdmissionPolicy"
+_CLOSED = frozenset(
+    {
+        *(RBAC + kind for kind in ("ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding")),
+        _ADMISSION,
+        f"{_ADMISSION}Binding",
+        "flowcontrol.apiserver.k8s.io/v1/FlowSchema",
+    }
+)
+
 # Listed in one namespace at a time: a member's platform may not see the Secrets of others.
 _PRIVATE = frozenset({"v1/Secret"})
 
@@ -64,7 +80,7 @@ class Key(NamedTuple):
     name: str
 
 
-def _key(obj: dict) -> Key:
+def key_of(obj: dict) -> Key:
     return Key(kind_of(obj), obj["metadata"].get("namespace"), obj["metadata"]["name"])
 
 
@@ -87,6 +103,21 @@ class Action:
     paths: list[str] = field(default_factory=list)
     before: dict | None = None  # live
     after: dict | None = None  # desired
+    is_extended: bool = False  # by others, with what an apply would leave
+
+    @property
+    def key(self) -> Key:
+        return Key(self.kind, self.namespace, self.name)
+
+    @property
+    def live(self) -> dict:
+        """What exists, of an update or a deletion."""
+        return require(self.before, f"the live {self.kind} {self.name}")
+
+    @property
+    def desired(self) -> dict:
+        """What is to be, of a creation or an update."""
+        return require(self.after, f"the desired {self.kind} {self.name}")
 
     def row(self) -> dict[str, Any]:
         """What results show."""
@@ -100,14 +131,14 @@ class Action:
     @property
     def replaces(self) -> bool:
         roots = {path.partition(".")[0] for path in self.paths}
-        return self.action == "update" and not roots.isdisjoint(_IMMUTABLE.get(self.kind, ()))
+        return self.action == "update" and not roots.isdisjoint({_UID, *_IMMUTABLE.get(self.kind, ())})
 
 
 class Inventory:
     """Objects that exist, by kind, namespace and name."""
 
     def __init__(self, objects: Iterable[dict] = ()) -> None:
-        self._objects: dict[Key, dict] = {_key(obj): obj for obj in objects}
+        self._objects: dict[Key, dict] = {key_of(obj): obj for obj in objects}
 
     def find(self, kind: str, name: str, namespace: str | None = None) -> dict | None:
         return self.at(Key(kind, namespace, name))
@@ -120,7 +151,7 @@ class Inventory:
         return [obj for key, obj in self._objects.items() if key.kind == kind and namespace in (None, key.namespace)]
 
     def add(self, obj: dict) -> None:
-        self._objects[_key(obj)] = obj
+        self._objects[key_of(obj)] = obj
 
     def remove(self, key: Key) -> None:
         self._objects.pop(key, None)
@@ -165,19 +196,25 @@ class Plan:
         `owned` selects the set this plan is the whole truth of: what it selects of `prune_kinds` (in `namespace`, if
         given) and is not desired is deleted. `inventory` spares the LISTs where one was made for many plans.
         """
-        wanted = {_key(obj): normal(obj) for obj in desired}
+        wanted = {key_of(obj): normal(obj) for obj in desired}
         found = _find(cluster, wanted, owned or OURS, prune_kinds, namespace, inventory)
         candidates = (_action(key, obj, found.at(key)) for key, obj in wanted.items())
         actions = [action for action in candidates if action]
         for kind in prune_kinds if owned else ():
             for obj in found.of(kind, namespace if is_namespaced(kind) else None):
-                if _key(obj) not in wanted and is_ours(obj):
-                    actions.append(Action(*_key(obj), "delete", before=obj))
+                if key_of(obj) not in wanted and is_ours(obj):
+                    actions.append(Action(*key_of(obj), "delete", before=obj))
         return cls(cluster, actions, found)
 
     @property
     def changed(self) -> bool:
         return bool(self.actions)
+
+    def replace(self, obj: dict) -> None:
+        """Delete the live object of this name and create this one, instead of updating it."""
+        key = key_of(obj)
+        others = [action for action in self.actions if action.key != key]
+        self.actions = [*others, Action(*key, "update", [_UID], before=self.objects.at(key), after=normal(obj))]
 
     def deletes(self, kind: str, name: str) -> bool:
         return any((a.action, a.kind, a.name) == ("delete", kind, name) for a in self.actions)
@@ -215,18 +252,20 @@ class Plan:
 
     def _execute(self, action: Action) -> None:
         if action.action == "delete":
-            self.cluster.delete(action.kind, action.name, action.namespace, uid=action.before["metadata"]["uid"])
+            self.cluster.delete(action.kind, action.name, action.namespace, uid=action.live["metadata"]["uid"])
             self.objects.remove(Key(action.kind, action.namespace, action.name))
             return
         if action.replaces:
-            self.cluster.delete(action.kind, action.name, action.namespace, uid=action.before["metadata"]["uid"])
+            self.cluster.delete(action.kind, action.name, action.namespace, uid=action.live["metadata"]["uid"])
         self.objects.add(self._apply(action))
 
     def _apply(self, action: Action) -> dict:
         # Without force for what did not exist: should somebody make it meanwhile, the server reports the conflict.
         force = action.action == "update" and not action.replaces
+        if force and action.is_extended:
+            self.cluster.merge(action.kind, action.name, action.namespace, _reduced(action))
         return insist(
-            lambda: self.cluster.apply(action.after, force=force),
+            lambda: self.cluster.apply(action.desired, force=force),
             lambda error: is_forbidden(error) and (self._grants or self._is_made_meanwhile(action, error)),
             Deadline(RIGHTS_DELAY),
         )
@@ -280,7 +319,11 @@ def _lists(keys: Iterable[Key], prune_kinds: Sequence[str], namespace: str | Non
     for kind in prune_kinds:
         places[kind].add(namespace if is_namespaced(kind) else None)
     everywhere = {kind for kind, where in places.items() if None in where or (len(where) > 1 and kind not in _PRIVATE)}
-    return [(kind, where) for kind in places for where in ([None] if kind in everywhere else sorted(places[kind]))]
+    return [
+        (kind, where)
+        for kind in places
+        for where in ([None] if kind in everywhere else sorted(filter(None, places[kind])))
+    ]
 
 
 def _probe(cluster: Cluster, keys: list[Key], found: Inventory) -> None:
@@ -290,7 +333,7 @@ def _probe(cluster: Cluster, keys: list[Key], found: Inventory) -> None:
             continue
         if not is_ours(obj):
             what = "/".join(part for part in (key.namespace, key.name) if part)
-            raise TenantryError(
+            raise Obstacle(
                 f"{key.kind.rpartition('/')[2]} {what} on {cluster.name} exists and is not ours (no label {OURS}); "
                 "remove it or choose another name"
             )
@@ -301,7 +344,7 @@ def _check_not_terminating(found: Inventory, names: set[str | None]) -> None:
     for obj in found.of(NAMESPACE):
         name = obj["metadata"]["name"]
         if name in names and obj["metadata"].get("deletionTimestamp"):
-            raise TenantryError(f"namespace {name} is still being deleted; run again when it is gone")
+            raise Obstacle(f"namespace {name} is still being deleted; run again when it is gone")
 
 
 def _action(key: Key, obj: dict, live: dict | None) -> Action | None:
@@ -309,8 +352,18 @@ def _action(key: Key, obj: dict, live: dict | None) -> Action | None:
         raise ValueError(f"rendered without the label {OURS}: {key}")
     if live is None:
         return Action(*key, "create", after=obj)
-    paths = differences(obj, live)
-    return Action(*key, "update", paths, before=live, after=obj) if paths else None
+    paths, more = differences(obj, live), additions(obj, live) if key.kind in _CLOSED else []
+    paths += [path for path in more if path not in paths]
+    return Action(*key, "update", paths, before=live, after=obj, is_extended=bool(more)) if paths else None
+
+
+def _reduced(action: Action) -> dict:
+    """The patch that takes out what others have added."""
+    body: dict[str, Any] = {}
+    for key in content_of(action.live):
+        wanted = action.desired.get(key)
+        body[key] = {"$patch": "replace", **wanted} if isinstance(wanted, dict) else wanted
+    return body
 
 
 def _document(title: str, obj: dict | None) -> str:

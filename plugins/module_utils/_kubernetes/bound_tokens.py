@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError, one_line
+from ansible_collections.tenantry.kube.plugins.module_utils._core.timestamps import rfc3339
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import Deadline
 
@@ -56,14 +57,10 @@ class Claims:
         return rfc3339(self.expires)
 
 
-def rfc3339(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
 def claims(token: str | None) -> Claims | None:
     """The claims of a token, None if it is not one of ours."""
     try:
-        payload = token.split(".")[1]
+        payload = (token or "").split(".")[1]
         decoded = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
         bound = decoded["kubernetes.io"]
         return Claims(
@@ -145,7 +142,7 @@ def prove(cluster: Cluster, credential: Credential) -> None:
 
 def outlived(secret: dict, now: float) -> bool:
     """Whether the token bound to this Secret has expired, so that the Secret serves nothing any more."""
-    expires = (secret["metadata"].get("annotations") or {}).get(EXPIRES_ANNOTATION)
+    expires: str = (secret["metadata"].get("annotations") or {}).get(EXPIRES_ANNOTATION) or ""
     return bool(expires) and expires < rfc3339(now - CLOCK_SKEW)
 
 

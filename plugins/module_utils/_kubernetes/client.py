@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import builtins
 import json
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +13,7 @@ from typing import Any, TypeVar
 from urllib.parse import quote
 
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import (
+    WEBHOOK,
     ApiError,
     TenantryError,
     api_error,
@@ -20,22 +22,32 @@ from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import 
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import FIELD_MANAGER, HUB
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import KINDS, kind_of
-from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.transport import pool_manager, ssl_context
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.reviews import Reviews
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.time_limit import TimeLimit
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.transport import (
+    Limiter,
+    environment_proxy,
+    pool_manager,
+    ssl_context,
+)
 
 try:
     from kubernetes.client import ApiClient, Configuration
     from kubernetes.client.exceptions import ApiException
     from kubernetes.dynamic import DynamicClient
     from kubernetes.dynamic.resource import Resource
-    from requests.utils import get_environ_proxies
     from urllib3.exceptions import HTTPError
-except ImportError:  # reported once, by _module.main()
-    DynamicClient = None
+except ImportError:
+    DynamicClient = None  # type: ignore[assignment,misc]  # reported once, by _module.main()
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 THREADS = 8
+# Where an API server is a tenant's: objects in one answer, and of one kind in all.
+PAGE = 1000
+MOST = 10_000
+METADATA_ONLY = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io"
 
 
 class _NoDiscovery:
@@ -45,7 +57,7 @@ class _NoDiscovery:
         self.client = client
 
 
-class Cluster:
+class Cluster(Reviews):
     """A cluster and a credential for it. Safe to use from several threads."""
 
     def __init__(self, config: dict, *, name: str, timeout: float, connection_pool: type | None = None) -> None:
@@ -62,6 +74,8 @@ class Cluster:
         self.requester: Callable[[], str] | None = None
         # What to do when this credential is refused, where that is known.
         self.renewal = ""
+        self.limit: TimeLimit | None = None
+        self._limiter: Limiter | None = None
         self._client = _dynamic_client(self, cluster, connection_pool)
 
     @classmethod
@@ -69,7 +83,7 @@ class Cluster:
         cls, config: dict, *, name: str, timeout: float = 30, connection_pool: type | None = None
     ) -> Cluster:
         """
-        `config` as _kubeconfig.load() and build() make it; its first context counts.
+        `config` as _kubernetes.kubeconfig.load() and build() make it; its first context counts.
 
         `connection_pool` takes the place of urllib3's HTTPSConnectionPool, for a connection that is not plain TCP.
         """
@@ -88,6 +102,16 @@ class Cluster:
         if self.requester and self.name != HUB:
             self._client.client.user_agent = f"{FIELD_MANAGER} for {quote(self.requester(), safe=':@/. ')}"
 
+    def limited(self, seconds: float) -> Cluster:
+        """
+        This one, as that of a tenant, who may make it slow: all its requests together may take so long.
+
+        The first webhook that fails ends it too, because the next request would meet the same.
+        """
+        self.limit = TimeLimit(seconds, self.name)
+        self._limiter = Limiter(self._client.client.rest_client.pool_manager, self.limit)
+        return self
+
     def get(self, kind: str, name: str, namespace: str | None = None) -> dict | None:
         """The object, None if there is none."""
         with self._doing("reading", kind, name, namespace):
@@ -95,10 +119,44 @@ class Cluster:
 
     def list(self, kind: str, namespace: str | None = None, selector: str | None = None) -> list[dict]:
         """The objects of a kind, of one namespace or of all."""
-        with self._doing("listing", kind, None, namespace):
-            answer = self._call("get", kind, None, namespace, label_selector=selector)
-        version, item_kind = answer["apiVersion"], answer["kind"].removesuffix("List")
-        return [{"apiVersion": version, "kind": item_kind, **item} for item in answer.get("items") or []]
+        found: list[dict] = []
+        for page in self.pages(kind, namespace, selector, size=PAGE if self.limit else None):
+            found += page
+            if self.limit and len(found) > MOST:
+                raise ApiError(
+                    f"listing {kind} on {self.name}: there are more than {MOST}. Delete those that nothing needs, "
+                    "then run again"
+                )
+        return found
+
+    def pages(
+        self,
+        kind: str,
+        namespace: str | None = None,
+        selector: str | None = None,
+        size: int | None = PAGE,
+        *,
+        fields: str | None = None,
+        metadata_only: bool = False,
+    ) -> Iterator[builtins.list[dict]]:
+        """The objects of a kind, `size` at a time: they need not be kept all at once."""
+        following = None
+        how: dict[str, Any] = {"header_params": {"Accept": METADATA_ONLY}} if metadata_only else {}
+        while True:
+            with self._doing("listing", kind, None, namespace):
+                how |= {"label_selector": selector, "field_selector": fields, "limit": size, "_continue": following}
+                answer = self._call("get", kind, None, namespace, **how)
+            version, item_kind = answer["apiVersion"], answer["kind"].removesuffix("List")
+            items = answer.get("items") or []
+            if self.limit and not all(map(_is_object, items)):
+                raise ApiError(
+                    f"listing {kind} on {self.name}: the answer has items that are no Kubernetes objects. Check which "
+                    "APIService serves that API"
+                )
+            yield [{"apiVersion": version, "kind": item_kind, **item} for item in items]
+            following = (answer.get("metadata") or {}).get("continue")
+            if not following:
+                return
 
     def create(self, obj: dict, *, dry_run: bool = False) -> dict:
         """Make an object that must not exist yet (409 otherwise). What is to be kept in step is applied instead."""
@@ -213,49 +271,11 @@ class Cluster:
             finally:
                 response.close()
 
-    def token_request(
-        self, namespace: str, service_account: str, *, seconds: int, bound_secret: dict | None
-    ) -> tuple[str, str]:
-        """A token of the ServiceAccount and the expiry the server granted; it dies with the Secret it is bound to."""
-        spec: dict[str, Any] = {"expirationSeconds": seconds}
-        if bound_secret:
-            meta = bound_secret["metadata"]
-            spec["boundObjectRef"] = {
-                "apiVersion": "v1",
-                "kind": "Secret",
-                "name": meta["name"],
-                "uid": meta["uid"],
-            }
-        request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec}
-        with self._doing("requesting a token of", "v1/ServiceAccount", service_account, namespace):
-            path = self._path("v1/ServiceAccount", service_account, namespace) + "/token"
-            status = self._json("post", path, body=request, content_type="application/json")["status"]
-        return status["token"], status["expirationTimestamp"]
-
-    def token_review(self, token: str) -> dict:
-        """What the API server says of a token: whether it is good, and whose."""
-        with self._doing("reviewing a token", None, None, None):
-            review = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": {"token": token}}
-            path = "/apis/authentication.k8s.io/v1/tokenreviews"
-            return self._json("post", path, body=review, content_type="application/json").get("status") or {}
-
-    def whoami(self) -> str:
-        """The name by which the API server knows us."""
-        with self._doing("asking who we are", None, None, None):
-            review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
-            path = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
-            answer = self._json("post", path, body=review, content_type="application/json")
-        return answer["status"]["userInfo"]["username"]
-
-    def version(self) -> str:
-        """The Kubernetes version of the server, as `v1.34.4+k3s1`."""
-        with self._doing("reading the version", None, None, None):
-            return self._json("get", "/version")["gitVersion"]
-
-    def metrics(self) -> str:
-        """What the server counts about itself, as Prometheus reads it."""
-        with self._doing("reading the metrics", None, None, None):
-            return self._client.request("get", "/metrics", serialize=False, _request_timeout=self.timeout).data.decode()
+    def text(self, path: str) -> str:
+        """What is at a path that is no object's, such as /metrics."""
+        with self._doing(f"reading {path}", None, None, None), self._in_time() as timeout:
+            how = {"serialize": False, "header_params": {"Accept": "*/*"}, "_request_timeout": timeout}
+            return self._client.request("get", path, **how).data.decode()
 
     def identity(self) -> str:
         """What tells this cluster from every other: the UID of its kube-system namespace."""
@@ -264,7 +284,7 @@ class Cluster:
             raise TenantryError(f"{self.name} ({self.server}) has no namespace kube-system; is it Kubernetes?")
         return namespace["metadata"]["uid"]
 
-    def map(self, function: Callable[[T], R], items: Iterable[T]) -> list[R]:
+    def map(self, function: Callable[[T], R], items: Iterable[T]) -> builtins.list[R]:
         """The results in order, computed by `threads` threads; the first error is raised after all have ended."""
         with ThreadPoolExecutor(self.threads) as executor:
             futures = [executor.submit(function, item) for item in items]
@@ -294,10 +314,19 @@ class Cluster:
     def _json(self, method: str, path: str, **params: Any) -> Any:
         if method != "get" and not params.get("dry_run"):
             self.introduce()
-        # A pair, because older releases of the package ignore a float.
-        timeout = (self.timeout, self.timeout)
-        response = self._client.request(method, path, serialize=False, _request_timeout=timeout, **params)
+        with self._in_time() as timeout:
+            # A pair, because older releases of the package ignore a float.
+            wait = (timeout, timeout)
+            response = self._client.request(method, path, serialize=False, _request_timeout=wait, **params)
         return json.loads(response.data)
+
+    @contextmanager
+    def _in_time(self) -> Iterator[float]:
+        if self.limit is None or self._limiter is None:
+            yield self.timeout
+            return
+        with self.limit.running(self._limiter.abort) as left:
+            yield max(0.1, min(self.timeout, left))
 
     def _path(self, kind: str, name: str | None, namespace: str | None) -> str:
         group_version, _sep, kind_name = kind.rpartition("/")
@@ -321,7 +350,18 @@ class Cluster:
         except (ApiException, HTTPError, OSError, ValueError) as error:
             what = "/".join(part for part in (namespace, name) if part)
             text = " ".join(part for part in (doing, kind, what, "on", self.name, f"({self.server})") if part)
-            raise api_error(error, text, self.renewal) from None
+            told = api_error(error, text, self.renewal)
+            if self.limit and WEBHOOK in str(told):
+                self.limit.end(str(told))
+            raise told from None
+
+
+def _is_object(item: object) -> bool:
+    """Whether it has what everything else relies on. In a virtual cluster, its administrators may serve an API."""
+    meta = item.get("metadata") if isinstance(item, dict) else None
+    if not isinstance(meta, dict) or not isinstance(meta.get("name"), str):
+        return False
+    return all(isinstance(meta.get(part) or {}, dict) for part in ("labels", "annotations"))
 
 
 def _identity(obj: dict) -> tuple[str, str, str | None]:
@@ -350,7 +390,7 @@ def _dynamic_client(cluster: Cluster, entry: dict, connection_pool: type | None)
     options = {}
     if entry.get("tls-server-name"):
         options["server_hostname"] = entry["tls-server-name"]
-    proxy = entry.get("proxy-url") or (None if connection_pool else get_environ_proxies(cluster.server).get("https"))
+    proxy = entry.get("proxy-url") or (None if connection_pool else environment_proxy(cluster.server))
     pools = pool_manager(cluster.ssl_context, proxy, **options)
     if connection_pool:
         pools.pool_classes_by_scheme = {"https": connection_pool}

@@ -27,7 +27,12 @@ _ATOMIC_MAPS = frozenset(
     {"labelSelector", "matchLabels", "namespaceSelector", "nodeSelector", "podSelector", "selector"}
 )
 # Within those, what the server fills in by itself.
-_DEFAULTS = {"apiGroup": "rbac.authorization.k8s.io", "protocol": "TCP", "scope": "*"}
+_DEFAULTS = {
+    "apiGroup": "rbac.authorization.k8s.io",
+    "matchPolicy": "Equivalent",
+    "protocol": "TCP",
+    "scope": "*",
+}
 # Full of defaults, but never changed once made.
 _IMMUTABLE = frozenset({"volumeClaimTemplates"})
 
@@ -40,6 +45,37 @@ def differences(desired: dict[str, Any], live: dict[str, Any]) -> list[str]:
     found: list[Path] = []
     _compare(normal(desired), live, owned_fields(live), (), found)
     return [_text(path) for path in found]
+
+
+def additions(desired: dict[str, Any], live: dict[str, Any]) -> list[str]:
+    """
+    The paths of what `live` has beyond `desired`, outside of metadata and status and apart from defaults.
+
+    An apply leaves the fields of others alone, and one of those can switch a rule off.
+    """
+    found: list[Path] = []
+    wanted = normal(desired)
+    for key in content_of(live):
+        _find_additions(wanted.get(key), live[key], (key,), found)
+    return [_text(path) for path in found]
+
+
+def content_of(obj: dict[str, Any]) -> list[str]:
+    """The top-level fields that say what the object is for."""
+    return sorted({*obj} - {"apiVersion", "kind", "metadata", "status"})
+
+
+def _find_additions(desired: Any, live: Any, path: Path, found: list[Path]) -> None:
+    if isinstance(desired, dict) and isinstance(live, dict):
+        for key, value in live.items():
+            _find_additions(desired.get(key), value, (*path, key), found)
+    elif isinstance(desired, list) and isinstance(live, list):
+        if len(live) > len(desired):
+            found.append(path)
+        for index, (want, have) in enumerate(zip(desired, live, strict=False)):
+            _find_additions(want, have, (*path, str(index)), found)
+    elif desired is None and not _is_default(path[-1], live):
+        found.append(path)
 
 
 def normal(obj: dict[str, Any]) -> dict[str, Any]:
@@ -101,15 +137,15 @@ def _compare_fields(desired: dict, live: dict, owned: Fields | None, path: Path,
             found.append((*path, key))
     whole = _is_whole(path)
     for key, have in live.items():
-        mine = bool(owned) and f"f:{key}" in owned
-        if key not in desired and (mine or (whole and not _is_default(key, have))):
+        ours = f"f:{key}" in (owned or {})
+        if key not in desired and (ours or (whole and not _is_default(key, have))):
             found.append((*path, key))
 
 
 def _compare_items(desired: list, live: list, owned: Fields | None, path: Path, found: list[Path]) -> None:
-    if any(field.startswith("k:") for field in owned or {}):
+    if owned and any(field.startswith("k:") for field in owned):
         _compare_keyed(desired, live, owned, path, found)
-    elif any(field.startswith("v:") for field in owned or {}):
+    elif owned and any(field.startswith("v:") for field in owned):
         ours = [json.loads(field[2:]) for field in owned if field.startswith("v:")]
         if any(item not in live for item in desired) or any(item not in desired and item in live for item in ours):
             found.append(path)
@@ -183,7 +219,7 @@ def _dropped(value: Any, owned: Fields | None) -> bool:
 
 def _part(live: Any, desired: Any, owned: Fields | None) -> Any:
     def ours(key: str, value: Any) -> bool:
-        return key in desired or (not _is_default(key, value) if owned == {} else bool(owned) and f"f:{key}" in owned)
+        return key in desired or (not _is_default(key, value) if owned == {} else f"f:{key}" in (owned or {}))
 
     if isinstance(live, dict) and isinstance(desired, dict):
         return {

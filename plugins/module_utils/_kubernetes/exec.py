@@ -12,12 +12,12 @@ from urllib.parse import urlencode
 
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import ApiError, TenantryError, one_line
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import connection as _tunnel
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.port_forward import open_websocket
 
 try:
     from websocket import WebSocketException
-except ImportError:  # reported once, by _module.main()
-    WebSocketException = OSError
+except ImportError:
+    WebSocketException = OSError  # type: ignore[assignment,misc]  # reported once, by _module.main()
 
 STDIN, STDOUT, STDERR, STATUS = range(4)
 CHUNK = 128 * 1024
@@ -69,7 +69,7 @@ def run_command(
     output = bytearray()
     container.host.introduce()
     try:
-        socket = _tunnel.open_websocket(container.host, _path(container, command, stdin is not None))
+        socket = open_websocket(container.host, _path(container, command, stdin is not None))
         try:
             socket.settimeout(seconds)
             for chunk in stdin or ():
@@ -112,5 +112,5 @@ def _listen(socket: Any, sink: Callable[[bytes], object]) -> tuple[dict, bytes]:
 
 def _refusal(error: Exception) -> str:
     status = getattr(error, "status_code", None)
-    known = {403: "403, the credential may not run commands", 404: "there is no such pod"}
+    known: dict[int | None, str] = {403: "403, the credential may not run commands", 404: "there is no such pod"}
     return known.get(status, one_line(error) if status is None else f"refused with {status}")

@@ -15,20 +15,31 @@ from urllib.parse import urlsplit
 
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError, one_line, shown
 from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import did_you_mean
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.transport import check_proxy
 
 try:
     import yaml
     from kubernetes.config.config_exception import ConfigException
     from kubernetes.config.exec_provider import ExecProvider
     from kubernetes.config.kube_config import ConfigNode
-except ImportError:  # reported once, by _module.main()
-    yaml = None
+except ImportError:
+    yaml = None  # type: ignore[assignment]  # reported once, by _module.main()
 
 LARGEST_FILE = 1024 * 1024
 
 # The fields that may be given as a file: field with the content -> field with the path.
 _CLUSTER_FILES = {"certificate-authority-data": "certificate-authority"}
 _USER_FILES = {"client-certificate-data": "client-certificate", "client-key-data": "client-key"}
+# What is acted upon, or means nothing here. Whatever else a kubeconfig says would be ignored: it is refused.
+_FIELDS = {
+    "cluster": {
+        "server", "tls-server-name", "insecure-skip-tls-verify", "proxy-url", "disable-compression", "extensions",
+        *_CLUSTER_FILES, *_CLUSTER_FILES.values(),
+    },
+    "user": {"token", "tokenFile", "exec", "auth-provider", "extensions", *_USER_FILES, *_USER_FILES.values()},
+    "context": {"cluster", "user", "namespace", "extensions"},
+}  # fmt: skip
+_IMPERSONATION = ("as", "as-uid", "as-groups", "as-user-extra")
 
 
 class KubeContext(NamedTuple):
@@ -57,6 +68,8 @@ def load(path: str, context: str | None = None, *, field: str = "kubeconfig", tr
     user = dict(_named(config, "users", "user", entry.get("user"), where))
     folder = file.absolute().parent
 
+    for part, given in (("context", entry), ("cluster", cluster), ("user", user)):
+        _check_fields(part, given, where)
     _check_cluster(cluster, where)
     if user.get("auth-provider"):
         raise TenantryError(f"{where}: auth-provider plugins were removed from Kubernetes; use a token")
@@ -211,6 +224,18 @@ def _names(config: dict[str, Any], section: str) -> str:
     return ", ".join(found) or "none"
 
 
+def _check_fields(part: str, given: dict[str, Any], where: str) -> None:
+    unknown = sorted(str(field) for field in given.keys() - _FIELDS[part] if given[field])
+    if not unknown:
+        return
+    remedy = "remove it"
+    if unknown[0] in _IMPERSONATION:
+        remedy = "impersonation is not supported, so give a kubeconfig with that user's own credential"
+    elif unknown[0] in ("username", "password"):
+        remedy = "Kubernetes has no passwords any more, so give a token or a client certificate"
+    raise TenantryError(f"{where}: the {part} has {unknown[0]}, which is not supported; {remedy}")
+
+
 def _check_cluster(cluster: dict[str, Any], where: str) -> None:
     server = cluster.get("server")
     try:
@@ -220,6 +245,8 @@ def _check_cluster(cluster: dict[str, Any], where: str) -> None:
         valid = False
     if not valid:
         raise TenantryError(f"{where}: server {shown(server)} is not an https:// address; credentials go over TLS only")
+    if cluster.get("proxy-url"):
+        check_proxy(cluster["proxy-url"], f"{where}: proxy-url")
     if cluster.get("insecure-skip-tls-verify"):
         raise TenantryError(
             f"{where}: insecure-skip-tls-verify is set; remove it and give the cluster's certificate-authority-data"
@@ -237,7 +264,7 @@ def _check_foreign(cluster: dict[str, Any], user: dict[str, Any], where: str) ->
         if cluster.get(reference) or user.get(reference):
             raise TenantryError(
                 f"{where}: {reference} refers to another file, which is not allowed here; "
-                "make it self-contained with `kubectl config view --raw --flatten`"
+                "embed it with `kubectl config view --raw --flatten`"
             )
 
 
@@ -245,11 +272,21 @@ def _check_user(user: dict[str, Any], folder: Path, where: str) -> None:
     if user.get("tokenFile") and not user.get("token"):
         user["token"] = _read(user["tokenFile"], folder, "tokenFile", where).decode(errors="replace").strip()
     user.pop("tokenFile", None)
+    if user.get("token"):
+        user["token"] = _one_line(user["token"], where)
     certificate, key = user.get("client-certificate-data"), user.get("client-key-data")
     if bool(certificate) != bool(key):
         raise TenantryError(f"{where}: a client certificate needs both its certificate and its key; give both")
     if not user.get("token") and not certificate:
         raise TenantryError(f"{where}: the user has neither a token nor a client certificate; give one")
+
+
+def _one_line(token: object, where: str) -> str:
+    """A header takes no line breaks; one at the end comes from an editor."""
+    text = token.strip() if isinstance(token, str) else ""
+    if not text or any(not " " < letter <= "~" for letter in text):
+        raise TenantryError(f"{where}: the token is not one line of printable characters; replace it")
+    return text
 
 
 def _inline(entry: dict[str, Any], files: dict[str, str], folder: Path, where: str) -> None:
@@ -259,11 +296,13 @@ def _inline(entry: dict[str, Any], files: dict[str, str], folder: Path, where: s
             content = _read(entry[reference], folder, reference, where)
             entry[field] = base64.b64encode(content).decode()
         entry.pop(reference, None)
+        if isinstance(entry.get(field), str):
+            entry[field] = "".join(entry[field].split())  # some tools wrap its lines
         if entry.get(field) and not _is_pem(entry[field]):
-            raise TenantryError(f"{where}: {field} is not base64 of a PEM block; write the kubeconfig anew")
+            raise TenantryError(f"{where}: {field} is not base64 of a PEM block; write the kubeconfig again")
 
 
-def _is_pem(value: object) -> bool:
+def _is_pem(value: Any) -> bool:
     try:
         return b"-----BEGIN " in base64.b64decode(value, validate=True)
     except (binascii.Error, ValueError, TypeError):

@@ -15,21 +15,33 @@ KINDS = {
     "v1/PersistentVolume": ("persistentvolumes", False),
     "v1/PersistentVolumeClaim": ("persistentvolumeclaims", True),
     "v1/Pod": ("pods", True),
+    "v1/ReplicationController": ("replicationcontrollers", True),
     "v1/ResourceQuota": ("resourcequotas", True),
     "v1/Secret": ("secrets", True),
     "v1/Service": ("services", True),
     "v1/ServiceAccount": ("serviceaccounts", True),
+    "admissionregistration.k8s.io/v1/MutatingAdmissionPolicyBinding": ("mutatingadmissionpolicybindings", False),
+    "admissionregistration.k8s.io/v1alpha1/MutatingAdmissionPolicyBinding": ("mutatingadmissionpolicybindings", False),
+    "admissionregistration.k8s.io/v1beta1/MutatingAdmissionPolicyBinding": ("mutatingadmissionpolicybindings", False),
     "admissionregistration.k8s.io/v1/ValidatingAdmissionPolicy": ("validatingadmissionpolicies", False),
     "admissionregistration.k8s.io/v1/ValidatingAdmissionPolicyBinding": ("validatingadmissionpolicybindings", False),
+    "admissionregistration.k8s.io/v1/ValidatingWebhookConfiguration": ("validatingwebhookconfigurations", False),
+    "admissionregistration.k8s.io/v1/MutatingWebhookConfiguration": ("mutatingwebhookconfigurations", False),
     "apiextensions.k8s.io/v1/CustomResourceDefinition": ("customresourcedefinitions", False),
+    "apiregistration.k8s.io/v1/APIService": ("apiservices", False),
     "apps/v1/DaemonSet": ("daemonsets", True),
     "apps/v1/Deployment": ("deployments", True),
+    "apps/v1/ReplicaSet": ("replicasets", True),
     "apps/v1/StatefulSet": ("statefulsets", True),
     "authentication.k8s.io/v1/SelfSubjectReview": ("selfsubjectreviews", False),
     "authorization.k8s.io/v1/SelfSubjectAccessReview": ("selfsubjectaccessreviews", False),
+    "batch/v1/CronJob": ("cronjobs", True),
     "batch/v1/Job": ("jobs", True),
+    "certificates.k8s.io/v1/CertificateSigningRequest": ("certificatesigningrequests", False),
     "discovery.k8s.io/v1/EndpointSlice": ("endpointslices", True),
     "flowcontrol.apiserver.k8s.io/v1/FlowSchema": ("flowschemas", False),
+    "helm.cattle.io/v1/HelmChart": ("helmcharts", True),
+    "helm.cattle.io/v1/HelmChartConfig": ("helmchartconfigs", True),
     "networking.k8s.io/v1/Ingress": ("ingresses", True),
     "networking.k8s.io/v1/NetworkPolicy": ("networkpolicies", True),
     "networking.k8s.io/v1/ServiceCIDR": ("servicecidrs", False),
@@ -44,6 +56,9 @@ KINDS = {
     "tenantry.dev/v1alpha1/TenantUserRequest": ("tenantuserrequests", True),
     "tenantry.dev/v1alpha1/VirtualClusterRequest": ("virtualclusterrequests", True),
 }
+
+
+STATEFUL_SET = "apps/v1/StatefulSet"
 
 
 def kind_of(obj: dict) -> str:

@@ -7,30 +7,38 @@ from __future__ import annotations
 import base64
 import logging
 import os
+import socket
 import ssl
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
+from urllib.parse import urlsplit
+from weakref import WeakSet
 
-from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
+from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import WEBHOOK, TenantryError
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.time_limit import TimeLimit
 
 try:
     import urllib3
-    from urllib3.exceptions import ReadTimeoutError
+    from requests.utils import get_environ_proxies
+    from urllib3.exceptions import MaxRetryError, ReadTimeoutError, SSLError
     from urllib3.util.retry import Retry
-except ImportError:  # reported once, by _module.main(); the class below needs something to stand on
-    urllib3 = None
-    Retry = object
+except ImportError:
+    urllib3 = None  # type: ignore[assignment]  # reported once, by _module.main()
+    Retry = object  # type: ignore[assignment,misc]  # the class below needs something to stand on
 
 SAVED_CONNECTIONS = 32  # 8 threads, and the watches of many items beside them
 ATTEMPTS = 5  # per request, after the first
 LONGEST_RETRY_AFTER = 10  # seconds, whatever the server asks for
+LONGEST_RETRY_AFTER_OF_TENANTS = 2
 RETRIED_STATUS = frozenset({429, 500, 502, 503, 504})
 
 
 class _Retry(Retry):
     """Which answers are worth a second request: never one that may have taken effect twice."""
+
+    limit: TimeLimit | None = None
 
     def is_retry(self, method: str, status_code: int, has_retry_after: bool = False) -> bool:
         if method == "POST":  # a create may have happened; 429 is sent before anything does
@@ -40,24 +48,36 @@ class _Retry(Retry):
         return status_code in RETRIED_STATUS
 
     def increment(
-        self, method: Any = None, url: Any = None, response: Any = None, error: Any = None, **rest: Any
+        self,
+        method: str | None = None,
+        url: str | None = None,
+        response: Any = None,
+        error: Exception | None = None,
+        _pool: Any = None,
+        _stacktrace: Any = None,
     ) -> Any:
         # A server that accepts and hangs costs a whole timeout each time: two are enough.
         if isinstance(error, ReadTimeoutError) and any(isinstance(h.error, ReadTimeoutError) for h in self.history):
             raise error
-        return super().increment(method, url, response, error, **rest)
+        # What fails to verify does so again. A create may have happened.
+        if isinstance(error, SSLError) and (method == "POST" or "CERTIFICATE_VERIFY_FAILED" in str(error)):
+            raise MaxRetryError(_pool, url or "", error)
+        if self.limit and (self.limit.reason or (response is not None and WEBHOOK.encode() in response.data)):
+            raise error or MaxRetryError(_pool, url or "")  # of a response: the response is the answer
+        return super().increment(method, url, response, error, _pool, _stacktrace)
 
     def get_retry_after(self, response: Any) -> float | None:
         wanted = super().get_retry_after(response)
-        return None if wanted is None else min(wanted, LONGEST_RETRY_AFTER)
+        longest = LONGEST_RETRY_AFTER if self.limit is None else LONGEST_RETRY_AFTER_OF_TENANTS
+        return None if wanted is None else min(wanted, longest)
 
 
-def _retries() -> Any:
-    return _Retry(
+def _retries(kind: type = _Retry) -> Any:
+    return kind(
         total=ATTEMPTS,
         connect=3,
         read=3,
-        other=0,  # TLS
+        other=1,  # a handshake that broke off
         redirect=0,
         allowed_methods=frozenset({"GET", "PATCH", "DELETE"}),
         backoff_factor=0.1,
@@ -73,9 +93,9 @@ def pool_manager(context: ssl.SSLContext, proxy: str | None = None, **options: A
 
     So a body that is cut off is a failed attempt like any other, and no connection is lost to a body never read.
     """
-    base = urllib3.ProxyManager if proxy else urllib3.PoolManager
+    base: type[urllib3.PoolManager] = urllib3.ProxyManager if proxy else urllib3.PoolManager
 
-    class Pool(base):
+    class Pool(base):  # type: ignore[misc,valid-type]  # either of the two
         def request(self, method: str, url: str, **kw: Any) -> Any:
             watching = "watch=" in url or "watch" in dict(kw.get("fields") or {})
             return super().request(method, url, **{**kw, "preload_content": not watching})
@@ -85,6 +105,31 @@ def pool_manager(context: ssl.SSLContext, proxy: str | None = None, **options: A
     if proxy:
         options["proxy_url"] = proxy
     return Pool(ssl_context=context, maxsize=SAVED_CONNECTIONS, retries=_retries(), **options)
+
+
+class Limiter:
+    """Sees to it that a pool's requests end when their time limit is over, whatever they are waiting for."""
+
+    def __init__(self, pool: Any, limit: TimeLimit) -> None:
+        connections: WeakSet = WeakSet()
+        plain = pool.pool_classes_by_scheme["https"]
+
+        class Watched(plain):  # type: ignore[misc,valid-type]  # whichever the pool has
+            def _new_conn(self) -> Any:
+                connection = super()._new_conn()
+                connections.add(connection)
+                return connection
+
+        pool.pool_classes_by_scheme = {"https": Watched}
+        pool.connection_pool_kw["retries"] = _retries(type("LimitedRetry", (_Retry,), {"limit": limit}))
+        self._connections = connections
+
+    def abort(self) -> None:
+        """An answer that comes byte by byte never times out: only the end of its connection ends it."""
+        for connection in list(self._connections):
+            if (stream := getattr(connection, "sock", None)) is not None:
+                with suppress(OSError):  # not by the method of TLS, which would take that away from its reader
+                    socket.socket.shutdown(stream, socket.SHUT_RDWR)
 
 
 def ssl_context(cluster: dict, user: dict, where: str) -> ssl.SSLContext:
@@ -99,7 +144,7 @@ def ssl_context(cluster: dict, user: dict, where: str) -> ssl.SSLContext:
                 context.load_cert_chain(certificate, key)
     except (ssl.SSLError, ValueError) as error:
         reason = getattr(error, "reason", None) or type(error).__name__
-        raise TenantryError(f"{where}: a certificate or key cannot be loaded ({reason}); write it anew") from None
+        raise TenantryError(f"{where}: a certificate or key cannot be loaded ({reason}); write it again") from None
     return context
 
 
@@ -119,3 +164,24 @@ def _file_of(data: str) -> Iterator[str]:
             file.write(content)
             file.flush()
             yield file.name
+
+
+def check_proxy(url: object, where: str) -> None:
+    """What connections can go through. The message leaves out the URL's credentials."""
+    try:
+        address = urlsplit(url if isinstance(url, str) else "")
+        shape = f"{address.scheme}://{address.hostname}"
+        valid = address.scheme in ("http", "https") and bool(address.hostname)
+    except ValueError:
+        shape, valid = "no URL", False
+    if not valid:
+        raise TenantryError(f"{where}: {shape} is not an HTTP proxy; give one that begins with http:// or https://")
+
+
+def environment_proxy(server: str) -> str | None:
+    """As curl and kubectl read the environment: HTTPS_PROXY, else ALL_PROXY, unless NO_PROXY names the server."""
+    proxies = get_environ_proxies(server)
+    proxy = proxies.get("https") or proxies.get("all")
+    if proxy:
+        check_proxy(proxy, f"HTTPS_PROXY or ALL_PROXY for {server}")
+    return proxy

@@ -1,18 +1,21 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What the API server of a host lets nobody do, whatever rights he has by RBAC there. Pure.
+"""What the API server of a host lets nobody do, whatever rights RBAC gives him there. Pure.
 
 RBAC cannot tell the platform's objects from others of their kind. These policies can: who manages a namespace of the
-host, or has the right to all its pods, does not thereby get at a virtual cluster; and a syncer that was taken over
-gets at nothing but what it made.
+host, or has the right to all its pods, does not thereby get at a virtual cluster. What a syncer that was taken over
+gets at is said in _platform.admission_policies_syncer.
 """
 
 from __future__ import annotations
 
-from ansible_collections.tenantry.kube.plugins.module_utils._core import naming as _names
-from ansible_collections.tenantry.kube.plugins.module_utils._platform import manifests as _render_platform
-from ansible_collections.tenantry.kube.plugins.module_utils._platform import rbac as _roles
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests import syncer as _render_syncer
+from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
+from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import AGENT, ETCD, SERVER, SYNCER
+from ansible_collections.tenantry.kube.plugins.module_utils._platform import (
+    admission_policies_syncer,
+    manifests,
+    rbac,
+)
 
 KINDS = tuple(
     f"admissionregistration.k8s.io/v1/{kind}"
@@ -22,92 +25,134 @@ KINDS = tuple(
 # Kubernetes itself: its controllers, nodes and API server. Theirs is all that happens to objects by itself.
 _SYSTEM_GROUPS = ("system:masters", "system:nodes", "system:serviceaccounts:kube-system")
 _SYSTEM_USERS = ("system:apiserver", "system:kube-controller-manager", "system:kube-scheduler")
-_SYNCER = f"request.userInfo.username == 'system:serviceaccount:' + request.namespace + ':{_render_syncer.NAME}'"
+# The StatefulSets of the platform, whose pods the controllers of the host create.
+_PARTS = (SERVER, AGENT, ETCD, SYNCER)
 
 _WHO = "and by who may manage platform.tenantry.dev"
-
-# As far as a pod of a tenant goes. Others would be mounted by the node, from the node's own network.
-_VOLUMES = ("configMap", "downwardAPI", "emptyDir", "persistentVolumeClaim", "projected", "secret")
-# The host's controllers act on what other types hold; one of them makes tokens that never end.
-_SECRET_TYPES = ("Opaque", "kubernetes.io/dockerconfigjson", "kubernetes.io/dockercfg", "kubernetes.io/tls")
+_SUBRESOURCE = "request.?subResource.orValue('')"
 
 
 def host_policies(component: str) -> list[dict]:
     """All of them, for a hub or a member."""
-    return [*_objects(component), *_ways_in(component), *_syncers(component)]
+    return [
+        *_objects(component),
+        *_namespaces(component),
+        *_pods(component),
+        *admission_policies_syncer.policy(component),
+    ]
 
 
 def _objects(component: str) -> list[dict]:
     """What carries the platform's label is changed by the platform only: a record, a quota, a wall, a server."""
-    return _render_platform.admission_policy(
+    return manifests.admission_policy(
         "tenantry-objects",
         component,
-        rules=[_render_platform.on("*", "*/*")],
-        matching={"objectSelector": {"matchLabels": {_names.LABEL_MANAGED_BY: _names.MANAGED_BY}}},
+        rules=[manifests.on("*", "*/*")],
+        matching={"objectSelector": {"matchLabels": {naming.LABEL_MANAGED_BY: naming.MANAGED_BY}}},
         when=f"!({_system()})",
+        variables=_variables(),
         validations=[
             {
-                "expression": f"{_may_manage()} || ({_only_notes()})",
-                "message": f"objects of {_names.MANAGED_BY} are changed by the platform only, {_WHO}",
+                "expression": "variables.manages || variables.drains || (variables.notes && variables.everywhere)",
+                "message": f"objects of {naming.MANAGED_BY} are changed by the platform only, {_WHO}",
             }
         ],
     )
 
 
-def _ways_in(component: str) -> list[dict]:
-    """What opens a virtual cluster without a change to any object of the platform: walls, pods beside it, doors."""
-    return _render_platform.admission_policy(
+def _namespaces(component: str) -> list[dict]:
+    """
+    In the namespace of a virtual cluster nobody writes or connects to anything. A list of kinds that are dangerous
+    would end where the next controller begins that turns its own kind into pods, tokens or rights.
+    """
+    every = manifests.on("*", "*/*", scope="Namespaced", operations=("CREATE", "UPDATE", "DELETE", "CONNECT"))
+    return manifests.admission_policy(
         "tenantry-vclusters",
         component,
-        rules=[
-            _render_platform.on("networking.k8s.io", "networkpolicies", operations=("CREATE", "UPDATE")),
-            _render_platform.on("", "pods", operations=("CREATE",)),
-            _render_platform.on("apps", "*", operations=("CREATE",)),
-            _render_platform.on("batch", "*", operations=("CREATE",)),
-            _render_platform.on("apps", "statefulsets/scale", operations=("UPDATE",)),
-            _render_platform.on("", "serviceaccounts/token", operations=("CREATE",)),
-            *(
-                _render_platform.on("", f"pods/{way}", operations=("CONNECT",))
-                for way in ("attach", "exec", "portforward")
-            ),
-        ],
-        matching=_in_virtual_clusters(),
-        when=f"!({_system()} || {_SYNCER})",
+        rules=[every],
+        matching=admission_policies_syncer.in_virtual_clusters(),
+        when=f"!({_system()} || {admission_policies_syncer.IS_SYNCER})",
+        variables={**_variables(), "reports": _reports()},
         validations=[
             {
-                "expression": _may_manage(),
-                "message": f"the namespace of a virtual cluster is opened by the platform only, {_WHO}",
+                "expression": "variables.manages || variables.drains || variables.reports || "
+                "(variables.notes && variables.everywhere)",
+                "message": f"the namespace of a virtual cluster is changed and entered by the platform only, {_WHO}",
             }
         ],
     )
 
 
-def _syncers(component: str) -> list[dict]:
-    """The syncer asks for none of this. It works beside a tenant's API server, though, for what comes from there."""
-    return _render_platform.admission_policy(
-        "tenantry-syncers",
+def _pods(component: str) -> list[dict]:
+    """
+    Controllers in kube-system are Kubernetes itself, and do what objects of others tell them: a pod counts by who owns
+    it, and the number of a platform's pods by who may manage.
+    """
+    return manifests.admission_policy(
+        "tenantry-pods",
         component,
-        rules=[_render_platform.on("*", "*/*", scope="Namespaced")],
-        matching=_in_virtual_clusters(),
-        when=_SYNCER,
+        rules=[
+            manifests.on("", "pods", scope="Namespaced", operations=("CREATE",)),
+            manifests.on("*", "*/scale", scope="Namespaced", operations=("UPDATE",)),
+        ],
+        matching=admission_policies_syncer.in_virtual_clusters(),
+        when=f"!({admission_policies_syncer.IS_SYNCER})",
+        variables={"manages": _may_manage()},
         validations=[
             {
-                "expression": f"[object, oldObject].all(one, one == null || {_is_a_copy('one')})",
-                "message": "a syncer changes what it made, and nothing else",
+                "expression": f"request.resource.resource != 'pods' || {_is_owned()} || variables.manages",
+                "message": "pods in the namespace of a virtual cluster are made by the platform only, for its "
+                f"StatefulSets and by its syncer, {_WHO}",
             },
-            _of("services", _no_external_addresses(), "have no external IPs and no external names"),
-            _of("pods", _no_host(), "use no namespaces, ports or volumes of the host"),
-            _of("pods", _place(), "are placed by the scheduler, as what the virtual cluster's tier is", "CREATE"),
-            _of("persistentvolumeclaims", _no_volume(), "name no volume and no source of the host's", "CREATE"),
-            _of("secrets", f"object.type in {list(_SECRET_TYPES)}", f"are of the types {', '.join(_SECRET_TYPES)}"),
+            {
+                "expression": "request.resource.resource == 'pods' || variables.manages",
+                "message": f"what runs in the namespace of a virtual cluster is scaled by the platform only, {_WHO}",
+            },
         ],
     )
+
+
+def _variables() -> dict[str, str]:
+    return {
+        "manages": _may_manage(),
+        "everywhere": _may_everywhere(),
+        "drains": _drains(),
+        "notes": _only_notes(),
+    }
 
 
 def _may_manage() -> str:
     """A right on a resource that is none: administrators have it by their wildcard, others if it was granted."""
-    group, resource, verb = _roles.MANAGE
+    group, resource, verb = rbac.MANAGE
     return f"authorizer.group('{group}').resource('{resource}').check('{verb}').allowed()"
+
+
+def _may_everywhere() -> str:
+    """
+    Controllers of load balancers, volumes and networks live in any namespace, and may what they do in all of them (of
+    pods, tell the status, as programs of nodes may and people do not). Rights in one namespace are not enough.
+    """
+    subresource = f"request.resource.resource == 'pods' ? 'status' : {_SUBRESOURCE}"
+    right = f"authorizer.group(request.resource.group).resource(request.resource.resource).subresource({subresource})"
+    may = {verb: f"{right}.check('{verb}').allowed()" for verb in ("create", "patch", "update")}
+    return f"request.operation == 'CREATE' ? {may['create']} : ({may['update']} || {may['patch']})"
+
+
+def _drains() -> str:
+    """Who may change nodes can end every pod on one by a taint; so he may also evict it, as a drain does."""
+    return (
+        "request.resource.resource == 'pods' && "
+        f"[request.operation, {_SUBRESOURCE}] in [['CREATE', 'eviction'], ['DELETE', '']] && "
+        "authorizer.group('').resource('nodes').check('patch').allowed()"
+    )
+
+
+def _reports() -> str:
+    """Events say something and do nothing; so does a question about somebody's rights."""
+    return (
+        "(request.resource.resource == 'localsubjectaccessreviews') || (request.resource.resource == 'events' && "
+        "request.operation in ['CREATE', 'UPDATE'] && variables.everywhere)"
+    )
 
 
 def _system() -> str:
@@ -115,67 +160,41 @@ def _system() -> str:
     return f"{groups} || request.userInfo.username in {list(_SYSTEM_USERS)}"
 
 
+def _is_owned() -> str:
+    """StatefulSets are created by the platform only (tenantry-vclusters), so none of these names is another's."""
+    owner = (
+        "object.metadata.?ownerReferences.orValue([]).exists(owner, owner.?controller.orValue(false) && "
+        f"owner.kind == 'StatefulSet' && owner.apiVersion.startsWith('apps/') && owner.name in {list(_PARTS)})"
+    )
+    return f"({owner} && {_has_label('object')})"
+
+
+def _has_label(item: str) -> str:
+    return f"{item}.metadata.?labels[?'{naming.LABEL_MANAGED_BY}'].orValue('') == '{naming.MANAGED_BY}'"
+
+
 def _only_notes() -> str:
     """
-    Controllers of load balancers, volumes and of the host's own tenancy live in any namespace. They leave annotations
-    and finalizers on Services, claims and namespaces, and tell their status.
+    What the host's controllers leave: annotations and finalizers on Services, claims and namespaces, annotations on
+    pods (network plugins), finalizers on ways in, whose annotations configure proxies; and status.
     """
-    ours = f"key.startsWith('{_names.LABEL_PREFIX}')"
+    ours = f"key.startsWith('{naming.LABEL_PREFIX}')"
     notes = "{0}.metadata.?annotations.orValue({{}})"
-    same = [
-        f"object.{field} == oldObject.{field}" for field in ("metadata.?labels", "metadata.?ownerReferences", "?spec")
-    ]
-    same += [
+    own_notes = [
         f"{notes.format(one)}.all(key, !{ours} || {notes.format(other)}[?key] == {notes.format(one)}[?key])"
         for one, other in (("object", "oldObject"), ("oldObject", "object"))
     ]
-    kinds = "request.resource.resource in ['namespaces', 'persistentvolumeclaims', 'services']"
-    return " && ".join([kinds, "object != null", "oldObject != null", *same])
-
-
-def _in_virtual_clusters() -> dict:
-    labels = _names.labels("vcluster")
-    return {"namespaceSelector": {"matchLabels": labels}}
-
-
-def _is_a_copy(item: str) -> str:
-    return f"{item}.metadata.?labels[?'{_names.LABEL_MANAGED_BY}'].orValue('') == '{_names.MANAGED_BY_SYNCER}'"
-
-
-def _of(resource: str, expression: str, rule: str, operation: str = "") -> dict:
-    """A rule for what a syncer makes of one resource."""
-    elsewhere = f"request.resource.resource != '{resource}' || object == null"
-    if operation:
-        elsewhere += f" || request.operation != '{operation}' || request.?subResource.orValue('') != ''"
-    return {"expression": f"{elsewhere} || ({expression})", "message": f"{resource} of a syncer {rule}"}
-
-
-def _no_external_addresses() -> str:
-    return (
-        "object.spec.?externalIPs.orValue([]).size() == 0 && object.spec.?type.orValue('ClusterIP') != 'ExternalName'"
+    by_kind = {
+        ("namespaces", "persistentvolumeclaims", "services"): own_notes,
+        ("ingresses", "routes"): [_same("metadata.?annotations")],
+        ("pods",): [*own_notes, _same("metadata.?finalizers"), _same("?status")],
+    }
+    kinds = " || ".join(
+        " && ".join([f"request.resource.resource in {list(kinds)}", *rules]) for kinds, rules in by_kind.items()
     )
+    same = [_same(field) for field in ("metadata.?labels", "metadata.?ownerReferences", "?spec")]
+    return " && ".join(["request.operation == 'UPDATE'", f"({kinds})", *same])
 
 
-def _no_host() -> str:
-    namespaces = " && ".join(f"!object.spec.?{field}.orValue(false)" for field in ("hostIPC", "hostNetwork", "hostPID"))
-    known = " || ".join(f"has(volume.{kind})" for kind in _VOLUMES)
-    ports = " && ".join(
-        f"object.spec.?{group}.orValue([]).all(one, one.?ports.orValue([]).all(port, port.?hostPort.orValue(0) == 0))"
-        for group in ("initContainers", "containers")
-    )
-    return f"{namespaces} && object.spec.?volumes.orValue([]).all(volume, {known}) && {ports}"
-
-
-def _place() -> str:
-    tier = f"namespaceObject.metadata.?labels[?'{_names.LABEL_TIER}'].orValue('')"
-    return (
-        f"object.spec.?priorityClassName.orValue('') == 'tenantry-' + {tier} && "
-        f"object.spec.?serviceAccountName.orValue('') == '{_render_syncer.PODS_ACCOUNT}' && "
-        "!has(object.spec.runtimeClassName) && !has(object.spec.nodeName)"
-    )
-
-
-def _no_volume() -> str:
-    return " && ".join(
-        f"!has(object.spec.{field})" for field in ("dataSource", "dataSourceRef", "selector", "volumeName")
-    )
+def _same(field: str) -> str:
+    return f"object.{field} == oldObject.{field}"

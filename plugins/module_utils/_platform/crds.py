@@ -8,9 +8,8 @@ on which host it goes is the administrators' part (_self_service), so there is n
 
 from __future__ import annotations
 
-from ansible_collections.tenantry.kube.plugins.module_utils._core import naming as _names
-from ansible_collections.tenantry.kube.plugins.module_utils._platform import manifests as _render_platform
-from ansible_collections.tenantry.kube.plugins.module_utils._platform import rbac as _roles
+from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
+from ansible_collections.tenantry.kube.plugins.module_utils._platform import manifests, rbac
 
 GROUP = "tenantry.dev"
 VERSION = "v1alpha1"
@@ -21,8 +20,12 @@ USER_KIND = "TenantUserRequest"
 USER_PLURAL = "tenantuserrequests"
 USER_REQUEST = f"{GROUP}/{VERSION}/{USER_KIND}"
 # Who may give rights to others gives these; operators are the administrators' choice.
-USER_ROLES = tuple(role for role in _roles.ROLES if role != "operator")
+USER_ROLES = tuple(role for role in rbac.ROLES if role != "operator")
 CRD = "apiextensions.k8s.io/v1/CustomResourceDefinition"
+
+# What a client may note on a request. kubectl notes all of it as it was applied.
+MOST_NOTES = 20
+MOST_TEXT = 8192
 
 # The short form of a requester: a user of the tenant, by his ServiceAccount in the home namespace.
 SHORT = "^[a-z]([a-z0-9-]*[a-z0-9])?$"
@@ -46,7 +49,7 @@ def _definition(kind: str, plural: str, short: str, columns: list[dict], schema:
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"{plural}.{GROUP}", "labels": _names.labels("platform")},
+        "metadata": {"name": f"{plural}.{GROUP}", "labels": naming.labels("platform")},
         "spec": {
             "group": GROUP,
             "scope": "Namespaced",
@@ -92,7 +95,11 @@ def _schema(description: str, spec: dict) -> dict:
                 "rule": f"self.metadata.name.matches('{SHORT}') && !self.metadata.name.contains('--')",
                 "message": "the name is that of what is asked for: lower-case letters, digits and single '-', "
                 "starting with a letter",
-            }
+            },
+            {
+                "rule": f"self.metadata.name.size() <= {naming.MAX_LABEL}",
+                "message": f"the name has at most {naming.MAX_LABEL} characters",
+            },
         ],
     }
 
@@ -229,12 +236,11 @@ def _quantity(description: str) -> dict:
 def _policy() -> list[dict]:
     """Nobody asks in another's name, and a developer changes and takes back what he asked for himself."""
     operations = ("CREATE", "UPDATE", "DELETE")
-    return _render_platform.admission_policy(
+    return manifests.admission_policy(
         "tenantry-requests",
         "platform",
         rules=[
-            _render_platform.on(GROUP, plural, scope="Namespaced", operations=operations)
-            for plural in (PLURAL, USER_PLURAL)
+            manifests.on(GROUP, plural, scope="Namespaced", operations=operations) for plural in (PLURAL, USER_PLURAL)
         ],
         when=f"!request.userInfo.username.startsWith('{_CONTROLLERS}')",
         validations=[
@@ -258,6 +264,11 @@ def _policy() -> list[dict]:
                 "!has(object.metadata.ownerReferences))",
                 "message": "a request has no finalizers and no owners",
             },
+            {
+                "expression": f"request.operation == 'DELETE' || ({_is_small()})",
+                "message": f"a request has at most {MOST_NOTES} labels and field managers each, and annotations of "
+                f"{MOST_TEXT} characters together",
+            },
         ],
     )
 
@@ -269,6 +280,16 @@ def _is_requester(of: str) -> str:
     return f"request.userInfo.username == ({name}.matches('{SHORT}') ? {account} : {name})"
 
 
+def _is_small() -> str:
+    """Without metadata the schema bounds it: each run reads all requests of all tenants."""
+    notes = "object.metadata.?annotations.orValue({})"
+    return (
+        f"object.metadata.?labels.orValue({{}}).size() <= {MOST_NOTES} && "
+        f"object.metadata.?managedFields.orValue([]).size() <= {MOST_NOTES} && "
+        f"{notes}.map(key, key + {notes}[key]).join('').size() <= {MOST_TEXT}"
+    )
+
+
 def _may_administer() -> str:
-    check = f"resource(request.resource.resource).namespace(request.namespace).check('{_roles.ADMINISTER}').allowed()"
+    check = f"resource(request.resource.resource).namespace(request.namespace).check('{rbac.ADMINISTER}').allowed()"
     return f"authorizer.group('{GROUP}').{check}"

@@ -5,10 +5,10 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 
-from ansible_collections.tenantry.kube.plugins.module_utils._core import naming as _names
-from ansible_collections.tenantry.kube.plugins.module_utils._platform import manifests as _render_platform
-from ansible_collections.tenantry.kube.plugins.module_utils._platform import rbac as _roles
+from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
+from ansible_collections.tenantry.kube.plugins.module_utils._platform import manifests, rbac
 
 ADMINISTRATOR = "platform-admin"
 ROLE_ANNOTATION = "tenantry.dev/role"
@@ -17,14 +17,44 @@ OIDC_ANNOTATION = "tenantry.dev/oidc"
 HUB_ACCESS_ANNOTATION = "tenantry.dev/hub-access"
 REQUEST_ANNOTATION = "tenantry.dev/request"
 PEOPLE = "tenantry-people"
-_EVERY_ACCOUNT = {"namespace": _names.PLATFORM_NAMESPACE, "name": "*"}
+_EVERY_ACCOUNT = {"namespace": naming.PLATFORM_NAMESPACE, "name": "*"}
 RBAC = "rbac.authorization.k8s.io"
 # People have ServiceAccounts of ours or names that an issuer gives; these never begin as the others do.
 _PERSONS = (
-    f"request.userInfo.username.startsWith('system:serviceaccount:{_names.PLATFORM_NAMESPACE}:') || "
+    f"request.userInfo.username.startsWith('system:serviceaccount:{naming.PLATFORM_NAMESPACE}:') || "
     "!['system:', 'tenantry:'].exists(ours, request.userInfo.username.startsWith(ours))"
 )
-SYSTEM_NAMESPACES = ("kube-node-lease", "kube-public", "kube-system", _names.PLATFORM_NAMESPACE)
+SYSTEM_NAMESPACES = ("kube-node-lease", "kube-public", "kube-system", naming.PLATFORM_NAMESPACE)
+
+
+def access_of(annotations: dict) -> dict[str, str] | None:
+    """Role by virtual cluster, from a user's identity; None: the user's role in all of the tenant's."""
+    return json.loads(annotations.get(ACCESS_ANNOTATION) or "null")
+
+
+@dataclass(frozen=True)
+class OnRecord:
+    """What the hub has of a user."""
+
+    name: str
+    role: str
+    access: dict[str, str] | None  # role by virtual cluster; None: the user's role in all of the tenant's
+    account: str | None  # the UID of the identity on the hub
+
+    @classmethod
+    def of(cls, account: dict) -> OnRecord:
+        meta = account["metadata"]
+        annotations = meta.get("annotations") or {}
+        return cls(meta["name"], annotations.get(ROLE_ANNOTATION, ""), access_of(annotations), meta["uid"])
+
+    def role_in(self, vcluster: str, request: dict) -> str | None:
+        """In a virtual cluster that the user has asked for, and could still ask for, the user is its administrator."""
+        if self.access is not None and vcluster in self.access:
+            return self.access[vcluster]
+        asked = (request.get("user"), request.get("account")) == (self.name, self.account)
+        if asked and self.account and self.role in ("developer", "admin"):
+            return "admin"
+        return self.role if self.access is None else None
 
 
 def inside_base() -> list[dict]:
@@ -34,12 +64,12 @@ def inside_base() -> list[dict]:
     cluster's controllers and all other users, so nobody but an administrator may write there.
     """
     return [
-        _render_platform.platform_namespace("user"),
-        *_roles.user_roles(_roles.INSIDE, "user"),
-        *_render_platform.admission_policy(
+        manifests.platform_namespace("user"),
+        *rbac.user_roles(rbac.INSIDE, "user"),
+        *manifests.admission_policy(
             "tenantry-system-namespaces",
             "user",
-            rules=[_render_platform.on("*", "*/*", scope="Namespaced", operations=("*",))],
+            rules=[manifests.on("*", "*/*", scope="Namespaced", operations=("*",))],
             namespaces=SYSTEM_NAMESPACES,
             when=_PERSONS,
             validations=[
@@ -49,14 +79,14 @@ def inside_base() -> list[dict]:
                 }
             ],
         ),
-        _people(PEOPLE, {"kind": "ServiceAccount", "serviceAccount": _EVERY_ACCOUNT}, _names.labels("user")),
+        _people(PEOPLE, {"kind": "ServiceAccount", "serviceAccount": _EVERY_ACCOUNT}, naming.labels("user")),
     ]
 
 
 def _people(name: str, subject: dict, labels: dict[str, str]) -> dict:
     """
     A class of requests for persons alone. The API server shares out its time fairly among them, and counts them apart
-    from those of controllers: that is how a virtual cluster nobody uses is known (_activity).
+    from those of controllers: that is how a virtual cluster nobody uses is known (_vcluster.activity).
     """
     everything = {"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"], "clusterScope": True, "namespaces": ["*"]}
     return {
@@ -81,20 +111,27 @@ def _people(name: str, subject: dict, labels: dict[str, str]) -> dict:
 
 def inside_user(tenant: str, user: str, role: str, subject: dict | None = None) -> list[dict]:
     """A ServiceAccount and its rights; for the `subject` of an issuer, rights alone."""
-    labels = _names.labels("user", tenant=tenant, user=user)
+    labels = naming.labels("user", tenant=tenant, user=user)
     name = f"tenantry:{user}:{role}"
     if subject:
         kind = subject["kind"]
         whose = {"kind": kind, kind.lower(): {"name": subject["name"]}}
         binding = _binding("ClusterRoleBinding", name, labels, role, subject)
         return [binding, _people(f"{PEOPLE}-{user}", whose, labels)]
-    account = _account(user, _names.PLATFORM_NAMESPACE, labels)
+    account = _account(user, naming.PLATFORM_NAMESPACE, labels)
     return [account, _binding("ClusterRoleBinding", name, labels, role, _subject(account))]
+
+
+def binding_name(name: str) -> tuple[str, str]:
+    """The user and the role that a binding inside is for, by its name; empty where it is none of ours."""
+    prefix, _sep, rest = name.partition(":")
+    user, _sep, role = rest.partition(":")
+    return (user, role) if prefix == "tenantry" and role in rbac.ROLES else ("", "")
 
 
 def inside_administrator(labels: dict[str, str]) -> list[dict]:
     """The identity behind the administrator's kubeconfig: a ServiceAccount, so that it can be revoked."""
-    account = _account(ADMINISTRATOR, _names.PLATFORM_NAMESPACE, labels)
+    account = _account(ADMINISTRATOR, naming.PLATFORM_NAMESPACE, labels)
     name = f"tenantry:{ADMINISTRATOR}"
     return [account, _binding("ClusterRoleBinding", name, labels, "admin", _subject(account))]
 
@@ -125,8 +162,8 @@ def hub_user(
     The ServiceAccount is the record of a user, even of one who has the rights as the `subject` of an issuer. One whom
     the tenant asked for itself has the `uid` of that request, and as long as the invitation lasts its `reader`.
     """
-    labels = _names.labels("user", tenant=tenant, user=user)
-    account = _account(user, _names.tenant_namespace(tenant), labels)
+    labels = naming.labels("user", tenant=tenant, user=user)
+    account = _account(user, naming.tenant_namespace(tenant), labels)
     account["metadata"]["annotations"] = {ROLE_ANNOTATION: role, ACCESS_ANNOTATION: json.dumps(access, sort_keys=True)}
     if subject:
         account["metadata"]["annotations"][OIDC_ANNOTATION] = f"{subject['kind'].lower()} {subject['name']}"
@@ -176,6 +213,6 @@ def _binding(kind: str, name: str, labels: dict[str, str], role: str, subject: d
         "apiVersion": f"{RBAC}/v1",
         "kind": kind,
         "metadata": {"name": name, "labels": labels},
-        "roleRef": {"apiGroup": RBAC, "kind": "ClusterRole", "name": _roles.role_name(role)},
+        "roleRef": {"apiGroup": RBAC, "kind": "ClusterRole", "name": rbac.role_name(role)},
         "subjects": [subject],
     }

@@ -4,8 +4,8 @@
 
 from __future__ import annotations
 
-from ansible_collections.tenantry.kube.plugins.module_utils._core import naming as _names
-from ansible_collections.tenantry.kube.plugins.module_utils._platform import rbac as _roles
+from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
+from ansible_collections.tenantry.kube.plugins.module_utils._platform import rbac
 
 COLLECTION_VERSION = "0.1.0"
 HUB_ANNOTATION = "tenantry.dev/hub"
@@ -17,8 +17,8 @@ TIERS = {"dev": (1_000, "Never"), "prod": (100_000, "PreemptLowerPriority")}
 def platform_namespace(component: str, annotations: dict[str, str] | None = None) -> dict:
     """Holds identities and records. No pods belong there, so the strictest Pod Security level costs nothing."""
     metadata: dict = {
-        "name": _names.PLATFORM_NAMESPACE,
-        "labels": {**_names.labels(component), "pod-security.kubernetes.io/enforce": "restricted"},
+        "name": naming.PLATFORM_NAMESPACE,
+        "labels": {**naming.labels(component), "pod-security.kubernetes.io/enforce": "restricted"},
     }
     if annotations:
         metadata["annotations"] = annotations
@@ -30,13 +30,14 @@ def priority_classes(component: str) -> list[dict]:
         {
             "apiVersion": "scheduling.k8s.io/v1",
             "kind": "PriorityClass",
-            "metadata": {"name": f"tenantry-{tier}", "labels": _names.labels(component)},
-            "value": value,
+            "metadata": {"name": f"tenantry-{tier}{part}", "labels": naming.labels(component)},
+            "value": value + more,
             "preemptionPolicy": preemption,
             "globalDefault": False,
-            "description": f"Virtual clusters of tier {tier}.",
+            "description": f"{what} of virtual clusters of tier {tier}.",
         }
         for tier, (value, preemption) in TIERS.items()
+        for part, more, what in (("", 0, "Pods"), ("-server", 1, "Servers and agents"))
     ]
 
 
@@ -66,8 +67,13 @@ def admission_policy(
     validations: list[dict],
     namespaces: tuple[str, ...] = (),
     matching: dict | None = None,
+    variables: dict[str, str] | None = None,
 ) -> list[dict]:
-    """A ValidatingAdmissionPolicy and its binding: RBAC knows no "except", and no pattern of names."""
+    """
+    A ValidatingAdmissionPolicy and its binding: RBAC knows no "except", and no pattern of names.
+
+    The API server bounds what one expression may cost, and each variable anew.
+    """
     match: dict = {"resourceRules": rules, **(matching or {})}
     if namespaces:
         match["namespaceSelector"] = {
@@ -79,9 +85,10 @@ def admission_policy(
         "failurePolicy": "Fail",
         "matchConstraints": match,
         "matchConditions": [{"name": "requester", "expression": when}],
+        **({"variables": [{"name": name, "expression": cel} for name, cel in variables.items()]} if variables else {}),
         "validations": [{**validation, "reason": "Forbidden"} for validation in validations],
     }
-    metadata = {"name": name, "labels": _names.labels(component)}
+    metadata = {"name": name, "labels": naming.labels(component)}
     api = "admissionregistration.k8s.io/v1"
     return [
         {"apiVersion": api, "kind": "ValidatingAdmissionPolicy", "metadata": metadata, "spec": spec},
@@ -98,16 +105,16 @@ def platform_objects(identity: str, annotations: dict[str, str] | None = None) -
     """Everything the platform has on a hub whose kube-system UID is `identity`."""
     return [
         platform_namespace("platform", annotations),
-        *_roles.user_roles(_roles.HUB, "platform"),
-        _roles.cluster_role(_roles.MANAGER_ROLE, _roles.VCLUSTER_MANAGER, "platform"),
+        *rbac.user_roles(rbac.HUB, "platform"),
+        rbac.cluster_role(rbac.MANAGER_ROLE, rbac.VCLUSTER_MANAGER, "platform"),
         *priority_classes("platform"),
         {
             "apiVersion": "v1",
             "kind": "ConfigMap",
             "metadata": {
                 "name": "fleet",
-                "namespace": _names.PLATFORM_NAMESPACE,
-                "labels": _names.labels("platform"),
+                "namespace": naming.PLATFORM_NAMESPACE,
+                "labels": naming.labels("platform"),
             },
             "data": {"hub": identity, "version": COLLECTION_VERSION},
         },

@@ -129,7 +129,7 @@ def parse_issuer(given: dict | None) -> Issuer | None:
 
 def parse_person(given: dict | None, who: str) -> Person | None:
     names = [given[option] for option in ("username", "group") if given[option] is not None] if given else []
-    if not names:  # what is said of the program alone is a default for those who have a name there
+    if given is None or not names:  # what is said of the program alone is a default for those who have a name there
         return None
     if len(names) > 1 or not names[0]:
         raise TenantryError(f"oidc: give username or group for {who}, one of the two")

@@ -13,15 +13,19 @@ from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import 
 ROLES = ("viewer", "developer", "admin", "operator")
 PLATFORM_ROLE = "tenantry:platform"
 MANAGER_ROLE = "tenantry:vcluster-manager"
-# Group, resource and verb of a right that only admission policies ask for (_render_admission).
+# Group, resource and verb of a right that only admission policies ask for (_platform.admission_policies).
 MANAGE = ("tenantry.dev", "platform", "manage")
 
 READ = ("get", "list", "watch")
 WRITE = ("create", "update", "patch", "delete", "deletecollection")
 # A websocket is opened by GET, SPDY by POST; from Kubernetes 1.35 on both need "create".
 CONNECT = ("get", "create")
-# No request of its own: an admission policy asks for it where somebody handles another's request (_render_requests).
+# No request of its own: an admission policy asks for it where somebody handles another's request (_platform.crds).
 ADMINISTER = "administer"
+# The syncer inside.
+SYNCER_USER = "tenantry:syncer"
+# The ServiceAccount on the host of all of the tenant's pods. It may do nothing.
+PODS_ACCOUNT = "pods"
 
 
 def _rule(groups: str, resources: str, *verbs: str, names: tuple[str, ...] = ()) -> dict:
@@ -57,7 +61,8 @@ _INSIDE_VIEW = [
     _rule("storage.k8s.io", "storageclasses", *READ),
 ]
 
-# No roles, no rolebindings, no serviceaccounts/token: a developer cannot become somebody else.
+# No roles, no rolebindings, no serviceaccounts/token: a developer cannot become another user. Through a pod, a
+# developer has the rights that an administrator gave to any ServiceAccount outside of the system namespaces.
 _INSIDE_DEVELOP = [
     *_INSIDE_VIEW,
     _rule("core", "secrets", *READ, *WRITE),
@@ -90,7 +95,7 @@ _HUB_VIEW = [
     _rule("tenantry.dev", "virtualclusterrequests", *READ),
 ]
 
-# Virtual clusters and users are asked for (_render_requests). What they consist of is made by the platform, within the
+# Virtual clusters and users are asked for (_platform.crds). What they consist of is made by the platform, within the
 # budget and the rights of who asks.
 _HUB_ASK = [
     *_HUB_VIEW,
@@ -126,7 +131,7 @@ HUB = {
 
 # The platform itself, on a member -----------------------------------------------------------------------------------
 # Cluster-wide it sees what a virtual cluster consists of, Secrets excepted. What it changes, it changes by
-# MANAGER_ROLE, which it may bind in the namespaces of virtual clusters (_render_member confines it to these).
+# MANAGER_ROLE, which it may bind in the namespaces of virtual clusters (_fleet.member_manifests confines it to these).
 
 PLATFORM = [
     _rule("core", "namespaces", *READ, "create", "patch", "delete"),

@@ -4,14 +4,18 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 
-from ansible_collections.tenantry.kube.plugins.module_utils._core import naming as _names
+from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import ApiError, TenantryError
-from ansible_collections.tenantry.kube.plugins.module_utils._fleet import registry as _fleet
+from ansible_collections.tenantry.kube.plugins.module_utils._core.timestamps import stamp
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet import registry
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import Found
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import Deadline
-from ansible_collections.tenantry.kube.plugins.module_utils._module import Context
+from ansible_collections.tenantry.kube.plugins.module_utils._module import Context, attempt
 from ansible_collections.tenantry.kube.plugins.module_utils._platform.crds import (
     CRD,
     GROUP,
@@ -33,25 +37,26 @@ from ansible_collections.tenantry.kube.plugins.module_utils._self_service.reques
     asker,
     clock,
     each,
+    judged,
     note,
     row_of,
     tell,
+    told,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._self_service.user_requests import UserRequest
 from ansible_collections.tenantry.kube.plugins.module_utils._self_service.users import People
 from ansible_collections.tenantry.kube.plugins.module_utils._self_service.vcluster_requests import (
     Request,
     forgotten,
+    in_turns,
     is_of,
     item_of,
     origin,
     refusal,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._users.access import ACCOUNT, user_of
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import lifecycle as _vcluster_states
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import reconcile as _vcluster
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.fleet_state import Found, Places
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.lifecycle import stamp
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import lifecycle, reconcile
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.fleet_state import Places
 
 NAMESPACE = "v1/Namespace"
 # What has another kind than the one that is watched is seen after so many seconds.
@@ -61,13 +66,14 @@ LOOK_AGAIN = 5
 def run(context: Context, items: list[dict]) -> list[dict]:
     tenant = items[0]["tenant"]
     if tenant is not None:
-        _names.check_name(tenant, "tenant")
-    _fleet.require_platform(context.hub)
+        naming.check_name(tenant, "tenant")
+    registry.require_platform(context.hub)
     end = Deadline(context.module.params["watch"])
     rows: dict[str, dict] = {}
     while True:
-        turn = Turn.look(context, tenant)
-        turn.carry_out()
+        with closing(registry.hosts(context.hub, context.cluster)) as fleet:
+            turn = Turn.look(context, tenant, fleet)
+            turn.carry_out()
         for name, row in turn.rows.items():
             rows[name] = _added(rows.get(name), row)
         if context.check_mode or not _await_change(context.hub, turn.seen, end):
@@ -115,6 +121,7 @@ class Turn:
     definition: dict  # of the kind
     homes: dict[str, dict]  # by tenant
     requests: dict[str, Request]  # by the namespace of the virtual cluster, the oldest first
+    places: Places
     found: dict[str, Found]  # the virtual clusters there are, likewise
     people: People
     seen: set[tuple[str, int]]
@@ -122,12 +129,12 @@ class Turn:
     outcomes: dict[str, Outcome] = field(default_factory=dict)
 
     @classmethod
-    def look(cls, context: Context, tenant: str | None) -> Turn:
+    def look(cls, context: Context, tenant: str | None, fleet: registry.Fleet) -> Turn:
         hub = context.hub
         definition, users_definition = (_definition(hub, plural) for plural in (PLURAL, USER_PLURAL))
         homes = {
-            space["metadata"]["labels"][_names.LABEL_TENANT]: space
-            for space in hub.list(NAMESPACE, selector=_names.selector("tenant", tenant=tenant))
+            space["metadata"]["labels"][naming.LABEL_TENANT]: space
+            for space in hub.list(NAMESPACE, selector=naming.selector("tenant", tenant=tenant))
         }
         owners = {space["metadata"]["name"]: name for name, space in homes.items()}
         live, users = (sorted(hub.list(kind), key=_age) for kind in (REQUEST, USER_REQUEST))
@@ -135,42 +142,41 @@ class Turn:
         def asked(objects: list[dict]) -> list[tuple[str, dict]]:
             return [(owners[space], one) for one in objects if (space := one["metadata"]["namespace"]) in owners]
 
-        fleet = _fleet.hosts(hub, context.cluster)
-        try:
-            found = {name: one for name, one in Places(fleet).found.items() if one.tenant in homes}
-        finally:
-            fleet.close()
-        accounts = hub.list(ACCOUNT, selector=_names.selector("user"))
+        places = Places(fleet)
+        found = {name: one for name, one in places.found.items() if one.tenant in homes}
+        accounts = hub.list(ACCOUNT, selector=naming.selector("user"))
         seen = {_version(one) for one in [*live, *users]}
         requests = {one.namespace: one for one in (Request(*those) for those in asked(live))}
         people = People(context, users_definition, homes, [UserRequest(*those) for those in asked(users)], accounts)
-        return cls(context, definition, homes, requests, found, people, seen)
+        return cls(context, definition, homes, requests, places, found, people, seen)
 
     def carry_out(self) -> None:
         self.people.carry_out()
         self.rows = {name: self._row(one.tenant, one.name) for name, one in self.requests.items()}
-        concerned = {one.tenant for one in self.requests.values()}
-        concerned |= {found.tenant for found in self.found.values() if origin(found)}
+        concerned = {found.tenant for found in self.found.values() if origin(found)}
         self._remove()
         self._make()
+        concerned |= {one.tenant for one in self.requests.values() if not self._is_refused(one)}
         for tenant in sorted(concerned):
             self._let_in(tenant)
         for request in self.requests.values():
-            self._tell(request)
+            told(self.rows[request.namespace], partial(self._tell, request))
         self.rows |= self.people.rows
 
     def _remove(self) -> None:
         """What is no longer asked for, and what is in the way of another request of the same name."""
         gone = []
         for name, found in self.found.items():
-            request = self.requests.get(name)
-            expired = request and is_of(request, found) and self._expired(request)
-            if expired or forgotten(found, self.requests, self.homes.get(found.tenant), self.definition):
+            problem, goes = attempt(partial(self._goes, name, found))
+            if problem:
+                self.context.warn(f"{name}: {problem}")
+                self.outcomes[name] = Outcome(FAILED, problem)
+            elif goes:
                 gone.append(found)
         absent = {**self._defaults, "state": "absent", "kubeconfig_path": None}
         items = [{**absent, "tenant": one.tenant, "name": one.name, "host": one.host.name} for one in gone]
-        for row in each(lambda some: _vcluster.run(self.context, some), items):
-            name = _names.vcluster_namespace(row["tenant"], row["name"])
+        for row in each(lambda some: reconcile.run(self.context, some), items):
+            name = naming.joined(row["tenant"], row["name"])
             self.rows.setdefault(name, self._row(row["tenant"], row["name"], DELETED))
             note(self.rows[name], row)
             if "error" in row:
@@ -181,22 +187,35 @@ class Turn:
             else:  # it is on its way
                 self.found[name].namespace["metadata"]["deletionTimestamp"] = stamp(clock())
 
+    def _goes(self, name: str, found: Found) -> bool:
+        request = self.requests.get(name)
+        if request and is_of(request, found) and self._expired(request):
+            return True
+        return forgotten(found, self.requests, self.homes.get(found.tenant), self.definition)
+
     def _make(self) -> None:
-        items = []
-        for name, request in self.requests.items():
+        items: list[dict] = []
+        gone = self.places.found.keys() - self.found.keys()
+        for name in in_turns(self.requests, self.found):
             if name in self.outcomes:
                 continue
-            try:
-                if outcome := self._without_making(request):
-                    self.outcomes[name] = outcome
-                else:
-                    items.append(self._item(name, request))
-            except TenantryError as error:
-                self.outcomes[name] = Outcome(REFUSED, str(error))
-        for row in each(lambda some: _vcluster.run(self.context, some), items):
-            name = _names.vcluster_namespace(row["tenant"], row["name"])
+            if outcome := judged(partial(self._admit, name, gone, items)):
+                self.outcomes[name] = outcome
+        for row in each(lambda some: reconcile.run(self.context, some), items):
+            name = naming.joined(row["tenant"], row["name"])
             note(self.rows[name], row)
             self.outcomes[name] = _outcome(row)
+
+    def _admit(self, name: str, gone: set[str], items: list[dict]) -> Outcome | None:
+        """One more item to make, or what is said instead."""
+        request = self.requests[name]
+        if outcome := self._without_making(request):
+            return outcome
+        item = self._item(name, request)
+        # Before anything that takes time: of those refused there may be many, in every run.
+        self.places.admit(self.places.spec_of(item), gone)
+        items.append(item)
+        return None
 
     def _item(self, name: str, request: Request) -> dict:
         item = item_of(request, self._defaults, self.context.module.params["versions"], self._asker(request))
@@ -212,24 +231,29 @@ class Turn:
         if found and found.namespace["metadata"].get("deletionTimestamp"):
             return Outcome(PENDING, "the one of that name before is still being deleted")
         if since := self._expired(request):
-            return Outcome(EXPIRED, f"expired at {since}; delete this request, make another to have it again")
+            return Outcome(EXPIRED, f"expired at {since}; delete this request and create another to have it again")
         if found and is_of(request, found) and not request.is_new:
-            sets = _vcluster_states.stateful_sets(found)
-            if sets and _vcluster_states.is_paused(sets[0]):
+            sets = lifecycle.stateful_sets(found)
+            if sets and lifecycle.is_paused(sets[0]):
                 return Outcome(PAUSED, "change this request, such as its sleep, to have it resumed")
         return None
 
+    def _is_refused(self, request: Request) -> bool:
+        outcome = self.outcomes.get(request.namespace)
+        return outcome is not None and outcome.phase == REFUSED
+
     def _expired(self, request: Request) -> str:
-        try:
-            return request.expired(clock())
-        except TenantryError:  # told when it is to be made
-            return ""
+        _problem, since = attempt(lambda: request.expired(clock()))  # _admit() reports the problem
+        return since or ""
 
     def _let_in(self, tenant: str) -> None:
         """The users of the tenant, into what there is now: its requester as administrator, others as everywhere."""
         of_tenant = [name for name, row in self.rows.items() if row["tenant"] == tenant]
         problems = []
-        for row in self.people.let_in(tenant):
+        problem, let_in = attempt(lambda: self.people.let_in(tenant))
+        if problem:
+            self._not_let_in(of_tenant, problem)
+        for row in let_in or []:
             own = [name for name in of_tenant if (asked := self.requests.get(name)) and asked.user == row["name"]]
             for name in (own or of_tenant)[:1]:
                 note(self.rows[name], row)
@@ -243,6 +267,13 @@ class Turn:
         for problem in problems:
             self.context.warn(problem)
 
+    def _not_let_in(self, names: list[str], problem: str) -> None:
+        self.context.warn(problem)
+        for name in names:
+            outcome = self.outcomes.get(name)
+            if outcome and outcome.phase == READY:
+                self.outcomes[name] = Outcome(FAILED, f"users: {problem}", outcome.endpoint)
+
     def _tell(self, request: Request) -> None:
         outcome = self.outcomes[request.namespace]
         if outcome.phase == READY:
@@ -251,7 +282,7 @@ class Turn:
         tell(self.context, request, outcome, self.rows[request.namespace])
 
     def _row(self, tenant: str, name: str, phase: str = PENDING) -> dict:
-        space = _names.vcluster_namespace(tenant, name)
+        space = naming.joined(tenant, name)  # of whatever was asked for, too long a name included
         return row_of("vcluster", tenant, name, space, self.requests.get(space), phase)
 
     def _asker(self, request: Request) -> dict[str, str | None]:

@@ -9,13 +9,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from ansible_collections.tenantry.kube.plugins.module_utils._core import naming as _names
-from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import ApiError, TenantryError
-from ansible_collections.tenantry.kube.plugins.module_utils._module import Context
+from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
+from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import (
+    ApiError,
+    Obstacle,
+    TenantryError,
+    without_addresses,
+)
+from ansible_collections.tenantry.kube.plugins.module_utils._core.timestamps import clock, moment, stamp
+from ansible_collections.tenantry.kube.plugins.module_utils._module import Context, Rejected, attempt, explained
 from ansible_collections.tenantry.kube.plugins.module_utils._platform.crds import SHORT
 from ansible_collections.tenantry.kube.plugins.module_utils._platform.identities import OIDC_ANNOTATION, ROLE_ANNOTATION
 from ansible_collections.tenantry.kube.plugins.module_utils._users.access import user_of
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.lifecycle import clock, moment, stamp
 
 READY = "Ready"
 PENDING = "Pending"
@@ -51,7 +56,7 @@ class BaseRequest:
 
     @property
     def spec(self) -> dict:
-        return self.obj["spec"]
+        return self.obj.get("spec") or {}
 
     @property
     def status(self) -> dict:
@@ -59,18 +64,18 @@ class BaseRequest:
 
     @property
     def requester(self) -> str:
-        return self.spec["requestedBy"]
+        return str(self.spec.get("requestedBy") or "")
 
     @property
     def user(self) -> str | None:
         """The user of the tenant who asks; None for somebody from outside, such as an operator."""
-        name = self.requester.removeprefix(f"system:serviceaccount:{_names.tenant_namespace(self.tenant)}:")
+        name = self.requester.removeprefix(f"system:serviceaccount:{naming.tenant_namespace(self.tenant)}:")
         return name if re.fullmatch(SHORT, name, re.ASCII) else None
 
     @property
     def namespace(self) -> str:
         """Where what is asked for is."""
-        return _names.tenant_namespace(self.tenant)
+        return naming.tenant_namespace(self.tenant)
 
     @property
     def is_new(self) -> bool:
@@ -80,7 +85,7 @@ class BaseRequest:
 
 def asker(request: BaseRequest, accounts: list[dict]) -> dict | None:
     """The account of the user of the tenant who asks; None for somebody from outside, or who is gone."""
-    mine = [one for one in accounts if one["metadata"]["labels"].get(_names.LABEL_TENANT) == request.tenant]
+    mine = [one for one in accounts if one["metadata"]["labels"].get(naming.LABEL_TENANT) == request.tenant]
     return next((account for account in mine if full_name(account) == _full(request)), None)
 
 
@@ -95,7 +100,7 @@ def full_name(account: dict) -> str | None:
     kind, _space, name = annotations_of(account).get(OIDC_ANNOTATION, "").partition(" ")
     if kind:
         return name if kind == "user" else None
-    home = _names.tenant_namespace(account["metadata"]["labels"][_names.LABEL_TENANT])
+    home = naming.tenant_namespace(account["metadata"]["labels"][naming.LABEL_TENANT])
     return f"system:serviceaccount:{home}:{user_of(account)}"
 
 
@@ -104,7 +109,7 @@ def annotations_of(account: dict) -> dict:
 
 
 def _full(request: BaseRequest) -> str:
-    home = _names.tenant_namespace(request.tenant)
+    home = naming.tenant_namespace(request.tenant)
     return f"system:serviceaccount:{home}:{request.user}" if request.user else request.requester
 
 
@@ -138,13 +143,20 @@ class Outcome:
 
 
 def status_of(request: BaseRequest, outcome: Outcome, now: datetime) -> dict:
-    """What the request is told. The same again where nothing has changed, the time of the last change included."""
-    before = next(iter(request.status.get("conditions") or []), {})
+    """
+    What the request is told. The same again where nothing has changed, the time of the last change included.
+
+    The tenant reads it: of what failed where, the administrator's row has the addresses.
+    """
+    message = outcome.message
+    if outcome.phase in (FAILED, REFUSED):
+        message = without_addresses(message, outcome.endpoint)
+    before: dict = next(iter(request.status.get("conditions") or []), {})
     ready = "True" if outcome.phase == READY else "False"
     since = before.get("lastTransitionTime") if before.get("status") == ready else None
     found = {
         "phase": outcome.phase,
-        "message": outcome.message,
+        "message": message,
         "namespace": request.namespace,
         "endpoint": outcome.endpoint,
         "kubeconfig": outcome.kubeconfig,
@@ -154,7 +166,7 @@ def status_of(request: BaseRequest, outcome: Outcome, now: datetime) -> dict:
                 "type": READY,
                 "status": ready,
                 "reason": outcome.phase,
-                "message": outcome.message,
+                "message": message,
                 "lastTransitionTime": since or stamp(now),
                 "observedGeneration": request.generation,
             }
@@ -167,7 +179,7 @@ def row_of(
     kind: str, tenant: str, name: str, namespace: str, request: BaseRequest | None, phase: str = PENDING
 ) -> dict:
     """The row of one thing in the result, before anything was done."""
-    row = {"kind": kind, "tenant": tenant, "name": name, "namespace": namespace}
+    row: dict = {"kind": kind, "tenant": tenant, "name": name, "namespace": namespace}
     row["requested_by"] = request and request.requester
     return {**row, "phase": phase, "message": "", "changed": False, "actions": [], "diff": []}
 
@@ -179,6 +191,22 @@ def note(row: dict, done: dict) -> None:
     row["diff"] = [*row["diff"], *(done.get("diff") or [])]
 
 
+def judged(judge: Callable[[], Outcome | None]) -> Outcome | None:
+    """What is said of one request. Whatever goes wrong with it is said too, and stops no other."""
+    try:
+        return judge()
+    except Exception as error:  # pylint: disable=broad-except
+        reason = explained(error)
+        return Outcome(REFUSED if is_refusal(reason) else FAILED, str(reason))
+
+
+def told(row: dict, telling: Callable[[], None]) -> None:
+    """Update the status of one request. A failure is reported in its row, and the other requests go on."""
+    problem, _nothing = attempt(telling)
+    if problem:
+        row |= {"phase": FAILED, "message": problem, "error": f"{row['namespace']}: {problem}"}
+
+
 def tell(context: Context, request: BaseRequest, outcome: Outcome, row: dict) -> None:
     """Write what came of it into the status of the request, and into the row."""
     status = status_of(request, outcome, clock())
@@ -188,16 +216,21 @@ def tell(context: Context, request: BaseRequest, outcome: Outcome, row: dict) ->
     if status == request.status:
         return
     where = {key: request.obj["metadata"][key] for key in ("name", "namespace")}
+    kind = {"apiVersion": request.obj["apiVersion"], "kind": request.obj["kind"]}
+    if not context.check_mode:
+        try:
+            context.hub.apply_status({**kind, "metadata": {**where, "uid": request.uid}, "status": status})
+        except ApiError as error:
+            if error.status not in (404, 409):  # it was deleted meanwhile: seen in the next turn
+                raise
     row["changed"] = True
     row["actions"] = [*row["actions"], {"action": "update", "kind": request.obj["kind"], **where}]
-    if context.check_mode:
-        return
-    told = {"apiVersion": request.obj["apiVersion"], "kind": request.obj["kind"]}
-    try:
-        context.hub.apply_status({**told, "metadata": {**where, "uid": request.uid}, "status": status})
-    except ApiError as error:
-        if error.status not in (404, 409):  # it was deleted meanwhile: seen in the next turn
-            raise
+
+
+def is_refusal(error: TenantryError) -> bool:
+    """Whether the request is what is wrong, not what was found on a cluster, or that one does not answer."""
+    reasons = [reason for _item, reason in error.reasons] if isinstance(error, Rejected) else [error]
+    return not any(isinstance(reason, Obstacle) for reason in reasons)
 
 
 def each(
@@ -207,14 +240,16 @@ def each(
 ) -> list[dict]:
     """
     A row per item. The flows refuse all items where one is bad, before anything is written: so those that are refused
-    together are tried in two halves, the older first, until it is known whose fault it is.
+    together are tried in two halves, the older first, until it is known whose fault it is. What stands in the way on a
+    cluster is nobody's: it failed, and the next run may succeed. So did what nobody expected.
     """
     if not items:
         return []
     try:
         return run_all(items)
-    except TenantryError as error:
-        if len(items) == 1:
-            return [{**named(items[0]), "actions": [], "refused": True, "error": str(error)}]
+    except Exception as error:  # pylint: disable=broad-except
+        reason = explained(error)
+    if len(items) == 1:
+        return [{**named(items[0]), "actions": [], "refused": is_refusal(reason), "error": str(reason)}]
     half = len(items) // 2
     return [row for part in (items[:half], items[half:]) for row in each(run_all, part, named)]

@@ -7,13 +7,15 @@ from __future__ import annotations
 import json
 from datetime import datetime, timedelta
 
-from ansible_collections.tenantry.kube.plugins.module_utils._core import naming as _names
+from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
+from ansible_collections.tenantry.kube.plugins.module_utils._core.timestamps import moment
 from ansible_collections.tenantry.kube.plugins.module_utils._platform.identities import (
     ACCESS_ANNOTATION,
     OIDC_ANNOTATION,
     RBAC,
     REQUEST_ANNOTATION,
     ROLE_ANNOTATION,
+    access_of,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._platform.rbac import ROLES
 from ansible_collections.tenantry.kube.plugins.module_utils._self_service.requests import (
@@ -22,7 +24,6 @@ from ansible_collections.tenantry.kube.plugins.module_utils._self_service.reques
     asked_as,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._users.access import user_of
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.lifecycle import moment
 
 INVITATION = "invitation"
 INVITED = timedelta(days=1)
@@ -45,17 +46,25 @@ class UserRequest(BaseRequest):
 def refusal(request: UserRequest, account: dict | None, requester: dict | None) -> str:
     """Why a request cannot be had, where the one asks whose account is `requester`: users get at most what he has."""
     if account and REQUEST_ANNOTATION not in annotations_of(account):
-        return f"metadata.name: {request.name} is a user whom the administrators made; choose another name"
-    if account and not request.is_new:
+        return f"metadata.name: {request.name} is a user of the inventory; choose another name"
+    if account and not request.is_new and _is_given(request, annotations_of(account)):
         return ""  # what was given stays when its giver gets less
     if requester is None:
         return (
-            f"spec.requestedBy: {request.requester} is no user of the tenant and no operator on record: what that one "
-            "may give is not known; an admin of the tenant must make a request"
+            f"spec.requestedBy: {request.requester} is no user of the tenant and no operator on record, so their "
+            "rights are not known; ask an admin of the tenant to create a request"
         )
     if not asked_as(request, requester):
-        return f"spec.requestedBy: {request.user} is a later user of that name; an admin must make a request"
+        return (
+            f"spec.requestedBy: the current user {request.user} did not create this request; ask an admin of the "
+            "tenant to create a new one"
+        )
     return _excess(request, annotations_of(requester))
+
+
+def _is_given(request: UserRequest, given: dict) -> bool:
+    """Whether the user has what is asked for. One that was refused was answered too."""
+    return (request.role, request.access) == (given.get(ROLE_ANNOTATION), access_of(given))
 
 
 def _excess(request: UserRequest, own: dict) -> str:
@@ -85,7 +94,7 @@ def invitation_of(request: UserRequest, account: dict | None, requester: dict | 
         return None
     if OIDC_ANNOTATION in annotations_of(requester):
         return {"apiGroup": RBAC, "kind": "User", "name": request.requester}
-    home = _names.tenant_namespace(requester["metadata"]["labels"][_names.LABEL_TENANT])
+    home = naming.tenant_namespace(requester["metadata"]["labels"][naming.LABEL_TENANT])
     return {"kind": "ServiceAccount", "name": user_of(requester), "namespace": home}
 
 
@@ -94,7 +103,7 @@ def kubeconfig(tenant: str, name: str, secret: str, lifetime: str, *, present: b
     return {
         "name": name,
         "state": "present" if present else "absent",
-        "secret": {"namespace": _names.tenant_namespace(tenant), "name": secret},
+        "secret": {"namespace": naming.tenant_namespace(tenant), "name": secret},
         "path": None,
         "vault_password_file": None,
         "lifetime": lifetime,

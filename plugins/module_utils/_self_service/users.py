@@ -4,17 +4,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
+from functools import partial
 
-from ansible_collections.tenantry.kube.plugins.module_utils._core import naming as _names
+from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
 from ansible_collections.tenantry.kube.plugins.module_utils._module import Context
 from ansible_collections.tenantry.kube.plugins.module_utils._platform.identities import (
-    ACCESS_ANNOTATION,
     HUB_ACCESS_ANNOTATION,
     OIDC_ANNOTATION,
     REQUEST_ANNOTATION,
     ROLE_ANNOTATION,
+    access_of,
     invitation,
     own_secret,
 )
@@ -31,10 +31,12 @@ from ansible_collections.tenantry.kube.plugins.module_utils._self_service.reques
     clock,
     each,
     is_lost,
+    judged,
     note,
     operator,
     row_of,
     tell,
+    told,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._self_service.user_requests import (
     INVITATION,
@@ -44,8 +46,9 @@ from ansible_collections.tenantry.kube.plugins.module_utils._self_service.user_r
     kubeconfig,
     refusal,
 )
-from ansible_collections.tenantry.kube.plugins.module_utils._users import reconcile as _users
+from ansible_collections.tenantry.kube.plugins.module_utils._users import reconcile
 from ansible_collections.tenantry.kube.plugins.module_utils._users.access import ACCOUNT, user_of
+from ansible_collections.tenantry.kube.plugins.module_utils._users.desired import RESERVED
 
 KUBECONFIG = "self-service"
 LIFETIME = "30d"
@@ -75,25 +78,28 @@ class People:
     def carry_out(self) -> None:
         self._remove()
         self._make()
-        for who, request in self._requests.items():
-            tell(self.context, request, self._outcomes[who], self._row(who))
+        for who in self._requests:
+            told(self._row(who), partial(self._tell, who))
         if any(row["changed"] for row in self.rows.values()) and not self.context.check_mode:
-            self.accounts = self.context.hub.list(ACCOUNT, selector=_names.selector("user"))
+            self.accounts = self.context.hub.list(ACCOUNT, selector=naming.selector("user"))
 
     def let_in(self, tenant: str) -> list[dict]:
         """The users of the tenant, into what there is now, with the rights that are on record: a row for each."""
         accounts = [one for one in self.accounts if _is_ours_to_let_in(one, tenant)]
-        return each(lambda some: _users.run(self.context, [self._item(one) for one in some]), accounts, _named)
+        return each(lambda some: reconcile.run(self.context, [self._item(one) for one in some]), accounts, _named)
 
     def secret_of(self, request: BaseRequest) -> str | None:
         """The Secret in the home namespace from which the requester takes the kubeconfig."""
-        who = request.tenant, request.user
-        return own_secret(who[1]) if any(_who(one) == who and _has_hub_access(one) for one in self.accounts) else None
+        user = request.user
+        if user is None:
+            return None
+        who = request.tenant, user
+        return own_secret(user) if any(_who(one) == who and _has_hub_access(one) for one in self.accounts) else None
 
     def _remove(self) -> None:
         gone = [account for account in self.accounts if self._is_forgotten(account)]
         items = [{**_item(*_who(account)), "state": "absent", "kubeconfigs": None} for account in gone]
-        for done in each(lambda some: _users.run(self.context, some), items):
+        for done in each(lambda some: reconcile.run(self.context, some), items):
             who = done["tenant"], done["name"]
             note(row := self._row(who, DELETED), done)
             if done.get("error"):
@@ -101,6 +107,9 @@ class People:
                 row |= {"phase": FAILED, "error": done["error"]}
         left = {id(account) for account in gone}
         self.accounts = [account for account in self.accounts if id(account) not in left]
+
+    def _tell(self, who: Who) -> None:
+        tell(self.context, self._requests[who], self._outcomes[who], self._row(who))
 
     def _is_forgotten(self, account: dict) -> bool:
         uid, home = _request_of(account), self._homes.get(_who(account)[0])
@@ -111,19 +120,25 @@ class People:
 
     def _make(self) -> None:
         known = {_who(account): account for account in self.accounts}
-        items = []
+        items: list[dict] = []
         for who, request in self._requests.items():
-            requester = self._requester(request)
             if who in self._outcomes:
                 continue
-            if reason := refusal(request, known.get(who), requester):
-                self._outcomes[who] = Outcome(REFUSED, reason)
-            else:
-                items.append(self._requested(request, known.get(who)))
-        for done in each(lambda some: _users.run(self.context, some), items):
+            if outcome := judged(partial(self._admit, request, known.get(who), items)):
+                self._outcomes[who] = outcome
+        for done in each(lambda some: reconcile.run(self.context, some), items):
             who = done["tenant"], done["name"]
             note(self._row(who), done)
             self._outcomes[who] = self._outcome(done)
+
+    def _admit(self, request: UserRequest, account: dict | None, items: list[dict]) -> Outcome | None:
+        """One more item to make, or what is said instead."""
+        # Here, because the flow below looks at all items again for each that it refuses.
+        naming.check_name(request.name, "metadata.name", reserved=RESERVED)
+        if reason := refusal(request, account, self._requester(request)):
+            return Outcome(REFUSED, reason)
+        items.append(self._requested(request, account))
+        return None
 
     def _outcome(self, done: dict) -> Outcome:
         if error := done.get("error"):
@@ -149,15 +164,15 @@ class People:
     def _item(self, account: dict) -> dict:
         """The user as the account says: what a request asks for now may have been refused."""
         annotations, uid = annotations_of(account), _request_of(account)
-        access = json.loads(annotations.get(ACCESS_ANNOTATION) or "null")
-        item = _item(*_who(account), annotations.get(ROLE_ANNOTATION), access, hub_access=_has_hub_access(account))
+        role, access = annotations.get(ROLE_ANNOTATION), access_of(annotations)
+        item = _item(*_who(account), role, access, hub_access=_has_hub_access(account))
         request = self._requests.get(_who(account))
         if request and request.uid == uid:
             return self._invited(item, request, account)
         return {**item, "request": {"uid": uid, "reader": None}} if uid else item
 
     def _row(self, who: Who, phase: str = PENDING) -> dict:
-        home = _names.tenant_namespace(who[0])
+        home = naming.tenant_namespace(who[0])
         return self.rows.setdefault(f"{home}/{who[1]}", row_of("user", *who, home, self._requests.get(who), phase))
 
 
@@ -181,13 +196,14 @@ def _item(
         "kubeconfig_path": None,
         "kubeconfigs": [own],
         "purge_kubeconfigs": False,
+        "revoke_certificates": False,
         "lifetime": LIFETIME,
         "force": False,
     }
 
 
 def _who(account: dict) -> Who:
-    return account["metadata"]["labels"][_names.LABEL_TENANT], user_of(account)
+    return account["metadata"]["labels"][naming.LABEL_TENANT], user_of(account) or ""
 
 
 def _named(account: dict) -> dict:

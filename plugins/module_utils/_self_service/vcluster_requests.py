@@ -4,16 +4,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from ansible_collections.tenantry.kube.plugins.module_utils._core import naming as _names
-from ansible_collections.tenantry.kube.plugins.module_utils._core import quantities as _quantities
+from ansible_collections.tenantry.kube.plugins.module_utils._core import naming, quantities
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError, shown
+from ansible_collections.tenantry.kube.plugins.module_utils._core.timestamps import stamp
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import Found
 from ansible_collections.tenantry.kube.plugins.module_utils._self_service.requests import BaseRequest, is_lost
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.fleet_state import Found
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.lifecycle import stamp
 
 WEAKER = {"restricted": ("baseline",)}  # what a level of the platform does not let a request ask for
 SLICE = ("cpu", "memory", "storage", "pods")
@@ -24,7 +24,7 @@ class Request(BaseRequest):
 
     @property
     def namespace(self) -> str:
-        return f"{self.tenant}--{self.name}"
+        return naming.joined(self.tenant, self.name)
 
     def expired(self, now: datetime) -> str:
         """Since when, where it is no longer to be kept."""
@@ -43,10 +43,24 @@ def is_of(request: Request, found: Found | None) -> bool:
     return origin(found).get("uid") == request.uid
 
 
+def in_turns(requests: Mapping[str, Request], found: Mapping[str, Found]) -> list[str]:
+    """
+    By namespace, in the order in which the budget is given away: first what there is, then of each requester the
+    oldest, then of each the next. `requests` has the oldest first.
+    """
+    before: Counter[tuple[str, str]] = Counter()
+    turns = {}
+    for name, request in requests.items():
+        if name not in found:
+            before[request.tenant, request.requester] += 1
+        turns[name] = before[request.tenant, request.requester] if name not in found else 0
+    return sorted(turns, key=turns.__getitem__)
+
+
 def refusal(request: Request, found: Found | None) -> str:
     """Why a request cannot be had at all."""
     if found and not origin(found):
-        return f"metadata.name: {request.name} is a virtual cluster that the administrators made; choose another name"
+        return f"metadata.name: {request.name} is a virtual cluster of the inventory; choose another name"
     return ""
 
 
@@ -58,7 +72,7 @@ def item_of(
     item = {
         **defaults,
         "tenant": request.tenant,
-        "name": _names.check_name(request.name, "metadata.name"),
+        "name": naming.check_name(request.name, "metadata.name"),
         "state": "present",
         "kubeconfig_path": None,
         "slice": {key: _plain(spec["slice"].get(key)) for key in SLICE},
@@ -104,7 +118,7 @@ def _expires(asked: str, longest: str | None) -> str:
 
 
 def _seconds(expires: str) -> int:
-    return _quantities.seconds(expires, "spec.expires", "1h", "3650d")
+    return quantities.seconds(expires, "spec.expires", "1h", "3650d")
 
 
 def forgotten(found: Found, requests: Mapping[str, Request], home: dict | None, definition: dict) -> bool:

@@ -20,11 +20,11 @@ from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import 
 try:
     from cryptography.exceptions import InvalidTag
     from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
-except ImportError:  # reported once, by _module.main()
-    InvalidTag = ValueError
+except ImportError:
+    InvalidTag = ValueError  # type: ignore[assignment,misc]  # reported once, by _module.main()
 
-WORK = 17  # the binary logarithm of scrypt's N: 128 MiB, less than a second
-MOST_WORK = 22
+# The binary logarithm of scrypt's N: 128 MiB, less than a second. None else is accepted: the text can be anybody's.
+WORK = 17
 _VERSION = b"age-encryption.org/v1"
 _BEGIN, _END = "-----BEGIN AGE ENCRYPTED FILE-----", "-----END AGE ENCRYPTED FILE-----"
 _HEADER = re.compile(
@@ -40,7 +40,7 @@ class Locked(TenantryError):
 
 def lock(text: str, passphrase: str) -> str:
     salt, file_key, nonce = os.urandom(16), os.urandom(16), os.urandom(16)
-    wrapped = ChaCha20Poly1305(_stretched(passphrase, salt, WORK)).encrypt(bytes(12), file_key, None)
+    wrapped = ChaCha20Poly1305(_stretched(passphrase, salt)).encrypt(bytes(12), file_key, None)
     header = b"\n".join([_VERSION, b"-> scrypt %s %d" % (_text(salt), WORK), _text(wrapped), b"---"])
     body = ChaCha20Poly1305(_derived(file_key, nonce, b"payload")).encrypt(_LAST_CHUNK, text.encode(), None)
     whole = header + b" " + _text(_mac(file_key, header)) + b"\n" + nonce + body
@@ -54,11 +54,11 @@ def unlock(locked: str, passphrase: str) -> str:
     except ValueError:
         raise Locked("it is not armored text of age") from None
     found = _HEADER.match(whole)
-    if not found or int(found[2]) > MOST_WORK:
-        raise Locked("it is not encrypted with a passphrase, or it is too much work")
+    if not found or int(found[2]) != WORK:
+        raise Locked(f"it is not encrypted with a passphrase and the work factor {WORK}")
     salt, wrapped, mac = (base64.b64decode(found[number] + b"==="[: -len(found[number]) % 4]) for number in (1, 3, 4))
     try:
-        file_key = ChaCha20Poly1305(_stretched(passphrase, salt, int(found[2]))).decrypt(bytes(12), wrapped, None)
+        file_key = ChaCha20Poly1305(_stretched(passphrase, salt)).decrypt(bytes(12), wrapped, None)
         if not hmac.compare_digest(mac, _mac(file_key, whole[: found.start(4) - 1])):
             raise Locked("its header was changed")
         nonce, body = whole[found.end() : found.end() + 16], whole[found.end() + 16 :]
@@ -67,8 +67,8 @@ def unlock(locked: str, passphrase: str) -> str:
         raise Locked("the passphrase is another, or it was damaged") from None
 
 
-def _stretched(passphrase: str, salt: bytes, work: int) -> bytes:
-    size = 2**work
+def _stretched(passphrase: str, salt: bytes) -> bytes:
+    size = 2**WORK
     salt = _VERSION + b"/scrypt" + salt
     return hashlib.scrypt(passphrase.encode(), salt=salt, n=size, r=8, p=1, maxmem=129 * 8 * size, dklen=32)
 

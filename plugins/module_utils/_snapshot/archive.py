@@ -7,24 +7,18 @@ from __future__ import annotations
 import base64
 import io
 import json
+import re
 import tarfile
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
-from ansible_collections.tenantry.kube.plugins.module_utils._snapshot.encryption import Key, seal, unlock, unseal
-from ansible_collections.tenantry.kube.plugins.module_utils._snapshot.store import (
-    CHUNK,
-    FORMAT,
-    SQLITE,
-    Origin,
-    Snapshot,
-    check_archive,
-    digest,
-)
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.datastore import etcd_client as _etcd_api
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.datastore import sqlite as _snapshot_database
+from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError, require, shown
+from ansible_collections.tenantry.kube.plugins.module_utils._snapshot.description import SQLITE, Origin, Snapshot
+from ansible_collections.tenantry.kube.plugins.module_utils._snapshot.encryption import Key, seal, unseal
+from ansible_collections.tenantry.kube.plugins.module_utils._snapshot.store import CHUNK, check_archive, digest
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.datastore import etcd_client, sqlite
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.datastore.server_volume import (
     Captured,
     keys_archive,
@@ -32,8 +26,11 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.datastore.
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.etcd import PLACE
 
 ORIGIN, CREDENTIALS, SERVER = "snapshot.json", "credentials.json", "server/"
-DATABASES = {SQLITE: f"{SERVER}db/{_snapshot_database.NAME}", PLACE: "etcd/snapshot.db"}
-LARGEST_KEY = 4 * 1024 * 1024  # no file of k3s's but the database comes near it
+DATABASES = {SQLITE: f"{SERVER}db/{sqlite.NAME}", PLACE: "etcd/snapshot.db"}
+MOST_FILES, MOST_BYTES = 1000, 16 * 1024 * 1024  # of all but the database; a server has about 60 files, 100 KiB
+# What a server keeps beside its database, relative to its directory: never a path that leads out of it.
+_OF_SERVER = re.compile(r"token|(tls|cred)(/(?!\.{1,2}(/|$))[A-Za-z0-9._-]{1,100}){1,5}", re.ASCII)
+_IN_ARCHIVE = re.compile(f"{SERVER}({_OF_SERVER.pattern})", re.ASCII)
 # What of the host's Secrets belongs to the data: k3s refuses another token, agents know the other two.
 KEPT = ("server-token", "node-password", "ca.crt")
 
@@ -56,46 +53,66 @@ def credentials_of(*secrets: dict | None) -> dict[str, str]:
     return {key: base64.b64decode(found[key]).decode() for key in KEPT}
 
 
-def write(path: Path, key: Key, origin: Origin, credentials: dict[str, str], captured: Captured) -> None:
+def write(target: BinaryIO, key: Key, origin: Origin, credentials: dict[str, str], captured: Captured) -> None:
     def fill(tar: tarfile.TarFile) -> None:
         _add(tar, ORIGIN, json.dumps(origin.as_dict()).encode())
         _add(tar, CREDENTIALS, json.dumps(credentials).encode())
         with tarfile.open(fileobj=io.BytesIO(captured.keys)) as keys:
             for member in keys:
                 if member.isfile():
-                    _add(tar, SERVER + member.name, keys.extractfile(member).read())
+                    if not _OF_SERVER.fullmatch(member.name):
+                        raise TenantryError(f"the server has a file {shown(member.name)} among its keys; remove it")
+                    _add(tar, SERVER + member.name, require(keys.extractfile(member), "its content").read())
         with captured.database.open("rb") as database:
             tar.addfile(tar_entry(DATABASES[origin.datastore], captured.database.stat().st_size), database)
 
-    seal(path, key, fill)
+    seal(target, key, fill)
 
 
-def read(snapshot: Snapshot, archive: Path, passphrase: str, directory: Path) -> Content:
-    """All of it checked: size, checksum, passphrase, that it is the one it says, the database by its own means."""
+def read(snapshot: Snapshot, archive: BinaryIO, key: Key, directory: Path) -> Content:
+    """All of it checked: size, checksum, that it is the one it says, each file, the database by its own means."""
     what = snapshot.path
     check_archive(snapshot, archive)
-    key = unlock(snapshot.key, passphrase, what)
-    found: dict[str, bytes] = {}
-    database = directory / _snapshot_database.NAME
-    with unseal(archive, key, what) as members:
-        for entry, content in members:
-            if entry.name == DATABASES[snapshot.origin.datastore]:
-                _copy(content, database)
-            elif content is not None and entry.size <= LARGEST_KEY:
-                found[entry.name] = content.read()
+    database = directory / sqlite.NAME
+    with unseal(archive, key, what, snapshot.origin.database_bytes + 2 * MOST_BYTES) as members:
+        found = _unpacked(members, snapshot.origin, database, what)
     origin, credentials = (_parsed(found.pop(name, b""), what) for name in (ORIGIN, CREDENTIALS))
-    if origin != snapshot.origin.as_dict() or origin["format"] != FORMAT:
+    if origin != snapshot.origin.as_dict():
         raise TenantryError(f"{what}: is another snapshot than its description says; use one that is whole")
     of_sqlite = snapshot.origin.datastore == SQLITE
     whole = database.exists() and (f"{SERVER}token" in found or not of_sqlite)
-    if not whole or not all(key in credentials for key in KEPT):
+    if not whole or not isinstance(credentials, dict) or not _are_texts(credentials.get(name) for name in KEPT):
         raise TenantryError(f"{what}: is not complete; use another snapshot")
     if not of_sqlite:
-        _etcd_api.check(database)
-    elif _snapshot_database.check(database) != snapshot.origin.revision:
+        etcd_client.check(database)
+    elif sqlite.check(database) != snapshot.origin.revision:
         raise TenantryError(f"{what}: its datastore is not at the revision {snapshot.origin.revision} it should be at")
     files = ((tar_entry(name.removeprefix(SERVER), len(data)), data) for name, data in sorted(found.items()))
     return Content(credentials, keys_archive(files), database, digest(database))
+
+
+def _unpacked(
+    members: Iterable[tuple[tarfile.TarInfo, Any]], origin: Origin, database: Path, what: str
+) -> dict[str, bytes]:
+    """The files by name, the database put where it is to be; nothing that write() does not write."""
+    found: dict[str, bytes] = {}
+    room = MOST_BYTES
+    for entry, content in members:
+        name = entry.name
+        is_database = name == DATABASES[origin.datastore] and entry.size == origin.database_bytes
+        known = name in (ORIGIN, CREDENTIALS) or _IN_ARCHIVE.fullmatch(name)
+        if content is not None and is_database and not database.exists():
+            _copy(content, database)
+        elif content is not None and known and name not in found and entry.size <= room and len(found) < MOST_FILES:
+            found[name] = content.read()
+            room -= entry.size
+        else:
+            raise TenantryError(f"{what}: holds {shown(name)}, which no snapshot does; use another snapshot")
+    return found
+
+
+def _are_texts(values: Iterable[Any]) -> bool:
+    return all(isinstance(value, str) for value in values)
 
 
 def _copy(source: BinaryIO, target: Path) -> None:
@@ -106,13 +123,15 @@ def _copy(source: BinaryIO, target: Path) -> None:
     except OSError as error:
         if error.filename is None and error.errno is None:  # of the source
             raise
-        raise TenantryError(f"cannot write to {target.parent}: {error.strerror}; make room there") from None
+        raise TenantryError(
+            f"cannot write to {target.parent}: {error.strerror}; free space there or choose another place"
+        ) from None
 
 
 def _parsed(content: bytes, what: str) -> Any:
     try:
         return json.loads(content)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise TenantryError(f"{what}: is not a snapshot of a virtual cluster; use another") from None
 
 

@@ -12,15 +12,15 @@ from __future__ import annotations
 import gzip
 import os
 import tarfile
+import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
-from ansible_collections.tenantry.kube.plugins.module_utils._snapshot import age_format as _snapshot_lock
+from ansible_collections.tenantry.kube.plugins.module_utils._snapshot import age_format
 
 try:
     import pyrage
@@ -52,20 +52,34 @@ def check_passphrase(passphrase: str | None) -> str:
 
 def new_key(passphrase: str) -> Key:
     identity = pyrage.x25519.Identity.generate()
-    return Key(identity, _snapshot_lock.lock(f"{identity}\n", passphrase))
+    return Key(identity, age_format.lock(f"{identity}\n", passphrase))
 
 
 def unlock(locked: str, passphrase: str, what: str) -> Key:
     try:
-        return Key(pyrage.x25519.Identity.from_str(_snapshot_lock.unlock(locked, passphrase).strip()), locked)
-    except (_snapshot_lock.Locked, pyrage.IdentityError):
+        return Key(pyrage.x25519.Identity.from_str(age_format.unlock(locked, passphrase).strip()), locked)
+    except (age_format.Locked, pyrage.IdentityError):
         raise TenantryError(
             f"passphrase: does not open {what}; give the passphrase with which that snapshot was made"
         ) from None
 
 
-def seal(path: Path, key: Key, fill: Callable[[tarfile.TarFile], None]) -> None:
-    """Encrypt what `fill` adds to the archive into a file that only its owner can read."""
+class _Bounded:
+    """A file of which no more can be read than there should be."""
+
+    def __init__(self, file: Any, most: int) -> None:
+        self._file, self._left = file, most
+
+    def read(self, size: int) -> bytes:
+        content = self._file.read(min(size, self._left + 1))
+        self._left -= len(content)
+        if self._left < 0:
+            raise tarfile.TarError("larger than it should be")
+        return content
+
+
+def seal(target: BinaryIO, key: Key, fill: Callable[[tarfile.TarFile], None]) -> None:
+    """Encrypt what `fill` adds to the archive into an open file."""
 
     def archive(descriptor: int) -> None:
         with (
@@ -79,28 +93,30 @@ def seal(path: Path, key: Key, fill: Callable[[tarfile.TarFile], None]) -> None:
     with (
         ThreadPoolExecutor(1) as executor,
         os.fdopen(reading, "rb") as pipe,
-        os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as target,
     ):
         filled = executor.submit(archive, writing)
         pyrage.encrypt_io(pipe, target, [key.identity.to_public()])
         filled.result()
         target.flush()
-        os.fsync(target.fileno())
 
 
 @contextmanager
-def unseal(path: Path, key: Key, what: str) -> Iterator[Iterator[tuple[tarfile.TarInfo, Any]]]:
-    """Members and their contents, in order. What was cut off or changed is found at the end at the latest."""
+def unseal(source: BinaryIO, key: Key, what: str, most: int) -> Iterator[Iterator[tuple[tarfile.TarInfo, Any]]]:
+    """
+    Members and their contents, in order, of an archive of at most so many bytes when unpacked. What was cut off or
+    changed is found at the end at the latest.
+    """
 
     def decrypt(descriptor: int) -> None:
-        with os.fdopen(descriptor, "wb") as pipe, path.open("rb") as source:
+        with os.fdopen(descriptor, "wb") as pipe:
             pyrage.decrypt_io(source, pipe, [key.identity])
 
     def members(pipe: Any) -> Iterator[tuple[tarfile.TarInfo, Any]]:
-        with tarfile.open(fileobj=pipe, mode="r|gz") as tar:
+        unpacked = _Bounded(gzip.GzipFile(fileobj=pipe), most)
+        with tarfile.open(fileobj=unpacked, mode="r|") as tar:  # type: ignore[call-overload]  # it only reads
             for member in tar:
                 yield member, tar.extractfile(member) if member.isfile() else None
-        while pipe.read(1024 * 1024):  # what follows an archive is checked too
+        while unpacked.read(1024 * 1024):  # what follows an archive is checked too
             pass
 
     reading, writing = os.pipe()
@@ -110,5 +126,5 @@ def unseal(path: Path, key: Key, what: str) -> Iterator[Iterator[tuple[tarfile.T
             with os.fdopen(reading, "rb") as pipe:
                 yield members(pipe)
             decrypted.result()
-        except (OSError, EOFError, tarfile.TarError, pyrage.DecryptError):
+        except (OSError, EOFError, ValueError, RecursionError, tarfile.TarError, zlib.error, pyrage.DecryptError):
             raise TenantryError(f"{what}: is truncated, corrupted or of another key; use another snapshot") from None

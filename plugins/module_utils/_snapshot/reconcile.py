@@ -6,46 +6,52 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
-from ansible_collections.tenantry.kube.plugins.module_utils._core import naming as _names
-from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
-from ansible_collections.tenantry.kube.plugins.module_utils._fleet import registry as _fleet
-from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import exec as _exec
-from ansible_collections.tenantry.kube.plugins.module_utils._module import Context, check_each
-from ansible_collections.tenantry.kube.plugins.module_utils._snapshot import archive as _snapshot_archive
-from ansible_collections.tenantry.kube.plugins.module_utils._snapshot import encryption as _snapshot_seal
-from ansible_collections.tenantry.kube.plugins.module_utils._snapshot import restore_etcd as _snapshot_etcd
-from ansible_collections.tenantry.kube.plugins.module_utils._snapshot.restore import Restore, workshop
-from ansible_collections.tenantry.kube.plugins.module_utils._snapshot.restore_etcd import EtcdRestore
-from ansible_collections.tenantry.kube.plugins.module_utils._snapshot.s3_store import Bucket
-from ansible_collections.tenantry.kube.plugins.module_utils._snapshot.store import (
+from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
+from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError, require
+from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import SERVER
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet import registry
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import Found
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import exec as pod_exec
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import STATEFUL_SET
+from ansible_collections.tenantry.kube.plugins.module_utils._module import Context, attempt, check_each
+from ansible_collections.tenantry.kube.plugins.module_utils._snapshot import archive as snapshot_archive
+from ansible_collections.tenantry.kube.plugins.module_utils._snapshot import encryption, newest
+from ansible_collections.tenantry.kube.plugins.module_utils._snapshot.description import (
     LATEST,
     SQLITE,
-    Directory,
+    BadFile,
     Origin,
     Snapshot,
-    Store,
+    authenticate,
     check_name,
-    now,
 )
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.datastore import sqlite as _snapshot_database
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.datastore.maintenance_pod import CONTAINER
+from ansible_collections.tenantry.kube.plugins.module_utils._snapshot.directory_store import Directory
+from ansible_collections.tenantry.kube.plugins.module_utils._snapshot.restore import Restore
+from ansible_collections.tenantry.kube.plugins.module_utils._snapshot.restore_etcd import EtcdRestore
+from ansible_collections.tenantry.kube.plugins.module_utils._snapshot.s3_store import Bucket
+from ansible_collections.tenantry.kube.plugins.module_utils._snapshot.store import Store, now
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.datastore import sqlite
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.datastore.etcd import take
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.datastore.maintenance_pod import (
+    CONTAINER,
+    workshop,
+)
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.datastore.server_volume import (
     KEPT,
     Captured,
     capture,
     keys_archive,
 )
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.fleet_state import Found, Places
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.guest import STATEFUL_SET
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.fleet_state import Places
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.common import (
     JOIN_TOKEN,
     PLATFORM_CREDENTIAL,
-    SERVER,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.etcd import PLACE
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.upgrade import BEFORE_ANNOTATION
@@ -58,7 +64,10 @@ class Job:
     item: dict
     name: str  # of the snapshot
     found: Found | None = None
+    source_namespace: dict | None = None  # of the virtual cluster whose snapshot it is, where that is known
     snapshots: list[Snapshot] = field(default_factory=list)  # to restore, to delete, or there already
+    unreadable: list[BadFile] = field(default_factory=list)  # beside those: files that are left alone
+    problem: str | None = None  # of this one, which stops no other
     started: float = field(default_factory=time.monotonic)
 
     @property
@@ -67,18 +76,23 @@ class Job:
 
     @property
     def namespace(self) -> str:
-        return _names.vcluster_namespace(self.item["tenant"], self.item["name"])
+        return naming.vcluster_namespace(self.item["tenant"], self.item["name"])
 
     @property
     def source(self) -> str:
         """The namespace of the virtual cluster whose snapshots are meant."""
         source = self.item["source"] or self.item
-        return _names.vcluster_namespace(source["tenant"], source["name"])
+        return naming.vcluster_namespace(source["tenant"], source["name"])
 
     @property
     def datastore(self) -> str:
         """Of the virtual cluster."""
-        return self.found.record.get("datastore") or SQLITE
+        return self.known_found.record.get("datastore") or SQLITE
+
+    @property
+    def known_found(self) -> Found:
+        """The virtual cluster, for steps that come only where there is one."""
+        return require(self.found, f"virtual cluster {self.namespace}")
 
     def row(self) -> dict:
         item = self.item
@@ -88,38 +102,70 @@ class Job:
 
 def run(context: Context, items: list[dict]) -> list[dict]:
     jobs = check_each(items, _validated, name=_name_of)
-    store = _store(context, jobs)
-    check_each(jobs, lambda job: _look_up(store, job), name=lambda job: job.namespace)
+    # Where only what volumes keep is asked for, there is no store.
+    store = None if all(job.state == "reverted" for job in jobs) else store_of(context.module.params)
+    _do_each(jobs, lambda job: _look_up(store, job))
+    for job in jobs:
+        for bad in job.unreadable:
+            context.warn(f"{job.source}: {bad}. It is left alone")
     if not any(job.state in LIVE for job in jobs):
         return [_row(context, store, job, None) for job in jobs]
     passphrase = context.module.params["passphrase"]
     if any(job.state in ("present", "restored") for job in jobs):
-        _snapshot_seal.check_passphrase(passphrase)
-    _fleet.require_platform(context.hub)
-    fleet = _fleet.hosts(context.hub, context.cluster)
+        encryption.check_passphrase(passphrase)
+    registry.require_platform(context.hub)
+    fleet = registry.hosts(context.hub, context.cluster)
     try:
         places = Places(fleet)
         for problem in places.unreachable.values():
             context.warn(problem)
-        check_each(jobs, lambda job: _place(context, places, job), name=lambda job: job.namespace)
-        taking = any(job.state == "present" and not job.snapshots for job in jobs) and not context.check_mode
-        key = _snapshot_seal.new_key(passphrase) if taking else None
+        _do_each(jobs, lambda job: _place(context, places, job))
+        possible = [job for job in jobs if job.problem is None]
+        taking = any(job.state == "present" and not job.snapshots for job in possible) and not context.check_mode
+        key = encryption.new_key(passphrase) if taking else None
         return context.hub.map(lambda job: _row(context, store, job, key), jobs)
     finally:
         fleet.close()
 
 
-def list_all(store: Store, tenant: str | None, name: str | None) -> list[dict]:
-    """For the module vcluster_snapshot_info."""
+def _do_each(jobs: list[Job], do: Callable[[Job], None]) -> None:
+    """What was found in the store or on a cluster stops that virtual cluster only."""
+    for job in jobs:
+        if job.problem is None:
+            job.problem, _nothing = attempt(partial(do, job))
+
+
+def list_all(context: Context, store: Store, tenant: str | None, name: str | None) -> dict:
+    """For the module vcluster_snapshot_info. What cannot be read of one virtual cluster hides none of the others."""
     for option, value in (("tenant", tenant), ("name", name)):
         if value is not None:
-            _names.check_name(value, option)
-    found = [snapshot for namespace in store.namespaces() for snapshot in store.list(namespace)]
-    return [
-        snapshot.row()
-        for snapshot in found
-        if tenant in (None, snapshot.origin.tenant) and name in (None, snapshot.origin.name)
-    ]
+            naming.check_name(value, option)
+    result: dict[str, list[dict]] = {"snapshots": [], "unreadable": []}
+
+    def is_wanted(namespace: str) -> bool:
+        return all(asked in (None, of) for asked, of in zip((tenant, name), namespace.split("--"), strict=True))
+
+    namespaces, incomplete = store.listed(is_wanted)
+    if incomplete:
+        context.warn(str(incomplete))
+        beyond = {"tenant": tenant, "name": name, "file": store.where("").rstrip("/"), "reason": str(incomplete)}
+        result["unreadable"].append(beyond)
+    for namespace in namespaces:
+        of = dict(zip(("tenant", "name"), namespace.split("--"), strict=True))
+        problem, found = attempt(partial(store.list, namespace))
+        if found is None:
+            context.warn(problem or "")
+            result["unreadable"].append({**of, "file": store.where(namespace), "reason": problem})
+            continue
+        result["snapshots"] += [snapshot.row() for snapshot in found.snapshots]
+        for bad in found.unreadable:
+            context.warn(f"{namespace}: {bad}")
+            result["unreadable"].append({**of, **_bad_row(bad)})
+    return result
+
+
+def _bad_row(bad: BadFile) -> dict:
+    return {"file": bad.file, "reason": bad.reason}
 
 
 def _name_of(item: dict) -> str:
@@ -128,13 +174,13 @@ def _name_of(item: dict) -> str:
 
 def _validated(item: dict) -> Job:
     for option in ("tenant", "name"):
-        _names.check_name(item[option], option)
+        naming.check_name(item[option], option)
     state, name = item["state"], item["snapshot"]
     if item["source"]:
         if state != "restored":
             raise TenantryError(f"source: applies to state restored only, not {state}; leave it out")
         for option in ("tenant", "name"):
-            _names.check_name(item["source"][option], f"source.{option}")
+            naming.check_name(item["source"][option], f"source.{option}")
     if (item["keep"] is None) == (state == "pruned"):
         raise TenantryError("keep: required with state pruned, and of no use with another; say how many to keep")
     if item["keep"] is not None and item["keep"] < 1:
@@ -144,19 +190,12 @@ def _validated(item: dict) -> Job:
     if state in ("pruned", "reverted") and name is not None:
         raise TenantryError(f"snapshot: of no use with state {state}; leave it out")
     if name is None:
-        name = LATEST if state == "restored" else now().strftime("%Y%m%dT%H%M%SZ")
+        name = LATEST if state == "restored" else now().strftime(newest.NAMES)
     if not (name == LATEST and state == "restored"):
         check_name(name)
     for place in (item, item["source"] or item):
-        _names.vcluster_namespace(place["tenant"], place["name"])
+        naming.vcluster_namespace(place["tenant"], place["name"])
     return Job(item, name)
-
-
-def _store(context: Context, jobs: list[Job]) -> Store | None:
-    """None where only what volumes keep is asked for."""
-    if all(job.state == "reverted" for job in jobs):
-        return None
-    return store_of(context.module.params)
 
 
 def store_of(params: dict) -> Store:
@@ -167,14 +206,16 @@ def store_of(params: dict) -> Store:
     return Directory(directory) if bucket is None else Bucket(**bucket)
 
 
-def _look_up(store: Store, job: Job) -> None:
-    if job.state == "restored":
-        job.snapshots = [store.get(job.source, job.name)]
-        job.name = job.snapshots[0].origin.snapshot
-    elif job.state == "reverted":
+def _look_up(store: Store | None, job: Job) -> None:
+    if job.state == "reverted" or store is None:
         job.name = KEPT
+    elif job.state == "restored":
+        listing = store.list(job.source) if job.name == LATEST else None
+        job.unreadable = listing.unreadable if listing else []
+        job.snapshots = [store.get(job.source, job.name, listing)]
     elif job.state == "pruned":
-        job.snapshots = store.list(job.namespace)[: -job.item["keep"]]
+        found = store.list(job.namespace)
+        job.snapshots, job.unreadable = found.snapshots[: -job.item["keep"]], found.unreadable
     else:
         there = store.find(job.namespace, job.name)
         job.snapshots = [there] if there else []
@@ -184,11 +225,13 @@ def _place(context: Context, places: Places, job: Job) -> None:
     if job.state not in LIVE:
         return
     job.found = places.found.get(job.namespace)
+    source = places.found.get(job.source)
+    job.source_namespace = source.namespace if source else None
     if job.found is None:
         lost = f", or it is on a member that does not answer: {'; '.join(places.unreachable.values())}"
         error = TenantryError(
             f"there is no such virtual cluster{lost if places.unreachable else ''}; "
-            "make it with tenantry.kube.vcluster first"
+            "create it with tenantry.kube.vcluster first"
         )
         if job.state == "restored":
             context.missing(error)
@@ -201,15 +244,16 @@ def _place(context: Context, places: Places, job: Job) -> None:
         )
 
 
-def _row(context: Context, store: Store, job: Job, key: _snapshot_seal.Key | None) -> dict:
+def _row(context: Context, store: Store | None, job: Job, key: encryption.Key | None) -> dict:
     do = {"present": _take, "restored": _restore, "reverted": _revert, "absent": _delete, "pruned": _delete}[job.state]
     row = {**job.row(), "changed": False, "actions": []}
-    try:
-        row |= do(context, store, job, key)
-    except TenantryError as error:
-        row["error"] = f"{job.namespace}: {error}"
-    if row["actions"]:
-        row["changed"] = True
+    if job.unreadable:
+        row["unreadable"] = [_bad_row(bad) for bad in job.unreadable]
+    problem, done = (job.problem, None) if job.problem else attempt(lambda: do(context, store, job, key))
+    if problem:
+        row["error"] = f"{job.namespace}: {problem}"
+    row |= done or {}
+    row["changed"] = bool(row["actions"])
     return {**row, "diff": _diff(job, row), "seconds": round(time.monotonic() - job.started, 1)}
 
 
@@ -227,8 +271,9 @@ def _action(action: str, name: str) -> list[dict]:
     return [{"action": action, "kind": "Snapshot", "name": name}]
 
 
-def _delete(context: Context, store: Store, job: Job, _key: object) -> dict:
-    actions = []
+def _delete(context: Context, store: Store | None, job: Job, _key: object) -> dict:
+    actions: list[dict] = []
+    store = require(store, "the store")
     for snapshot in job.snapshots:
         if not context.check_mode:
             store.remove(snapshot)
@@ -236,24 +281,30 @@ def _delete(context: Context, store: Store, job: Job, _key: object) -> dict:
     return {"actions": actions}
 
 
-def _take(context: Context, store: Store, job: Job, key: _snapshot_seal.Key | None) -> dict:
+def _take(context: Context, store: Store | None, job: Job, key: encryption.Key | None) -> dict:
     if job.snapshots:
+        authenticate(job.snapshots[0], context.module.params["passphrase"])
         return _facts(job.snapshots[0])
     if context.check_mode:
         return {"snapshot": job.name, "actions": _action("create", job.name)}
-    found, seconds = job.found, context.module.params["wait_timeout"]
+    found, seconds = job.known_found, context.module.params["wait_timeout"]
+    store, key = require(store, "the store"), require(key, "the key of the archive")
     secrets = [found.host.get("v1/Secret", name, job.namespace) for name in (JOIN_TOKEN, PLATFORM_CREDENTIAL)]
-    credentials = _snapshot_archive.credentials_of(*secrets)
+    credentials = snapshot_archive.credentials_of(*secrets)
     with _private_directory(context) as directory:
         captured, revision = _captured(context, job, directory, seconds)
         context.progress(job.namespace, f"copied and fetched, {captured.frozen} s of it with the API standing still")
         origin = _origin(job, job.name, revision, captured.database.stat().st_size)
-        archive = store.draft(job.namespace, job.name, directory)
-        try:
-            _snapshot_archive.write(archive, key, origin, credentials, captured)
-        except OSError as error:
-            raise TenantryError(f"cannot write {archive}: {error.strerror}; make room there") from None
-        snapshot = store.add(origin, key.locked, archive)
+        with store.draft(job.namespace, job.name, directory) as draft:
+            try:
+                snapshot_archive.write(draft.file, key, origin, credentials, captured)
+            except OSError as error:
+                where = store.where(job.namespace)
+                raise TenantryError(
+                    f"cannot write to {where}: {error.strerror}; free space there or choose another place"
+                ) from None
+            snapshot = store.add(origin, key, draft)
+    newest.note(found.host, origin)
     context.progress(job.namespace, f"snapshot {job.name} is written, {snapshot.bytes} bytes")
     return {**_facts(snapshot), "frozen": captured.frozen, "actions": _action("create", job.name)}
 
@@ -262,51 +313,54 @@ def _captured(context: Context, job: Job, directory: Path, seconds: float) -> tu
     """With the newest revision in it."""
     if job.datastore == PLACE:
         database = directory / "etcd.db"
-        revision = _snapshot_etcd.take(job.found.host, job.namespace, database, context.deadline(seconds))
+        revision = take(job.known_found.host, job.namespace, database, context.deadline(seconds))
         return Captured(keys_archive([]), database, 0.0), revision
     captured = _captured_of_volume(context, job, directory, seconds)
-    return captured, _snapshot_database.consolidate(captured.database)
+    return captured, sqlite.consolidate(captured.database)
 
 
 def _captured_of_volume(context: Context, job: Job, directory: Path, seconds: float) -> Captured:
     """From the server's own container or, where it is stopped for good, from a pod in its place."""
-    host, namespace = job.found.host, job.namespace
+    host, namespace = job.known_found.host, job.namespace
     stateful_set = host.get(STATEFUL_SET, SERVER, namespace)
     if stateful_set is None:
         raise TenantryError(f"StatefulSet {SERVER} is missing; run tenantry.kube.vcluster for it first")
     if stateful_set["spec"]["replicas"] == 0:
         with workshop(host, stateful_set, context.deadline(seconds)) as container:
             return capture(container, job.name, directory, seconds)
-    server = _exec.Container(host, namespace, f"{SERVER}-0", CONTAINER)
+    server = pod_exec.Container(host, namespace, f"{SERVER}-0", CONTAINER)
     return capture(server, job.name, directory, seconds)
 
 
-def _restore(context: Context, store: Store, job: Job, _key: object) -> dict:
-    snapshot = job.snapshots[0]
+def _restore(context: Context, store: Store | None, job: Job, _key: object) -> dict:
+    snapshot, store = job.snapshots[0], require(store, "the store")
+    archive_key = authenticate(snapshot, context.module.params["passphrase"])
+    if job.name == LATEST:
+        newest.check_unreadable(job.source_namespace, snapshot.origin, job.unreadable)
+        warning = newest.check(job.source_namespace, snapshot.origin)
+        if warning:
+            context.warn(warning)
     with _private_directory(context) as directory:
-        archive = store.fetch(snapshot, directory)
-        content = _snapshot_archive.read(snapshot, archive, context.module.params["passphrase"], directory)
+        with store.fetch(snapshot, directory) as archive:
+            content = snapshot_archive.read(snapshot, archive, archive_key, directory)
         actions = [{"action": "restore", "kind": "Snapshot", "name": snapshot.origin.snapshot}]
         context.progress(job.namespace, f"snapshot {snapshot.origin.snapshot} is whole")
         if job.found is None:  # in the check of what a task before this one would make
             return {**_facts(snapshot), "actions": actions}
         restore = _restore_of(context, job, snapshot.origin, directory)
         restore.check()
-        verified = {}
-        if not context.check_mode:
-            verified = {"verified": restore.execute(content)}
+        verified = {} if context.check_mode else {"verified": restore.execute(content)}
         return {**_facts(snapshot), **verified, "version": restore.version, "actions": actions}
 
 
 def _restore_of(context: Context, job: Job, origin: Origin, directory: Path) -> Restore:
     deadline = context.deadline(context.module.params["wait_timeout"])
     kind = EtcdRestore if job.datastore == PLACE else Restore
-    return kind(job.found, origin, deadline, lambda phase: context.progress(job.namespace, phase), directory)
+    return kind(job.known_found, origin, deadline, lambda phase: context.progress(job.namespace, phase), directory)
 
 
-def _revert(context: Context, _store: Store, job: Job, _key: object) -> dict:
-    found = job.found
-    version = (found.namespace["metadata"].get("annotations") or {}).get(BEFORE_ANNOTATION)
+def _revert(context: Context, _store: Store | None, job: Job, _key: object) -> dict:
+    version = (job.known_found.namespace["metadata"].get("annotations") or {}).get(BEFORE_ANNOTATION)
     if version is None:
         raise TenantryError("state: reverted needs an upgrade to go back from, and there was none; use state restored")
     origin = _origin(job, KEPT, 0, 0)
@@ -320,16 +374,17 @@ def _revert(context: Context, _store: Store, job: Job, _key: object) -> dict:
 
 
 def _origin(job: Job, snapshot: str, revision: int, size: int) -> Origin:
-    record = job.found.record
+    found, record = job.known_found, job.known_found.record
     return Origin(
         snapshot=snapshot,
         tenant=job.item["tenant"],
         name=job.item["name"],
-        host=job.found.host.name,
+        host=found.host.name,
         mode=record.get("mode", ""),
         version=record.get("version", ""),
         service_cidr=record.get("service_cidr"),
         created=now().isoformat(),
+        sequence=newest.next_sequence(found.namespace),
         revision=revision,
         database_bytes=size,
         datastore=job.datastore,

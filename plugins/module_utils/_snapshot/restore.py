@@ -7,16 +7,20 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
-from ansible_collections.tenantry.kube.plugins.module_utils._core import naming as _names
-from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
-from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import exec as _exec
+from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
+from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError, require
+from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import AGENT, PART_LABEL, SERVER, SYNCER
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import SPEC_ANNOTATION, Found
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import exec as pod_exec
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.conditions import is_observed, is_rolled_out
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import STATEFUL_SET
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.secret_data import encoded
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import (
     Deadline,
     explanation,
@@ -24,34 +28,25 @@ from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait imp
     wait_gone,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._snapshot.archive import Content
-from ansible_collections.tenantry.kube.plugins.module_utils._snapshot.store import SQLITE, Origin, digest
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import connection as _tunnel
+from ansible_collections.tenantry.kube.plugins.module_utils._snapshot.description import SQLITE, Origin
+from ansible_collections.tenantry.kube.plugins.module_utils._snapshot.store import digest
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import client_ca_renewal, connection, trusted_keys
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.datastore import (
-    maintenance_pod as _render_workshop,
+    maintenance_pod,
+    sqlite,
 )
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.datastore import sqlite as _snapshot_database
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.datastore.maintenance_pod import workshop
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.datastore.server_volume import (
     BEFORE,
     install,
     put_back,
 )
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.fleet_state import Found
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.guest import (
-    STATEFUL_SET,
-    is_observed,
-    is_ready,
-    is_rolled_out,
-    wait_until_led_to,
-)
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.common import (
-    AGENT,
     DATA_DIRECTORY,
     JOIN_TOKEN,
-    PART_LABEL,
     PLATFORM_CREDENTIAL,
-    SERVER,
     as_yaml,
-    encoded,
+    stamp,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.etcd import MEMBERS
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.server import (
@@ -59,14 +54,14 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.
     CONFIG_HASH,
     MANIFESTS,
     authentication_api,
-    stamp,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.syncer import CONFIG as SYNCER_CONFIG
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.cluster import SPEC_ANNOTATION
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.rollout import wait_until_led_to
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.etcd import PLACE
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.version import parse_version
 
 POD = f"{SERVER}-0"
+PARTS = (SERVER, SYNCER)
 _NODE_PASSWORD = re.compile(r"v1/Secret kube-system/[^/]+\.node-password\.k3s")
 _REMOVE = 'rm -rf "$1/$2"'
 
@@ -101,7 +96,7 @@ class Restore:
 
     @property
     def in_place(self) -> bool:
-        return self.namespace == _names.vcluster_namespace(self.origin.tenant, self.origin.name)
+        return self.namespace == naming.vcluster_namespace(self.origin.tenant, self.origin.name)
 
     @property
     def moves(self) -> bool:
@@ -113,8 +108,8 @@ class Restore:
         record = self.target.record
         if record.get("persistence") == "none":
             raise TenantryError(
-                "persistence: is none, and what is restored would be lost with the server's pod; "
-                "make a virtual cluster with persistence type pvc and restore into that"
+                "persistence: is none, and restored data would be lost with the server's pod; "
+                "create a virtual cluster with persistence type pvc and restore into that"
             )
         if self.origin.datastore != self.datastore:
             raise TenantryError(
@@ -133,7 +128,7 @@ class Restore:
         if not 0 <= runs - taken <= 1:
             raise TenantryError(
                 f"version: the snapshot is of {self.origin.version} and {there} runs here; "
-                f"make the virtual cluster with a release of v1.{taken} or v1.{taken + 1}"
+                f"create the virtual cluster with a release of v1.{taken} or v1.{taken + 1}"
             )
 
     def execute(self, content: Content) -> dict[str, int]:
@@ -148,24 +143,32 @@ class Restore:
         """Back to what the volume keeps from before an upgrade. It has the same token and CA."""
         self._stop()
         self._put_back()
+        if client_ca_renewal.find(self.host, self.namespace):
+            trusted_keys.note(self.host, self.namespace, None)  # its CAs come with the data
         if self.version != self.target.record.get("version"):
             self._change_version()
         self._start()
         self._prove({"v1/Namespace": set()})
 
     def _stop(self) -> None:
-        self.host.merge(STATEFUL_SET, SERVER, self.namespace, _render_workshop.scaled(0))
-        for number in range(self.servers):
-            name = f"{SERVER}-{number}"
+        self._scale(0)
+        for pod in [one for part in PARTS for one in connection.pods_of(self.host, self.namespace, part)]:
+            name = pod["metadata"]["name"]
             wait_gone(self.host, "v1/Pod", name, self.namespace, self.deadline, what=f"{name} of {self.namespace}")
         self.tell("server stopped")
+
+    def _scale(self, replicas: int) -> None:
+        """With the syncer, where there is one, which would act by what it knows of the data from before."""
+        for part in PARTS:
+            if self.host.get(STATEFUL_SET, part, self.namespace):
+                self.host.merge(STATEFUL_SET, part, self.namespace, maintenance_pod.scaled(replicas))
 
     def _replace(self, content: Content) -> dict[str, set[str]]:
         """What it must serve then, by kind."""
         database, sha256 = content.database, content.database_sha256
-        expected = _snapshot_database.names(database)
+        expected = sqlite.names(database)
         if self.moves:
-            _snapshot_database.rehome(database)
+            sqlite.rehome(database)
             sha256 = digest(database)
         with workshop(self.host, self.stateful_set, self.deadline, self.version) as container:
             install(container, content.keys, database, sha256, self.deadline.remaining())
@@ -180,8 +183,8 @@ class Restore:
 
     def _forget(self) -> None:
         """What was there before."""
-        server = _exec.Container(self.host, self.namespace, POD, _render_workshop.CONTAINER)
-        _exec.run(server, "removing the data from before", _REMOVE, DATA_DIRECTORY, BEFORE)
+        server = pod_exec.Container(self.host, self.namespace, POD, maintenance_pod.CONTAINER)
+        pod_exec.run(server, "removing the data from before", _REMOVE, DATA_DIRECTORY, BEFORE)
 
     def _take_over(self, credentials: dict[str, str]) -> None:
         """Token and CA go with the data, and in its own place the release does."""
@@ -195,31 +198,33 @@ class Restore:
     def _change_version(self) -> None:
         """Back to the release that the snapshot is of: what the configuration says of it, images, and the record."""
         said = (
-            (CONFIG, "authentication.yaml", {"apiVersion": authentication_api(self.version)}),
-            (SYNCER_CONFIG, "config.json", {"version": self.version}),
+            (SERVER, CONFIG, "authentication.yaml", {"apiVersion": authentication_api(self.version)}),
+            (SYNCER, SYNCER_CONFIG, "config.json", {"version": self.version}),
         )
         manifests = self.host.get("v1/Secret", MANIFESTS, self.namespace)
-        configuration = [manifests] if manifests else []
-        for secret, file, change in said:
+        configuration = {SERVER: [manifests] if manifests else [], SYNCER: [], AGENT: []}
+        for part, secret, file, change in said:
             found = self.host.get("v1/Secret", secret, self.namespace)
             if found:
                 content = json.loads(base64.b64decode(found["data"][file]))
                 data = {file: encoded(as_yaml({**content, **change}))}
-                configuration.append(self.host.merge("v1/Secret", secret, self.namespace, {"data": data}))
-        token = base64.b64decode(self.host.get("v1/Secret", JOIN_TOKEN, self.namespace)["data"]["agent-token"]).decode()
-        for name, notes in ((SERVER, {CONFIG_HASH: stamp(token, configuration)}), (AGENT, {})):
-            stateful_set = self.host.get(STATEFUL_SET, name, self.namespace)
+                configuration[part].append(self.host.merge("v1/Secret", secret, self.namespace, {"data": data}))
+        join = require(self.host.get("v1/Secret", JOIN_TOKEN, self.namespace), f"Secret {JOIN_TOKEN}")
+        token = base64.b64decode(join["data"]["agent-token"]).decode()
+        for part, secrets in configuration.items():
+            stateful_set = self.host.get(STATEFUL_SET, part, self.namespace)
             if stateful_set:
-                change = _render_workshop.of_version(stateful_set, self.version, notes)
-                self.host.merge(STATEFUL_SET, name, self.namespace, change)
-                if name == AGENT:
-                    self._end_newer_agents()
+                notes = {CONFIG_HASH: stamp(token, secrets)} if secrets else {}
+                change = maintenance_pod.of_version(stateful_set, self.version, notes)
+                self.host.merge(STATEFUL_SET, part, self.namespace, change)
+        if self.host.get(STATEFUL_SET, AGENT, self.namespace):
+            self._end_newer_agents()
         record = json.dumps({**self.target.record, "version": self.version}, sort_keys=True)
-        change = {"metadata": {"annotations": {SPEC_ANNOTATION: record}}}
-        self.host.merge("v1/Namespace", self.namespace, None, change)
+        annotated = {"metadata": {"annotations": {SPEC_ANNOTATION: record}}}
+        self.host.merge("v1/Namespace", self.namespace, None, annotated)
 
     def _start(self) -> None:
-        self.host.merge(STATEFUL_SET, SERVER, self.namespace, _render_workshop.scaled(self.servers))
+        self._scale(self.servers)
         wait_for(
             self.host,
             STATEFUL_SET,
@@ -227,17 +232,17 @@ class Restore:
             self.namespace,
             is_rolled_out,
             self.deadline,
-            what=f"server of {self.namespace} with the data of snapshot {self.origin.snapshot} (what was there before "
+            what=f"server of {self.namespace} with the data of snapshot {self.origin.snapshot} (the previous data "
             f"is kept in {self.before})",
             explain=lambda: explanation(self.host, self.host.get("v1/Pod", POD, self.namespace), POD, self.namespace),
         )
         if self.servers > 1:
-            wait_until_led_to(_tunnel.endpoint(self.host, self.target.namespace), self.deadline)
+            wait_until_led_to(connection.endpoint(self.host, self.target.namespace), self.deadline)
         self.tell("server ready")
 
     def _prove(self, expected: dict[str, set[str]]) -> dict[str, int]:
         """Its API answers with the CA of the snapshot and serves what that holds; then the old data may go."""
-        api = _tunnel.inside(self.host, self.namespace)
+        api = connection.inside(self.host, self.namespace)
         try:
             served = {kind: {_path(obj) for obj in api.list(kind)} for kind in expected}
         finally:
@@ -266,31 +271,9 @@ class Restore:
             self._end_agents()
 
     def _end_agents(self) -> None:
-        selector = _names.selecting({**_selector(self.stateful_set), PART_LABEL: AGENT})
+        selector = naming.selecting({**_selector(self.stateful_set), PART_LABEL: AGENT})
         for pod in self.host.list("v1/Pod", self.namespace, selector):
             self.host.delete("v1/Pod", pod["metadata"]["name"], self.namespace, uid=pod["metadata"]["uid"])
-
-
-@contextmanager
-def workshop(
-    host: Cluster, stateful_set: dict, deadline: Deadline, version: str | None = None
-) -> Iterator[_exec.Container]:
-    """A container in which the data of a stopped server can be reached, for a while."""
-    pod = _render_workshop.pod(stateful_set, version)
-    name, namespace = pod["metadata"]["name"], pod["metadata"]["namespace"]
-    what = f"pod {name} in {namespace}"
-
-    def end() -> None:
-        if host.delete("v1/Pod", name, namespace, grace=1):
-            wait_gone(host, "v1/Pod", name, namespace, deadline, what=what)
-
-    end()  # of a run that was killed
-    try:
-        host.create(pod)
-        wait_for(host, "v1/Pod", name, namespace, is_ready, deadline, what=what)
-        yield _exec.Container(host, namespace, name, _render_workshop.CONTAINER)
-    finally:
-        end()
 
 
 def _path(obj: dict) -> str:

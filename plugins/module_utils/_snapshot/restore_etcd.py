@@ -5,13 +5,15 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
-from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import exec as _exec
+from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError, require
+from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import ETCD
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import exec as pod_exec
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import STATEFUL_SET
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import (
     Deadline,
     explanation,
@@ -22,10 +24,13 @@ from ansible_collections.tenantry.kube.plugins.module_utils._snapshot.archive im
 from ansible_collections.tenantry.kube.plugins.module_utils._snapshot.restore import Restore
 from ansible_collections.tenantry.kube.plugins.module_utils._snapshot.store import digest
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.datastore import (
-    etcd_restore_pods as _render_etcd_restore,
+    etcd_restore_pods,
+    maintenance_pod,
 )
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.datastore import (
-    maintenance_pod as _render_workshop,
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.datastore.etcd import (
+    KEPT_FILE,
+    RESTORING,
+    interrupted,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.datastore.etcd_client import EtcdApi, etcd_of
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.datastore.etcd_restore_pods import (
@@ -34,28 +39,22 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.datastore.
     RECEIVE,
     RECEIVED,
 )
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.datastore.server_volume import KEPT, file_pieces
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.datastore.server_volume import file_pieces
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.datastore.sqlite import (
     ADDRESSED,
     OF_NETWORKS,
     PROVEN,
 )
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.guest import STATEFUL_SET, wait_for_etcd
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.common import ETCD
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.etcd import (
-    CERTIFICATE_DIRECTORY,
-    CLIENT_PORT,
     DATA,
     DATA_DIRECTORY,
     MEMBERS,
     NAMES,
 )
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.rollout import wait_for_etcd
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.etcd import PLACE
 
 POD = "v1/Pod"
-KEPT_FILE = f"{DATA_DIRECTORY}/{KEPT}.db"
-# On the namespace, while members may be of different snapshots.
-RESTORING = "tenantry.dev/restoring"
 
 _PUT = 'set -eu; cd "$1"; rm -f "$3"; head -c "$2" >"$3"; sha256sum <"$3"'
 # What was there before the first of restores that did not come to their end is what is kept.
@@ -69,53 +68,6 @@ sync
 """
 _FETCH = 'set -eu; exec cat "$1"'
 _SIZE = 'set -eu; [ -s "$1" ] || { echo "nothing is kept from before an upgrade" >&2; exit 1; }; wc -c <"$1"'
-
-
-def take(host: Cluster, namespace: str, target: Path, deadline: Deadline) -> int:
-    """The revision that it was of when that began."""
-    with _running(host, namespace, deadline), etcd_of(host, namespace) as api:
-        revision = api.revision()
-        api.snapshot(target)
-    return revision
-
-
-def keep_on_volume(host: Cluster, namespace: str, deadline: Deadline) -> None:
-    """On the volume of its first member, beside its data."""
-    files = {"cacert": "ca.crt", "cert": "client.crt", "key": "client.key"}
-    command = [
-        "/usr/local/bin/etcdctl",
-        f"--endpoints=https://localhost:{CLIENT_PORT}",
-        *(f"--{option}={CERTIFICATE_DIRECTORY}/{file}" for option, file in files.items()),
-        f"--command-timeout={int(deadline.remaining())}s",
-        "snapshot",
-        "save",
-        KEPT_FILE,
-    ]
-    with _running(host, namespace, deadline):
-        member = _exec.Container(host, namespace, f"{ETCD}-0", ETCD)
-        _exec.run_command(member, "keeping the data of before", command, seconds=deadline.remaining())
-
-
-def interrupted(namespace: dict) -> str | None:
-    """The snapshot whose restore did not come to its end; by the namespace of a virtual cluster."""
-    return (namespace["metadata"].get("annotations") or {}).get(RESTORING)
-
-
-@contextmanager
-def _running(host: Cluster, namespace: str, deadline: Deadline) -> Iterator[None]:
-    """That of a virtual cluster that is paused runs for as long as it is needed."""
-    found = host.get(STATEFUL_SET, ETCD, namespace)
-    if found is None:
-        raise TenantryError(f"StatefulSet {ETCD} is missing; run tenantry.kube.vcluster for it first")
-    paused = found["spec"]["replicas"] == 0
-    if paused:
-        host.merge(STATEFUL_SET, ETCD, namespace, _render_workshop.scaled(MEMBERS))
-    try:
-        wait_for_etcd(host, namespace, deadline)
-        yield
-    finally:
-        if paused:
-            host.merge(STATEFUL_SET, ETCD, namespace, _render_workshop.scaled(0))
 
 
 class EtcdRestore(Restore):
@@ -141,22 +93,23 @@ class EtcdRestore(Restore):
         database = self.directory / FILE
         with self._made_anew() as members:
             first = members.containers[0]
-            size = int(_exec.run(first, "looking for what is kept", _SIZE, KEPT_FILE))
+            size = int(pod_exec.run(first, "looking for what is kept", _SIZE, KEPT_FILE))
             with database.open("wb") as file:
-                _exec.run(first, "fetching what is kept", _FETCH, KEPT_FILE, sink=file.write)
+                pod_exec.run(first, "fetching what is kept", _FETCH, KEPT_FILE, sink=file.write)
             if database.stat().st_size != size:
-                raise TenantryError("fetching what is kept: what arrived is not what was sent; run again")
+                raise TenantryError("fetching the kept data: checksum mismatch after the transfer; run again")
             members.fill(database, digest(database))
 
     @contextmanager
     def _made_anew(self) -> Iterator[_Members]:
         """Stopped, with pods in their place that receive what they are to have; then started."""
         found = self.host.get(STATEFUL_SET, ETCD, self.namespace)
-        self.host.merge(STATEFUL_SET, ETCD, self.namespace, _render_workshop.scaled(0))
+        self.host.merge(STATEFUL_SET, ETCD, self.namespace, maintenance_pod.scaled(0))
         for name in NAMES:
             wait_gone(self.host, POD, name, self.namespace, self.deadline, what=f"{name} of {self.namespace}")
-        again = interrupted(self.host.get("v1/Namespace", self.namespace)) is not None
-        members = _Members(self.host, found, self._k3s_image(), again, self.deadline)
+        namespace = require(self.host.get("v1/Namespace", self.namespace), f"namespace {self.namespace}")
+        again = interrupted(namespace) is not None
+        members = _Members(self.host, require(found, f"StatefulSet {ETCD}"), self._k3s_image(), again, self.deadline)
         self._note(self.origin.snapshot)
         members.end()  # of a run that was killed
         try:
@@ -165,7 +118,7 @@ class EtcdRestore(Restore):
         finally:
             members.end()
         self.tell("data in place")
-        self.host.merge(STATEFUL_SET, ETCD, self.namespace, _render_workshop.scaled(MEMBERS))
+        self.host.merge(STATEFUL_SET, ETCD, self.namespace, maintenance_pod.scaled(MEMBERS))
         wait_for_etcd(self.host, self.namespace, self.deadline)
         self.tell("etcd ready")
 
@@ -179,7 +132,7 @@ class EtcdRestore(Restore):
 
     def _k3s_image(self) -> str:
         containers = self.stateful_set["spec"]["template"]["spec"]["containers"]
-        return next(one["image"] for one in containers if one["name"] == _render_workshop.CONTAINER)
+        return next(one["image"] for one in containers if one["name"] == maintenance_pod.CONTAINER)
 
 
 class _Members:
@@ -190,9 +143,9 @@ class _Members:
         self.namespace = etcd["metadata"]["namespace"]
         self.deadline = deadline
         self._again = "again" if again else "first"
-        self._pods = _render_etcd_restore.pods(etcd, k3s_image, f"{self.namespace}-{secrets.token_hex(4)}")
+        self._pods = etcd_restore_pods.pods(etcd, k3s_image, f"{self.namespace}-{secrets.token_hex(4)}")
         self._names = [pod["metadata"]["name"] for pod in self._pods]
-        self.containers = [_exec.Container(host, self.namespace, name, RECEIVE) for name in self._names]
+        self.containers = [pod_exec.Container(host, self.namespace, name, RECEIVE) for name in self._names]
 
     def receive(self) -> None:
         self.host.map(self.host.create, self._pods)
@@ -202,7 +155,7 @@ class _Members:
         """All of them have it before the first is changed."""
         self.host.map(lambda container: self._send(container, database, sha256), self.containers)
         where = (DATA_DIRECTORY, DATA, BEFORE, RECEIVED, self._again)
-        self.host.map(lambda container: _exec.run(container, "putting data aside", _TURN, *where), self.containers)
+        self.host.map(lambda container: pod_exec.run(container, "putting data aside", _TURN, *where), self.containers)
         self.host.map(lambda name: self._wait(name, _has_succeeded), self._names)
 
     def end(self) -> None:
@@ -211,14 +164,14 @@ class _Members:
         for name in self._names:
             wait_gone(self.host, POD, name, self.namespace, self.deadline, what=f"pod {name} in {self.namespace}")
 
-    def _send(self, container: _exec.Container, database: Path, sha256: str) -> None:
+    def _send(self, container: pod_exec.Container, database: Path, sha256: str) -> None:
         where = (DATA_DIRECTORY, str(database.stat().st_size), FILE)
         pieces, seconds = file_pieces(database), self.deadline.remaining()
-        told = _exec.run(container, "sending the database", _PUT, *where, stdin=pieces, seconds=seconds)
+        told = pod_exec.run(container, "sending the database", _PUT, *where, stdin=pieces, seconds=seconds)
         if told.split()[0] != sha256:
-            raise TenantryError("sending the database: what arrived is not what was sent; run again")
+            raise TenantryError("sending the database: checksum mismatch after the transfer; run again")
 
-    def _wait(self, name: str, condition: object) -> None:
+    def _wait(self, name: str, condition: Callable[[dict], bool]) -> None:
         pod = wait_for(
             self.host,
             POD,
@@ -231,7 +184,7 @@ class _Members:
         )
         if _has_failed(pod):
             raise TenantryError(
-                f"pod {name} in {self.namespace} could not make its member anew: "
+                f"pod {name} in {self.namespace} could not recreate its member: "
                 f"{explanation(self.host, pod, name, self.namespace)}; run the restore again"
             )
 
@@ -254,7 +207,7 @@ def _names(api: EtcdApi, prefix: str) -> set[str]:
 
 
 def _rehome(api: EtcdApi) -> None:
-    """As of SQLite, see _snapshot_database.rehome()."""
+    """As of SQLite, see _vcluster.datastore.sqlite.rehome()."""
     for prefix in OF_NETWORKS:
         api.delete(prefix)
     for key in ADDRESSED:

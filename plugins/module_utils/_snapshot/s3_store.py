@@ -7,17 +7,30 @@ Credentials come from the environment, a profile or the machine's role. Never fr
 
 from __future__ import annotations
 
+import io
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
+from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError, one_line, shown
-from ansible_collections.tenantry.kube.plugins.module_utils._snapshot.store import (
+from ansible_collections.tenantry.kube.plugins.module_utils._snapshot.description import (
     ARCHIVE,
     DESCRIPTION,
+    LARGEST,
+    BadFile,
     Snapshot,
+)
+from ansible_collections.tenantry.kube.plugins.module_utils._snapshot.store import (
+    CHUNK,
+    MOST_FILES,
+    Draft,
     Store,
+    few,
+    is_namespace,
 )
 
 try:
@@ -26,9 +39,9 @@ try:
     from minio.error import MinioException
     from urllib3 import PoolManager, Retry, Timeout
     from urllib3.exceptions import HTTPError
-except ImportError:  # told when a bucket is asked for
-    minio = None
-    MinioException = HTTPError = OSError
+except ImportError:
+    minio = None  # type: ignore[assignment]  # told when a bucket is asked for
+    MinioException = HTTPError = OSError  # type: ignore[assignment,misc]  # told when a bucket is asked for
 
 AWS = "https://s3.amazonaws.com"
 SECONDS = 30
@@ -59,41 +72,57 @@ class Bucket(Store):
     def where(self, namespace: str, file: str = "") -> str:
         return f"s3://{self._name}/{self._key(namespace, file)}"
 
-    def namespaces(self) -> list[str]:
-        return sorted(name for name in map(self._own, self._listed("")) if "--" in name)
+    def namespaces(self) -> Iterator[str]:
+        with self._doing("list"):
+            for one in self._client.list_objects(self._name, self._prefix):
+                name = one.object_name.removeprefix(self._prefix).rstrip("/")
+                if one.is_dir and is_namespace(name):
+                    yield name
 
-    def draft(self, namespace: str, name: str, directory: Path) -> Path:
-        return directory / f"{name}{ARCHIVE}"
+    @contextmanager
+    def draft(self, namespace: str, name: str, directory: Path) -> Iterator[Draft]:
+        with tempfile.TemporaryFile(dir=directory) as file:
+            yield Draft(file, None)
 
-    def fetch(self, snapshot: Snapshot, directory: Path) -> Path:
-        file = f"{snapshot.origin.snapshot}{ARCHIVE}"
-        with self._doing("read"):
-            self._client.fget_object(self._name, self._key(snapshot.origin.namespace, file), str(directory / file))
-        return directory / file
+    @contextmanager
+    def fetch(self, snapshot: Snapshot, directory: Path) -> Iterator[BinaryIO]:
+        """No more of it than there should be."""
+        left = snapshot.bytes + 1
+        with tempfile.TemporaryFile(dir=directory) as file:
+            with self._doing("read"):
+                key = self._key(snapshot.origin.namespace, f"{snapshot.origin.snapshot}{ARCHIVE}")
+                with self._opened(key) as answer:
+                    while left and (chunk := answer.read(min(CHUNK, left))):
+                        file.write(chunk)
+                        left -= len(chunk)
+            yield file
 
-    def _files(self, namespace: str) -> list[str]:
-        return sorted(self._own(key).rpartition("/")[2] for key in self._listed(f"{namespace}/"))
+    def _files(self, namespace: str) -> dict[str, int | None]:
+        """Without what the names are below."""
+        above = self._key(namespace)
+        with self._doing("list"):
+            found = (one for one in self._client.list_objects(self._name, above) if not one.is_dir)
+            sizes = {one.object_name.removeprefix(above): one.size for one in islice(found, MOST_FILES + 1)}
+            return {name: sizes[name] for name in few(sizes, self.where(namespace).rstrip("/"))}
 
-    def _text(self, namespace: str, file: str) -> str | None:
+    def _text(self, namespace: str, file: str) -> bytes | None:
         with self._doing("read"):
             try:
-                answer = self._client.get_object(self._name, self._key(namespace, file))
+                with self._opened(self._key(namespace, file)) as answer:
+                    return answer.read(LARGEST + 1)
             except minio.error.S3Error as error:
                 if error.code == "NoSuchKey":
                     return None
-                raise
-            try:
-                return answer.read().decode(errors="replace")
-            finally:
-                answer.close()
-                answer.release_conn()
+                reason = f"cannot be read: {one_line(error.message or error.code).rstrip('.')}"
+                raise BadFile(self.where(namespace, file), f"{reason}; check the rights to it") from None
 
-    def _keep(self, namespace: str, name: str, archive: Path, description: str) -> None:
-        text = archive.with_name(f"{name}{DESCRIPTION}")
+    def _keep(self, namespace: str, name: str, draft: Draft, description: bytes) -> None:
+        size = draft.file.seek(0, io.SEEK_END)
+        draft.file.seek(0)
         with self._doing("write to"):
-            text.write_text(description, encoding="utf-8")
-            for file in (archive, text):
-                self._client.fput_object(self._name, self._key(namespace, file.name), str(file))
+            self._client.put_object(self._name, self._key(namespace, f"{name}{ARCHIVE}"), draft.file, size)
+            text = io.BytesIO(description)
+            self._client.put_object(self._name, self._key(namespace, f"{name}{DESCRIPTION}"), text, len(description))
 
     def _delete(self, namespace: str, file: str) -> None:
         with self._doing("delete from"):
@@ -102,12 +131,14 @@ class Bucket(Store):
     def _key(self, namespace: str, file: str = "") -> str:
         return f"{self._prefix}{namespace}/{file}"
 
-    def _own(self, key: str) -> str:
-        return key.removeprefix(self._prefix).rstrip("/")
-
-    def _listed(self, below: str) -> list[str]:
-        with self._doing("list"):
-            return [one.object_name for one in self._client.list_objects(self._name, f"{self._prefix}{below}")]
+    @contextmanager
+    def _opened(self, key: str) -> Iterator[Any]:
+        answer = self._client.get_object(self._name, key)
+        try:
+            yield answer
+        finally:
+            answer.close()
+            answer.release_conn()
 
     @contextmanager
     def _doing(self, doing: str) -> Iterator[None]:

@@ -2,249 +2,218 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Where snapshots are kept: a folder per virtual cluster, two files per snapshot.
 
-NAME.age is the sealed archive, NAME.json says what it is. The latter is written last and removed first, so a snapshot
-is there as a whole or not at all.
+NAME.age is the encrypted archive, NAME.json says what it is. The latter is written last and removed first, so a
+snapshot is there as a whole or not at all. Whoever can write to a store is trusted with nothing but what is lost with
+it: files are named by the virtual cluster and the snapshot that were asked for, never by what a file says.
 """
 
 from __future__ import annotations
 
+import builtins
 import hashlib
-import json
-import os
-import re
-import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
+from typing import Any, BinaryIO
 
+from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError, shown
-from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import vcluster_namespace
-from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.kubeconfig import make_private
+from ansible_collections.tenantry.kube.plugins.module_utils._snapshot.description import (
+    ARCHIVE,
+    DESCRIPTION,
+    LATEST,
+    BadFile,
+    Origin,
+    Snapshot,
+    describe,
+    is_name,
+    parse,
+)
+from ansible_collections.tenantry.kube.plugins.module_utils._snapshot.encryption import Key
 
-FORMAT = 1
-LATEST = "latest"
-DESCRIPTION, ARCHIVE = ".json", ".age"
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", re.ASCII)
 CHUNK = 1024 * 1024
-SQLITE = "sqlite"
+MOST_FILES = 20_000  # of a virtual cluster
+MOST_FOLDERS = 20_000  # of virtual clusters
 
 
 @dataclass(frozen=True)
-class Origin:
-    """What a snapshot is of. It is in the sealed archive too."""
+class Draft:
+    """An archive that is being written. `place` is where, as its store knows it."""
 
-    snapshot: str
-    tenant: str
-    name: str
-    host: str
-    mode: str
-    version: str
-    service_cidr: str | None
-    created: str
-    revision: int  # of the datastore
-    database_bytes: int
-    datastore: str = SQLITE
-
-    @property
-    def namespace(self) -> str:
-        return vcluster_namespace(self.tenant, self.name)
-
-    def as_dict(self) -> dict:
-        """Of SQLite nothing was said before there were others."""
-        content = asdict(self)
-        if self.datastore == SQLITE:
-            del content["datastore"]
-        return {"format": FORMAT, **content}
+    file: BinaryIO
+    place: Any
 
 
 @dataclass(frozen=True)
-class Snapshot:
-    """One snapshot in a store."""
+class Listing:
+    """What there is of one virtual cluster: its snapshots, the oldest first, and files that are none or are damaged."""
 
-    origin: Origin
-    bytes: int
-    sha256: str
-    key: str
-    path: str  # of the archive, or its URL
-
-    def row(self) -> dict:
-        return {**asdict(self.origin), "bytes": self.bytes, "sha256": self.sha256, "path": self.path}
-
-
-def check_name(name: str) -> str:
-    if not _NAME.fullmatch(name) or name == LATEST:
-        raise TenantryError(
-            f"snapshot: {shown(name)} is not a name; give letters, digits, `.`, `_` and `-`, at most 63, "
-            f"starting with a letter or digit, and not {LATEST}"
-        )
-    return name
-
-
-def now() -> datetime:
-    return datetime.now(UTC).replace(microsecond=0)
+    snapshots: list[Snapshot]
+    unreadable: list[BadFile]
 
 
 class Store(ABC):
     """Snapshots by virtual cluster and name; where files are is for those below."""
 
-    def list(self, namespace: str) -> list[Snapshot]:
-        """Those of one virtual cluster, the oldest first."""
-        found = [self._read(namespace, file) for file in self._files(namespace) if file.endswith(DESCRIPTION)]
-        return sorted(filter(None, found), key=lambda one: (one.origin.created, one.origin.snapshot))
+    def list(self, namespace: str) -> Listing:
+        """What cannot be used is named, and hides nothing else."""
+        sizes = self._files(namespace)
+        snapshots, unreadable = [], []
+        for file in sizes:
+            if not file.endswith(DESCRIPTION) or file.startswith("."):
+                continue
+            try:
+                found = self._examined(namespace, file, sizes)
+            except BadFile as error:
+                unreadable.append(error)
+            else:
+                snapshots += [found] if found else []
+        snapshots.sort(key=lambda one: (one.origin.sequence, one.origin.snapshot))
+        return Listing(snapshots, unreadable)
 
     def find(self, namespace: str, name: str) -> Snapshot | None:
-        return self._read(namespace, f"{name}{DESCRIPTION}")
+        file = f"{name}{DESCRIPTION}"
+        text = self._text(namespace, file)
+        if text is None:
+            return None
+        return parse(text, namespace, name, self.where(namespace, file), self.where(namespace, f"{name}{ARCHIVE}"))
 
-    def get(self, namespace: str, name: str) -> Snapshot:
-        """The snapshot of that name, or the newest."""
-        there = self.list(namespace)
-        names = [one.origin.snapshot for one in there]
-        wanted = names[-1] if name == LATEST and names else name
-        if wanted not in names:
-            known = f"there are {', '.join(names[-5:])}" if names else "there is none"
-            raise TenantryError(f"snapshot: {self.where(namespace)} has no {shown(name)}; {known}")
-        return there[names.index(wanted)]
+    def get(self, namespace: str, name: str, there: Listing | None = None) -> Snapshot:
+        """The snapshot of that name, or the newest that can be read; `there` is what list() says, if that is known."""
+        if name != LATEST:
+            found = self.find(namespace, name)
+            if found:
+                return found
+        there = there or self.list(namespace)
+        if name == LATEST and there.snapshots:
+            return there.snapshots[-1]
+        names = [one.origin.snapshot for one in there.snapshots]
+        known = f"there are {', '.join(names[-5:])}" if names else "there is none"
+        bad = f". Of the files there, {'; '.join(map(str, there.unreadable[:3]))}" if there.unreadable else ""
+        raise TenantryError(f"snapshot: {self.where(namespace)} has no {shown(name)}; {known}{bad}")
 
-    def add(self, origin: Origin, key: str, archive: Path) -> Snapshot:
-        """Make the archive that was written where draft() says a snapshot."""
-        namespace, name = origin.namespace, origin.snapshot
-        snapshot = Snapshot(
-            origin, archive.stat().st_size, digest(archive), key, self.where(namespace, f"{name}{ARCHIVE}")
-        )
-        content = {**origin.as_dict(), "bytes": snapshot.bytes, "sha256": snapshot.sha256, "key": key}
-        self._keep(namespace, name, archive, json.dumps(content, indent=2) + "\n")
+    def add(self, origin: Origin, key: Key, draft: Draft) -> Snapshot:
+        """Make the archive that was written into the draft a snapshot."""
+        size, sha256 = measured(draft.file)
+        path = self.where(origin.namespace, f"{origin.snapshot}{ARCHIVE}")
+        snapshot = describe(origin, key, size, sha256, path)
+        self._keep(origin.namespace, origin.snapshot, draft, snapshot.text.encode())
         return snapshot
 
     def remove(self, snapshot: Snapshot) -> None:
         for ending in (DESCRIPTION, ARCHIVE):
             self._delete(snapshot.origin.namespace, f"{snapshot.origin.snapshot}{ending}")
 
-    def _read(self, namespace: str, file: str) -> Snapshot | None:
-        text = self._text(namespace, file)
-        if text is None:
-            return None
-        where = self.where(namespace, file)
-        try:
-            content = json.loads(text)
-            if content["format"] != FORMAT:
-                raise TenantryError(
-                    f"{where}: is of format {shown(content['format'])}, not {FORMAT}; "
-                    "use the release of tenantry.kube it was made with"
-                )
-            origin = Origin(**{name: content[name] for name in Origin.__dataclass_fields__ if name in content})
-            archive = where.removesuffix(DESCRIPTION) + ARCHIVE
-            return Snapshot(origin, content["bytes"], content["sha256"], content["key"], archive)
-        except (ValueError, KeyError, TypeError):
-            raise TenantryError(f"{where}: is not the description of a snapshot; move it away") from None
+    def _examined(self, namespace: str, file: str, sizes: dict[str, int | None]) -> Snapshot | None:
+        """The snapshot of a description, as far as can be told without the passphrase and without reading archives."""
+        name = file.removesuffix(DESCRIPTION)
+        if not is_name(name):
+            raise BadFile(shown(file).strip('"'), "is not named like a snapshot; move it away")
+        snapshot = self.find(namespace, name)
+        if snapshot and (size := sizes.get(f"{name}{ARCHIVE}")) != snapshot.bytes:
+            has = "is missing, or is no file" if size is None else f"has {size} bytes"
+            raise BadFile(
+                snapshot.path, f"{has}, and should have {snapshot.bytes}: it is truncated or of another snapshot"
+            )
+        return snapshot
 
     @abstractmethod
     def where(self, namespace: str, file: str = "") -> str:
         """For people."""
 
-    @abstractmethod
-    def namespaces(self) -> list[str]:
-        """Those of virtual clusters that snapshots may be of."""
+    def listed(self, is_wanted: Callable[[str], bool]) -> tuple[builtins.list[str], TenantryError | None]:
+        """Those namespaces that are wanted, sorted, and why they may not be all: that hides none that were found."""
+        found: list[str] = []
+        try:
+            for name in filter(is_wanted, self.namespaces()):
+                if len(found) == MOST_FOLDERS:
+                    raise TenantryError(
+                        f"{self.where('').rstrip('/')}: has more than {MOST_FOLDERS} folders of virtual clusters, and "
+                        "some of them are not shown. Move folders away, or give tenant and name"
+                    )
+                found.append(name)
+        except TenantryError as error:
+            if not found:
+                raise
+            return sorted(found), error
+        return sorted(found), None
 
     @abstractmethod
-    def draft(self, namespace: str, name: str, directory: Path) -> Path:
+    def namespaces(self) -> Iterable[str]:
+        """Those of virtual clusters that snapshots may be of. Listed while they are gone through."""
+
+    @abstractmethod
+    def draft(self, namespace: str, name: str, directory: Path) -> AbstractContextManager[Draft]:
         """Where to write the archive of a new snapshot; `directory` is ours for a while."""
 
     @abstractmethod
-    def fetch(self, snapshot: Snapshot, directory: Path) -> Path:
-        """The archive as a local file."""
+    def fetch(self, snapshot: Snapshot, directory: Path) -> AbstractContextManager[BinaryIO]:
+        """The archive, opened to be read; `directory` is ours for a while. The snapshot is authenticated."""
 
     @abstractmethod
-    def _files(self, namespace: str) -> list[str]: ...
+    def _files(self, namespace: str) -> dict[str, int | None]:
+        """Their sizes by name, in order. None of what is no file."""
 
     @abstractmethod
-    def _text(self, namespace: str, file: str) -> str | None: ...
+    def _text(self, namespace: str, file: str) -> bytes | None:
+        """The first bytes, one more than the largest description has at most; None where there is no such file."""
 
     @abstractmethod
-    def _keep(self, namespace: str, name: str, archive: Path, description: str) -> None: ...
+    def _keep(self, namespace: str, name: str, draft: Draft, description: bytes) -> None: ...
 
     @abstractmethod
     def _delete(self, namespace: str, file: str) -> None: ...
 
 
-class Directory(Store):
-    """A directory of the controller, with a folder per virtual cluster."""
-
-    def __init__(self, directory: str) -> None:
-        self._directory = Path(directory).expanduser()
-
-    def where(self, namespace: str, file: str = "") -> str:
-        return str(self._directory / namespace / file)
-
-    def namespaces(self) -> list[str]:
-        if not self._directory.is_dir():
-            return []
-        return sorted(folder.name for folder in self._directory.iterdir() if "--" in folder.name and folder.is_dir())
-
-    def draft(self, namespace: str, name: str, directory: Path) -> Path:
-        path = self._directory / namespace / f"{name}{ARCHIVE}"
-        with self._doing("write to"):
-            make_private(path.parent)
-            path.unlink(missing_ok=True)  # of a run that was killed: without a description it is nothing
-        return path
-
-    def fetch(self, snapshot: Snapshot, directory: Path) -> Path:
-        return Path(snapshot.path)
-
-    def _files(self, namespace: str) -> list[str]:
-        with self._doing("read"):
-            folder = self._directory / namespace
-            return sorted(file.name for file in folder.iterdir()) if folder.is_dir() else []
-
-    def _text(self, namespace: str, file: str) -> str | None:
-        path = self._directory / namespace / file
-        with self._doing("read"):
-            return path.read_text(encoding="utf-8", errors="replace") if path.exists() else None
-
-    def _keep(self, namespace: str, name: str, archive: Path, description: str) -> None:
-        with self._doing("write to"):
-            _write(archive.with_name(f"{name}{DESCRIPTION}"), description)
-
-    def _delete(self, namespace: str, file: str) -> None:
-        with self._doing("delete from"):
-            (self._directory / namespace / file).unlink(missing_ok=True)
-
-    @contextmanager
-    def _doing(self, doing: str) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise TenantryError(
-                f"directory: cannot {doing} {self._directory}: {error.strerror}; choose another"
-            ) from None
-
-
-def check_archive(snapshot: Snapshot, archive: Path) -> None:
-    """Whether the archive is the one that was written, to the byte."""
+def is_namespace(name: str) -> bool:
+    """Whether a folder may be that of a virtual cluster."""
+    tenant, separator, vcluster = name.partition("--")
     try:
-        size = archive.stat().st_size
-    except OSError as error:
-        raise TenantryError(f"{snapshot.path}: {error.strerror}; use another snapshot") from None
+        naming.vcluster_namespace(naming.check_name(tenant, "tenant"), naming.check_name(vcluster, "name"))
+    except TenantryError:
+        return False
+    return bool(separator)
+
+
+def few(names: Iterable[str], where: str) -> list[str]:
+    """Sorted, unless they are more than snapshots can be."""
+    found = sorted(islice(names, MOST_FILES + 1))
+    if len(found) > MOST_FILES:
+        raise TenantryError(f"{where}: has more than {MOST_FILES} files; move some away")
+    return found
+
+
+def now() -> datetime:
+    return datetime.now(UTC).replace(microsecond=0)
+
+
+def check_archive(snapshot: Snapshot, archive: BinaryIO) -> None:
+    """Whether the archive is the one that was written, to the byte."""
+    size, sha256 = measured(archive, snapshot.bytes + 1)
     if size != snapshot.bytes:
         raise TenantryError(
-            f"{snapshot.path}: has {size} bytes, not {snapshot.bytes}: it is truncated or of another snapshot; "
-            "use another"
+            f"{snapshot.path}: does not have the {snapshot.bytes} bytes it should have: it is truncated or of another "
+            "snapshot; use another"
         )
-    if digest(archive) != snapshot.sha256:
+    if sha256 != snapshot.sha256:
         raise TenantryError(f"{snapshot.path}: is not what its sha256 says: it is corrupted; use another snapshot")
+    archive.seek(0)
+
+
+def measured(file: BinaryIO, most: int | None = None) -> tuple[int, str]:
+    """Size, as far as `most`, and checksum of an open file."""
+    found, size = hashlib.sha256(), 0
+    file.seek(0)
+    while chunk := file.read(CHUNK if most is None else min(CHUNK, most - size)):
+        found.update(chunk)
+        size += len(chunk)
+    return size, found.hexdigest()
 
 
 def digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _write(path: Path, text: str) -> None:
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # 0600 whatever the umask
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    Path(temporary).replace(path)

@@ -6,9 +6,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from ansible_collections.tenantry.kube.plugins.module_utils._core import quantities as _quantities
+from ansible_collections.tenantry.kube.plugins.module_utils._core import quantities
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.cluster import recorded
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import recorded
 
 RESOURCES = ("cpu", "memory", "storage", "pods")
 
@@ -20,19 +20,23 @@ def used(namespaces: Iterable[dict]) -> dict[str, str]:
 
 def total(slices: Iterable[Mapping[str, str]]) -> dict[str, str]:
     slices = list(slices)
-    sums = {key: _quantities.add("0", *(part.get(key, "0") for part in slices)) for key in RESOURCES}
+    sums = {key: quantities.add("0", *(part.get(key, "0") for part in slices)) for key in RESOURCES}
     return {**sums, "vclusters": str(len(slices))}
 
 
 def larger(one: Mapping[str, str], other: Mapping[str, str]) -> dict[str, str]:
     """Of each resource what the slice has of it that has more."""
     pairs = {key: (one.get(key, "0"), other.get(key, "0")) for key in RESOURCES}
-    return {key: max(pair, key=lambda amount: _quantities.parse(amount, "slice")) for key, pair in pairs.items()}
+    return {key: max(pair, key=lambda amount: quantities.parse(amount, "slice")) for key, pair in pairs.items()}
 
 
 def fits(asked: Mapping[str, str], given: Mapping[str, str]) -> bool:
     """Whether a slice asks for nothing that the one given before has not."""
-    return all(_quantities.parse(asked[key], key) <= _quantities.parse(given.get(key, "0"), key) for key in RESOURCES)
+    return all(fits_in(asked.get(key, "0"), given.get(key, "0")) for key in RESOURCES)
+
+
+def fits_in(amount: str, limit: str) -> bool:
+    return quantities.parse(amount, "slice") <= quantities.parse(limit, "slice")
 
 
 def check(tenant: str, budget: Mapping[str, str], others: Mapping[str, str], asked: Mapping[str, str]) -> None:
@@ -49,8 +53,8 @@ def check(tenant: str, budget: Mapping[str, str], others: Mapping[str, str], ask
 
 
 def _lack(key: str, limit: str, others: str, asked: str) -> str:
-    have, use, want = (_quantities.parse(value, key) for value in (limit, others, asked))
+    have, use, want = (quantities.parse(value, key) for value in (limit, others, asked))
     if use + want <= have:
         return ""
-    left = _quantities.display(max(have - use, have - have), binary=limit.endswith("i"))
+    left = quantities.display(max(have - use, have - have), binary=limit.endswith("i"))
     return f"{key} {asked} asked for, but {left} left ({others} of {limit} used by other virtual clusters)"

@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import json
 
-from ansible_collections.tenantry.kube.plugins.module_utils._core import naming as _names
+from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
+from ansible_collections.tenantry.kube.plugins.module_utils._platform.crds import GROUP, PLURAL, USER_PLURAL
 
 RECORD = "tenant"
 # Virtual clusters have namespaces of their own: nothing runs, listens or stores in the home namespace.
@@ -16,17 +17,21 @@ NOTHING = {
     "services.loadbalancers": "0",
     "services.nodeports": "0",
 }
+# Of virtual clusters there are never more than the budget has; so many requests more may be pending or refused.
+SPARE_REQUESTS = 20
+# A request for a user stays as long as the user.
+USER_REQUESTS = 200
 
 
 def tenant_objects(tenant: str, budget: dict[str, str], display_name: str) -> list[dict]:
-    labels = _names.labels("tenant", tenant=tenant)
-    home = {"namespace": _names.tenant_namespace(tenant), "labels": labels}
+    labels = naming.labels("tenant", tenant=tenant)
+    home = {"namespace": naming.tenant_namespace(tenant), "labels": labels}
     return [
         {
             "apiVersion": "v1",
             "kind": "Namespace",
             "metadata": {
-                "name": _names.tenant_namespace(tenant),
+                "name": naming.tenant_namespace(tenant),
                 "labels": {**labels, "pod-security.kubernetes.io/enforce": "restricted"},
             },
         },
@@ -40,9 +45,17 @@ def tenant_objects(tenant: str, budget: dict[str, str], display_name: str) -> li
             "apiVersion": "v1",
             "kind": "ResourceQuota",
             "metadata": {"name": "home", **home},
-            "spec": {"hard": dict(NOTHING)},
+            "spec": {"hard": {**NOTHING, **_requests(budget)}},
         },
     ]
+
+
+def _requests(budget: dict[str, str]) -> dict[str, str]:
+    """Each run reads all requests of all tenants."""
+    return {
+        f"count/{PLURAL}.{GROUP}": str(int(budget["vclusters"]) + SPARE_REQUESTS),
+        f"count/{USER_PLURAL}.{GROUP}": str(USER_REQUESTS),
+    }
 
 
 def budget_of(record: dict) -> dict[str, str]:

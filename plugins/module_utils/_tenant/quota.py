@@ -5,17 +5,18 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from ansible_collections.tenantry.kube.plugins.module_utils._core import naming as _names
-from ansible_collections.tenantry.kube.plugins.module_utils._core import quantities as _quantities
-from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError, shown
-from ansible_collections.tenantry.kube.plugins.module_utils._fleet import registry as _fleet
+from ansible_collections.tenantry.kube.plugins.module_utils._core import naming, quantities
+from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import Obstacle, TenantryError, shown
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet import registry
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import recorded
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.apply import Inventory, Plan, existing
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import wait_gone
 from ansible_collections.tenantry.kube.plugins.module_utils._module import Context, check_each, do_each
-from ansible_collections.tenantry.kube.plugins.module_utils._tenant import budget as _budget
+from ansible_collections.tenantry.kube.plugins.module_utils._tenant import budget as tenant_budget
+from ansible_collections.tenantry.kube.plugins.module_utils._tenant import resources_in_use
 from ansible_collections.tenantry.kube.plugins.module_utils._tenant.manifests import RECORD, budget_of, tenant_objects
 
 KINDS = ("v1/Namespace", "v1/ConfigMap", "v1/ResourceQuota")
@@ -39,6 +40,7 @@ class InUse:
 
     namespaces: dict[str, list[dict]]
     unreachable: dict[str, str]
+    taken: dict[str, list[dict[str, str]]] = field(default_factory=dict)  # of each what counts against the budget
 
     def refuse(self, tenant: str) -> None:
         """A tenant that has virtual clusters, or may have some, stays."""
@@ -55,37 +57,56 @@ class InUse:
             )
 
     def of(self, tenant: str) -> dict[str, str]:
-        """What the tenant's slices add up to."""
-        return _budget.used(self.namespaces.get(tenant, []))
+        """What the tenant's virtual clusters take together."""
+        return tenant_budget.total(self.taken.get(tenant, []))
 
 
 def run(context: Context, items: list[dict]) -> list[dict]:
     wanted = check_each(items, _validated)
     hub = context.hub
-    _fleet.require_platform(hub)
-    found = existing(hub, KINDS, _names.selector("tenant"))
-    plans = {want.tenant: _plan(hub, want, found) for want in wanted}
+    registry.require_platform(hub)
+    found = existing(hub, KINDS, naming.selector("tenant"))
+    problems: dict[str, Obstacle] = {}
+
+    def stopped(want: Wanted, obstacle: Obstacle) -> None:
+        problems[want.tenant] = obstacle
+
+    made = check_each(wanted, lambda want: _plan(hub, want, found), found=stopped)
+    plans = {want.tenant: plan for want, plan in zip(wanted, made, strict=True) if plan}
     # The fleet is asked only where the answer matters: the usual second run stays with the hub.
-    asked = any(not want.present or _other_budget(want, plans[want.tenant]) for want in wanted)
+    possible = [want for want in wanted if want.tenant not in problems]
+    asked = any(not want.present or _other_budget(want, plans[want.tenant]) for want in possible)
     in_use = _in_use(context) if asked else InUse({}, {})
-    return do_each(hub, wanted, lambda want: want.tenant, lambda want: _row(context, want, plans[want.tenant], in_use))
+
+    def row(want: Wanted) -> dict:
+        if want.tenant in problems:
+            raise problems[want.tenant]
+        return _row(context, want, plans[want.tenant], in_use)
+
+    return do_each(hub, wanted, lambda want: want.tenant, row)
 
 
 def _in_use(context: Context) -> InUse:
-    fleet = _fleet.hosts(context.hub, context.cluster)
+    fleet = registry.hosts(context.hub, context.cluster)
     try:
         found, unreachable = fleet.vclusters()
+        quotas = resources_in_use.quotas(context.hub, (host for host, _space in found))
     finally:
         fleet.close()
     namespaces: dict[str, list[dict]] = defaultdict(list)
-    for _host, space in found:
-        namespaces[space["metadata"]["labels"][_names.LABEL_TENANT]].append(space)
-    return InUse(namespaces, unreachable)
+    taken: dict[str, list[dict[str, str]]] = defaultdict(list)
+    for host, space in found:
+        tenant, name = space["metadata"]["labels"][naming.LABEL_TENANT], space["metadata"]["name"]
+        namespaces[tenant].append(space)
+        taken[tenant].append(
+            resources_in_use.taken(recorded(space).get("slice") or {}, quotas.get((host.name, name)) or {})
+        )
+    return InUse(namespaces, unreachable, taken)
 
 
 def _validated(item: dict) -> Wanted:
-    tenant = _names.check_name(item["tenant"], "tenant")
-    _names.tenant_namespace(tenant)
+    tenant = naming.check_name(item["tenant"], "tenant")
+    naming.tenant_namespace(tenant)
     display_name = item["display_name"] or tenant
     if len(display_name) > LONGEST_DISPLAY_NAME or not display_name.isprintable():
         raise TenantryError(
@@ -101,7 +122,7 @@ def _whole_budget(tenant: str, given: dict) -> dict[str, str]:
     for key, value in budget.items():
         field = f"budget.{key} of tenant {tenant}"
         if key in QUANTITIES:
-            budget[key] = _quantities.canonical(value, field)
+            budget[key] = quantities.canonical(value, field)
         elif value < 0:
             raise TenantryError(f"{field}: {value} is negative; use a whole number, 0 for none")
     return {key: str(value) for key, value in budget.items()}
@@ -110,10 +131,10 @@ def _whole_budget(tenant: str, given: dict) -> dict[str, str]:
 def _plan(hub: Cluster, want: Wanted, found: Inventory) -> Plan:
     kinds = KINDS if want.present else KINDS[:1]  # what is in the namespace goes with it
     mine = Inventory(
-        obj for kind in kinds for obj in found.of(kind) if obj["metadata"]["labels"][_names.LABEL_TENANT] == want.tenant
+        obj for kind in kinds for obj in found.of(kind) if obj["metadata"]["labels"][naming.LABEL_TENANT] == want.tenant
     )
     desired = tenant_objects(want.tenant, want.budget, want.display_name) if want.present else []
-    owned = _names.selector("tenant", tenant=want.tenant)
+    owned = naming.selector("tenant", tenant=want.tenant)
     return Plan.make(hub, desired, owned=owned, prune_kinds=kinds, inventory=mine)
 
 
@@ -126,10 +147,10 @@ def _row(context: Context, want: Wanted, plan: Plan, in_use: InUse) -> dict:
     if not context.check_mode:
         for each in plans:
             each.execute()
-        if plan.deletes("v1/Namespace", _names.tenant_namespace(want.tenant)):
+        if plan.deletes("v1/Namespace", naming.tenant_namespace(want.tenant)):
             _wait_gone(context, want.tenant)
     return {
-        "namespace": _names.tenant_namespace(want.tenant),
+        "namespace": naming.tenant_namespace(want.tenant),
         "budget": want.budget if want.present else None,
         "changed": any(each.changed for each in plans),
         "actions": [row for each in plans for row in each.rows()],
@@ -139,19 +160,19 @@ def _row(context: Context, want: Wanted, plan: Plan, in_use: InUse) -> dict:
 
 def _left_abroad(hub: Cluster, want: Wanted) -> Plan:
     """The removal of what a tenant's users have outside of the home namespace: an operator's rights, kubeconfigs."""
-    owned = _names.selector("user", tenant=want.tenant)
+    owned = naming.selector("user", tenant=want.tenant)
     return Plan.make(hub, [], owned=owned, prune_kinds=ABROAD)
 
 
 def _wait_gone(context: Context, tenant: str) -> None:
-    name = _names.tenant_namespace(tenant)
+    name = naming.tenant_namespace(tenant)
     deadline = context.deadline(context.module.params["wait_timeout"])
     wait_gone(context.hub, "v1/Namespace", name, None, deadline, what=f"tenant {tenant}")
 
 
 def _other_budget(want: Wanted, plan: Plan) -> bool:
     """Whether a tenant that exists gets another budget."""
-    record = plan.object("v1/ConfigMap", RECORD, _names.tenant_namespace(want.tenant))
+    record = plan.object("v1/ConfigMap", RECORD, naming.tenant_namespace(want.tenant))
     return want.present and record is not None and budget_of(record) != want.budget
 
 
@@ -163,7 +184,7 @@ def _warn_of_overuse(context: Context, want: Wanted, plan: Plan, in_use: InUse) 
     over = [
         f"{key} {used[key]} of {limit}"
         for key, limit in want.budget.items()
-        if _quantities.parse(used[key], key) > _quantities.parse(limit, key)
+        if quantities.parse(used[key], key) > quantities.parse(limit, key)
     ]
     if over:
         context.warn(

@@ -13,11 +13,11 @@ import json
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 
-from ansible_collections.tenantry.kube.plugins.module_utils._core import naming as _names
+from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import ApiError
+from ansible_collections.tenantry.kube.plugins.module_utils._core.timestamps import clock
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
 from ansible_collections.tenantry.kube.plugins.module_utils._tenant.manifests import RECORD
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.lifecycle import clock
 
 PREFIX = "reserved.tenantry.dev/"
 LASTS = timedelta(minutes=10)
@@ -38,7 +38,7 @@ def reserve(
     check: Callable[[dict], None],
 ) -> None:
     """Note the slices, and forget those of virtual clusters that go. `check` is asked again where another was first."""
-    namespace = _names.tenant_namespace(record["metadata"]["labels"][_names.LABEL_TENANT])
+    namespace = naming.tenant_namespace(record["metadata"]["labels"][naming.LABEL_TENANT])
     for attempt in range(ATTEMPTS):
         notes = _change(record, slices, leaving)
         if not notes:

@@ -5,35 +5,55 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
+from datetime import timedelta
 
-from ansible_collections.tenantry.kube.plugins.module_utils._core import naming as _names
-from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
+from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
+from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError, one_line, require
+from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import SERVER
+from ansible_collections.tenantry.kube.plugins.module_utils._core.timestamps import clock, moment
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.registry import Fleet
-from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import bound_tokens as _credentials
-from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.apply import Action, Inventory, Plan, existing
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import recorded
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import bound_tokens
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.apply import (
+    Action,
+    Inventory,
+    Key,
+    Plan,
+    existing,
+    key_of,
+)
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
-from ansible_collections.tenantry.kube.plugins.module_utils._platform.identities import inside_base, inside_user
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import STATEFUL_SET, kind_of
+from ansible_collections.tenantry.kube.plugins.module_utils._module import attempt
+from ansible_collections.tenantry.kube.plugins.module_utils._platform.identities import (
+    OnRecord,
+    binding_name,
+    inside_base,
+    inside_user,
+)
 from ansible_collections.tenantry.kube.plugins.module_utils._platform.oidc import Person
-from ansible_collections.tenantry.kube.plugins.module_utils._users import bindings as _bindings
+from ansible_collections.tenantry.kube.plugins.module_utils._users import bindings as users_bindings
+from ansible_collections.tenantry.kube.plugins.module_utils._users import findings as users_findings
 from ansible_collections.tenantry.kube.plugins.module_utils._users.kubeconfig_stores import (
     KUBECONFIG_ANNOTATION,
     kubeconfig_of,
 )
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import connection as _tunnel
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.guest import STATEFUL_SET
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import client_ca_renewal, connection, trusted_keys
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.lifecycle import is_paused
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.common import SERVER
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.cluster import recorded
 
+# So long may runs at the same time take from a user's first identity to the last.
+AT_ONCE = timedelta(minutes=1)
 ACCOUNT = "v1/ServiceAccount"
 SECRET = "v1/Secret"  # noqa: S105
+CLUSTER_ROLE_BINDING = f"{users_bindings.RBAC}/ClusterRoleBinding"
 KINDS = (
     "v1/Namespace",
     ACCOUNT,
-    f"{_bindings.RBAC}/ClusterRole",
-    f"{_bindings.RBAC}/ClusterRoleBinding",
+    f"{users_bindings.RBAC}/ClusterRole",
+    CLUSTER_ROLE_BINDING,
     "admissionregistration.k8s.io/v1/ValidatingAdmissionPolicy",
     "admissionregistration.k8s.io/v1/ValidatingAdmissionPolicyBinding",
     "flowcontrol.apiserver.k8s.io/v1/FlowSchema",
@@ -49,17 +69,14 @@ def find_places(fleet: Fleet, tenants: Collection[str] | None = None) -> tuple[l
 
 
 def user_of(obj: dict) -> str | None:
-    return (obj["metadata"].get("labels") or {}).get(_names.LABEL_USER)
+    return (obj["metadata"].get("labels") or {}).get(naming.LABEL_USER)
 
 
 def new_and_gone(plan: Plan) -> set[tuple[str, str]]:
     """The identities that a plan makes or removes: nothing may wait for them, or for the next of their name."""
-    accounts = {
-        (action.namespace, action.name)
-        for action in plan.actions
-        if action.kind == ACCOUNT and action.action in ("create", "delete")
-    }
-    return {*accounts, *_bindings.ended(plan.actions)}
+    changes = [one for one in plan.actions if one.kind == ACCOUNT and (one.action != "update" or one.replaces)]
+    accounts = {(one.namespace or "", one.name) for one in changes}
+    return {*accounts, *users_bindings.ended(plan.actions)}
 
 
 @dataclass
@@ -73,18 +90,31 @@ class Place:
     server: str = ""
     problem: str | None = None
     paused: bool = False
-    people: str = _names.PLATFORM_NAMESPACE  # where its users' identities are
+    people: str = naming.PLATFORM_NAMESPACE  # where its users' identities are
     _inside: Cluster | None = None
     _plan: Plan | None = None
     _secrets: list[dict] = field(default_factory=list)
+    _accounts: dict[str, str] | None = None  # UIDs of the identities inside, as they were found
+    _executed: bool = False
+    fresh: set[str] = field(default_factory=set)  # whom the hub did not know before this run
+    _ended: list[dict] = field(default_factory=list)  # what is left of tokens of others of their names
+    ending: set[str] = field(default_factory=set)  # whom this run makes its administrators no more
+    is_recorded: bool = False  # on the host, who is
+    former: list[str] = field(default_factory=list)  # those, and the ones of earlier runs that are not done with
+    findings: list[users_findings.Finding] = field(default_factory=list)  # where somebody was
+    more: int = 0  # findings
+    left: str = ""  # all that, for people
+    ca: dict | None = None  # the Secret with that of client certificates
+    renewal: client_ca_renewal.Renewal | None = None
+    unrevoked: dict[str, str] = field(default_factory=dict)  # why, by user
 
     @property
     def tenant(self) -> str:
-        return self.namespace["metadata"]["labels"][_names.LABEL_TENANT]
+        return self.namespace["metadata"]["labels"][naming.LABEL_TENANT]
 
     @property
     def vcluster(self) -> str:
-        return self.namespace["metadata"]["labels"][_names.LABEL_VCLUSTER]
+        return self.namespace["metadata"]["labels"][naming.LABEL_VCLUSTER]
 
     @property
     def request(self) -> dict:
@@ -103,7 +133,12 @@ class Place:
 
     @property
     def ca_data(self) -> str:
-        return self._inside.ca_data
+        return self._api.ca_data
+
+    @property
+    def _api(self) -> Cluster:
+        """Its API, for steps that come only once it is open."""
+        return require(self._inside, f"the connection to {self.where}")
 
     @property
     def issuer(self) -> dict | None:
@@ -111,61 +146,179 @@ class Place:
         return recorded(self.namespace).get("oidc")
 
     def trusts(self, person: Person) -> bool:
-        return bool(self.issuer) and (person.group is None or self.issuer["groups_prefix"] is not None)
+        issuer = self.issuer
+        if not issuer:
+            return False
+        return person.group is None or issuer["groups_prefix"] is not None
 
-    def prepare(self, users: set[str]) -> None:
-        """Open it, and plan the rights of these users: of those with a role here, and of those without (any more)."""
-        try:
-            self.paused = is_paused(self.host.get(STATEFUL_SET, SERVER, self.context))
-            if self.paused:
-                raise TenantryError("is paused; resume it with state: present, then run again for its users")
-            self._inside = _tunnel.inside(self.host, self.context)
-            self.server = _tunnel.endpoint(self.host, self.namespace)
-            self._plan = self._make_plan(users)
-        except TenantryError as error:
-            self.problem = f"vcluster {self.vcluster} on {self.host.name}: {error}"
+    def prepare(self, users: set[str], revoked: Collection[str] = ()) -> None:
+        """
+        Open it, and plan the rights of these users: of those with a role here, and of those without (any more). The
+        certificates that those in `revoked` may have had signed here are to end.
+        """
+        self._try(lambda: self._open(users, revoked))
+
+    def _open(self, users: set[str], revoked: Collection[str]) -> None:
+        self.ca = client_ca_renewal.find(self.host, self.context)
+        self.paused = is_paused(self.host.get(STATEFUL_SET, SERVER, self.context))
+        if self.paused:
+            raise TenantryError("is paused; resume it with state: present, then run again for its users")
+        self._inside = connection.inside(self.host, self.context).limited(self.host.timeout)
+        self.server = connection.endpoint(self.host, self.namespace)
+        self._plan = self._make_plan(users)
+        self.former = self._former(users, revoked)
+        if leaving := set(self.former).intersection(revoked):
+            plan = client_ca_renewal.Renewal.plan
+            problem, self.renewal = attempt(lambda: plan(self.host, self.namespace, self.ca, leaving))
+            self.unrevoked = dict.fromkeys(leaving, f"{self.where}: {problem}") if problem else {}
+
+    def _former(self, users: set[str], revoked: Collection[str]) -> list[str]:
+        """What is recorded of a user who is done with counts again only when the certificates are to end."""
+        recorded_before = client_ca_renewal.unseen(self.ca) & users
+        recorded_before |= client_ca_renewal.former(self.ca).intersection(revoked)
+        stay = {user for user, role in self.roles.items() if role == "admin"}
+        return sorted((self.ending | recorded_before) - stay)
+
+    def _try(self, do: Callable[[], None]) -> None:
+        problem, _nothing = attempt(do)
+        if problem:
+            self.problem = f"{self.where}: {problem}"
+
+    @property
+    def where(self) -> str:
+        return f"vcluster {self.vcluster} on {self.host.name}"
 
     def _make_plan(self, users: set[str]) -> Plan:
-        found = existing(self._inside, (*KINDS, SECRET), _names.selector("user"))
+        found = existing(self._api, (*KINDS, SECRET), naming.selector("user"))
         self._secrets = [secret for secret in found.of(SECRET) if user_of(secret) in users]
+        self._accounts = {user: one["metadata"]["uid"] for one in found.of(ACCOUNT) if (user := user_of(one))}
         # What has no user is for all of them: it is kept up for those who come, but does not go with one who leaves.
-        concerned = {*users, None} if self.roles else users
+        # An administrator who leaves may have changed it.
+        concerned = {*users, None} if self.roles or self.ending else users
         mine = Inventory(obj for kind in KINDS for obj in found.of(kind) if user_of(obj) in concerned)
-        desired = inside_base() if self.roles else []
+        desired = inside_base() if self.roles else [obj for obj in inside_base() if mine.at(key_of(obj))]
         for user, role in self.roles.items():
             desired += inside_user(self.tenant, user, role, self._subject(user))
-        plan = Plan.make(self._inside, desired, owned=_names.selector("user"), prune_kinds=KINDS, inventory=mine)
-        plan.actions += _bindings.inherited(self._inside, new_and_gone(plan))
+        plan = Plan.make(self._api, desired, owned=naming.selector("user"), prune_kinds=KINDS, inventory=mine)
+        self._begin_anew(plan, desired)
+        plan.actions += self._unlabelled(users, {*map(key_of, desired), *(action.key for action in plan.actions)})
+        known = {action.key for action in plan.actions}
+        inherited = users_bindings.inherited(self._api, new_and_gone(plan))
+        plan.actions += [action for action in inherited if action.key not in known]
+        self.ending |= {_administrator_of(action) for action in plan.actions} - {""}
         return plan
 
-    def needs_tokens(self, user: str) -> bool:
+    def _begin_anew(self, plan: Plan, desired: list[dict]) -> None:
+        """
+        What is there of a user whom the hub does not know is of another one of that name, whose removal did not get
+        here, whom a snapshot brought back, or whom somebody inside has made: it ends, with all tokens.
+        """
+        anew: set[str | None] = set()
+        for one in desired:
+            is_new = kind_of(one) == ACCOUNT and one["metadata"]["name"] in self.fresh
+            if is_new and self._is_of_before(plan.objects.at(key_of(one))):
+                plan.replace(one)
+                anew.add(one["metadata"]["name"])
+        self._ended = [one for one in self._secrets if user_of(one) in anew]
+        self._secrets = [one for one in self._secrets if user_of(one) not in anew]
+        for user in anew:
+            (self._accounts or {}).pop(user or "", None)
+
+    @staticmethod
+    def _is_of_before(account: dict | None) -> bool:
+        """Not of another run for the same user, which tells the hub last."""
+        return account is not None and moment(account["metadata"]["creationTimestamp"]) <= clock() - AT_ONCE
+
+    def _unlabelled(self, users: set[str], known: set[Key]) -> list[Action]:
+        """
+        The end of what a user who leaves, or gets less, would keep: an administrator inside can take our labels from
+        the own account and binding, so that no selector finds them. They are known by their names too.
+        """
+        accounts = self._api.list(ACCOUNT, naming.PLATFORM_NAMESPACE)
+        bindings = (one for page in self._api.pages(CLUSTER_ROLE_BINDING) for one in page)
+        ours = [one for one in accounts if one["metadata"]["name"] in users]
+        ours += [one for one in bindings if binding_name(one["metadata"]["name"])[0] in users]
+        return [Action(*key_of(one), "delete", before=one) for one in ours if key_of(one) not in known]
+
+    def look(self, users: Iterable[OnRecord]) -> None:
+        """What a former administrator may have left behind; `users` are those whom the platform makes."""
+        if not self.former or self.problem:
+            return
+        ca = self.renewal.certificate if self.renewal else client_ca_renewal.certificate(self.ca)
+        problem, found = attempt(lambda: self.find(self._api, users, self.ca, ca))
+        self.findings, self.more = found or ([], 0)
+        self.left = f"unknown, because {problem}" if problem else users_findings.summary(self.findings, self.more)
+        if self.ca and self._executed and not problem:
+            self._try(self._close_record)
+
+    def find(
+        self, api: Cluster, users: Iterable[OnRecord], secret: dict | None, ca: str | None
+    ) -> tuple[list[users_findings.Finding], int]:
+        """What is no doing of the platform's. In a check, who gets less still has more: such a user is given twice."""
+        roles: dict[str, set[str | None]] = defaultdict(set)
+        for user in users:
+            roles[user.name].add(user.role_in(self.vcluster, self.request))
+        has_nodes = recorded(self.namespace).get("mode") == "dedicated"
+        found, more = users_findings.look(api, roles, clock(), ca, has_nodes=has_nodes)
+        return [*trusted_keys.findings(api, secret, ca), *found], more
+
+    def _close_record(self) -> None:
+        """All is done, and shown. Without a renewal, the names stay for a later one."""
+        if self.renewal:
+            done = {*self.former, *client_ca_renewal.former(self.ca)}
+            client_ca_renewal.forget(self.host, self.context, done)
+        else:
+            client_ca_renewal.record_seen(self.host, self.context, self.former)
+
+    def needs_tokens(self, user: str | None) -> bool:
         return user in self.roles and user not in self.persons
 
     def _subject(self, user: str) -> dict | None:
-        person = self.persons.get(user)
-        return person.inside(self.issuer) if person and self.trusts(person) else None
+        person, issuer = self.persons.get(user), self.issuer
+        return person.inside(issuer) if person and issuer and self.trusts(person) else None
 
     def execute(self) -> None:
         """Apply the rights, and end the credentials of those who have none here."""
-        if self.problem:
-            return
-        try:
-            self._plan.execute()
-            gone = [secret for secret in self._secrets if not self.needs_tokens(user_of(secret))]
-            self._inside.map(lambda secret: _credentials.revoke(self._inside, secret), gone)
-        except TenantryError as error:
-            self.problem = f"vcluster {self.vcluster} on {self.host.name}: {error}"
+        self._try(self._record)
+        if not self.problem:
+            self._try(self._execute)
+
+    def _record(self) -> None:
+        """On the host, even where nothing can be done inside now: the hub's record of the user goes in this run."""
+        if self.ca and self.ending:
+            client_ca_renewal.record(self.host, self.context, self.ending)
+            self.is_recorded = True
+
+    def _execute(self) -> None:
+        plan, api = require(self._plan, f"the plan of {self.where}"), self._api
+        plan.execute()
+        gone = [secret for secret in self._secrets if not self.needs_tokens(user_of(secret))]
+        api.map(lambda secret: bound_tokens.revoke(api, secret), [*gone, *self._ended])
+        for action in plan.actions:
+            if action.action == "delete" and (held := action.live["metadata"].get("finalizers")):
+                raise TenantryError(
+                    f"{action.kind.rpartition('/')[2]} {action.name} is deleted, but stays and counts while it has the "
+                    f"finalizer {one_line(', '.join(held))}; remove that there with kubectl, then run again"
+                )
+        if self.renewal:
+            self.renewal.perform()
+            api.close()  # its servers are others now
+            self._inside = connection.inside(self.host, self.context).limited(self.host.timeout)
+        self._executed = True
 
     def plan_of(self, user: str) -> Plan:
         """The part of the plan that concerns one user; what concerns all of them is told with the first."""
-        actions = self._plan.actions if self._plan else []
-        first = user == next(iter(self.roles), None)
-        others = {account for account, owner in _bindings.ended(actions).items() if owner == user}
+        if self._inside is None or self._plan is None:
+            return Plan(self.host, [], Inventory())
+        actions = self._plan.actions
+        first = user == next(iter(self.roles), min(self.ending, default=None))
+        others = {account for account, owner in users_bindings.ended(actions).items() if owner == user}
         return Plan(self._inside, [a for a in actions if _concerns(a, user, first, others)], Inventory())
 
     def revocations(self, user: str) -> list[dict]:
-        """The end of a user's credentials, who has no role here or another way in, as rows of a result."""
-        return _credentials.revocation_actions(self.secrets_of(user))
+        """The end of credentials, as rows of a result: of a user who has no role here or another way in, all."""
+        own = [] if self.needs_tokens(user) else self.secrets_of(user)
+        return bound_tokens.revocation_actions([*own, *(one for one in self._ended if user_of(one) == user)])
 
     def secrets_of(self, user: str, kubeconfig: str | None = None) -> list[dict]:
         """The Secrets that a user's tokens are bound to; those of one kubeconfig, or all."""
@@ -175,86 +328,67 @@ class Place:
             if user_of(secret) == user and kubeconfig in (None, kubeconfig_of(secret))
         ]
 
+    def still_good(self, user: str, token: str | None, kubeconfig: str, lifetime: int) -> bool:
+        """Whether a token handed out before can stay."""
+        claims = bound_tokens.claims(token)
+        if claims and self._accounts is not None and claims.account_uid != self._accounts.get(user):
+            return False  # somebody has ended all tokens of the user, with their account
+        return bound_tokens.still_good(token, self.secrets_of(user, kubeconfig), lifetime, time.time())
+
     def leftovers(self, user: str, kubeconfig: str, there: str | None, kept: bool) -> list[dict]:
         """What to revoke once the kubeconfig is written: what it superseded, and whatever has expired.
 
         `there` is the token in the kubeconfig as it was found, which may go by another name than this one's.
         """
-        claims = _credentials.claims(there)
+        claims = bound_tokens.claims(there)
         mine = claims.secret_uid if claims else None
         return [
             secret
             for secret in self.secrets_of(user)
             if (secret["metadata"]["uid"] == mine and not kept)
             or (kubeconfig_of(secret) == kubeconfig and secret["metadata"]["uid"] != mine)
-            or _credentials.outlived(secret, time.time())
+            or bound_tokens.outlived(secret, time.time())
         ]
 
     def issue(self, user: str, kubeconfig: str, lifetime: int, requester: str) -> str:
         """A new token, proven: what it supersedes may end."""
-        issued = _credentials.issue(
-            self._inside,
+        issued = bound_tokens.issue(
+            self._api,
             self.people,
             user,
             self.next_secret(user, kubeconfig),
-            _names.labels("user", tenant=self.tenant, user=user),
+            naming.labels("user", tenant=self.tenant, user=user),
             lifetime,
-            {KUBECONFIG_ANNOTATION: kubeconfig, _credentials.REQUESTER_ANNOTATION: requester},
+            {KUBECONFIG_ANNOTATION: kubeconfig, bound_tokens.REQUESTER_ANNOTATION: requester},
         )
-        _credentials.prove(self._inside, issued)
+        bound_tokens.prove(self._api, issued)
         return issued.token
 
     def next_secret(self, user: str, kubeconfig: str) -> str:
-        return _credentials.secret_name(f"{user}-{kubeconfig}", self.secrets_of(user, kubeconfig))
+        return bound_tokens.secret_name(f"{user}-{kubeconfig}", self.secrets_of(user, kubeconfig))
 
     def revoke(self, secrets: list[dict]) -> None:
         for secret in secrets:
-            _credentials.revoke(self._inside, secret)
+            bound_tokens.revoke(self._api, secret)
 
     def close(self) -> None:
         if self._inside:
             self._inside.close()
 
 
-class Home(Place):
-    """The tenant's home namespace on the hub, as the place where users ask for virtual clusters."""
-
-    @classmethod
-    def of(cls, hub: Cluster, tenant: str) -> Home:
-        name = _names.tenant_namespace(tenant)
-        space = {"metadata": {"name": name, "labels": _names.labels("tenant", tenant=tenant)}}
-        return cls(hub, space, server=hub.server, people=name)
-
-    @property
-    def vcluster(self) -> str:
-        return _names.HUB  # no virtual cluster may be called so
-
-    @property
-    def context(self) -> str:
-        return f"{self.tenant}--{self.vcluster}"
-
-    @property
-    def default_namespace(self) -> str:
-        return self.people
-
-    def prepare(self, users: set[str]) -> None:
-        """The rights of users here are not this place's: they are in every plan of users."""
-        self._inside, self._plan = self.host, Plan(self.host, [], Inventory())
-        try:
-            found = self.host.list(SECRET, self.people, _names.selector("user"))
-        except TenantryError as error:
-            self.problem = f"the home of tenant {self.tenant} on {self.host.name}: {error}"
-            return
-        self._secrets = [one for one in found if one.get("type") == _credentials.TYPE and user_of(one) in users]
-
-    def close(self) -> None:
-        """The hub stays open."""
+def _administrator_of(action: Action) -> str:
+    """The user who is administrator no more by this action, empty for any other."""
+    user, role = binding_name(action.name)
+    return user if (action.action, action.kind, role) == ("delete", CLUSTER_ROLE_BINDING, "admin") else ""
 
 
 def _concerns(action: Action, user: str, first: bool, others: set[tuple[str, str]]) -> bool:
     """Whether it is for one user, known by `others` names too."""
-    owner = user_of(action.after or action.before)
-    if owner or _names.is_ours(action.after or action.before):
+    if user in (binding_name(action.name)[0], action.kind == ACCOUNT and action.name):
+        return True
+    obj = action.after or action.live
+    owner = user_of(obj)
+    if owner or naming.is_ours(obj):
         return owner == user or (first and owner is None)
-    accounts = {(_names.PLATFORM_NAMESPACE, user), *others}
-    return any(_bindings.names(action.before, *account) for account in accounts)
+    accounts = {(naming.PLATFORM_NAMESPACE, user), *others}
+    return any(users_bindings.names(action.live, *account) for account in accounts)

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import LABEL_USER
+from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import LABEL_COMPONENT, LABEL_USER, is_ours
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.apply import Action
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
 
@@ -22,8 +22,12 @@ def inherited(cluster: Cluster, accounts: Collection[tuple[str, str]]) -> list[A
     """
     if not accounts:
         return []
-    bindings = [binding for found in cluster.map(cluster.list, KINDS) for binding in found]
-    return [action for binding in bindings if (action := _without(binding, accounts))]
+
+    def found(kind: str) -> list[Action]:
+        every = (binding for page in cluster.pages(kind) for binding in page)
+        return [action for binding in every if (action := _without(binding, accounts))]
+
+    return [action for of_kind in cluster.map(found, KINDS) for action in of_kind]
 
 
 def ended(actions: Iterable[Action]) -> dict[tuple[str, str], str]:
@@ -31,8 +35,9 @@ def ended(actions: Iterable[Action]) -> dict[tuple[str, str], str]:
     before: dict[tuple[str, str], str] = {}
     after: set[tuple[str, str]] = set()
     for action in actions:
-        user = ((action.before or action.after)["metadata"].get("labels") or {}).get(LABEL_USER)
-        role = (action.before or action.after).get("roleRef") or {}
+        binding = action.before or action.desired
+        user = (binding["metadata"].get("labels") or {}).get(LABEL_USER)
+        role = binding.get("roleRef") or {}
         if user and action.kind in KINDS and role.get("kind") != "Role":  # such a one is for somebody else
             before |= dict.fromkeys(_users(action.before), user)
             after |= _users(action.after)
@@ -50,7 +55,9 @@ def names(binding: dict, namespace: str, account: str) -> bool:
 
 def _without(binding: dict, accounts: Collection[tuple[str, str]]) -> Action | None:
     meta = binding["metadata"]
-    user = (meta.get("labels") or {}).get(LABEL_USER)
+    labels = meta.get("labels") or {}
+    # With all of our labels it is in a plan; one of them alone can be anybody's.
+    user = labels.get(LABEL_USER) if is_ours(binding) and labels.get(LABEL_COMPONENT) == "user" else None
     foreign = [account for account in accounts if (account[1] != user if account[0] else not user)]
     subjects = binding.get("subjects") or []
     others = [subject for subject in subjects if not any(_is(subject, *account) for account in foreign)]

@@ -4,35 +4,38 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections import defaultdict
 from dataclasses import dataclass, field
 
-from ansible_collections.tenantry.kube.plugins.module_utils._core import naming as _names
-from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
-from ansible_collections.tenantry.kube.plugins.module_utils._fleet import registry as _fleet
-from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import audit_log as _audit_log
-from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import bound_tokens as _credentials
+from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet import registry
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import audit_log, bound_tokens
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
-from ansible_collections.tenantry.kube.plugins.module_utils._module import Context
+from ansible_collections.tenantry.kube.plugins.module_utils._module import (
+    Context,
+    attempt,
+    beside_each_other,
+)
 from ansible_collections.tenantry.kube.plugins.module_utils._platform.identities import (
-    ACCESS_ANNOTATION,
     OIDC_ANNOTATION,
     ROLE_ANNOTATION,
+    OnRecord,
+    access_of,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._platform.rbac import role_name
-from ansible_collections.tenantry.kube.plugins.module_utils._users import bindings as _bindings
+from ansible_collections.tenantry.kube.plugins.module_utils._users import bindings
+from ansible_collections.tenantry.kube.plugins.module_utils._users import findings as users_findings
 from ansible_collections.tenantry.kube.plugins.module_utils._users.access import (
     ACCOUNT,
     SECRET,
-    Home,
     Place,
     find_places,
     user_of,
 )
+from ansible_collections.tenantry.kube.plugins.module_utils._users.home import Home
 from ansible_collections.tenantry.kube.plugins.module_utils._users.kubeconfig_stores import kubeconfig_of
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import connection as _tunnel
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import client_ca_renewal, connection
 
 
 @dataclass
@@ -42,72 +45,93 @@ class _Inside:
     place: Place
     roles: dict[str, str] = field(default_factory=dict)
     secrets: list[dict] = field(default_factory=list)
+    findings: list[users_findings.Finding] = field(default_factory=list)
+    more: int = 0  # findings
     problem: str | None = None
 
 
-def run(context: Context, tenant: str | None, name: str | None, audit_logs: list[str]) -> dict:
+def run(context: Context, tenant: str | None, name: str | None, audit_logs: list[str], findings: bool) -> dict:
     for option, value in (("tenant", tenant), ("name", name)):
         if value is not None:  # a name that cannot exist is an error, not an empty answer
-            _names.check_name(value, option)
-    uses = _audit_log.last_uses(event for log in audit_logs for event in _audit_log.events(log, "audit_logs"))
+            naming.check_name(value, option)
+    uses = audit_log.last_uses(event for log in audit_logs for event in audit_log.events(log, "audit_logs"))
     hub = context.hub
-    _fleet.require_platform(hub)
-    fleet = _fleet.hosts(hub, context.cluster)
+    registry.require_platform(hub)
+    fleet = registry.hosts(hub, context.cluster)
     try:
-        return look(fleet, tenant, name, uses)
+        return look(fleet, tenant, name, uses, findings=findings)
     finally:
         fleet.close()
 
 
-def look(fleet: _fleet.Fleet, tenant: str | None, name: str | None, uses: dict[str, str]) -> dict:
+def look(
+    fleet: registry.Fleet, tenant: str | None, name: str | None, uses: dict[str, str], *, findings: bool = False
+) -> dict:
     hub = fleet.hub
-    accounts = hub.list(ACCOUNT, selector=_names.selector("user", tenant=tenant, user=name))
+    every = hub.list(ACCOUNT, selector=naming.selector("user", tenant=tenant))
+    users: dict[str, list[OnRecord]] = defaultdict(list)
+    for account in every:
+        users[account["metadata"]["labels"][naming.LABEL_TENANT]].append(OnRecord.of(account))
     places, unreachable = find_places(fleet, None if tenant is None else {tenant})
-    insides = hub.map(_look, places) + _homes(hub, tenant)
-    rows = [_row(account, insides, uses) for account in accounts]
+    known = [(place, users[place.tenant] if findings else None) for place in places]
+    insides = beside_each_other(lambda one: _look(*one), known) + _homes(hub, tenant)
+    rows = [_row(account, insides, uses) for account in every if name in (None, user_of(account))]
     rows.sort(key=lambda row: (row["tenant"], row["name"]))
     problems = {inside.place.context: inside.problem for inside in insides if inside.problem}
-    return {"users": rows, "unreachable_members": unreachable, "unreachable_vclusters": problems}
+    return {
+        "users": rows,
+        "findings": [_finding(inside.place, one) for inside in insides for one in inside.findings],
+        "findings_left_out": {inside.place.context: inside.more for inside in insides if inside.more},
+        "unreachable_members": unreachable,
+        "unreachable_vclusters": problems,
+    }
 
 
-def _look(place: Place) -> _Inside:
-    found, selector = _Inside(place), _names.selector("user")
+def _finding(place: Place, found: users_findings.Finding) -> dict:
+    return {"tenant": place.tenant, "vcluster": place.vcluster, "host": place.host.name, **found}
+
+
+def _look(place: Place, users: list[OnRecord] | None) -> _Inside:
+    """With the findings there, if `users`, which the platform made, are given."""
+    found = _Inside(place)
+    found.problem, _nothing = attempt(lambda: _read(found, users))
+    return found
+
+
+def _read(found: _Inside, users: list[OnRecord] | None) -> None:
+    place, selector = found.place, naming.selector("user")
+    api = connection.inside(place.host, place.context).limited(place.host.timeout)
     try:
-        api = _tunnel.inside(place.host, place.context)
-    except TenantryError as error:
-        found.problem = str(error)
-        return found
-    try:
-        found.secrets = api.list(SECRET, _names.PLATFORM_NAMESPACE, selector)
-        for binding in api.list(f"{_bindings.RBAC}/ClusterRoleBinding", selector=selector):
+        found.secrets = api.list(SECRET, naming.PLATFORM_NAMESPACE, selector)
+        for binding in api.list(f"{bindings.RBAC}/ClusterRoleBinding", selector=selector):
             if user := user_of(binding):
                 found.roles[user] = binding["roleRef"]["name"].removeprefix(role_name(""))
-    except TenantryError as error:
-        found.problem = str(error)
+        if users is not None:
+            secret = client_ca_renewal.find(place.host, place.context)
+            found.findings, found.more = place.find(api, users, secret, client_ca_renewal.certificate(secret))
     finally:
         api.close()
-    return found
 
 
 def _homes(hub: Cluster, tenant: str | None) -> list[_Inside]:
     """What users hold for the hub itself."""
     secrets: dict[str, list[dict]] = defaultdict(list)
-    for secret in hub.list(SECRET, selector=_names.selector("user", tenant=tenant)):
-        if secret.get("type") == _credentials.TYPE:
-            secrets[secret["metadata"]["labels"][_names.LABEL_TENANT]].append(secret)
+    for secret in hub.list(SECRET, selector=naming.selector("user", tenant=tenant)):
+        if secret.get("type") == bound_tokens.TYPE:
+            secrets[secret["metadata"]["labels"][naming.LABEL_TENANT]].append(secret)
     return [_Inside(Home.of(hub, name), secrets=found) for name, found in sorted(secrets.items())]
 
 
 def _row(account: dict, insides: list[_Inside], uses: dict[str, str]) -> dict:
     meta = account["metadata"]
     annotations = meta.get("annotations") or {}
-    tenant, name = meta["labels"][_names.LABEL_TENANT], meta["labels"][_names.LABEL_USER]
+    tenant, name = meta["labels"][naming.LABEL_TENANT], meta["labels"][naming.LABEL_USER]
     own = [inside for inside in insides if inside.place.tenant == tenant]
     return {
         "tenant": tenant,
         "name": name,
         "role": annotations.get(ROLE_ANNOTATION),
-        "access": json.loads(annotations.get(ACCESS_ANNOTATION) or "null"),
+        "access": access_of(annotations),
         "oidc": annotations.get(OIDC_ANNOTATION),
         "created": meta["creationTimestamp"],
         "vclusters": [
@@ -127,15 +151,15 @@ def _row(account: dict, insides: list[_Inside], uses: dict[str, str]) -> dict:
 def _credential(place: Place, secret: dict, uses: dict[str, str]) -> dict:
     """What was written down when it was issued; a credential of an earlier release has less of it."""
     annotations = secret["metadata"].get("annotations") or {}
-    credential = annotations.get(_credentials.ID_ANNOTATION)
+    credential = annotations.get(bound_tokens.ID_ANNOTATION)
     return {
         "kubeconfig": kubeconfig_of(secret),
         "vcluster": place.vcluster,
         "host": place.host.name,
-        "issued": annotations.get(_credentials.ISSUED_ANNOTATION),
-        "requested_by": annotations.get(_credentials.REQUESTER_ANNOTATION),
-        "expires": annotations.get(_credentials.EXPIRES_ANNOTATION),
-        "expired": _credentials.outlived(secret, time.time()),
+        "issued": annotations.get(bound_tokens.ISSUED_ANNOTATION),
+        "requested_by": annotations.get(bound_tokens.REQUESTER_ANNOTATION),
+        "expires": annotations.get(bound_tokens.EXPIRES_ANNOTATION),
+        "expired": bound_tokens.outlived(secret, time.time()),
         "secret": secret["metadata"]["name"],
         "credential_id": credential,
         "last_used": uses.get(credential or ""),

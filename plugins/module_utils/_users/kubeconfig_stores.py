@@ -12,15 +12,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
-from ansible_collections.tenantry.kube.plugins.module_utils._core import naming as _names
-from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError, one_line
-from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import kubeconfig as _kubeconfig
+from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
+from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError, one_line, require
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import kubeconfig as kubeconfig_files
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
 
 try:
     import yaml
-except ImportError:  # reported once, by _module.main()
-    yaml = None
+except ImportError:
+    yaml = None  # type: ignore[assignment]  # reported once, by _module.main()
 
 KUBECONFIG_ANNOTATION = "tenantry.dev/kubeconfig"
 SECRET_TYPE = "tenantry.dev/kubeconfig"  # noqa: S105
@@ -71,10 +71,10 @@ class FileStore:
         return hashlib.sha256(f"{platform.node()}:{self._file}".encode()).hexdigest()[:12]
 
     def read(self) -> dict | None:
-        return _kubeconfig.read_back(self.label)
+        return kubeconfig_files.read_back(self.label)
 
     def write(self, config: dict, *, check: bool) -> bool:
-        return _kubeconfig.write(self.label, config, check=check)
+        return kubeconfig_files.write(self.label, config, check=check)
 
     def remove(self) -> None:
         self._file.unlink(missing_ok=True)
@@ -112,7 +112,7 @@ class VaultStore(FileStore):
         if encrypted and self.read() == config and self._file.stat().st_mode & 0o777 == 0o600:
             return False
         if not check:
-            _kubeconfig.write_private(self._file, self._vault("encrypt", "--output", "-", text=_dumped(config)))
+            kubeconfig_files.write_private(self._file, self._vault("encrypt", "--output", "-", text=_dumped(config)))
         return True
 
     def _vault(self, action: str, *arguments: str, text: str | None = None) -> str:
@@ -134,7 +134,7 @@ class SecretStore:
     def __init__(self, hub: Cluster, namespace: str, name: str, labels: dict[str, str], kubeconfig: str) -> None:
         self._hub = hub
         self._namespace, self._name = namespace, name
-        self._metadata = {
+        self._metadata: dict[str, Any] = {
             "name": name,
             "namespace": namespace,
             "labels": labels,
@@ -155,7 +155,7 @@ class SecretStore:
 
     def read(self) -> dict | None:
         try:
-            config = yaml.safe_load(base64.b64decode(self._live["data"][SECRET_KEY]))
+            config = yaml.safe_load(base64.b64decode((self._live or {})["data"][SECRET_KEY]))
         except (KeyError, TypeError, ValueError, yaml.YAMLError):
             return None
         return config if isinstance(config, dict) else None
@@ -171,10 +171,11 @@ class SecretStore:
         return True
 
     def remove(self) -> None:
-        self._hub.delete("v1/Secret", self._name, self._namespace, uid=self._live["metadata"]["uid"])
+        live = require(self._live, self.label)
+        self._hub.delete("v1/Secret", self._name, self._namespace, uid=live["metadata"]["uid"])
 
     def _refuse(self) -> None:
-        user = self._metadata["labels"][_names.LABEL_USER]
+        user = self._metadata["labels"][naming.LABEL_USER]
         raise TenantryError(
             f"kubeconfigs: {self.label} exists and is not a kubeconfig of user {user}; choose another name"
         )

@@ -1,20 +1,25 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The kubeconfigs of a user: issued, kept current, rotated and revoked one by one."""
+"""The kubeconfigs of a user: issued, kept current, rotated and revoked one by one, wherever they are kept."""
 
 from __future__ import annotations
 
 import sys
-import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
-from ansible_collections.tenantry.kube.plugins.module_utils._core import naming as _names
-from ansible_collections.tenantry.kube.plugins.module_utils._core import quantities as _quantities
+from ansible_collections.tenantry.kube.plugins.module_utils._core import naming, quantities
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
-from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import bound_tokens as _credentials
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import bound_tokens
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import kubeconfig as kubeconfig_files
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.kubeconfig import KubeContext
-from ansible_collections.tenantry.kube.plugins.module_utils._module import Context
+from ansible_collections.tenantry.kube.plugins.module_utils._module import (
+    Context,
+    attempt,
+    beside_each_other,
+)
 from ansible_collections.tenantry.kube.plugins.module_utils._platform.oidc import Person
 from ansible_collections.tenantry.kube.plugins.module_utils._users.access import SECRET, Place, user_of
 from ansible_collections.tenantry.kube.plugins.module_utils._users.kubeconfig_stores import (
@@ -26,9 +31,10 @@ from ansible_collections.tenantry.kube.plugins.module_utils._users.kubeconfig_st
     VaultStore,
     kubeconfig_of,
 )
-from ansible_collections.tenantry.kube.plugins.module_utils._users.user_kubeconfig import UserKubeconfig
 
 SHORTEST, LONGEST = "1h", "365d"
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -67,7 +73,7 @@ def asked_for(context: Context, item: dict, who: str) -> list[Handout]:
     for given in item["kubeconfigs"] or []:
         of = f"kubeconfig {given['name']} of {who}"
         handout = Handout(
-            name=_names.check_name(given["name"], "kubeconfigs.name", reserved=()),
+            name=naming.check_name(given["name"], "kubeconfigs.name", reserved=()),
             present=present and given["state"] == "present",
             lifetime=_seconds(given["lifetime"] or lifetime, of),
             force=given["force"] or item["force"],
@@ -80,7 +86,7 @@ def asked_for(context: Context, item: dict, who: str) -> list[Handout]:
 
 
 def _seconds(lifetime: str, of: str) -> int:
-    return _quantities.seconds(lifetime, f"lifetime of {of}", SHORTEST, LONGEST)
+    return quantities.seconds(lifetime, f"lifetime of {of}", SHORTEST, LONGEST)
 
 
 def _file(context: Context, item: dict, given: dict, of: str) -> UserKubeconfig | None:
@@ -108,16 +114,18 @@ def _file(context: Context, item: dict, given: dict, of: str) -> UserKubeconfig 
 def _secret(context: Context, item: dict, kubeconfig: str, given: dict) -> SecretStore:
     namespace, name = given["namespace"], given["name"]
     for value, field in ((namespace, "namespace"), (name, "name")):
-        if not _names.DNS_NAME.fullmatch(value):
+        if not naming.DNS_NAME.fullmatch(value):
             raise TenantryError(
                 f"kubeconfigs.secret.{field}: {value!r} is not a name in Kubernetes; "
                 "use lower-case letters, digits and -"
             )
     if context.hub.get("v1/Namespace", namespace) is None:
         context.missing(
-            TenantryError(f"kubeconfigs.secret.namespace: there is no namespace {namespace} on the hub; make it first")
+            TenantryError(
+                f"kubeconfigs.secret.namespace: there is no namespace {namespace} on the hub; create it first"
+            )
         )
-    labels = _names.labels("user", tenant=item["tenant"], user=item["name"])
+    labels = naming.labels("user", tenant=item["tenant"], user=item["name"])
     return SecretStore(context.hub, namespace, name, labels, kubeconfig)
 
 
@@ -138,17 +146,19 @@ def hand_out(context: Context, owner: Owner, handout: Handout) -> dict:
     entries = [_Entry.of(owner, place, handout) for place in owner.entered]
     actions = [row for entry in entries for row in entry.actions()]
     if not context.check_mode:
-        context.hub.map(lambda entry: entry.obtain(context), entries)
+        beside_each_other(lambda entry: entry.obtain(context), entries)
         context.secret(*(entry.token for entry in entries))
+    entries, failed = _by_success(entries)
     ways = [entry.way() for entry in entries if handout.present]
     if handout.file:
-        kept = owner.incomplete and handout.present
-        config = handout.file.content(ways, lambda name: kept and name not in owner.examined)
+        kept = handout.present and bool(owner.incomplete or failed)
+        examined = owner.examined - {entry.place.context for entry in failed}
+        config = handout.file.content(ways, lambda name: kept and name not in examined)
         if handout.file.put(config, check=context.check_mode):
             actions.append(handout.file.action(config))
     if not context.check_mode:
-        context.hub.map(_Entry.clean_up, entries)
-    claims = [found for entry in entries if (found := _credentials.claims(entry.token))]
+        beside_each_other(_Entry.clean_up, entries)
+    claims = [found for entry in entries if (found := bound_tokens.claims(entry.token))]
     return {
         "name": handout.name,
         **(handout.file.where if handout.file and ways else {}),
@@ -157,6 +167,7 @@ def hand_out(context: Context, owner: Owner, handout: Handout) -> dict:
         "expires": min((claim.expires_at for claim in claims), default=None),
         "changed": bool(actions),
         "actions": actions,
+        "problems": [entry.problem for entry in [*entries, *failed] if entry.problem],
     }
 
 
@@ -165,16 +176,16 @@ def purge(context: Context, owner: Owner, wanted: set[str]) -> list[dict]:
     actions = []
     for place in () if owner.person else owner.entered:
         ended = [secret for secret in place.secrets_of(owner.name) if kubeconfig_of(secret) not in wanted]
-        actions += _credentials.revocation_actions(ended)
+        actions += bound_tokens.revocation_actions(ended)
         if not context.check_mode:
             place.revoke(ended)
-    selector = _names.selector("user", tenant=owner.tenant, user=owner.name)
+    selector = naming.selector("user", tenant=owner.tenant, user=owner.name)
     for secret in context.hub.list(SECRET, selector=selector):
         kept = secret.get("type") == SECRET_TYPE and kubeconfig_of(secret) not in wanted
         if kept and user_of(secret) == owner.name:
-            actions += _credentials.revocation_actions([secret])
+            actions += bound_tokens.revocation_actions([secret])
             if not context.check_mode:
-                _credentials.revoke(context.hub, secret)
+                bound_tokens.revoke(context.hub, secret)
     return actions
 
 
@@ -188,27 +199,27 @@ class _Entry:
     token: str | None
     leftovers: list[dict]
     person: Person | None = None
+    problem: str = ""  # of this way; the user's others are given all the same
 
     @classmethod
     def of(cls, owner: Owner, place: Place, handout: Handout) -> _Entry:
         there = handout.file.tokens.get(place.context) if handout.file else None
-        secrets = place.secrets_of(owner.name, handout.name)
         stays = (
             handout.present
             and not owner.person
             and not handout.force
-            and _credentials.still_good(there, secrets, handout.lifetime, time.time())
+            and place.still_good(owner.name, there, handout.name, handout.lifetime)
         )
         # Of a person at an issuer, all tokens of ours are gone by now.
         leftovers = [] if owner.person else place.leftovers(owner.name, handout.name, there, stays)
         return cls(owner.name, place, handout, there if stays else None, leftovers, owner.person)
 
     def actions(self) -> list[dict]:
-        ended = _credentials.revocation_actions(self.leftovers)
+        ended = bound_tokens.revocation_actions(self.leftovers)
         if not self._needs_token:
             return ended
         secret = self.place.next_secret(self.user, self.handout.name)
-        return [_credentials.creation_action(self.place.people, secret), *ended]
+        return [bound_tokens.creation_action(self.place.people, secret), *ended]
 
     @property
     def _needs_token(self) -> bool:
@@ -217,7 +228,15 @@ class _Entry:
     def obtain(self, context: Context) -> None:
         if self._needs_token:
             requester = context.requester()
-            self.token = self.place.issue(self.user, self.handout.name, self.handout.lifetime, requester)
+            self.token = self._try(
+                lambda: self.place.issue(self.user, self.handout.name, self.handout.lifetime, requester)
+            )
+
+    def _try(self, do: Callable[[], T]) -> T | None:
+        problem, result = attempt(do)
+        if problem:
+            self.problem = f"{self.place.where}: {problem}"
+        return result
 
     def way(self) -> KubeContext:
         place = self.place
@@ -226,4 +245,70 @@ class _Entry:
         return KubeContext(place.context, place.server, place.ca_data, self.user, token, namespace, plugin)
 
     def clean_up(self) -> None:
-        self.place.revoke(self.leftovers)
+        self._try(lambda: self.place.revoke(self.leftovers))
+
+
+def _by_success(entries: list[_Entry]) -> tuple[list[_Entry], list[_Entry]]:
+    return [one for one in entries if not one.problem], [one for one in entries if one.problem]
+
+
+class UserKubeconfig:
+    def __init__(self, store: Store, tenant: str) -> None:
+        self._store = store
+        self._prefix = f"{tenant}--"
+        self._config = store.read() or {}
+        self._contexts = {context["name"]: context for context in self._entries("contexts")}
+        self.tokens: dict[str, str | None] = {
+            entry["name"]: (entry.get("user") or {}).get("token") for entry in self._entries("users")
+        }
+        if store.exists and not self._is_ours():
+            raise TenantryError(
+                f"kubeconfig_path: {self.label} exists and is not a kubeconfig of a user of tenant {tenant}; "
+                "move it away or choose another path"
+            )
+
+    @property
+    def where(self) -> dict[str, Any]:
+        return self._store.where
+
+    @property
+    def label(self) -> str:
+        return self._store.label
+
+    @property
+    def exists(self) -> bool:
+        return self._store.exists
+
+    def content(self, ways: list[kubeconfig_files.KubeContext], keep: Callable[[str], bool]) -> dict | None:
+        """The kubeconfig with these contexts, and with what `keep` wants of those there are; None if it has none."""
+        config = kubeconfig_files.build(ways, current="")
+        new = {way.name for way in ways}
+        kept = {name for name in self._contexts if name not in new and keep(name)}
+        for section in ("contexts", "clusters", "users"):
+            config[section] += [entry for entry in self._entries(section) if entry["name"] in kept]
+            config[section].sort(key=lambda entry: entry["name"])
+        if not config["contexts"]:
+            return None
+        return {**config, "current-context": config["contexts"][0]["name"]}
+
+    def put(self, config: dict | None, *, check: bool) -> bool:
+        """Write it, or remove it where there is nothing to enter; True if that changes anything."""
+        if config is not None:
+            return self._store.write(config, check=check)
+        if not self.exists:
+            return False
+        if not check:
+            self._store.remove()
+        return True
+
+    def action(self, config: dict | None) -> dict:
+        """The change as a row of a result."""
+        action = "delete" if config is None else "update" if self.exists else "create"
+        return {"action": action, "kind": "Kubeconfig", "name": self.label}
+
+    def _entries(self, section: str) -> list[dict]:
+        entries = self._config.get(section)
+        return [entry for entry in entries if isinstance(entry, dict) and "name" in entry] if entries else []
+
+    def _is_ours(self) -> bool:
+        return bool(self._contexts) and all(str(name).startswith(self._prefix) for name in self._contexts)

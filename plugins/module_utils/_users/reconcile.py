@@ -5,84 +5,63 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 
-from ansible_collections.tenantry.kube.plugins.module_utils._core import naming as _names
+from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
-from ansible_collections.tenantry.kube.plugins.module_utils._fleet import registry as _fleet
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet import registry
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.apply import Action, Inventory, Plan, existing
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
-from ansible_collections.tenantry.kube.plugins.module_utils._module import Context, check_each, do_each
-from ansible_collections.tenantry.kube.plugins.module_utils._platform.identities import ADMINISTRATOR, hub_user
-from ansible_collections.tenantry.kube.plugins.module_utils._platform.oidc import Person, parse_person
-from ansible_collections.tenantry.kube.plugins.module_utils._users import bindings as _bindings
-from ansible_collections.tenantry.kube.plugins.module_utils._users import kubeconfigs as _handout
+from ansible_collections.tenantry.kube.plugins.module_utils._module import (
+    Context,
+    attempt,
+    beside_each_other,
+    check_each,
+    do_each,
+)
+from ansible_collections.tenantry.kube.plugins.module_utils._platform.identities import (
+    OnRecord,
+    hub_user,
+)
+from ansible_collections.tenantry.kube.plugins.module_utils._users import bindings
+from ansible_collections.tenantry.kube.plugins.module_utils._users import former as users_former
+from ansible_collections.tenantry.kube.plugins.module_utils._users import kubeconfigs as users_kubeconfigs
 from ansible_collections.tenantry.kube.plugins.module_utils._users.access import (
     ACCOUNT,
     SECRET,
-    Home,
     Place,
     find_places,
     new_and_gone,
     user_of,
 )
+from ansible_collections.tenantry.kube.plugins.module_utils._users.desired import (
+    Wanted,
+    refuse_shared_files,
+    validated,
+)
+from ansible_collections.tenantry.kube.plugins.module_utils._users.home import Home
 from ansible_collections.tenantry.kube.plugins.module_utils._users.kubeconfig_stores import SECRET_TYPE
-from ansible_collections.tenantry.kube.plugins.module_utils._users.kubeconfigs import Handout
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.client_ca_renewal import Renewal
 
-HUB_KINDS = (ACCOUNT, f"{_bindings.RBAC}/Role", *_bindings.KINDS)
-_SELECTOR = _names.selector("user")
-# Users share a namespace with the platform's own administrator: one of his name would be him.
-RESERVED = {*_names.RESERVED, ADMINISTRATOR}
-
-
-@dataclass
-class Wanted:
-    """One user, as asked for."""
-
-    tenant: str
-    name: str
-    present: bool
-    role: str
-    access: dict[str, str] | None  # role by virtual cluster; None: the user's role in all of the tenant's
-    person: Person | None  # at an issuer; None: a ServiceAccount
-    handouts: list[Handout]
-    purge: bool
-    hub_access: bool = False
-    request: dict | None = None  # of the tenant itself, as hub_user has it
-    account: str | None = None  # the UID of the identity on the hub, where it matters
-    places: list[Place] = field(default_factory=list)  # all of the tenant's that could be found
-    problems: list[str] = field(default_factory=list)
-
-    @property
-    def key(self) -> tuple[str, str]:
-        return self.tenant, self.name
-
-    def role_in(self, place: Place) -> str | None:
-        """In a virtual cluster that the user has asked for, and could still ask for, the user is its administrator."""
-        if not self.present:
-            return None
-        if isinstance(place, Home):
-            return self.role if self.hub_access else None
-        if self.access is not None and place.vcluster in self.access:
-            return self.access[place.vcluster]
-        asked = (place.request.get("user"), place.request.get("account")) == (self.name, self.account)
-        if asked and self.account and self.role in ("developer", "admin"):
-            return "admin"
-        return self.role if self.access is None else None
+HUB_KINDS = (ACCOUNT, f"{bindings.RBAC}/Role", *bindings.KINDS)
+_SELECTOR = naming.selector("user")
 
 
 def run(context: Context, items: list[dict]) -> list[dict]:
-    wanted = check_each(items, lambda item: _validated(context, item))
-    _refuse_shared_files(wanted)
+    wanted = check_each(items, lambda item: validated(context, item))
+    refuse_shared_files(wanted)
     hub = context.hub
-    _fleet.require_platform(hub)
+    registry.require_platform(hub)
     _check_tenants(context, wanted)
-    fleet = _fleet.hosts(hub, context.cluster)
+    fleet = registry.hosts(hub, context.cluster)
     places, unreachable = find_places(fleet, {want.tenant for want in wanted})
     _know_requesters(hub, wanted, places)
     places += [Home.of(hub, tenant) for tenant in sorted({want.tenant for want in wanted})]
     try:
         check_each(wanted, lambda want: _assign(context, want, places, unreachable))
+        notes = users_former.read(hub, sorted({want.tenant for want in wanted}))
+        for want in wanted:
+            want.note, want.unasked = notes.get(want.key), bool(unreachable)
         return _reconcile(context, wanted, places)
     finally:
         for place in places:
@@ -90,68 +69,21 @@ def run(context: Context, items: list[dict]) -> list[dict]:
         fleet.close()
 
 
-def _validated(context: Context, item: dict) -> Wanted:
-    tenant = _names.check_name(item["tenant"], "tenant")
-    name = _names.check_name(item["name"], "name", reserved=RESERVED)
-    _names.tenant_namespace(tenant)
-    present, who = item["state"] == "present", f"user {name} of tenant {tenant}"
-    if present and not item["role"]:
-        raise TenantryError(f"role: missing for {who}; give viewer, developer, admin or operator")
-    person = parse_person(item["oidc"], who) if present else None
-    if person and item["hub_access"]:
-        raise TenantryError(
-            f"hub_access: not together with oidc for {who}, who needs no kubeconfig of ours for the hub; leave one out"
-        )
-    return Wanted(
-        tenant=tenant,
-        name=name,
-        present=present,
-        role=item["role"],
-        access=_access(item["access"], item["role"], who),
-        person=person,
-        handouts=_handout.asked_for(context, item, who),
-        purge=item["purge_kubeconfigs"],
-        hub_access=item["hub_access"],
-        request=item.get("request"),
-    )
-
-
-def _access(given: list[dict] | None, role: str, who: str) -> dict[str, str] | None:
-    if given is None:
-        return None
-    access: dict[str, str] = {}
-    for entry in given:
-        vcluster = entry["vcluster"]
-        if vcluster in access:
-            raise TenantryError(f"access: vcluster {vcluster} is given twice for {who}; give each once")
-        access[vcluster] = entry["role"] or role
-    return access
-
-
-def _refuse_shared_files(wanted: list[Wanted]) -> None:
-    owners: dict[str, str] = {}
-    for want in wanted:
-        for label in [handout.file.label for handout in want.handouts if handout.file]:
-            if label in owners:
-                raise TenantryError(
-                    f"kubeconfig_path: {label} is given for {owners[label]} and {want.name}; "
-                    "give each kubeconfig a place of its own"
-                )
-            owners[label] = want.name
-
-
 def _check_tenants(context: Context, wanted: list[Wanted]) -> None:
     """A tenant that is gone took its users' identities along; asking for their absence is fine."""
-    spaces = context.hub.list("v1/Namespace", selector=_names.selector("tenant"))
-    tenants = {space["metadata"]["labels"][_names.LABEL_TENANT] for space in spaces}
-    for want in wanted:
+    spaces = context.hub.list("v1/Namespace", selector=naming.selector("tenant"))
+    tenants = {space["metadata"]["labels"][naming.LABEL_TENANT] for space in spaces}
+
+    def check(want: Wanted) -> None:
         if want.present and want.tenant not in tenants:
             context.missing(
                 TenantryError(
                     f"tenant: {want.tenant} of user {want.name} does not exist"
-                    f"{_names.did_you_mean(want.tenant, tenants)}; make it with tenantry.kube.tenant_quota"
+                    f"{naming.did_you_mean(want.tenant, tenants)}; create it with tenantry.kube.tenant_quota"
                 )
             )
+
+    check_each(wanted, check)
 
 
 def _know_requesters(hub: Cluster, wanted: list[Wanted], places: list[Place]) -> None:
@@ -171,7 +103,7 @@ def _assign(context: Context, want: Wanted, places: list[Place], unreachable: di
         context.missing(
             TenantryError(
                 f"access: user {want.name} cannot enter vcluster {missing[0]}, which tenant {want.tenant} does not have"
-                f"{_names.did_you_mean(missing[0], known)}; it has: {', '.join(sorted(known)) or 'none'}"
+                f"{naming.did_you_mean(missing[0], known)}; it has: {', '.join(sorted(known)) or 'none'}"
             )
         )
     if missing or want.access is None or not want.present:
@@ -196,71 +128,159 @@ def _no_issuer(want: Wanted, place: Place) -> TenantryError:
 def _reconcile(context: Context, wanted: list[Wanted], places: list[Place]) -> list[dict]:
     """Everything is planned before anything is written."""
     hub = context.hub
+    known = _plan_hub(hub, wanted)
     users: dict[str, set[str]] = defaultdict(set)
+    revoked: dict[str, set[str]] = defaultdict(set)
     for want in wanted:
-        users[want.tenant].add(want.name)
-    plan = _hub_plan(hub, wanted)
-    hub.map(lambda place: place.prepare(users[place.tenant]), places)
+        if want.plan:
+            users[want.tenant].add(want.name)
+            if want.revoke:
+                revoked[want.tenant].add(want.name)
+            for place in want.places if want.present and not want.before else ():
+                place.fresh.add(want.name)
+        else:  # who is not on record gets no rights either
+            for place in want.places:
+                place.roles.pop(want.name, None)
+    beside_each_other(lambda place: place.prepare(users[place.tenant], revoked[place.tenant]), places)
     for place in places:
-        if place.paused:
+        if place.paused and place.problem:
             context.warn(place.problem)
     if not context.check_mode:
-        hub.map(Place.execute, places)
-        plan.execute()
-    return do_each(hub, wanted, lambda want: want.name, lambda want: _row(context, want, plan))
+        beside_each_other(Place.execute, places)
+    else:  # what a user loses is still there
+        for want in wanted:
+            known[want.tenant] += want.before
+    beside_each_other(lambda place: place.look(known[place.tenant]), places)
+    for place in places:
+        if place.former and not place.problem:
+            context.warn(_left_behind(place))
+    return do_each(hub, wanted, _named, lambda want: _row(context, want))
 
 
-def _hub_plan(hub: Cluster, wanted: list[Wanted]) -> Plan:
-    keys = {want.key for want in wanted}
+def _named(want: Wanted) -> dict:
+    return {"name": want.name, "tenant": want.tenant}
+
+
+def _left_behind(place: Place) -> str:
+    """Removing an administrator ends the user, not what that user made inside."""
+    return (
+        f"{place.where} of tenant {place.tenant}: {', '.join(place.former)} was administrator there, and may have left "
+        f"a way in: {place.left or 'nothing that can be listed'}. tenant_user_info tells how to end each (findings); "
+        "tokens of other accounts cannot be listed and end with their ServiceAccount: see Removing an administrator in "
+        "docs/architecture.md"
+    )
+
+
+def _plan_hub(hub: Cluster, wanted: list[Wanted]) -> dict[str, list[OnRecord]]:
+    """
+    What changes on the hub for each user; what stands in the way of one is that one's problem.
+
+    Returns the users that there will be, by tenant.
+    """
     # Kubeconfigs in Secrets may be in any namespace; those of a user who stays are looked after one by one.
     gone = {want.key for want in wanted if not want.present}
     kinds = (*HUB_KINDS, SECRET) if gone else HUB_KINDS
-    found = existing(hub, kinds, _SELECTOR)
-    mine = Inventory(
-        obj
-        for kind in kinds
-        for obj in found.of(kind)
-        if (_owner(obj) in gone and obj.get("type") == SECRET_TYPE if kind == SECRET else _owner(obj) in keys)
-    )
-    desired = [
-        obj
-        for want in wanted
-        if want.present
-        for obj in hub_user(
+    found: dict[tuple[str | None, str | None], list[dict]] = defaultdict(list)
+    objects = existing(hub, kinds, _SELECTOR)
+    for kind in kinds:
+        for obj in objects.of(kind):
+            if kind != SECRET or (obj.get("type") == SECRET_TYPE and _owner(obj) in gone):
+                found[_owner(obj)].append(obj)
+
+    def make(want: Wanted) -> None:
+        problem, want.plan = attempt(lambda: _hub_plan(hub, want, kinds, found[want.key]))
+        if problem:
+            want.problems.append(problem)
+
+    hub.map(make, wanted)
+    plans = [want.plan for want in wanted if want.plan]
+    concerned = {account for plan in plans for account in new_and_gone(plan)}
+    for action in bindings.inherited(hub, concerned):
+        for want in wanted:
+            if want.plan and _concerns(action, want, want.plan):
+                want.plan.actions.append(action)
+    known: dict[str, list[OnRecord]] = defaultdict(list)
+    named = {want.key for want in wanted}
+    for account in objects.of(ACCOUNT):
+        if _owner(account) not in named:
+            known[account["metadata"]["labels"][naming.LABEL_TENANT]].append(OnRecord.of(account))
+    for want in wanted:
+        known[want.tenant] += [want.on_record] if want.present else []
+    return known
+
+
+def _hub_plan(hub: Cluster, want: Wanted, kinds: Sequence[str], found: list[dict]) -> Plan:
+    desired = []
+    if want.present:
+        subject = want.person.on_hub() if want.person else None
+        desired = hub_user(
             want.tenant,
             want.name,
             want.role,
             want.access,
-            want.person.on_hub() if want.person else None,
+            subject,
             hub_access=want.hub_access,
             request=want.request,
         )
-    ]
-    plan = Plan.make(hub, desired, owned=_SELECTOR, prune_kinds=kinds, inventory=mine)
-    plan.actions += _bindings.inherited(hub, new_and_gone(plan))
+    plan = Plan.make(hub, desired, owned=_SELECTOR, prune_kinds=kinds, inventory=Inventory(found))
+    _end_administration(want, plan)
     return plan
 
 
+def _end_administration(want: Wanted, plan: Plan) -> None:
+    """
+    Of which places the user is no administrator any more, by the hub's record: inside, an administrator can delete or
+    rename everything that tells of it.
+    """
+    account = plan.object(ACCOUNT, want.name, naming.tenant_namespace(want.tenant))
+    want.before = [OnRecord.of(account)] if account else []
+    for place in want.places:
+        former = [*want.before, *([want.note.before] if want.note and place.context not in want.note.done else [])]
+        was = {one.role_in(place.vcluster, place.request) for one in former}
+        if "admin" in was and want.role_in(place) != "admin" and not isinstance(place, Home):
+            place.ending.add(want.name)
+
+
+def _note(hub: Cluster, want: Wanted) -> None:
+    """For the next run, where a host could not be asked and has no record of its own."""
+    of_user = {place.context: place for place in want.places if not isinstance(place, Home)}
+    done = {name for name, place in of_user.items() if not place.problem or place.is_recorded}
+    is_less = (want.role if want.present else None, want.access) != users_former.rights(want.note, want.before)
+    note = None
+    if is_less and (want.unasked or len(done) < len(of_user)):
+        note = users_former.due(want.note, want.before, done)
+    if note != want.note:
+        users_former.write(hub, want.tenant, want.name, note)
+
+
 def _owner(obj: dict) -> tuple[str | None, str | None]:
-    return (obj["metadata"].get("labels") or {}).get(_names.LABEL_TENANT), user_of(obj)
+    return (obj["metadata"].get("labels") or {}).get(naming.LABEL_TENANT), user_of(obj)
 
 
-def _row(context: Context, want: Wanted, hub_plan: Plan) -> dict:
-    mine = [action for action in hub_plan.actions if _concerns(action, want, hub_plan)]
+def _row(context: Context, want: Wanted) -> dict:
+    if want.plan is None:
+        raise TenantryError("; ".join(want.problems))
+    if not context.check_mode:
+        _note(context.hub, want)
+        want.plan.execute()
     ready = [place for place in want.places if not place.problem]
-    plans = [Plan(context.hub, mine, Inventory()), *(place.plan_of(want.name) for place in ready)]
+    plans: list[Plan | Renewal] = [want.plan, *(place.plan_of(want.name) for place in ready)]
+    plans += [place.renewal for place in ready if place.renewal and place.renewal.first == want.name]
     actions = [row for plan in plans for row in plan.rows()]
-    for place in ready:
-        if not place.needs_tokens(want.name):
-            actions += place.revocations(want.name)
+    actions += [row for place in ready for row in place.revocations(want.name)]
     entered = [place for place in ready if want.name in place.roles]
     incomplete = bool(want.present and (want.problems or len(ready) < len(want.places)))
     examined = {place.context for place in ready}
-    owner = _handout.Owner(want.tenant, want.name, entered, examined, incomplete, want.person)
-    kubeconfigs = [_handout.hand_out(context, owner, handout) for handout in want.handouts]
+    owner = users_kubeconfigs.Owner(want.tenant, want.name, entered, examined, incomplete, want.person)
+    kubeconfigs = [users_kubeconfigs.hand_out(context, owner, handout) for handout in want.handouts]
     actions += [action for row in kubeconfigs for action in row.pop("actions")]
+    problems = [problem for row in kubeconfigs for problem in row.pop("problems")]
+    problems += [place.unrevoked[want.name] for place in ready if want.name in place.unrevoked]
     if want.purge and want.present:
-        actions += _handout.purge(context, owner, {handout.name for handout in want.handouts if handout.present})
+        actions += users_kubeconfigs.purge(
+            context, owner, {handout.name for handout in want.handouts if handout.present}
+        )
+    left = [place for place in ready if want.name in place.former]
     return {
         "tenant": want.tenant,
         "role": want.role if want.present else None,
@@ -270,25 +290,23 @@ def _row(context: Context, want: Wanted, hub_plan: Plan) -> dict:
             if not isinstance(p, Home)
         ],
         "waiting": [place.vcluster for place in want.places if place.paused and want.name in place.roles],
+        "remains": [{"vcluster": place.vcluster, **finding} for place in left for finding in place.findings],
         "kubeconfig": next((row["path"] for row in kubeconfigs if row.get("path") and row["contexts"]), None),
         "kubeconfigs": kubeconfigs,
         "expires": min((row["expires"] for row in kubeconfigs if row["expires"]), default=None),
         "changed": bool(actions),
         "actions": actions,
         "diff": [plan.diff() for plan in plans if plan.changed],
-        "error": "; ".join([*want.problems, *(place.problem for place in want.places if _hinders(want, place))]),
+        "error": "; ".join(dict.fromkeys([*want.problems, *_hindrances(want), *problems])),
     }
 
 
-def _hinders(want: Wanted, place: Place) -> bool:
+def _hindrances(want: Wanted) -> list[str]:
     """A paused virtual cluster can wait for what a user gets there, but not for what a user loses."""
-    return bool(place.problem) and not (place.paused and want.name in place.roles)
+    return [place.problem for place in want.places if place.problem and not (place.paused and want.name in place.roles)]
 
 
 def _concerns(action: Action, want: Wanted, plan: Plan) -> bool:
-    obj = action.after or action.before
-    if _owner(obj) != (None, None):
-        return _owner(obj) == want.key
-    own = [one for one in plan.actions if _owner(one.after or one.before) == want.key]
-    accounts = {(_names.tenant_namespace(want.tenant), want.name), *_bindings.ended(own)}
-    return any(_bindings.names(action.before, *account) for account in accounts)
+    """Whether somebody else's binding is changed for this user."""
+    accounts = {(naming.tenant_namespace(want.tenant), want.name), *bindings.ended(plan.actions)}
+    return any(bindings.names(action.live, *account) for account in accounts)

@@ -11,34 +11,30 @@ from __future__ import annotations
 
 import base64
 import ssl
-from collections.abc import Callable
-from typing import Any
 
-from ansible_collections.tenantry.kube.plugins.module_utils._core import naming as _names
+from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import ApiError, TenantryError, api_error
+from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import PART_LABEL, SERVER
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import recorded
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests import exposure as _render_exposure
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.conditions import is_ready
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.port_forward import pool_through
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests import exposure
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.common import (
     API_PORT,
     API_SERVICE,
-    PART_LABEL,
     PLATFORM_CREDENTIAL,
-    SERVER,
 )
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.cluster import recorded
 
 try:
-    import websocket
-    from kubernetes.stream.ws_client import PortForward
-    from urllib3.connection import HTTPSConnection
-    from urllib3.connectionpool import HTTPSConnectionPool
-    from urllib3.exceptions import HTTPError, NewConnectionError
-except ImportError:  # reported once, by _module.main(); the classes below need something to stand on
-    websocket = None
-    HTTPSConnection = HTTPSConnectionPool = PortForward = object
+    from urllib3 import disable_warnings
+    from urllib3.exceptions import HTTPError, InsecureRequestWarning
+
+    disable_warnings(InsecureRequestWarning)  # _asked_blindly is the only one, and says why
+except ImportError:
+    HTTPError = OSError  # type: ignore[assignment,misc]  # reported once, by _module.main()
 
 POD = f"{SERVER}-0"
-PROTOCOL = "v4.channel.k8s.io"
 
 
 def inside(host: Cluster, namespace: str) -> Cluster:
@@ -104,7 +100,7 @@ def endpoint(host: Cluster, namespace: dict) -> str:
     if service is None:
         raise TenantryError(f"Service {API_SERVICE} in {name} on {host.name} is missing; run tenantry.kube.vcluster")
     record = recorded(namespace)
-    return _render_exposure.url_of(service, record.get("expose"), record.get("address", ""))
+    return exposure.url_of(service, record.get("expose"), record.get("address", ""))
 
 
 def _url(namespace: str) -> str:
@@ -115,42 +111,6 @@ def _url(namespace: str) -> str:
 def _pool_through(host: Cluster, namespace: str) -> type:
     """To the API of a virtual cluster, by whichever of its servers is ready."""
     return pool_through(host, namespace, lambda: serving_pod(host, namespace), API_PORT)
-
-
-def pool_through(host: Cluster, namespace: str, pod: Callable[[], str], port: int) -> type:
-    """A class of connection pools whose connections are port-forwards."""
-
-    class Connection(HTTPSConnection):
-        def _new_conn(self) -> Any:
-            try:
-                return _forward(host, namespace, pod(), port)
-            except (websocket.WebSocketException, OSError) as error:
-                raise NewConnectionError(self, _refusal(error, host)) from error
-
-    class Pool(HTTPSConnectionPool):
-        ConnectionCls = Connection
-
-    return Pool
-
-
-class _Forward(PortForward):
-    """A port-forward that ends with its websocket, however that ends: the package's would leave its reader waiting."""
-
-    def _proxy(self) -> None:
-        try:
-            super()._proxy()
-        except (websocket.WebSocketException, OSError, RuntimeError, ValueError):
-            pass  # what is lost is seen by the reader, which then connects anew
-        finally:
-            for port in self.local_ports.values():
-                port.python.close()
-            self.websocket.shutdown()
-
-
-def _forward(host: Cluster, namespace: str, pod: str, port: int) -> Any:
-    socket = open_websocket(host, f"/api/v1/namespaces/{namespace}/pods/{pod}/portforward?ports={port}")
-    socket.settimeout(None)
-    return _Forward(socket, [port]).socket(port)
 
 
 def serving_pod(host: Cluster, namespace: str) -> str:
@@ -164,34 +124,7 @@ def server_pods(host: Cluster, namespace: str) -> list[dict]:
 
 
 def pods_of(host: Cluster, namespace: str, part: str) -> list[dict]:
-    return host.list("v1/Pod", namespace, _names.selecting({PART_LABEL: part}))
-
-
-def is_ready(obj: dict) -> bool:
-    """Of a node or a pod."""
-    conditions = (obj.get("status") or {}).get("conditions") or []
-    return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
-
-
-def open_websocket(host: Cluster, path: str) -> Any:
-    """A connection to a pod through the host's API server. Its messages are channels of what runs there."""
-    return websocket.create_connection(
-        host.server.replace("https://", "wss://", 1) + path,
-        timeout=host.timeout,
-        subprotocols=[PROTOCOL],
-        header=[f"{name}: {value}" for name, value in {**host.headers, "User-Agent": host.user_agent}.items()],
-        sslopt={"context": host.ssl_context},
-        suppress_origin=True,
-        enable_multithread=True,
+    """Of the platform: a syncer that was taken over can call a pod of its own a server."""
+    return host.list(
+        "v1/Pod", namespace, naming.selecting({PART_LABEL: part, naming.LABEL_MANAGED_BY: naming.MANAGED_BY})
     )
-
-
-def _refusal(error: Exception, host: Cluster) -> str:
-    status = getattr(error, "status_code", None)
-    if status == 401:
-        return f"port-forward: 401, {host.renewal or 'the credential is refused'}"
-    if status == 404:
-        return f"port-forward: there is no pod {POD}"
-    if status == 403:
-        return "port-forward: 403, the platform's credential may not open it"
-    return f"port-forward: {error}" if status is None else f"port-forward: {status}"

@@ -6,13 +6,13 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from ansible_collections.tenantry.kube.plugins.module_utils._core import naming as _names
+from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import ApiError
+from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import AGENT, ETCD, SERVER, SYNCER
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.apply import Plan
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import Deadline, wait_gone
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.lifecycle import end_pods
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.common import AGENT, ETCD, SERVER
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.etcd import CLAIMS
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.server import VOLUME_CLAIM
 
@@ -20,6 +20,7 @@ NAMESPACE = "v1/Namespace"
 VOLUME = "v1/PersistentVolume"
 SLOW = (
     ("apps/v1/StatefulSet", SERVER),
+    ("apps/v1/StatefulSet", SYNCER),
     ("apps/v1/StatefulSet", AGENT),
     ("apps/v1/StatefulSet", ETCD),
     *(("v1/PersistentVolumeClaim", claim) for claim in (VOLUME_CLAIM, *CLAIMS)),
@@ -28,7 +29,7 @@ SLOW = (
 
 def plan(host: Cluster, tenant: str, name: str) -> Plan:
     """The one thing to delete: the namespace, which takes all else along, whatever state that is in."""
-    owned = _names.selector("vcluster", tenant=tenant, vcluster=name)
+    owned = naming.selector("vcluster", tenant=tenant, vcluster=name)
     return Plan.make(host, [], owned=owned, prune_kinds=[NAMESPACE])
 
 

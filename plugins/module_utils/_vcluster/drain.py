@@ -11,16 +11,15 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError, one_line
+from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import AGENT
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.conditions import has_ended, without_controller
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import Deadline
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import connection as _tunnel
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import connection
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.guest import (
-    has_ended,
     is_ready,
     marked,
-    without_controller,
 )
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.common import AGENT
 
 _MIRROR = "kubernetes.io/config.mirror"
 
@@ -36,7 +35,7 @@ def rows(nodes: list[str]) -> list[dict]:
 
 
 def drain(host: Cluster, namespace: str, names: list[str], deadline: Deadline, warn: Callable[[str], None]) -> None:
-    api = _tunnel.inside(host, namespace)
+    api = connection.inside(host, namespace)
     try:
         found = [api.get("v1/Node", name) for name in names]
         # What runs on a node that is not there any more does not end by being asked.

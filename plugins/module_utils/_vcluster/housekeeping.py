@@ -8,23 +8,22 @@ import json
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
-from ansible_collections.tenantry.kube.plugins.module_utils._core import naming as _names
+from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
-from ansible_collections.tenantry.kube.plugins.module_utils._fleet import registry as _fleet
+from ansible_collections.tenantry.kube.plugins.module_utils._core.timestamps import clock, moment, stamp
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet import registry
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import Found
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.apply import Plan
-from ansible_collections.tenantry.kube.plugins.module_utils._module import Context
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import activity as _activity
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import connection as _tunnel
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import delete as _vcluster_removal
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import lifecycle as _vcluster_states
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.fleet_state import Found
+from ansible_collections.tenantry.kube.plugins.module_utils._module import (
+    Context,
+    attempt,
+    do_each,
+)
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import activity, connection, delete, lifecycle
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.lifecycle import PAUSED, Turn
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.lifecycle import (
-    clock,
     expiry,
-    moment,
     parse_sleep,
-    stamp,
 )
 
 NOTES_ANNOTATION = "tenantry.dev/housekeeping"
@@ -96,29 +95,39 @@ def decide(namespace: dict, record: dict, notes: Notes, *, paused: bool, now: da
 def run(context: Context, items: list[dict]) -> list[dict]:
     tenant = items[0]["tenant"]
     if tenant is not None:
-        _names.check_name(tenant, "tenant")
-    _fleet.require_platform(context.hub)
-    fleet = _fleet.hosts(context.hub, context.cluster)
+        naming.check_name(tenant, "tenant")
+    registry.require_platform(context.hub)
+    fleet = registry.hosts(context.hub, context.cluster)
     try:
         spaces, unreachable = fleet.vclusters()
         for problem in unreachable.values():
             context.warn(problem)
         due = [Found(host, space) for host, space in spaces if not space["metadata"].get("deletionTimestamp")]
         due = sorted((one for one in due if tenant in (None, one.tenant)), key=lambda one: (one.tenant, one.name))
-        return context.hub.map(lambda found: _row(context, found), due)
+        return do_each(context.hub, due, _known, lambda found: _row(context, found))
     finally:
         fleet.close()
 
 
+def _known(found: Found) -> dict:
+    row = {"tenant": found.tenant, "name": found.name, "host": found.host.name}
+    return {**row, "namespace": found.namespace["metadata"]["name"], "action": "none", "reason": ""}
+
+
 def _row(context: Context, found: Found) -> dict:
-    row = {"tenant": found.tenant, "name": found.name, "host": found.host.name, "changed": False, "actions": []}
-    row |= {"namespace": found.namespace["metadata"]["name"], "action": "none", "reason": ""}
+    row = _known(found)
     try:
         now, before = clock(), Notes.of(found.namespace)
-        sets = _vcluster_states.stateful_sets(found)
-        paused = bool(sets) and _vcluster_states.is_paused(sets[0])
-        notes = before if paused or not sets else before.seen(_sample(found), now)
+        sets = lifecycle.stateful_sets(found)
+        paused = bool(sets) and lifecycle.is_paused(sets[0])
+        problem, sample = (None, None) if paused or not sets else attempt(lambda: _sample(found))
+        notes = before if paused or not sets else before.seen(sample, now)
+        if problem:  # it is not known to be idle, but its time to sleep or to go comes all the same
+            row["error"] = f"{row['namespace']}: {problem}"
+            notes = replace(notes, since=None)
         decision = decide(found.namespace, found.record, notes, paused=paused, now=now)
+        if problem:
+            decision = replace(decision, notes=replace(decision.notes, since=before.since))
         row |= {"action": decision.action, "reason": decision.reason}
         plan = _plan(found, decision.action, now)
         row["actions"] = plan.rows() if plan else []
@@ -136,27 +145,27 @@ def _row(context: Context, found: Found) -> dict:
 def _sample(found: Found) -> list[int] | None:
     if not (found.record.get("sleep") or {}).get("idle"):
         return None
-    api = _tunnel.inside(found.host, found.namespace["metadata"]["name"])
+    api = connection.inside(found.host, found.namespace["metadata"]["name"]).limited(found.host.timeout)
     try:
-        return _activity.sample(api.metrics())
+        return activity.sample(api.text("/metrics"))
     finally:
         api.close()
 
 
-def _plan(found: Found, action: str, now: datetime) -> Plan | None:
+def _plan(found: Found, action: str, now: datetime) -> Plan | Turn | None:
     if action == "delete":
-        return _vcluster_removal.plan(found.host, found.tenant, found.name)
+        return delete.plan(found.host, found.tenant, found.name)
     if action == "pause":
-        return _vcluster_states.plan(found, PAUSED, found.namespace["metadata"]["name"], now)
-    return _vcluster_states.plan_resume(found) if action == "resume" else None
+        return lifecycle.plan(found, PAUSED, found.namespace["metadata"]["name"], now)
+    return lifecycle.plan_resume(found) if action == "resume" else None
 
 
-def _carry_out(context: Context, found: Found, plan: Plan | None, notes: Notes, before: Notes) -> None:
+def _carry_out(context: Context, found: Found, plan: Plan | Turn | None, notes: Notes, before: Notes) -> None:
     """Notes come between the deed and the wait for it: without them, a later run would not know whose pause it was."""
     name, wait = found.namespace["metadata"]["name"], context.module.params["wait"]
     deadline = context.deadline(context.module.params["wait_timeout"]) if wait else None
-    if plan and not isinstance(plan, Turn):
-        _vcluster_removal.execute(plan, found.host, name, deadline)
+    if isinstance(plan, Plan):
+        delete.execute(plan, found.host, name, deadline)
         return
     if plan:
         plan.change()

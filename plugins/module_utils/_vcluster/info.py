@@ -4,31 +4,38 @@
 
 from __future__ import annotations
 
-from ansible_collections.tenantry.kube.plugins.module_utils._core import naming as _names
+from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
-from ansible_collections.tenantry.kube.plugins.module_utils._fleet import registry as _fleet
+from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import SERVER, SYNCER
+from ansible_collections.tenantry.kube.plugins.module_utils._core.timestamps import stamp
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet import registry
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import Found
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import STATEFUL_SET
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import explanation
-from ansible_collections.tenantry.kube.plugins.module_utils._module import Context
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import connection as _tunnel
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.fleet_state import Found
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.guest import STATEFUL_SET, is_ready, ready_of_all
+from ansible_collections.tenantry.kube.plugins.module_utils._module import (
+    Context,
+    attempt,
+    beside_each_other,
+)
+from ansible_collections.tenantry.kube.plugins.module_utils._tenant.resources_in_use import slice_of
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import connection
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.guest import (
+    is_ready,
+    ready_of_all,
+)
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.lifecycle import is_paused
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.common import SERVER
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.lifecycle import expiry, stamp
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.lifecycle import expiry
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.mode import SHARED
-
-# The quota's names for what a slice consists of: the limits, since they are what can be used up.
-QUOTA_KEYS = {"cpu": "limits.cpu", "memory": "limits.memory", "storage": "requests.storage", "pods": "pods"}
 
 
 def run(context: Context, tenant: str | None, name: str | None, host: str | None) -> dict:
     """The virtual clusters that match, and a line for each host that could not be asked."""
     for field, value in (("tenant", tenant), ("name", name)):
         if value is not None:  # a name that cannot exist is an error, not an empty answer
-            _names.check_name(value, field)
-    _fleet.require_platform(context.hub)
-    fleet = _fleet.hosts(context.hub, context.cluster)
+            naming.check_name(value, field)
+    registry.require_platform(context.hub)
+    fleet = registry.hosts(context.hub, context.cluster)
     try:
         if host is not None and host not in fleet.names():
             raise fleet.unknown(host)
@@ -38,31 +45,43 @@ def run(context: Context, tenant: str | None, name: str | None, host: str | None
             for found in (Found(where, space) for where, space in spaces)
             if tenant in (None, found.tenant) and name in (None, found.name) and host in (None, found.host.name)
         ]
-        rows = context.hub.map(_row, wanted)
+        rows = beside_each_other(_told, wanted)
     finally:
         fleet.close()
     rows.sort(key=lambda row: (row["tenant"], row["name"]))
     return {"vclusters": rows, "unreachable_members": {} if host and host not in unreachable else unreachable}
 
 
-def _row(found: Found) -> dict:
-    namespace, record = found.namespace["metadata"]["name"], found.record
-    quota = found.host.get("v1/ResourceQuota", "slice", namespace)
-    server = found.host.get(STATEFUL_SET, SERVER, namespace)
-    row = {
+def _told(found: Found) -> dict:
+    """One that cannot be looked at is told as such, and hides no other."""
+    problem, row = attempt(lambda: _row(found))
+    return row or {**_known(found), "status": "NotReady", "nodes": None, "endpoint": None, "message": problem}
+
+
+def _known(found: Found) -> dict:
+    """What is on record."""
+    record = found.record
+    return {
         "tenant": found.tenant,
         "name": found.name,
         "host": found.host.name,
-        "namespace": namespace,
+        "namespace": found.namespace["metadata"]["name"],
         "mode": record.get("mode"),
         "tier": record.get("tier"),
         "version": record.get("version"),
         "datastore": record.get("datastore"),
-        "servers": _servers(server),
-        "slice": slice_of(quota or {}),
+        "servers": None,
+        "slice": {},
         "created": found.namespace["metadata"]["creationTimestamp"],
         **upkeep_of(found),
     }
+
+
+def _row(found: Found) -> dict:
+    namespace, record = found.namespace["metadata"]["name"], found.record
+    quota = found.host.get("v1/ResourceQuota", "slice", namespace)
+    server = found.host.get(STATEFUL_SET, SERVER, namespace)
+    row = {**_known(found), "servers": _servers(server), "slice": slice_of(quota or {})}
     if found.namespace["metadata"].get("deletionTimestamp"):
         return {**row, "status": "Deleting", "nodes": None, "endpoint": None, "message": None}
     if is_paused(server):
@@ -88,7 +107,7 @@ def upkeep_of(found: Found) -> dict:
 
 def _endpoint(found: Found) -> str | None:
     try:
-        return _tunnel.endpoint(found.host, found.namespace)
+        return connection.endpoint(found.host, found.namespace)
     except TenantryError:
         return None
 
@@ -97,8 +116,8 @@ def _live(host: Cluster, namespace: dict, agents: int | None) -> dict:
     """What only the virtual cluster itself can tell. In mode shared it has as many nodes as carry its pods."""
     unknown = ready_of_all(None, agents)
     try:
-        url = _tunnel.endpoint(host, namespace)
-        api = _tunnel.inside(host, namespace["metadata"]["name"])
+        url = connection.endpoint(host, namespace)
+        api = connection.inside(host, namespace["metadata"]["name"]).limited(host.timeout)
     except TenantryError as error:
         return {"status": "NotReady", "nodes": unknown, "endpoint": None, "message": str(error)}
     try:
@@ -118,19 +137,9 @@ def _live(host: Cluster, namespace: dict, agents: int | None) -> dict:
 
 def _why_not_synced(host: Cluster, namespace: str) -> str | None:
     """What keeps the syncer, without which the API answers but no pod runs."""
-    name = _tunnel.serving_pod(host, namespace)
-    pod = host.get("v1/Pod", name, namespace)
-    if pod and is_ready(pod):
+    pods = connection.pods_of(host, namespace, SYNCER)
+    if any(map(is_ready, pods)):
         return None
-    return f"the syncer is not ready: {explanation(host, pod, name, namespace)}"
-
-
-def slice_of(quota: dict) -> dict[str, dict[str, str]]:
-    """What a quota counts of a slice: used now, and at most."""
-    status = quota.get("status") or {}
-    used, hard = status.get("used") or {}, status.get("hard") or quota.get("spec", {}).get("hard") or {}
-    return {
-        ours: {"used": used.get(theirs, "0"), "hard": hard[theirs]}
-        for ours, theirs in QUOTA_KEYS.items()
-        if theirs in hard
-    }
+    if not pods:
+        return "there is no pod of the syncer; run tenantry.kube.vcluster for it"
+    return f"the syncer is not ready: {explanation(host, pods[0], pods[0]['metadata']['name'], namespace)}"

@@ -7,23 +7,26 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import ApiError
+from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import ETCD
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.apply import RIGHTS_DELAY
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.secret_data import decoded
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import Deadline, insist, is_forbidden
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests import client_ca as client_ca_manifests
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests import (
-    etcd_certificates as _etcd_certificates,
+    etcd_certificates,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.cluster import (
+    client_ca,
     join_token,
     platform_credential,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.common import (
-    ETCD,
+    CLIENT_CA,
     JOIN_TOKEN,
     PLATFORM_CREDENTIAL,
     Keys,
     Rendering,
-    decoded,
     keys,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.etcd import CERTIFICATES, certificates
@@ -33,22 +36,25 @@ SECRET = "v1/Secret"  # noqa: S105 - a kind
 
 
 def new(spec: VCluster) -> Keys:
-    return keys(None, None, _etcd_certificates.make(spec.namespace, ETCD) if spec.etcd else None)
+    etcd = etcd_certificates.make(spec.namespace, ETCD) if spec.etcd else None
+    return keys(None, None, etcd, client_ca_manifests.make(spec.namespace))
 
 
 def kept(host: Cluster, spec: VCluster) -> tuple[Keys, bool]:
     """Those in the Secrets there are, what is missing made anew; and whether all these Secrets exist."""
-    names = [JOIN_TOKEN, PLATFORM_CREDENTIAL, *([CERTIFICATES] if spec.etcd else [])]
-    join, credential, *etcd = found = [host.get(SECRET, name, spec.namespace) for name in names]
+    names = [JOIN_TOKEN, PLATFORM_CREDENTIAL, CLIENT_CA, *([CERTIFICATES] if spec.etcd else [])]
+    join, credential, authority, *etcd = found = [host.get(SECRET, name, spec.namespace) for name in names]
     files = decoded(etcd[0]) if etcd else {}
     if spec.etcd and not files:
-        files = _etcd_certificates.make(spec.namespace, ETCD)
-    return keys(join, credential, files), None not in found
+        files = etcd_certificates.make(spec.namespace, ETCD)
+    return keys(
+        join, credential, files, decoded(authority) or client_ca_manifests.make(spec.namespace)
+    ), None not in found
 
 
 def claim(host: Cluster, rendering: Rendering) -> Rendering:
     """With the keys that are stored: these or, where another run was first, its own."""
-    for secret in (join_token(rendering), platform_credential(rendering)):
+    for secret in (join_token(rendering), platform_credential(rendering), client_ca(rendering)):
         _store(host, secret)
     if rendering.spec.etcd:
         _store(host, certificates(rendering))

@@ -6,25 +6,26 @@ from __future__ import annotations
 
 from contextlib import suppress
 from datetime import datetime
+from typing import Any
 
-from ansible_collections.tenantry.kube.plugins.module_utils._core import naming as _names
+from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import ApiError, TenantryError
+from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import AGENT, ETCD, SERVER, SYNCER
+from ansible_collections.tenantry.kube.plugins.module_utils._core.timestamps import stamp
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import Found
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.apply import Action, Inventory, Plan
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.conditions import has_ended, without_controller
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import STATEFUL_SET
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import Deadline, wait_gone
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import connection as _tunnel
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.fleet_state import Found
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.guest import (
-    STATEFUL_SET,
-    has_ended,
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import connection
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.etcd import MEMBERS
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.rollout import (
     wait_for_agents,
     wait_for_etcd,
     wait_for_server,
-    without_controller,
+    wait_for_syncer,
 )
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.common import AGENT, ETCD, SERVER
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.etcd import MEMBERS
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.lifecycle import stamp
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.mode import SHARED
 
 PAUSED = "paused"
@@ -36,13 +37,28 @@ RESTARTED_AT = "tenantry.dev/restarted"
 LONGEST_GRACE = 30
 
 
-class Turn(Plan):
-    """A plan of changes to single fields, and of pods to end."""
+class Turn:
+    """
+    Changes to single fields, and pods to end, in an order of their own. It is shown as a plan is, but is none: a plan
+    is executed by applying whole objects, and these are fields of some.
+    """
 
     def __init__(self, cluster: Cluster, namespace: str, actions: list[Action]) -> None:
-        super().__init__(cluster, actions, Inventory())
+        self.cluster = cluster
         self.namespace = namespace
+        self.actions = actions
         self.warning = ""
+        self._shown = Plan(cluster, actions, Inventory())
+
+    @property
+    def changed(self) -> bool:
+        return self._shown.changed
+
+    def rows(self) -> list[dict[str, Any]]:
+        return self._shown.rows()
+
+    def diff(self) -> dict[str, str]:
+        return self._shown.diff()
 
     def perform(self, deadline: Deadline | None) -> None:
         raise NotImplementedError
@@ -50,21 +66,22 @@ class Turn(Plan):
     def change(self, *parts: str) -> None:
         for action in self.actions:
             if action.action == "update" and action.name in parts:
-                self.cluster.merge(action.kind, action.name, action.namespace, action.after)
+                self.cluster.merge(action.kind, action.name, action.namespace, action.desired)
 
 
 class Pause(Turn):
     """
-    Server and agents first: a syncer that still runs would tell its API server that the pods have failed. What the
-    servers have their data in goes after them.
+    Server, syncer and agents first: a syncer that still runs would tell its API server that the pods have failed, or
+    create them again. What the servers have their data in goes after them.
     """
 
     def perform(self, deadline: Deadline | None) -> None:
         """Without a deadline, nothing is waited for but the end of the server, for as long as that may take."""
-        self.change(SERVER, AGENT)
+        self.change(SERVER, SYNCER, AGENT)
         limit = deadline or Deadline(LONGEST_GRACE)
-        for server in _tunnel.server_pods(self.cluster, self.namespace):
-            wait_gone(self.cluster, POD, server["metadata"]["name"], self.namespace, limit, what="server")
+        for part in (SERVER, SYNCER):
+            for pod in connection.pods_of(self.cluster, self.namespace, part):
+                wait_gone(self.cluster, POD, pod["metadata"]["name"], self.namespace, limit, what=part)
         self.change(ETCD)
         end_pods(self.cluster, self.namespace)
         if deadline:
@@ -77,7 +94,7 @@ class Start(Turn):
     """Again, as many servers and agents as there were; or anew, each part one by one."""
 
     def perform(self, deadline: Deadline | None) -> None:
-        self.change(ETCD, SERVER, AGENT)
+        self.change(ETCD, SERVER, SYNCER, AGENT)
         if deadline:
             wait_until_ready(self.cluster, self.namespace, deadline)
 
@@ -85,11 +102,11 @@ class Start(Turn):
 def plan(found: Found | None, state: str, name: str, now: datetime) -> Turn:
     """What it takes to have it paused or restarted."""
     if found is None:
-        raise TenantryError(f"state: there is no virtual cluster {name} that could be {state}; make it first")
+        raise TenantryError(f"state: there is no virtual cluster {name} that could be {state}; create it first")
     host, namespace, sets = found.host, found.namespace["metadata"]["name"], stateful_sets(found)
     if not sets:
         raise TenantryError(
-            f"state: {name} was never made whole and cannot be {state}; run it with state: present first"
+            f"state: {name} was never fully created and cannot be {state}; run it with state: present first"
         )
     if found.record.get("persistence") == "none":
         raise TenantryError(
@@ -108,10 +125,11 @@ def plan(found: Found | None, state: str, name: str, now: datetime) -> Turn:
 
 def plan_resume(found: Found) -> Turn:
     namespace, record = found.namespace["metadata"]["name"], found.record
-    wanted = {SERVER: record.get("servers", 1), AGENT: record.get("agents", 0), ETCD: MEMBERS}
+    servers = record.get("servers", 1)
+    wanted = {SERVER: servers, SYNCER: servers, AGENT: record.get("agents", 0), ETCD: MEMBERS}
     sets = stateful_sets(found)
     actions = [
-        _change(one, {"replicas": wanted[one["metadata"]["name"]]})
+        change_of(one, {"replicas": wanted[one["metadata"]["name"]]})
         for one in sets
         if one["spec"]["replicas"] != wanted[one["metadata"]["name"]]
     ]
@@ -119,9 +137,9 @@ def plan_resume(found: Found) -> Turn:
 
 
 def stateful_sets(found: Found) -> list[dict]:
-    """The server's and, where there are any, the agents' and that of etcd."""
+    """The server's and, where there are any, those of the syncer, of the agents and of etcd."""
     namespace = found.namespace["metadata"]["name"]
-    live = (found.host.get(STATEFUL_SET, name, namespace) for name in (SERVER, AGENT, ETCD))
+    live = (found.host.get(STATEFUL_SET, name, namespace) for name in (SERVER, SYNCER, AGENT, ETCD))
     return [one for one in live if one]
 
 
@@ -142,14 +160,16 @@ def end_pods(host: Cluster, namespace: str) -> None:
 
 
 def wait_until_ready(host: Cluster, namespace: str, deadline: Deadline) -> None:
-    """The server answers, and all agents are nodes."""
+    """The server answers, the syncer works, and all agents are nodes."""
     if host.get(STATEFUL_SET, ETCD, namespace):
         wait_for_etcd(host, namespace, deadline)
     wait_for_server(host, namespace, deadline)
+    if host.get(STATEFUL_SET, SYNCER, namespace):
+        wait_for_syncer(host, namespace, deadline)
     agents = (host.get(STATEFUL_SET, AGENT, namespace) or {}).get("spec", {}).get("replicas", 0)
     if not agents:
         return
-    api = _tunnel.inside(host, namespace)
+    api = connection.inside(host, namespace)
     try:
         wait_for_agents(host, api, namespace, agents, deadline)
     finally:
@@ -157,7 +177,7 @@ def wait_until_ready(host: Cluster, namespace: str, deadline: Deadline) -> None:
 
 
 def _pause(host: Cluster, namespace: str, sets: list[dict]) -> Pause:
-    actions = [_change(one, {"replicas": 0}) for one in sets if one["spec"]["replicas"]]
+    actions = [change_of(one, {"replicas": 0}) for one in sets if one["spec"]["replicas"]]
     for pod in _tenants_pods(host, namespace):
         if not pod["metadata"].get("deletionTimestamp"):
             actions.append(Action(POD, namespace, pod["metadata"]["name"], "delete", before=pod))
@@ -167,7 +187,7 @@ def _pause(host: Cluster, namespace: str, sets: list[dict]) -> Pause:
 def _losses(host: Cluster, namespace: str) -> str:
     """What does not come back: pods of the host, which end, and that nobody inside makes anew."""
     try:
-        api = _tunnel.inside(host, namespace)
+        api = connection.inside(host, namespace).limited(host.timeout)
         try:
             lost = without_controller([pod for pod in api.list(POD) if not has_ended(pod)])
         finally:
@@ -179,10 +199,10 @@ def _losses(host: Cluster, namespace: str) -> str:
 
 def _restart(host: Cluster, namespace: str, sets: list[dict], now: datetime) -> Start:
     change = {"template": {"metadata": {"annotations": {RESTARTED_AT: stamp(now)}}}}
-    return Start(host, namespace, [_change(one, change) for one in sets])
+    return Start(host, namespace, [change_of(one, change) for one in sets])
 
 
-def _change(live: dict, spec: dict) -> Action:
+def change_of(live: dict, spec: dict) -> Action:
     """With nothing but the changed fields on both sides of a diff."""
     meta = {"name": live["metadata"]["name"], "namespace": live["metadata"]["namespace"]}
     kind = {"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": meta}
@@ -208,4 +228,4 @@ def _same_fields(live: dict, fields: dict) -> tuple[dict, list[str]]:
 
 
 def _tenants_pods(host: Cluster, namespace: str) -> list[dict]:
-    return host.list(POD, namespace, _names.selecting({_names.LABEL_MANAGED_BY: _names.MANAGED_BY_SYNCER}))
+    return host.list(POD, namespace, naming.selecting({naming.LABEL_MANAGED_BY: naming.MANAGED_BY_SYNCER}))

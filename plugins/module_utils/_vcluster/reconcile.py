@@ -8,31 +8,30 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from ansible_collections.tenantry.kube.plugins.module_utils._core import naming as _names
-from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError, one_line
-from ansible_collections.tenantry.kube.plugins.module_utils._fleet import registry as _fleet
+from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
+from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError, one_line, require
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet import registry
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.apply import Plan
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import Deadline, wait_for
-from ansible_collections.tenantry.kube.plugins.module_utils._module import Context, check_each
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import delete as _vcluster_removal
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import drain as _vcluster_drain
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import keys as _vcluster_keys
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import upgrade as _vcluster_upgrade
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.fleet_state import Places, Unreachable
+from ansible_collections.tenantry.kube.plugins.module_utils._module import Context, attempt, check_each, do_each
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import (
+    delete,
+    drain,
+    growth,
+    keys,
+    trusted_keys,
+    upgrade,
+)
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.fleet_state import Places
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.guest import (
     agents_of,
-    first_contact,
     open_inside,
     ready_of_all,
-    replace_agents,
-    wait_for_etcd,
-    wait_until_it_answers,
-    wait_until_led_to,
 )
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests import cluster as _render_vcluster
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests import exposure as _render_exposure
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests import cluster, exposure
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.common import (
     API_SERVICE,
+    CLIENT_CA,
     PLATFORM_CREDENTIAL,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.plan import (
@@ -41,6 +40,14 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.plan impor
     namespace_of,
     plan_all,
     with_addresses,
+)
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.rollout import (
+    first_contact,
+    replace_agents,
+    wait_for_etcd,
+    wait_for_syncer,
+    wait_until_it_answers,
+    wait_until_led_to,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.cluster import parse
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.exposure import LOAD_BALANCER
@@ -52,21 +59,21 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.volume imp
 def run(context: Context, items: list[dict]) -> list[dict]:
     context.secret(*(text for item in items for text in misplaced(item["k3s_config"])))
     jobs = check_each(items, _validated, name=_name_of)
-    _fleet.require_platform(context.hub)
-    fleet = _fleet.hosts(context.hub, context.cluster)
+    registry.require_platform(context.hub)
+    fleet = registry.hosts(context.hub, context.cluster)
     try:
         places = Places(fleet)
         for problem in places.unreachable.values():
             context.warn(problem)
         check_each(jobs, lambda job: _place(context, places, job), name=namespace_of)
-        possible = [job for job in jobs if job.problem is None]
-        leaving = [job.namespace for job in possible if job.state == "absent"]
-        places.check_datastores([job.spec for job in possible if job.spec])
-        places.check_budgets([job.spec for job in possible if job.spec], leaving)
-        plan_all(context, places, possible)
+        _check_databases(places, jobs)
+        _check_budgets(places, jobs)
+        for job in _possible(jobs):
+            _warn_below_use(context, places, job)
+        plan_all(context, places, _possible(jobs))
         if not context.check_mode:
-            places.check_budgets([job.spec for job in possible if job.spec], leaving, reserve=True)
-        return context.hub.map(lambda job: _row(context, job), jobs)
+            _check_budgets(places, jobs, reserve=True)
+        return do_each(context.hub, jobs, _known, lambda job: _row(context, job))
     finally:
         fleet.close()
 
@@ -81,8 +88,8 @@ def _validated(item: dict) -> Job:
         raise TenantryError(f"kubeconfig_path: {path} is a directory; name a file in it")
     if item["state"] == "present":
         _check_what_is_known(item)
-    tenant, name = _names.check_name(item["tenant"], "tenant"), _names.check_name(item["name"], "name")
-    _names.vcluster_namespace(tenant, name)
+    tenant, name = naming.check_name(item["tenant"], "tenant"), naming.check_name(item["name"], "name")
+    naming.vcluster_namespace(tenant, name)
     return Job(item)
 
 
@@ -101,23 +108,63 @@ def _check_what_is_known(item: dict) -> None:
 
 
 def _place(context: Context, places: Places, job: Job) -> None:
-    try:
-        job.host = places.host_of(job.namespace, job.item["host"])
-    except Unreachable as error:  # stops only what is on it
-        job.problem = f"{job.namespace}: {error}"
+    """What its host and its tenant say stops this one only; what is wrong with what is asked for, all."""
+    problem, _nothing = attempt(lambda: _find(context, places, job))
+    if problem:
+        job.stop(problem)
         return
     if job.state == "present":
-        places.check_tenant(context, job.tenant)
         job.spec = places.spec_of(job.item)
         if datastore := job.spec.datastore:
             context.secret(datastore.endpoint, datastore.password)
 
 
-def _row(context: Context, job: Job) -> dict:
+def _find(context: Context, places: Places, job: Job) -> None:
+    job.host = places.host_of(job.namespace, job.item["host"])
+    if job.state == "present":
+        places.check_tenant(context, job.tenant)
+
+
+def _possible(jobs: list[Job]) -> list[Job]:
+    return [job for job in jobs if job.problem is None]
+
+
+def _check_databases(places: Places, jobs: list[Job]) -> None:
+    problems = places.shared_datastores([job.spec for job in _possible(jobs) if job.spec])
+    for job in jobs:
+        if job.namespace in problems:
+            job.stop(problems[job.namespace])
+
+
+def _check_budgets(places: Places, jobs: list[Job], *, reserve: bool = False) -> None:
+    """One that a budget has no room for stops what grows of that tenant: not what it has, and no other tenant."""
+    possible = _possible(jobs)
+    leaving = [job.namespace for job in possible if job.state == "absent"]
+    problems = places.over_budget([job.spec for job in possible if job.spec], leaving, reserve=reserve)
+    for job in possible:
+        if job.spec and job.tenant in problems and places.grows(job.spec):
+            job.stop(problems[job.tenant])
+
+
+def _warn_below_use(context: Context, places: Places, job: Job) -> None:
+    """Only a hint: where the use is not known, because a host fails just now, nothing is refused."""
+    if job.spec is None:
+        return
+    spec = job.spec
+    problem, lines = attempt(lambda: [*places.lowered_below_use([spec])])
+    for line in [f"{job.namespace}: slice: its use is not known: {problem}"] if problem else lines or []:
+        context.warn(line)
+
+
+def _known(job: Job) -> dict:
     host = job.host.name if job.host else job.item["host"]
-    row = {"name": job.name, "tenant": job.tenant, "namespace": job.namespace, "host": host, "state": job.state}
+    return {"name": job.name, "tenant": job.tenant, "namespace": job.namespace, "host": host, "state": job.state}
+
+
+def _row(context: Context, job: Job) -> dict:
+    row = _known(job)
     if job.problem:
-        return {**row, "changed": False, "actions": [], "error": job.problem}
+        return {**row, "changed": False, "actions": [], "error": job.problem, "refused": job.refused}
     actions: list[dict] = []
     try:
         deadline = context.deadline(context.module.params["wait_timeout"])
@@ -144,15 +191,16 @@ def _row(context: Context, job: Job) -> dict:
 
 
 def _remove(context: Context, job: Job, deadline: Deadline) -> list[dict]:
-    actions = job.plan.rows()
+    plan = job.known_plan
+    actions = plan.rows()
     file = Path(job.kubeconfig_path).expanduser() if job.kubeconfig_path else None
     if file and file.exists():
         actions.append({"action": "delete", "kind": "Kubeconfig", "name": job.kubeconfig_path})
     if context.check_mode:
         return actions
-    if job.plan.changed:
+    if plan.changed:
         waiting = deadline if context.module.params["wait"] else None
-        _vcluster_removal.execute(job.plan, job.host, job.namespace, waiting)
+        delete.execute(plan, job.known_host, job.namespace, waiting)
     if file:
         file.unlink(missing_ok=True)
     return actions
@@ -160,72 +208,84 @@ def _remove(context: Context, job: Job, deadline: Deadline) -> list[dict]:
 
 def _turn(context: Context, job: Job, deadline: Deadline) -> list[dict]:
     """Pause or restart it. A pause that was interrupted has nothing left to change but may have pods to wait for."""
-    if job.plan.warning:
-        context.warn(job.plan.warning)
+    turn = job.known_turn
+    if turn.warning:
+        context.warn(turn.warning)
     if not context.check_mode:
-        job.plan.perform(deadline if context.module.params["wait"] else None)
-    return job.plan.rows()
+        turn.perform(deadline if context.module.params["wait"] else None)
+    return turn.rows()
 
 
 def _bring_up(context: Context, job: Job, deadline: Deadline) -> dict:
+    host, spec = job.known_host, job.known_spec
     if not context.check_mode:
         later = _apply(context, job, deadline)
         wait = context.module.params["wait"]
-        early = wait and not job.rendering.keys.ca and not job.leaving and not later.changed
+        early = wait and not job.known_rendering.keys.ca and not job.leaving and not later.changed
         if early:
             # Its host needs a moment to find out that a new one is ready, which is time enough for what is inside.
             steps = (lambda: _wait_for_server(context, job, deadline), lambda: _enter_early(context, job, deadline))
-            job.host.map(lambda step: step(), steps)
+            host.map(lambda step: step(), steps)
         elif wait or job.leaving:
             _wait_for_server(context, job, deadline)
         if job.leaving:
-            _vcluster_drain.drain(job.host, job.namespace, job.leaving, deadline, context.warn)
+            drain.drain(host, job.namespace, job.leaving, deadline, context.warn)
             context.progress(job.namespace, f"drained {', '.join(job.leaving)}")
         later.execute()
         if wait:
             for claim in job.claims:
-                wait_until_grown(job.host, claim, job.spec.volume, deadline)
+                wait_until_grown(host, claim, spec.volume, deadline)
             if not early:
                 _furnish(context, job, deadline)
-            context.progress(job.namespace, f"ready, nodes {job.inside.nodes}")
-    service = job.host.get("v1/Service", API_SERVICE, job.namespace)  # not there yet in the check of a new one
-    url = _render_exposure.url_of(service, job.spec.exposure.type, job.rendering.address) if service else None
-    if job.spec.servers > 1 and job.inside and job.plan.changed and not context.check_mode:
+            context.progress(job.namespace, f"ready, nodes {job.known_inside.nodes}")
+    service = host.get("v1/Service", API_SERVICE, job.namespace)  # not there yet in the check of a new one
+    url = exposure.url_of(service, spec.exposure.type, job.known_rendering.address) if service else None
+    if url and spec.servers > 1 and job.inside and job.known_plan.changed and not context.check_mode:
         _wait_until_led_to(context, job, url, deadline)
     return {
         "endpoint": url,
-        "version": job.spec.version,
-        "nodes": job.inside.nodes if job.inside else ready_of_all(None, agents_of(job.spec)),
+        "version": spec.version,
+        "nodes": job.inside.nodes if job.inside else ready_of_all(None, agents_of(spec)),
         "ready": job.inside is not None,
-        "slice": job.spec.slice.as_text(),
+        "slice": spec.slice.as_text(),
         "kubeconfig": job.kubeconfig_path,
         "actions": [*job.actions, *_kubeconfig(context, job, url)],
     }
 
 
 def _wait_for_server(context: Context, job: Job, deadline: Deadline) -> None:
-    if job.spec.etcd:
-        wait_for_etcd(job.host, job.namespace, deadline)
+    host, spec = job.known_host, job.known_spec
+    if spec.etcd:
+        wait_for_etcd(host, job.namespace, deadline)
         context.progress(job.namespace, "etcd ready")
-    _vcluster_upgrade.wait_for_server(job.host, job.namespace, deadline)
+    upgrade.wait_for_server(host, job.namespace, deadline)
     context.progress(job.namespace, "server ready")
+    if spec.shared:
+        wait_for_syncer(host, job.namespace, deadline)
+        context.progress(job.namespace, "syncer ready")
 
 
 def _wait_until_led_to(context: Context, job: Job, url: str, deadline: Deadline) -> None:
     if not wait_until_led_to(url, deadline):
-        context.warn(f"{job.namespace}: its servers are ready, but {url} refuses who connects; look what is at it")
+        context.warn(
+            f"{job.namespace}: the servers are ready, but {url} refuses connections; check the Service, load balancer "
+            "or firewall behind that address"
+        )
 
 
 def _enter_early(context: Context, job: Job, deadline: Deadline) -> None:
-    wait_until_it_answers(job.host, job.namespace, deadline)
+    wait_until_it_answers(job.known_host, job.namespace, deadline)
     _furnish(context, job, deadline)
 
 
 def _furnish(context: Context, job: Job, deadline: Deadline) -> None:
     """What it is to have inside; the API answers."""
     _know_authority(job, deadline)
-    job.inside = open_inside(job.host, job.rendering)
-    job.inside.execute(deadline)
+    job.inside = inside = open_inside(job.known_host, job.known_rendering)
+    inside.execute(deadline)
+    client_ca = job.known_plan.object("v1/Secret", CLIENT_CA, job.namespace)
+    if job.known_spec.lasting and not trusted_keys.noted(client_ca):
+        attempt(lambda: trusted_keys.keep(job.known_host, inside.api, job.namespace))  # or the next run does
 
 
 def _apply(context: Context, job: Job, deadline: Deadline) -> Plan:
@@ -238,17 +298,18 @@ def _apply(context: Context, job: Job, deadline: Deadline) -> Plan:
     if job.upgrade:
         job.upgrade.keep(deadline)
         context.progress(job.namespace, f"data of {job.upgrade.before} is kept on its volume")
-    plan = job.plan
-    if job.rendering.lacks_addresses or not job.has_keys:
-        Plan.make(job.host, _render_vcluster.foundation(job.rendering)).execute()
-        if job.spec.exposure.type == LOAD_BALANCER:
+    growth.claim(context, job)
+    host, plan = job.known_host, job.known_plan
+    if job.known_rendering.lacks_addresses or not job.has_keys:
+        Plan.make(host, cluster.foundation(job.known_rendering)).execute()
+        if job.known_spec.exposure.type == LOAD_BALANCER:
             _wait_for_balancer(job, deadline)
-        job.rendering = with_addresses(job.rendering, job.host)
+        job.rendering = with_addresses(job.known_rendering, host)
         if not job.has_keys:
-            job.rendering = _vcluster_keys.claim(job.host, job.rendering)
+            job.rendering = keys.claim(host, job.rendering)
             context.secret(*job.rendering.keys.secrets)
         plan = make_plan(job)
-    first, later = _vcluster_upgrade.split(plan)
+    first, later = upgrade.split(plan)
     first.execute()
     context.progress(job.namespace, "objects applied")
     return later
@@ -256,34 +317,36 @@ def _apply(context: Context, job: Job, deadline: Deadline) -> Plan:
 
 def _wait_for_balancer(job: Job, deadline: Deadline) -> None:
     """The certificate must have its address."""
+    host = job.known_host
     wait_for(
-        job.host,
+        host,
         "v1/Service",
         API_SERVICE,
         job.namespace,
-        lambda service: bool(_render_exposure.balancer_address(service)),
+        lambda service: bool(exposure.balancer_address(service)),
         deadline,
         what=f"load balancer of virtual cluster {job.namespace}",
-        explain=lambda: f"host {job.host.name} gave the Service {API_SERVICE} no address; does it have load balancers?",
+        explain=lambda: f"host {host.name} gave the Service {API_SERVICE} no address; does it have load balancers?",
     )
 
 
 def _know_authority(job: Job, deadline: Deadline) -> None:
     """Keep the CA for good or, of a server without a volume, until its pod was replaced and made a new one."""
-    kept = job.rendering.keys.ca
-    if kept and job.spec.lasting:
+    host, rendering = job.known_host, job.known_rendering
+    kept = rendering.keys.ca
+    if kept and job.known_spec.lasting:
         return
-    ca = first_contact(job.host, job.namespace, deadline)
+    ca = first_contact(host, job.namespace, deadline)
     if ca == kept:
         return
-    job.rendering = replace(job.rendering, keys=replace(job.rendering.keys, ca=ca))
-    credential = _render_vcluster.platform_credential(job.rendering)
-    job.host.apply(credential)
+    job.rendering = rendering = replace(rendering, keys=replace(rendering.keys, ca=ca))
+    credential = cluster.platform_credential(rendering)
+    host.apply(credential)
     if kept:
         where = {"namespace": job.namespace}
         job.renewals = [{"action": "update", "kind": "Secret", "name": PLATFORM_CREDENTIAL, **where}]
         job.renewals += [
-            {"action": "delete", "kind": "Pod", "name": pod, **where} for pod in replace_agents(job.host, job.rendering)
+            {"action": "delete", "kind": "Pod", "name": pod, **where} for pod in replace_agents(host, rendering)
         ]
 
 
@@ -292,11 +355,11 @@ def _kubeconfig(context: Context, job: Job, url: str | None) -> list[dict]:
     if job.kubeconfig is None:
         return []
     # One that is resumed takes the kubeconfig that there is.
-    foreseen = context.check_mode and job.plan.changed and not (job.paused and job.kubeconfig.exists)
+    foreseen = context.check_mode and job.known_plan.changed and not (job.paused and job.kubeconfig.exists)
     if job.inside is None and not foreseen:
         return []
     if job.inside and job.kubeconfig.is_current(job.inside.api, url):
         return []
     if not context.check_mode:
-        context.secret(job.kubeconfig.renew(job.inside.api, url))
+        context.secret(job.kubeconfig.renew(job.known_inside.api, require(url, "the endpoint")))
     return [job.kubeconfig.action()]

@@ -6,21 +6,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
-from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import exec as _exec
+from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError, require
+from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import AGENT, SERVER
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import recorded
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import exec as pod_exec
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.apply import Inventory, Plan
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import STATEFUL_SET
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import Deadline
-from ansible_collections.tenantry.kube.plugins.module_utils._snapshot import restore_etcd as _snapshot_etcd
-from ansible_collections.tenantry.kube.plugins.module_utils._snapshot.restore import workshop
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import guest as _vcluster_inside
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import rollout
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.datastore import (
-    maintenance_pod as _render_workshop,
+    etcd,
+    maintenance_pod,
+    server_volume,
 )
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.datastore.server_volume import keep_on_volume
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.guest import STATEFUL_SET
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.common import AGENT, SERVER
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.cluster import recorded
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.datastore.maintenance_pod import workshop
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.etcd import PLACE
 
 # On the namespace: the release whose data is kept on the volume, and the StatefulSet's revision that ran with it.
@@ -45,14 +45,15 @@ class Upgrade:
         if stateful_set is None:
             return
         try:
-            if recorded(self.host.get("v1/Namespace", self.namespace)).get("datastore") == PLACE:
-                _snapshot_etcd.keep_on_volume(self.host, self.namespace, deadline)
+            namespace = require(self.host.get("v1/Namespace", self.namespace), f"namespace {self.namespace}")
+            if recorded(namespace).get("datastore") == PLACE:
+                etcd.keep_on_volume(self.host, self.namespace, deadline)
             elif stateful_set["spec"]["replicas"] == 0:
                 with workshop(self.host, stateful_set, deadline) as container:
-                    keep_on_volume(container, deadline.remaining())
+                    server_volume.keep_on_volume(container, deadline.remaining())
             else:
-                server = _exec.Container(self.host, self.namespace, f"{SERVER}-0", _render_workshop.CONTAINER)
-                keep_on_volume(server, deadline.remaining())
+                server = pod_exec.Container(self.host, self.namespace, f"{SERVER}-0", maintenance_pod.CONTAINER)
+                server_volume.keep_on_volume(server, deadline.remaining())
         except TenantryError as error:
             raise TenantryError(
                 f"version: not changed, because what there is could not be kept first: {error}"
@@ -90,7 +91,7 @@ def split(plan: Plan) -> tuple[Plan, Plan]:
 def wait_for_server(host: Cluster, namespace: str, deadline: Deadline) -> None:
     """Where it does not come up after an upgrade, the error says how to go back."""
     try:
-        _vcluster_inside.wait_for_server(host, namespace, deadline)
+        rollout.wait_for_server(host, namespace, deadline)
     except TenantryError as error:
         raise TenantryError(f"{error}{_way_back(host, namespace)}") from None
 

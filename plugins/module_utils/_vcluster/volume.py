@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from ansible_collections.tenantry.kube.plugins.module_utils._core import quantities as _quantities
+from ansible_collections.tenantry.kube.plugins.module_utils._core import quantities
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import Deadline, one_condition, wait_for
@@ -21,7 +21,7 @@ def check_volume(host: Cluster, spec: VCluster, claim: dict | None) -> None:
     if claim is None or spec.volume is None:
         return
     size = claim["spec"]["resources"]["requests"]["storage"]
-    there = _quantities.parse(size, "persistence.size")
+    there = quantities.parse(size, "persistence.size")
     if spec.volume < there:
         raise TenantryError(
             f"persistence.size: {memory_text(spec.volume)} is less than the {size} there is; "
@@ -65,7 +65,7 @@ def _is_bound(claim: dict) -> bool:
 
 def _has(claim: dict, wanted: Decimal) -> bool:
     capacity = ((claim.get("status") or {}).get("capacity") or {}).get("storage")
-    return capacity is not None and _quantities.parse(capacity, "capacity") >= wanted
+    return capacity is not None and quantities.parse(capacity, "capacity") >= wanted
 
 
 def _why_not(claim: dict | None) -> str:

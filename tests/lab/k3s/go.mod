@@ -3,6 +3,7 @@ module tenantry.dev/lab/k3s
 go 1.25.1
 
 require (
+	github.com/hashicorp/yamux v0.1.2
 	github.com/k3s-io/kine v0.16.5
 	github.com/vishvananda/netlink v1.3.1
 	k8s.io/kubectl v0.0.0

@@ -12,6 +12,8 @@ import pytest
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import ApiError
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
 
+from ...notes import note
+
 GROUP = "/apis/tenantry.dev/v1alpha1"
 COUNT = itertools.count()
 
@@ -59,10 +61,8 @@ class Requests:
         self.by[what] = self.by.get(what, 0) + number
 
     def tell(self, what: str, config: pytest.Config) -> None:
-        """On the terminal, past pytest's capture."""
-        terminal = config.pluginmanager.getplugin("terminalreporter")
-        with config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
-            terminal.write_line(f"\n{what}: {self}")
+        """At the end of the run."""
+        note(config, f"{what}: {self}")
 
     def __str__(self) -> str:
         return f"{self.made} requests: " + ", ".join(f"{number} {what}" for what, number in self.by.items())

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import kubeconfig as _kubeconfig
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import kubeconfig as kubeconfig_files
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
 from ansible_collections.tenantry.kube.plugins.module_utils._platform.rbac import ROLES
 
@@ -32,7 +32,7 @@ class Scene:
 
 def connect(kubeconfig: Path, token: str | None = None, context: str | None = None) -> Cluster:
     """The cluster of a kubeconfig, with another token if one is given."""
-    config = _kubeconfig.load(str(kubeconfig), context)
+    config = kubeconfig_files.load(str(kubeconfig), context)
     if token is not None:
         config["users"][0]["user"] = {"token": token}
     return Cluster.from_kubeconfig(config, name=kubeconfig.parent.name)

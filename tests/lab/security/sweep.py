@@ -47,6 +47,11 @@ class Served(NamedTuple):
     name: str  # such as pods/exec
     namespaced: bool
     verbs: tuple[str, ...]
+    kind: str
+
+    @property
+    def api_version(self) -> str:
+        return self.path.removeprefix("/apis/").removeprefix("/api/")
 
     @property
     def group(self) -> str:
@@ -59,7 +64,7 @@ def served(cluster: Cluster) -> list[Served]:
     paths = ["/api/v1", *(f"/apis/{v['groupVersion']}" for group in groups for v in group["versions"])]
     answers = cluster.map(lambda path: cluster._json("get", path)["resources"], paths)
     return [
-        Served(path, resource["name"], resource["namespaced"], tuple(resource["verbs"]))
+        Served(path, resource["name"], resource["namespaced"], tuple(resource["verbs"]), resource["kind"])
         for path, resources in zip(paths, answers, strict=True)
         for resource in resources
     ]
@@ -91,10 +96,10 @@ def status_of(cluster: Cluster, request: Request, body: Any = None) -> int:
     return answer_of(cluster, request, body)[0]
 
 
-def answer_of(cluster: Cluster, request: Request, body: Any = None) -> tuple[int, str]:
+def answer_of(cluster: Cluster, request: Request, body: Any = None, headers: dict | None = None) -> tuple[int, str]:
     """The HTTP status, and what came with it."""
     empty: Any = [] if request.content == JSON_PATCH else {}
-    headers = {**cluster.headers, **({"Content-Type": request.content} if request.content else {})}
+    headers = {**cluster.headers, **({"Content-Type": request.content} if request.content else {}), **(headers or {})}
     pools = cluster._client.client.rest_client.pool_manager
     response = pools.request(
         request.method,

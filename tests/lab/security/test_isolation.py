@@ -6,13 +6,8 @@ runs, or name what does not exist.
 
 from __future__ import annotations
 
-import base64
 import json
-import ssl
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,7 +15,7 @@ import yaml
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
 
 from ..harness import kubectl
-from ..people import await_policy
+from ..people import await_policy, joining
 from .asking import Requests
 from .conftest import NAMES, Scene, connect, token_of
 from .sweep import APPLY, JSON_PATCH, MERGE, Request, Served, answers, requests_for, served, status_of
@@ -209,20 +204,5 @@ def test_a_join_token_is_good_for_one_cluster(scene: Scene) -> None:
     """Joining takes the token that the server keeps for its agents."""
     for own, other in ((scene.dev, scene.lab), (scene.lab, scene.dev)):
         token = (own.parent / "data" / "server" / "token").read_text().strip().rpartition(":")[2]
-        assert _join(own, token) == 200
-        assert _join(other, token) == 401
-
-
-def _join(kubeconfig: Path, token: str) -> int:
-    cluster = connect(kubeconfig)
-    login = base64.b64encode(f"node:{token}".encode()).decode()
-    asked = urllib.request.Request(
-        f"{cluster.server}/v1-k3s/client-ca.crt", headers={"Authorization": f"Basic {login}"}
-    )
-    trusted = ssl.create_default_context(cadata=base64.b64decode(cluster.ca_data).decode())
-    trusted.verify_flags &= ~ssl.VERIFY_X509_STRICT
-    try:
-        with urllib.request.urlopen(asked, context=trusted, timeout=30) as answer:
-            return answer.status
-    except urllib.error.HTTPError as refused:
-        return refused.code
+        assert joining(own, token) == 200
+        assert joining(other, token) == 401

@@ -14,7 +14,7 @@ import pytest
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
 
 from ..harness import call_module, kubectl, ran
-from ..people import await_policy
+from ..people import await_policy, until_counted
 from .asking import GROUP, Requests, dry_run, with_value
 from .conftest import Scene, _hub_token, connect
 
@@ -107,6 +107,11 @@ def requests(pytestconfig: pytest.Config) -> Iterator[Requests]:
     made = Requests()
     yield made
     made.tell("requests for virtual clusters", pytestconfig)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def counted(scene: Scene) -> None:
+    until_counted(scene.hub, HOME)
 
 
 @pytest.fixture(scope="module")
@@ -205,9 +210,41 @@ def test_elsewhere(scene: Scene, requests: Requests, role: str, home: str) -> No
         ("ownerReferences", [{"apiVersion": "v1", "kind": "ConfigMap", "name": "tenant", "uid": "0"}]),
     ],
 )
-def test_what_would_hold_up_its_removal(dan: Cluster, requests: Requests, field: str, value: Any) -> None:
+def test_metadata_that_holds_up_its_removal_is_refused(
+    dan: Cluster, requests: Requests, field: str, value: Any
+) -> None:
     requests.count("metadata", 1)
     assert _status(dan, changed(f"metadata.{field}", value)) == 403
+
+
+@pytest.mark.parametrize(
+    ("most", "more"),
+    [
+        ({"annotations": {"a": "x" * 8000}}, {"annotations": {"a": "x" * 200_000}}),
+        ({"annotations": {"a": "x" * 4000, "b": "x" * 4000}}, {"annotations": {"a": "x" * 8000, "b": "x" * 8000}}),
+        ({"annotations": {f"n{i}": "" for i in range(100)}}, {"annotations": {f"n{i}": "" for i in range(9000)}}),
+        ({"labels": {f"n{i}": "" for i in range(20)}}, {"labels": {f"n{i}": "" for i in range(21)}}),
+    ],
+    ids=["one annotation", "two annotations", "many annotations", "labels"],
+)
+def test_metadata_beyond_its_size_is_refused(dan: Cluster, requests: Requests, most: dict, more: dict) -> None:
+    requests.count("allowed", 1)
+    requests.count("metadata", 1)
+    assert _status(dan, {**GOOD, "metadata": {**GOOD["metadata"], **most}}) == 200
+    assert _status(dan, {**GOOD, "metadata": {**GOOD["metadata"], **more}}) == 403
+
+
+def test_field_managers_beyond_their_number_are_refused(scene: Scene, dan: Cluster, stored: dict[str, Any]) -> None:
+    """Each names what it manages, and the API server keeps all of them."""
+    answers = []
+    for number in range(25):
+        run = kubectl(
+            scene.hub, "apply", "--server-side", f"--field-manager=m{number}", "--dry-run=none", "-f", "-",
+            stdin=json.dumps({**GOOD, "metadata": {**GOOD["metadata"], "labels": {f"m{number % 9}": ""}}}),
+        )  # fmt: skip
+        answers.append(run.returncode == 0)
+    assert answers[0]
+    assert not answers[-1]
 
 
 def test_a_status_is_the_platforms(scene: Scene, stored: dict[str, Any], requests: Requests) -> None:

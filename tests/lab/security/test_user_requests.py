@@ -13,7 +13,7 @@ import pytest
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
 
 from ..harness import call_module, kubectl, ran
-from ..people import await_policy
+from ..people import await_policy, until_counted
 from .asking import Requests, dry_run, with_value
 from .conftest import NAMES, Scene, _hub_token, connect
 
@@ -54,6 +54,11 @@ def requests(pytestconfig: pytest.Config) -> Iterator[Requests]:
     made = Requests()
     yield made
     made.tell("requests for users", pytestconfig)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def counted(scene: Scene) -> None:
+    until_counted(scene.hub, HOME)
 
 
 @pytest.fixture(scope="module")

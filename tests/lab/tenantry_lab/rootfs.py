@@ -30,7 +30,9 @@ NOT_IN_IMAGE = (
     "/var/lib/dpkg/info",
     "/var/cache/*",
     "/var/log/*",
-    "/usr/share/zoneinfo",
+    # Every zone three times: the image of a k3s release has the first.
+    "/usr/share/zoneinfo/posix",
+    "/usr/share/zoneinfo/right",
     "/usr/lib/*/gconv",
     "/usr/share/perl*",
     "/usr/lib/*/perl*",
@@ -117,7 +119,7 @@ MACHINE = RootFileSystem(
 K3S_IMAGE = RootFileSystem(
     name="k3s-image",
     variant="essential",
-    packages=("ca-certificates", *K3S_NEEDS),
+    packages=("ca-certificates", "tzdata", *K3S_NEEDS),
     hooks=tuple(f'rm -rf "$1"{pattern}' for pattern in NOT_IN_IMAGE),
 )
 # Unpacked only: nothing in it is ever configured, and there is no shell.

@@ -25,16 +25,16 @@ NOT_NEEDED = ("bin", "**/tests", "**/*.pyi", "**/*.pyx", "**/*.pxd", "**/*.h", "
 
 
 def image_name() -> str:
-    """The image that the collection of this checkout asks for."""
+    """The image of the collection of this checkout, by a name that only the lab's mirror serves."""
     version = re.search(r"^version: (\S+)$", (PROJECT / "galaxy.yml").read_text(), re.MULTILINE)[1]
-    return f"docker.io/tenantry/syncer:{version}"
+    return f"docker.io/lab/syncer:{version}"
 
 
 def build(lab: Lab, base: Path) -> Image:
     """The image, from the root file system with Python in it."""
     directory = lab.dir / "syncer"
     root, libraries, code = directory / "root", directory / "libraries.tar", directory / "code.tar"
-    libraries_key = digest(file_digest(base), (SOURCE / "requirements.txt").read_bytes(), *NOT_NEEDED)
+    libraries_key = digest(file_digest(base), (SOURCE / "requirements.lock").read_bytes(), *NOT_NEEDED)
     code_key = digest(libraries_key, tree_digest(SOURCE / PACKAGE))
     cached(libraries, libraries_key, lambda: _write_libraries(base, root, libraries), "libraries of the syncer")
     cached(code, code_key, lambda: _write_code(root, code), "syncer")
@@ -51,7 +51,7 @@ def _write_libraries(base: Path, root: Path, target: Path) -> None:
         environment / "bin" / "pip", "install", "--quiet", "--no-compile", "--target", root / LIBRARIES,
         "--implementation", "cp", "--python-version", PYTHON.removeprefix("python"), "--only-binary", ":all:",
         "--platform", "manylinux2014_x86_64", "--platform", "manylinux_2_28_x86_64",
-        "--requirement", SOURCE / "requirements.txt",
+        "--require-hashes", "--no-deps", "--requirement", SOURCE / "requirements.lock",
     ])  # fmt: skip
     for pattern in NOT_NEEDED:
         for path in (root / LIBRARIES).glob(pattern):

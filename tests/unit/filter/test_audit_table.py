@@ -29,6 +29,7 @@ def test_a_line_for_each_event() -> None:
     assert "deleted (3 times)" in line
     assert line.index("hub") == header.index("CLUSTER")
     assert table([]) == "nothing"
+    assert "system:admin as system:node:x" in table([_event(acted_as="system:node:x")])
 
 
 def test_csv_has_no_formulas() -> None:

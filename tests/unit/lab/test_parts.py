@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from ipaddress import IPv4Address
 from pathlib import Path
 
@@ -111,7 +112,7 @@ def test_what_is_only_unpacked_gets_its_hooks_when_it_is_unpacked() -> None:
 def test_syncer_is_of_the_collections_version() -> None:
     galaxy = (syncer.PROJECT / "galaxy.yml").read_text()
     name, _colon, version = syncer.image_name().rpartition(":")
-    assert name == "docker.io/tenantry/syncer"
+    assert name == "docker.io/lab/syncer"
     assert f"version: {version}\n" in galaxy
 
 
@@ -120,3 +121,7 @@ def test_libraries_of_the_syncer_are_pinned() -> None:
     names = {name: version for name, _equal, version in (line.partition("==") for line in lines if line[0] != "#")}
     assert set(names) == {"aiohttp", "cryptography", "h11"}
     assert all(names.values())
+    locked = re.split(r"\n(?=\w)", (syncer.SOURCE / "requirements.lock").read_text())[1:]
+    versions = dict(one.split()[0].split("==") for one in locked)
+    assert names.items() <= versions.items(), "the image has what the tests have"
+    assert all(re.search(r"--hash=sha256:[0-9a-f]{64}$", one, re.MULTILINE) for one in locked)

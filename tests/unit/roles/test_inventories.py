@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.mode 
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.options import OPTIONS
 
 ROOT = Path(__file__).resolve().parents[3]
+FRAGMENTS = "ansible_collections.tenantry.kube.plugins.doc_fragments"
 MODULES = {
     "budgets": ("tenant_quota", "tenants"),
     "users": ("tenant_user", "users"),
@@ -38,13 +40,13 @@ def options(key: str) -> dict[str, Any]:
     documented = documentation(ROOT / f"plugins/modules/{module}.py")
     sources = [documented]
     for fragment in documented["extends_documentation_fragment"]:
-        file = ROOT / f"plugins/doc_fragments/{fragment.split('.')[2]}.py"
-        sources.append(documentation(file))
+        found = importlib.import_module(f"{FRAGMENTS}.{fragment.split('.')[2]}")
+        sources.append(yaml.safe_load(found.ModuleDocFragment.DOCUMENTATION))
     return next(source["options"][option] for source in sources if option in source.get("options", {}))["suboptions"]
 
 
 def documentation(file: Path) -> dict[str, Any]:
-    """What is assigned to DOCUMENTATION in a module or, within a class, in a fragment."""
+    """What a module assigns to DOCUMENTATION."""
     for node in ast.walk(ast.parse(file.read_text())):
         match node:
             case ast.Assign(targets=[ast.Name(id="DOCUMENTATION")], value=ast.Constant(value=text)):
@@ -91,9 +93,9 @@ def test_vclusters_are_on_hosts_of_the_inventory(inventory: Path) -> None:
 
 @inventory
 def test_vclusters_can_be_made(inventory: Path) -> None:
-    """What the inventory leaves to other variables is the same for all of them: version and registries."""
+    """What the inventory leaves to other variables is the same for all: version, registries, the syncer's image."""
     found = variables(inventory)
-    rest = {"version": "v1.34.4+k3s1", "registries": None}
+    rest = {"version": "v1.34.4+k3s1", "registries": None, "syncer_image": found["tenantry_syncer_image"]}
     for item in tenant_items(found["tenantry_tenants"], "vclusters", {**found["tenantry_vcluster_defaults"], **rest}):
         checked = ArgumentSpecValidator(OPTIONS).validate(item)
         assert not checked.error_messages

@@ -7,7 +7,7 @@ import json
 from collections.abc import Awaitable, Callable
 
 from aiohttp import web
-from tenantry_syncer.api import Api
+from tenantry_syncer.kube.client import Api
 
 
 def config_map(name: str, version: int, **data: str) -> dict:

@@ -10,8 +10,8 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[3] / "syncer"))
 
-from tenantry_syncer.door import API_SERVER, Door
-from tenantry_syncer.streams import Streams
+from tenantry_syncer.kubelet.streams import Streams
+from tenantry_syncer.serving.mtls_server import API_SERVER, Door
 
 from .authority import Authority
 from .host_api import HostApi
@@ -43,7 +43,7 @@ def door(authority, api_server):
             server = await host.start()
             streams = Streams(lambda namespace, pod: pods.get((namespace, pod)), host, "payments--dev")
             it = Door(API_SERVER, streams.handle, tls, **options)
-            await it.start(0)
+            await it.start(0, "127.0.0.1")
 
             async def connect(request=b"", context=api_server):
                 reader, writer = await asyncio.open_connection("127.0.0.1", it.port, ssl=context)

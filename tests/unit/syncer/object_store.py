@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from aiohttp import web
-from tenantry_syncer.api import Api
+from tenantry_syncer.kube.client import Api
 
 
 def merged(there: object, patch: object) -> object:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 
 from tenantry_syncer.config import Config
-from tenantry_syncer.pod_spec import Surroundings
+from tenantry_syncer.translate.pod import Surroundings
 
 CONFIG = Config(
     namespace="payments--dev",
@@ -15,6 +15,7 @@ CONFIG = Config(
     dns_address="10.43.7.53",
     api_address="10.43.7.1",
     version="v1.34.4+k3s1",
+    address="10.43.7.9",
 )
 AROUND = Surroundings(CONFIG, namespaces={"shop": {"team": "a"}, "bank": {"team": "b"}})
 # What a tenant would like to reach: objects of the platform in the namespace on the host.

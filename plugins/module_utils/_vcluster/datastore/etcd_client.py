@@ -20,15 +20,18 @@ from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import 
     api_error,
     one_line,
 )
+from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import ETCD
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import connection as _tunnel
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.common import ETCD, decoded, encoded
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.conditions import is_ready
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.port_forward import pool_through
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.secret_data import decoded, encoded
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import connection
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.etcd import CERTIFICATES, CLIENT_PORT
 
 try:
     from urllib3.exceptions import HTTPError
-except ImportError:  # reported once, by _module.main()
-    HTTPError = OSError
+except ImportError:
+    HTTPError = OSError  # type: ignore[assignment,misc]  # reported once, by _module.main()
 
 # A database ends on a page; what follows it in a snapshot is its checksum.
 _PAGE = 512
@@ -92,7 +95,7 @@ def etcd_of(host: Cluster, namespace: str) -> Iterator[EtcdApi]:
     if not files:
         raise TenantryError(f"Secret {CERTIFICATES} of {namespace} is missing; run tenantry.kube.vcluster for it first")
     member = _ready_member(host, namespace)
-    pools = _tunnel.pool_through(host, namespace, lambda: member, CLIENT_PORT)
+    pools = pool_through(host, namespace, lambda: member, CLIENT_PORT)
     pool = pools(f"{member}.{ETCD}.{namespace}.svc", CLIENT_PORT, ssl_context=_security(files), timeout=host.timeout)
     try:
         yield EtcdApi(pool, namespace)
@@ -113,9 +116,9 @@ def check(database: Path) -> None:
 
 
 def _ready_member(host: Cluster, namespace: str) -> str:
-    ready = [pod["metadata"]["name"] for pod in _tunnel.pods_of(host, namespace, ETCD) if _tunnel.is_ready(pod)]
+    ready = [pod["metadata"]["name"] for pod in connection.pods_of(host, namespace, ETCD) if is_ready(pod)]
     if not ready:
-        raise ApiError(f"no member of etcd of {namespace} is ready; look at its pods on {host.name}")
+        raise ApiError(f"no member of etcd of {namespace} is ready; check its pods on {host.name}")
     return min(ready)
 
 

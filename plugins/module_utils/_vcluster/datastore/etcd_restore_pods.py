@@ -7,11 +7,11 @@ etcd's image has its own programs and nothing else, so the snapshot comes in by 
 
 from __future__ import annotations
 
+from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import ETCD, PART_LABEL
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.datastore.maintenance_pod import (
     CONTAINER,
     LONGEST_SECONDS,
 )
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.common import ETCD, PART_LABEL
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.etcd import DATA, DATA_DIRECTORY, NAMES
 
 RECEIVE = "receive"

@@ -1,17 +1,40 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""A pod in the place of a stopped server, with its volume, in which its data can be worked on. Pure."""
+"""A pod in the place of a stopped server, with its volume, in which its data can be worked on."""
 
 from __future__ import annotations
 
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.common import DATA_DIRECTORY, PART_LABEL
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import Obstacle, one_line
+from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import PART_LABEL
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import exec as pod_exec
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.conditions import is_ready
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import (
+    Deadline,
+    wait_for,
+    wait_gone,
+)
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.common import (
+    DATA_DIRECTORY,
+    DATA_LOCK,
+)
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.images import of_tag
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.version import image_tag
 
 NAME = "workshop"
 CONTAINER = "k3s"
 # It ends by itself, should nobody end it.
 LONGEST_SECONDS = 3600
-_WAIT = "trap 'exit 0' TERM; sleep 3600 & wait"
+# It holds the lock of the data meanwhile: no server starts before it has ended, and it does not start beside one.
+_WAIT = f"""\
+exec 9>>{DATA_LOCK}
+flock -n 9 || {{ echo "a server uses the data: {DATA_LOCK} is locked" >&2; exit 1; }}
+trap 'exit 0' TERM
+sleep 3600 & wait
+"""
 _KEPT = ("imagePullPolicy", "resources", "securityContext")
 _LEFT_OUT = ("containers", "initContainers", "volumes", "shareProcessNamespace", "restartPolicy")
 
@@ -40,6 +63,7 @@ def pod(stateful_set: dict, version: str | None = None) -> dict:
                     "image": _image(stateful_set, version),
                     **{key: server[key] for key in _KEPT if key in server},
                     "command": ["/bin/sh", "-c", _WAIT],
+                    "terminationMessagePolicy": "FallbackToLogsOnError",  # why it ends is in its status
                     "volumeMounts": [{"name": "data", "mountPath": DATA_DIRECTORY}],
                 }
             ],
@@ -54,12 +78,49 @@ def scaled(replicas: int) -> dict:
 
 
 def of_version(stateful_set: dict, version: str, annotations: dict[str, str]) -> dict:
-    """A patch that has it run another release of k3s, its pods with these annotations."""
-    changed = {"name": CONTAINER, "image": _image(stateful_set, version)}
-    return {"spec": {"template": {"metadata": {"annotations": annotations}, "spec": {"containers": [changed]}}}}
+    """A patch that has it run another release of k3s, if it runs any, its pods with these annotations."""
+    template: dict = {"metadata": {"annotations": annotations}}
+    if any(one["name"] == CONTAINER for one in stateful_set["spec"]["template"]["spec"]["containers"]):
+        template["spec"] = {"containers": [{"name": CONTAINER, "image": _image(stateful_set, version)}]}
+    return {"spec": {"template": template}}
 
 
 def _image(stateful_set: dict, version: str | None) -> str:
     containers = stateful_set["spec"]["template"]["spec"]["containers"]
     image = next(one["image"] for one in containers if one["name"] == CONTAINER)
-    return f"{image.rpartition(':')[0]}:{image_tag(version)}" if version else image
+    return of_tag(image, image_tag(version)) if version else image
+
+
+@contextmanager
+def workshop(
+    host: Cluster, stateful_set: dict, deadline: Deadline, version: str | None = None
+) -> Iterator[pod_exec.Container]:
+    """A container in which the data of a stopped server can be reached, for a while."""
+    made = pod(stateful_set, version)
+    name, namespace = made["metadata"]["name"], made["metadata"]["namespace"]
+    what = f"pod {name} in {namespace}"
+
+    def end() -> None:
+        if host.delete("v1/Pod", name, namespace, grace=1):
+            wait_gone(host, "v1/Pod", name, namespace, deadline, what=what)
+
+    end()  # of a run that was killed
+    try:
+        host.create(made)
+        wait_for(host, "v1/Pod", name, namespace, lambda found: _is_usable(found, what), deadline, what=what)
+        yield pod_exec.Container(host, namespace, name, CONTAINER)
+    finally:
+        end()
+
+
+def _is_usable(pod: dict, what: str) -> bool:
+    """One that has ended, such as for the lock that another holds on the data, never gets ready."""
+    status = pod.get("status") or {}
+    if status.get("phase") not in ("Failed", "Succeeded"):
+        return is_ready(pod)
+    ends = [
+        state["terminated"] for one in status.get("containerStatuses") or [] if "terminated" in (state := one["state"])
+    ]
+    reasons = [one.get("message") or one.get("reason") for one in [*ends, status]]
+    reason = one_line("; ".join(filter(None, reasons)) or "no reason was reported")
+    raise Obstacle(f"{what}: ended before the data could be used: {reason}. Remove the cause, then run again")

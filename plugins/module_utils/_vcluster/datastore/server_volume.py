@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
-from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import exec as _exec
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import exec as pod_exec
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.exec import Container, run
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.datastore.sqlite import NAME
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.common import DATA_DIRECTORY
@@ -137,7 +137,9 @@ def _fetch(container: Container, stage: str, file: str, target: Path, size: int,
 
         run(container, f"fetching {file}", _FETCH, DATA_DIRECTORY, stage, file, sink=sink, seconds=seconds)
     if target.stat().st_size != size or found.hexdigest() != sha256:
-        raise TenantryError(f"fetching {file}: what arrived is not what was sent; check the network path and run again")
+        raise TenantryError(
+            f"fetching {file}: checksum mismatch after the transfer; check the network path and run again"
+        )
 
 
 def keys_archive(files: Iterable[tuple[tarfile.TarInfo, bytes]]) -> bytes:
@@ -170,16 +172,16 @@ def install(container: Container, keys: bytes, database: Path, sha256: str, seco
     size, pieces = str(database.stat().st_size), file_pieces(database)
     told = run(container, "sending the database", _PUT_DATABASE, *where, size, stdin=pieces, seconds=seconds)
     if told.split()[0] != sha256:
-        raise TenantryError("sending the database: what arrived is not what was sent; run again")
+        raise TenantryError("sending the database: checksum mismatch after the transfer; run again")
     run(container, "putting the data in place", _INSTALL, *where, BEFORE, seconds=seconds)
 
 
 def _pieces(content: bytes) -> Iterator[bytes]:
-    for start in range(0, len(content), _exec.CHUNK):
-        yield content[start : start + _exec.CHUNK]
+    for start in range(0, len(content), pod_exec.CHUNK):
+        yield content[start : start + pod_exec.CHUNK]
 
 
 def file_pieces(path: Path) -> Iterator[bytes]:
     with path.open("rb") as file:
-        while chunk := file.read(_exec.CHUNK):
+        while chunk := file.read(pod_exec.CHUNK):
             yield chunk

@@ -34,7 +34,7 @@ def consolidate(path: Path) -> int:
             if mode != "delete":
                 raise TenantryError(f"the datastore stays in journal mode {mode}; take the snapshot again")
         return check(path)
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeError) as error:
         raise TenantryError(f"the datastore cannot be read by SQLite: {one_line(error)}") from None
 
 
@@ -49,7 +49,7 @@ def check(path: Path) -> int:
             if not system.fetchone()[0]:
                 raise TenantryError("the datastore is not one of a cluster: it has no namespace kube-system")
             return database.execute("SELECT max(id) FROM kine").fetchone()[0]
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeError) as error:
         raise TenantryError(f"the datastore is not one of k3s: {one_line(error)}") from None
 
 

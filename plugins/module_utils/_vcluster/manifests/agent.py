@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests import scheduling as _render_placement
+from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import AGENT
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests import scheduling
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.common import (
-    AGENT,
     API_PORT,
     CONFIG_DIRECTORY,
     CONFIG_HASH,
@@ -24,7 +24,9 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.
     Rendering,
     as_yaml,
     fingerprint,
+    own_priority,
     requirements,
+    resolving,
     secret,
     secret_volume,
 )
@@ -49,12 +51,14 @@ STATE = {
     "log": "/var/log",
 }
 
-# For the shell of the k3s image, which has little else: built-in commands only. The kubelet takes the machine's size
-# for its own and subtracts what is reserved, so all that is beyond the pod's limits is reserved. With version 2 of
-# cgroups, k3s would place itself and its pods at the root of the cgroups it sees, which is the host's: cgroup-root
-# keeps them in this container. With version 1, the root a container sees is its own.
+# For the shell of the k3s image, which has little else: built-in commands and mount only. A runtime gives a container
+# private mounts; for pods with mountPropagation they must be shared, as systemd has them. The kubelet takes the
+# machine's size for its own and subtracts what is reserved, so all that is beyond the pod's limits is reserved. With
+# version 2 of cgroups, k3s would place itself and its pods at the root of the cgroups it sees, which is the host's:
+# cgroup-root keeps them in this container. With version 1, the root a container sees is its own.
 START = """\
 set -eu
+mount --make-rshared / || echo "pods with mountPropagation will not start" >&2
 memory=0 cpu=0
 while read -r key value _; do
   case $key in MemTotal:) memory=$((value / 1024)) ;; esac
@@ -131,9 +135,11 @@ def _pod(rendering: Rendering) -> dict:
         "serviceAccountName": "vcluster",
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
-        "priorityClassName": f"tenantry-{rendering.spec.tier}",
+        "priorityClassName": own_priority(rendering.spec.tier),
         "terminationGracePeriodSeconds": STOP_SECONDS,
-        **_render_placement.fields(rendering, AGENT, rendering.spec.agent_placement),
+        # The DNS inside passes on what it does not know to these resolvers.
+        **resolving({rendering.api_name: rendering.cluster_ip}),
+        **scheduling.fields(rendering, AGENT, rendering.spec.agent_placement),
         "containers": [_container(rendering)],
         "volumes": [
             secret_volume("config", CONFIG),

@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests import syncer as _render_syncer
+from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
+from ansible_collections.tenantry.kube.plugins.module_utils._platform.rbac import SYNCER_USER
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.common import (
     CONFIG_DIRECTORY,
     DATA_DIRECTORY,
@@ -14,6 +15,11 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.
 )
 
 READ = ["get", "list", "watch"]
+# By GET too, commands are run and ports opened.
+_CONNECTING = [f"pods/{part}" for part in ("attach", "exec", "portforward", "proxy")] + [
+    "nodes/proxy",
+    "services/proxy",
+]
 # Events are the one kind that every controller makes as many of as it likes.
 EVENTS_PER_SECOND = 50
 EVENTS_AT_ONCE = 500
@@ -24,12 +30,12 @@ def files(rendering: Rendering) -> dict[str, str]:
 
 
 def arguments() -> list[str]:
-    """Of the API server. The log is on the volume of the server, with a limit that the smallest one holds."""
+    """Of the API server. The log is on the volume of the server: 100 MB, which the smallest one holds."""
     return [
         f"admission-control-config-file={CONFIG_DIRECTORY}/admission.yaml",
         f"audit-log-path={DATA_DIRECTORY}/server/logs/audit.log",
         "audit-log-maxage=30",
-        "audit-log-maxbackup=2",
+        "audit-log-maxbackup=9",
         "audit-log-maxsize=10",
         f"audit-policy-file={CONFIG_DIRECTORY}/audit.yaml",
         "enable-admission-plugins=NodeRestriction,EventRateLimit",
@@ -37,12 +43,16 @@ def arguments() -> list[str]:
 
 
 def audit_policy() -> dict:
-    """Who did what when, and never the content: a Secret is not the only thing that has secrets in it."""
+    """Who did what when, and never the content: a Secret is not the only thing that has secrets in it.
+
+    A log of a bounded size lasts as long as little goes into it: workloads of the tenant may read as fast as they like,
+    so what they read is left out, Secrets excepted. What users and the platform do is not.
+    """
     machines = [
         "system:apiserver",
         "system:kube-controller-manager",
         "system:kube-scheduler",
-        _render_syncer.USER,
+        SYNCER_USER,
         PLATFORM_USER,
     ]
     return {
@@ -62,7 +72,9 @@ def audit_policy() -> dict:
                 "level": "None",
                 "nonResourceURLs": ["/healthz*", "/livez*", "/readyz*", "/metrics", "/openapi/*", "/version"],
             },
-            {"level": "Metadata", "resources": [{"group": "", "resources": ["configmaps", "secrets"]}]},
+            {"level": "Metadata", "resources": [{"group": "", "resources": ["secrets", *_CONNECTING]}]},
+            {"level": "Metadata", "userGroups": [f"system:serviceaccounts:{naming.PLATFORM_NAMESPACE}"]},
+            {"level": "None", "userGroups": ["system:serviceaccounts"], "verbs": READ},
             {"level": "Metadata"},
         ],
     }

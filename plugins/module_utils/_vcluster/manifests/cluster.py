@@ -4,30 +4,36 @@
 
 from __future__ import annotations
 
-from ansible_collections.tenantry.kube.plugins.module_utils._core import naming as _names
-from ansible_collections.tenantry.kube.plugins.module_utils._platform import rbac as _roles
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests import agent as _render_agent
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests import etcd as _render_etcd
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests import exposure as _render_exposure
+from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
+from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import SERVER, pods_priority
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import SPEC_ANNOTATION
+from ansible_collections.tenantry.kube.plugins.module_utils._platform import rbac
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests import (
-    network_policies as _render_network,
+    agent,
+    etcd,
+    exposure,
+    host_offers,
+    network_policies,
+    scheduling,
+    server,
+    syncer,
 )
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests import scheduling as _render_placement
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests import server as _render_server
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests import syncer as _render_syncer
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.common import (
     API_PORT,
+    CLIENT_CA,
     JOIN_TOKEN,
     PLATFORM_CREDENTIAL,
-    SERVER,
     Rendering,
     disruption_budget,
     names_service,
     secret,
     service_account,
 )
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.cluster import SPEC_ANNOTATION
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.exposure import LOAD_BALANCER, NODE_PORT
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.resources import (
+    DISK_HELD,
+    DISK_OF_CONTAINER,
+    memory_text,
+)
 
 MEMBER_ACCOUNT = "tenantry-platform"
 
@@ -55,12 +61,13 @@ def foundation(rendering: Rendering) -> list[dict]:
     """What must stand before the rest is known: the address of a Service goes into the certificate."""
     objects = [
         _namespace(rendering),
-        _quota(rendering),
-        _render_exposure.api_service(rendering),
-        *_render_exposure.by_name(rendering),
+        *_quotas(rendering),
+        exposure.api_service(rendering),
+        *exposure.by_name(rendering),
     ]
     if rendering.spec.shared:
-        objects += _render_syncer.services(rendering)
+        objects += syncer.services(rendering)
+    objects += etcd.services(rendering)
     if rendering.member:
         objects.append(platform_binding(rendering))
     return objects
@@ -68,23 +75,23 @@ def foundation(rendering: Rendering) -> list[dict]:
 
 def _content(rendering: Rendering) -> list[dict]:
     objects = [
-        *_render_network.policies(rendering),
+        service_account(rendering.metadata("vcluster")),
+        *network_policies.policies(rendering),
         join_token(rendering),
         platform_credential(rendering),
-        *_render_server.config_secrets(rendering),
-        *_render_placement.pull_secrets(rendering),
-        *_render_etcd.objects(rendering),
-        *_render_server.volume_claims(rendering),
+        client_ca(rendering),
+        *server.config_secrets(rendering),
+        *scheduling.pull_secrets(rendering),
+        *etcd.objects(rendering),
+        *server.volume_claims(rendering),
         names_service(rendering, SERVER, {"https": API_PORT}),
         _limit_range(rendering),
         disruption_budget(rendering, SERVER),
-        _render_server.stateful_set(rendering),
+        server.stateful_set(rendering),
+        *syncer.objects(rendering),
     ]
-    if rendering.spec.shared:
-        return [*_render_syncer.rights(rendering), _render_syncer.config_secret(rendering), *objects]
-    objects.insert(0, service_account(rendering.metadata("vcluster")))
     if rendering.spec.agents:
-        objects += [_render_agent.config_secret(rendering), _render_agent.stateful_set(rendering)]
+        objects += [agent.config_secret(rendering), agent.stateful_set(rendering)]
     return objects
 
 
@@ -101,10 +108,10 @@ def _namespace(rendering: Rendering) -> dict:
             "name": rendering.namespace,
             "labels": {
                 **rendering.labels,
-                _names.LABEL_TIER: spec.tier,
+                naming.LABEL_TIER: spec.tier,
                 "pod-security.kubernetes.io/enforce": level,
             },
-            "annotations": {SPEC_ANNOTATION: spec.record(rendering.address)},
+            "annotations": {SPEC_ANNOTATION: spec.record(rendering.address), **host_offers.namespace_annotations(spec)},
         },
     }
 
@@ -118,10 +125,10 @@ def platform_binding(rendering: Rendering) -> dict:
         "roleRef": {
             "apiGroup": "rbac.authorization.k8s.io",
             "kind": "ClusterRole",
-            "name": _roles.MANAGER_ROLE,
+            "name": rbac.MANAGER_ROLE,
         },
         "subjects": [
-            {"kind": "ServiceAccount", "name": MEMBER_ACCOUNT, "namespace": _names.PLATFORM_NAMESPACE},
+            {"kind": "ServiceAccount", "name": MEMBER_ACCOUNT, "namespace": naming.PLATFORM_NAMESPACE},
         ],
     }
 
@@ -134,7 +141,7 @@ def join_token(rendering: Rendering) -> dict:
         "node-password": kept.node_password,
     }
     if rendering.spec.shared:
-        values[_render_syncer.TOKEN] = kept.syncer_token
+        values[syncer.TOKEN] = kept.syncer_token
     return secret(rendering.metadata(JOIN_TOKEN), values)
 
 
@@ -145,9 +152,34 @@ def platform_credential(rendering: Rendering) -> dict:
     return secret(rendering.metadata(PLATFORM_CREDENTIAL), values)
 
 
+def client_ca(rendering: Rendering) -> dict:
+    return secret(rendering.metadata(CLIENT_CA), dict(rendering.keys.client_ca))
+
+
+def _quotas(rendering: Rendering) -> list[dict]:
+    """
+    All together and, where pods of the tenant run beside the platform's, those apart: whatever they take, the servers
+    find room when their pods are replaced.
+    """
+    return [_quota(rendering), *([_quota_of_pods(rendering)] if rendering.spec.shared else [])]
+
+
+def _quota_of_pods(rendering: Rendering) -> dict:
+    spec = rendering.spec
+    tenants = {"scopeName": "PriorityClass", "operator": "In", "values": [pods_priority(spec.tier)]}
+    return {
+        "apiVersion": "v1",
+        "kind": "ResourceQuota",
+        "metadata": rendering.metadata("slice-pods"),
+        "spec": {
+            "hard": spec.slice.pods_beside(spec.own),
+            "scopeSelector": {"matchExpressions": [tenants]},
+        },
+    }
+
+
 def _quota(rendering: Rendering) -> dict:
     spec = rendering.spec
-    amount = spec.slice.as_text()
     claims = {"persistentvolumeclaims": str(0 if spec.volume is None else spec.servers)}
     return {
         "apiVersion": "v1",
@@ -155,33 +187,28 @@ def _quota(rendering: Rendering) -> dict:
         "metadata": rendering.metadata("slice"),
         "spec": {
             "hard": {
-                "requests.cpu": amount["cpu"],
-                "limits.cpu": amount["cpu"],
-                "requests.memory": amount["memory"],
-                "limits.memory": amount["memory"],
-                "requests.storage": amount["storage"],
-                **(_render_syncer.OBJECTS if spec.shared else claims),
-                "pods": amount["pods"],
-                "services.nodeports": str(int(spec.exposure.type in (NODE_PORT, LOAD_BALANCER))),
-                "services.loadbalancers": str(int(spec.exposure.type == LOAD_BALANCER)),
+                **spec.own.hard_services(),
+                **spec.slice.hard(),
+                **(syncer.OBJECTS if spec.shared else claims),
             }
         },
     }
 
 
 def _limit_range(rendering: Rendering) -> dict:
-    """A pod without resources would be refused by the quota; with these it is small instead."""
+    """A pod without resources would be refused by the quota; with these it is small instead.
+
+    Processor and memory not in mode shared: there the syncer does it, which knows what the tenant asked for. A limit
+    range would put its own limits below a higher request, and on each container of a pod that has limits as a whole.
+    Disk there, because a quota counts none where a pod says nothing of it, whatever has become of the syncer.
+    """
+    default, request = {"cpu": "100m", "memory": "128Mi"}, {"cpu": "50m", "memory": "64Mi"}
+    if rendering.spec.shared:
+        default = {"ephemeral-storage": memory_text(DISK_OF_CONTAINER)}
+        request = {"ephemeral-storage": memory_text(DISK_HELD)}
     return {
         "apiVersion": "v1",
         "kind": "LimitRange",
         "metadata": rendering.metadata("defaults"),
-        "spec": {
-            "limits": [
-                {
-                    "type": "Container",
-                    "default": {"cpu": "100m", "memory": "128Mi"},
-                    "defaultRequest": {"cpu": "50m", "memory": "64Mi"},
-                }
-            ]
-        },
+        "spec": {"limits": [{"type": "Container", "default": default, "defaultRequest": request}]},
     }

@@ -9,32 +9,39 @@ import hashlib
 import hmac
 import json
 import secrets
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
-from ansible_collections.tenantry.kube.plugins.module_utils._core import naming as _names
+from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
+from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import require
+from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import PART_LABEL
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.host_networks import HostNetworks
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.secret_data import decoded, encoded
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.cluster import VCluster
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.exposure import CLUSTER_IP
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.resources import MEBI, Resources, memory_text
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.resources import (
+    DISK_HELD,
+    MEBI,
+    Resources,
+    memory_text,
+)
 
 API_SERVICE = "api"
 API_PORT = 6443
-SERVER = "server"
-AGENT = "agent"
-ETCD = "etcd"
-PART_LABEL = "app.kubernetes.io/component"
 CONFIG_HASH = "tenantry.dev/config"
 USER_ID = 65532
 PLATFORM_USER = "tenantry:platform"
 
 JOIN_TOKEN = "join-token"  # noqa: S105 - names, not values
 PLATFORM_CREDENTIAL = "platform-credential"
+CLIENT_CA = "client-ca"
 
 K3S = "/bin/k3s"
 CONFIG_DIRECTORY = "/etc/rancher/k3s"
 TOKEN_DIRECTORY = "/etc/tenantry/token"  # noqa: S105
 DATA_DIRECTORY = "/var/lib/rancher/k3s"
+# Held by who works with the data in it. Beside the data, which a restore replaces.
+DATA_LOCK = f"{DATA_DIRECTORY}/.server.lock"
 
 # k3s stops in less. A namespace is looked at again after half of it, so that it decides how long a deletion takes.
 STOP_SECONDS = 10
@@ -56,11 +63,13 @@ class Keys:
     platform_token: str
     syncer_token: str  # of use in mode shared only
     ca: str | None = None  # PEM, known from the first contact on
-    etcd: Mapping[str, str] = field(default_factory=dict)  # where it has one: PEM by file (_etcd_certificates)
+    etcd: Mapping[str, str] = field(default_factory=dict)  # where it has one: PEM by file (etcd_certificates)
+    client_ca: Mapping[str, str] = field(default_factory=dict)  # PEM by file (client_ca)
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        private = (pem for file, pem in self.etcd.items() if file.endswith(".key"))
+        files = (*self.etcd.items(), *self.client_ca.items())
+        private = (pem for file, pem in files if file.endswith(".key"))
         tokens = self.server_token, self.agent_token, self.node_password, self.platform_token, self.syncer_token
         return *tokens, *private
 
@@ -74,9 +83,13 @@ class Rendering:
     cluster_ip: str = ""
     kubernetes_ip: str = ""  # in mode shared, the address of the API inside
     dns_ip: str = ""
+    syncer_ip: str = ""  # where the API inside finds the syncer
+    etcd_ips: tuple[str, ...] = ()  # of its members, in their order
+    datastore_ip: str = ""  # of a database that is a Service of the host
     address: str = ""  # where people reach it from outside
     member: bool = False
     host: HostNetworks = field(default_factory=HostNetworks)
+    storage_classes: tuple[dict, ...] = ()  # all of the host
 
     @property
     def namespace(self) -> str:
@@ -84,13 +97,19 @@ class Rendering:
 
     @property
     def labels(self) -> dict[str, str]:
-        return _names.labels("vcluster", tenant=self.spec.tenant, vcluster=self.spec.name)
+        return naming.labels("vcluster", tenant=self.spec.tenant, vcluster=self.spec.name)
 
     @property
     def lacks_addresses(self) -> bool:
         """Whether its configuration must wait for addresses that Services of its own get from the host."""
-        exposed = self.cluster_ip if self.spec.exposure.type == CLUSTER_IP else self.address
-        return not (exposed and ((self.kubernetes_ip and self.dns_ip) or not self.spec.shared))
+        needed = [self.cluster_ip if self.spec.exposure.type == CLUSTER_IP else self.address]
+        if self.spec.shared:
+            needed += [self.kubernetes_ip, self.dns_ip, self.syncer_ip]
+        if self.spec.agents:
+            needed.append(self.cluster_ip)
+        if self.spec.etcd:
+            needed += self.etcd_ips or [""]
+        return not all(needed)
 
     @property
     def api_name(self) -> str:
@@ -99,7 +118,7 @@ class Rendering:
 
     @property
     def lifecycle(self) -> dict:
-        """Of the containers of a server's pod."""
+        """Of the containers of a server and of a syncer."""
         if self.spec.servers == 1:
             return {}
         return {"lifecycle": {"preStop": {"sleep": {"seconds": LEAVING_SECONDS}}}}
@@ -115,7 +134,12 @@ class Rendering:
         }
 
 
-def keys(join: dict | None, credential: dict | None, etcd: Mapping[str, str] | None = None) -> Keys:
+def keys(
+    join: dict | None,
+    credential: dict | None,
+    etcd: Mapping[str, str] | None = None,
+    client_ca: Mapping[str, str] | None = None,
+) -> Keys:
     """The keys in the Secrets that exist; only what is missing is made."""
     kept = {**decoded(join), **decoded(credential)}
     return Keys(
@@ -126,6 +150,7 @@ def keys(join: dict | None, credential: dict | None, etcd: Mapping[str, str] | N
         syncer_token=kept.get("syncer-token") or secrets.token_hex(32),
         ca=kept.get("ca.crt"),
         etcd=etcd or {},
+        client_ca=client_ca or {},
     )
 
 
@@ -143,7 +168,7 @@ def service_account(metadata: dict) -> dict:
     }
 
 
-def as_yaml(content: dict) -> str:
+def as_yaml(content: dict | list) -> str:
     """As JSON, which is YAML too."""
     return json.dumps(content, indent=2, sort_keys=True) + "\n"
 
@@ -164,8 +189,17 @@ def volume_claim(rendering: Rendering, name: str, part: str) -> dict:
         "apiVersion": "v1",
         "kind": "PersistentVolumeClaim",
         "metadata": rendering.metadata(name, part),
-        "spec": claim_spec(rendering, memory_text(rendering.spec.volume)),
+        "spec": claim_spec(rendering, memory_text(require(rendering.spec.volume, "the size of the volume"))),
     }
+
+
+def resolving(names: Mapping[str, str]) -> dict:
+    """
+    Fields of a pod that is open to what a tenant has it look up. Its resolvers are those of the host's node: the host's
+    cluster DNS would tell it which Services others have. It knows these names of Services, by their addresses.
+    """
+    aliases = [{"ip": address, "hostnames": [name]} for name, address in names.items() if address]
+    return {"dnsPolicy": "Default", **({"hostAliases": aliases} if aliases else {})}
 
 
 def names_service(rendering: Rendering, part: str, ports: dict[str, int]) -> dict:
@@ -200,6 +234,12 @@ def fingerprint(key: str, files: dict[str, str]) -> str:
     return hmac.new(key.encode(), as_yaml(files).encode(), hashlib.sha256).hexdigest()[:16]
 
 
+def stamp(agent_token: str, secrets: Iterable[dict]) -> str:
+    """Of the files in these Secrets. Not keyed by the server's token, which a restore replaces with the data."""
+    data = {name: value for one in secrets for name, value in one["data"].items()}
+    return fingerprint(agent_token, {name: base64.b64decode(value).decode() for name, value in data.items()})
+
+
 def restricted() -> dict:
     """The security context of a pod that is neither root nor able to become it."""
     return {
@@ -214,12 +254,16 @@ def restricted() -> dict:
 
 def requirements(limits: Resources, tier: str) -> dict:
     """Both are always set, so that the quota never stands in the way of the virtual cluster itself."""
-    if tier == "prod":
-        held = limits
-    else:
+    held = replace(limits, disk=min(limits.disk, DISK_HELD))
+    if tier != "prod":
         memory = limits.memory / DEV_MEMORY_SHARE
-        held = Resources(cpu=limits.cpu / DEV_CPU_SHARE, memory=memory - memory % MEBI)
+        held = replace(held, cpu=limits.cpu / DEV_CPU_SHARE, memory=memory - memory % MEBI)
     return {"limits": limits.as_text(), "requests": held.as_text()}
+
+
+def own_priority(tier: str) -> str:
+    """The PriorityClass of servers and agents: the quota tells them from the pods of tenants by it."""
+    return f"tenantry-{tier}-server"
 
 
 def secret_volume(name: str, secret_name: str, items: dict[str, str] | None = None) -> dict:
@@ -227,12 +271,3 @@ def secret_volume(name: str, secret_name: str, items: dict[str, str] | None = No
     if items:
         source["items"] = [{"key": key, "path": path} for key, path in items.items()]
     return {"name": name, "secret": source}
-
-
-def encoded(text: str) -> str:
-    return base64.b64encode(text.encode()).decode()
-
-
-def decoded(found: dict | None) -> dict[str, str]:
-    data = (found or {}).get("data") or {}
-    return {key: base64.b64decode(value).decode() for key, value in data.items()}

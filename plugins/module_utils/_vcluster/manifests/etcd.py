@@ -8,16 +8,20 @@ other by their names in the host's DNS.
 
 from __future__ import annotations
 
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests import scheduling as _render_placement
+from decimal import Decimal
+
+from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import require
+from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import ETCD
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests import scheduling
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.common import (
     CONFIG_HASH,
-    ETCD,
     STOP_SECONDS,
     Rendering,
     claim_spec,
     disruption_budget,
     fingerprint,
     names_service,
+    own_priority,
     requirements,
     restricted,
     secret,
@@ -36,6 +40,7 @@ DATA = "data"  # in it
 CLIENT_PORT = 2379
 PEER_PORT = 2380
 HEALTH_PORT = 2381
+POD_NAME = "statefulset.kubernetes.io/pod-name"
 NAMES = tuple(f"{ETCD}-{number}" for number in range(MEMBERS))
 CLAIMS = tuple(f"data-{name}" for name in NAMES)
 # Never used: each member's claim is made before it. A template could not be changed, and so not grow.
@@ -43,6 +48,31 @@ UNUSED_SIZE = "1Gi"
 # etcd itself advises against more. Of a volume, the log and the copies of it need the other half.
 LARGEST_QUOTA = 8 * 1024 * MEBI
 START_SECONDS = 240
+
+
+def services(rendering: Rendering) -> list[dict]:
+    """An address for each member, which its servers know it by. Members know each other by their names in the DNS."""
+    if rendering.spec.etcd is None:
+        return []
+    return [
+        {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": rendering.metadata(member),
+            "spec": {
+                "type": "ClusterIP",
+                "publishNotReadyAddresses": True,
+                "selector": {**rendering.selector(ETCD), POD_NAME: member},
+                "ports": [{"name": "client", "port": CLIENT_PORT, "targetPort": CLIENT_PORT, "protocol": "TCP"}],
+            },
+        }
+        for member in NAMES
+    ]
+
+
+def addresses(rendering: Rendering) -> dict[str, str]:
+    """By the names that k3s is given, which are in the certificates of the members."""
+    return {_host(rendering, member): address for member, address in zip(NAMES, rendering.etcd_ips, strict=False)}
 
 
 def objects(rendering: Rendering) -> list[dict]:
@@ -98,10 +128,10 @@ def _stateful_set(rendering: Rendering) -> dict:
                     "serviceAccountName": ETCD,
                     "automountServiceAccountToken": False,
                     "enableServiceLinks": False,
-                    "priorityClassName": f"tenantry-{spec.tier}",
+                    "priorityClassName": own_priority(spec.tier),
                     "terminationGracePeriodSeconds": STOP_SECONDS,
                     "securityContext": restricted(),
-                    **_render_placement.fields(rendering, ETCD, spec.server_placement),
+                    **scheduling.fields(rendering, ETCD, spec.server_placement),
                     "containers": [_container(rendering)],
                     "volumes": [secret_volume("certificates", CERTIFICATES)],
                 },
@@ -119,10 +149,10 @@ def _stateful_set(rendering: Rendering) -> dict:
 
 
 def _container(rendering: Rendering) -> dict:
-    spec = rendering.spec
+    own = require(rendering.spec.etcd, "the spec of etcd")
     return {
         "name": ETCD,
-        "image": spec.etcd.image,
+        "image": own.image,
         "imagePullPolicy": "IfNotPresent",
         "command": ["/usr/local/bin/etcd", *_arguments(rendering)],
         "env": [{"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}],
@@ -130,7 +160,7 @@ def _container(rendering: Rendering) -> dict:
             {"name": name, "containerPort": port, "protocol": "TCP"}
             for name, port in (("client", CLIENT_PORT), ("peer", PEER_PORT), ("health", HEALTH_PORT))
         ],
-        "resources": requirements(spec.etcd.resources, spec.tier),
+        "resources": requirements(own.resources, rendering.spec.tier),
         "securityContext": {
             "allowPrivilegeEscalation": False,
             "capabilities": {"drop": ["ALL"]},
@@ -152,6 +182,7 @@ def _probe(path: str) -> dict:
 
 def _arguments(rendering: Rendering) -> list[str]:
     own = _host(rendering, "$(POD_NAME)")
+    volume = require(rendering.spec.volume, "the size of the volume")
     members = (f"{member}=https://{_host(rendering, member)}:{PEER_PORT}" for member in NAMES)
     files = {
         "trusted-ca-file": "ca.crt",
@@ -176,7 +207,7 @@ def _arguments(rendering: Rendering) -> list[str]:
         "listen-metrics-urls": f"http://0.0.0.0:{HEALTH_PORT}",
         "client-cert-auth": "true",
         "peer-client-cert-auth": "true",
-        "quota-backend-bytes": str(int(min(rendering.spec.volume / 2, LARGEST_QUOTA))),
+        "quota-backend-bytes": str(int(min(volume / 2, Decimal(LARGEST_QUOTA)))),
         **{name: f"{CERTIFICATE_DIRECTORY}/{file}" for name, file in files.items()},
     }
     return [f"--{name}={value}" for name, value in arguments.items()]

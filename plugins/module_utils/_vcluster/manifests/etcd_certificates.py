@@ -13,8 +13,8 @@ try:
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import ec
     from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
-except ImportError:  # only virtual clusters of three servers need it
-    x509 = None
+except ImportError:
+    x509 = None  # type: ignore[assignment]  # reported by make_authority()
 
 # Nothing but the members and the servers ever sees them, so they last as long as the virtual cluster may.
 LIFETIME = timedelta(days=3650)
@@ -30,13 +30,8 @@ def make(namespace: str, service: str) -> dict[str, str]:
 
     The client's certificate has no names of machines: etcd would look whether its user's address is that of one.
     """
-    if x509 is None:
-        raise TenantryError("etcd: needs the Python library cryptography where this module runs; install it with pip")
-    key = ec.generate_private_key(ec.SECP256R1())
+    key, authority = make_authority(f"{namespace} etcd", "etcd")
     public = key.public_key()
-    authority = _builder(f"{namespace} etcd", f"{namespace} etcd", public, public)
-    authority = authority.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-    authority = authority.add_extension(_usage(signs=True), critical=True).sign(key, hashes.SHA256())
     names = [f"*.{service}.{namespace}.svc", "localhost"]
     found = {"ca.crt": authority.public_bytes(serialization.Encoding.PEM).decode()}
     both = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
@@ -51,10 +46,26 @@ def make(namespace: str, service: str) -> dict[str, str]:
         builder = builder.add_extension(_usage(signs=False), critical=True)
         signed = builder.sign(key, hashes.SHA256())
         found[f"{name}.crt"] = signed.public_bytes(serialization.Encoding.PEM).decode()
-        found[f"{name}.key"] = own.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        ).decode()
+        found[f"{name}.key"] = key_pem(own)
     return found
+
+
+def make_authority(name: str, option: str) -> tuple[ec.EllipticCurvePrivateKey, x509.Certificate]:
+    """A key, and the certificate that it has signed for itself. `option` is what an error starts with."""
+    if x509 is None:
+        raise TenantryError(
+            f"{option}: needs the Python library cryptography where this module runs; install it with pip"
+        )
+    key = ec.generate_private_key(ec.SECP256R1())
+    builder = _builder(name, name, key.public_key(), key.public_key())
+    builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+    return key, builder.add_extension(_usage(signs=True), critical=True).sign(key, hashes.SHA256())
+
+
+def key_pem(key: ec.EllipticCurvePrivateKey) -> str:
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    ).decode()
 
 
 def _builder(

@@ -4,11 +4,11 @@
 
 from __future__ import annotations
 
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests import syncer as _render_syncer
+from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import SERVER
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests import syncer
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.common import (
     API_PORT,
     API_SERVICE,
-    SERVER,
     Rendering,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.exposure import (
@@ -38,7 +38,7 @@ def api_service(rendering: Rendering) -> dict:
             "type": exposure.service_type,
             "selector": rendering.selector(SERVER),
             "ports": [port],
-            **_render_syncer.reached(rendering),
+            **syncer.reached(rendering),
         },
     }
 

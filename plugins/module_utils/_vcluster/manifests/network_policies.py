@@ -11,38 +11,29 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable
 
+from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import AGENT, ETCD, PART_LABEL, SERVER, SYNCER
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.host_networks import gateways
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests import syncer as _render_syncer
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests import syncer as syncer_manifests
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.common import (
-    AGENT,
     API_PORT,
-    ETCD,
-    PART_LABEL,
-    SERVER,
     Rendering,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.etcd import CLIENT_PORT, PEER_PORT
 
 ANYWHERE = ("0.0.0.0/0", "::/0")
-# Networks of one link, and where clouds tell a machine its credentials.
-METADATA = (
-    "169.254.0.0/16",
-    "fe80::/10",
-    "100.100.100.200/32",
-    "168.63.129.16/32",
-    "fd00:ec2::254/128",
-    "fd20:ce::254/128",
-)
 HOSTS_DNS = {
     "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}},
     "podSelector": {"matchLabels": {"k8s-app": "kube-dns"}},
 }
 DNS_PORTS = [{"port": 53, "protocol": protocol} for protocol in ("UDP", "TCP")]
 API_PORTS = [{"port": API_PORT, "protocol": "TCP"}]
-# All that is neither server nor etcd: agents, the tenant's pods, whatever the platform may run there one day.
-WORKLOAD = {"matchExpressions": [{"key": PART_LABEL, "operator": "NotIn", "values": [SERVER, ETCD]}]}
+SYNCER_PORTS = [
+    {"port": port, "protocol": "TCP"} for port in (syncer_manifests.KUBELET_PORT, syncer_manifests.METRICS_PORT)
+]
+# All that is not the control plane: agents, the tenant's pods, whatever the platform may run there one day.
+WORKLOAD = {"matchExpressions": [{"key": PART_LABEL, "operator": "NotIn", "values": [SERVER, ETCD, SYNCER]}]}
 PEER_PORTS = [{"port": port, "protocol": "TCP"} for port in (CLIENT_PORT, PEER_PORT)]
-ALL_OWN = {"podSelector": {}}
+ALL_OWN: dict = {"podSelector": {}}
 
 
 def policies(rendering: Rendering) -> list[dict]:
@@ -54,11 +45,13 @@ def policies(rendering: Rendering) -> list[dict]:
     if rendering.spec.etcd:
         found.append(_policy(rendering, "etcd", _part(rendering, ETCD), _to_etcd(rendering), _from_etcd(rendering)))
     if rendering.spec.shared:
+        syncer = _part(rendering, SYNCER)
+        found.append(_policy(rendering, SYNCER, syncer, _to_syncer(rendering), _from_syncer(rendering)))
         # Its resolvers are those of the host's nodes, wherever these are.
-        dns = {"matchLabels": _render_syncer.dns_selector(rendering)}
+        dns = {"matchLabels": syncer_manifests.dns_selector(rendering)}
         found.append(_policy(rendering, "dns", dns, [], [_resolvers(rendering)]))
     else:
-        found.append(_policy(rendering, "dns", _part(rendering, AGENT), [], [_resolvers(rendering, HOSTS_DNS)]))
+        found.append(_policy(rendering, "dns", _part(rendering, AGENT), [], [_resolvers(rendering)]))
     return found
 
 
@@ -73,13 +66,25 @@ def _to_server(rendering: Rendering) -> list[dict]:
 
 
 def _from_server(rendering: Rendering) -> list[dict]:
-    rules = [{"to": [ALL_OWN]}, _resolvers(rendering, HOSTS_DNS), *_outside(rendering), *_datastore(rendering)]
-    if rendering.spec.shared:
-        rules += [
+    """
+    An administrator inside has it connect where he likes, by a webhook's URL or the address in a pod's status. So it
+    reaches no more than his pods do, and its resolvers are those of the host's nodes, which know no Services.
+    """
+    return [{"to": [ALL_OWN]}, _resolvers(rendering), *_outside(rendering), *_datastore(rendering)]
+
+
+def _to_syncer(rendering: Rendering) -> list[dict]:
+    return [{"from": [{"podSelector": _part(rendering, SERVER)}], "ports": SYNCER_PORTS}]
+
+
+def _from_syncer(rendering: Rendering) -> list[dict]:
+    return [
+        {"to": [{"podSelector": _part(rendering, SERVER)}], "ports": API_PORTS},
+        *(
             {"to": _blocks([address]), "ports": [{"port": port, "protocol": "TCP"}]}
             for address, port in rendering.host.api
-        ]
-    return rules
+        ),
+    ]
 
 
 def _to_etcd(rendering: Rendering) -> list[dict]:
@@ -124,9 +129,8 @@ def _datastore(rendering: Rendering) -> list[dict]:
 
 def _outside(rendering: Rendering, but: Iterable[str] = ()) -> list[dict]:
     """The world, without all that is the host's, and what is allowed by name whatever it is."""
-    host, walls = rendering.host, rendering.spec.walls
-    api = [address for address, _port in host.api]
-    peers = _blocks(ANYWHERE, [*host.pods, *host.services, *host.nodes, *api, *METADATA, *walls.egress_deny, *but])
+    walls = rendering.spec.walls
+    peers = _blocks(ANYWHERE, [*rendering.host.closed, *walls.egress_deny, *but])
     peers += _blocks(walls.egress_allow)
     return [{"to": peers}] if peers else []
 
@@ -155,15 +159,16 @@ def _blocks(networks: Iterable[str], but: Iterable[str] = ()) -> list[dict]:
         if network in same:
             continue
         block = {"cidr": str(network)}
-        inside = [str(one) for one in same if one.subnet_of(network)]
+        inside = [str(one) for one in same if one.subnet_of(network)]  # type: ignore[arg-type]  # same version
         found.append({"ipBlock": {**block, "except": inside} if inside else block})
     return found
 
 
 def _collapsed(texts: Iterable[str]) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:
     networks = [ipaddress.ip_network(text, strict=False) for text in texts]
-    by_version = ([one for one in networks if one.version == version] for version in (4, 6))
-    return [one for same in by_version for one in ipaddress.collapse_addresses(same)]
+    of_ipv4 = [one for one in networks if isinstance(one, ipaddress.IPv4Network)]
+    of_ipv6 = [one for one in networks if isinstance(one, ipaddress.IPv6Network)]
+    return [*ipaddress.collapse_addresses(of_ipv4), *ipaddress.collapse_addresses(of_ipv6)]
 
 
 def _part(rendering: Rendering, part: str) -> dict:

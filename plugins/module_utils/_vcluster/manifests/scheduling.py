@@ -7,7 +7,10 @@ from __future__ import annotations
 import base64
 import json
 
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.common import Rendering, secret
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.common import (
+    Rendering,
+    secret,
+)
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.scheduling import REQUIRED, Placement
 
 PULL_SECRET = "image-pull"  # noqa: S105 - a name
@@ -26,6 +29,12 @@ def fields(rendering: Rendering, part: str, placement: Placement) -> dict:
     if rendering.spec.image_credentials:
         found["imagePullSecrets"] = [{"name": PULL_SECRET}]
     return found | _spread(rendering.selector(part), placement)
+
+
+def beside(labels: dict[str, str]) -> dict:
+    """Fields of a pod that runs on the node of the pod with these labels and nowhere else."""
+    term = {"topologyKey": HOST, "labelSelector": {"matchLabels": labels}}
+    return {"affinity": {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}}}
 
 
 def pull_secrets(rendering: Rendering) -> list[dict]:

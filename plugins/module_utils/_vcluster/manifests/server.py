@@ -7,38 +7,48 @@ The server runs no containers, so it needs no privilege: it is neither root nor 
 
 from __future__ import annotations
 
-import base64
-from collections.abc import Iterable
+from datetime import timedelta
 from decimal import Decimal
 
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests import api_server as _render_hardening
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests import etcd as _render_etcd
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests import scheduling as _render_placement
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests import syncer as _render_syncer
+from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import SERVER
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests import (
+    api_server,
+    client_ca,
+    etcd,
+    scheduling,
+    syncer,
+)
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.common import (
     API_PORT,
+    CLIENT_CA,
     CONFIG_DIRECTORY,
     CONFIG_HASH,
     DATA_DIRECTORY,
+    DATA_LOCK,
     JOIN_TOKEN,
     K3S,
     PLATFORM_USER,
-    SERVER,
     STOP_SECONDS,
     TOKEN_DIRECTORY,
     Rendering,
     as_yaml,
-    fingerprint,
+    own_priority,
     requirements,
+    resolving,
     restricted,
     secret,
     secret_volume,
+    stamp,
     volume_claim,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.datastore import FILES, KEYS
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.exposure import CLUSTER_IP
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.k3s import merged_arguments
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.resources import MEBI, Resources
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.resources import (
+    FINISHED_PODS,
+    MEBI,
+    Resources,
+)
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.version import parse_version
 
 CONFIG = "server-config"
@@ -46,6 +56,8 @@ MANIFESTS = "manifests"
 MANIFESTS_DIRECTORY = "/etc/tenantry/manifests"
 COPYING = Resources(Decimal("0.1"), 64 * MEBI)
 VOLUME_CLAIM = "data-server-0"
+# All CAs whose client certificates the API server accepts.
+CLIENT_CAS = "/tmp/client-cas.crt"  # noqa: S108 - in the container
 # So long may the API server not answer before it is started anew: at its start, and later.
 START_SECONDS = 300
 HUNG_SECONDS = 80
@@ -53,14 +65,53 @@ HUNG_SECONDS = 80
 AUTHENTICATION_V1 = 34
 
 # k3s makes the directory of its datastore only where it chooses that itself.
+#
+# Two k3s on one SQLite lose what either writes, so the second waits for the lock. k3s inherits it open, and the kernel
+# releases it when the last process of the container has ended, however it ended. SQLite itself needs a storage with
+# locks; on another one flock fails, and nothing starts.
+#
+# The API server trusts client certificates of k3s's CA and of the platform's. k3s writes its own at the first start, or
+# takes it from a datastore, within the first two minutes; until then the file has the platform's only. The API server
+# reads it again when it changes.
+# Kubernetes makes a single dollar sign of two in a command, so the process is known by other means.
 START = f"""\
 (umask 077 && mkdir -p {DATA_DIRECTORY}/server/db)
+exec 9>>{DATA_LOCK}
+if ! flock -n 9; then
+  echo "another process holds {DATA_LOCK}: waiting until it has ended" >&2
+  flock 9 || exit 1
+fi
+renew() {{
+  wanted=$({{
+    [ -e {client_ca.DIRECTORY}/{client_ca.UNTRUSTED} ] || cat {client_ca.CERTIFICATE}
+    cat {DATA_DIRECTORY}/server/tls/client-ca.crt
+  }} 2>/dev/null)
+  if [ "$wanted" != "$written" ]; then
+    printf '%s\\n' "$wanted" >{CLIENT_CAS}.new && mv {CLIENT_CAS}.new {CLIENT_CAS} && written=$wanted
+  fi
+}}
+written=
+renew
+read -r server _ </proc/self/stat
+turns=0
+(while kill -0 "$server" && sleep $((turns < 120 ? 1 : 30)); do
+  renew
+  turns=$((turns + 1))
+done >/dev/null 2>&1 9>&- &)
 exec {K3S} server
 """
 
 # Before it works, the controller manager makes an account for each of its controllers. At its own 20 requests a second
 # that takes 5 s, in which there is no account for pods either.
 ASKING = ("kube-api-qps=100", "kube-api-burst=300")
+# So long is a certificate good that somebody asks for inside. Who asked may have left the tenant since, and only a new
+# CA (_vcluster.client_ca_renewal) ends it sooner. Those of k3s and of its nodes are not meant: k3s signs them itself.
+SIGNED_FOR = timedelta(hours=24)
+SIGNING = f"cluster-signing-duration={SIGNED_FOR.days * 24}h"
+# As long as that of any user can be, so that nobody makes one inside that never ends.
+LONGEST_TOKEN = "service-account-max-token-expiration=8760h"  # noqa: S105 - an argument
+# k3s has it on. A Secret would be a credential, for ever if it names no end; agents join by a token of k3s's own.
+NO_BOOTSTRAP_TOKENS = "enable-bootstrap-token-auth=false"
 # In mode shared the host schedules, binds volumes and knows whether a node is well; from inside that looks like
 # volumes nobody serves and nodes that went silent. The first two are k3s's own choice.
 SHARED_CONTROLLERS = (
@@ -98,11 +149,19 @@ def config(rendering: Rendering) -> dict:
         "service-cidr": spec.service_cidr,
         "tls-san": subject_names(rendering),
         "secrets-encryption": True,
-        "kube-controller-manager-arg": [*ASKING, *(_shared_controllers() if spec.shared else ())],
+        "kube-controller-manager-arg": [
+            *ASKING,
+            SIGNING,
+            *client_ca.ARGUMENTS,
+            *(_shared_controllers() if spec.shared else ()),
+        ],
         "kube-apiserver-arg": [
+            f"client-ca-file={CLIENT_CAS}",
             f"authentication-config={CONFIG_DIRECTORY}/authentication.yaml",
             f"token-auth-file={CONFIG_DIRECTORY}/tokens.csv",
-            *_render_hardening.arguments(),
+            LONGEST_TOKEN,
+            NO_BOOTSTRAP_TOKENS,
+            *api_server.arguments(),
         ],
     }
     return added(own, spec.k3s.server)
@@ -124,18 +183,24 @@ def _datastore(rendering: Rendering) -> dict:
     spec = rendering.spec
     if spec.shares_datastore:
         files = {KEYS[option]: f"{CONFIG_DIRECTORY}/{FILES[option]}" for option in _datastore_files(rendering)}
-        endpoint = _render_etcd.endpoint(rendering) if spec.etcd else spec.datastore.endpoint
+        endpoint = spec.datastore.endpoint if spec.datastore else etcd.endpoint(rendering)
         return {"datastore-endpoint": endpoint, **files}
-    endpoint = datastore_endpoint(spec.durability)
-    return {"datastore-endpoint": endpoint} if endpoint else {}
+    own = datastore_endpoint(spec.durability)
+    return {"datastore-endpoint": own} if own else {}
 
 
 def _datastore_files(rendering: Rendering) -> dict[str, str]:
     """PEM by option."""
     spec = rendering.spec
     if spec.etcd:
-        return _render_etcd.client_files(rendering)
+        return etcd.client_files(rendering)
     return dict(spec.datastore.files) if spec.datastore else {}
+
+
+def _services(rendering: Rendering) -> dict[str, str]:
+    """Of the host, that k3s is told by their names."""
+    datastore = rendering.spec.datastore
+    return {**etcd.addresses(rendering), **({datastore.host: rendering.datastore_ip} if datastore else {})}
 
 
 def datastore_endpoint(durability: str, directory: str = DATA_DIRECTORY) -> str | None:
@@ -159,7 +224,11 @@ def _shared_pods(rendering: Rendering) -> dict:
 
 
 def _shared_controllers() -> list[str]:
-    return [f"controllers={','.join(SHARED_CONTROLLERS)}", "allocate-node-cidrs=false"]
+    return [
+        f"controllers={','.join(SHARED_CONTROLLERS)}",
+        "allocate-node-cidrs=false",
+        f"terminated-pod-gc-threshold={FINISHED_PODS}",
+    ]
 
 
 def subject_names(rendering: Rendering) -> list[str]:
@@ -214,7 +283,10 @@ def stateful_set(rendering: Rendering) -> dict:
             "template": {
                 "metadata": {
                     "labels": rendering.selector(SERVER),
-                    "annotations": {CONFIG_HASH: _stamp(rendering)},
+                    "annotations": {
+                        CONFIG_HASH: stamp(rendering.keys.agent_token, config_secrets(rendering)),
+                        client_ca.ANNOTATION: client_ca.fingerprint(rendering.keys.client_ca),
+                    },
                 },
                 "spec": _pod(rendering),
             },
@@ -222,29 +294,16 @@ def stateful_set(rendering: Rendering) -> dict:
     }
 
 
-def _stamp(rendering: Rendering) -> str:
-    secrets = config_secrets(rendering)
-    if rendering.spec.shared:
-        secrets.append(_render_syncer.config_secret(rendering))
-    return stamp(rendering.keys.agent_token, secrets)
-
-
-def stamp(agent_token: str, secrets: Iterable[dict]) -> str:
-    """Of the files in these Secrets. Not keyed by the server's token, which a restore replaces with the data."""
-    data = {name: value for one in secrets for name, value in one["data"].items()}
-    return fingerprint(agent_token, {name: base64.b64decode(value).decode() for name, value in data.items()})
-
-
 def _files(rendering: Rendering) -> dict[str, str]:
     identities = f'{rendering.keys.platform_token},{PLATFORM_USER},{PLATFORM_USER},"system:masters"\n'
     if rendering.spec.shared:
-        identities += _render_syncer.identity(rendering)
+        identities += syncer.identity(rendering)
     return {
         "config.yaml": as_yaml(config(rendering)),
         "authentication.yaml": as_yaml(authentication(rendering)),
         "tokens.csv": identities,
         **{FILES[option]: pem for option, pem in _datastore_files(rendering).items()},
-        **_render_hardening.files(rendering),
+        **api_server.files(rendering),
     }
 
 
@@ -255,24 +314,25 @@ def _pod(rendering: Rendering) -> dict:
     else:
         data = {"name": "data", "persistentVolumeClaim": {"claimName": VOLUME_CLAIM}}
     return {
-        "serviceAccountName": _render_syncer.NAME if spec.shared else "vcluster",
+        "serviceAccountName": "vcluster",
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
-        "priorityClassName": f"tenantry-{spec.tier}",
+        "priorityClassName": own_priority(spec.tier),
         "terminationGracePeriodSeconds": STOP_SECONDS,
         # k3s as process 1 would start itself a second time to reap orphans.
         "shareProcessNamespace": True,
         "securityContext": restricted(),
-        **_render_placement.fields(rendering, SERVER, spec.server_placement),
+        **resolving(_services(rendering)),
+        **scheduling.fields(rendering, SERVER, spec.server_placement),
         **({"initContainers": [_manifests_container(rendering)]} if spec.k3s.manifests else {}),
-        "containers": [_container(rendering), *([_render_syncer.container(rendering)] if spec.shared else [])],
+        "containers": [_container(rendering)],
         "volumes": [
             secret_volume("config", CONFIG),
             secret_volume("token", JOIN_TOKEN, {"server-token": "server-token", "agent-token": "agent-token"}),
+            secret_volume(CLIENT_CA, CLIENT_CA),
             data,
             {"name": "tmp", "emptyDir": {}},
             *([secret_volume(MANIFESTS, MANIFESTS)] if spec.k3s.manifests else []),
-            *(_render_syncer.volumes() if spec.shared else []),
         ],
     }
 
@@ -322,6 +382,7 @@ def _container(rendering: Rendering) -> dict:
         "volumeMounts": [
             {"name": "config", "mountPath": CONFIG_DIRECTORY, "readOnly": True},
             {"name": "token", "mountPath": TOKEN_DIRECTORY, "readOnly": True},
+            {"name": CLIENT_CA, "mountPath": client_ca.DIRECTORY, "readOnly": True},
             {"name": "data", "mountPath": DATA_DIRECTORY},
             {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - in the container
         ],

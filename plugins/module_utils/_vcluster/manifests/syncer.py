@@ -2,47 +2,70 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Mode shared: the syncer, which makes the tenant's pods pods of this namespace, and what it needs. Pure.
 
-It runs beside k3s in the server's pod. What it makes on the host carries SYNCER's label instead of ours, so that no
-plan takes it for a leftover.
+It runs in a pod of its own: it must reach the host's API server, and k3s must not, which connects to where a tenant's
+administrator says. What it makes on the host carries its own label instead of ours, so that no plan takes it for a
+leftover.
 """
 
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 
-from ansible_collections.tenantry.kube.plugins.module_utils._core import naming as _names
-from ansible_collections.tenantry.kube.plugins.module_utils._platform import rbac as _roles
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.common import (
-    API_PORT,
-    JOIN_TOKEN,
+from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
+from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import require
+from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import (
+    NAMESPACE_LABEL,
     PART_LABEL,
     SERVER,
+    SYNCER,
+    pods_priority,
+)
+from ansible_collections.tenantry.kube.plugins.module_utils._platform import rbac
+from ansible_collections.tenantry.kube.plugins.module_utils._platform.rbac import PODS_ACCOUNT, SYNCER_USER
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests import scheduling
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.common import (
+    API_PORT,
+    CONFIG_HASH,
+    JOIN_TOKEN,
+    STOP_SECONDS,
     Rendering,
     as_yaml,
+    disruption_budget,
+    own_priority,
+    resolving,
+    restricted,
     secret,
     service_account,
+    stamp,
 )
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.resources import MEBI, SYNCER, Resources
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.mode import Shared
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.resources import (
+    DISK_HELD,
+    DISK_OF_CONTAINER,
+    MEBI,
+    Resources,
+)
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.resources import SYNCER as LIMITS
 
-NAME = _roles.SYNCER_ROLE
-USER = "tenantry:syncer"
+NAME = rbac.SYNCER_ROLE
 CONFIG = "syncer-config"
+NETWORKS = "syncer-networks"
+CLASSES = "storage-classes.json"
 TOKEN = "syncer-token"  # noqa: S105 - a name
 DIRECTORY = "/etc/tenantry/syncer"
 HOST_CREDENTIAL = "/var/run/secrets/kubernetes.io/serviceaccount"
+KUBELET_PORT = 10250
+METRICS_PORT = 10251
 HEALTH_PORT = 8080
-USER_ID = 65533
-# The ServiceAccount on the host of all of the tenant's pods. It may do nothing.
-PODS_ACCOUNT = "pods"
 
-# Both have an address before k3s is configured: one goes into its certificate, the other into its pods.
+# They have addresses before k3s is configured: one goes into its certificate, one into its pods. At the third, which is
+# called SYNCER, it finds the syncer.
 KUBERNETES_SERVICE = "kubernetes"
 DNS_SERVICE = "dns"
 DNS_PORT = 53
 CLUSTER_DOMAIN = "cluster.local"
 
-# As the syncer labels what it makes on the host.
-NAMESPACE_LABEL = "tenantry.dev/virtual-namespace"
 TENANTS_LABEL = "x.tenantry.dev/"
 
 # What the tenant's objects may fill of the host's datastore and of its service network, platform's own included.
@@ -54,27 +77,33 @@ OBJECTS = {
     "persistentvolumeclaims": "100",
     "services": "200",
 }
-REQUESTS = Resources(SYNCER.cpu / 20, 64 * MEBI)
+REQUESTS = Resources(LIMITS.cpu / 20, 64 * MEBI, DISK_HELD)
 
 
 def services(rendering: Rendering) -> list[dict]:
-    """The addresses that pods know from inside: of their API, and of their DNS, which is a pod of the tenant."""
+    """
+    The addresses that pods know from inside: of their API, and of their DNS, which is a pod of the tenant. And the one
+    at which the API server inside finds the kubelet of its nodes, and their metrics.
+    """
     api = [_port("https", 443, "TCP", API_PORT)]
     dns = [_port("dns", DNS_PORT, "UDP", DNS_PORT), _port("dns-tcp", DNS_PORT, "TCP", DNS_PORT)]
     kubernetes = _service(rendering, KUBERNETES_SERVICE, rendering.selector(SERVER), api)
     kubernetes["spec"] |= reached(rendering)
-    return [kubernetes, _service(rendering, DNS_SERVICE, dns_selector(rendering), dns)]
+    own = [_port(name, port, "TCP", port) for name, port in (("kubelet", KUBELET_PORT), ("metrics", METRICS_PORT))]
+    syncer = _service(rendering, SYNCER, rendering.selector(SYNCER), own)
+    syncer["spec"] |= reached(rendering)
+    return [kubernetes, _service(rendering, DNS_SERVICE, dns_selector(rendering), dns), syncer]
 
 
 def reached(rendering: Rendering) -> dict:
-    """A server's pod is ready when both of its containers are. The API of an only one must not go with the syncer."""
+    """Where there is only one, nobody need wait until every node of the host knows that it is ready."""
     return {"publishNotReadyAddresses": True} if rendering.spec.shared and rendering.spec.servers == 1 else {}
 
 
 def rights(rendering: Rendering) -> list[dict]:
     """Who the syncer and the tenant's pods are on the host, and what the syncer may do there."""
     group = "rbac.authorization.k8s.io"
-    role = {"kind": "Role", "rules": _roles.SYNCER}
+    role = {"kind": "Role", "rules": rbac.SYNCER}
     binding = {
         "kind": "RoleBinding",
         "roleRef": {"apiGroup": group, "kind": "Role", "name": NAME},
@@ -86,24 +115,42 @@ def rights(rendering: Rendering) -> list[dict]:
     ]
 
 
+def _shared(rendering: Rendering) -> Shared:
+    return require(rendering.spec.shared, "the spec of mode shared")
+
+
 def config(rendering: Rendering) -> dict:
-    spec = rendering.spec
-    classes = spec.shared.storage_classes
+    spec, shared = rendering.spec, _shared(rendering)
+    classes = shared.storage_classes
     return {
         "namespace": rendering.namespace,
         "labels": _tenants_labels(rendering),
         "service_account": PODS_ACCOUNT,
-        "priority_class": f"tenantry-{spec.tier}",
+        "priority_class": pods_priority(spec.tier),
         "cluster_domain": CLUSTER_DOMAIN,
         "dns_address": rendering.dns_ip,
         "api_address": rendering.kubernetes_ip,
+        "address": rendering.syncer_ip,
         "version": spec.version,
         **({"several": True} if spec.servers > 1 else {}),
-        "pod_security": spec.shared.pod_security,
+        # A tenant's pods never get the credentials of the platform: what needs some is not for them.
+        "hosts_image": "" if spec.image_credentials else shared.syncer_image,
+        "pod_security": shared.pod_security,
+        "container_defaults": {
+            "limits": replace(shared.container_defaults, disk=DISK_OF_CONTAINER).as_text(),
+            "requests": _half(shared.container_defaults).as_text(),
+        },
         "storage_classes": None if classes is None else list(classes),
-        "ingress_classes": list(spec.shared.ingress_classes),
-        "ingress_hosts": list(spec.shared.ingress_hosts),
+        "ingress_classes": list(shared.ingress_classes),
+        "ingress_hosts": list(shared.ingress_hosts),
+        "ingress_implementation_specific_paths": shared.ingress_implementation_specific_paths,
+        **({"extended": sorted(spec.slice.extended)} if spec.slice.extended else {}),
     }
+
+
+def _half(limits: Resources) -> Resources:
+    memory = limits.memory / 2
+    return Resources(limits.cpu / 2, memory - memory % MEBI, DISK_HELD)
 
 
 def files(rendering: Rendering) -> dict[str, str]:
@@ -114,13 +161,111 @@ def config_secret(rendering: Rendering) -> dict:
     return secret(rendering.metadata(CONFIG), files(rendering))
 
 
+def networks(rendering: Rendering) -> dict:
+    """Where services without a selector must not lead: what is closed to pods. What is in both is open."""
+    walls, datastore = rendering.spec.walls, rendering.spec.datastore
+    closed = {*rendering.host.closed, *walls.egress_deny, *(datastore.addresses if datastore else ())}
+    return {"closed": sorted(closed), "open": list(walls.egress_allow)}
+
+
+def storage_classes(rendering: Rendering) -> list[dict]:
+    """
+    Those that are offered, and of each what claims depend on. The default is the host's if that is offered, otherwise
+    the first one of a list.
+    """
+    shared, found = rendering.spec.shared, rendering.storage_classes
+    offered = shared.storage_classes if shared else ()
+    names = sorted(one["metadata"]["name"] for one in found)
+    if offered is not None:
+        names = [name for name in offered if name in names]
+    defaults = [one for one in found if _is_default(one) and one["metadata"]["name"] in names]
+    # As Kubernetes chooses between several.
+    newest = max((one["metadata"].get("creationTimestamp") or "" for one in defaults), default="")
+    chosen = [one["metadata"]["name"] for one in defaults if (one["metadata"].get("creationTimestamp") or "") == newest]
+    default = min(chosen, default=names[0] if names and offered is not None else None)
+    by_name = {one["metadata"]["name"]: one for one in found}
+    return [_storage_class(by_name[name], is_default=name == default) for name in names]
+
+
+def _storage_class(found: dict, *, is_default: bool) -> dict:
+    return {
+        "name": found["metadata"]["name"],
+        "default": is_default,
+        "allowVolumeExpansion": bool(found.get("allowVolumeExpansion")),
+        "reclaimPolicy": found.get("reclaimPolicy") or "Delete",
+        "volumeBindingMode": found.get("volumeBindingMode") or "Immediate",
+    }
+
+
+def _is_default(found: dict) -> bool:
+    notes = found["metadata"].get("annotations") or {}
+    return notes.get("storageclass.kubernetes.io/is-default-class") == "true"
+
+
+def networks_secret(rendering: Rendering) -> dict:
+    """Apart from the configuration: what the host is changes, and nothing is to be restarted for that."""
+    told: dict[str, dict | list] = {"networks.json": networks(rendering), CLASSES: storage_classes(rendering)}
+    return secret(rendering.metadata(NETWORKS), {file: as_yaml(content) for file, content in told.items()})
+
+
 def identity(rendering: Rendering) -> str:
     """A line for k3s's file of tokens: inside, the syncer is scheduler, kubelet and volume controller in one."""
-    return f'{rendering.keys.syncer_token},{USER},{USER},"system:masters"\n'
+    return f'{rendering.keys.syncer_token},{SYNCER_USER},{SYNCER_USER},"system:masters"\n'
+
+
+def objects(rendering: Rendering) -> list[dict]:
+    if rendering.spec.shared is None:
+        return []
+    settings = [config_secret(rendering), networks_secret(rendering)]
+    found = [*rights(rendering), *settings, stateful_set(rendering)]
+    return [*found, disruption_budget(rendering, SYNCER)] if rendering.spec.servers > 1 else found
+
+
+def stateful_set(rendering: Rendering) -> dict:
+    """
+    As many as there are servers, of which one works at a time. A StatefulSet does not create a second one while the
+    first may still run.
+    """
+    hashed = stamp(rendering.keys.agent_token, [config_secret(rendering)])
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "StatefulSet",
+        "metadata": rendering.metadata(SYNCER, SYNCER),
+        "spec": {
+            "replicas": rendering.spec.servers,
+            "podManagementPolicy": "Parallel",
+            "selector": {"matchLabels": rendering.selector(SYNCER)},
+            "template": {
+                "metadata": {"labels": rendering.selector(SYNCER), "annotations": {CONFIG_HASH: hashed}},
+                "spec": _pod(rendering),
+            },
+        },
+    }
+
+
+def _pod(rendering: Rendering) -> dict:
+    spec = rendering.spec
+    placement = scheduling.fields(rendering, SYNCER, spec.server_placement)
+    if spec.servers == 1:
+        # A virtual cluster with one server depends on one node of the host, not on two.
+        placement |= scheduling.beside(rendering.selector(SERVER))
+    return {
+        "serviceAccountName": NAME,
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "priorityClassName": own_priority(spec.tier),
+        "terminationGracePeriodSeconds": STOP_SECONDS,
+        "securityContext": restricted(),
+        **resolving({}),
+        **placement,
+        "containers": [container(rendering)],
+        "volumes": volumes(),
+    }
 
 
 def volumes() -> list[dict]:
     token = {"secret": {"name": JOIN_TOKEN, "items": [{"key": TOKEN, "path": "token"}]}}
+    settings = [{"secret": {"name": name}} for name in (CONFIG, NETWORKS)]
     namespace = {"apiVersion": "v1", "fieldPath": "metadata.namespace"}
     host = [
         {"serviceAccountToken": {"path": "token", "expirationSeconds": 3600}},
@@ -128,7 +273,7 @@ def volumes() -> list[dict]:
         {"downwardAPI": {"items": [{"path": "namespace", "fieldRef": namespace}]}},
     ]
     return [
-        {"name": "syncer", "projected": {"defaultMode": 0o400, "sources": [{"secret": {"name": CONFIG}}, token]}},
+        {"name": "syncer", "projected": {"defaultMode": 0o400, "sources": [*settings, token]}},
         {"name": "syncer-host", "projected": {"defaultMode": 0o400, "sources": host}},
         {"name": "syncer-tmp", "emptyDir": {}},
     ]
@@ -137,16 +282,17 @@ def volumes() -> list[dict]:
 def container(rendering: Rendering) -> dict:
     return {
         "name": NAME,
-        "image": rendering.spec.shared.syncer_image,
+        "image": _shared(rendering).syncer_image,
         "imagePullPolicy": "IfNotPresent",
-        "ports": [{"name": "health", "containerPort": HEALTH_PORT, "protocol": "TCP"}],
-        "resources": {"limits": SYNCER.as_text(), "requests": REQUESTS.as_text()},
+        "ports": [
+            {"name": name, "containerPort": port, "protocol": "TCP"}
+            for name, port in (("kubelet", KUBELET_PORT), ("metrics", METRICS_PORT), ("health", HEALTH_PORT))
+        ],
+        "resources": {"limits": LIMITS.as_text(), "requests": REQUESTS.as_text()},
         "securityContext": {
             "allowPrivilegeEscalation": False,
             "capabilities": {"drop": ["ALL"]},
             "readOnlyRootFilesystem": True,
-            # Not k3s's: they share their processes, and neither shall read the other's credentials.
-            "runAsUser": USER_ID,
         },
         "readinessProbe": {**_probe("/readyz"), "periodSeconds": 1, "failureThreshold": 10},
         "livenessProbe": {**_probe("/livez"), "periodSeconds": 10, "failureThreshold": 8},
@@ -173,13 +319,13 @@ def _port(name: str, port: int, protocol: str, target: int) -> dict:
 
 
 def _tenants_labels(rendering: Rendering) -> dict[str, str]:
-    return {label: rendering.labels[label] for label in (_names.LABEL_TENANT, _names.LABEL_VCLUSTER)}
+    return {label: rendering.labels[label] for label in (naming.LABEL_TENANT, naming.LABEL_VCLUSTER)}
 
 
 def dns_selector(rendering: Rendering) -> dict[str, str]:
     return {
         **_tenants_labels(rendering),
-        _names.LABEL_MANAGED_BY: _names.MANAGED_BY_SYNCER,
+        naming.LABEL_MANAGED_BY: naming.MANAGED_BY_SYNCER,
         PART_LABEL: "pod",
         NAMESPACE_LABEL: hashlib.sha256(b"kube-system").hexdigest()[:10],
         f"{TENANTS_LABEL}k8s-app": "kube-dns",

@@ -5,10 +5,10 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
-from ansible_collections.tenantry.kube.plugins.module_utils._core import naming as _names
+from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError, shown
 from ansible_collections.tenantry.kube.plugins.module_utils._platform.oidc import Issuer, parse_issuer
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.datastore import Datastore, parse_datastore
@@ -18,18 +18,26 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.image
     parse_credentials,
     parse_image,
     parse_registries,
+    with_tag,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.k3s import K3s, parse_k3s
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.lifecycle import Upkeep, parse_upkeep
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.lifecycle import (
+    Upkeep,
+    parse_upkeep,
+)
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.mode import (
     DEDICATED,
     SHARED,
     Shared,
     parse_shared,
 )
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.networking import Walls, parse_walls
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.networks import parse_networks
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.networking import (
+    Walls,
+    parse_networks,
+    parse_walls,
+)
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.resources import (
+    DISK_WITH_DATA,
     SMALLEST_AGENT,
     SMALLEST_SERVER,
     SYNCER,
@@ -37,9 +45,11 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.resou
     Slice,
     memory_text,
     minimum_slice,
+    parse_further,
     parse_resources,
     parse_slice,
     parse_volume,
+    refuse_further,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.scheduling import Placement, parse_placement
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.version import (
@@ -47,8 +57,6 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.versi
     check_version,
     image_tag,
 )
-
-SPEC_ANNOTATION = "tenantry.dev/spec"
 
 
 @dataclass(frozen=True)
@@ -63,6 +71,7 @@ class VCluster:
     volume: Decimal | None  # of each that has one. None: an emptyDir, lost with the pod
     storage_class: str | None
     slice: Slice
+    own: Slice  # what its servers and agents take of it
     tier: str
     durability: str
     exposure: Exposure
@@ -74,7 +83,7 @@ class VCluster:
     shared: Shared | None = None  # None: mode dedicated
     walls: Walls = field(default_factory=Walls)
     upkeep: Upkeep = field(default_factory=Upkeep)
-    request: dict | None = None  # what a tenant made it by, and who (_vcluster_requests); None: the administrators did
+    request: dict | None = None  # what a tenant made it by, and who (_self_service); None: the administrators did
     server_placement: Placement = field(default_factory=Placement)
     agent_placement: Placement = field(default_factory=Placement)
     image_credentials: tuple[dict, ...] = field(default=(), repr=False)
@@ -115,11 +124,11 @@ class VCluster:
 
     @property
     def namespace(self) -> str:
-        return _names.vcluster_namespace(self.tenant, self.name)
+        return naming.vcluster_namespace(self.tenant, self.name)
 
     @property
     def image_reference(self) -> str:
-        return f"{self.image}:{image_tag(self.version)}"
+        return with_tag(self.image, image_tag(self.version))
 
     def record(self, address: str) -> str:
         """What is written on the namespace for later runs, for info and for the budget. Holds no secret."""
@@ -147,31 +156,28 @@ class VCluster:
         )
 
 
-def recorded(namespace: dict) -> dict:
-    """The record of a virtual cluster's namespace; empty where it is missing or broken."""
-    text = (namespace["metadata"].get("annotations") or {}).get(SPEC_ANNOTATION, "{}")
-    try:
-        record = json.loads(text)
-    except ValueError:
-        return {}
-    return record if isinstance(record, dict) else {}
-
-
 def parse(item: dict) -> VCluster:
     """The item of the module, or a TenantryError that names option, value and rule."""
-    tenant = _names.check_name(item["tenant"], "tenant")
-    name = _names.check_name(item["name"], "name")
-    _names.vcluster_namespace(tenant, name)
+    tenant = naming.check_name(item["tenant"], "tenant")
+    name = naming.check_name(item["name"], "name")
+    naming.vcluster_namespace(tenant, name)
     _check_counts(item)
     server = parse_resources(item["server"], "server", SMALLEST_SERVER)
-    agent = parse_resources(item["agent"], "agent", SMALLEST_AGENT)
+    # The disk of an agent is that of all pods inside, which only its node can be asked for.
+    agent = replace(parse_resources(item["agent"], "agent", SMALLEST_AGENT), disk=Decimal(0))
     datastore = parse_datastore(item.get("datastore"))
     volume = None if datastore else parse_volume(item["persistence"])
     etcd = parse_etcd(item, volume)
+    if etcd or volume is None:
+        server = replace(server, disk=DISK_WITH_DATA)
     shared = parse_shared(item)
     cluster_cidr, service_cidr = parse_networks(item, shared)
     beside = [SYNCER] if shared else []
-    least = minimum_slice([server, *beside], item["servers"], agent, item["agents"], volume, etcd and etcd.resources)
+    exposure = parse_exposure(item["expose"])
+    own_etcd = etcd.resources if etcd else None
+    least = minimum_slice(
+        [server, *beside], item["servers"], agent, item["agents"], volume, own_etcd, exposure.services
+    )
     return VCluster(
         tenant=tenant,
         name=name,
@@ -183,10 +189,11 @@ def parse(item: dict) -> VCluster:
         agent=agent,
         volume=volume,
         storage_class=None if datastore else item["persistence"].get("storage_class"),
-        slice=parse_slice(item.get("slice") or {}, least, ("cpu", "memory", "pods") if shared else ()),
+        own=least,
+        slice=_slice(item.get("slice") or {}, least, shared),
         tier=item["tier"],
         durability=_durability(item, datastore or etcd),
-        exposure=parse_exposure(item["expose"]),
+        exposure=exposure,
         image=parse_image(item["image"]),
         cluster_cidr=cluster_cidr,
         service_cidr=service_cidr,
@@ -209,8 +216,8 @@ def check_change(old: dict, new: VCluster) -> None:
     """What cannot be changed on a virtual cluster that exists, by the record of its namespace."""
     if old.get("mode", new.mode) != new.mode:
         raise TenantryError(
-            f"mode: cannot be changed from {old['mode']} to {new.mode} on a virtual cluster that exists; "
-            "make a new virtual cluster and restore a snapshot of this one into it (tenantry.kube.vcluster_snapshot)"
+            f"mode: cannot be changed from {old['mode']} to {new.mode} on an existing virtual cluster; "
+            "create a new virtual cluster and restore a snapshot of this one into it (tenantry.kube.vcluster_snapshot)"
         )
     _check_datastore(old, new)
     fixed: dict[str, object] = {"cluster_cidr": new.cluster_cidr, "service_cidr": new.service_cidr}
@@ -220,8 +227,8 @@ def check_change(old: dict, new: VCluster) -> None:
     for option, value in fixed.items():
         if option in old and old[option] != value:
             raise TenantryError(
-                f"{option}: cannot be changed from {old[option]} to {value} on a virtual cluster that exists; "
-                "keep it, or delete the virtual cluster and make it anew"
+                f"{option}: cannot be changed from {old[option]} to {value} on an existing virtual cluster; "
+                "keep it, or delete and recreate the virtual cluster"
             )
     if "version" in old:
         check_upgrade(old["version"], new.version)
@@ -234,14 +241,21 @@ def _check_datastore(old: dict, new: VCluster) -> None:
         own = "k3s's own"
         if PLACE in (was, place) and None in (was, place):
             raise TenantryError(
-                f"servers: cannot be changed from {old.get('servers', 1)} to {new.servers} on a virtual cluster that "
-                "exists and has no datastore elsewhere, because one server has SQLite and three have etcd; keep it, or "
-                "make a new virtual cluster"
+                f"servers: cannot be changed from {old.get('servers', 1)} to {new.servers} on an existing virtual "
+                "cluster without datastore, because one server has SQLite and three have etcd; keep it, or create a "
+                "new virtual cluster"
             )
         raise TenantryError(
-            f"datastore: cannot be changed from {was or own} to {place or own} on a virtual cluster that exists; "
-            "keep it, but for user, password and parameters, or make a new virtual cluster"
+            f"datastore: cannot be changed from {was or own} to {place or own} on an existing virtual cluster; "
+            "change only user, password and parameters, or create a new virtual cluster"
         )
+
+
+def _slice(given: dict, least: Slice, shared: Shared | None) -> Slice:
+    if not shared:
+        refuse_further(given)
+        return parse_slice(given, least)
+    return parse_further(given, least, parse_slice(given, least, ("cpu", "memory", "pods")))
 
 
 def _durability(item: dict, shared: Datastore | Etcd | None) -> str:

@@ -138,6 +138,12 @@ def _check_host(host: str) -> None:
     address = _address(host)
     if address is None and not DNS_NAME.fullmatch(host):
         raise TenantryError("datastore.endpoint: its host is neither a DNS name nor an address; give one host")
+    labels = host.removesuffix(".cluster.local").split(".")
+    if labels[-1] == "svc" and len(labels) != 3:
+        raise TenantryError(
+            "datastore.endpoint: its host is a name in the host's cluster DNS other than SERVICE.NAMESPACE.svc, and "
+            "servers do not use that DNS. Name a Service that has a cluster IP, or give an address"
+        )
     loopback = host == "localhost" if address is None else address.is_loopback or address.is_unspecified
     if loopback:
         raise TenantryError(

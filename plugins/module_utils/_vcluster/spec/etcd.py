@@ -19,7 +19,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.resou
 # What it is called where a database elsewhere is called by its place.
 PLACE = "etcd"
 OPTIONS = {
-    "image": {"type": "str", "default": "registry.k8s.io/etcd:3.6.5-0"},
+    "image": {"type": "str", "default": "quay.io/coreos/etcd:v3.6.16"},
     "cpu": {"type": "str", "default": "500m"},
     "memory": {"type": "str", "default": "512Mi"},
 }

@@ -7,7 +7,7 @@ from __future__ import annotations
 import ipaddress
 from dataclasses import dataclass, field
 
-from ansible_collections.tenantry.kube.plugins.module_utils._core import naming as _names
+from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError, shown
 
 CLUSTER_IP = "ClusterIP"
@@ -44,6 +44,14 @@ class Exposure:
     def service_type(self) -> str:
         return CLUSTER_IP if self.type in BY_NAME else self.type
 
+    @property
+    def services(self) -> dict[str, int]:
+        """What it takes, by option of the slice."""
+        return {
+            "node_ports": int(self.type in (NODE_PORT, LOAD_BALANCER)),
+            "load_balancers": int(self.type == LOAD_BALANCER),
+        }
+
 
 def parse_exposure(given: dict) -> Exposure:
     way, port, address = given["type"], given.get("port"), given.get("address")
@@ -73,7 +81,7 @@ def _check_address(address: str, *, by_name: bool) -> None:
     try:
         unusable = ipaddress.ip_address(address)
     except ValueError:
-        if not _names.DNS_NAME.fullmatch(address) or address == "localhost":
+        if not naming.DNS_NAME.fullmatch(address) or address == "localhost":
             raise TenantryError(
                 f"expose.address: {shown(address)} is not an IP address or DNS name that others can reach; "
                 "give one of a host node, without scheme and port"

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import re
 
-from ansible_collections.tenantry.kube.plugins.module_utils._core import naming as _names
+from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError, shown
 
 _REGISTRY = re.compile(r"[a-z0-9.-]+(?::[0-9]{1,5})?", re.ASCII)
@@ -15,16 +15,32 @@ _REFERENCE = re.compile(
     r"(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(?:@sha256:[0-9a-f]{64})?",
     re.ASCII,
 )
-_REPOSITORY = re.compile(r"[a-z0-9.-]+(?::[0-9]{1,5})?(?:/[a-z0-9]+(?:[._-]+[a-z0-9]+)*)*", re.ASCII)
+_REPOSITORY = re.compile(
+    r"[a-z0-9.-]+(?::[0-9]{1,5})?(?:/[a-z0-9]+(?:[._-]+[a-z0-9]+)*)*(?:@sha256:[0-9a-f]{64})?", re.ASCII
+)
 
 
 def parse_image(repository: str) -> str:
+    """A repository, or one image in it by its digest, which then must be of the version that is asked for."""
     if not _REPOSITORY.fullmatch(repository) or repository.count("/") == 0:
         raise TenantryError(
             f"image: {shown(repository)} is not a repository such as rancher/k3s or registry.example.com/rancher/k3s; "
-            "give it without a tag: the tag follows from version"
+            "give it without a tag, which follows from version; a digest may follow it, as in @sha256:HEX"
         )
     return repository
+
+
+def with_tag(repository: str, tag: str) -> str:
+    """The reference; with a digest that is what counts, and the tag is for people."""
+    name, at, digest = repository.partition("@")
+    return f"{name}:{tag}{at}{digest}"
+
+
+def of_tag(reference: str, tag: str) -> str:
+    """The image of another tag in the same repository. A digest stays only where the tag does."""
+    name = reference.partition("@")[0]
+    repository, _colon, before = name.rpartition(":")
+    return reference if before == tag else f"{repository}:{tag}"
 
 
 def parse_reference(reference: str, option: str, example: str) -> str:
@@ -43,7 +59,7 @@ def parse_registries(given: dict) -> dict:
     for key, value in given.items():
         if key not in known:
             raise TenantryError(
-                f"registries.{key}: is unknown{_names.did_you_mean(key, known)}; known are {', '.join(known)}"
+                f"registries.{key}: is unknown{naming.did_you_mean(key, known)}; known are {', '.join(known)}"
             )
         if not isinstance(value, dict):
             raise TenantryError(f"registries.{key}: must be a dictionary by registry")

@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ansible_collections.tenantry.kube.plugins.module_utils._core import naming as _names
+from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError, shown
 
 # Keys of k3s that can be given, in the file of the server, of the agents, or of both.
@@ -19,8 +19,6 @@ SERVER_KEYS = frozenset(
         "disable",
         "disable-helm-controller",
         "enable-pprof",
-        "etcd-arg",
-        "etcd-expose-metrics",
         "helm-job-image",
         "kube-apiserver-arg",
         "kube-controller-manager-arg",
@@ -99,6 +97,7 @@ MANAGED_FLAGS = {
             "authorization-mode",
             "client-ca-file",
             "disable-admission-plugins",
+            "enable-bootstrap-token-auth",
             "encryption-provider-config",
             "etcd-servers",
             "secure-port",
@@ -108,9 +107,28 @@ MANAGED_FLAGS = {
             "token-auth-file",
         }
     ),
-    "kube-controller-manager-arg": frozenset({"allocate-node-cidrs", "controllers", "service-cluster-ip-range"}),
+    "kube-controller-manager-arg": frozenset(
+        {
+            "allocate-node-cidrs",
+            "cluster-signing-cert-file",
+            "cluster-signing-key-file",
+            "cluster-signing-kube-apiserver-client-cert-file",
+            "cluster-signing-kube-apiserver-client-key-file",
+            "cluster-signing-kubelet-client-cert-file",
+            "cluster-signing-kubelet-client-key-file",
+            "controllers",
+            "service-cluster-ip-range",
+        }
+    ),
     "kube-proxy-arg": frozenset({"conntrack-max-per-core"}),
     "kubelet-arg": frozenset({"cgroup-root", "kubelet-cgroups", "runtime-cgroups", "system-reserved"}),
+}
+# What k3s takes, and what has no use in a virtual cluster.
+USELESS = dict.fromkeys(("etcd-arg", "etcd-expose-metrics"), "is for the etcd in k3s, which no virtual cluster uses")
+USELESS_FLAGS = {
+    "kube-apiserver-arg": {
+        "audit-webhook-config-file": "names a file, and no option puts one into the server's pod",
+    },
 }
 # A flag whose values add up.
 ADMISSION_PLUGINS = "enable-admission-plugins"
@@ -170,9 +188,11 @@ def _check_key(key: object) -> None:
     if key in MANAGED:
         instead = f"use the option {MANAGED[key]}" if MANAGED[key] else "leave it out"
         raise TenantryError(f"k3s_config.{key}: is set by the platform; {instead}")
+    if key in USELESS:
+        raise TenantryError(f"k3s_config.{key}: {USELESS[key]}. Leave it out.")
     if key not in known:
         raise TenantryError(
-            f"k3s_config.{str(key)[:40]!r}: is not among what can be given{_names.did_you_mean(str(key), known)}; "
+            f"k3s_config.{str(key)[:40]!r}: is not among what can be given{naming.did_you_mean(str(key), known)}; "
             f"it takes {', '.join(sorted(known))}"
         )
 
@@ -190,6 +210,8 @@ def _check_value(key: str, value: object) -> None:
             raise TenantryError(f"k3s_config.{key}: must be a list of flag=value, not {shown(value)}")
         if _flag(one) in MANAGED_FLAGS.get(key, ()):
             raise TenantryError(f"k3s_config.{key}: {_flag(one)} is set by the platform; leave it out")
+        if useless := USELESS_FLAGS.get(key, {}).get(_flag(one)):
+            raise TenantryError(f"k3s_config.{key}: {_flag(one)} {useless}. Leave it out.")
         if _flag(one).startswith("oidc-"):
             raise TenantryError(f"k3s_config.{key}: {_flag(one)} is set by the platform; use the option oidc")
 

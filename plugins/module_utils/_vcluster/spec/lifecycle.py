@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from zoneinfo import ZoneInfo
 
-from ansible_collections.tenantry.kube.plugins.module_utils._core import quantities as _quantities
+from ansible_collections.tenantry.kube.plugins.module_utils._core import quantities
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError, shown
+from ansible_collections.tenantry.kube.plugins.module_utils._core.timestamps import moment
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _WINDOW = re.compile(r"([a-z,-]+)(?: ([0-9]{2}):([0-9]{2})-([0-9]{2}):([0-9]{2}))?", re.ASCII)
@@ -78,7 +79,7 @@ def parse_sleep(given: dict) -> Sleep:
     idle, schedule = given.get("idle"), given.get("schedule")
     if not idle and not schedule:
         raise TenantryError("sleep: says neither idle nor schedule; give one of them, or leave sleep out")
-    seconds = _quantities.seconds(idle, "sleep.idle", "10m", "365d") if idle else None
+    seconds = quantities.seconds(idle, "sleep.idle", "10m", "365d") if idle else None
     return Sleep(seconds, tuple(_window(text) for text in schedule or []), _zone(given.get("timezone") or "UTC"))
 
 
@@ -87,19 +88,6 @@ def expiry(namespace: dict, record: dict) -> datetime | None:
     if not record.get("expires"):
         return None
     return moment(namespace["metadata"]["creationTimestamp"]) + timedelta(seconds=_lifetime(record["expires"]))
-
-
-def clock() -> datetime:
-    return datetime.now(UTC)
-
-
-def moment(text: str) -> datetime:
-    """A point in time as Kubernetes writes it."""
-    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
-
-
-def stamp(when: datetime) -> str:
-    return when.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def check_may_be_deleted(name: str, record: dict) -> None:
@@ -111,7 +99,7 @@ def check_may_be_deleted(name: str, record: dict) -> None:
 
 
 def _lifetime(expires: str) -> int:
-    return _quantities.seconds(expires, "expires", "1h", "3650d")
+    return quantities.seconds(expires, "expires", "1h", "3650d")
 
 
 def _window(text: str) -> Window:

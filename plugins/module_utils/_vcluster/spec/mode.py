@@ -9,16 +9,25 @@ from dataclasses import dataclass
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError, shown
 from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import DNS_NAME
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.images import parse_reference
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.resources import Resources, parse_resources
 
 DEDICATED = "dedicated"
 SHARED = "shared"
 MODES = (SHARED, DEDICATED)
 
+EXAMPLE = "registry.example.com/tenantry/syncer:0.1.0"
 # Options that are of use in one mode only.
 OPTIONS_OF = {
     DEDICATED: ("cluster_cidr",),
-    SHARED: ("pod_security", "storage_classes", "ingress_classes", "ingress_hosts"),
+    SHARED: (
+        *("pod_security", "container_defaults", "storage_classes"),
+        *("ingress_classes", "ingress_hosts", "ingress_implementation_specific_paths"),
+    ),
 }
+
+
+DEFAULT_LIMITS = {"cpu": "100m", "memory": "128Mi"}
+SMALLEST_DEFAULTS = ("10m", "16Mi")
 
 
 @dataclass(frozen=True)
@@ -27,9 +36,11 @@ class Shared:
 
     syncer_image: str
     pod_security: str
+    container_defaults: Resources  # the limits of containers that set none
     storage_classes: tuple[str, ...] | None  # None: any
     ingress_classes: tuple[str, ...]
     ingress_hosts: tuple[str, ...]
+    ingress_implementation_specific_paths: bool
 
 
 def mode_of(given: str | None, record: dict | None) -> str:
@@ -40,8 +51,8 @@ def mode_of(given: str | None, record: dict | None) -> str:
         return SHARED
     if record.get("mode") not in MODES:
         raise TenantryError(
-            "mode: not given, and the record of this virtual cluster, which exists, does not tell it; "
-            f"give the mode it was made with, {' or '.join(MODES)}"
+            "mode: missing, and the record of this virtual cluster does not have it; "
+            f"set the mode it was created with, {' or '.join(MODES)}"
         )
     return record["mode"]
 
@@ -51,22 +62,36 @@ def parse_shared(item: dict) -> Shared | None:
     mode = item["mode"]
     for other, options in OPTIONS_OF.items():
         for option in options:
-            if other != mode and item[option] is not None:
+            if other != mode and item.get(option) is not None:
                 raise TenantryError(f"{option}: applies to mode {other} only, and this is {mode}; leave it out")
     if mode != SHARED:
         return None
     if item["agents"]:
         raise TenantryError(
             f"agents: must be 0 with mode shared, the default, not {item['agents']}, because its pods run on the "
-            "host's nodes; leave it out, or make it with mode: dedicated for nodes of its own"
+            "host's nodes; omit it, or create it with mode: dedicated for nodes of its own"
         )
     return Shared(
-        syncer_image=parse_reference(item["syncer_image"], "syncer_image", "docker.io/tenantry/syncer:0.1.0"),
+        syncer_image=_syncer_image(item["syncer_image"]),
         pod_security=item["pod_security"] or "baseline",
+        container_defaults=parse_resources(
+            item["container_defaults"] or DEFAULT_LIMITS, "container_defaults", SMALLEST_DEFAULTS, "a container"
+        ),
         storage_classes=None if item["storage_classes"] is None else _classes(item, "storage_classes"),
         ingress_classes=_classes(item, "ingress_classes"),
         ingress_hosts=_hosts(item),
+        ingress_implementation_specific_paths=bool(item.get("ingress_implementation_specific_paths")),
     )
+
+
+def _syncer_image(reference: str | None) -> str:
+    if not reference:
+        raise TenantryError(
+            "syncer_image: required with mode shared. The image is not published: build it from the directory "
+            f"syncer of the collection (podman build --tag {EXAMPLE} syncer), push it to your registry and set "
+            "syncer_image, tenantry_syncer_image in an inventory, or TENANTRY_SYNCER_IMAGE in the environment"
+        )
+    return parse_reference(reference, "syncer_image", EXAMPLE)
 
 
 def _classes(item: dict, option: str) -> tuple[str, ...]:

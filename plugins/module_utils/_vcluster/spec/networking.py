@@ -1,20 +1,28 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What the pods of a virtual cluster may reach and who may reach them, beyond what always holds. Pure."""
+"""The networks of a virtual cluster, and what its pods may reach and who may reach them. Pure."""
 
 from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass
 
-from ansible_collections.tenantry.kube.plugins.module_utils._core import naming as _names
+from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError, shown
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.mode import Shared
 
 OPTIONS = {
     "egress_allow": {"type": "list", "elements": "str"},
     "egress_deny": {"type": "list", "elements": "str"},
     "ingress_from": {"type": "list", "elements": "str"},
 }
+
+
+# A node gets a /24 of the pod network, and an API server takes no service network larger than /12.
+CLUSTER_PREFIXES = range(8, 24)
+SERVICE_PREFIXES = range(12, 28)
+CLUSTER_CIDR = "10.52.0.0/16"
+SERVICE_CIDR = "10.53.0.0/16"
 
 
 @dataclass(frozen=True)
@@ -28,9 +36,10 @@ class Walls:
 
 
 def parse_walls(given: dict) -> Walls:
-    networks, namespaces = [], []
+    networks: list[str] = []
+    namespaces: list[str] = []
     for one in given.get("ingress_from") or []:
-        # What looks like neither is told what a network must be.
+        # An entry that is neither is parsed as a network, so that the error explains what a network must be.
         (namespaces if _is_namespace(one) else networks).append(one)
     return Walls(
         egress_allow=parse_each(given.get("egress_allow"), "network.egress_allow"),
@@ -41,7 +50,7 @@ def parse_walls(given: dict) -> Walls:
 
 
 def _is_namespace(text: str) -> bool:
-    return bool(_names.DNS_NAME.fullmatch(text)) and "." not in text
+    return bool(naming.DNS_NAME.fullmatch(text)) and "." not in text
 
 
 def parse_each(given: list[str] | None, option: str, also: str = "") -> tuple[str, ...]:
@@ -55,3 +64,36 @@ def parse_each(given: list[str] | None, option: str, also: str = "") -> tuple[st
                 f"{option}: {shown(text)} is not a network ({error}); give one such as 192.0.2.0/24{also}"
             ) from None
     return tuple(sorted(set(found)))
+
+
+def parse_networks(item: dict, shared: Shared | None) -> tuple[str | None, str | None]:
+    """Of the pods and of the services. In mode shared both are the host's; of services it may be said in advance."""
+    if shared:
+        given = item["service_cidr"]
+        return None, None if given is None else str(_ipv4_network(given, "service_cidr"))
+    cluster = _network(item["cluster_cidr"] or CLUSTER_CIDR, "cluster_cidr", CLUSTER_PREFIXES)
+    service = _network(item["service_cidr"] or SERVICE_CIDR, "service_cidr", SERVICE_PREFIXES)
+    if cluster.overlaps(service):
+        raise TenantryError(f"service_cidr: {service} overlaps cluster_cidr {cluster}; choose two separate networks")
+    return str(cluster), str(service)
+
+
+def _ipv4_network(text: object, option: str) -> ipaddress.IPv4Network:
+    try:
+        return ipaddress.IPv4Network(text)
+    except (ValueError, TypeError) as error:
+        raise TenantryError(
+            f"{option}: {shown(text)} is not an IPv4 network ({error}); use one such as 10.52.0.0/16"
+        ) from None
+
+
+def _network(text: object, option: str, prefixes: range) -> ipaddress.IPv4Network:
+    network = _ipv4_network(text, option)
+    if network.prefixlen not in prefixes:
+        raise TenantryError(
+            f"{option}: {network} has the prefix length {network.prefixlen}; "
+            f"use /{prefixes.start} to /{prefixes.stop - 1}"
+        )
+    if not network.is_private:
+        raise TenantryError(f"{option}: {network} is a public network; use a private one such as 10.52.0.0/16")
+    return network

@@ -4,10 +4,11 @@
 
 from __future__ import annotations
 
-from ansible_collections.tenantry.kube.plugins.module_utils._platform import oidc as _oidc
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec import datastore as _vcluster_datastore
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec import etcd as _vcluster_etcd
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec import networking as _vcluster_walls
+from ansible.module_utils.basic import env_fallback
+from ansible_collections.tenantry.kube.plugins.module_utils._platform import oidc
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec import datastore, etcd, networking
+
+SYNCER_IMAGE = "TENANTRY_SYNCER_IMAGE"  # of the environment: what options for that image are where they are not given
 
 
 def _resources(memory: str) -> dict:
@@ -32,6 +33,10 @@ SLICE = {
     "memory": {"type": "str"},
     "storage": {"type": "str"},
     "pods": {"type": "int"},
+    "ephemeral_storage": {"type": "str"},
+    "node_ports": {"type": "int"},
+    "load_balancers": {"type": "int"},
+    "extended": {"type": "dict"},
 }
 EXPOSE = {
     "type": {
@@ -55,7 +60,7 @@ SLEEP = {
     "timezone": {"type": "str", "default": "UTC"},
 }
 # Where snapshots are kept, one of the two.
-STORE = {
+STORE: dict[str, dict] = {
     "directory": {"type": "path"},
     "bucket": {
         "type": "dict",
@@ -67,7 +72,12 @@ STORE = {
         },
     },
 }
-OPTIONS = {
+# As they were before there was an option.
+CONTAINER_DEFAULTS = {
+    "cpu": {"type": "str", "default": "100m"},
+    "memory": {"type": "str", "default": "128Mi"},
+}
+OPTIONS: dict[str, dict] = {
     "tenant": {"type": "str", "required": True},
     "name": {"type": "str", "required": True},
     "host": {"type": "str"},
@@ -75,13 +85,13 @@ OPTIONS = {
     "mode": {"type": "str", "choices": ["shared", "dedicated"]},
     "version": {"type": "str"},
     # As it is: text that could be a number is refused.
-    "servers": {"type": "raw", "default": 1},
+    "servers": {"type": "int", "default": 1},
     "agents": {"type": "int", "default": 0},
     "server": _resources("1Gi"),
     "agent": _resources("2Gi"),
     "persistence": {"type": "dict", "apply_defaults": True, "options": PERSISTENCE},
-    "datastore": {"type": "dict", "options": _vcluster_datastore.OPTIONS},
-    "etcd": {"type": "dict", "options": _vcluster_etcd.OPTIONS},
+    "datastore": {"type": "dict", "options": datastore.OPTIONS},
+    "etcd": {"type": "dict", "options": etcd.OPTIONS},
     "slice": {"type": "dict", "options": SLICE},
     "tier": {"type": "str", "choices": ["dev", "prod"], "default": "dev"},
     "durability": {"type": "str", "choices": ["full", "normal"]},
@@ -90,16 +100,18 @@ OPTIONS = {
     "image_credentials": {"type": "list", "elements": "dict", "options": CREDENTIAL},
     "registries": {"type": "dict", "no_log": True},
     "k3s_config": {"type": "dict"},
-    "oidc": {"type": "dict", "options": _oidc.OPTIONS},
+    "oidc": {"type": "dict", "options": oidc.OPTIONS},
     "manifests": {"type": "list", "elements": "dict", "no_log": True},
     "cluster_cidr": {"type": "str"},
     "service_cidr": {"type": "str"},
-    "network": {"type": "dict", "options": _vcluster_walls.OPTIONS},
+    "network": {"type": "dict", "options": networking.OPTIONS},
     "pod_security": {"type": "str", "choices": ["baseline", "restricted"]},
+    "container_defaults": {"type": "dict", "options": CONTAINER_DEFAULTS},
     "storage_classes": {"type": "list", "elements": "str"},
     "ingress_classes": {"type": "list", "elements": "str"},
     "ingress_hosts": {"type": "list", "elements": "str"},
-    "syncer_image": {"type": "str", "default": "docker.io/tenantry/syncer:0.1.0"},
+    "ingress_implementation_specific_paths": {"type": "bool"},
+    "syncer_image": {"type": "str", "fallback": (env_fallback, [SYNCER_IMAGE])},
     "deletion_protection": {"type": "bool", "default": False},
     "expires": {"type": "str"},
     "sleep": {"type": "dict", "options": SLEEP},

@@ -4,19 +4,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
-from ansible_collections.tenantry.kube.plugins.module_utils._core import quantities as _quantities
+from ansible_collections.tenantry.kube.plugins.module_utils._core import quantities
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError, shown
 
 MEBI = Decimal(1024**2)
+GIBI = Decimal(1024**3)
 
 # Below these, k3s itself does not get through its start.
 SMALLEST_SERVER = ("250m", "512Mi")
 SMALLEST_AGENT = ("250m", "640Mi")
 SMALLEST_VOLUME = "256Mi"
+
+# What the tenant's budget counts.
+COUNTED = ("cpu", "memory", "storage", "pods")
+# Local disk: each pod of a tenant adds this much to the slice where the slice does not say; of its limit, a platform's
+# pod holds a little for itself. A server whose data is not on a volume has all of it on the node's disk.
+DISK_PER_POD = GIBI
+DISK_HELD = 64 * MEBI
+DISK_WITH_DATA = 4 * GIBI
+DISK_OF_CONTAINER = 512 * MEBI  # that says nothing of it
+# Pods that have finished stay until they are deleted: k3s deletes the oldest beyond so many, looking every 20 seconds.
+FINISHED_PODS = 100
+
+_EXTENDED = re.compile(
+    r"(?=.{1,200}/)([a-z0-9]([a-z0-9-]*[a-z0-9])?[.])+[a-z]+/[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?"
+)
+_HUGE_PAGES = re.compile(r"hugepages-[1-9][0-9]*[KMG]i")
 
 
 @dataclass(frozen=True)
@@ -25,12 +43,37 @@ class Resources:
 
     cpu: Decimal
     memory: Decimal
+    disk: Decimal = GIBI  # of the node. 0: as much as there is
 
     def as_text(self) -> dict[str, str]:
-        return {"cpu": cpu_text(self.cpu), "memory": memory_text(self.memory)}
+        disk = {"ephemeral-storage": memory_text(self.disk)} if self.disk else {}
+        return {"cpu": cpu_text(self.cpu), "memory": memory_text(self.memory), **disk}
 
 
-SYNCER = Resources(Decimal("0.5"), 128 * MEBI)  # beside the server, in mode shared
+# Beside each server in mode shared, in a pod of its own.
+SYNCER = Resources(Decimal("0.5"), 128 * MEBI, 256 * MEBI)
+
+
+@dataclass(frozen=True)
+class Limit:
+    """A resource that the slice limits and no budget counts."""
+
+    keys: tuple[str, ...]  # of the ResourceQuota
+    is_count: bool = False
+
+    def text(self, amount: Decimal) -> str:
+        return str(int(amount)) if self.is_count else memory_text(amount)
+
+
+# By option of the slice. What the platform's own objects take of each is in the minimum (minimum_slice).
+FURTHER = {
+    "ephemeral_storage": Limit(("requests.ephemeral-storage", "limits.ephemeral-storage")),
+    "node_ports": Limit(("services.nodeports",), is_count=True),
+    "load_balancers": Limit(("services.loadbalancers",), is_count=True),
+}
+
+
+SERVICES = ("node_ports", "load_balancers")
 
 
 @dataclass(frozen=True)
@@ -41,6 +84,8 @@ class Slice:
     memory: Decimal
     storage: Decimal
     pods: int
+    further: Mapping[str, Decimal] = field(default_factory=dict)  # by option, see FURTHER
+    extended: Mapping[str, str] = field(default_factory=dict)  # by the name of the resource
 
     def as_text(self) -> dict[str, str]:
         return {
@@ -48,23 +93,53 @@ class Slice:
             "memory": memory_text(self.memory),
             "storage": memory_text(self.storage),
             "pods": str(self.pods),
+            **{option: FURTHER[option].text(amount) for option, amount in self.further.items()},
+            **self.extended,
         }
+
+    def hard(self) -> dict[str, str]:
+        """As a ResourceQuota says it."""
+        text = self.as_text()
+        return {
+            "requests.cpu": text["cpu"],
+            "limits.cpu": text["cpu"],
+            "requests.memory": text["memory"],
+            "limits.memory": text["memory"],
+            "requests.storage": text["storage"],
+            "pods": text["pods"],
+            **{key: text[option] for option in self.further for key in FURTHER[option].keys},
+            **{f"requests.{name}": amount for name, amount in self.extended.items()},
+        }
+
+    def hard_services(self) -> dict[str, str]:
+        """Of that, the ways from outside, which are counted in either mode."""
+        return {key: FURTHER[option].text(self.further[option]) for option in SERVICES for key in FURTHER[option].keys}
+
+    def pods_beside(self, own: Slice) -> dict[str, str]:
+        """
+        What pods may take beside those of the platform, as a ResourceQuota says it. Finished ones, which no longer
+        count as pods, may be twice as many as are kept.
+        """
+        rest = replace(self, cpu=self.cpu - own.cpu, memory=self.memory - own.memory, pods=self.pods - own.pods)
+        hard = replace(rest, further={}, extended={}).hard()
+        del hard["requests.storage"]
+        return {**hard, "count/pods": str(rest.pods + 2 * FINISHED_PODS)}
 
 
 def cpu_text(cores: Decimal) -> str:
-    return _quantities.display(cores)
+    return quantities.display(cores)
 
 
 def memory_text(amount: Decimal) -> str:
-    return _quantities.display(amount, binary=True)
+    return quantities.display(amount, binary=True)
 
 
 def parse_resources(given: dict, option: str, smallest: tuple[str, str], what: str = "k3s") -> Resources:
     found = {}
     for resource, least in zip(("cpu", "memory"), smallest, strict=True):
         name = f"{option}.{resource}"
-        found[resource] = _quantities.parse(given[resource], name)
-        if found[resource] < _quantities.parse(least, name):
+        found[resource] = quantities.parse(given[resource], name)
+        if found[resource] < quantities.parse(least, name):
             raise TenantryError(
                 f"{name}: {shown(given[resource])} is too little for {what} to start; give {least} or more"
             )
@@ -78,8 +153,8 @@ def parse_resources(given: dict, option: str, smallest: tuple[str, str], what: s
 def parse_volume(persistence: dict) -> Decimal | None:
     if persistence["type"] == "none":
         return None
-    size = _quantities.parse(persistence["size"], "persistence.size")
-    if size < _quantities.parse(SMALLEST_VOLUME, "persistence.size"):
+    size = quantities.parse(persistence["size"], "persistence.size")
+    if size < quantities.parse(SMALLEST_VOLUME, "persistence.size"):
         raise TenantryError(
             f"persistence.size: {shown(persistence['size'])} is too small; give {SMALLEST_VOLUME} or more, "
             "or type none for a virtual cluster whose data may be lost"
@@ -94,14 +169,22 @@ def minimum_slice(
     agents: int,
     volume: Decimal | None,
     etcd: Resources | None = None,
+    services: Mapping[str, int] | None = None,
 ) -> Slice:
-    """What servers, each of some containers and with a member of etcd if they have one, and agents take (QUO-2)."""
+    """
+    What servers, each with the pods beside it and a member of etcd if they have one, and agents take (QUO-2).
+    `services` are the node ports and load balancers by which the API is reached, by option of the slice.
+    """
     own = [*server, *([etcd] if etcd else [])] * servers + [agent] * agents
     return Slice(
         cpu=sum((one.cpu for one in own), Decimal(0)),
         memory=sum((one.memory for one in own), Decimal(0)),
         storage=(volume or Decimal(0)) * servers,
-        pods=servers * (2 if etcd else 1) + agents,
+        pods=len(own),
+        further={
+            "ephemeral_storage": sum((one.disk for one in own), Decimal(0)),
+            **{option: Decimal((services or {}).get(option, 0)) for option in SERVICES},
+        },
     )
 
 
@@ -113,19 +196,56 @@ def parse_slice(given: dict, least: Slice, required: tuple[str, ...] = ()) -> Sl
         raise TenantryError(
             f"{', '.join(f'slice.{one}' for one in missing)}: required with mode shared, the default, because the "
             f"tenant's pods run within the slice; give more than {', '.join(own[one] for one in missing)}, which the "
-            "server itself takes, or make it with mode: dedicated for nodes of its own"
+            "servers and syncers themselves take, or create it with mode: dedicated for nodes of its own"
         )
     found: dict = {}
-    for resource, minimum in asdict(least).items():
-        asked = given.get(resource)
-        if asked is None:
-            found[resource] = minimum
-            continue
-        amount = _quantities.parse(asked, f"slice.{resource}")
+    for resource in COUNTED:
+        minimum, asked = getattr(least, resource), given.get(resource)
+        amount = minimum if asked is None else quantities.parse(asked, f"slice.{resource}")
         if amount < minimum:
-            raise TenantryError(
-                f"slice.{resource}: {shown(asked)} is too small for the server and agents of this virtual cluster; "
-                f"give {least.as_text()[resource]} or more"
-            )
+            raise _too_small(resource, asked, least)
         found[resource] = int(amount) if resource == "pods" else amount
     return Slice(**found)
+
+
+def parse_further(given: dict, least: Slice, counted: Slice) -> Slice:
+    """The slice with all that a tenant's pods on the host can take beside what the budget counts: mode shared only."""
+    usual = {"ephemeral_storage": least.further["ephemeral_storage"] + DISK_PER_POD * (counted.pods - least.pods)}
+    further = {}
+    for option, minimum in least.further.items():
+        asked = given.get(option)
+        further[option] = usual.get(option, minimum) if asked is None else quantities.parse(asked, f"slice.{option}")
+        if further[option] < minimum:
+            raise _too_small(option, asked, least)
+    return replace(counted, further=further, extended=_parse_extended(given.get("extended") or {}))
+
+
+def refuse_further(given: dict) -> None:
+    """Where no pods of tenants run on the host there is nothing to limit."""
+    for option in (*FURTHER, "extended"):
+        if given.get(option) is not None:
+            raise TenantryError(f"slice.{option}: applies to mode shared only; leave it out")
+
+
+def _too_small(resource: str, asked: object, least: Slice) -> TenantryError:
+    return TenantryError(
+        f"slice.{resource}: {shown(asked)} is too small for the servers, syncers, etcd and agents of this virtual "
+        f"cluster; give {least.as_text()[resource]} or more"
+    )
+
+
+def _parse_extended(given: dict) -> dict[str, str]:
+    found = {}
+    for name, asked in given.items():
+        option = f"slice.extended.{name}"
+        huge = _HUGE_PAGES.fullmatch(str(name))
+        if not huge and (not _EXTENDED.fullmatch(str(name)) or name.partition("/")[0].endswith("kubernetes.io")):
+            raise TenantryError(
+                f"slice.extended: {shown(name)} is not the name of an extended resource; give one such as "
+                "nvidia.com/gpu or hugepages-2Mi"
+            )
+        amount = quantities.parse(asked, option)
+        if not huge and amount % 1:
+            raise TenantryError(f"{option}: {shown(asked)} is not a whole number; extended resources are counted")
+        found[name] = memory_text(amount) if huge else quantities.display(amount)
+    return found

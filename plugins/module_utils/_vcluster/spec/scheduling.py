@@ -7,7 +7,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from ansible_collections.tenantry.kube.plugins.module_utils._core import naming as _names
+from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError, shown
 
 PREFERRED = "preferred"
@@ -38,7 +38,7 @@ def parse_placement(given: dict, option: str) -> Placement:
     for one in tolerations:
         _check_toleration(one, f"{option}.tolerations")
     runtime_class = given.get("runtime_class")
-    if runtime_class is not None and not _names.DNS_NAME.fullmatch(runtime_class):
+    if runtime_class is not None and not naming.DNS_NAME.fullmatch(runtime_class):
         raise TenantryError(
             f"{option}.runtime_class: {shown(runtime_class)} is not the name of a RuntimeClass; give one of the host's"
         )
@@ -50,7 +50,7 @@ def _check_toleration(given: dict, option: str) -> None:
     for key in given:
         if key not in TOLERATION_KEYS:
             raise TenantryError(
-                f"{option}.{key}: is unknown{_names.did_you_mean(key, TOLERATION_KEYS)}; "
+                f"{option}.{key}: is unknown{naming.did_you_mean(key, TOLERATION_KEYS)}; "
                 f"known are {', '.join(TOLERATION_KEYS)}"
             )
     for key, known in (("operator", OPERATORS), ("effect", EFFECTS)):

@@ -15,6 +15,7 @@ import (
 )
 
 const usage = `usage: web serve [--port N] [--text S]   web server, see serve.go
+       web hook [--port N] [--certificate FILE] [--key FILE]   webhooks and an API of its own, see hook.go
        web get URL                      print what URL answers; exit 1 unless it is 200
        web fetch URL                    print status and body; exit 1 unless something answers
        web kube PATH                    GET PATH of the pod's own cluster with its service account; print as fetch
@@ -35,6 +36,7 @@ var commands = map[string]struct {
 	least, most int
 }{
 	"serve":   {serve, 0, -1},
+	"hook":    {hook, 0, -1},
 	"get":     {get, 1, 1},
 	"fetch":   {fetch, 1, 1},
 	"kube":    {kube, 1, 1},

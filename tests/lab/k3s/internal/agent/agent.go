@@ -29,6 +29,7 @@ type Agent struct {
 	dir     string // <data-dir>/agent
 	node    join.Node
 	cluster join.ClusterConfig
+	joined  *join.Client
 }
 
 // New prepares this machine to be a node.
@@ -83,6 +84,9 @@ func (a *Agent) Run(ctx context.Context, ready func()) error {
 		run("pod network", a.runNetwork)
 	}
 	run("network policies", a.runNetworkPolicies)
+	if a.cluster.Tunnels {
+		run("tunnels", a.runTunnels)
+	}
 	if !a.cluster.DisableLocalStorage {
 		run("local storage", a.runLocalStorage)
 	}
@@ -124,6 +128,7 @@ func (a *Agent) tryJoin(ctx context.Context) error {
 			return err
 		}
 	}
+	a.joined = client
 	klog.InfoS("Joined the cluster", "server", client.URL(), "node", a.node.Name, "ip", a.node.IP)
 	return nil
 }

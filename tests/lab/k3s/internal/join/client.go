@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -25,15 +26,16 @@ type Client struct {
 	url   string
 	token token.Token
 	http  *http.Client
+	roots *x509.CertPool
 }
 
 // Connect fetches the server's CA, checks it against the token and trusts nothing else from then on.
-func Connect(ctx context.Context, url, tokenText string) (*Client, error) {
+func Connect(ctx context.Context, server, tokenText string) (*Client, error) {
 	tok, err := token.Parse(tokenText)
 	if err != nil {
 		return nil, &RefusedError{Reason: err.Error()}
 	}
-	c := &Client{url: strings.TrimSuffix(url, "/"), token: tok}
+	c := &Client{url: strings.TrimSuffix(server, "/"), token: tok}
 	c.http = httpClient(&tls.Config{InsecureSkipVerify: true}) // the token's hash says whether to believe the answer
 	ca, err := c.do(ctx, http.MethodGet, "/cacerts", nil, nil, false)
 	if err != nil {
@@ -46,11 +48,29 @@ func Connect(ctx context.Context, url, tokenText string) (*Client, error) {
 	if !pool.AppendCertsFromPEM(ca) {
 		return nil, fmt.Errorf("%s/cacerts: is not a certificate", c.url)
 	}
-	c.http = httpClient(&tls.Config{RootCAs: pool})
+	c.roots = pool
+	c.http = httpClient(c.TLS())
 	return c, nil
 }
 
 func (c *Client) URL() string { return c.url }
+
+// TLS trusts the cluster's servers, at whichever address, by the name that the agent was given.
+func (c *Client) TLS() *tls.Config {
+	config := &tls.Config{RootCAs: c.roots}
+	if address, err := url.Parse(c.url); err == nil {
+		config.ServerName = address.Hostname()
+	}
+	return config
+}
+
+// TunnelRequest asks a server to keep the connection that it comes by.
+func (c *Client) TunnelRequest(node Node) *http.Request {
+	request, _ := http.NewRequest(http.MethodGet, c.url+tunnelPath, nil)
+	request.Header = nodeHeader(node)
+	request.SetBasicAuth(c.token.Username, c.token.Password)
+	return request
+}
 
 func (c *Client) Config(ctx context.Context) (ClusterConfig, error) {
 	var config ClusterConfig
@@ -72,10 +92,7 @@ func (c *Client) FetchCertificates(ctx context.Context, dir string, node Node) e
 			return err
 		}
 	}
-	header := http.Header{}
-	header.Set(headerNodeName, node.Name)
-	header.Set(headerNodeIP, node.IP)
-	header.Set(headerNodePassword, node.Password)
+	header := nodeHeader(node)
 	for name := range certificates {
 		key, err := pki.EnsureKey(filepath.Join(dir, name+".key"))
 		if err != nil {
@@ -94,6 +111,14 @@ func (c *Client) FetchCertificates(ctx context.Context, dir string, node Node) e
 		}
 	}
 	return nil
+}
+
+func nodeHeader(node Node) http.Header {
+	header := http.Header{}
+	header.Set(headerNodeName, node.Name)
+	header.Set(headerNodeIP, node.IP)
+	header.Set(headerNodePassword, node.Password)
+	return header
 }
 
 func (c *Client) do(ctx context.Context, method, path string, header http.Header, body []byte, authenticate bool) ([]byte, error) {

@@ -9,6 +9,7 @@ const (
 	headerNodePassword = "k3s-Node-Password"
 	headerNodeIP       = "k3s-Node-IP"
 	basePath           = "/v1-k3s/"
+	tunnelPath         = basePath + "connect"
 )
 
 // ClusterConfig is what the servers decide for all nodes.
@@ -20,6 +21,7 @@ type ClusterConfig struct {
 	DisableKubeProxy      bool
 	DisableLocalStorage   bool
 	DisableNetworkPolicy  bool
+	Tunnels               bool // the API server reaches pods through the agents
 	SystemDefaultRegistry string
 }
 

@@ -19,6 +19,8 @@ type Server struct {
 	Config    ClusterConfig
 	// CheckNode refuses a node name that was registered with another node password.
 	CheckNode func(ctx context.Context, node Node) error
+	// Connect serves the tunnel of a node until its end.
+	Connect func(w http.ResponseWriter, r *http.Request, node string)
 }
 
 // Wrap serves the join endpoints and leaves every other path to next, so that they share the API's port.
@@ -29,6 +31,7 @@ func (s *Server) Wrap(next http.Handler) http.Handler {
 	mux.Handle("GET "+basePath+"server-ca.crt", s.authenticated(s.send(s.ServerCA.CertPEM)))
 	mux.Handle("GET "+basePath+"client-ca.crt", s.authenticated(s.send(s.ClientCA.CertPEM)))
 	mux.Handle("GET "+basePath+"config", s.authenticated(s.sendConfig))
+	mux.Handle("GET "+tunnelPath, s.authenticated(s.connect))
 	mux.Handle("POST "+basePath+"{certificate}", s.authenticated(s.signCertificate))
 	mux.Handle(basePath, http.NotFoundHandler())
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -71,21 +74,8 @@ func (s *Server) signCertificate(w http.ResponseWriter, r *http.Request) {
 		http.NotFound(w, r)
 		return
 	}
-	node := Node{
-		Name:     r.Header.Get(headerNodeName),
-		IP:       r.Header.Get(headerNodeIP),
-		Password: r.Header.Get(headerNodePassword),
-	}
-	if node.Name == "" || node.Password == "" {
-		http.Error(w, "node name and node password must be set", http.StatusBadRequest)
-		return
-	}
-	if err := s.CheckNode(r.Context(), node); err != nil {
-		status := http.StatusServiceUnavailable
-		if _, refused := err.(*RefusedError); refused {
-			status = http.StatusForbidden
-		}
-		http.Error(w, err.Error(), status)
+	node, ok := s.node(w, r)
+	if !ok {
 		return
 	}
 	raw, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 64<<10))
@@ -108,4 +98,32 @@ func (s *Server) signCertificate(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.send(cert)(w, r)
+}
+
+func (s *Server) connect(w http.ResponseWriter, r *http.Request) {
+	if node, ok := s.node(w, r); ok {
+		s.Connect(w, r, node.Name)
+	}
+}
+
+// node is the one that asks, if it is who it was before; otherwise the answer says why not.
+func (s *Server) node(w http.ResponseWriter, r *http.Request) (Node, bool) {
+	node := Node{
+		Name:     r.Header.Get(headerNodeName),
+		IP:       r.Header.Get(headerNodeIP),
+		Password: r.Header.Get(headerNodePassword),
+	}
+	if node.Name == "" || node.Password == "" {
+		http.Error(w, "node name and node password must be set", http.StatusBadRequest)
+		return node, false
+	}
+	if err := s.CheckNode(r.Context(), node); err != nil {
+		status := http.StatusServiceUnavailable
+		if _, refused := err.(*RefusedError); refused {
+			status = http.StatusForbidden
+		}
+		http.Error(w, err.Error(), status)
+		return node, false
+	}
+	return node, true
 }

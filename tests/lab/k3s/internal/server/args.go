@@ -56,6 +56,10 @@ func (s *Server) apiServerArgs() map[string]string {
 	if s.opts.Bool("secrets-encryption") {
 		args["encryption-provider-config"] = s.path("cred", "encryption-config.yaml")
 	}
+	if s.egress != "" {
+		args["egress-selector-config-file"] = s.egress
+		args["enable-aggregator-routing"] = "true" // to pods: their Service's address leads nowhere from a server
+	}
 	return args
 }
 

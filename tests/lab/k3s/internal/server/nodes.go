@@ -23,6 +23,7 @@ func (s *Server) joinServer() *join.Server {
 		Passwords: map[string]string{"server": s.creds.password, "node": s.creds.agentPassword},
 		Config:    s.clusterConfig(),
 		CheckNode: s.checkNode,
+		Connect:   s.tunnels.Accept,
 	}
 }
 

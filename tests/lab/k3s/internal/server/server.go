@@ -22,6 +22,7 @@ import (
 	"tenantry.dev/lab/k3s/internal/datastore"
 	"tenantry.dev/lab/k3s/internal/join"
 	"tenantry.dev/lab/k3s/internal/options"
+	"tenantry.dev/lab/k3s/internal/tunnel"
 )
 
 // Server is one running control plane.
@@ -36,6 +37,8 @@ type Server struct {
 	creds     *credentials
 	admin     *rest.Config
 	client    kubernetes.Interface
+	egress    string // the API server's egress configuration, where it has one
+	tunnels   tunnel.Server
 }
 
 // New starts the datastore, which may have what this server needs of others, and prepares the files.
@@ -72,6 +75,13 @@ func New(ctx context.Context, opts *options.Options, nodeName, nodeIP string) (*
 // Run starts everything else and returns when all of it has ended, which it does as soon as one part has. It calls
 // ready once the API server answers /readyz.
 func (s *Server) Run(ctx context.Context, ready func()) error {
+	if s.tunnelled() {
+		file, err := s.startEgress(ctx)
+		if err != nil {
+			return fmt.Errorf("egress: %w", err)
+		}
+		s.egress = file
+	}
 	components, err := s.newComponents()
 	if err != nil {
 		return err
@@ -116,7 +126,7 @@ func (s *Server) URL() string {
 func (s *Server) Deviations() []string {
 	var out []string
 	if mode := s.opts.String("egress-selector-mode"); mode != "disabled" {
-		out = append(out, "egress-selector-mode "+mode+": the lab's API server connects to kubelets directly")
+		out = append(out, "egress-selector-mode "+mode+": the lab's API server connects to kubelets directly, and to pods in mode pod as in mode cluster")
 	}
 	for _, c := range []string{"traefik", "servicelb"} {
 		if !s.opts.Disabled(c) {
@@ -142,6 +152,7 @@ func (s *Server) clusterConfig() join.ClusterConfig {
 		DisableKubeProxy:      s.opts.Bool("disable-kube-proxy"),
 		DisableLocalStorage:   s.opts.Disabled("local-storage"),
 		DisableNetworkPolicy:  s.opts.Bool("disable-network-policy"),
+		Tunnels:               s.tunnelled(),
 		SystemDefaultRegistry: s.opts.String("system-default-registry"),
 	}
 }

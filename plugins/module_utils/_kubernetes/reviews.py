@@ -1,0 +1,77 @@
+# Copyright: (c) 2026, the tenantry.kube authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The requests of a Cluster (_kubernetes.client) that make no object, but answer a question: whose, whether, which."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+
+class _Requests(Protocol):
+    """What the reviews need of a Cluster."""
+
+    def _doing(
+        self, doing: str, kind: str | None, name: str | None, namespace: str | None
+    ) -> AbstractContextManager[None]: ...
+
+    def _json(self, method: str, path: str, **params: Any) -> Any: ...
+
+    def _path(self, kind: str, name: str | None, namespace: str | None) -> str: ...
+
+
+class Reviews:
+    """A part of Cluster, whose requests it makes."""
+
+    def token_request(
+        self: _Requests, namespace: str, service_account: str, *, seconds: int, bound_secret: dict | None
+    ) -> tuple[str, str]:
+        """A token of the ServiceAccount and the expiry the server granted; it dies with the Secret it is bound to."""
+        spec: dict[str, Any] = {"expirationSeconds": seconds}
+        if bound_secret:
+            meta = bound_secret["metadata"]
+            spec["boundObjectRef"] = {
+                "apiVersion": "v1",
+                "kind": "Secret",
+                "name": meta["name"],
+                "uid": meta["uid"],
+            }
+        request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec}
+        with self._doing("requesting a token of", "v1/ServiceAccount", service_account, namespace):
+            path = self._path("v1/ServiceAccount", service_account, namespace) + "/token"
+            status = self._json("post", path, body=request, content_type="application/json")["status"]
+        return status["token"], status["expirationTimestamp"]
+
+    def token_review(self: _Requests, token: str) -> dict:
+        """What the API server says of a token: whether it is good, and whose."""
+        with self._doing("reviewing a token", None, None, None):
+            review = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": {"token": token}}
+            path = "/apis/authentication.k8s.io/v1/tokenreviews"
+            return self._json("post", path, body=review, content_type="application/json").get("status") or {}
+
+    def allows(self: _Requests, user: dict, right: tuple[str, str, str]) -> bool:
+        """Whether a user, as audit logs have one, has a right of the form (group, resource, verb)."""
+        group, resource, verb = right
+        spec = {
+            "user": user.get("username"),
+            "groups": user.get("groups") or [],
+            "resourceAttributes": {"group": group, "resource": resource, "verb": verb},
+        }
+        review = {"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "spec": spec}
+        with self._doing("asking for the rights of", None, str(user.get("username")), None):
+            path = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
+            answer = self._json("post", path, body=review, content_type="application/json")
+        return bool(answer["status"].get("allowed"))
+
+    def whoami(self: _Requests) -> str:
+        """The name by which the API server knows us."""
+        with self._doing("asking who we are", None, None, None):
+            review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
+            path = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
+            answer = self._json("post", path, body=review, content_type="application/json")
+        return answer["status"]["userInfo"]["username"]
+
+    def version(self: _Requests) -> str:
+        """The Kubernetes version of the server, as `v1.34.12+k3s1`."""
+        with self._doing("reading the version", None, None, None):
+            return self._json("get", "/version")["gitVersion"]

@@ -1,0 +1,82 @@
+# Copyright: (c) 2026, the tenantry.kube authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""How much of a run's time one virtual cluster may take.
+
+Its administrators can make its API server slow or silent: by webhooks, by an API group that they serve themselves, by a
+great number of objects. A limit for each request is none for the run, which makes many.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import ApiError
+
+# What a request may take without being counted, so that many quick ones on a long way never reach the limit.
+ALLOWANCE = 0.1
+
+
+class TimeLimit:
+    """Counts the time in which at least one request is under way. When it is over, no request is answered any more."""
+
+    def __init__(self, seconds: float, what: str) -> None:
+        self.seconds = seconds
+        self._what = what
+        self._lock = threading.Lock()
+        self._spent = 0.0
+        self._active = self._requests = 0
+        self._since = 0.0
+        self._timer: threading.Timer | None = None
+        self.reason = ""  # why it is over; empty while it is not
+
+    def end(self, reason: str) -> None:
+        self.reason = self.reason or reason
+
+    @contextmanager
+    def running(self, abort: Callable[[], None]) -> Iterator[float]:
+        """One request, and how many seconds are left for it. `abort` ends all that are under way."""
+        left = self._begin(abort)
+        try:
+            yield left
+        except Exception:
+            if self.reason:  # what comes of the abort is not the reason
+                raise ApiError(self.reason) from None
+            raise
+        finally:
+            self._finish()
+
+    def _begin(self, abort: Callable[[], None]) -> float:
+        with self._lock:
+            if self.reason:
+                raise ApiError(self.reason)
+            self._active += 1
+            if self._active > 1:
+                self._requests += 1
+                return self._left()
+            self._since, self._requests = time.monotonic(), 1
+            left = self._left()
+            self._timer = threading.Timer(left, self._expire, [abort])
+            self._timer.daemon = True
+            self._timer.start()
+            return left
+
+    def _left(self) -> float:
+        return self.seconds - self._spent - (time.monotonic() - self._since) + ALLOWANCE * self._requests
+
+    def _finish(self) -> None:
+        with self._lock:
+            self._active -= 1
+            if self._active == 0:
+                if self._timer:
+                    self._timer.cancel()
+                self._spent += max(0.0, time.monotonic() - self._since - ALLOWANCE * self._requests)
+
+    def _expire(self, abort: Callable[[], None]) -> None:
+        self.end(
+            f"{self._what} took more than {self.seconds:g} s of this run, which continues with the others; find out "
+            "why its API server is slow (webhooks, APIServices, the number of objects) or raise timeout, then run again"
+        )
+        abort()

@@ -1,0 +1,80 @@
+# Copyright: (c) 2026, the tenantry.kube authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Which snapshot of a virtual cluster is the newest, noted at its namespace on the host, out of reach of the store."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
+from ansible_collections.tenantry.kube.plugins.module_utils._snapshot.description import BadFile, Origin, is_name
+from ansible_collections.tenantry.kube.plugins.module_utils._snapshot.store import now
+
+ANNOTATION = "tenantry.dev/newest-snapshot"
+NAMES = "%Y%m%dT%H%M%SZ"  # of snapshots that get none
+
+
+def noted(namespace: dict | None) -> dict | None:
+    """`snapshot` and `sequence` of the newest one, None where nothing is known."""
+    text = ((namespace or {}).get("metadata", {}).get("annotations") or {}).get(ANNOTATION)
+    return json.loads(text) if text else None
+
+
+def next_sequence(namespace: dict) -> int:
+    """The time, so that a virtual cluster that was made anew goes on; more than before, wherever a clock goes."""
+    before = noted(namespace)
+    return max(int(now().timestamp()), before["sequence"] + 1 if before else 0)
+
+
+def note(host: Cluster, origin: Origin) -> None:
+    text = json.dumps({"snapshot": origin.snapshot, "sequence": origin.sequence})
+    host.merge("v1/Namespace", origin.namespace, None, {"metadata": {"annotations": {ANNOTATION: text}}})
+
+
+def check(namespace: dict | None, origin: Origin) -> str | None:
+    """Whether a snapshot, by an authenticated description, is the newest; a warning where that is not known."""
+    newest = noted(namespace)
+    if newest is None:
+        return (
+            f"{origin.namespace}: snapshot {origin.snapshot} of {origin.created} is the newest in the store. Whether "
+            "a newer one was taken is not known, because that virtual cluster is gone or records none. Compare the "
+            "time with the schedule of your backups"
+        )
+    if origin.sequence < newest["sequence"]:
+        raise TenantryError(
+            f"snapshot: the newest in the store is {origin.snapshot} of {origin.created}, but {newest['snapshot']} was "
+            f"taken after it and is missing there. Use the store that has it, or set snapshot to {origin.snapshot} to "
+            "restore the older one"
+        )
+    return None
+
+
+def check_unreadable(namespace: dict | None, origin: Origin, unreadable: Iterable[BadFile]) -> None:
+    """Whether one that cannot be read may be newer than the newest that can, by an authenticated description."""
+    newer = [bad for bad in unreadable if _may_be_newer(bad.file.rpartition(".")[0], namespace, origin)]
+    if newer:
+        raise TenantryError(
+            f"snapshot: the newest that can be read is {origin.snapshot} of {origin.created}, but "
+            f"{', '.join(bad.file for bad in newer[:3])} may be newer: {newer[0]}. Repair it or move it away, or set "
+            f"snapshot to {origin.snapshot} to restore the older one"
+        )
+
+
+def _may_be_newer(name: str, namespace: dict | None, origin: Origin) -> bool:
+    """By the time that is in its name. Of another name only the note tells whether anything newer was taken."""
+    if not is_name(name):
+        return False
+    if taken := _time_in(name):
+        return taken > (_time_in(origin.snapshot) or datetime.fromisoformat(origin.created))
+    newest = noted(namespace)
+    return newest is None or origin.sequence < newest["sequence"]
+
+
+def _time_in(name: str) -> datetime | None:
+    try:
+        return datetime.strptime(name, NAMES).replace(tzinfo=UTC)
+    except ValueError:
+        return None

@@ -1,0 +1,77 @@
+# Copyright: (c) 2026, the tenantry.kube authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What virtual clusters take of their hosts, by the quotas there: a promise that was lowered frees nothing in use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.apply import existing
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
+from ansible_collections.tenantry.kube.plugins.module_utils._module import attempt
+from ansible_collections.tenantry.kube.plugins.module_utils._tenant import budget
+
+QUOTA = "v1/ResourceQuota"
+SLICE = "slice"
+# The quota's names for what a slice consists of: the limits, since they are what can be used up.
+QUOTA_KEYS = {"cpu": "limits.cpu", "memory": "limits.memory", "storage": "requests.storage", "pods": "pods"}
+
+
+def quotas(
+    hub: Cluster,
+    hosts: Iterable[Cluster],
+    tenant: str | None = None,
+    unreachable: dict[str, str] | None = None,
+) -> dict[tuple[str, str], dict]:
+    """
+    The quotas of all slices, by host and namespace: one LIST for each host.
+
+    With `unreachable`, a host that does not answer is noted there instead of ending all.
+    """
+    named = {host.name: host for host in hosts}
+    selector = naming.selector("vcluster", tenant=tenant)
+
+    def listed_on(host: Cluster) -> list[dict]:
+        if unreachable is None:
+            return existing(host, [QUOTA], selector).of(QUOTA)
+        problem, listed = attempt(lambda: existing(host, [QUOTA], selector).of(QUOTA))
+        if problem:
+            unreachable[host.name] = problem
+        return listed or []
+
+    lists = hub.map(listed_on, named.values())
+    return {
+        (host, quota["metadata"]["namespace"]): quota
+        for host, listed in zip(named, lists, strict=True)
+        for quota in listed
+        if quota["metadata"]["name"] == SLICE
+    }
+
+
+def slice_of(quota: dict) -> dict[str, dict[str, str]]:
+    """What a quota counts of a slice: used now, and at most."""
+    status = quota.get("status") or {}
+    used, hard = status.get("used") or {}, status.get("hard") or quota.get("spec", {}).get("hard") or {}
+    return {
+        ours: {"used": used.get(theirs, "0"), "hard": hard[theirs]}
+        for ours, theirs in QUOTA_KEYS.items()
+        if theirs in hard
+    }
+
+
+def in_use(promised: Mapping[str, str], quota: dict) -> dict[str, str]:
+    """What one virtual cluster takes at least of a budget: what it is promised or, where that is less, what it uses."""
+    return _larger(promised, (quota.get("status") or {}).get("used"))
+
+
+def taken(promised: Mapping[str, str], quota: dict) -> dict[str, str]:
+    """The same of one whose quota is lowered by another run: until it is, use may grow up to that."""
+    status = quota.get("status") or {}
+    before = _larger(_larger(promised, quota.get("spec", {}).get("hard")), status.get("hard"))
+    return in_use(before, quota)
+
+
+def _larger(promised: Mapping[str, str], hard: Mapping[str, str] | None) -> dict[str, str]:
+    amounts = hard or {}
+    return budget.larger(promised, {ours: amounts[theirs] for ours, theirs in QUOTA_KEYS.items() if theirs in amounts})

@@ -1,0 +1,125 @@
+# Copyright: (c) 2026, the tenantry.kube authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Users as asked for: what an argument spec cannot say of them is checked here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
+from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.apply import Plan
+from ansible_collections.tenantry.kube.plugins.module_utils._module import (
+    Context,
+    check_each,
+)
+from ansible_collections.tenantry.kube.plugins.module_utils._platform.identities import (
+    ADMINISTRATOR,
+    OnRecord,
+)
+from ansible_collections.tenantry.kube.plugins.module_utils._platform.oidc import Person, parse_person
+from ansible_collections.tenantry.kube.plugins.module_utils._users import former as users_former
+from ansible_collections.tenantry.kube.plugins.module_utils._users import kubeconfigs as users_kubeconfigs
+from ansible_collections.tenantry.kube.plugins.module_utils._users.access import (
+    Place,
+)
+from ansible_collections.tenantry.kube.plugins.module_utils._users.home import Home
+from ansible_collections.tenantry.kube.plugins.module_utils._users.kubeconfigs import Handout
+
+# Users share a namespace with the platform's own administrator: one of his name would be him.
+RESERVED = {*naming.RESERVED, ADMINISTRATOR}
+
+
+@dataclass
+class Wanted:
+    """One user, as asked for."""
+
+    tenant: str
+    name: str
+    present: bool
+    role: str
+    access: dict[str, str] | None  # role by virtual cluster; None: the user's role in all of the tenant's
+    person: Person | None  # at an issuer; None: a ServiceAccount
+    handouts: list[Handout]
+    purge: bool
+    revoke: bool = False  # the certificates too
+    hub_access: bool = False
+    request: dict | None = None  # of the tenant itself, as hub_user has it
+    account: str | None = None  # the UID of the identity on the hub, where it matters
+    plan: Plan | None = None  # of the hub
+    before: list[OnRecord] = field(default_factory=list)  # what the hub has of the user, if it does
+    note: users_former.Note | None = None  # of an earlier run
+    unasked: bool = False  # a host does not answer
+    places: list[Place] = field(default_factory=list)  # all of the tenant's that could be found
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.tenant, self.name
+
+    @property
+    def on_record(self) -> OnRecord:
+        return OnRecord(self.name, self.role, self.access, self.account)
+
+    def role_in(self, place: Place) -> str | None:
+        if not self.present:
+            return None
+        if isinstance(place, Home):
+            return self.role if self.hub_access else None
+        return self.on_record.role_in(place.vcluster, place.request)
+
+
+def validated(context: Context, item: dict) -> Wanted:
+    tenant = naming.check_name(item["tenant"], "tenant")
+    name = naming.check_name(item["name"], "name", reserved=RESERVED)
+    naming.tenant_namespace(tenant)
+    present, who = item["state"] == "present", f"user {name} of tenant {tenant}"
+    if present and not item["role"]:
+        raise TenantryError(f"role: missing for {who}; give viewer, developer, admin or operator")
+    person = parse_person(item["oidc"], who) if present else None
+    if person and item["hub_access"]:
+        raise TenantryError(
+            f"hub_access: not together with oidc for {who}, who logs in to the hub at the issuer; omit one of them"
+        )
+    if present and item["revoke_certificates"]:
+        raise TenantryError(f"revoke_certificates: requires state absent, and {who} is to be present. Omit it")
+    return Wanted(
+        tenant=tenant,
+        name=name,
+        present=present,
+        role=item["role"],
+        access=_access(item["access"], item["role"], who),
+        person=person,
+        handouts=users_kubeconfigs.asked_for(context, item, who),
+        purge=item["purge_kubeconfigs"],
+        revoke=item["revoke_certificates"],
+        hub_access=item["hub_access"],
+        request=item.get("request"),
+    )
+
+
+def _access(given: list[dict] | None, role: str, who: str) -> dict[str, str] | None:
+    if given is None:
+        return None
+    access: dict[str, str] = {}
+    for entry in given:
+        vcluster = entry["vcluster"]
+        if vcluster in access:
+            raise TenantryError(f"access: vcluster {vcluster} is given twice for {who}; give each once")
+        access[vcluster] = entry["role"] or role
+    return access
+
+
+def refuse_shared_files(wanted: list[Wanted]) -> None:
+    owners: dict[str, str] = {}
+
+    def check(want: Wanted) -> None:
+        for label in [handout.file.label for handout in want.handouts if handout.file]:
+            if label in owners:
+                raise TenantryError(
+                    f"kubeconfig_path: {label} is given for {owners[label]} and {want.name}; "
+                    "give each kubeconfig a place of its own"
+                )
+            owners[label] = want.name
+
+    check_each(wanted, check)

@@ -1,0 +1,284 @@
+# Copyright: (c) 2026, the tenantry.kube authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What lets somebody into a virtual cluster, or into the requests of others there, and was not made by the platform.
+
+An administrator inside can prepare for the time after: a signed certificate, a binding for its name, a token of another
+account. Removing the user ends none of that. Pure but for `look`.
+"""
+
+from __future__ import annotations
+
+import base64
+import shlex
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from functools import partial
+from itertools import islice
+from typing import Any
+
+from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
+from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import ApiError, one_line
+from ansible_collections.tenantry.kube.plugins.module_utils._core.timestamps import moment
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.diff import additions, differences
+from ansible_collections.tenantry.kube.plugins.module_utils._platform.identities import (
+    ADMINISTRATOR,
+    SYSTEM_NAMESPACES,
+    inside_base,
+)
+from ansible_collections.tenantry.kube.plugins.module_utils._users import findings_pods, findings_rbac
+from ansible_collections.tenantry.kube.plugins.module_utils._users.bindings import KINDS as BINDINGS
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests import client_ca
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.server import SIGNED_FOR
+
+try:
+    from cryptography import x509
+except ImportError:
+    x509 = None  # type: ignore[assignment]  # a certificate cannot be looked into then
+
+_NO_NAME: tuple[type[Exception], ...] = (AttributeError, *client_ca.UNREADABLE)
+
+# Of each kind in one virtual cluster: as many are told, so that many of one kind hide none of another; and as many
+# objects looked at.
+MOST = 20
+LOOKED_AT = 10_000
+_ADMISSION = "admissionregistration.k8s.io/v1"
+CSR = "certificates.k8s.io/v1/CertificateSigningRequest"
+_RBAC = "rbac.authorization.k8s.io/v1"
+CLUSTER_ROLE = f"{_RBAC}/ClusterRole"
+API_SERVICE = "apiregistration.k8s.io/v1/APIService"
+TOKEN_SECRET = "kubernetes.io/service-account-token"  # noqa: S105 - a type
+BOOTSTRAP_SECRET = "bootstrap.kubernetes.io/token"  # noqa: S105 - a type
+# A metrics-server, or the syncer of mode shared.
+_METRICS = (("kube-system", "metrics-server"), ("kube-system", "tenantry-metrics"))
+_METRICS_API = "v1beta1.metrics.k8s.io"
+_OURS = {(obj["kind"], obj["metadata"]["name"]): obj for obj in inside_base()}
+_CHARTS = ("HelmChart", "HelmChartConfig")
+_MUTATING = tuple(f"admissionregistration.k8s.io/{version}" for version in ("v1", "v1beta1", "v1alpha1"))
+_HELM = "helm.cattle.io/v1"
+# Not in each API server: by release, by switch, by the parts of k3s that run.
+_OPTIONAL = {*(f"{api}/MutatingAdmissionPolicyBinding" for api in _MUTATING), *(f"{_HELM}/{one}" for one in _CHARTS)}
+
+Finding = dict[str, Any]  # texts, or None
+_Judge = Callable[[dict], "Finding | None"]
+REVOKE = "remove its requester by tenantry.kube.tenant_user with revoke_certificates: true, again if need be"
+
+
+def look(
+    api: Cluster,
+    users: Mapping[str, Collection[str | None]],
+    now: datetime,
+    ca: str | None = None,
+    *,
+    has_nodes: bool = False,
+) -> tuple[list[Finding], int]:
+    """
+    The findings in one virtual cluster, whose `users` the platform made, with these roles on record; and how many more
+    there are at least. `ca` is the platform's for client certificates, as PEM.
+    """
+    found: list[Finding] = []
+    more, seen = 0, set()
+    of_nodes = [("v1/Namespace", findings_pods.namespace, {"metadata_only": True})] if has_nodes else []
+    for kind, judge, options in (*_looks(users, now, ca), *of_nodes):
+        objects = (obj for page in _pages(api, kind, options) for obj in page)
+        here = [
+            _row(kind, obj, finding)
+            for obj in islice(objects, LOOKED_AT)
+            if (finding := _judged(judge, obj)) is not None
+        ]
+        if next(objects, None) is not None:
+            here.insert(0, _unseen(kind, options.get("namespace")))
+        # One that is served in several versions is one.
+        new = [one for one in here if (one["kind"], one["namespace"], one["name"]) not in seen]
+        seen |= {(one["kind"], one["namespace"], one["name"]) for one in new}
+        found += new[:MOST]
+        more += len(new[MOST:])
+    return found, more
+
+
+def _pages(api: Cluster, kind: str, options: dict) -> Iterator[list[dict]]:
+    try:
+        yield from api.pages(kind, **options)
+    except ApiError as error:
+        if kind not in _OPTIONAL or error.status != 404:
+            raise
+
+
+def _looks(
+    users: Mapping[str, Collection[str | None]], now: datetime, ca: str | None
+) -> Iterator[tuple[str, _Judge, dict]]:
+    """What to list, how to judge each, and what of it."""
+    known = {**users, ADMINISTRATOR: {"admin"}}
+    yield CSR, lambda obj: certificate(obj, now, ca), {}
+    yield from ((kind, lambda obj: findings_rbac.binding(obj, known), {}) for kind in BINDINGS)
+    yield CLUSTER_ROLE, lambda obj: changed(obj) or findings_rbac.role(obj), {}
+    yield from ((f"{_RBAC}/Role", findings_rbac.role, {"namespace": one}) for one in SYSTEM_NAMESPACES)
+    yield f"{_ADMISSION}/ValidatingWebhookConfiguration", webhook, {}
+    yield f"{_ADMISSION}/MutatingWebhookConfiguration", webhook, {}
+    yield f"{_ADMISSION}/ValidatingAdmissionPolicy", changed, {}
+    yield f"{_ADMISSION}/ValidatingAdmissionPolicyBinding", lambda obj: changed(obj) or policy(obj), {}
+    yield from ((f"{one}/MutatingAdmissionPolicyBinding", policy, {}) for one in _MUTATING)
+    yield "apiextensions.k8s.io/v1/CustomResourceDefinition", conversion, {}
+    yield API_SERVICE, api_service, {}
+    yield from ((f"{_HELM}/{kind}", chart, {}) for kind in _CHARTS)
+    yield "v1/Secret", token, {"fields": f"type={TOKEN_SECRET}", "metadata_only": True}
+    yield "v1/Secret", bootstrap_token, {"fields": f"type={BOOTSTRAP_SECRET}", "metadata_only": True}
+    system = {"namespace": naming.PLATFORM_NAMESPACE, "metadata_only": True}
+    yield "v1/ServiceAccount", lambda obj: account(obj, known), system
+    workloads = findings_pods.Workloads()
+    for kind in findings_pods.WORKLOADS:
+        for one in SYSTEM_NAMESPACES:
+            yield kind, partial(workloads.judge, kind), {"namespace": one}
+
+
+def _judged(judge: _Judge, obj: dict) -> Finding | None:
+    """One that somebody made to be beyond us must not hide the others."""
+    try:
+        return judge(obj)
+    except Exception as error:  # pylint: disable=broad-except
+        return {"why": f"cannot be judged: {type(error).__name__}: {error}"}
+
+
+def _row(kind: str, obj: dict, finding: Finding) -> Finding:
+    meta = obj["metadata"]
+    short, namespace, name = kind.rpartition("/")[2], meta.get("namespace"), meta["name"]
+    where = f" -n {namespace}" if namespace else ""  # a command to copy, with a name that somebody chose
+    return {
+        "kind": short,
+        "namespace": namespace,
+        "name": one_line(name),
+        "expires": None,
+        "end": one_line(f"kubectl delete {short.lower()}{where} {shlex.quote(name)}"),
+        **{key: value and one_line(value) for key, value in finding.items()},
+    }
+
+
+def _unseen(kind: str, namespace: str | None) -> Finding:
+    """Harmless ones can be made to hide the next."""
+    short = kind.rpartition("/")[2]
+    where = f"-n {namespace}" if namespace else "-A"
+    return {
+        "kind": short,
+        "namespace": namespace,
+        "name": "*",
+        "why": f"there are more: only the first {LOOKED_AT:,} were looked at",
+        "expires": None,
+        "end": f"delete those that nobody needs (kubectl get {short.lower()} {where}), and look again",
+    }
+
+
+def certificate(request: dict, now: datetime, ca: str | None = None) -> Finding | None:
+    """A client certificate that was asked for inside, while it may still be good."""
+    status, spec = request.get("status") or {}, request["spec"]
+    approved = [one for one in status.get("conditions") or [] if one.get("type") == "Approved"]
+    if not approved:
+        return None
+    ends = _end_of(status.get("certificate"))
+    if ends is None:  # not signed yet, or by something that cannot be read
+        ends = moment(approved[0].get("lastUpdateTime") or request["metadata"]["creationTimestamp"]) + SIGNED_FOR
+    ours = client_ca.is_of(status.get("certificate") or "", ca)
+    if ends <= now or ours is False:
+        return None
+    until = ends.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return {
+        "why": f"a certificate for {_subject(spec.get('request'))} of signer {spec['signerName']} was approved, "
+        f"requested by {spec.get('username')}",
+        "expires": until,
+        "end": f"it ends by itself at {until} at the latest; take its name out of all bindings"
+        + (f", or end it at once: {REVOKE}" if ours else ""),
+    }
+
+
+def _subject(request: str | None) -> str:
+    """Who the certificate is: some names have rights by Kubernetes itself."""
+    try:
+        return x509.load_pem_x509_csr(base64.b64decode(request or "")).subject.rfc4514_string() or "nobody"
+    except _NO_NAME:
+        return "an unknown name"
+
+
+def _end_of(certificate: str | None) -> datetime | None:
+    """As it says itself: one of before the limit is longer."""
+    if not certificate or x509 is None:
+        return None
+    try:
+        return x509.load_pem_x509_certificate(base64.b64decode(certificate)).not_valid_after_utc
+    except client_ca.UNREADABLE:
+        return None
+
+
+def webhook(found: dict) -> Finding:
+    rules = [rule for one in found.get("webhooks") or [] for rule in one.get("rules") or []]
+    what = sorted({resource for rule in rules for resource in rule.get("resources") or []})
+    return {"why": f"sees the requests of others, the platform's too, and can refuse or delay them: {', '.join(what)}"}
+
+
+def policy(found: dict) -> Finding | None:
+    name, used = found["metadata"]["name"], found["spec"].get("policyName")
+    if naming.is_ours(found) and (found["kind"], name) in _OURS and used == name:
+        return None
+    can = "change" if found["kind"].startswith("Mutating") else "refuse"
+    return {"why": f"can {can} the requests of others, the platform's too: policy {used}"}
+
+
+def changed(found: dict) -> Finding | None:
+    """What the platform made for all users, and somebody has changed."""
+    wanted = _OURS.get((found["kind"], found["metadata"]["name"]))
+    paths = sorted({*differences(wanted, found), *additions(wanted, found)}) if wanted else []
+    if not paths:
+        return None
+    return {
+        "why": f"is the platform's, and somebody changed it: {', '.join(paths[:5])}",
+        "end": "run tenantry.kube.tenant_user for a user who may enter this virtual cluster",
+    }
+
+
+def conversion(found: dict) -> Finding | None:
+    how = found["spec"].get("conversion") or {}
+    if how.get("strategy") != "Webhook":
+        return None
+    return {"why": f"sends all {found['spec']['names']['plural']} to a webhook, which reads and changes them"}
+
+
+def chart(_found: dict) -> Finding:
+    return {"why": "k3s installs it with all rights, and again when what it made is deleted"}
+
+
+def api_service(found: dict) -> Finding | None:
+    service = (found["spec"] or {}).get("service")
+    of_metrics = found["metadata"]["name"] == _METRICS_API
+    if not service or (of_metrics and (service.get("namespace"), service.get("name")) in _METRICS):
+        return None
+    return {
+        "why": f"service {service.get('namespace')}/{service.get('name')} answers for the API group "
+        f"{found['spec'].get('group')} in the API server's place, and sees the requester"
+    }
+
+
+def token(found: dict) -> Finding:
+    account_name = (found["metadata"].get("annotations") or {}).get("kubernetes.io/service-account.name")
+    return {"why": f"holds a token without an end of ServiceAccount {found['metadata']['namespace']}/{account_name}"}
+
+
+def bootstrap_token(_found: dict) -> Finding:
+    return {"why": "is a bootstrap token, a credential where the API server accepts them (enable-bootstrap-token-auth)"}
+
+
+def account(found: dict, known: Collection[str]) -> Finding | None:
+    meta = found["metadata"]
+    if held := meta.get("finalizers") if meta.get("deletionTimestamp") else None:
+        return {
+            "why": f"is deleted, but kept by the finalizer {', '.join(held)}",
+            "end": f"kubectl patch serviceaccount -n {meta['namespace']} {shlex.quote(meta['name'])} --type=merge "
+            """-p '{"metadata":{"finalizers":null}}'""",
+        }
+    if meta["name"] in {*known, "default"}:
+        return None
+    return {"why": "an identity in the platform's namespace that is no user of the tenant"}
+
+
+def summary(findings: Iterable[Finding], more: int, at_most: int = 10) -> str:
+    """For people, on one line."""
+    listed = [f"{one['kind']} {'/'.join(filter(None, (one['namespace'], one['name'])))}" for one in findings]
+    rest = max(0, len(listed) - at_most) + more
+    return ", ".join(listed[:at_most]) + (f" and {rest} more" if rest else "")

@@ -1,0 +1,82 @@
+# Copyright: (c) 2026, the tenantry.kube authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What runs in the system namespaces of a virtual cluster, with the accounts there, or is root on its nodes. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+# Each before what it makes.
+WORKLOADS = (
+    "apps/v1/Deployment",
+    "apps/v1/DaemonSet",
+    "apps/v1/StatefulSet",
+    "batch/v1/CronJob",
+    "v1/ReplicationController",
+    "apps/v1/ReplicaSet",
+    "batch/v1/Job",
+    "v1/Pod",
+)
+# Of k3s, and what people add most: all other parts of k3s are off in a virtual cluster. They run as the account of
+# their name.
+_KNOWN = ("coredns", "metrics-server")
+_LEVEL = "pod-security.kubernetes.io/enforce"
+
+
+class Workloads:
+    """Judges them in the order of WORKLOADS: what another one has made says nothing new."""
+
+    def __init__(self) -> None:
+        self._accounts: dict[str, str] = {}  # by the UID of what runs as it
+
+    def judge(self, kind: str, found: dict) -> dict[str, str] | None:
+        """Its pods may use every account of the namespace. Which the option `manifests` brought is not known here."""
+        meta, spec = found["metadata"], _pod_spec(kind, found)
+        name, account = meta["name"], spec.get("serviceAccountName") or "default"
+        owners = [one["uid"] for one in meta.get("ownerReferences") or [] if one.get("controller")]
+        # Whoever is in an ephemeral container is in the pod, whosever that is.
+        is_owned = any(self._accounts.get(uid) == account for uid in owners) and not spec.get("ephemeralContainers")
+        is_known = kind == WORKLOADS[0] and (meta["namespace"], account) == ("kube-system", name) and name in _KNOWN
+        self._accounts[meta["uid"]] = account
+        node = _reaches_node(spec)
+        if (is_owned or is_known) and not node:
+            return None
+        if is_owned or is_known:
+            return {"why": f"runs in a system namespace with {node}, so its pods are root on their node"}
+        return {
+            "why": f"runs in a system namespace as account {account} and could as any other there, and neither k3s nor "
+            "the platform brought it; if your manifests did, ignore it"
+        }
+
+
+def _pod_spec(kind: str, found: dict) -> dict[str, Any]:
+    spec = found.get("spec") or {}
+    if kind == "v1/Pod":
+        return spec
+    if kind == "batch/v1/CronJob":
+        spec = (spec.get("jobTemplate") or {}).get("spec") or {}
+    return (spec.get("template") or {}).get("spec") or {}
+
+
+def _reaches_node(spec: dict[str, Any]) -> str:
+    """What lets a pod do as it likes on its node; empty if nothing does."""
+    containers = [
+        one for group in ("initContainers", "containers", "ephemeralContainers") for one in spec.get(group) or []
+    ]
+    if any((one.get("securityContext") or {}).get("privileged") for one in containers):
+        return "a privileged container"
+    if any("hostPath" in volume for volume in spec.get("volumes") or []):
+        return "a path of the host"
+    return next((field for field in ("hostPID", "hostIPC") if spec.get(field)), "")
+
+
+def namespace(found: dict) -> dict[str, str] | None:
+    """In mode dedicated, root on a node has the node's credential, and what that may do for the pods there."""
+    if (found["metadata"].get("labels") or {}).get(_LEVEL) != "privileged":
+        return None
+    name = found["metadata"]["name"]
+    return {
+        "why": "allows privileged pods, which are root on a node and have its credentials; if workloads need that, "
+        "ignore it",
+        "end": f"kubectl label namespace {name} {_LEVEL}-",
+    }

@@ -1,0 +1,53 @@
+# Copyright: (c) 2026, the tenantry.kube authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The tenant's home namespace on the hub, as a place that users enter."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
+from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import bound_tokens
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.apply import Inventory, Plan
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
+from ansible_collections.tenantry.kube.plugins.module_utils._users.access import SECRET, Place, user_of
+
+
+class Home(Place):
+    """The tenant's home namespace on the hub, as the place where users ask for virtual clusters."""
+
+    @classmethod
+    def of(cls, hub: Cluster, tenant: str) -> Home:
+        name = naming.tenant_namespace(tenant)
+        space = {"metadata": {"name": name, "labels": naming.labels("tenant", tenant=tenant)}}
+        return cls(hub, space, server=hub.server, people=name)
+
+    @property
+    def vcluster(self) -> str:
+        return naming.HUB  # no virtual cluster may be called so
+
+    @property
+    def context(self) -> str:
+        return f"{self.tenant}--{self.vcluster}"
+
+    @property
+    def default_namespace(self) -> str:
+        return self.people
+
+    @property
+    def where(self) -> str:
+        return f"the home of tenant {self.tenant} on {self.host.name}"
+
+    def prepare(self, users: set[str], revoked: Collection[str] = ()) -> None:
+        """The rights of users here are not this place's: they are in every plan of users."""
+        self._inside, self._plan = self.host, Plan(self.host, [], Inventory())
+        try:
+            found = self.host.list(SECRET, self.people, naming.selector("user"))
+        except TenantryError as error:
+            self.problem = f"{self.where}: {error}"
+            return
+        self._secrets = [one for one in found if one.get("type") == bound_tokens.TYPE and user_of(one) in users]
+
+    def close(self) -> None:
+        """The hub stays open."""

@@ -1,0 +1,181 @@
+# Copyright: (c) 2026, the tenantry.kube authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""End all client certificates that were requested in a virtual cluster: replace their CA, and restart its servers.
+
+A removal is recorded on the CA before anything else, so that a later run can still do what one left out or could not
+do: by then the user has no role there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError, one_line
+from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import SERVER
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import recorded
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.apply import Action
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import STATEFUL_SET
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.secret_data import decoded
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import Deadline
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import connection
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.keys import SECRET
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.lifecycle import Turn, change_of, wait_until_ready
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests import client_ca
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.common import (
+    CLIENT_CA,
+    secret,
+)
+
+# With the name of a former administrator, an annotation of the CA.
+FORMER = "former.tenantry.dev/"
+# Its value, once what that one may have left behind was looked for.
+SEEN = "seen"
+# So long may the servers take.
+RESTART_SECONDS = 600
+# Where an API server publishes the CAs it trusts, for others that serve a part of its API. It adds new ones and takes
+# none away; it makes the object again when it is deleted.
+PUBLISHED = ("v1/ConfigMap", "extension-apiserver-authentication", "kube-system")
+# So long may it take to go, and to come again.
+PUBLISHED_SECONDS = 5
+
+
+def find(host: Cluster, namespace: str) -> dict | None:
+    """The Secret with the CA; None in a virtual cluster that the module vcluster has not given one yet."""
+    return host.get(SECRET, CLIENT_CA, namespace)
+
+
+def certificate(found: dict | None) -> str | None:
+    """PEM."""
+    return decoded(found).get("ca.crt")
+
+
+def former(found: dict | None) -> set[str]:
+    """The administrators whose removal ended no certificates."""
+    annotations = (found or {}).get("metadata", {}).get("annotations") or {}
+    return {key.removeprefix(FORMER) for key in annotations if key.startswith(FORMER)}
+
+
+def unseen(found: dict | None) -> set[str]:
+    """Those of them whose removal was interrupted, before anybody looked for what they may have left behind."""
+    annotations = (found or {}).get("metadata", {}).get("annotations") or {}
+    return {user for user in former(found) if annotations[f"{FORMER}{user}"] != SEEN}
+
+
+def record(host: Cluster, namespace: str, users: Iterable[str]) -> None:
+    _annotate(host, namespace, dict.fromkeys(users, ""))
+
+
+def record_seen(host: Cluster, namespace: str, users: Iterable[str]) -> None:
+    _annotate(host, namespace, dict.fromkeys(users, SEEN))
+
+
+def forget(host: Cluster, namespace: str, users: Iterable[str]) -> None:
+    _annotate(host, namespace, dict.fromkeys(users))
+
+
+def _annotate(host: Cluster, namespace: str, users: dict[str, str | None]) -> None:
+    annotations = {f"{FORMER}{user}": value for user, value in users.items()}
+    host.merge(SECRET, CLIENT_CA, namespace, {"metadata": {"annotations": annotations}})
+
+
+class Renewal(Turn):
+    """
+    The record stays until all is done and looked at, so that one that was interrupted is done again.
+
+    Of several servers, one that has restarted would sign with the new CA what is requested through one that still
+    trusts the old. So they restart twice: first they sign with a CA that nobody trusts, until the old one has ended.
+    """
+
+    first: str  # of the users for whom it is done: whose result shows it
+    ended: str  # PEM of the CA of before
+    certificate: str  # PEM of the new CA
+    steps: list[list[Action]]  # the servers restart after each
+
+    @classmethod
+    def plan(cls, host: Cluster, space: dict, found: dict | None, users: Iterable[str]) -> Renewal:
+        """In the virtual cluster of this Namespace object, for these former administrators."""
+        namespace = space["metadata"]["name"]
+        server = host.get(STATEFUL_SET, SERVER, namespace)
+        if found is None or server is None:
+            raise TenantryError(
+                "revoke_certificates: it has no CA of its own for client certificates. "
+                "Run tenantry.kube.vcluster for it; certificates from before end by themselves within 24 hours"
+            )
+        if recorded(space).get("persistence") == "none":
+            raise TenantryError(
+                "revoke_certificates: it has no volume (persistence.type none) and would lose everything by a restart. "
+                "Certificates end by themselves within 24 hours"
+            )
+        files = client_ca.make(namespace)
+        actions = _exchange(found, server, files)
+        made = cls(host, namespace, actions)
+        made.first, made.certificate = min(users), files["ca.crt"]
+        made.ended = certificate(found) or ""
+        made.steps = [actions]
+        if server["spec"]["replicas"] > 1:
+            made.steps.insert(0, _exchange(found, server, {**client_ca.make(namespace), client_ca.UNTRUSTED: ""}))
+        return made
+
+    def perform(self, deadline: Deadline | None = None) -> None:
+        for step in self.steps:
+            for action in step:
+                self.cluster.merge(action.kind, action.name, action.namespace, _patch(action))
+            wait_until_ready(self.cluster, self.namespace, deadline or Deadline(RESTART_SECONDS))
+        api = connection.inside(self.cluster, self.namespace).limited(self.cluster.timeout)
+        try:
+            end_published(api, self.ended)
+        finally:
+            api.close()
+
+
+def _exchange(found: dict, server: dict, files: dict[str, str]) -> list[Action]:
+    """Other files in the Secret, and other pods of the servers."""
+    namespace = found["metadata"]["namespace"]
+    before, after = (
+        secret({"name": CLIENT_CA, "namespace": namespace, "labels": found["metadata"]["labels"]}, values)
+        for values in (decoded(found), files)
+    )
+    template = {"template": {"metadata": {"annotations": {client_ca.ANNOTATION: client_ca.fingerprint(files)}}}}
+    return [
+        Action(SECRET, namespace, CLIENT_CA, "update", [f"data.{file}" for file in files], before=before, after=after),
+        change_of(server, template),
+    ]
+
+
+def _patch(action: Action) -> dict:
+    if action.kind != SECRET:
+        return action.desired
+    return {**action.desired, "data": {client_ca.UNTRUSTED: None, **action.desired["data"]}}
+
+
+def end_published(api: Cluster, ended: str) -> None:
+    """Inside, what is published goes, and does not come again with the CA that ended (PEM)."""
+    before = api.get(*PUBLISHED)
+    api.delete(*PUBLISHED)
+    deadline, uid = Deadline(PUBLISHED_SECONDS), before["metadata"]["uid"] if before else None
+    while not (found := api.get(*PUBLISHED)) or _is_of_before(found, uid, ended):
+        if deadline.expired:
+            break
+        deadline.pause()
+    if found and _is_of_before(found, uid, ended):
+        raise TenantryError(_stays(found))
+
+
+def _is_of_before(found: dict, uid: str | None, ended: str) -> bool:
+    published = (found.get("data") or {}).get("client-ca-file") or ""
+    return found["metadata"]["uid"] == uid or (bool(ended.strip()) and ended.strip() in published)
+
+
+def _stays(found: dict) -> str:
+    kind, name, namespace = PUBLISHED
+    what = f"{kind.rpartition('/')[2]} {namespace}/{name}"
+    if held := found["metadata"].get("finalizers"):
+        return (
+            f"revoke_certificates: {what} is deleted, but stays and tells other API servers to trust the replaced CA "
+            f"while it has the finalizer {one_line(', '.join(held))}; remove that there with kubectl, then run again"
+        )
+    return (
+        f"revoke_certificates: {what} came back with the replaced CA, and tells other API servers to trust it; "
+        "look with kubectl for what writes it there (metadata.managedFields), delete both, then run again"
+    )

@@ -1,0 +1,81 @@
+# Copyright: (c) 2026, the tenantry.kube authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Snapshots of the etcd of three servers: taken to a file, or kept on the volume of its first member."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
+from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import ETCD
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import exec as pod_exec
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import STATEFUL_SET
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import (
+    Deadline,
+)
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.datastore import (
+    maintenance_pod,
+)
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.datastore.etcd_client import etcd_of
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.datastore.server_volume import KEPT
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.etcd import (
+    CERTIFICATE_DIRECTORY,
+    CLIENT_PORT,
+    DATA_DIRECTORY,
+    MEMBERS,
+)
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.rollout import wait_for_etcd
+
+KEPT_FILE = f"{DATA_DIRECTORY}/{KEPT}.db"
+# On the namespace, while members may be of different snapshots.
+RESTORING = "tenantry.dev/restoring"
+
+
+def take(host: Cluster, namespace: str, target: Path, deadline: Deadline) -> int:
+    """The revision that it was of when that began."""
+    with _running(host, namespace, deadline), etcd_of(host, namespace) as api:
+        revision = api.revision()
+        api.snapshot(target)
+    return revision
+
+
+def keep_on_volume(host: Cluster, namespace: str, deadline: Deadline) -> None:
+    """On the volume of its first member, beside its data."""
+    files = {"cacert": "ca.crt", "cert": "client.crt", "key": "client.key"}
+    command = [
+        "/usr/local/bin/etcdctl",
+        f"--endpoints=https://localhost:{CLIENT_PORT}",
+        *(f"--{option}={CERTIFICATE_DIRECTORY}/{file}" for option, file in files.items()),
+        f"--command-timeout={int(deadline.remaining())}s",
+        "snapshot",
+        "save",
+        KEPT_FILE,
+    ]
+    with _running(host, namespace, deadline):
+        member = pod_exec.Container(host, namespace, f"{ETCD}-0", ETCD)
+        pod_exec.run_command(member, "keeping the data of before", command, seconds=deadline.remaining())
+
+
+def interrupted(namespace: dict) -> str | None:
+    """The snapshot whose restore did not come to its end; by the namespace of a virtual cluster."""
+    return (namespace["metadata"].get("annotations") or {}).get(RESTORING)
+
+
+@contextmanager
+def _running(host: Cluster, namespace: str, deadline: Deadline) -> Iterator[None]:
+    """That of a virtual cluster that is paused runs for as long as it is needed."""
+    found = host.get(STATEFUL_SET, ETCD, namespace)
+    if found is None:
+        raise TenantryError(f"StatefulSet {ETCD} is missing; run tenantry.kube.vcluster for it first")
+    paused = found["spec"]["replicas"] == 0
+    if paused:
+        host.merge(STATEFUL_SET, ETCD, namespace, maintenance_pod.scaled(MEMBERS))
+    try:
+        wait_for_etcd(host, namespace, deadline)
+        yield
+    finally:
+        if paused:
+            host.merge(STATEFUL_SET, ETCD, namespace, maintenance_pod.scaled(0))

@@ -1,0 +1,103 @@
+# Copyright: (c) 2026, the tenantry.kube authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What the platform's own objects take more of a quota, in mode shared: a node port, a load balancer, a larger volume.
+
+A quota counts, it does not know whose object is meant. Between its being raised and the platform's object, a tenant who
+makes services or claims all the time would get that share, so in between its syncer has no rights.
+"""
+
+from __future__ import annotations
+
+from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
+from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import ApiError
+from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import SERVER
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.apply import OVER_QUOTA, QUOTA, Action, Plan
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import STATEFUL_SET
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import Deadline, wait_for
+from ansible_collections.tenantry.kube.plugins.module_utils._module import Context
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests import syncer
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.plan import Job
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.exposure import LOAD_BALANCER, NODE_PORT
+
+BINDING = "rbac.authorization.k8s.io/v1/RoleBinding"
+SERVICE = "v1/Service"
+CLAIM = "v1/PersistentVolumeClaim"
+EXPOSED = (NODE_PORT, LOAD_BALANCER)
+SLICE = "slice"
+LONGEST = 20  # seconds
+
+
+def claim(context: Context, job: Job) -> None:
+    """Take what the plan takes more, with the quota that has it. All else of the plan is left to do."""
+    host, planned = job.known_host, job.known_plan
+    growing = [action for action in planned.actions if grows(action)]
+    if not growing or not job.known_spec.shared or not planned.object(STATEFUL_SET, SERVER, job.namespace):
+        return
+    quotas = [action for action in planned.actions if action.kind == QUOTA and action.action != "delete"]
+    binding = host.get(BINDING, syncer.NAME, job.namespace)
+    try:
+        if binding:
+            host.delete(BINDING, syncer.NAME, job.namespace, uid=binding["metadata"]["uid"])
+        _take(context, job, Plan(host, [*quotas, *growing], planned.objects))
+    finally:
+        for one in syncer.rights(job.known_rendering):
+            if one["kind"] == "RoleBinding":
+                host.apply(one)
+
+
+def grows(action: Action) -> bool:
+    """Whether it takes more of what tenants take too."""
+    if action.action == "delete":
+        return False
+    if action.kind == SERVICE:
+        before = action.before["spec"].get("type") if action.before else None
+        return action.desired["spec"].get("type") in EXPOSED and before != action.desired["spec"]["type"]
+    return action.kind == CLAIM
+
+
+def _take(context: Context, job: Job, plan: Plan) -> None:
+    """Rights end some moments after they were taken away, and a tenant may hold a port that an earlier run lost."""
+    end = Deadline(LONGEST)
+    while True:
+        try:
+            plan.execute()
+        except ApiError as error:
+            if OVER_QUOTA not in str(error) or "services." not in str(error) or end.expired:
+                raise
+            lost = _free(job, end)
+            if lost is None:
+                raise
+            context.warn(
+                f"{job.namespace}: Service {lost} of the tenant used the node port or load balancer that the quota has "
+                "for the API. Its type is ClusterIP now. To expose it again, raise slice.node_ports or "
+                "slice.load_balancers"
+            )
+        else:
+            return
+
+
+def _free(job: Job, deadline: Deadline) -> str | None:
+    """Take the latest of the tenant's services from the outside; None where there is none."""
+    host = job.known_host
+    selector = f"{naming.LABEL_MANAGED_BY}={naming.MANAGED_BY_SYNCER}"
+    held = [one for one in host.list(SERVICE, job.namespace, selector) if one["spec"].get("type") in EXPOSED]
+    if not held:
+        return None
+    latest = max(held, key=lambda one: (one["metadata"]["creationTimestamp"], one["metadata"]["name"]))["metadata"]
+    before = _counted(host.get(QUOTA, SLICE, job.namespace) or {})
+    change = {"metadata": {"uid": latest["uid"]}, "spec": {"type": "ClusterIP"}}
+    host.merge(SERVICE, latest["name"], job.namespace, change)
+
+    def gave_back(quota: dict) -> bool:
+        counted = _counted(quota)
+        return any(counted.get(resource, 0) < number for resource, number in before.items())
+
+    what = f"{job.namespace}: ResourceQuota {SLICE} after Service {latest['name']} gave its port back"
+    wait_for(host, QUOTA, SLICE, job.namespace, gave_back, deadline, what=what)
+    return latest["name"]
+
+
+def _counted(quota: dict) -> dict[str, int]:
+    """What a quota has counted of services, by resource. Kubernetes does so some moments after a change."""
+    used = quota.get("status", {}).get("used") or {}
+    return {resource: int(number) for resource, number in used.items() if resource.startswith("services.")}

@@ -1,0 +1,103 @@
+# Copyright: (c) 2026, the tenantry.kube authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What is known of a host for the virtual clusters on it: its networks and addresses."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import Obstacle, TenantryError
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet.host_networks import (
+    ADDRESSES,
+    HostNetworks,
+    node_addresses,
+    service_network,
+    within,
+)
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.cluster import (
+    VCluster,
+)
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.exposure import LOAD_BALANCER, NODE_PORT
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a host tells about itself that a virtual cluster on it must know."""
+
+    host: str
+    nodes: list[dict]
+    service_addresses: list[str]
+    service_network: str | None = None  # known where a virtual cluster of mode shared is wanted
+    networks: HostNetworks = field(default_factory=HostNetworks)
+    storage_classes: tuple[dict, ...] = ()  # likewise
+
+    @classmethod
+    def of(cls, host: Cluster, *, shared: bool = False) -> Surroundings:
+        nodes = sorted(host.list("v1/Node"), key=lambda node: node["metadata"]["name"])
+        service = host.get("v1/Service", "kubernetes", "default") or {}
+        network = service_network(host) if shared else None
+        addresses = service.get("spec", {}).get("clusterIPs") or []
+        classes = tuple(host.list("storage.k8s.io/v1/StorageClass")) if shared else ()
+        return cls(host.name, nodes, addresses, network, HostNetworks.of(host, nodes, addresses), classes)
+
+    def settled(self, spec: VCluster) -> VCluster:
+        """With its networks: its own, free on this host, or in mode shared those of the host."""
+        if not spec.shared:
+            self.check_networks(spec)
+            return spec
+        if spec.service_cidr not in (None, self.service_network):
+            raise TenantryError(
+                f"service_cidr: {spec.service_cidr} is not {self.service_network}, the network of host {self.host}, "
+                "where services have the same addresses with mode shared; leave it out"
+            )
+        return replace(spec, service_cidr=self.service_network)
+
+    def hole(self, spec: VCluster) -> str | None:
+        """What is wrong where the host's own pods have addresses that no wall is known to be around."""
+        outside = [one for one in self.networks.strays if not within(one, spec.walls.egress_deny)]
+        if not outside:
+            return None
+        return (
+            f"pods of host {self.host} have addresses, such as {outside[0]}, outside of the networks that its "
+            "nodes name for pods, so others' pods may be reached; give the network of its pods in network.egress_deny"
+        )
+
+    def check_networks(self, spec: VCluster) -> None:
+        """A virtual cluster's networks are routed in its pods, where the host's addresses must stay reachable."""
+        for option in ("cluster_cidr", "service_cidr"):
+            ours = ipaddress.ip_network(getattr(spec, option))
+            for what, text in self._networks():
+                network = ipaddress.ip_network(text, strict=False)
+                if ours.version == network.version and ours.overlaps(network):
+                    raise TenantryError(
+                        f"{option}: {ours} overlaps {what} of host {self.host} ({text}); "
+                        "choose a network that the host does not use"
+                    )
+
+    def published_address(self, spec: VCluster, record: dict) -> str:
+        """Where people reach it: as given, else as before while a node has it, else at a node from outside."""
+        if spec.exposure.address:
+            return spec.exposure.address
+        if spec.exposure.type == LOAD_BALANCER and record.get("expose") == LOAD_BALANCER:
+            return record.get("address", "")  # until the balancer tells another
+        if spec.exposure.type != NODE_PORT:
+            return ""
+        known = [address for kind in ADDRESSES for node in self.nodes for address in node_addresses(node, kind)]
+        if record.get("address") in known:
+            return record["address"]
+        if not known:
+            raise Obstacle(
+                f"expose.address: host {self.host} has no node with an address; "
+                "give the address at which people reach its node ports"
+            )
+        return known[0]
+
+    def _networks(self) -> Iterator[tuple[str, str]]:
+        for node in self.nodes:
+            name = node["metadata"]["name"]
+            yield from ((f"the pod network of node {name}", cidr) for cidr in node["spec"].get("podCIDRs") or [])
+            yield from ((f"the address of node {name}", address) for address in node_addresses(node, *ADDRESSES))
+        yield from (("the service network", address) for address in self.service_addresses)

@@ -1,0 +1,83 @@
+# Copyright: (c) 2026, the tenantry.kube authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The CA of a virtual cluster for client certificates that are requested through its API. Pure.
+
+k3s's own client CA signs the certificates of its components and nodes, and cannot be replaced without them. This CA
+signs nothing else, so replacing it ends exactly those certificates.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping
+
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.etcd_certificates import (
+    key_pem,
+    make_authority,
+)
+
+try:
+    from cryptography import x509
+    from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+    from cryptography.hazmat.primitives import serialization
+
+    # What a certificate can be refused for that somebody made to be refused.
+    UNREADABLE: tuple[type[Exception], ...] = (ValueError, TypeError, x509.InvalidVersion, UnsupportedAlgorithm)
+except ImportError:
+    x509 = None  # type: ignore[assignment]  # reported by make_authority()
+    UNREADABLE = (ValueError,)
+
+DIRECTORY = "/etc/tenantry/client-ca"
+CERTIFICATE, KEY = f"{DIRECTORY}/ca.crt", f"{DIRECTORY}/ca.key"
+# A file beside them: the API servers do not trust this CA.
+UNTRUSTED = "untrusted"
+# On the servers' pods, so that they are replaced when the CA is.
+ANNOTATION = "tenantry.dev/client-ca"
+# Kubelets get theirs from k3s itself. An administrator inside can approve one of the second signer as well, and bind
+# any role to its name.
+SIGNERS = {
+    "kubernetes.io/kube-apiserver-client": "kube-apiserver-client",
+    "kubernetes.io/kube-apiserver-client-kubelet": "kubelet-client",
+}
+ARGUMENTS = tuple(
+    f"cluster-signing-{signer}-{what}-file={path}"
+    for signer in SIGNERS.values()
+    for what, path in (("cert", CERTIFICATE), ("key", KEY))
+)
+
+
+def make(namespace: str) -> dict[str, str]:
+    """PEM by name of the file."""
+    key, authority = make_authority(f"{namespace} client", "vcluster")
+    return {"ca.crt": authority.public_bytes(serialization.Encoding.PEM).decode(), "ca.key": key_pem(key)}
+
+
+def fingerprint(files: Mapping[str, str]) -> str:
+    return hashlib.sha256(files.get("ca.crt", "").encode()).hexdigest()[:16]
+
+
+def is_of(certificate: str, authority: str | None) -> bool | None:
+    """
+    Whether a certificate, as the API has it, was signed by this CA. False: by one that was replaced. None: by another,
+    or it cannot be told.
+    """
+    if x509 is None or not authority:
+        return None
+    try:
+        signed, ca = x509.load_pem_x509_certificate(base64.b64decode(certificate)), _loaded(authority)
+        return _was_signed(signed, ca) if signed.issuer == ca.subject else None
+    except UNREADABLE:
+        return None
+
+
+def _was_signed(certificate: x509.Certificate, ca: x509.Certificate) -> bool:
+    try:
+        certificate.verify_directly_issued_by(ca)
+    except (InvalidSignature, ValueError, TypeError):
+        return False
+    return True
+
+
+def _loaded(pem: str) -> x509.Certificate:
+    return x509.load_pem_x509_certificate(pem.encode())

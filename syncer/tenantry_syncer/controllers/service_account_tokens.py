@@ -1,0 +1,83 @@
+"""Tokens of the virtual cluster's service accounts for its pods: in a Secret of the host per pod, renewed in time."""
+
+from __future__ import annotations
+
+import base64
+from datetime import UTC, datetime, timedelta
+
+from tenantry_syncer import naming
+from tenantry_syncer.kube.resources import POD, SECRET, SERVICE_ACCOUNT, TOKEN
+from tenantry_syncer.sync_context import Sides
+from tenantry_syncer.translate.pod_status import is_finished
+from tenantry_syncer.translate.pod_volumes import token_secret, token_sources
+
+# The kubelet does the same: renewed after four fifths of its life, or a day.
+_SHARE, _LONGEST = 0.8, timedelta(hours=24)
+
+
+class Tokens:
+    def __init__(self, sides: Sides) -> None:
+        self._sides = sides
+
+    async def reconcile(self, namespace: str, name: str, host_pod: str = "") -> float | None:
+        """Seconds until the pod's tokens have to be looked at again. `host_pod` is what it will be called there."""
+        pod = self._sides.inside.get(POD, namespace, name)
+        wanted = pod if pod is not None and token_sources(pod) else None
+        secret = token_secret(host_pod or self._sides.name_of_pod(wanted)) if wanted else ""
+        copy, in_the_way = None, False
+        for _namespace, one in self._sides.host.marked(SECRET, f"{namespace}/{name}"):
+            found = self._sides.host.get(SECRET, "", one)
+            if found is None:
+                continue
+            if one == secret and self._sides.is_copy(found, pod):
+                copy = found
+            else:
+                await self._sides.host.delete(SECRET, found)
+                in_the_way = in_the_way or one == secret
+        if in_the_way:
+            return 0.1
+        if wanted is None or is_finished(wanted):
+            return None
+        if copy and (left := _left(copy)) > 0:
+            return left
+        return await self._issue(wanted, copy, secret)
+
+    async def _issue(self, pod: dict, copy: dict | None, name: str) -> float | None:
+        tokens, renewal = {}, datetime.max.replace(tzinfo=UTC)
+        for key, source in token_sources(pod):
+            token, due = await self._request(pod, source)
+            tokens[key] = base64.b64encode(token.encode()).decode()
+            renewal = min(renewal, due)
+        metadata = naming.metadata(self._sides.config.labels, TOKEN, pod, name)
+        metadata["annotations"][naming.RENEW] = renewal.isoformat()
+        secret = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": "Opaque", "data": tokens}
+        if copy:
+            copy = await self._sides.host.merge(SECRET, copy, {"data": tokens, "metadata": metadata})
+        else:
+            copy = await self._sides.host.create(SECRET, secret)
+        return _left(copy)
+
+    async def _request(self, pod: dict, source: dict) -> tuple[str, datetime]:
+        """By the API server inside, for this pod alone: the token dies with it."""
+        metadata = pod["metadata"]
+        account = pod["spec"].get("serviceAccountName") or "default"
+        spec = {
+            "audiences": [source["audience"]] if source.get("audience") else [],
+            "expirationSeconds": source.get("expirationSeconds", 3607),
+            "boundObjectRef": {"apiVersion": "v1", "kind": "Pod", "name": metadata["name"], "uid": metadata["uid"]},
+        }
+        path = SERVICE_ACCOUNT.path(metadata["namespace"], account, "token")
+        body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec}
+        issued = (await self._sides.inside.api.create(path, body))["status"]
+        expires = datetime.fromisoformat(issued["expirationTimestamp"])
+        life = expires - datetime.now(UTC)
+        return issued["token"], datetime.now(UTC) + min(life * _SHARE, _LONGEST)
+
+
+def _left(secret: dict) -> float:
+    due = secret["metadata"]["annotations"].get(naming.RENEW)
+    return (datetime.fromisoformat(due) - datetime.now(UTC)).total_seconds() if due else 0.0
+
+
+def is_tokens(secret: dict) -> bool:
+    return secret["metadata"]["labels"].get(naming.COMPONENT) == TOKEN

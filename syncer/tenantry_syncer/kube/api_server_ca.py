@@ -1,0 +1,141 @@
+"""The CA of the API server inside, by a way on which nobody else can answer."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import logging
+import ssl
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+import aiohttp
+import h11
+
+from tenantry_syncer.config import Config
+from tenantry_syncer.kube.client import Api, ApiError, until_ready
+from tenantry_syncer.kube.resources import POD
+
+PATH = "/cacerts"
+PORT = 6443
+SERVERS = "app.kubernetes.io/component=server,app.kubernetes.io/managed-by=tenantry.kube"
+PROTOCOL = "v4.channel.k8s.io"
+TIMEOUT = 10.0
+RETRY = 0.5
+# Channels of a port-forward. The first message on each repeats the number of the port.
+DATA, ERROR = b"\0", b"\1"
+
+_log = logging.getLogger(__name__)
+
+
+class Replaced(Exception):
+    """The API server inside has another CA now: it is another cluster."""
+
+
+async def read(config: Config, host: Api) -> str:
+    """As PEM, once the API server inside answers."""
+    blind = ssl.create_default_context()
+    blind.check_hostname, blind.verify_mode = False, ssl.CERT_NONE
+    asked = Api(config.virtual_url, blind, lambda: "")
+    try:
+        await until_ready(asked, PATH)
+        if _is_loopback(config.virtual_url):
+            return await asked.text(PATH)  # nobody else can listen there
+    finally:
+        await asked.close()
+    while True:
+        try:
+            async with asyncio.timeout(TIMEOUT):
+                return await _forwarded(host, config.namespace, blind)
+        except (ApiError, aiohttp.ClientError, OSError, EOFError, h11.RemoteProtocolError) as error:
+            _log.warning("reading the CA inside: %s", str(error) or type(error).__name__)
+            await asyncio.sleep(RETRY)
+
+
+async def keep(config: Config, host: Api, inside: Api, known: str) -> None:
+    """For ever; raises Replaced. A server without a volume has a new CA after its pod was replaced."""
+    while True:
+        await inside.distrusted.wait()
+        inside.distrusted.clear()
+        if await read(config, host) != known:
+            raise Replaced
+        await asyncio.sleep(RETRY)
+
+
+async def _forwarded(host: Api, namespace: str, blind: ssl.SSLContext) -> str:
+    """By the host's API server and the kubelet, which connects inside of the pod of a server."""
+    pods = [pod async for page, _version in host.pages(POD.path(namespace), labelSelector=SERVERS) for pod in page]
+    if not pods:
+        raise EOFError("there is no pod of a server")
+    pod = max(pods, key=_is_ready)
+    path = POD.path(namespace, pod["metadata"]["name"], "portforward")
+    async with host.websocket(f"{path}?ports={PORT}", PROTOCOL) as socket:
+        return await _Stream(socket, blind).get(PATH)
+
+
+def _is_loopback(url: str) -> bool:
+    return ipaddress.ip_address(urlsplit(url).hostname or "").is_loopback
+
+
+def _is_ready(pod: dict) -> bool:
+    conditions = (pod.get("status") or {}).get("conditions") or []
+    return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
+
+
+class _Stream:
+    """TLS in the messages of a port-forward, for one request."""
+
+    def __init__(self, socket: aiohttp.ClientWebSocketResponse, context: ssl.SSLContext) -> None:
+        self._socket = socket
+        self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._in, self._out)
+        self._begun: set[bytes] = set()
+
+    async def get(self, path: str) -> str:
+        await self._do(self._tls.do_handshake)
+        connection = h11.Connection(h11.CLIENT)
+        request = h11.Request(method="GET", target=path, headers=[("host", "server"), ("connection", "close")])
+        self._tls.write((connection.send(request) or b"") + (connection.send(h11.EndOfMessage()) or b""))
+        status, body = 0, b""
+        while True:
+            event = connection.next_event()
+            if event is h11.NEED_DATA:
+                connection.receive_data(await self._do(lambda: self._tls.read(65536)))
+            elif isinstance(event, h11.Response):
+                status = event.status_code
+            elif isinstance(event, h11.Data):
+                body += bytes(event.data)
+            elif status == 200:
+                return body.decode()
+            else:
+                raise ApiError(status, "", f"{path}: the server answered {status}")
+
+    async def _do(self, step: Callable[[], Any]) -> Any:
+        while True:
+            try:
+                result = step()
+            except ssl.SSLWantReadError:
+                await self._flush()
+                self._in.write(await self._receive())
+            else:
+                await self._flush()
+                return result
+
+    async def _flush(self) -> None:
+        if data := self._out.read():
+            await self._socket.send_bytes(DATA + data)
+
+    async def _receive(self) -> bytes:
+        while True:
+            message = await self._socket.receive()
+            if message.type is not aiohttp.WSMsgType.BINARY:
+                raise EOFError("the port-forward has ended")
+            channel, data = message.data[:1], message.data[1:]
+            if channel not in self._begun:
+                self._begun.add(channel)
+                data = data[2:]
+            if channel == ERROR and data:
+                raise EOFError(data.decode(errors="replace"))
+            if data:
+                return data

@@ -1,0 +1,329 @@
+"""An API server as plain JSON over HTTP. No models: what this program copies may be newer than it is."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import ssl
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+from typing import Any
+
+import aiohttp
+
+from tenantry_syncer.kube import reduced
+
+TIMEOUT = aiohttp.ClientTimeout(total=30, connect=10)
+# The server ends a watch after this; a connection that died silently is found out soon after.
+WATCH_SECONDS = 300
+# So many seconds after the last byte, a peer is asked whether it is still there; so often, so many seconds apart. The
+# node of an API server may be gone without a word.
+KEEPALIVE = {socket.TCP_KEEPIDLE: 15, socket.TCP_KEEPINTVL: 5, socket.TCP_KEEPCNT: 3}
+# The most objects of a page, of how many the first one is, and how long one may be that has more than one.
+PAGE, FIRST_PAGE, PAGE_BYTES = 500, 32, 512 * 1024
+# Answers and events that are longer than BULK are received one at a time. Of an answer that is longer than LARGEST,
+# or an event longer than LONGEST_EVENT, only the beginning is kept: no object of Kubernetes' own is that long.
+BULK, LONGEST_EVENT, LARGEST = 256 * 1024, 4 * 1024 * 1024, 8 * 1024 * 1024
+BULK_SECONDS = 30
+JSON = "application/json"
+# API servers call the manager of what this program writes so.
+AGENT = "tenantry-syncer"
+MERGE = "application/merge-patch+json"
+STRATEGIC = "application/strategic-merge-patch+json"
+# Of each object no more than its metadata; a list of such is asked for by its own name.
+PARTIAL = "application/json;as=PartialObjectMetadata{};g=meta.k8s.io;v=v1"
+
+
+class ApiError(Exception):
+    """An answer other than success; status 0 where there was none."""
+
+    def __init__(self, status: int, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.reason = reason
+        self.message = message
+
+
+class TooLarge(ApiError):
+    """An answer that is longer than what was asked for may be."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(0, "TooLarge", f"{path}: the answer is too large")
+
+
+class Gone(Exception):
+    """A watch cannot go on from where it was."""
+
+
+class Api:
+    """One API server. `url` without a slash at the end; `token` is asked for each request, because it is rotated."""
+
+    def __init__(self, url: str, context: ssl.SSLContext, token: Callable[[], str]) -> None:
+        self.url = url
+        self.ssl = context
+        self.token = token
+        # Set when the server at this address has no certificate of the CA that is trusted.
+        self.distrusted = asyncio.Event()
+        trace = aiohttp.TraceConfig()
+        trace.on_request_exception.append(self._failed)
+        # Watches hold a connection each; the rest is for the workers.
+        connector = aiohttp.TCPConnector(limit=64, keepalive_timeout=60, socket_factory=_socket)
+        self._session = aiohttp.ClientSession(timeout=TIMEOUT, connector=connector, trace_configs=[trace])
+        self._bulk = asyncio.Lock()
+
+    async def close(self) -> None:
+        await self._session.close()
+
+    async def get(self, path: str, **query: str) -> dict | None:
+        """The object, or None if there is none."""
+        obj = await self._read(path, query, LARGEST)
+        if obj is not None and reduced.is_reduced(obj):
+            raise TooLarge(path)
+        return obj
+
+    async def read(self, path: str, *, limit: int = LARGEST, **query: str) -> dict | None:
+        """The object, its head where all of it is too much to hold or longer than `limit`, or None."""
+        return await self._read(path, query, limit)
+
+    async def _read(self, path: str, query: dict[str, str], limit: int) -> dict | None:
+        try:
+            return await self._request("GET", path, query=query, limit=limit)
+        except ApiError as error:
+            if error.status == 404:
+                return None
+            raise
+
+    async def create(self, path: str, body: dict, *, partial: bool = False) -> dict:
+        """With `partial`, the answer is the object's metadata; so it is below."""
+        return await self._request("POST", path, body, partial=partial)
+
+    async def replace(self, path: str, body: dict, *, partial: bool = False) -> dict:
+        return await self._request("PUT", path, body, partial=partial)
+
+    async def merge(self, path: str, body: dict, *, partial: bool = False) -> dict:
+        """A JSON merge patch: None removes, lists are replaced whole."""
+        return await self._request("PATCH", path, body, content_type=MERGE, partial=partial)
+
+    async def strategic(self, path: str, body: dict) -> dict:
+        """A strategic merge patch: lists of named things are merged by name."""
+        return await self._request("PATCH", path, body, content_type=STRATEGIC)
+
+    async def delete(self, path: str, *, uid: str | None = None, grace: int | None = None) -> bool:
+        """Whether there was something to delete: of this uid, if one is given."""
+        options: dict[str, Any] = {"apiVersion": "v1", "kind": "DeleteOptions"}
+        if uid:
+            options["preconditions"] = {"uid": uid}
+        if grace is not None:
+            options["gracePeriodSeconds"] = grace
+        try:
+            await self._request("DELETE", path, options, partial=True)
+        except ApiError as error:
+            if error.status == 404 or (uid and error.status == 409):
+                return False
+            raise
+        return True
+
+    async def pages(self, path: str, *, partial: bool = False, **query: str) -> AsyncIterator[tuple[list[dict], str]]:
+        """All objects, or their metadata, and the version they are of. Pages of large objects are short."""
+        count = FIRST_PAGE
+        accept = PARTIAL.format("List") if partial else JSON
+        while True:
+            try:
+                limit = PAGE_BYTES if count > 1 else LARGEST
+                asked = {**query, "limit": str(count)}
+                raw = await self._body("GET", path, query=asked, accept=accept, limit=limit, cut=count == 1)
+            except TooLarge:
+                count = max(1, count // 4)
+                continue
+            items, metadata = reduced.page(raw)
+            yield items, metadata["resourceVersion"]
+            query["continue"] = metadata.get("continue", "")
+            if not query["continue"]:
+                return
+            if len(raw) < PAGE_BYTES // 4:
+                count = min(count * 2, PAGE)
+
+    async def version(self, path: str) -> str:
+        """From which a watch tells all that changes from now on."""
+        async for _nothing, version in self.pages(path, partial=True, fieldSelector="metadata.name=-"):
+            return version
+        raise ApiError(0, "Unreachable", f"{path}: no answer")
+
+    async def watch(
+        self, path: str, version: str, *, partial: bool = False, heads: bool = False, **query: str
+    ) -> AsyncIterator[tuple[str, dict]]:
+        """Changes after `version`, until the server ends it. Raises Gone where it cannot begin there.
+
+        With `heads`, no more is told of each object than by what it is known.
+        """
+        query = {
+            **query,
+            "watch": "true",
+            "allowWatchBookmarks": "true",
+            "resourceVersion": version,
+            "timeoutSeconds": str(WATCH_SECONDS),
+        }
+        timeout = aiohttp.ClientTimeout(total=None, connect=10, sock_read=WATCH_SECONDS + 30)
+        accept = PARTIAL.format("") if partial else JSON
+        async with self._open("GET", path, query=query, timeout=timeout, accept=accept) as answer:
+            await _raise_for(answer)
+            async for line, whole in self._lines(answer.content):
+                change, obj = reduced.event(line, heads=heads or not whole)
+                if change == "ERROR":
+                    raise Gone(obj.get("message", ""))
+                yield change, obj
+
+    async def _lines(self, content: aiohttp.StreamReader) -> AsyncIterator[tuple[bytes, bool]]:
+        """Line by line, however long, and whether it is whole."""
+        held, chunk = bytearray(), await content.readany()
+        while chunk:
+            *ends, rest = chunk.split(b"\n")
+            for end in ends:
+                line = bytes(held) + end
+                held.clear()
+                yield line, True
+            held += rest
+            chunk = b""
+            if len(held) > BULK:
+                whole, chunk = await self._rest_of_line(content, held)
+                line, held = bytes(held), bytearray()
+                yield line, whole
+                del line
+            chunk = chunk or await content.readany()
+
+    async def _rest_of_line(self, content: aiohttp.StreamReader, line: bytearray) -> tuple[bool, bytes]:
+        """Complete a long line; whether all of it is there, and what came behind it."""
+        whole = True
+        async with self._bulk, asyncio.timeout(BULK_SECONDS):
+            while chunk := await content.readany():
+                end, newline, behind = chunk.partition(b"\n")
+                line += end
+                if len(line) > LONGEST_EVENT:
+                    whole = False
+                    del line[2 * reduced.HEAD_BYTES :]
+                if newline:
+                    return whole, behind
+        raise aiohttp.ClientPayloadError("a watch ended within an event")
+
+    async def text(self, path: str) -> str:
+        """What is not an object, such as /readyz."""
+        try:
+            async with self._open("GET", path) as answer:
+                await _raise_for(answer)
+                return (await self._received(answer, BULK, path, cut=True)).decode()
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise ApiError(0, "Unreachable", f"{self.url}: {error}") from None
+
+    def websocket(self, path: str, protocol: str) -> Any:
+        """A connection on which messages go both ways; aiohttp's, to be entered."""
+        headers = {"Authorization": f"Bearer {self.token()}"}
+        return self._session.ws_connect(self.url + path, protocols=(protocol,), headers=headers, ssl=self.ssl)
+
+    async def _failed(self, _session: object, _context: object, request: aiohttp.TraceRequestExceptionParams) -> None:
+        if isinstance(request.exception, aiohttp.ClientSSLError):
+            self.distrusted.set()
+
+    async def _request(
+        self, method: str, path: str, body: dict | None = None, *, limit: int = LARGEST, **options: Any
+    ) -> dict:
+        if options.pop("partial", False):
+            options["accept"] = f"{PARTIAL.format('')},{JSON}"
+        data = None if body is None else json.dumps(body).encode()
+        raw = await self._body(method, path, data=data, limit=limit, cut=True, **options)
+        try:
+            return reduced.parsed(raw) if len(raw) <= limit else reduced.head(raw)
+        except ValueError as error:
+            raise ApiError(0, "Unreadable", f"{method} {path}: {error}") from None
+
+    async def _body(
+        self, method: str, path: str, *, limit: int = LARGEST, cut: bool = False, **options: Any
+    ) -> bytearray:
+        """The answer. Over `limit` bytes: its beginning with `cut`, or else TooLarge."""
+        try:
+            async with self._open(method, path, **options) as answer:
+                await _raise_for(answer)
+                return await self._received(answer, limit, path, cut=cut)
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise ApiError(0, "Unreachable", f"{method} {path}: {error or type(error).__name__}") from None
+
+    async def _received(self, answer: aiohttp.ClientResponse, limit: int, path: str, *, cut: bool) -> bytearray:
+        body = bytearray()
+        async with AsyncExitStack() as stack:
+            while chunk := await answer.content.readany():
+                body += chunk
+                if len(body) > limit:
+                    if cut:
+                        break
+                    raise TooLarge(path)
+                if len(body) > BULK >= len(body) - len(chunk):
+                    await stack.enter_async_context(self._bulk)
+        return body
+
+    def _open(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: dict[str, str] | None = None,
+        data: bytes | None = None,
+        content_type: str = JSON,
+        accept: str = JSON,
+        timeout: aiohttp.ClientTimeout = TIMEOUT,
+    ) -> Any:
+        headers = {
+            "Authorization": f"Bearer {self.token()}",
+            "Accept": accept,
+            # Compressed, an answer says nothing about the room that it takes.
+            "Accept-Encoding": "identity",
+            "User-Agent": AGENT,
+        }
+        if data is not None:
+            headers["Content-Type"] = content_type
+        # A tenant may serve parts of the API inside himself: what he answers sends nobody elsewhere.
+        return self._session.request(
+            method,
+            self.url + path,
+            params=query,
+            data=data,
+            headers=headers,
+            ssl=self.ssl,
+            timeout=timeout,
+            allow_redirects=False,
+        )
+
+
+def _socket(address: Any) -> socket.socket:
+    family, kind, protocol, *_rest = address
+    found = socket.socket(family, kind, protocol)
+    found.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in KEEPALIVE.items():
+        found.setsockopt(socket.IPPROTO_TCP, option, value)
+    return found
+
+
+async def _raise_for(answer: aiohttp.ClientResponse) -> None:
+    if answer.status < 300:
+        return
+    body = bytearray()
+    while len(body) < BULK and (chunk := await answer.content.readany()):
+        body += chunk
+    text = body.decode(errors="replace").strip()
+    try:
+        status = json.loads(text)
+    except ValueError:
+        status = {}
+    if answer.status == 410:
+        raise Gone(status.get("message", text))
+    raise ApiError(answer.status, status.get("reason", ""), status.get("message", text[:500]))
+
+
+async def until_ready(api: Api, path: str = "/readyz") -> None:
+    """Wait until the API server answers."""
+    while True:
+        try:
+            await api.text(path)
+        except ApiError:
+            await asyncio.sleep(0.1)
+        else:
+            return

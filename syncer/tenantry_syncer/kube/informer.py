@@ -1,0 +1,281 @@
+"""What an API server has of one kind, kept up by a watch."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import random
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import aiohttp
+
+from tenantry_syncer.kube import reduced
+from tenantry_syncer.kube.client import Api, ApiError, Gone
+from tenantry_syncer.kube.resources import Kind
+
+Key = tuple[str, str]
+# Called with what was (None: new; perhaps its face alone) and what is (None: gone).
+Listener = Callable[[dict | None, dict | None], None]
+# By what objects are found beside their names.
+Mark = Callable[[dict], tuple[str, ...]]
+
+_log = logging.getLogger(__name__)
+_LONGEST_PAUSE = 10.0
+_OVERHEAD = 400  # bytes of an object's key, entry and place in the tables, beside its text
+
+
+def key_of(obj: dict) -> Key:
+    return obj["metadata"].get("namespace", ""), obj["metadata"]["name"]
+
+
+def newest(old: dict | None, new: dict | None) -> dict:
+    """Of a change, what is or, where that is gone, what was."""
+    obj = new or old
+    if obj is None:
+        raise TypeError("a change of nothing")
+    return obj
+
+
+class Budget:
+    """How many bytes all caches together may hold. A tenant decides how many objects there are."""
+
+    def __init__(self, whole: int = 10 * 1024 * 1024, total: int = 20 * 1024 * 1024) -> None:
+        self._whole = whole
+        self._total = total
+        self.used = 0
+
+    def allows(self, size: int, *, whole: bool) -> bool:
+        return self.used + size <= (self._whole if whole else self._total)
+
+    @property
+    def has_room(self) -> bool:
+        return self.used < self._total * 3 // 4
+
+
+class Entry(NamedTuple):
+    version: int
+    text: bytes  # JSON: all of the object, or its face
+    is_whole: bool
+    length: int  # of all of it
+    marks: tuple[str, ...]
+
+    @property
+    def size(self) -> int:
+        return len(self.text) + _OVERHEAD
+
+
+class Cache:
+    """Small objects whole, the faces of others; if `partial` of the metadata alone.
+
+    What does not fit the budget is left out, until there is room: of what the host has (`needed`) nothing is.
+    """
+
+    def __init__(
+        self,
+        api: Api,
+        kind: Kind,
+        namespace: str | None = None,
+        selector: str = "",
+        *,
+        partial: bool = False,
+        needed: bool = False,
+        budget: Budget | None = None,
+        mark: Mark = lambda _obj: (),
+    ) -> None:
+        self.kind = kind
+        self._partial = partial
+        self._needed = needed
+        self._budget = budget or Budget()
+        self._mark = mark
+        self.ready = asyncio.Event()
+        self._api = api
+        self._path = kind.path(namespace)
+        self._query = {"labelSelector": selector} if selector else {}
+        self._objects: dict[Key, Entry] = {}
+        self._marked: dict[str, set[Key]] = {}
+        # Those that somebody is at, and how many are.
+        self._whole: dict[Key, dict] = {}
+        self._holders: dict[Key, int] = {}
+        self._left_out = 0
+        self._counts_anew = False
+        self._seen = 0  # the version up to which this is all there is
+        self._listeners: list[Listener] = []
+
+    def listen(self, listener: Listener) -> None:
+        self._listeners.append(listener)
+
+    def get(self, namespace: str, name: str) -> dict | None:
+        """The object, a new one each time; its face where it is large and nobody has read it."""
+        key = (namespace, name)
+        if key in self._whole:
+            return self._whole[key]
+        entry = self._objects.get(key)
+        return self._complete(json.loads(entry.text)) if entry else None
+
+    @property
+    def has_left_out(self) -> bool:
+        """Then what is not here may be there; so it is until a list has come to its end."""
+        return self._left_out > 0 or self._counts_anew
+
+    def entry(self, key: Key) -> Entry | None:
+        return self._objects.get(key)
+
+    def all(self, namespace: str | None = None) -> Iterator[dict]:
+        keys = [key for key in self._objects if namespace in (None, key[0])]
+        return (obj for key in keys if (obj := self.get(*key)))
+
+    def marked(self, mark: str) -> list[Key]:
+        return list(self._marked.get(mark, ()))
+
+    def put(self, obj: dict) -> None:
+        """What a write has answered, so that the next step need not wait for the watch."""
+        key = key_of(obj)
+        known = self._objects.get(key)
+        # What is not here although the watch is past it was deleted in the meantime, and nobody would say so again.
+        if _version(obj) > (self._seen if known is None else known.version):
+            self._store(key, self._complete(obj))
+
+    def hold(self, obj: dict) -> bool:
+        """Have all of an object that was just read until it is let go; False where it has changed since."""
+        key = key_of(obj)
+        self.put(obj)
+        known = self._objects.get(key)
+        if known and known.version > _version(obj):
+            return False
+        self._hold(key, self._complete(obj))
+        return True
+
+    def hold_small(self, key: Key) -> None:
+        """The same of one that is known whole: it may grow while somebody is at it."""
+        obj = self.get(*key)
+        if obj is None:
+            raise KeyError(key)
+        self._hold(key, obj)
+
+    def let_go(self, key: Key) -> None:
+        self._holders[key] -= 1
+        if not self._holders[key]:
+            del self._holders[key]
+            self._whole.pop(key, None)
+
+    def _hold(self, key: Key, obj: dict) -> None:
+        self._whole[key] = obj
+        self._holders[key] = self._holders.get(key, 0) + 1
+
+    async def run(self) -> None:
+        """For ever: list, then watch; from the last version on as long as the server knows it."""
+        pause = 0.0
+        version = ""
+        while True:
+            try:
+                if not version:
+                    version = await self._list()
+                version = await self._watch(version)
+                pause = 0.0
+            except Gone:
+                version = ""
+                await asyncio.sleep(0.1)
+            except (ApiError, aiohttp.ClientError, TimeoutError, ValueError) as error:
+                if not self.ready.is_set() or pause > 1:
+                    _log.warning("watching %s: %s", self.kind.plural, error)
+                pause = min(pause * 2 or 0.1, _LONGEST_PAUSE)
+                await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311
+
+    async def _list(self) -> str:
+        """Each page is stored as it comes; what the last one has not brought is gone."""
+        gone, version = set(self._objects), "0"
+        self._left_out, self._counts_anew = 0, True
+        async for items, of_page in self._api.pages(self._path, partial=self._partial, **self._query):
+            version = of_page
+            for item in items:
+                gone.discard(key_of(item))
+                self._store(key_of(item), self._complete(item))
+        for key in gone:
+            self._store(key, None)
+        self._counts_anew = False
+        if self._left_out:
+            _log.warning("%s: %d are left out, there are too many objects", self.kind.plural, self._left_out)
+        self._seen = int(version)
+        self.ready.set()
+        self._take_in()
+        return version
+
+    def _take_in(self) -> None:
+        if self._left_out and self._budget.has_room:
+            raise Gone("there is room for what was left out")
+
+    async def _watch(self, version: str) -> str:
+        try:
+            async for change, obj in self._api.watch(
+                self._path, version, partial=self._partial, heads=False, **self._query
+            ):
+                version = obj["metadata"]["resourceVersion"]
+                if change != "BOOKMARK":
+                    self._changed(change, self._complete(obj))
+                self._seen = int(version)
+                self._take_in()
+        except (aiohttp.ClientError, TimeoutError):
+            _log.debug("watch of %s broke off", self.kind.plural)
+            await asyncio.sleep(0.2)
+        return version
+
+    def _changed(self, change: str, obj: dict) -> None:
+        key = key_of(obj)
+        if change == "DELETED":
+            self._store(key, None, last=obj)
+        elif (known := self._objects.get(key)) is None or known.version < _version(obj):
+            self._store(key, obj)
+
+    def _store(self, key: Key, obj: dict | None, last: dict | None = None) -> None:
+        before = self.get(*key)
+        known = self._objects.pop(key, None)
+        if known:
+            self._budget.used -= known.size
+            self._unmark(key, known.marks)
+        if obj is None:
+            self._whole.pop(key, None)
+        elif not self._keep(key, obj, always=self._needed or known is not None):
+            return
+        for listener in self._listeners:
+            listener(last or before, obj)
+
+    def _keep(self, key: Key, obj: dict, *, always: bool) -> bool:
+        entry = self._entry(obj)
+        if not always and not self._budget.allows(entry.size, whole=False):
+            self._left_out += 1
+            return False
+        self._objects[key] = entry
+        self._budget.used += entry.size
+        for mark in entry.marks:
+            self._marked.setdefault(mark, set()).add(key)
+        if key in self._whole and not reduced.is_reduced(obj):
+            self._whole[key] = obj
+        return True
+
+    def _entry(self, obj: dict) -> Entry:
+        version, marks = _version(obj), self._mark(obj)
+        length = reduced.HEAVIEST
+        if not self._partial and not reduced.is_reduced(obj):
+            text = reduced.dumped(obj)
+            length = len(text)
+            if length <= reduced.SMALL and self._budget.allows(length, whole=True):
+                return Entry(version, text, True, length, marks)
+        return Entry(version, reduced.dumped(reduced.face(obj)), self._partial, length, marks)
+
+    def _unmark(self, key: Key, marks: tuple[str, ...]) -> None:
+        for mark in marks:
+            self._marked[mark].discard(key)
+            if not self._marked[mark]:
+                del self._marked[mark]
+
+    def _complete(self, obj: dict) -> dict:
+        """Lists leave out what all their objects have in common."""
+        obj["metadata"].pop("managedFields", None)
+        return {**obj, "apiVersion": self.kind.api_version, "kind": self.kind.name}
+
+
+def _version(obj: dict) -> int:
+    """Both kinds of datastore count, and Kubernetes 1.35 says that versions may be compared."""
+    return int(obj["metadata"]["resourceVersion"])

@@ -1,0 +1,43 @@
+"""The kinds of objects the syncer deals in, and where an API server has them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Kind:
+    api_version: str
+    name: str
+    plural: str
+    component: str = ""  # what the syncer calls its copies on the host
+    namespaced: bool = True
+
+    def path(self, namespace: str | None = None, name: str | None = None, *more: str) -> str:
+        root = "/api/" if "/" not in self.api_version else "/apis/"
+        parts = [f"{root}{self.api_version}"]
+        if namespace and self.namespaced:
+            parts += ["namespaces", namespace]
+        return "/".join([*parts, self.plural, *([name] if name else []), *more])
+
+
+POD = Kind("v1", "Pod", "pods", "pod")
+SERVICE = Kind("v1", "Service", "services", "service")
+CONFIG_MAP = Kind("v1", "ConfigMap", "configmaps", "configmap")
+SECRET = Kind("v1", "Secret", "secrets", "secret")
+CLAIM = Kind("v1", "PersistentVolumeClaim", "persistentvolumeclaims", "claim")
+SLICE = Kind("discovery.k8s.io/v1", "EndpointSlice", "endpointslices", "slice")
+INGRESS = Kind("networking.k8s.io/v1", "Ingress", "ingresses", "ingress")
+EVENT = Kind("v1", "Event", "events")
+NODE = Kind("v1", "Node", "nodes", namespaced=False)
+LEASE = Kind("coordination.k8s.io/v1", "Lease", "leases")
+STORAGE_CLASS = Kind("storage.k8s.io/v1", "StorageClass", "storageclasses", namespaced=False)
+NAMESPACE = Kind("v1", "Namespace", "namespaces", namespaced=False)
+SERVICE_ACCOUNT = Kind("v1", "ServiceAccount", "serviceaccounts")
+QUOTA = Kind("v1", "ResourceQuota", "resourcequotas")
+POD_METRICS = Kind("metrics.k8s.io/v1beta1", "PodMetrics", "pods")
+API_SERVICE = Kind("apiregistration.k8s.io/v1", "APIService", "apiservices", namespaced=False)
+# What a namespace's pods are told of its services: config maps of the host that stand for nothing but that.
+LINKS = Kind("v1", "ConfigMap", "configmaps", "service-variables")
+
+TOKEN = "token"  # noqa: S105 - the component of Secrets that hold a pod's tokens

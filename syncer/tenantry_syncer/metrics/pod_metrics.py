@@ -1,0 +1,187 @@
+"""metrics.k8s.io inside: what the host measures of this virtual cluster's pods, under their names inside.
+
+A node is told as the sum of this virtual cluster's pods on it: whatever else happens there is nobody's business inside.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import time
+from collections.abc import Iterator
+from decimal import Decimal
+from urllib.parse import parse_qsl
+
+from tenantry_syncer import naming
+from tenantry_syncer.kube.client import ApiError
+from tenantry_syncer.kube.resources import NODE, POD, POD_METRICS, Kind
+from tenantry_syncer.serving.http_server import Head, answer
+from tenantry_syncer.serving.mtls_server import status_json
+from tenantry_syncer.sync_context import OURS, Sides
+
+GROUP, VERSION = POD_METRICS.api_version.split("/")
+ROOT = f"/apis/{GROUP}/{VERSION}"
+# The host measures less often than that; however often somebody asks, the host is not asked more often.
+FRESH_SECONDS = 5.0
+
+_SELECTORS = ("labelSelector", "fieldSelector")
+_AMOUNT = re.compile(r"([0-9.]+)([A-Za-z]*)")
+_UNITS: dict[str, Decimal | int] = {"": 1, "n": Decimal("1e-9"), "u": Decimal("1e-6"), "m": Decimal("1e-3")}
+_UNITS |= {unit: 1000**power for power, unit in enumerate("kMGTPE", 1)}
+_UNITS |= {f"{unit}i": 1024**power for power, unit in enumerate("KMGTPE", 1)}
+
+_RESOURCES = [
+    {"name": plural, "singularName": "", "namespaced": plural == "pods", "kind": kind, "verbs": ["get", "list"]}
+    for plural, kind in (("nodes", "NodeMetrics"), ("pods", "PodMetrics"))
+]
+# What API servers ask for by themselves. Of the descriptions of types they want no more than that they are there.
+_DOCUMENTS: dict[str, dict] = {
+    ROOT: {
+        "kind": "APIResourceList",
+        "apiVersion": "v1",
+        "groupVersion": POD_METRICS.api_version,
+        "resources": _RESOURCES,
+    },
+    "/openapi/v2": {"swagger": "2.0", "info": {"title": GROUP, "version": VERSION}, "paths": {}},
+    "/openapi/v3": {"paths": {}},
+}
+
+
+class Metrics:
+    def __init__(self, sides: Sides) -> None:
+        self._sides = sides
+        self._lock = asyncio.Lock()
+        self._asked = float("-inf")
+        self._measured: list[dict] | None = None
+
+    async def are_there(self) -> bool:
+        """Whether the host has a metrics API and lets the syncer read it. Raises ApiError where it does not say."""
+        try:
+            return await self._read() is not None
+        except ApiError as error:
+            if error.status == 403:
+                return False
+            raise
+
+    async def handle(self, head: Head, _reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One request that the API server passes on; it has asked already whether who asks may."""
+        try:
+            status, body = 200, json.dumps(await self._answer(head))
+        except ApiError as error:
+            status, body = error.status, status_json(error.status, error.message)
+        await answer(writer, status, body, "application/json")
+
+    async def _answer(self, head: Head) -> dict:
+        path, _mark, text = head.target.partition("?")
+        query = dict(parse_qsl(text))
+        if head.method != "GET" or "watch" in query:
+            raise ApiError(405, "", "metrics can be read only, and not be watched")
+        if path in _DOCUMENTS:
+            return _DOCUMENTS[path]
+        selectors = {key: query[key] for key in _SELECTORS if key in query}
+        match path.removeprefix(ROOT).split("/"):
+            case ["", "nodes"]:
+                return _list("NodeMetricsList", await self._nodes(selectors))
+            case ["", "nodes", name]:
+                return _one("nodes", name, [one for one in await self._nodes({}) if one["metadata"]["name"] == name])
+            case ["", "pods"]:
+                return _list("PodMetricsList", await self._pods(None, selectors))
+            case ["", "namespaces", namespace, "pods"]:
+                return _list("PodMetricsList", await self._pods(namespace, selectors))
+            case ["", "namespaces", namespace, "pods", name]:
+                found = await self._pods(namespace, {})
+                return _one("pods", name, [one for one in found if one["metadata"]["name"] == name])
+        raise ApiError(404, "NotFound", "the server could not find the requested resource")
+
+    async def _pods(self, namespace: str | None, selectors: dict[str, str]) -> list[dict]:
+        found = [one for _node, one in await self._told() if namespace in (None, one["metadata"]["namespace"])]
+        return await self._selected(found, POD, namespace, selectors)
+
+    async def _nodes(self, selectors: dict[str, str]) -> list[dict]:
+        pods: dict[str, list[dict]] = {}
+        for node, one in await self._told():
+            pods.setdefault(node, []).append(one)
+        return await self._selected([node_metrics(*item) for item in pods.items()], NODE, None, selectors)
+
+    async def _selected(
+        self, found: list[dict], kind: Kind, namespace: str | None, selectors: dict[str, str]
+    ) -> list[dict]:
+        """The API server knows best what a selector means."""
+        if not selectors:
+            return found
+        pages = self._sides.inside.api.pages(kind.path(namespace), partial=True, **selectors)
+        wanted = {_key(one) async for page, _version in pages for one in page}
+        return [one for one in found if _key(one) in wanted]
+
+    async def _told(self) -> list[tuple[str, dict]]:
+        """The metrics of pods, each with the name of its node."""
+        try:
+            measured = await self._read()
+        except ApiError:
+            measured = None
+        if measured is None:
+            raise ApiError(503, "ServiceUnavailable", "the host does not tell what pods use at present")
+        return list(self._translated(measured))
+
+    def _translated(self, measured: list[dict]) -> Iterator[tuple[str, dict]]:
+        for one in measured:
+            copy = self._sides.host.get(POD, "", one["metadata"]["name"])
+            key = naming.virtual_key(copy) if copy else None
+            pod = self._sides.inside.get(POD, *key) if key else None
+            if copy and pod and self._sides.is_copy(copy, pod):
+                yield copy["spec"].get("nodeName", ""), pod_metrics(pod, one)
+
+    async def _read(self) -> list[dict] | None:
+        """As the host has them; None if it has no metrics API."""
+        async with self._lock:
+            if time.monotonic() >= self._asked + FRESH_SECONDS:
+                path = POD_METRICS.path(self._sides.config.namespace)
+                found = await self._sides.host.api.get(path, labelSelector=OURS)
+                self._measured = found["items"] if found else None
+                self._asked = time.monotonic()
+            return self._measured
+
+
+def pod_metrics(pod: dict, measured: dict) -> dict:
+    inside = pod["metadata"]
+    metadata = {"name": inside["name"], "namespace": inside["namespace"], "labels": inside.get("labels") or {}}
+    containers = [{"name": one["name"], "usage": one["usage"]} for one in measured["containers"]]
+    return {**_measurement("PodMetrics", metadata, measured), "containers": containers}
+
+
+def node_metrics(name: str, pods: list[dict]) -> dict:
+    """What these pods, all of them on this node, use together."""
+    usages = [one["usage"] for pod in pods for one in pod["containers"]]
+    cpu = sum(_amount(usage.get("cpu", "0")) for usage in usages)
+    memory = sum(_amount(usage.get("memory", "0")) for usage in usages)
+    newest = max(pods, key=lambda pod: pod["timestamp"])
+    usage = {"cpu": f"{int(cpu * 10**9)}n", "memory": f"{int(memory) // 1024}Ki"}
+    return {**_measurement("NodeMetrics", {"name": name}, newest), "usage": usage}
+
+
+def _measurement(kind: str, metadata: dict, measured: dict) -> dict:
+    metadata = {**metadata, "creationTimestamp": measured["timestamp"]}
+    times = {"timestamp": measured["timestamp"], "window": measured["window"]}
+    return {"kind": kind, "apiVersion": POD_METRICS.api_version, "metadata": metadata, **times}
+
+
+def _amount(text: str) -> Decimal:
+    found = _AMOUNT.fullmatch(text)
+    if found is None:
+        raise TypeError(f"{text} is no amount")
+    return Decimal(found[1]) * _UNITS[found[2]]
+
+
+def _key(obj: dict) -> tuple[str, str]:
+    return obj["metadata"].get("namespace", ""), obj["metadata"]["name"]
+
+
+def _list(kind: str, items: list[dict]) -> dict:
+    return {"kind": kind, "apiVersion": POD_METRICS.api_version, "metadata": {}, "items": items}
+
+
+def _one(resource: str, name: str, found: list[dict]) -> dict:
+    if not found:
+        raise ApiError(404, "NotFound", f'{resource}.{GROUP} "{name}" not found')
+    return found[0]

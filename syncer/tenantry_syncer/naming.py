@@ -1,0 +1,106 @@
+"""How the objects of a virtual cluster are called on the host. Pure.
+
+All of them share one namespace there, beside the virtual cluster's own control plane: every name ends in a hash of
+namespace and name, so that two never collide and none can be made to collide with an object of the platform.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Mapping
+
+MANAGED_BY = "app.kubernetes.io/managed-by"
+SYNCER = "tenantry-syncer"
+COMPONENT = "app.kubernetes.io/component"
+NAMESPACE_LABEL = "tenantry.dev/virtual-namespace"
+TENANT_LABELS = "x.tenantry.dev/"
+
+NAMESPACE = "tenantry.dev/namespace"
+NAME = "tenantry.dev/name"
+UID = "tenantry.dev/uid"
+# When tokens have to be renewed.
+RENEW = "tenantry.dev/renew"
+
+# Of a label's value and of a Service's name.
+LIMIT = 63
+_HASH = 10
+# Of names more than of labels: whoever may only make objects in one namespace must not hit upon another's name.
+NAME_HASH = 16
+_KEY = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?")
+
+
+def digest(text: str, length: int = _HASH) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:length]
+
+
+def host_name(namespace: str, name: str, uid: str = "") -> str:
+    """The name on the host: readable, at most 63 characters, one for each namespace and name.
+
+    With a UID, one for this object alone, where an earlier one of its name is not gone yet.
+    """
+    readable = re.sub(r"[^a-z0-9-]", "-", f"{name}-{namespace}")[: LIMIT - NAME_HASH - 1].rstrip("-")
+    whole = f"{namespace}/{name}/{uid}" if uid else f"{namespace}/{name}"
+    return f"{readable}-{digest(whole, NAME_HASH)}"
+
+
+def label_key(key: str) -> str:
+    """A tenant's label key on the host: below a prefix of its own, where no policy of the host looks."""
+    if _KEY.fullmatch(key):
+        return TENANT_LABELS + key
+    return f"{TENANT_LABELS}{key.replace('/', '_')[:54]}-{digest(key, 8)}"
+
+
+def host_labels(labels: Mapping[str, str] | None) -> dict[str, str]:
+    return {label_key(key): value for key, value in (labels or {}).items()}
+
+
+def pod_labels(namespace: str, labels: Mapping[str, str] | None) -> dict[str, str]:
+    """What tells the host's selectors the pods of one virtual namespace."""
+    return {**host_labels(labels), NAMESPACE_LABEL: digest(namespace)}
+
+
+def host_selector(selector: Mapping | None) -> dict:
+    """A label selector on the tenant's labels as one on the host's."""
+    selector = selector or {}
+    found: dict = {}
+    if selector.get("matchLabels"):
+        found["matchLabels"] = host_labels(selector["matchLabels"])
+    if selector.get("matchExpressions"):
+        found["matchExpressions"] = [{**one, "key": label_key(one["key"])} for one in selector["matchExpressions"]]
+    return found
+
+
+def virtual_key(obj: Mapping) -> tuple[str, str] | None:
+    """Namespace and name inside of an object on the host; None where it is not the syncer's."""
+    metadata = obj["metadata"]
+    notes = metadata.get("annotations") or {}
+    if (metadata.get("labels") or {}).get(MANAGED_BY) != SYNCER or NAME not in notes:
+        return None
+    return notes.get(NAMESPACE, ""), notes[NAME]
+
+
+def virtual_uid(obj: Mapping) -> str | None:
+    return (obj["metadata"].get("annotations") or {}).get(UID)
+
+
+def metadata(labels: Mapping[str, str], component: str, virtual: Mapping, name: str | None = None) -> dict:
+    """What the copy of an object on the host is known by."""
+    inside = virtual["metadata"]
+    namespace = inside.get("namespace", "")
+    return {
+        "name": name or host_name(namespace, inside["name"]),
+        "labels": {**labels, MANAGED_BY: SYNCER, COMPONENT: component},
+        "annotations": {NAMESPACE: namespace, NAME: inside["name"], UID: inside["uid"]},
+    }
+
+
+def _always(text: str) -> Callable[[re.Match[str]], str]:
+    return lambda _found: text
+
+
+def renamed(text: str, new_names: Mapping[str, str]) -> str:
+    """Whole names replaced: `web` is not found in `web-1`."""
+    for old, new in new_names.items():
+        text = re.sub(rf"(?<![A-Za-z0-9-]){re.escape(old)}(?![A-Za-z0-9-])", _always(new), text)
+    return text

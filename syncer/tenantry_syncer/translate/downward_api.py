@@ -1,0 +1,78 @@
+"""The downward API: what a pod is told of itself, in the terms of the virtual cluster. Pure.
+
+The kubelet would answer with the name, labels and account of the pod on the host. So each field that a pod asks for is
+put into an annotation of the host's pod, and the reference goes there; the kubelet follows its changes.
+"""
+
+from __future__ import annotations
+
+import re
+
+from tenantry_syncer import naming
+
+ANNOTATION = "downward.tenantry.dev/"
+_SUBSCRIPT = re.compile(r"metadata\.(labels|annotations)\['(.+)'\]")
+# The host's own value is the right one, or the only one there is.
+_HOSTS = ("spec.nodeName", "status.")
+_ESCAPES = {character: f"\\{letter}" for character, letter in zip('\a\b\f\n\r\t\v\\"', 'abfnrtv\\"', strict=True)}
+
+
+def reference(field_ref: dict) -> dict:
+    path = field_ref["fieldPath"]
+    if path.startswith(_HOSTS):
+        return field_ref
+    return {"apiVersion": "v1", "fieldPath": f"metadata.annotations['{_annotation(path)}']"}
+
+
+def pod_annotations(pod: dict) -> dict[str, str]:
+    """The annotations that references of this pod lead to."""
+    paths = {path for path in _paths(pod) if not path.startswith(_HOSTS)}
+    return {_annotation(path): value(pod, path) for path in sorted(paths)}
+
+
+def value(pod: dict, path: str) -> str:
+    """What the kubelet would say."""
+    metadata = pod["metadata"]
+    if match := _SUBSCRIPT.fullmatch(path):
+        return (metadata.get(match[1]) or {}).get(match[2], "")
+    if path in ("metadata.labels", "metadata.annotations"):
+        found = metadata.get(path.partition(".")[2]) or {}
+        return "\n".join(f"{key}={_quoted(found[key])}" for key in sorted(found))
+    if path == "spec.serviceAccountName":
+        return pod["spec"].get("serviceAccountName", "")
+    return str(metadata.get(path.partition(".")[2], ""))
+
+
+def _quoted(text: str) -> str:
+    """As Go quotes: the kubelet prints maps with %q."""
+    return f'"{"".join(map(_escaped, text))}"'
+
+
+def _escaped(character: str) -> str:
+    if character in _ESCAPES:
+        return _ESCAPES[character]
+    if character.isprintable():
+        return character
+    code = ord(character)
+    if code < 0x80:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def _annotation(path: str) -> str:
+    return ANNOTATION + naming.digest(path)
+
+
+def _paths(pod: dict) -> list[str]:
+    spec = pod["spec"]
+    holders = [
+        env.get("valueFrom") or {}
+        for group in ("initContainers", "containers", "ephemeralContainers")
+        for one in spec.get(group) or []
+        for env in one.get("env") or []
+    ]
+    for volume in spec.get("volumes") or []:
+        holders += (volume.get("downwardAPI") or {}).get("items") or []
+        for source in (volume.get("projected") or {}).get("sources") or []:
+            holders += (source.get("downwardAPI") or {}).get("items") or []
+    return [one["fieldRef"]["fieldPath"] for one in holders if "fieldRef" in one]

@@ -1,0 +1,222 @@
+"""What of an ingress reaches the host, and why the rest does not. Pure.
+
+The controller on the host is everybody's, and turns what it reads into its own configuration: rules in a language,
+lines of a file. So only listed fields are passed on, and of their values only what no controller takes for more than
+a name or a path. Each part is judged by itself: one that is refused takes no other with it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from tenantry_syncer import naming
+
+# Says what is wrong with leading to this service, if anything is.
+Reach = Callable[[str], str | None]
+
+_LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
+_NAME = re.compile(rf"{_LABEL}(\.{_LABEL})*")
+# Of what RFC 3986 lets into a path, without $ ' ( ) * and ; which are syntax to some controller.
+_PATH = re.compile(r"/([A-Za-z0-9/._~!&+,=:@-]|%[0-9A-Fa-f]{2})*")
+_PATTERN = re.compile(r"/([A-Za-z0-9/._~!&+,=:@*-]|%[0-9A-Fa-f]{2})*")
+_SPEC = {"ingressClassName", "rules", "tls", "defaultBackend"}
+SPECIFIC = "ImplementationSpecific"
+CLASS_ANNOTATION = "kubernetes.io/ingress.class"
+
+
+@dataclass(frozen=True)
+class Offers:
+    """What the administrator lets this virtual cluster have of the host's ingress."""
+
+    classes: tuple[str, ...]
+    hosts: tuple[str, ...]
+    specific_paths: bool = False
+
+    def covers(self, host: str) -> bool:
+        return any(
+            pattern in ("*", host) or (pattern.startswith("*.") and host.endswith(pattern[1:]))
+            for pattern in self.hosts
+        )
+
+
+@dataclass
+class Judged:
+    """`spec` is for the host; None where nothing of the ingress gets there.
+
+    An ingress of a class that is not `offered` may be that of a controller inside: its status is that controller's.
+    """
+
+    spec: dict | None = None
+    problems: list[str] = field(default_factory=list)
+    offered: bool = True
+
+
+class _Refused(Exception):
+    """A part that stays inside, with the reason."""
+
+
+def judge(ingress: dict, offers: Offers, reach: Reach) -> Judged:
+    spec, namespace, judged = ingress["spec"], ingress["metadata"]["namespace"], Judged()
+    judged.problems += _notes(ingress)
+    if problem := _class_problem(ingress, offers):
+        judged.problems.append(problem)
+        judged.offered = False
+        return judged
+    judged.problems += [f"spec.{key}: is not passed on; leave it out" for key in sorted(spec.keys() - _SPEC)]
+    if spec.get("defaultBackend"):
+        judged.problems.append("spec.defaultBackend: is not offered; give a rule with a host")
+    rules = list(_rules(spec, offers, reach, judged.problems))
+    tls = list(_tls(spec, offers, judged.problems))
+    if rules:
+        judged.spec = {"ingressClassName": spec["ingressClassName"], "rules": _renamed(rules, namespace)}
+        if tls:
+            judged.spec["tls"] = tls
+            for one in tls:
+                if "secretName" in one:
+                    one["secretName"] = naming.host_name(namespace, one["secretName"])
+    return judged
+
+
+def kept(there: dict, wanted: dict) -> dict | None:
+    """What is there and still wanted; None where that is nothing."""
+    paths = {(rule["host"], _frozen(path)) for rule in wanted["rules"] for path in rule["http"]["paths"]}
+    rules = []
+    for rule in there.get("rules") or []:
+        left = [one for one in (rule.get("http") or {}).get("paths") or [] if (rule.get("host"), _frozen(one)) in paths]
+        if left:
+            rules.append({"host": rule["host"], "http": {"paths": left}})
+    if not rules or there.get("ingressClassName") != wanted["ingressClassName"]:
+        return None
+    tls = [one for one in there.get("tls") or [] if one in wanted.get("tls", [])]
+    return {"ingressClassName": wanted["ingressClassName"], "rules": rules, **({"tls": tls} if tls else {})}
+
+
+def services_of(ingress: dict) -> set[str]:
+    """The names of the services that an ingress names."""
+    spec = ingress["spec"]
+    backends = [path.get("backend") or {} for rule in spec.get("rules") or [] for path in _paths(rule)]
+    return {one["service"]["name"] for one in backends if one.get("service")}
+
+
+def _notes(ingress: dict) -> Iterator[str]:
+    """To many controllers annotations are configuration of the whole proxy: they stay inside."""
+    given = ingress["metadata"].get("annotations") or {}
+    found = sorted(key for key in given if "ingress" in key.partition("/")[0] and key != CLASS_ANNOTATION)
+    if found:
+        yield f"metadata.annotations: {', '.join(found)}: stay inside; the host's ingress controller does not see them"
+
+
+def _class_problem(ingress: dict, offers: Offers) -> str | None:
+    wanted = ingress["spec"].get("ingressClassName")
+    if wanted in offers.classes:
+        return None
+    use = f"use {' or '.join(offers.classes)}" if offers.classes else "no class is offered in this virtual cluster"
+    if wanted:
+        return f"spec.ingressClassName: {wanted} is not offered; {use}"
+    if CLASS_ANNOTATION in (ingress["metadata"].get("annotations") or {}):
+        return f"spec.ingressClassName: is required; the annotation {CLASS_ANNOTATION} does not count here; {use}"
+    return f"spec.ingressClassName: is required; {use}"
+
+
+def _rules(spec: dict, offers: Offers, reach: Reach, problems: list[str]) -> Iterator[dict]:
+    for number, rule in enumerate(spec.get("rules") or []):
+        where = f"spec.rules[{number}]"
+        try:
+            host = _rule_host(rule, offers)
+        except _Refused as refused:
+            problems.append(f"{where}{refused}")
+            continue
+        paths = []
+        for at, path in enumerate(_paths(rule)):
+            try:
+                paths.append(_path(path, offers, reach))
+            except _Refused as refused:
+                problems.append(f"{where}.http.paths[{at}]{refused} (host {host})")
+        if paths:
+            yield {"host": host, "http": {"paths": paths}}
+
+
+def _rule_host(rule: dict, offers: Offers) -> str:
+    """The proxy is everybody's: nobody takes what no rule names, or names that are not his."""
+    _listed(rule, {"host", "http"}, "")
+    _listed(rule.get("http") or {}, {"paths"}, ".http")
+    host = rule.get("host", "")
+    if not host or host.startswith("*"):
+        raise _Refused(f".host: {host or 'none'}: must be a host name, without a wildcard")
+    _check_host(host, offers, ".host")
+    if not _paths(rule):
+        raise _Refused(".http.paths: has none; give a path")
+    return host
+
+
+def _check_host(host: str, offers: Offers, where: str) -> None:
+    # Controllers give the certificate of a name to whoever says it here.
+    if not offers.covers(host):
+        raise _Refused(f"{where}: host {host}: is not offered; use {' or '.join(offers.hosts)}")
+    if not _NAME.fullmatch(host.removeprefix("*.")):
+        raise _Refused(f"{where}: {host!r} is not a host name")
+
+
+def _path(path: dict, offers: Offers, reach: Reach) -> dict:
+    _listed(path, {"path", "pathType", "backend"}, "")
+    kind, text = path.get("pathType"), path.get("path") or "/"
+    if kind not in ("Exact", "Prefix", SPECIFIC) or (kind == SPECIFIC and not offers.specific_paths):
+        raise _Refused(f".pathType: {kind} is not offered; use Prefix or Exact")
+    if not (_PATTERN if kind == SPECIFIC else _PATH).fullmatch(text):
+        raise _Refused(
+            f".path: {text!r}: must begin with / and have no characters but letters, digits, - . _ ~ / ! & + , = : @ "
+            "and %XX, because controllers take others for more than a path"
+        )
+    return {"path": text, "pathType": kind, "backend": {"service": _service(path.get("backend") or {}, reach)}}
+
+
+def _service(backend: dict, reach: Reach) -> dict:
+    """Nobody sends requests past others' network policies: only where the host's own selector leads."""
+    _listed(backend, {"service"}, ".backend")
+    service = backend.get("service") or {}
+    _listed(service, {"name", "port"}, ".backend.service")
+    port = service.get("port") or {}
+    _listed(port, {"name", "number"}, ".backend.service.port")
+    if problem := reach(service.get("name", "")):
+        raise _Refused(f".backend.service: {problem}")
+    return {"name": service["name"], "port": port}
+
+
+def _tls(spec: dict, offers: Offers, problems: list[str]) -> Iterator[dict]:
+    for number, one in enumerate(spec.get("tls") or []):
+        where = f"spec.tls[{number}]"
+        try:
+            _listed(one, {"hosts", "secretName"}, "")
+            if not one.get("hosts"):
+                raise _Refused(".hosts: has none; name the hosts that the certificate is for")
+            if one.get("secretName") and not _NAME.fullmatch(one["secretName"]):
+                raise _Refused(f".secretName: {one['secretName']!r} is not the name of a Secret")
+            for host in one["hosts"]:
+                _check_host(host, offers, ".hosts")
+        except _Refused as refused:
+            problems.append(f"{where}{refused}")
+        else:
+            yield {key: value for key, value in one.items() if value}
+
+
+def _listed(given: dict, fields: set[str], where: str) -> None:
+    if unknown := sorted(given.keys() - fields):
+        raise _Refused(f"{where}.{unknown[0]}: is not passed on; leave it out")
+
+
+def _paths(rule: dict) -> list[dict]:
+    return (rule.get("http") or {}).get("paths") or []
+
+
+def _renamed(rules: list[dict], namespace: str) -> list[dict]:
+    for rule in rules:
+        for path in rule["http"]["paths"]:
+            service = path["backend"]["service"]
+            service["name"] = naming.host_name(namespace, service["name"])
+    return rules
+
+
+def _frozen(path: dict) -> str:
+    return repr((path.get("path"), path.get("pathType"), path.get("backend")))

@@ -1,0 +1,262 @@
+"""A pod of the virtual cluster as a pod of its namespace on the host. Pure.
+
+Of the pod's own fields only those listed here are taken over: what is new in Kubernetes stays inside until somebody has
+thought about it, and the pod says so (`left_out`). What the Pod Security of the host judges is passed on as it is, for
+the host to refuse. docs/shared-mode.md has the same lists.
+
+A pod that arrives here has been through the admission of the API server inside. What that works into it holds as if
+the tenant had said it, and is never asked of the host a second time: see the fields below, and scheduling.py.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from tenantry_syncer import naming
+from tenantry_syncer.config import Config
+from tenantry_syncer.kube.resources import POD
+from tenantry_syncer.translate import (
+    downward_api,
+    hosts_file,
+    pod_defaults,
+    pod_dns,
+    pod_resources,
+    pod_scheduling,
+    pod_status,
+    pod_volumes,
+    service_variables,
+)
+from tenantry_syncer.translate.refusal import Refused
+
+# As they are. A node selector may be of a runtime class inside, whose other half stays there (DECIDED).
+PASSED = (
+    "activeDeadlineSeconds",
+    "hostAliases",
+    "hostIPC",
+    "hostNetwork",
+    "hostPID",
+    "hostUsers",
+    "nodeSelector",
+    "os",
+    "restartPolicy",
+    "securityContext",
+    "shareProcessNamespace",
+)
+# In the terms of the host.
+TRANSLATED = (
+    "affinity",
+    "containers",
+    "dnsConfig",
+    "dnsPolicy",
+    "enableServiceLinks",  # the variables are set here, of the services inside
+    "ephemeralContainers",
+    "hostname",
+    "hostnameOverride",
+    "imagePullSecrets",  # the service account's are among them
+    "initContainers",
+    "nodeName",
+    "readinessGates",
+    "resources",
+    "schedulingGates",  # the pod comes to the host when they are gone
+    "setHostnameAsFQDN",
+    "subdomain",  # a name in the DNS inside
+    "terminationGracePeriodSeconds",
+    "tolerations",  # those that admission adds are for a node's condition
+    "topologySpreadConstraints",
+    "volumes",  # the service account's token is one of them
+)
+# By the platform, whatever is asked. Admission fills most of them from objects inside that mean nothing on the host:
+# priority classes, runtime classes, service accounts.
+DECIDED = (
+    "automountServiceAccountToken",
+    "overhead",
+    "preemptionPolicy",
+    "priority",
+    "priorityClassName",
+    "runtimeClassName",
+    "schedulerName",
+    "serviceAccount",
+    "serviceAccountName",
+)
+# Devices of the host, given out by objects that only the host has.
+REFUSED = ("resourceClaims",)
+CONTAINER = (
+    "args",
+    "command",
+    "env",
+    "envFrom",
+    "image",
+    "imagePullPolicy",
+    "lifecycle",
+    "livenessProbe",
+    "name",
+    "ports",
+    "readinessProbe",
+    "resizePolicy",
+    "resources",
+    "restartPolicy",
+    "restartPolicyRules",
+    "securityContext",
+    "startupProbe",
+    "stdin",
+    "stdinOnce",
+    "targetContainerName",
+    "terminationMessagePath",
+    "terminationMessagePolicy",
+    "tty",
+    "volumeDevices",
+    "volumeMounts",
+    "workingDir",
+)
+_PROBES = ("livenessProbe", "readinessProbe", "startupProbe")
+CONTAINERS = ("initContainers", "containers", "ephemeralContainers")
+# Nobody keeps a node of the host from being drained for longer.
+LONGEST_GRACE = 3600
+# What a host may be too old for, and since when Kubernetes has it. It would leave the field out without a word.
+NEEDS = {"hostnameOverride": "1.35", "resources": "1.34"}
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What else in the virtual cluster a pod depends on."""
+
+    config: Config
+    namespaces: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # name to labels
+    # Of the services of the pod's namespace, where the pod's own variables have references.
+    variables: Mapping[str, str] = field(default_factory=dict)
+
+
+def host_pod(pod: dict, around: Surroundings, name: str = "") -> dict:
+    """The pod to make on the host, under another name than usual if one is given; or Refused."""
+    config, spec = around.config, pod["spec"]
+    namespace = pod["metadata"]["namespace"]
+    metadata = host_metadata(pod, config)
+    metadata["name"] = name or metadata["name"]
+    if problem := pod_resources.problem_of_pod(spec, config):
+        raise Refused(problem)
+    made: dict[str, Any] = {name: copy.deepcopy(spec[name]) for name in PASSED if name in spec}
+    made.update(
+        serviceAccountName=config.service_account,
+        automountServiceAccountToken=False,
+        enableServiceLinks=False,
+        priorityClassName=config.priority_class,
+        terminationGracePeriodSeconds=min(spec.get("terminationGracePeriodSeconds", 30), LONGEST_GRACE),
+        hostname=pod_dns.hostname(pod),
+        dnsPolicy="None" if pod_dns.uses_cluster_dns(spec) else spec.get("dnsPolicy", "Default"),
+        tolerations=pod_scheduling.tolerations(spec),
+        volumes=[pod_volumes.host_volume(volume, pod, metadata["name"]) for volume in spec.get("volumes") or []],
+    )
+    made |= _if_any(
+        hostnameOverride=pod_dns.full_hostname(pod, config),
+        dnsConfig=pod_dns.dns(spec, namespace, config),
+        readinessGates=[{"conditionType": kind} for kind in pod_status.gates(pod)],
+        imagePullSecrets=[
+            {"name": naming.host_name(namespace, one["name"])}
+            for one in spec.get("imagePullSecrets") or []
+            if one.get("name")
+        ],
+        affinity=pod_scheduling.affinity(pod, around.namespaces),
+        topologySpreadConstraints=[
+            pod_scheduling.spread(one, pod) for one in spec.get("topologySpreadConstraints") or []
+        ],
+        initContainers=[container(one, pod, around) for one in spec.get("initContainers") or []],
+        containers=[container(one, pod, around) for one in spec["containers"]],
+    )
+    hosts_file.add(made, pod, config)
+    pod_defaults.fill(made, spec, config.container_defaults)
+    if config.pod_security == "restricted" and _is_dns(pod):
+        _restrict_dns(made)
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": made}
+
+
+def _if_any(**fields: Any) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value}
+
+
+def left_out(pod: dict) -> list[str]:
+    """Fields that the pod asks for and this program does not know."""
+    spec = pod["spec"]
+    found = [f"spec.{name}" for name in spec if name not in (*PASSED, *TRANSLATED, *DECIDED, *REFUSED)]
+    for group in CONTAINERS:
+        for index, one in enumerate(spec.get(group) or []):
+            found += [f"spec.{group}[{index}].{name}" for name in one if name not in CONTAINER]
+    return found + pod_scheduling.left_out(spec)
+
+
+def host_metadata(pod: dict, config: Config) -> dict:
+    inside = pod["metadata"]
+    metadata = naming.metadata(config.labels, POD.component, pod)
+    metadata["labels"].update(naming.pod_labels(inside["namespace"], inside.get("labels")))
+    metadata["annotations"].update(downward_api.pod_annotations(pod))
+    return metadata
+
+
+def container(given: dict, pod: dict, around: Surroundings) -> dict:
+    """A container of any sort, with its environment in the terms of the host, or Refused."""
+    namespace = pod["metadata"]["namespace"]
+    made = {key: copy.deepcopy(given[key]) for key in CONTAINER if key in given}
+    _refuse_other_hosts(made)
+    if problem := pod_resources.problem(made.get("resources"), f"container {given['name']}", around.config):
+        raise Refused(problem)
+    made["env"] = _environment(service_variables.expanded(made.get("env") or [], around.variables), namespace)
+    for source in made.get("envFrom") or []:
+        for reference in ("configMapRef", "secretRef"):
+            if reference in source:
+                source[reference]["name"] = naming.host_name(namespace, source[reference]["name"])
+    made["envFrom"] = [service_variables.source(pod), *(made.get("envFrom") or [])]
+    return made
+
+
+def _refuse_other_hosts(given: dict) -> None:
+    """The kubelet would ask them from the node's own network. Pod Security judges it from Kubernetes 1.34 on only."""
+    handlers = [(name, given.get(name) or {}) for name in _PROBES]
+    handlers += [(f"lifecycle {name}", one or {}) for name, one in (given.get("lifecycle") or {}).items()]
+    for name, handler in handlers:
+        if not isinstance(handler, dict):
+            continue
+        for kind in ("httpGet", "tcpSocket"):
+            if (handler.get(kind) or {}).get("host"):
+                what = name if name.startswith("lifecycle") else f"probe {name}"
+                raise Refused(f"container {given['name']}: {what}: {kind}.host is not offered; leave it out")
+
+
+def _environment(given: list[dict], namespace: str) -> list[dict]:
+    for one in given:
+        source = one.get("valueFrom") or {}
+        for reference in ("configMapKeyRef", "secretKeyRef"):
+            if reference in source:
+                source[reference]["name"] = naming.host_name(namespace, source[reference]["name"])
+        if "fieldRef" in source:
+            source["fieldRef"] = downward_api.reference(source["fieldRef"])
+    return given
+
+
+def _is_dns(pod: dict) -> bool:
+    metadata = pod["metadata"]
+    return metadata["namespace"] == "kube-system" and (metadata.get("labels") or {}).get("k8s-app") == "kube-dns"
+
+
+def _restrict_dns(made: dict) -> None:
+    """k3s's own CoreDNS lacks little of what the level restricted wants, and without it nothing would find anything."""
+    made["securityContext"] = {
+        "runAsNonRoot": True,
+        "runAsUser": 65532,
+        "runAsGroup": 65532,
+        "seccompProfile": {"type": "RuntimeDefault"},
+        # For port 53 without being root: not every runtime lets go of it by itself.
+        "sysctls": [{"name": "net.ipv4.ip_unprivileged_port_start", "value": "0"}],
+    }
+    for one in made["containers"]:
+        one["securityContext"] = {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        }
+
+
+def named(pod: dict) -> Iterable[dict]:
+    """All containers of a pod."""
+    return (one for group in CONTAINERS for one in pod["spec"].get(group) or [])

@@ -1,0 +1,103 @@
+"""Each field that the API server knows of what is copied is passed on, translated, decided or refused."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from . import schema
+from .harness import ROOT
+from .syncer_pair import Pair
+
+sys.path.insert(0, str(ROOT / "syncer"))
+from tenantry_syncer.controllers import endpoint_slices, persistent_volume_claims, services
+from tenantry_syncer.translate import ingress, pod, pod_scheduling, pod_status, pod_volumes
+
+GROUPS = ("api/v1", "apis/networking.k8s.io/v1", "apis/discovery.k8s.io/v1")
+OBJECT = ("apiVersion", "kind", "metadata")
+
+
+@pytest.fixture(scope="module")
+def schemas(pair: Pair) -> dict[str, dict]:
+    found: dict[str, dict] = {}
+    for group in GROUPS:
+        found |= schema.schemas(pair.virtual, group)
+    return found
+
+
+# Only what the syncer takes apart is here; within the rest, all is passed on.
+KNOWN = {
+    "PodSpec": (*pod.PASSED, *pod.TRANSLATED, *pod.DECIDED, *pod.REFUSED),
+    "PodStatus": (
+        *(*pod_status.SAME, *pod_status._STATUSES, *pod_status.NOT_SHOWN),
+        *("conditions", "message", "observedGeneration"),
+    ),
+    "PodDNSConfig": ("nameservers", "options", "searches"),
+    "PodReadinessGate": ("conditionType",),
+    "LocalObjectReference": ("name",),
+    "Container": pod.CONTAINER,
+    "EphemeralContainer": pod.CONTAINER,
+    "Affinity": pod_scheduling.AFFINITY,
+    "PodAffinity": pod_scheduling.MODES,
+    "PodAntiAffinity": pod_scheduling.MODES,
+    "WeightedPodAffinityTerm": ("podAffinityTerm", "weight"),
+    "LabelSelector": ("matchExpressions", "matchLabels"),
+    "PodAffinityTerm": pod_scheduling.TERM,
+    "TopologySpreadConstraint": pod_scheduling.SPREAD,
+    "ResourceRequirements": ("limits", "requests", "claims"),
+    "VolumeProjection": (*pod_volumes.PROJECTED, "serviceAccountToken", *pod_volumes.NOT_PROJECTED),
+    "Volume": ("name", "ephemeral", *pod_volumes.KINDS, *pod_volumes.NOT_OFFERED),
+    "EnvVarSource": ("configMapKeyRef", "fieldRef", "fileKeyRef", "resourceFieldRef", "secretKeyRef"),
+    "EnvFromSource": ("configMapRef", "prefix", "secretRef"),
+    # Those of a service that are in none of its lists are told by an event (services.left_out).
+    "ServiceSpec": (
+        *("selector", "ports", *services._SAME, *services._OUTSIDE, *services._DECIDED),
+        *("externalIPs", "ipFamilyPolicy", "loadBalancerClass", "loadBalancerIP"),
+    ),
+    "ServicePort": services._NUMBERED,
+    "ServiceStatus": ("conditions", "loadBalancer"),
+    # All others of an ingress are refused, with an event.
+    "IngressSpec": ingress._SPEC,
+    "IngressRule": ("host", "http"),
+    "HTTPIngressRuleValue": ("paths",),
+    "HTTPIngressPath": ("backend", "path", "pathType"),
+    "IngressBackend": ("service", "resource"),
+    "IngressServiceBackend": ("name", "port"),
+    "ServiceBackendPort": ("name", "number"),
+    "IngressTLS": ("hosts", "secretName"),
+    "IngressStatus": ("loadBalancer",),
+    "EndpointSlice": (*OBJECT, *endpoint_slices.SAME, "endpoints"),
+    "Endpoint": (*endpoint_slices.ENDPOINT, *endpoint_slices.INSIDE),
+    "PersistentVolumeClaimSpec": (
+        *persistent_volume_claims.SAME,
+        *persistent_volume_claims.FOREIGN,
+        *persistent_volume_claims.NOT_PASSED_ON,
+    ),
+    "PersistentVolumeClaimStatus": (*persistent_volume_claims.STATUS, *persistent_volume_claims.NOT_SHOWN),
+    # That neither changes is seen to inside.
+    "ConfigMap": (*OBJECT, "binaryData", "data", "immutable"),
+    "Secret": (*OBJECT, "data", "immutable", "stringData", "type"),
+}
+
+
+@pytest.mark.parametrize("kind", KNOWN)
+def test_every_field_of_the_api_is_known(schemas: dict[str, dict], kind: str) -> None:
+    assert set(schemas[kind]["properties"]) - set(KNOWN[kind]) == set()
+
+
+def test_the_documentation_has_every_field_of_a_pod() -> None:
+    text = (Path(ROOT) / "docs/shared-mode.md").read_text()
+    table = text.split("<!-- fields of a pod -->")[1].split("<!-- end -->")[0]
+    rows = dict(
+        line.strip("| \n").split(" | ", 1) for line in table.splitlines() if line.startswith("| ") and "`" in line
+    )
+    lists = {
+        "passed": pod.PASSED,
+        "translated": pod.TRANSLATED,
+        "decided": pod.DECIDED,
+        "refused": pod.REFUSED,
+    }
+    for row, fields in lists.items():
+        assert {one for one in rows[row].split("`") if one.isidentifier()} == set(fields), row

@@ -1,0 +1,94 @@
+"""The kubeconfig file of a user: what is kept, what goes, and which files are not touched."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+import pytest
+import yaml
+from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.kubeconfig import KubeContext
+from ansible_collections.tenantry.kube.plugins.module_utils._users.kubeconfig_stores import FileStore
+from ansible_collections.tenantry.kube.plugins.module_utils._users.kubeconfigs import UserKubeconfig
+
+
+def _way(vcluster: str, token: str = "t") -> KubeContext:
+    return KubeContext(f"payments--{vcluster}", f"https://{vcluster}:6443", "Q0E=", "bob", token)
+
+
+def _file(path: Path) -> UserKubeconfig:
+    return UserKubeconfig(FileStore(str(path)), "payments")
+
+
+def _written(path: Path, *vclusters: str) -> UserKubeconfig:
+    file = _file(path)
+    file.put(file.content([_way(v) for v in vclusters], lambda _context: False), check=False)
+    return _file(path)
+
+
+def _contexts(path: Path) -> list[str]:
+    return [entry["name"] for entry in yaml.safe_load(path.read_text())["contexts"]]
+
+
+def test_a_file_for_its_owner_only(tmp_path: Path) -> None:
+    path = tmp_path / "users" / "bob.yaml"
+    _written(path, "dev")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+
+
+def test_a_second_write_changes_nothing(tmp_path: Path) -> None:
+    file = _written(tmp_path / "bob.yaml", "stage", "dev")
+    assert _contexts(tmp_path / "bob.yaml") == ["payments--dev", "payments--stage"]
+    assert file.tokens == {"payments--dev": "t", "payments--stage": "t"}
+    assert not file.put(file.content([_way("dev"), _way("stage")], lambda _context: False), check=False)
+
+
+def test_check_mode_writes_nothing(tmp_path: Path) -> None:
+    file = _file(tmp_path / "bob.yaml")
+    assert file.put(file.content([_way("dev")], lambda _context: False), check=True)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_could_not_be_asked_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "bob.yaml"
+    file = _written(path, "dev", "stage")
+    config = file.content([_way("dev", "new")], lambda context: context == "payments--stage")
+    assert [entry["user"]["token"] for entry in config["users"]] == ["new", "t"]
+    assert [entry["name"] for entry in file.content([_way("dev")], lambda _context: False)["contexts"]] == [
+        "payments--dev"
+    ]
+
+
+def test_a_file_with_nothing_to_enter_goes(tmp_path: Path) -> None:
+    path = tmp_path / "bob.yaml"
+    file = _written(path, "dev")
+    assert file.content([], lambda _context: False) is None
+    assert file.action(None)["action"] == "delete"
+    assert file.put(None, check=True)
+    assert path.exists()
+    assert file.put(None, check=False)
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("content", ["", "hello", "contexts: []", "contexts: [{name: research--lab, context: {}}]"])
+def test_somebody_elses_file_is_not_touched(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "file"
+    path.write_text(content)
+    with pytest.raises(TenantryError, match="is not a kubeconfig of a user of tenant payments; move it away"):
+        _file(path)
+
+
+def test_a_place_where_no_file_can_be_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(TenantryError, match="is a directory; name a file in it"):
+        FileStore(str(tmp_path))
+    (tmp_path / "file").write_text("")
+    with pytest.raises(TenantryError, match="file is not a directory"):
+        FileStore(str(tmp_path / "file" / "below" / "bob.yaml"))
+
+
+def test_each_file_has_credentials_of_its_own(tmp_path: Path) -> None:
+    ids = {FileStore(str(tmp_path / name)).id for name in ("a", "b")}
+    assert len(ids) == 2
+    assert FileStore(f"{tmp_path}/x/../a").id in ids

@@ -1,0 +1,160 @@
+"""What a virtual cluster becomes that does not say its mode: what it is already, and a new one shared."""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
+from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import SPEC_ANNOTATION
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import reconcile
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.fleet_state import Places
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.cluster import (
+    check_change,
+    parse,
+)
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.options import OPTIONS
+
+from ..example import SHARED, make_item
+
+SLICE = {"agents": 0, "slice": SHARED["slice"]}
+UNSAID = {"mode": None, "kubeconfig_path": None}
+
+
+class Fleet:
+    """A hub with these namespaces of virtual clusters, and members that do not answer."""
+
+    def __init__(self, *spaces: dict, down: tuple[str, ...] = ()) -> None:
+        labels = {"metadata": {"labels": naming.labels("tenant", tenant="payments")}, "data": {"budget": "{}"}}
+        self.hub = SimpleNamespace(name="hub", list=lambda _kind, selector: [labels])
+        self._spaces, self._down = spaces, down
+
+    def vclusters(self) -> tuple[list, dict[str, str]]:
+        return [(self.hub, space) for space in self._spaces], {name: f"{name} is down" for name in self._down}
+
+    def cluster(self, _name: str) -> SimpleNamespace:
+        return self.hub
+
+
+def namespace(record: str) -> dict:
+    labels = naming.labels("vcluster", tenant="payments", vcluster="dev")
+    return {"metadata": {"name": "payments--dev", "labels": labels, "annotations": {SPEC_ANNOTATION: record}}}
+
+
+def made(**changes: Any) -> Fleet:
+    return Fleet(namespace(parse(make_item(**changes)).record("")))
+
+
+def place(fleet: Fleet, **changes: Any) -> reconcile.Job:
+    """The item of the example with changes, as far as it gets before anything of the host is looked at."""
+    job = reconcile._validated({**make_item(), **UNSAID, **changes})
+    reconcile._place(SimpleNamespace(), Places(fleet), job)
+    return job
+
+
+def test_the_module_has_no_default_which_could_not_be_told_from_a_wish():
+    assert "default" not in OPTIONS["mode"]
+    assert OPTIONS["mode"]["choices"][0] == "shared"
+
+
+def test_a_new_one_is_shared():
+    assert place(Fleet(), **SLICE).spec.mode == "shared"
+
+
+def test_a_new_one_can_have_nodes_of_its_own():
+    spec = place(Fleet(), mode="dedicated").spec
+    assert (spec.mode, spec.agents) == ("dedicated", 1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"agents": 0}, r"^slice\.cpu, slice\.memory, slice\.pods: required .* more than 1500m, .* mode: dedicated"),
+        ({"agents": 0, "slice": {"cpu": "4", "memory": "4Gi"}}, r"^slice\.pods: required .* mode: dedicated"),
+        ({"agents": 2}, "^agents: must be 0 .* mode: dedicated"),
+        ({**SLICE, "agents": 2}, "^agents: must be 0 .* mode: dedicated"),
+        ({**SLICE, "cluster_cidr": "10.60.0.0/16"}, "^cluster_cidr: applies to mode dedicated only"),
+    ],
+)
+def test_a_new_one_that_cannot_be_shared_is_one_line_with_the_way_out(changes, told):
+    with pytest.raises(TenantryError, match=told) as refused:
+        place(Fleet(), **changes)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("changes", [{"agents": 0}, {"agents": 2}, {"cluster_cidr": "10.52.0.0/16"}])
+def test_a_dedicated_one_stays_so(changes):
+    fleet = made()
+    spec = place(fleet, **changes).spec
+    assert spec.mode == "dedicated"
+    check_change(Places(fleet).found["payments--dev"].record, spec)
+
+
+def test_a_shared_one_stays_so():
+    fleet = made(**SHARED)
+    spec = place(fleet, **SLICE, pod_security="restricted").spec
+    assert (spec.mode, spec.shared.pod_security) == ("shared", "restricted")
+    check_change(Places(fleet).found["payments--dev"].record, spec)
+
+
+@pytest.mark.parametrize(
+    ("fleet", "wanted", "told"),
+    [
+        (made(), SHARED, "mode: cannot be changed from dedicated to shared"),
+        (made(**SHARED), {"mode": "dedicated"}, "mode: cannot be changed from shared to dedicated"),
+    ],
+)
+def test_a_change_that_is_asked_for_is_refused(fleet, wanted, told):
+    spec = place(fleet, **wanted).spec
+    with pytest.raises(TenantryError, match=told):
+        check_change(Places(fleet).found["payments--dev"].record, spec)
+
+
+@pytest.mark.parametrize("record", ["{", "{}", json.dumps({"agents": 1}), json.dumps({"mode": "both"})])
+def test_one_whose_record_is_lost_is_not_guessed(record):
+    fleet = Fleet(namespace(record))
+    with pytest.raises(TenantryError, match=r"^mode: missing, .* set the mode it was created with"):
+        place(fleet)
+    assert place(fleet, mode="dedicated").spec.mode == "dedicated"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"version": "latest"},
+        {**SLICE, "version": "latest"},
+        {"agents": 101},
+        {"mode": "shared", "agents": 2},
+        {"mode": "dedicated", "pod_security": "baseline"},
+    ],
+)
+def test_what_is_wrong_in_any_mode_is_refused_without_the_fleet(changes):
+    with pytest.raises(TenantryError):
+        reconcile._validated({**make_item(agents=0), **UNSAID, **changes})
+
+
+@pytest.mark.parametrize(
+    ("fleet", "changes", "told"),
+    [
+        (Fleet(), {"pod_security": "restricted", "agents": 0}, r"^slice\.cpu"),
+        (Fleet(), {"version": "latest", "agents": 2}, "^agents"),
+        (made(), {"version": "latest", "agents": 2}, "^version"),
+        (made(**SHARED), {"version": "latest", "agents": 2}, "^agents"),
+    ],
+)
+def test_what_is_wrong_in_each_mode_differently_is_told_for_the_one_it_has(fleet, changes, told):
+    with pytest.raises(TenantryError, match=told):
+        place(fleet, **changes)
+
+
+def test_one_on_a_member_that_is_down_has_no_mode_yet():
+    job = place(Fleet(down=("edge",)), agents=0)
+    assert "edge is down" in job.problem
+    assert job.spec is None
+
+
+def test_the_absent_have_no_mode():
+    assert place(made(**SHARED), state="absent", version=None).spec is None

@@ -1,0 +1,162 @@
+"""What a host's own networks and nodes mean for a virtual cluster on it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import ApiError, TenantryError
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet.host_networks import service_network
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.host_facts import Surroundings
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.cluster import parse
+
+from .example import SHARED, make_item
+
+
+def node(name: str, pods: str, **addresses: str) -> dict:
+    return {
+        "metadata": {"name": name},
+        "spec": {"podCIDRs": [pods]},
+        "status": {"addresses": [{"type": kind, "address": address} for kind, address in addresses.items()]},
+    }
+
+
+AROUND = Surroundings(
+    "edge",
+    [
+        node("a", "10.42.0.0/24", InternalIP="172.16.0.5", Hostname="a"),
+        node("b", "10.42.1.0/24", InternalIP="172.16.0.6", ExternalIP="203.0.113.6"),
+    ],
+    ["10.43.0.1"],
+)
+
+
+@pytest.mark.parametrize(
+    ("networks", "told"),
+    [
+        ({"cluster_cidr": "10.42.0.0/16"}, "the pod network of node a"),
+        ({"service_cidr": "10.43.0.0/16"}, "the service network"),
+        ({"cluster_cidr": "172.16.0.0/20"}, "the address of node a"),
+    ],
+)
+def test_networks_of_the_host_are_refused(networks, told):
+    with pytest.raises(TenantryError) as refused:
+        AROUND.check_networks(parse(make_item(**networks)))
+    assert told in str(refused.value)
+    assert "edge" in str(refused.value)
+
+
+def test_the_default_networks_are_free_beside_those_of_k3s():
+    AROUND.check_networks(parse(make_item()))
+
+
+def at(record: dict | None = None, **expose: object) -> str:
+    return AROUND.published_address(parse(make_item(expose={"address": None, **expose})), record or {})
+
+
+def test_the_address_given_counts():
+    assert at({"address": "172.16.0.6"}, address="api.example.com") == "api.example.com"
+
+
+def test_an_address_once_published_is_kept_while_a_node_has_it():
+    assert at({"address": "172.16.0.6"}) == "172.16.0.6"
+    assert at({"address": "172.16.0.99"}) == at()
+
+
+def test_an_address_reached_from_outside_is_preferred():
+    """Of all nodes: any of them answers a node port."""
+    assert at() == "203.0.113.6"
+
+
+def test_without_a_node_an_address_must_be_given():
+    empty = Surroundings("edge", [], [])
+    with pytest.raises(TenantryError, match=r"expose\.address"):
+        empty.published_address(parse(make_item(expose={"address": None})), {})
+    assert empty.published_address(parse(make_item(expose={"type": "ClusterIP", "address": None})), {}) == ""
+
+
+SHARING = replace(AROUND, service_network="10.43.0.0/16")
+
+
+@pytest.mark.parametrize("given", [None, "10.43.0.0/16"])
+def test_a_shared_one_has_the_services_of_its_host(given):
+    settled = SHARING.settled(parse(make_item(**SHARED, service_cidr=given)))
+    assert (settled.service_cidr, settled.cluster_cidr) == ("10.43.0.0/16", None)
+
+
+def test_a_shared_one_has_no_other_services():
+    with pytest.raises(TenantryError, match=r"service_cidr: 10\.53\.0\.0/16 is not 10\.43\.0\.0/16.* host edge"):
+        SHARING.settled(parse(make_item(**SHARED, service_cidr="10.53.0.0/16")))
+
+
+def test_a_dedicated_one_keeps_its_own_services_beside_a_shared_one():
+    assert SHARING.settled(parse(make_item())).service_cidr == "10.53.0.0/16"
+    with pytest.raises(TenantryError, match="the service network"):
+        SHARING.settled(parse(make_item(service_cidr="10.43.0.0/16")))
+
+
+class Asked:
+    """A host that tells its ServiceCIDRs or, for the status given, refuses and answers a Service so."""
+
+    name = "edge"
+
+    def __init__(self, cidrs: list[list[str]] | int, answer: ApiError | None = None) -> None:
+        self.cidrs, self.answer, self.created = cidrs, answer, []
+
+    def list(self, kind: str) -> list[dict]:
+        assert kind == "networking.k8s.io/v1/ServiceCIDR"
+        if isinstance(self.cidrs, int):
+            raise ApiError("listing ServiceCIDRs", self.cidrs)
+        return [{"spec": {"cidrs": cidrs}} for cidrs in self.cidrs]
+
+    def create(self, obj: dict, *, dry_run: bool) -> None:
+        assert dry_run
+        self.created.append(obj)
+        if self.answer:
+            raise self.answer
+
+
+def told(network: str) -> ApiError:
+    """As an API server of Kubernetes 1.32 words it."""
+    return ApiError(
+        'creating v1/Service: 422 Service "x" is invalid: spec.clusterIPs: Invalid value: ["240.0.0.1"]: failed to '
+        f"allocate: the provided IP is not in the valid range. The range of valid IPs is {network}; go",
+        422,
+    )
+
+
+@pytest.mark.parametrize("cidrs", [[["10.43.0.0/16"]], [["fd00::/112", "10.43.0.0/16"]]])
+def test_a_host_tells_its_service_network(cidrs):
+    host = Asked(cidrs)
+    assert service_network(host) == "10.43.0.0/16"
+    assert host.created == []
+
+
+@pytest.mark.parametrize("status", [403, 404])
+def test_an_older_host_tells_it_by_a_refusal(status):
+    host = Asked(status, told("10.96.0.0/12"))
+    assert service_network(host) == "10.96.0.0/12"
+    assert [obj["metadata"]["namespace"] for obj in host.created] == ["tenantry-system"]
+
+
+@pytest.mark.parametrize(
+    ("host", "said"),
+    [
+        (Asked([["10.43.0.0/16"], ["10.44.0.0/16"]]), "10.43.0.0/16, 10.44.0.0/16"),
+        (Asked([["fd00::/112"]]), "none"),
+        (Asked(404), "none"),
+        (Asked(403, ApiError("creating v1/Service: 403 forbidden", 403)), "join it again"),
+    ],
+)
+def test_a_host_without_one_service_network_cannot_share(host, said):
+    with pytest.raises(TenantryError, match="mode: shared needs") as refused:
+        service_network(host)
+    assert said in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_host_that_does_not_answer_is_not_asked_in_another_way():
+    host = Asked(503, told("10.96.0.0/12"))
+    with pytest.raises(ApiError, match="listing"):
+        service_network(host)
+    assert host.created == []

@@ -1,0 +1,45 @@
+"""The flow of the module vcluster, where a host fails in the middle of it."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import ApiError
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import reconcile
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.fleet_state import Places
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.plan import Job
+
+from .example import make_item
+
+
+def test_a_member_that_fails_while_a_slice_shrinks_refuses_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is used is asked only for a hint."""
+
+    def lowered(_places: Places, specs: list) -> list[str]:
+        if any(spec.name == "shrinks" for spec in specs):
+            raise ApiError("member edge: no answer in time")
+        return [f"{spec.namespace}: below the current use" for spec in specs]
+
+    def placed(_context: object, _places: Places, job: Job) -> None:
+        job.spec = None if job.state == "absent" else SimpleNamespace(name=job.name, namespace=job.namespace)
+
+    places = SimpleNamespace(unreachable={}, lowered_below_use=lambda specs: lowered(places, specs))
+    warnings: list[str] = []
+    context = SimpleNamespace(hub=None, cluster=None, check_mode=True, warn=warnings.append)
+    context.secret = lambda *_texts: None
+    monkeypatch.setattr(reconcile, "_validated", Job)
+    monkeypatch.setattr(reconcile, "_place", placed)
+    monkeypatch.setattr(reconcile, "Places", lambda _fleet: places)
+    for name in ("_check_databases", "_check_budgets", "plan_all"):
+        monkeypatch.setattr(reconcile, name, lambda *_given, **_more: None)
+    monkeypatch.setattr(reconcile.registry, "require_platform", lambda _hub: None)
+    monkeypatch.setattr(reconcile.registry, "hosts", lambda *_given: SimpleNamespace(close=lambda: None))
+    monkeypatch.setattr(reconcile, "do_each", lambda _hub, jobs, *_given: [job.name for job in jobs])
+    wanted = {"shrinks": "present", "other": "present", "goes": "absent"}
+    items = [{**make_item(name=name), "k3s_config": None, "state": state} for name, state in wanted.items()]
+    assert reconcile.run(context, items) == ["shrinks", "other", "goes"]
+    assert warnings == [
+        "payments--shrinks: slice: its use is not known: member edge: no answer in time",
+        "payments--other: below the current use",
+    ]

@@ -1,0 +1,66 @@
+"""Leases of nodes: there for nodes that carry pods, renewed in time and no more often."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from tenantry_syncer.controllers import nodes
+from tenantry_syncer.controllers.nodes import Nodes
+from tenantry_syncer.kube.resources import NODE, POD
+from tenantry_syncer.sync_context import Sides
+
+from ..object_store import with_store
+from ..objects import CONFIG
+
+LEASE = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/one"
+
+
+def with_node(scenario, uid: str = "n-1") -> None:
+    """Runs scenario(store, nodes, sides) with a node that carries a pod."""
+
+    async def main(store, api):
+        sides = Sides(CONFIG, api, api)
+        pod = {"name": "web", "namespace": CONFIG.namespace, "resourceVersion": "1"}
+        sides.host.cache(POD).put({"metadata": pod, "spec": {"nodeName": "one"}})
+        sides.inside.cache(NODE).put({"metadata": {"name": "one", "uid": uid, "resourceVersion": "1"}, "spec": {}})
+        store.objects["/api/v1/nodes/one/status"] = store.objects["/api/v1/nodes/one"] = {}
+        await scenario(store, Nodes(sides), sides)
+
+    with_store(main)
+
+
+def test_a_lease_that_ends_with_its_node():
+    async def scenario(store, it, _sides):
+        again = await it.reconcile("one")
+        lease = store.objects[LEASE]
+        assert lease["metadata"]["ownerReferences"] == [
+            {"apiVersion": "v1", "kind": "Node", "name": "one", "uid": "n-1"}
+        ]
+        assert lease["spec"]["holderIdentity"] == "one"
+        renewed = datetime.fromisoformat(lease["spec"]["renewTime"])
+        assert abs(datetime.now(UTC) - renewed) < timedelta(seconds=10)
+        assert 0 < again < lease["spec"]["leaseDurationSeconds"] / 2
+
+    with_node(scenario)
+
+
+def test_it_is_renewed_when_it_is_due():
+    async def scenario(store, it, _sides):
+        await it.reconcile("one")
+        del store.writes[:]
+        assert 0 < await it.reconcile("one") <= nodes.RENEW_SECONDS
+        assert LEASE not in str(store.writes), "however often the node is looked at"
+        it._renewed["one"] -= nodes.RENEW_SECONDS
+        await it.reconcile("one")
+        assert f"PATCH {LEASE}" in store.writes
+
+    with_node(scenario)
+
+
+def test_a_node_that_carries_nothing_has_none():
+    async def scenario(store, it, sides):
+        sides.host.cache(POD)._store((CONFIG.namespace, "web"), None)
+        assert await it.reconcile("one") is None
+        assert LEASE not in store.objects
+
+    with_node(scenario)

@@ -1,0 +1,76 @@
+"""The Secrets on the host that hold a pod's tokens: each for one pod, also where two have one name for a while."""
+
+from __future__ import annotations
+
+import base64
+
+from tenantry_syncer import naming
+from tenantry_syncer.controllers.service_account_tokens import Tokens
+from tenantry_syncer.kube.resources import POD, SECRET, TOKEN
+from tenantry_syncer.sync_context import Sides
+from tenantry_syncer.translate.pod import host_pod
+from tenantry_syncer.translate.pod_volumes import token_secret
+
+from ..object_store import with_store
+from ..objects import AROUND, CONFIG, pod
+
+VOLUMES = [{"name": "t", "projected": {"sources": [{"serviceAccountToken": {"path": "token"}}]}}]
+
+
+def known(sides: Sides, store, uid: str, name: str) -> None:
+    """A pod on the host with its tokens."""
+    inside = pod({"volumes": VOLUMES}, uid=uid)
+    copy = host_pod(inside, AROUND, name)
+    secret = {"metadata": naming.metadata(CONFIG.labels, TOKEN, inside, token_secret(copy["metadata"]["name"]))}
+    for kind, obj in ((POD, copy), (SECRET, secret)):
+        obj["metadata"] |= {"namespace": CONFIG.namespace, "uid": f"on-host-{uid}", "resourceVersion": "1"}
+        store.objects[kind.path(CONFIG.namespace, obj["metadata"]["name"])] = obj
+        sides.host.cache(kind).put(obj)
+
+
+def test_a_pod_that_is_ending_does_not_get_the_tokens_of_its_successor():
+    async def scenario(store, api):
+        sides, later = Sides(CONFIG, api, api), naming.host_name("shop", "web-0", "later")
+        known(sides, store, "earlier", "")
+        sides.inside.cache(POD).put(pod({"volumes": VOLUMES}, uid="later"))
+        tokens = Tokens(sides)
+
+        async def issued(path: str, body: dict, **_options: object) -> dict:
+            assert body["spec"]["boundObjectRef"]["uid"] == "later"
+            return {"status": {"token": "new", "expirationTimestamp": "2099-01-01T00:00:00Z"}}
+
+        made = []
+
+        async def created(_kind, obj: dict) -> dict:
+            made.append(obj)
+            return obj
+
+        sides.inside.api.create, sides.host.create = issued, created
+        on_host = sides.name_of_pod(sides.inside.get(POD, "shop", "web-0"))
+        assert on_host == later
+        await tokens.reconcile("shop", "web-0", on_host)
+        assert [one["metadata"]["name"] for one in made] == [token_secret(later)]
+        assert made[0]["data"] == {"t.0": base64.b64encode(b"new").decode()}
+        assert store.writes == [
+            f"DELETE {SECRET.path(CONFIG.namespace, token_secret(naming.host_name('shop', 'web-0')))}"
+        ]
+        (volume,) = host_pod(pod({"volumes": VOLUMES}, uid="later"), AROUND, later)["spec"]["volumes"]
+        assert volume["projected"]["sources"][0]["secret"]["name"] == token_secret(later)
+
+    with_store(scenario)
+
+
+def test_a_pod_keeps_its_tokens_when_the_earlier_one_is_gone():
+    async def scenario(store, api):
+        sides, later = Sides(CONFIG, api, api), naming.host_name("shop", "web-0", "later")
+        known(sides, store, "later", later)
+        inside = pod({"volumes": VOLUMES}, uid="later")
+        sides.inside.cache(POD).put(inside)
+        assert sides.name_of_pod(inside) == later
+        secret = sides.host.get(SECRET, "", token_secret(later))
+        secret["metadata"]["annotations"][naming.RENEW] = "2099-01-01T00:00:00+00:00"
+        sides.host.cache(SECRET).put({**secret, "metadata": {**secret["metadata"], "resourceVersion": "2"}})
+        assert await Tokens(sides).reconcile("shop", "web-0") > 3600
+        assert store.writes == []
+
+    with_store(scenario)

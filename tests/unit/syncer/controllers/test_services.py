@@ -1,0 +1,148 @@
+"""Services and claims: what of them comes out on the host."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from tenantry_syncer import naming
+from tenantry_syncer.controllers import services
+from tenantry_syncer.controllers.persistent_volume_claims import Claims
+from tenantry_syncer.kube.resources import SERVICE
+from tenantry_syncer.sync_context import Sides
+
+from ..objects import CONFIG, service
+
+PORT = {"name": "http", "protocol": "TCP", "port": 80, "targetPort": "web", "appProtocol": "h2c"}
+
+
+@pytest.mark.parametrize(
+    ("spec", "copied"),
+    [
+        ({"clusterIP": "10.43.0.9"}, True),
+        ({"clusterIP": "10.43.0.9", "type": "NodePort"}, True),
+        ({"clusterIP": "None"}, False),
+        ({}, False),
+        ({"type": "ExternalName", "externalName": "server.payments--dev.svc"}, False),
+        ({"type": "ExternalName", "externalName": "x", "clusterIP": "10.43.0.9"}, False),
+    ],
+)
+def test_which_services_are_copied(spec, copied):
+    assert services.is_copied(service(spec)) is copied
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("type", "NodePort"),
+        ("sessionAffinity", "ClientIP"),
+        ("sessionAffinityConfig", {"clientIP": {"timeoutSeconds": 5}}),
+        ("internalTrafficPolicy", "Local"),
+        ("publishNotReadyAddresses", True),
+        ("trafficDistribution", "PreferClose"),
+    ],
+)
+def test_passes_as_it_is(field, value):
+    assert services.host_spec(service({field: value})) == {field: value, "ports": []}
+
+
+@pytest.mark.parametrize(("kind", "passes"), [("ClusterIP", False), ("NodePort", True), ("LoadBalancer", True)])
+def test_ways_from_outside_are_told_of_services_that_have_any(kind, passes):
+    """An API server defaults them for external addresses, which stay inside, and refuses them without."""
+    outside = {
+        "externalTrafficPolicy": "Local",
+        "loadBalancerSourceRanges": ["10.0.0.0/8"],
+        "allocateLoadBalancerNodePorts": False,
+        "healthCheckNodePort": 30999,
+    }
+    numbered = [{**PORT, "nodePort": 30000}]
+    made = services.host_spec(service({"type": kind, "ports": numbered, **outside}))
+    assert {key: made[key] for key in outside if key in made} == (outside if passes else {})
+    assert made["ports"] == (numbered if passes else [PORT])
+
+
+ASIDE = ("externalIPs", "loadBalancerIP", "loadBalancerClass", "somethingNew")
+
+
+@pytest.mark.parametrize("field", [*ASIDE, "externalName", "clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"])
+def test_stays_inside(field):
+    assert services.host_spec(service({field: ["192.0.2.1"]})) == {"ports": []}
+
+
+@pytest.mark.parametrize("field", ASIDE)
+def test_what_stays_inside_is_told(field):
+    decided = {"clusterIP": "10.43.0.9", "clusterIPs": ["10.43.0.9"], "ipFamilies": ["IPv4"]}
+    given = {**decided, "ipFamilyPolicy": "SingleStack", "ports": [PORT], "selector": {"a": "b"}}
+    assert services.left_out(service({**given, field: "x"})) == [field]
+    assert services.left_out(service({**given, "ipFamilyPolicy": "RequireDualStack"})) == ["ipFamilyPolicy"]
+
+
+def managed(port: int, manager: str = "kubectl") -> dict:
+    field = f'k:{{"port":{port},"protocol":"TCP"}}'
+    return {"manager": manager, "fieldsV1": {"f:spec": {"f:ports": {field: {"f:port": {}, "f:nodePort": {}}}}}}
+
+
+@pytest.mark.parametrize(
+    ("managers", "asked"),
+    [([], set()), ([managed(80)], {30080}), ([managed(81)], set()), ([managed(80, "tenantry-syncer")], set())],
+)
+def test_a_node_port_is_asked_for_by_who_manages_the_field(managers, asked):
+    """One that an API server has chosen, or the syncer has told, may be another one."""
+    ports = [{**PORT, "nodePort": 30080}]
+    assert services._asked_for(service({"ports": ports}, managedFields=managers)) == asked
+
+
+@pytest.mark.parametrize(
+    "selector",
+    [
+        {"app.kubernetes.io/component": "server"},
+        {"tenantry.dev/vcluster": "payments--dev"},
+        {"tenantry.dev/virtual-namespace": "x", "statefulset.kubernetes.io/pod-name": "server-0"},
+    ],
+)
+def test_a_selector_finds_pods_of_its_namespace_alone(selector):
+    made = services.host_spec(service({"selector": selector}))["selector"]
+    assert made.pop(naming.NAMESPACE_LABEL) == naming.digest("shop")
+    assert len(made) == len(selector)
+    assert all(key.startswith(naming.TENANT_LABELS) for key in made)
+
+
+def test_a_service_made_anew_is_the_same_but_for_its_address():
+    owners = [{"kind": "App", "name": "x", "uid": "o"}]
+    given = service({"clusterIP": "10.43.0.9", "clusterIPs": ["10.43.0.9"], "ports": [PORT]}, ownerReferences=owners)
+    anew = services._anew(given)
+    assert anew["spec"] == {"ports": [PORT]}
+    assert anew["metadata"] == {"name": "web", "namespace": "shop", "ownerReferences": owners}
+
+
+def sides(*inside: dict, **config: object) -> Sides:
+    """With caches that know these services, and no API servers."""
+    made = Sides(dataclasses.replace(CONFIG, **config), None, None)
+    for one in inside:
+        made.inside.cache(SERVICE).put(one)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("allowed", "spec", "refused"),
+    [
+        (None, {}, False),
+        (None, {"storageClassName": "fast"}, False),
+        (None, {"storageClassName": ""}, True),
+        ((), {}, True),
+        ((), {"storageClassName": "fast"}, True),
+        (("slow",), {"storageClassName": "fast"}, True),
+        (("slow",), {"storageClassName": ""}, True),
+        (("slow",), {"storageClassName": "slow"}, False),
+        (("slow",), {}, False),
+        (None, {"dataSource": {"kind": "PersistentVolumeClaim", "name": "data-server-0"}}, True),
+        (None, {"dataSourceRef": {"kind": "PersistentVolumeClaim", "name": "x", "namespace": "bank"}}, True),
+        (None, {"selector": {"matchLabels": {}, "matchExpressions": []}}, True),
+        (None, {"selector": {}}, True),
+        (None, {"volumeAttributesClassName": "gold"}, True),
+        (None, {"volumeName": "pv-1"}, False),
+    ],
+)
+def test_claims(allowed, spec, refused):
+    problem = Claims(sides(storage_classes=allowed), None)._problem(spec, spec.get("storageClassName"))
+    assert (problem is not None) is refused

@@ -1,0 +1,111 @@
+"""Of several syncers one works, and another only when that has not been heard of for as long as its lease lasts."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from tenantry_syncer.kube import leader_election
+from tenantry_syncer.kube.client import ApiError
+from tenantry_syncer.kube.leader_election import Lost, Turn
+
+LEASE = "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases/tenantry-syncer"
+
+
+class Store:
+    """One object with a version, as an API server keeps it; `down` answers nothing."""
+
+    def __init__(self) -> None:
+        self.lease: dict | None = None
+        self.version = 0
+        self.down = False
+
+    async def get(self, path: str) -> dict | None:
+        assert path == LEASE
+        self._answer()
+        return self.lease
+
+    async def create(self, path: str, body: dict) -> dict:
+        self._answer()
+        if self.lease:
+            raise ApiError(409, "AlreadyExists", path)
+        return self._put(body)
+
+    async def replace(self, _path: str, body: dict) -> dict:
+        self._answer()
+        if body["metadata"]["resourceVersion"] != self.lease["metadata"]["resourceVersion"]:
+            raise ApiError(409, "Conflict", "")
+        return self._put(body)
+
+    def _answer(self) -> None:
+        if self.down:
+            raise ApiError(0, "Unreachable", "")
+
+    def _put(self, body: dict) -> dict:
+        self.version += 1
+        self.lease = {**body, "metadata": {**body["metadata"], "resourceVersion": str(self.version)}}
+        return self.lease
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, seconds in (("SECONDS", 0.3), ("STOP_SECONDS", 0.2), ("RENEW_SECONDS", 0.02)):
+        monkeypatch.setattr(leader_election, name, seconds)
+
+
+def test_the_second_waits_as_long_as_the_first_renews_and_takes_over_when_it_has_gone():
+    async def main():
+        store = Store()
+        first, second = Turn(store, "server-0"), Turn(store, "server-1")
+        await first.taken()
+        keeping = asyncio.create_task(first.keep())
+        waiting = asyncio.create_task(second.taken())
+        await asyncio.sleep(0.6)
+        assert not waiting.done()
+        keeping.cancel()
+        await asyncio.wait_for(waiting, 2)
+        assert store.lease["spec"]["holderIdentity"] == "server-1"
+
+    asyncio.run(main())
+
+
+def test_its_successor_in_the_same_place_need_not_wait():
+    async def main():
+        store = Store()
+        await Turn(store, "server-0").taken()
+        await asyncio.wait_for(Turn(store, "server-0").taken(), 0.2)
+
+    asyncio.run(main())
+
+
+def test_who_cannot_renew_stops_before_another_may_begin():
+    async def main():
+        store = Store()
+        first = Turn(store, "server-0")
+        await first.taken()
+        store.down = True
+        with pytest.raises(Lost):
+            await asyncio.wait_for(first.keep(), leader_election.SECONDS)
+
+    asyncio.run(main())
+
+
+def test_who_has_lost_it_to_another_stops():
+    async def main():
+        store = Store()
+        first = Turn(store, "server-0")
+        await first.taken()
+        store._put({**store.lease, "spec": {"holderIdentity": "server-1", "leaseDurationSeconds": 15}})
+        with pytest.raises(Lost, match="another"):
+            await asyncio.wait_for(first.keep(), 2)
+
+    asyncio.run(main())
+
+
+def test_of_two_at_once_one_gets_it():
+    async def main():
+        store = Store()
+        held = await asyncio.gather(*(Turn(store, f"server-{number}")._hold() for number in range(3)))
+        assert sorted(held) == [False, False, True]
+
+    asyncio.run(main())

@@ -1,0 +1,215 @@
+"""What is kept of objects of every size, and that none is parsed that would take too much."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import pytest
+from tenantry_syncer import naming
+from tenantry_syncer.controllers.config_maps_and_secrets import Index, References
+from tenantry_syncer.kube import reduced
+from tenantry_syncer.kube.client import ApiError, Gone
+from tenantry_syncer.kube.informer import Budget, Cache, key_of
+from tenantry_syncer.kube.resources import CONFIG_MAP, POD
+from tenantry_syncer.kube.work_queue import Again
+from tenantry_syncer.sync_context import Sides
+
+from ..api_server import config_map, line, with_server
+from ..object_store import with_store
+from ..objects import CONFIG, container, pod
+
+HEAD = {"name": "a", "namespace": "shop", "uid": "u", "resourceVersion": "7", "creationTimestamp": None}
+MANY = {f"k{at}": "" for at in range(100_000)}
+
+
+def raw(obj: dict) -> bytes:
+    return json.dumps(obj, separators=(",", ":")).encode()
+
+
+@pytest.mark.parametrize(
+    "obj",
+    [
+        {"metadata": HEAD, "data": MANY},
+        {"kind": "ConfigMap", "metadata": {**HEAD, "labels": MANY}},
+        {"metadata": {**HEAD, "generation": 3, "deletionTimestamp": "now", "labels": MANY}},
+    ],
+)
+def test_of_what_has_too_many_parts_the_head_is_known(obj):
+    found = reduced.parsed(raw(obj))
+    assert reduced.is_reduced(found)
+    assert key_of(found) == ("shop", "a")
+    wanted = {key: value for key, value in obj["metadata"].items() if key != "labels"}
+    assert found["metadata"] == wanted
+
+
+def test_large_texts_are_no_reason():
+    found = reduced.parsed(raw({"metadata": HEAD, "data": {"k": "x" * 3_000_000}}))
+    assert len(found["data"]["k"]) == 3_000_000
+
+
+def test_events_and_pages_of_such_objects():
+    obj = {"metadata": HEAD, "data": MANY}
+    assert key_of(reduced.event(raw({"type": "ADDED", "object": obj}))[1]) == ("shop", "a")
+    items, of_list = reduced.page(raw({"kind": "L", "metadata": {"resourceVersion": "9"}, "items": [obj]}))
+    assert (key_of(items[0]), of_list) == (("shop", "a"), {"resourceVersion": "9"})
+    assert "data" not in reduced.event(raw({"type": "ADDED", "object": config_map("a", 1)}), heads=True)[1]
+
+
+def test_by_its_face_a_copy_is_found_and_deleted():
+    notes = {naming.NAMESPACE: "shop", naming.NAME: "web-0", naming.UID: "u", "x": "y" * 20_000}
+    labels = {naming.MANAGED_BY: naming.SYNCER, **MANY}
+    spec = {"nodeName": "n", "selector": {"a": "x" * 5000}, "containers": []}
+    face = reduced.face({**pod(spec, labels=labels, annotations=notes), "status": {"phase": "Running", "x": "y"}})
+    assert naming.virtual_key(face) == ("shop", "web-0")
+    assert naming.virtual_uid(face) == "u"
+    assert face["spec"] == {"nodeName": "n", "selector": True}
+    assert face["status"] == {"phase": "Running"}
+    assert len(raw(face)) < 1000
+
+
+def large(name: str, version: int) -> dict:
+    return {**config_map(name, version), "data": {"k": "x" * 20_000}}
+
+
+def test_lists_come_in_short_pages_where_objects_are_large():
+    async def scenario(server, api):
+        server.lists = [([config_map(str(at), 1, k="x" * 40_000) for at in range(32)], 5)]
+        server.lists += [([config_map("a", 1, k="x" * 40_000)], 5)]
+        pages = [items async for items, _version in api.pages("/api/v1/configmaps")]
+        assert [one["metadata"]["name"] for page in pages for one in page] == ["a"]
+        assert [one["limit"] for one in server.asked] == ["32", "8"]
+
+    asyncio.run(with_server(scenario))
+
+
+def test_what_does_not_fit_is_left_out_until_there_is_room():
+    async def scenario(server, api):
+        objects = [config_map(str(at), 1) for at in range(10)]
+        server.lists = [(objects, 5), (objects[5:], 9)]
+
+        async def changes(response):
+            for at in range(5):
+                await response.write(line("DELETED", config_map(str(at), 6 + at)))
+
+        server.watches = [changes]
+        cache = Cache(api, CONFIG_MAP, budget=Budget(total=3000))
+        running = asyncio.ensure_future(cache.run())
+        await cache.ready.wait()
+        assert cache.has_left_out
+        assert 0 < len(list(cache.all())) < 10
+        while cache.has_left_out or cache.get("shop", "9") is None:
+            await asyncio.sleep(0.01)
+        running.cancel()
+
+    asyncio.run(with_server(scenario))
+
+
+def test_while_it_is_listed_anew_nothing_is_taken_for_gone():
+    """What is left out would be counted as none until its page comes, and its copy on the host would be removed."""
+    told = []
+
+    class Listing:
+        async def pages(self, _path, **_options):
+            yield [config_map("0", 1)], "5"
+            told.append(cache.has_left_out)
+            yield [config_map("1", 1)], "5"
+            told.append(cache.has_left_out)
+            if len(told) == 2:
+                raise ApiError(0, "Unreachable", "in the middle")
+
+    cache = Cache(Listing(), CONFIG_MAP, budget=Budget(total=0))
+
+    async def scenario():
+        with pytest.raises(ApiError):
+            await cache._list()
+        assert cache.has_left_out
+        cache._budget = Budget()
+        await cache._list()
+        assert told == [True] * 4
+        assert not cache.has_left_out
+
+    asyncio.run(scenario())
+
+
+def test_all_of_a_large_pod_is_at_hand_while_it_is_looked_at():
+    path = "/api/v1/namespaces/shop/pods/web-0"
+
+    async def scenario(store, api):
+        sides = Sides(CONFIG, api, api)
+        known = pod({"containers": [container(args=["x" * 20_000])]})
+        store.objects[path] = known
+        sides.inside.cache(POD).put(known)
+        assert reduced.is_reduced(sides.inside.get(POD, "shop", "web-0"))
+        async with sides.at_hand(POD, "shop", "web-0") as fits:
+            assert fits
+            assert sides.inside.get(POD, "shop", "web-0")["spec"] == known["spec"]
+        assert reduced.is_reduced(sides.inside.get(POD, "shop", "web-0"))
+
+    with_store(scenario)
+
+
+def test_what_a_large_pod_names_is_copied_while_it_is_at_hand():
+    one = (CONFIG_MAP, "shop", "settings")
+
+    async def scenario(store, api):
+        index = Index()
+        sides = Sides(CONFIG, api, api)
+        for name in ("pods/web-0", "configmaps/settings"):
+            metadata = {"name": name.partition("/")[2], "namespace": "shop", "uid": "u", "resourceVersion": "7"}
+            store.objects[f"/api/v1/namespaces/shop/{name}"] = {"metadata": metadata, "spec": {}, "data": {"k": "v"}}
+        known = pod({"containers": [container(args=["x" * 300_000])]})
+        store.objects["/api/v1/namespaces/shop/pods/web-0"] = known
+        sides.inside.cache(POD).put(known)
+        index.update(POD, ("shop", "web-0"), {one})
+        async with sides.at_hand(POD, "shop", "web-0"):
+            await References(sides, index, None).reconcile(*one)
+        assert (
+            f"/api/v1/namespaces/{CONFIG.namespace}/configmaps/{naming.host_name('shop', 'settings')}" in store.objects
+        )
+
+    with_store(scenario)
+
+
+def test_a_pod_that_is_gone_by_then_is_looked_at_again():
+    async def scenario(_store, api):
+        sides = Sides(CONFIG, api, api)
+        sides.inside.cache(POD).put(pod({"containers": [container(args=["x" * 20_000])]}))
+        with pytest.raises(Again):
+            async with sides.at_hand(POD, "shop", "web-0"):
+                pass
+
+    with_store(scenario)
+
+
+def test_a_pod_that_grows_stays_whole_for_all_who_are_at_it():
+    async def scenario(_store, api):
+        sides = Sides(CONFIG, api, api)
+        sides.inside.cache(POD).put(pod())
+        async with sides.at_hand(POD, "shop", "web-0"):
+            async with sides.at_hand(POD, "shop", "web-0"):
+                args = ["x" * 20_000]
+                sides.inside.cache(POD).put(pod({"containers": [container(args=args)]}, resourceVersion="8"))
+            found = sides.inside.get(POD, "shop", "web-0")
+            assert found["spec"]["containers"][0]["args"] == args
+        assert reduced.is_reduced(sides.inside.get(POD, "shop", "web-0"))
+
+    with_store(scenario)
+
+
+def test_a_pod_with_too_many_parts_is_not_passed_on():
+    async def scenario(store, api):
+        sides = Sides(CONFIG, api, api)
+        known = pod({"containers": [container(env=[{"name": f"A{at}"} for at in range(20_000)])]})
+        store.objects["/api/v1/namespaces/shop/pods/web-0"] = known
+        sides.inside.cache(POD).put(known)
+        async with sides.at_hand(POD, "shop", "web-0") as fits:
+            assert not fits
+
+    with_store(scenario)
+
+
+def test_an_error_in_a_watch_is_one_whatever_is_asked_for():
+    event = raw({"type": "ERROR", "object": {"kind": "Status", "message": "too old"}})
+    assert reduced.event(event, heads=True)[0] == "ERROR"
+    assert issubclass(Gone, Exception)

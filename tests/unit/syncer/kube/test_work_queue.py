@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import asyncio
+
+from tenantry_syncer.kube.client import ApiError
+from tenantry_syncer.kube.work_queue import PATIENT, Again, Queue
+
+
+def run(scenario):
+    asyncio.run(asyncio.wait_for(scenario(), 10))
+
+
+async def served(queue: Queue, until: asyncio.Event) -> None:
+    serving = asyncio.ensure_future(queue.run())
+    await until.wait()
+    serving.cancel()
+    await asyncio.gather(serving, return_exceptions=True)
+
+
+def test_keys_come_in_order_and_once():
+    async def scenario():
+        seen, done = [], asyncio.Event()
+
+        async def work(key):
+            seen.append(key)
+            if key == "end":
+                done.set()
+
+        queue = Queue(work, workers=1)
+        for key in ("a", "b", "a", "c", "b", "end"):
+            queue.add(key)
+        await served(queue, done)
+        assert seen == ["a", "b", "c", "end"]
+
+    run(scenario)
+
+
+def test_a_key_has_one_worker_and_comes_again_if_it_changed_meanwhile():
+    async def scenario():
+        done, go, other = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        busy, seen = set(), []
+
+        async def work(key):
+            seen.append(key if key not in busy else f"{key} twice")
+            busy.add(key)
+            if key == "a" and seen.count("a") == 1:
+                queue.add("a")
+                queue.add("a")
+                queue.add("b")
+                await go.wait()
+            elif key == "b":
+                other.set()
+            else:
+                done.set()
+            busy.discard(key)
+
+        queue = Queue(work, workers=3)
+        queue.add("a")
+        serving = asyncio.ensure_future(served(queue, done))
+        await other.wait()  # the others go on beside it
+        assert seen == ["a", "b"]
+        go.set()
+        await serving
+        assert seen == ["a", "b", "a"]
+
+    run(scenario)
+
+
+def test_a_failure_is_tried_again_later_each_time():
+    async def scenario():
+        loop, done = asyncio.get_running_loop(), asyncio.Event()
+        times = []
+
+        async def work(key):
+            times.append(loop.time())
+            if len(times) == 1:
+                raise ApiError(500, "", "no")
+            if len(times) == 2:
+                raise KeyError("a bug ends nothing")
+            done.set()
+
+        queue = Queue(work)
+        queue.add("a")
+        await served(queue, done)
+        first, second = times[1] - times[0], times[2] - times[1]
+        assert first >= 0.03
+        assert second >= 0.06
+
+    run(scenario)
+
+
+def test_again_is_no_failure_and_the_earlier_time_counts():
+    async def scenario():
+        done, seen = asyncio.Event(), []
+
+        async def work(key):
+            seen.append(key)
+            if len(seen) == 1:
+                queue.add_later(key, 0.02)
+                raise Again(30)
+            done.set()
+
+        queue = Queue(work)
+        queue.add("a")
+        await served(queue, done)
+        assert seen == ["a", "a"]
+
+    run(scenario)
+
+
+def test_many_refusals_wait_longer_each():
+    async def scenario():
+        async def work(key):
+            raise Again(10)
+
+        queue, loop = Queue(work), asyncio.get_running_loop()
+        for number in range(10 * PATIENT):
+            queue.add_later(number, 1000)
+        await queue._look_at("refused")
+        assert queue._timers["refused"].when() - loop.time() > 90
+        for timer in queue._timers.values():
+            timer.cancel()
+
+    run(scenario)

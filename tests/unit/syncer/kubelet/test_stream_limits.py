@@ -1,0 +1,89 @@
+"""Streams at once: shares by pod and by sort, and what the one too many is answered."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+
+import pytest
+from tenantry_syncer.kubelet import stream_limits
+from tenantry_syncer.kubelet.paths import parse
+from tenantry_syncer.kubelet.stream_limits import FOLLOWED, INTERACTIVE, READ, Busy, StreamLimits
+
+from ..host_api import EXEC, LOG, SWITCH, ask
+
+
+def exec_in(pod: str):
+    return parse("POST", f"/exec/shop/{pod}/app?command=sh&output=1")
+
+
+def followed(pod: str, container: str = "app"):
+    return parse("GET", f"/containerLogs/shop/{pod}/{container}?follow=true")
+
+
+def opened(stack: contextlib.ExitStack, limits: StreamLimits, request) -> int:
+    """As many of this one as there may be."""
+    count = 0
+    with contextlib.suppress(Busy):
+        while True:
+            stack.enter_context(limits.one_more(request))
+            count += 1
+    return count
+
+
+def test_sorts():
+    log = parse("GET", "/containerLogs/shop/web/app?tailLines=5")
+    found = [stream_limits.sort_of(one) for one in (exec_in("web"), followed("web"), log)]
+    assert found == [INTERACTIVE, FOLLOWED, READ]
+
+
+def test_who_holds_all_that_there_is_leaves_room_for_others():
+    limits = StreamLimits()
+    with contextlib.ExitStack() as stack:
+        held = [opened(stack, limits, exec_in(f"greedy-{at}")) for at in range(3)]
+        assert held[0] == stream_limits.MOST[INTERACTIVE] // 2
+        assert all(held)
+        assert opened(stack, limits, exec_in("other")) > 0
+        assert opened(stack, limits, followed("greedy-0")) > 0
+    with contextlib.ExitStack() as stack:
+        assert opened(stack, limits, exec_in("greedy-0")) == held[0], "what was closed is free again"
+
+
+def test_seventy_two_containers_can_be_followed_at_once():
+    limits = StreamLimits()
+    with contextlib.ExitStack() as stack:
+        for pod in range(24):
+            for container in range(3):
+                stack.enter_context(limits.one_more(followed(f"web-{pod}", f"c{container}")))
+
+
+@pytest.mark.parametrize("request_head", [EXEC + b"\r\n", LOG.replace(b"/app", b"/app?follow=true")])
+def test_one_too_many_is_told_so(door, request_head):
+    """By a Status as the API has it; the API server makes its own of what it reads of a log."""
+    is_log = request_head.startswith(b"GET")
+
+    async def script(_reader, writer):
+        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n" if is_log else SWITCH)
+        await asyncio.sleep(3600)
+
+    async def scenario(world):
+        held = []
+        for _stream in range(stream_limits.MOST[FOLLOWED if is_log else INTERACTIVE] // 2):
+            reader, writer = await world.connect(request_head)
+            await reader.readuntil(b"\r\n\r\n")
+            held.append(writer)
+        head, body = await ask(world, request_head)
+        assert head[0] == "HTTP/1.1 429 Too Many Requests"
+        assert any(line.startswith("Retry-After: ") for line in head)
+        if is_log:
+            assert b"too many followed logs are open" in body
+        else:
+            status = json.loads(body)
+            assert (status["reason"], status["code"]) == ("TooManyRequests", 429)
+            assert status["details"] == {"name": "web", "kind": "pods", "retryAfterSeconds": 5}
+            assert "of pod web" in status["message"]
+        for writer in held:
+            writer.close()
+
+    door(script, scenario)

@@ -1,0 +1,113 @@
+"""When metrics are offered inside, and where requests for them go."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+
+import pytest
+from tenantry_syncer import naming
+from tenantry_syncer.config import METRICS_PORT
+from tenantry_syncer.metrics import api_service
+from tenantry_syncer.metrics.api_service import ApiService
+from tenantry_syncer.metrics.pod_metrics import Metrics
+from tenantry_syncer.serving import certificates
+from tenantry_syncer.sync_context import Sides
+
+from ..object_store import with_store
+from ..objects import CONFIG
+
+API_SERVICE = "/apis/apiregistration.k8s.io/v1/apiservices/v1beta1.metrics.k8s.io"
+SERVICE = "/api/v1/namespaces/kube-system/services/tenantry-metrics"
+HOST = f"/apis/metrics.k8s.io/v1beta1/namespaces/{CONFIG.namespace}/pods"
+
+
+def offering(scenario) -> None:
+    """Runs scenario(store, agree) where the host has metrics; each `agree` is one of a syncer that has just begun."""
+
+    async def main(store, api):
+        store.objects[HOST] = {"items": []}
+
+        async def agree() -> None:
+            sides = Sides(CONFIG, api, api)
+            await ApiService(sides, Metrics(sides), "the authority").agree()
+
+        await scenario(store, agree)
+
+    with_store(main)
+
+
+def test_requests_go_to_the_syncer_and_its_certificate():
+    async def scenario(store, agree):
+        await agree()
+        service, offered = store.objects[SERVICE], store.objects[API_SERVICE]
+        assert service["spec"] == {"type": "ExternalName", "externalName": CONFIG.address}
+        to = offered["spec"]["service"]
+        assert f"{to['name']}.{to['namespace']}.svc" in certificates.DNS_NAMES
+        assert to["port"] == METRICS_PORT
+        assert base64.b64decode(offered["spec"]["caBundle"]) == b"the authority"
+        assert "insecureSkipTLSVerify" not in offered["spec"]
+
+    offering(scenario)
+
+
+def test_what_is_as_it_should_be_is_left_alone_and_what_was_changed_is_put_right():
+    async def scenario(store, agree):
+        await agree()
+        del store.writes[:]
+        await agree()
+        assert store.writes == []
+        store.objects[API_SERVICE]["spec"]["caBundle"] = "b2xk"
+        store.objects[SERVICE]["spec"]["externalName"] = "elsewhere.example.com"
+        await agree()
+        assert store.writes == [f"PATCH {SERVICE}", f"PATCH {API_SERVICE}"]
+        assert store.objects[SERVICE]["spec"]["externalName"] == CONFIG.address
+
+    offering(scenario)
+
+
+def test_what_the_tenant_offers_himself_is_left_alone():
+    async def scenario(store, agree):
+        theirs = {"metadata": {"name": "v1beta1.metrics.k8s.io", "uid": "u"}, "spec": {"service": {"name": "mine"}}}
+        store.objects[API_SERVICE] = theirs
+        await agree()
+        del store.objects[HOST]
+        await agree()
+        assert store.writes == []
+
+    offering(scenario)
+
+
+@pytest.mark.parametrize("lost", ["gone", "forbidden"])
+def test_it_is_offered_while_the_host_has_it(lost):
+    async def scenario(store, agree):
+        await agree()
+        del store.writes[:]
+        if lost == "gone":
+            del store.objects[HOST]
+        else:
+            store.refused[HOST] = 403
+        await agree()
+        await agree()
+        assert store.writes == [f"DELETE {API_SERVICE}"]
+        assert naming.SYNCER not in str(store.objects.get(API_SERVICE))
+
+    offering(scenario)
+
+
+def test_a_host_that_does_not_answer_changes_nothing_and_is_asked_again(monkeypatch, caplog):
+    monkeypatch.setattr(api_service, "RETRY_SECONDS", 0.01)
+
+    async def main(store, api):
+        store.refused[HOST] = 503
+        sides = Sides(CONFIG, api, api)
+        waiting = asyncio.create_task(ApiService(sides, Metrics(sides), "ca").wanted())
+        while "refused" not in caplog.text:
+            await asyncio.sleep(0.01)
+        assert not waiting.done()
+        del store.refused[HOST]
+        store.objects[HOST] = {"items": []}
+        await waiting
+        assert store.writes == []
+
+    with_store(main)

@@ -1,0 +1,170 @@
+"""Metrics inside: whose they are, what selects them, how much a node is."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import pytest
+from tenantry_syncer import naming
+from tenantry_syncer.kube.resources import POD
+from tenantry_syncer.metrics.pod_metrics import ROOT, Metrics, node_metrics
+from tenantry_syncer.serving.http_server import Head
+from tenantry_syncer.sync_context import Sides
+
+from ..api_server import with_server
+from ..objects import CONFIG, pod
+
+WHEN = {"timestamp": "2026-01-01T00:00:00Z", "window": "15s"}
+
+
+def measured(name: str, cpu: str = "2000000n", memory: str = "1024Ki") -> dict:
+    """As the host has it, which says nothing of annotations."""
+    containers = [{"name": "web", "usage": {"cpu": cpu, "memory": memory}}]
+    return {"metadata": {"name": name, "namespace": CONFIG.namespace, "labels": {"host": "only"}}, **WHEN} | {
+        "containers": containers
+    }
+
+
+def known(sides: Sides, name: str, namespace: str = "shop", node: str = "one", uid: str = "u") -> str:
+    """Have a pod on both sides; its name on the host."""
+    inside = pod(name=name, namespace=namespace, uid="u", labels={"app": name})
+    copy = naming.metadata(CONFIG.labels, "pod", pod(name=name, namespace=namespace, uid=uid))
+    sides.inside.cache(POD).put(inside)
+    metadata = {**copy, "namespace": CONFIG.namespace, "resourceVersion": "1"}
+    sides.host.cache(POD).put({"metadata": metadata, "spec": {"nodeName": node}})
+    return copy["name"]
+
+
+class Writer:
+    """Keeps what an answer consists of."""
+
+    def __init__(self) -> None:
+        self.sent = b""
+
+    def write(self, data: bytes) -> None:
+        self.sent += data
+
+    async def drain(self) -> None:
+        pass
+
+
+async def ask(metrics: Metrics, target: str, method: str = "GET") -> tuple[int, dict]:
+    writer = Writer()
+    await metrics.handle(Head(method, target, []), None, writer)
+    head, _blank, body = writer.sent.partition(b"\r\n\r\n")
+    return int(head.split()[1]), json.loads(body)
+
+
+def with_metrics(scenario, *, host: list[dict] | None = None) -> None:
+    """Runs scenario(metrics, sides, server) with an API server that is both sides."""
+
+    async def main(server, api):
+        sides = Sides(CONFIG, api, api)
+        found = [known(sides, "a"), known(sides, "b", "bank", "two"), known(sides, "gone", uid="an earlier one")]
+        server.lists = [([measured(one) for one in found] + [measured("server-0")] if host is None else host, 0)]
+        await scenario(Metrics(sides), sides, server)
+
+    asyncio.run(with_server(main))
+
+
+def named(answer: dict) -> list[str]:
+    return [f"{one['metadata'].get('namespace')}/{one['metadata']['name']}" for one in answer["items"]]
+
+
+def test_pods_have_their_names_and_labels_inside():
+    async def scenario(metrics, _sides, server):
+        status, answer = await ask(metrics, f"{ROOT}/pods")
+        assert (status, answer["kind"]) == (200, "PodMetricsList")
+        assert named(answer) == ["shop/a", "bank/b"], "neither the platform's nor those of pods that are no more"
+        first = answer["items"][0]
+        assert first["metadata"]["labels"] == {"app": "a"}
+        assert first["containers"] == measured("x")["containers"]
+        assert {key: first[key] for key in WHEN} == WHEN
+        assert CONFIG.namespace not in json.dumps(answer)
+        assert server.asked == [{"labelSelector": "app.kubernetes.io/managed-by=tenantry-syncer"}]
+
+    with_metrics(scenario)
+
+
+@pytest.mark.parametrize(
+    ("path", "found"),
+    [("namespaces/shop/pods", ["shop/a"]), ("namespaces/none/pods", []), ("nodes", ["None/one", "None/two"])],
+)
+def test_lists(path, found):
+    async def scenario(metrics, _sides, _server):
+        assert named((await ask(metrics, f"{ROOT}/{path}"))[1]) == found
+
+    with_metrics(scenario)
+
+
+def test_one_of_each():
+    async def scenario(metrics, _sides, _server):
+        status, answer = await ask(metrics, f"{ROOT}/namespaces/bank/pods/b")
+        assert (status, answer["kind"], answer["metadata"]["name"]) == (200, "PodMetrics", "b")
+        status, answer = await ask(metrics, f"{ROOT}/nodes/two")
+        assert (status, answer["kind"], answer["usage"]) == (
+            200,
+            "NodeMetrics",
+            {"cpu": "2000000n", "memory": "1024Ki"},
+        )
+        status, answer = await ask(metrics, f"{ROOT}/namespaces/shop/pods/b")
+        assert (status, answer["reason"]) == (404, "NotFound")
+
+    with_metrics(scenario)
+
+
+def test_selectors_are_the_api_servers_business():
+    async def scenario(metrics, _sides, server):
+        server.lists.append(([pod(name="a"), pod(name="another")], 7))
+        _status, answer = await ask(metrics, f"{ROOT}/namespaces/shop/pods?labelSelector=app%20in%20%28a%2Cb%29")
+        assert named(answer) == ["shop/a"]
+        assert server.asked[-1]["labelSelector"] == "app in (a,b)"
+
+    with_metrics(scenario)
+
+
+def test_the_host_is_not_asked_each_time():
+    async def scenario(metrics, _sides, server):
+        for _time in range(3):
+            await ask(metrics, f"{ROOT}/pods")
+        assert len(server.asked) == 1
+
+    with_metrics(scenario)
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "status"),
+    [
+        ("GET", "/", 404),
+        ("GET", f"{ROOT}/secrets", 404),
+        ("GET", "/api/v1/namespaces/shop/pods", 404),
+        ("POST", f"{ROOT}/pods", 405),
+        ("GET", f"{ROOT}/pods?watch=true", 405),
+    ],
+)
+def test_nothing_else_is_served(method, target, status):
+    async def scenario(metrics, _sides, server):
+        assert (await ask(metrics, target, method))[0] == status
+        assert server.asked == []
+
+    with_metrics(scenario)
+
+
+def test_without_metrics_on_the_host_it_is_unavailable_and_says_so():
+    async def scenario(metrics, _sides, server):
+        server.elsewhere = "http://127.0.0.1:1/"
+        status, answer = await ask(metrics, f"{ROOT}/nodes")
+        assert (status, answer["reason"]) == (503, "ServiceUnavailable")
+        status, answer = await ask(metrics, ROOT)
+        assert (status, answer["kind"]) == (200, "APIResourceList"), "namespaces inside can still be deleted"
+
+    with_metrics(scenario)
+
+
+def test_a_node_is_the_sum_of_the_pods():
+    pods = [measured("a", "1500m", "1Mi"), measured("b", "2500000n", "524288"), measured("c", "1", "1.5Ki")]
+    pods[1]["timestamp"] = "2026-01-01T00:00:07Z"
+    node = node_metrics("one", pods)
+    assert node["usage"] == {"cpu": "2502500000n", "memory": f"{1024 + 512 + 1}Ki"}
+    assert node["timestamp"] == "2026-01-01T00:00:07Z"

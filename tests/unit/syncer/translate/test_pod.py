@@ -1,0 +1,188 @@
+"""What of a pod comes out on the host, field by field of Kubernetes 1.34."""
+
+from __future__ import annotations
+
+import pytest
+from tenantry_syncer import naming
+from tenantry_syncer.translate import pod as pod_spec
+
+from ..objects import AROUND, CONFIG, PLATFORMS, container, pod
+
+SAME = {
+    "activeDeadlineSeconds": 30,
+    "hostAliases": [{"ip": "10.0.0.1", "hostnames": ["db"]}],
+    "hostIPC": True,
+    "hostNetwork": True,
+    "hostPID": True,
+    "hostUsers": False,
+    "nodeSelector": {"kubernetes.io/arch": "amd64"},
+    "os": {"name": "linux"},
+    "readinessGates": [{"conditionType": "example.com/ready"}],
+    "resources": {"limits": {"cpu": "1"}},
+    "restartPolicy": "Never",
+    "securityContext": {"runAsUser": 0, "sysctls": [{"name": "kernel.msgmax", "value": "1"}]},
+    "shareProcessNamespace": True,
+    "terminationGracePeriodSeconds": 5,
+}
+DROPPED = {
+    "nodeName": "node-1",
+    "overhead": {"cpu": "0"},
+    "preemptionPolicy": "PreemptLowerPriority",
+    "priority": 2000001000,
+    "runtimeClassName": "runc-privileged",
+    "schedulerName": "mine",
+    "schedulingGates": [{"name": "x"}],
+    "serviceAccount": "syncer",
+    "setHostnameAsFQDN": True,
+    "subdomain": "peers",
+    "workloadRef": {"name": "new in some release"},
+}
+REPLACED = {
+    "serviceAccountName": ("syncer", "pods"),
+    "automountServiceAccountToken": (True, False),
+    "enableServiceLinks": (True, False),
+    "priorityClassName": ("system-node-critical", "tenantry-dev"),
+    "dnsPolicy": ("ClusterFirst", "None"),
+    "hostname": ("db", "db"),
+    "terminationGracePeriodSeconds": (7200, 3600),
+}
+
+
+def made(spec: dict | None = None, around: pod_spec.Surroundings = AROUND, **metadata: object) -> dict:
+    return pod_spec.host_pod(pod(spec, **metadata), around)["spec"]
+
+
+@pytest.mark.parametrize("field", SAME)
+def test_passes_as_it_is(field):
+    assert made({field: SAME[field]})[field] == SAME[field]
+
+
+@pytest.mark.parametrize("field", DROPPED)
+def test_stays_inside(field):
+    assert field not in made({field: DROPPED[field]})
+
+
+@pytest.mark.parametrize("field", REPLACED)
+def test_is_set_by_the_platform(field):
+    asked, set_to = REPLACED[field]
+    assert made({field: asked})[field] == set_to
+
+
+def test_a_pod_has_no_other_fields():
+    everything = made({**SAME, **DROPPED, **{field: asked for field, (asked, _given) in REPLACED.items()}})
+    others = {"containers", "tolerations", "volumes", "affinity"}
+    assert set(everything) == {*SAME, *REPLACED, *others}
+
+
+@pytest.mark.parametrize(
+    ("spec", "fields"),
+    [
+        ({**SAME, **{field: asked for field, (asked, _given) in REPLACED.items()}}, []),
+        ({"workloadRef": {"name": "new"}}, ["spec.workloadRef"]),
+        ({"containers": [container(), container(new=1)]}, ["spec.containers[1].new"]),
+        ({"initContainers": [container(new=1)]}, ["spec.initContainers[0].new"]),
+        ({"affinity": {"new": {}}}, ["spec.affinity.new"]),
+        (
+            {"affinity": {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [{"new": 1}]}}},
+            ["spec.affinity.podAffinity: new"],
+        ),
+        (
+            {"topologySpreadConstraints": [{"maxSkew": 1, "topologyKey": "zone", "new": 1}]},
+            ["spec.topologySpreadConstraints: new"],
+        ),
+    ],
+)
+def test_fields_that_nobody_has_thought_about_are_named(spec, fields):
+    assert pod_spec.left_out(pod(spec)) == fields
+
+
+def test_metadata_is_ours_alone():
+    crafted = pod(
+        labels={"app": "web", "app.kubernetes.io/component": "server", "tenantry.dev/tenant": "bank"},
+        annotations={"tenantry.dev/uid": "theirs", "cni.example.com/networks": "all", "big": "x" * 1_000_000},
+        ownerReferences=[{"kind": "StatefulSet", "name": "server", "uid": "s"}],
+        finalizers=["example.com/never"],
+        generateName="web-",
+    )
+    metadata = pod_spec.host_pod(crafted, AROUND)["metadata"]
+    assert set(metadata) == {"name", "labels", "annotations"}
+    assert metadata["annotations"] == {naming.NAMESPACE: "shop", naming.NAME: "web-0", naming.UID: "1-2-3"}
+    foreign = {key for key in metadata["labels"] if not key.startswith(naming.TENANT_LABELS)}
+    assert foreign == {*CONFIG.labels, naming.MANAGED_BY, naming.COMPONENT, naming.NAMESPACE_LABEL}
+    assert metadata["labels"][naming.COMPONENT] == "pod"
+    assert metadata["labels"]["tenantry.dev/tenant"] == "payments"
+    assert len(metadata["labels"]) == len(foreign) + 3
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "Ready",
+        "ContainersReady",
+        "PodScheduled",
+        "Initialized",
+        "DisruptionTarget",
+        "PodReadyToStartContainers",
+        "PodResizePending",
+        "PodResizeInProgress",
+    ],
+)
+def test_conditions_of_kubernetes_are_no_gates(kind):
+    assert "readinessGates" not in made({"readinessGates": [{"conditionType": kind}]})
+
+
+def everywhere(name: str) -> dict:
+    """A spec with this name wherever an object of the namespace can be named."""
+    environment = [
+        {"name": "A", "valueFrom": {"secretKeyRef": {"name": name, "key": "k"}}},
+        {"name": "B", "valueFrom": {"configMapKeyRef": {"name": name, "key": "k"}}},
+    ]
+    guilty = container(env=environment, envFrom=[{"secretRef": {"name": name}}, {"configMapRef": {"name": name}}])
+    sources = [
+        {"secret": {"name": name}},
+        {"secret": {"name": name, "secretName": name}},  # as only an API server of the tenant's own would give it
+        {"configMap": {"name": name}},
+        {"secret": {"name": name}, "configMap": {"name": name}},
+    ]
+    return {
+        "initContainers": [guilty],
+        "containers": [guilty],
+        "imagePullSecrets": [{"name": name}, {}],
+        "serviceAccountName": name,
+        "serviceAccount": name,
+        "volumes": [
+            {"name": "a", "secret": {"secretName": name}},
+            {"name": "b", "secret": {"secretName": name, "name": name}},
+            {"name": "c", "configMap": {"name": name}},
+            {"name": "d", "persistentVolumeClaim": {"claimName": name}},
+            {"name": "e", "projected": {"sources": sources}},
+            {"name": "f", "ephemeral": {"volumeClaimTemplate": {"spec": {"volumeName": name}}}},
+        ],
+    }
+
+
+def named(value: object, key: str = "") -> list[str]:
+    """All names of objects in it: values of keys that name something."""
+    if isinstance(value, dict):
+        return [one for inner, it in value.items() for one in named(it, inner)]
+    if isinstance(value, list):
+        return [one for it in value for one in named(it, key)]
+    return [value] if key in ("secretName", "claimName") or (key == "name" and isinstance(value, str)) else []
+
+
+@pytest.mark.parametrize("name", PLATFORMS)
+def test_no_name_of_a_tenant_is_a_name_on_the_host(name):
+    asked = pod(everywhere(name))
+    found = made(everywhere(name))
+    assert name in named(asked["spec"])
+    assert name not in named(found)
+    assert naming.host_name("shop", name) in named(found)
+    assert found["serviceAccountName"] == "pods"
+    ephemeral = pod_spec.container({**container(), **asked["spec"]["containers"][0]}, asked, AROUND)
+    assert name not in named(ephemeral)
+
+
+def test_the_pod_inside_is_left_as_it_is():
+    asked, untouched = pod(everywhere("x")), pod(everywhere("x"))
+    pod_spec.host_pod(asked, AROUND)
+    assert asked == untouched

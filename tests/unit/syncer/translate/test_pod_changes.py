@@ -1,0 +1,103 @@
+"""What may change on a pod that lives."""
+
+from __future__ import annotations
+
+import pytest
+from tenantry_syncer import naming
+from tenantry_syncer.translate import pod_changes
+from tenantry_syncer.translate.pod import host_pod
+
+from ..objects import AROUND, CONFIG, container, pod
+
+
+def living(asked: dict) -> dict:
+    """The pod on the host as it was made of this one, with what the host's own programs added."""
+    made = host_pod(asked, AROUND)
+    made["metadata"]["annotations"]["cni.example.com/status"] = "up"
+    made["metadata"]["labels"]["mesh.example.com/injected"] = "yes"
+    made["spec"]["containers"].append({"name": "mesh", "image": "mesh:1"})
+    return made
+
+
+def patches(inside: dict, host: dict) -> list[tuple]:
+    return list(pod_changes.patches(inside, host, CONFIG))
+
+
+def test_nothing_changed():
+    asked = pod(labels={"app": "web"})
+    assert patches(asked, living(asked)) == []
+
+
+def test_changes_of_a_living_pod_are_patches_of_their_own():
+    field = {"name": "L", "valueFrom": {"fieldRef": {"fieldPath": "metadata.labels['app']"}}}
+    two = [container(env=[field]), container(name="two")]
+    before = pod({"containers": two, "initContainers": [container(name="first")]}, labels={"app": "web", "old": "1"})
+    after = pod(
+        {
+            "containers": [{**two[0], "image": "web:2"}, {**two[1], "resources": {"limits": {"cpu": "2"}}}],
+            "initContainers": [container(name="first", image="first:2")],
+            "activeDeadlineSeconds": 9,
+            "readinessGates": [{"conditionType": "example.com/ready"}],
+        },
+        labels={"app": "shop", "tenantry.dev/tenant": "bank"},
+        annotations={"cni.example.com/status": "crafted"},
+    )
+    gate = {"type": "example.com/ready", "status": "True"}
+    after["status"] = {"conditions": [gate]}
+    (metadata,), *others = patches(after, living(before))
+    assert metadata["metadata"]["labels"] == {
+        "x.tenantry.dev/app": "shop",
+        "x.tenantry.dev/old": None,
+        naming.label_key("tenantry.dev/tenant"): "bank",
+    }
+    assert list(metadata["metadata"]["annotations"].values()) == ["shop"]
+    assert all(key.startswith("downward.tenantry.dev/") for key in metadata["metadata"]["annotations"])
+    filled = {"limits": {"cpu": "2", "memory": "128Mi"}, "requests": {"cpu": "50m", "memory": "64Mi"}}
+    assert others == [
+        ({"spec": {"initContainers": [{"name": "first", "image": "first:2"}]}},),
+        ({"spec": {"containers": [{"name": "web", "image": "web:2"}]}},),
+        ({"spec": {"activeDeadlineSeconds": 9}},),
+        ({"spec": {"containers": [{"name": "two", "resources": filled}]}}, "resize"),
+        ({"status": {"conditions": [gate]}}, "status"),
+    ]
+
+
+def test_ephemeral_containers_are_added_once():
+    asked = pod({"ephemeralContainers": [container(name="debug", env=[])]})
+    there = living(asked)
+    assert [one["name"] for one in pod_changes.ephemeral(asked, there)] == ["debug"]
+    there["spec"]["ephemeralContainers"] = [{"name": "debug"}]
+    assert pod_changes.ephemeral(asked, there) == []
+
+
+FILLED = {"limits": {"cpu": "100m", "memory": "128Mi"}, "requests": {"cpu": "50m", "memory": "64Mi"}}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "there", "resized"),
+    [
+        ({"limits": {"cpu": "2"}}, FILLED, {**FILLED, "limits": {"cpu": "2", "memory": "128Mi"}}),
+        ({"limits": {"cpu": "1"}}, {"limits": {"cpu": "1", "memory": "128Mi"}, "requests": {"cpu": "1"}}, None),
+        # What is filled in follows what was asked for.
+        (
+            {"requests": {"memory": "256Mi"}},
+            FILLED,
+            {"limits": {"cpu": "100m", "memory": "256Mi"}, "requests": {"cpu": "50m", "memory": "256Mi"}},
+        ),
+        ({}, {"limits": {"cpu": "100m"}}, None),
+        ({}, {"limits": {"cpu": "7", "memory": "1Gi"}}, None),  # of other defaults than now
+    ],
+)
+def test_resizes(wanted, there, resized):
+    asked, host = pod({"containers": [container(resources=wanted)]}), living(pod())
+    host["spec"]["containers"][0]["resources"] = there
+    found = [body["spec"]["containers"][0]["resources"] for body, *_subresource in patches(asked, host)]
+    assert found == ([resized] if resized else [])
+
+
+def test_what_the_pod_limits_as_a_whole_is_not_resized_by_container():
+    whole = {"limits": {"cpu": "1", "memory": "1Gi"}}
+    before = pod({"resources": whole, "containers": [container(resources={"requests": {"cpu": "5m"}})]})
+    after = pod({"resources": whole, "containers": [container(resources={"requests": {"cpu": "6m"}})]})
+    ((body, subresource),) = patches(after, living(before))
+    assert (body["spec"]["containers"][0]["resources"], subresource) == ({"requests": {"cpu": "6m"}}, "resize")

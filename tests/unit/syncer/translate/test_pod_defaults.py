@@ -1,0 +1,88 @@
+"""Limits that the quota wants, and nothing that contradicts what the pod says."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+from tenantry_syncer.translate import pod as pod_spec
+from tenantry_syncer.translate import pod_defaults
+
+from ..objects import AROUND, CONFIG, container, pod
+
+DEFAULTS = CONFIG.container_defaults
+
+
+def made(spec: dict) -> dict:
+    return pod_spec.host_pod(pod(spec), AROUND)["spec"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "limits", "requests"),
+    [
+        ({}, {"cpu": "100m", "memory": "128Mi"}, {"cpu": "50m", "memory": "64Mi"}),
+        ({"requests": {"memory": "400Mi"}}, {"cpu": "100m", "memory": "400Mi"}, {"cpu": "50m", "memory": "400Mi"}),
+        ({"requests": {"cpu": "1m"}}, {"cpu": "100m", "memory": "128Mi"}, {"cpu": "1m", "memory": "64Mi"}),
+        ({"requests": {"cpu": "2"}}, {"cpu": "2", "memory": "128Mi"}, {"cpu": "2", "memory": "64Mi"}),
+        ({"limits": {"memory": "1Gi"}}, {"cpu": "100m", "memory": "1Gi"}, {"cpu": "50m", "memory": "64Mi"}),
+        ({"limits": {"memory": "32Mi"}}, {"cpu": "100m", "memory": "32Mi"}, {"cpu": "50m", "memory": "32Mi"}),
+        (
+            {
+                "limits": {"cpu": "1", "memory": "1Gi", "ephemeral-storage": "2Mi"},
+                "requests": {"cpu": "1m", "memory": "1"},
+            },
+            {"cpu": "1", "memory": "1Gi", "ephemeral-storage": "2Mi"},
+            {"cpu": "1m", "memory": "1"},
+        ),
+    ],
+)
+@pytest.mark.parametrize("group", ["containers", "initContainers"])
+def test_what_a_container_says_holds_and_what_it_leaves_open_is_filled(asked, limits, requests, group):
+    (one,) = made({group: [container(resources=asked)]})[group]
+    assert one["resources"] == {"limits": limits, "requests": requests}
+
+
+def test_what_the_pod_limits_as_a_whole_is_not_limited_by_container():
+    whole = {"limits": {"cpu": "100m", "memory": "100Mi"}, "requests": {"cpu": "20m", "memory": "64Mi"}}
+    spec = made({"resources": whole, "containers": [container(), container(resources={"requests": {"cpu": "5m"}})]})
+    assert spec["resources"] == whole
+    assert [one["resources"] for one in spec["containers"]] == [{}, {"requests": {"cpu": "5m"}}]
+
+
+@pytest.mark.parametrize(
+    ("whole", "more", "limit"),
+    [
+        ({"requests": {"memory": "1Gi"}}, {}, "1Gi"),
+        ({"requests": {"memory": "1Mi"}}, {}, str(2 * 128 * 1024**2)),
+        (
+            {"requests": {"memory": "1Mi"}},
+            {"initContainers": [container(resources={"limits": {"memory": "1Gi"}})]},
+            str(1024**3),
+        ),
+        (
+            {"requests": {"memory": "1Mi"}},
+            {"initContainers": [container(restartPolicy="Always")]},
+            str(3 * 128 * 1024**2),
+        ),
+    ],
+)
+def test_what_the_pod_requests_as_a_whole_is_limited_so(whole, more, limit):
+    """The quota would let a pod with any resources of its own have the rest without limit."""
+    spec = made({"resources": whole, "containers": [container(), container()], **more})
+    assert spec["resources"] == {**whole, "limits": {"memory": limit}}
+    assert all("memory" not in one["resources"].get("limits", {}) for one in spec["containers"])
+    assert all(one["resources"]["limits"] == {"cpu": "100m"} for one in spec["containers"])
+
+
+def test_defaults_are_those_of_the_virtual_cluster():
+    given = {"limits": {"cpu": "1", "memory": "1Gi"}, "requests": {"cpu": "500m", "memory": "512Mi"}}
+    assert pod_defaults.completed(None, given) == given
+
+
+@pytest.mark.parametrize(
+    ("quantity", "amount"),
+    [("0", 0), ("100m", "0.1"), ("1", 1), ("1.5", "1.5"), ("128Mi", 128 * 1024**2), ("1k", 1000), ("1e3", 1000),
+     ("1E", 10**18), ("1Ei", 1024**6), ("1E3", 1000), ("5u", "0.000005"), ("12M", 12_000_000)],
+)  # fmt: skip
+def test_amounts(quantity, amount):
+    assert pod_defaults.amount(quantity) == Decimal(amount)

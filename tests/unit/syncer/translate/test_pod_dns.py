@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import pytest
+from tenantry_syncer.translate import pod as pod_spec
+from tenantry_syncer.translate import pod_dns, refusal
+
+from ..objects import AROUND, CONFIG, pod
+
+
+def made(spec: dict | None = None, around: pod_spec.Surroundings = AROUND, **metadata: object) -> dict:
+    return pod_spec.host_pod(pod(spec, **metadata), around)["spec"]
+
+
+@pytest.mark.parametrize(
+    ("name", "hostname"),
+    [
+        ("web-0", "web-0"),
+        ("a.b.c", "a-b-c"),
+        ("n" * 253, "n" * 63),
+        ("x" * 62 + ".y", "x" * 62),
+        ("a" * 61 + ".-.b", "a" * 61),
+    ],
+)
+def test_hostnames_are_labels(name, hostname):
+    assert made(name=name)["hostname"] == hostname
+
+
+def test_names_are_asked_of_the_dns_inside():
+    assert made()["dnsConfig"] == {
+        "nameservers": ["10.43.7.53"],
+        "searches": ["shop.svc.cluster.local", "svc.cluster.local", "cluster.local"],
+        "options": [{"name": "ndots", "value": "5"}],
+    }
+    own = {"nameservers": ["1.1.1.1", "1.1.1.2", "1.1.1.3"], "searches": [f"s{one}" for one in range(40)]}
+    merged = made({"dnsConfig": {**own, "options": [{"name": "ndots", "value": "1"}]}})["dnsConfig"]
+    assert merged["nameservers"] == ["10.43.7.53", "1.1.1.1", "1.1.1.2"]
+    assert len(merged["searches"]) == 32
+    assert merged["options"] == [{"name": "ndots", "value": "1"}]
+    assert made({"dnsPolicy": "None", "dnsConfig": own})["dnsConfig"] == own
+    assert made({"dnsPolicy": "Default"})["dnsPolicy"] == "Default"
+
+
+@pytest.mark.parametrize(
+    ("name", "spec", "full"),
+    [
+        ("web-0", {}, None),
+        ("n" * 200, {}, None),
+        ("dotted.pod.name", {}, "dotted.pod.name"),
+        ("x" * 62 + ".y", {}, None),  # a kubelet cuts it off before the dot
+        ("dotted.pod.name", {"hostname": "web"}, None),
+        ("zk", {"hostname": "zk-1", "subdomain": "zk-headless"}, None),
+        ("zk", {"setHostnameAsFQDN": True}, None),
+        (
+            "zk",
+            {"hostname": "zk-1", "subdomain": "zk-headless", "setHostnameAsFQDN": True},
+            "zk-1.zk-headless.shop.svc.cluster.local",
+        ),
+        ("zk", {"hostnameOverride": "api.example.com"}, "api.example.com"),
+        ("dotted.pod.name", {"hostNetwork": True}, None),
+    ],
+)
+def test_a_name_that_no_hostname_can_hold(name, spec, full):
+    assert pod_dns.full_hostname(pod(spec, name=name), CONFIG) == full
+    assert made(spec, name=name).get("hostnameOverride") == full
+
+
+def test_a_name_that_is_too_long_is_refused():
+    spec = {"setHostnameAsFQDN": True, "subdomain": "s" * 30}
+    with pytest.raises(refusal.Refused, match=r"setHostnameAsFQDN: .* has \d+ characters, and a host name has"):
+        made(spec, name="n" * 20)

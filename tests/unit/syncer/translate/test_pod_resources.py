@@ -1,0 +1,45 @@
+"""Which resources a pod may request."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from tenantry_syncer.translate import pod as pod_spec
+
+from ..objects import AROUND, CONFIG, container, pod
+
+GPU = "nvidia.com/gpu"
+WITH_GPU = replace(AROUND, config=replace(CONFIG, extended=(GPU,)))
+
+
+@pytest.mark.parametrize("group", ["containers", "initContainers"])
+@pytest.mark.parametrize("kind", ["requests", "limits"])
+@pytest.mark.parametrize("name", ["example.com/gpu", GPU, "hugepages-2Mi", "storage", "attachable-volumes-csi"])
+def test_resource_that_no_quota_names_is_refused(group, kind, name):
+    spec = {group: [container(resources={kind: {"cpu": "1", name: "1000"}})]}
+    with pytest.raises(pod_spec.Refused, match=rf"container web: resources\.{kind}: {name} is not offered; use cpu"):
+        pod_spec.host_pod(pod(spec), AROUND)
+
+
+def test_resource_that_the_quota_names_passes():
+    given = {"limits": {"cpu": "1", "memory": "1Gi", "ephemeral-storage": "1Gi", GPU: "1"}}
+    made = pod_spec.host_pod(pod({"containers": [container(resources=given)]}), WITH_GPU)
+    assert made["spec"]["containers"][0]["resources"]["limits"] == given["limits"]
+
+
+def test_resource_of_the_whole_pod_is_refused():
+    with pytest.raises(pod_spec.Refused, match=r"spec: resources\.limits: hugepages-2Mi"):
+        pod_spec.host_pod(pod({"resources": {"limits": {"hugepages-2Mi": "2Mi"}}}), AROUND)
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"resourceClaims": [{"name": "gpu", "resourceClaimName": "theirs"}]},
+        {"containers": [container(resources={"claims": [{"name": "gpu"}]})]},
+    ],
+)
+def test_claims_of_devices_are_refused(spec):
+    with pytest.raises(pod_spec.Refused, match="dynamic resource allocation is not offered"):
+        pod_spec.host_pod(pod(spec), AROUND)

@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+import pytest
+from tenantry_syncer import naming
+from tenantry_syncer.translate import messages, pod_status
+
+from ..objects import container, pod
+
+NOW = "2026-01-01T00:00:00Z"
+
+
+def host(status: dict, **metadata: object) -> dict:
+    notes = {naming.NAMESPACE: "shop", naming.NAME: "web-0", naming.UID: "1-2-3"}
+    known = {"name": "web-0-shop-77", "labels": {naming.MANAGED_BY: naming.SYNCER}, "annotations": notes}
+    return {"metadata": {**known, **metadata}, "spec": {}, "status": status}
+
+
+def told(given: dict, inside: dict | None = None, **metadata: object) -> dict:
+    inside, there = inside or pod(), host(given, **metadata)
+    return pod_status.translated(inside, there, lambda text: messages.told_inside(text, there, inside, "payments--dev"))
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("phase", "Running"),
+        ("reason", "Evicted"),
+        ("podIP", "10.42.0.9"),
+        ("podIPs", [{"ip": "10.42.0.9"}]),
+        ("startTime", NOW),
+        ("hostIP", "192.0.2.1"),
+    ],
+)
+def test_is_told_as_it_is(field, value):
+    assert told({field: value}) == {field: value, "conditions": []}
+
+
+@pytest.mark.parametrize("field", ["qosClass", "nominatedNodeName", "resourceClaimStatuses", "somethingNew"])
+def test_is_not_told(field):
+    assert told({field: "x"}) == {"conditions": []}
+
+
+def test_messages_are_in_the_words_of_the_virtual_cluster():
+    text = 'pod "web-0-shop-77" in namespace "payments--dev"'
+    state = {"waiting": {"reason": "ImagePullBackOff", "message": text}}
+    status = told(
+        {
+            "message": text,
+            "conditions": [{"type": "Ready", "status": "False", "message": text, "observedGeneration": 9}],
+            "containerStatuses": [{"name": "web", "state": state, "lastState": {"terminated": {"message": text}}}],
+        }
+    )
+    assert "payments--dev" not in str(status)
+    assert "web-0-shop-77" not in str(status)
+    assert status["conditions"] == [{"type": "Ready", "status": "False", "message": 'pod "web-0" in namespace "shop"'}]
+
+
+def test_containers_that_the_host_added_are_not_told():
+    inside = pod({"initContainers": [container(name="first")], "ephemeralContainers": [container(name="debug")]})
+    given = [{"name": name} for name in ("web", "first", "debug", "mesh-proxy")]
+    status = told(
+        dict.fromkeys(("containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses"), given), inside
+    )
+    assert [one["name"] for one in status["containerStatuses"]] == ["web"]
+    assert [one["name"] for one in status["initContainerStatuses"]] == ["first"]
+    assert [one["name"] for one in status["ephemeralContainerStatuses"]] == ["debug"]
+
+
+def test_limits_that_were_filled_in_are_told_and_requests_are_not():
+    limits, requests = {"cpu": "1", "memory": "128Mi"}, {"cpu": "1", "memory": "64Mi"}
+    given = {"name": "web", "allocatedResources": requests, "resources": {"limits": limits, "requests": requests}}
+
+    def resources_of(asked: dict) -> tuple[dict, dict]:
+        status = told({"containerStatuses": [given]}, pod({"containers": [container(resources=asked)]}))
+        return status["containerStatuses"][0]["allocatedResources"], status["containerStatuses"][0]["resources"]
+
+    assert resources_of({}) == ({}, {"limits": limits, "requests": {}})
+    assert resources_of({"requests": {"cpu": "1"}}) == ({"cpu": "1"}, {"limits": limits, "requests": {"cpu": "1"}})
+    assert resources_of({"limits": limits, "requests": requests}) == (
+        requests,
+        {"limits": limits, "requests": requests},
+    )
+
+
+@pytest.mark.parametrize(
+    ("asked", "ended", "message"),
+    [
+        ({}, {"reason": "OOMKilled"}, "memory limit 128Mi: the default of the virtual cluster; set resources.limits"),
+        ({"limits": {"cpu": "1"}}, {"reason": "OOMKilled"}, "memory limit 128Mi: the default"),
+        ({"limits": {"memory": "128Mi"}}, {"reason": "OOMKilled"}, ""),
+        ({}, {"reason": "Error"}, ""),
+        ({}, {"reason": "OOMKilled", "message": "its own last words"}, "its own last words"),
+    ],
+)
+@pytest.mark.parametrize("state", ["state", "lastState"])
+def test_a_kill_by_a_limit_that_the_pod_does_not_name_is_explained(asked, ended, message, state):
+    given = {"name": "web", "resources": {"limits": {"memory": "128Mi"}}, state: {"terminated": ended}}
+    status = told({"containerStatuses": [given]}, pod({"containers": [container(resources=asked)]}))
+    found = status["containerStatuses"][0][state]["terminated"].get("message", "")
+    assert found.startswith(message)
+    assert bool(found) == bool(message)
+
+
+def test_generations_are_those_inside():
+    assert told({"observedGeneration": 2}, pod(generation=5), generation=2)["observedGeneration"] == 5
+    assert "observedGeneration" not in told({"observedGeneration": 1}, pod(generation=5), generation=2)
+
+
+def gated(kind: str, **condition: object) -> dict:
+    inside = pod({"readinessGates": [{"conditionType": kind}]})
+    inside["status"] = {"conditions": [{"type": kind, "status": "True", **condition}]}
+    return inside
+
+
+def test_gates_go_down_and_not_up():
+    inside = gated("example.com/ready", reason="Because", **{"$patch": "replace", "x": 1})
+    condition = {"type": "example.com/ready", "status": "True", "reason": "Because"}
+    assert pod_status.gate_conditions(inside, host({})) == [condition]
+    assert pod_status.gate_conditions(inside, host({"conditions": [condition]})) == []
+    up = told({"conditions": [{**condition, "status": "False"}, {"type": "Ready", "status": "True"}]}, inside)
+    assert [(one["type"], one["status"]) for one in up["conditions"]] == [
+        ("Ready", "True"),
+        ("example.com/ready", "True"),
+    ]
+
+
+def test_conditions_that_somebody_inside_sets_stay_and_the_hosts_own_are_not_shown():
+    inside = pod()
+    inside["status"] = {
+        "conditions": [{"type": "example.com/seen", "status": "True"}, {"type": "Ready", "status": "True"}]
+    }
+    up = told(
+        {"conditions": [{"type": "Ready", "status": "False"}, {"type": "host.example/x", "status": "True"}]}, inside
+    )
+    assert [(one["type"], one["status"]) for one in up["conditions"]] == [
+        ("Ready", "False"),
+        ("example.com/seen", "True"),
+    ]
+
+
+@pytest.mark.parametrize("kind", ["Ready", "PodScheduled", "DisruptionTarget", "ContainersReady"])
+def test_a_tenant_says_nothing_of_the_kubelets_conditions(kind):
+    inside = gated(kind)
+    assert pod_status.gate_conditions(inside, host({"conditions": [{"type": kind, "status": "False"}]})) == []
+    assert told({"conditions": [{"type": kind, "status": "False"}]}, inside)["conditions"][0]["status"] == "False"
+
+
+@pytest.mark.parametrize(
+    ("current", "wanted", "patch"),
+    [
+        ({}, {"phase": "Running"}, {"phase": "Running"}),
+        ({"phase": "Running"}, {"phase": "Running"}, None),
+        ({"phase": "Running", "qosClass": "Burstable", "observedGeneration": 1}, {"phase": "Running"}, None),
+        ({"phase": "Running", "message": "crafted"}, {"phase": "Running"}, {"message": None}),
+        ({"conditions": [{"type": "A", "probe": None}]}, {"conditions": [{"type": "A"}]}, None),
+    ],
+)
+def test_patches(current, wanted, patch):
+    assert pod_status.patch({"status": current}, wanted) == patch
