@@ -91,6 +91,7 @@ options:
       - The module replaces the CA of these certificates in each of these virtual clusters and restarts its servers one
         by one. It rejects this for a virtual cluster without a volume, which would lose its data.
         Kubeconfigs of the platform and certificates of k3s and its nodes stay valid.
+      - Where O(tenantry.kube.vcluster#module:client_certificates) is off, no server accepts any, and none restarts.
       - This also works for a former administrator who was removed or got another role in an earlier run.
       - Requires O(state=absent).
     type: bool

@@ -253,6 +253,17 @@ options:
           - The CA of the issuer's certificate, as a PEM file on the machine that runs the module.
           - Defaults to the CAs in the image of k3s.
         type: path
+  client_certificates:
+    description:
+      - Whether the servers accept client certificates that Kubernetes' CertificateSigningRequest API signs in the
+        virtual cluster. Tokens, and certificates of k3s and its nodes, are accepted in any case.
+      - An administrator inside can have one signed for any name and group, those that k3s itself obeys too. It outlives
+        the removal of that administrator by up to 24 hours, unless
+        O(tenantry.kube.tenant_user#module:revoke_certificates) ends it.
+      - Turning it off takes effect within two minutes, without a restart. Turning it on replaces the CA and restarts
+        the servers one by one. What was signed before is not accepted.
+    type: bool
+    default: false
   deletion_protection:
     description: Whether to reject O(state=absent), and to keep it in the playbook C(housekeeping).
     type: bool

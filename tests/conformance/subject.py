@@ -55,6 +55,7 @@ def _inventory(lab: Lab) -> dict:
         "mode": "shared",
         "version": lab.version,
         "expose": {"type": "NodePort"},
+        "client_certificates": True,  # one of the tests has one signed
         "slice": SLICE,
     }
     variables = {

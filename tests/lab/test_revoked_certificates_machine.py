@@ -40,7 +40,7 @@ def guild(hub: Path, mode: str, tmp_path_factory: pytest.TempPathFactory) -> Ite
         lab("build", "--etcd")
     options = {
         **tenant, "name": mode, "version": version(hub), "mode": "dedicated" if mode == "dedicated" else "shared",
-        "expose": {"type": "NodePort"},
+        "expose": {"type": "NodePort"}, "client_certificates": True,
         "kubeconfig_path": tmp_path_factory.mktemp("guild") / "admin.yaml", **of_mode,
     }  # fmt: skip
     made = run_module("vcluster", **options)
@@ -85,6 +85,37 @@ def test_revoke_on_real_servers_ends_certificates(guild: dict, hub: Path, mode: 
     restarts = [one["restartCount"] for pod in pods for one in pod["status"]["containerStatuses"]]
     assert restarts == [0] * len(restarts)
     assert not run_module("tenant_user", **tenant, name="bob", state="absent", revoke_certificates=True).changed
+
+
+def test_without_the_option_no_certificate_is_accepted(guild: dict, hub: Path, mode: str, tmp_path: Path) -> None:
+    """Not one of k3s's own group either, which could replace its CAs (k3s:server), nor one for a node."""
+    admin, where = guild["kubeconfig_path"], f"{TENANT}--{mode}"
+    groups = {"eve": [], "k3s": ["k3s:server"], "system:node:eve": ["system:nodes"]}
+
+    def sign() -> list[Path]:
+        users = [signed_inside(admin, name, groups=of) for name, of in groups.items()]
+        return [kubeconfig_with(user, admin, tmp_path / f"{number}.yaml") for number, user in enumerate(users)]
+
+    def are_known() -> list[bool]:
+        return [kubectl(path, "auth", "whoami").returncode == 0 for path in known]
+
+    def servers() -> list[str]:
+        return ran(hub, "get", "pods", "-n", where, "-o", "jsonpath={.items[*].metadata.uid}").split()
+
+    known, before = sign(), servers()
+    assert are_known() == [True] * 3, "the positive control"
+    changed = run_module("vcluster", **{**guild, "client_certificates": False})
+    assert not changed.failed, changed.msg
+    assert changed.changed
+    assert until(lambda: are_known() == [False] * 3, 180)
+    assert servers() == before, "it takes no restart"
+    known = sign()
+    assert are_known() == [False] * 3
+    assert run_module("tenant_user_info", kubeconfig=hub, tenant=TENANT).data["findings"] == []
+    assert run_module("vcluster", **guild).changed
+    assert are_known() == [False] * 3, "signed while it was off"
+    known = sign()
+    assert until(lambda: are_known() == [True] * 3)
 
 
 def test_a_join_token_that_is_taken_away_is_replaced(guild: dict, hub: Path, mode: str) -> None:

@@ -259,7 +259,8 @@ class Place:
         for user in users:
             roles[user.name].add(user.role_in(self.vcluster, self.request))
         has_nodes = recorded(self.namespace).get("mode") == "dedicated"
-        found, more = users_findings.look(api, roles, clock(), ca, has_nodes=has_nodes)
+        signed = client_ca_renewal.accepted(secret)
+        found, more = users_findings.look(api, roles, clock(), ca, certificates=signed, has_nodes=has_nodes)
         return [*trusted_keys.findings(api, secret, ca), *found], more
 
     def _close_record(self) -> None:

@@ -70,16 +70,19 @@ def look(
     now: datetime,
     ca: str | None = None,
     *,
+    certificates: bool = True,
     has_nodes: bool = False,
 ) -> tuple[list[Finding], int]:
     """
     The findings in one virtual cluster, whose `users` the platform made, with these roles on record; and how many more
-    there are at least. `ca` is the platform's for client certificates, as PEM.
+    there are at least. `ca` is the platform's for client certificates, as PEM; `certificates`, whether those that are
+    requested inside are accepted.
     """
     found: list[Finding] = []
     more, seen = 0, set()
+    of_certificates = [(CSR, lambda obj: certificate(obj, now, ca), {})] if certificates else []
     of_nodes = [("v1/Namespace", findings_pods.namespace, {"metadata_only": True})] if has_nodes else []
-    for kind, judge, options in (*_looks(users, now, ca), *of_nodes):
+    for kind, judge, options in (*of_certificates, *_looks(users), *of_nodes):
         objects = (obj for page in _pages(api, kind, options) for obj in page)
         here = [
             _row(kind, obj, finding)
@@ -104,12 +107,9 @@ def _pages(api: Cluster, kind: str, options: dict) -> Iterator[list[dict]]:
             raise
 
 
-def _looks(
-    users: Mapping[str, Collection[str | None]], now: datetime, ca: str | None
-) -> Iterator[tuple[str, _Judge, dict]]:
+def _looks(users: Mapping[str, Collection[str | None]]) -> Iterator[tuple[str, _Judge, dict]]:
     """What to list, how to judge each, and what of it."""
     known = {**users, ADMINISTRATOR: {"admin"}}
-    yield CSR, lambda obj: certificate(obj, now, ca), {}
     yield from ((kind, lambda obj: findings_rbac.binding(obj, known), {}) for kind in BINDINGS)
     yield CLUSTER_ROLE, lambda obj: changed(obj) or findings_rbac.role(obj), {}
     yield from ((f"{_RBAC}/Role", findings_rbac.role, {"namespace": one}) for one in SYSTEM_NAMESPACES)

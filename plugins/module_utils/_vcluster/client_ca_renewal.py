@@ -50,6 +50,11 @@ def certificate(found: dict | None) -> str | None:
     return decoded(found).get("ca.crt")
 
 
+def accepted(found: dict | None) -> bool:
+    """Whether the servers accept certificates that are requested inside (option client_certificates)."""
+    return not client_ca.is_off(decoded(found))
+
+
 def former(found: dict | None) -> set[str]:
     """The administrators whose removal ended no certificates."""
     annotations = (found or {}).get("metadata", {}).get("annotations") or {}
@@ -96,6 +101,8 @@ class Renewal(Turn):
     def plan(cls, host: Cluster, space: dict, found: dict | None, users: Iterable[str]) -> Renewal:
         """In the virtual cluster of this Namespace object, for these former administrators."""
         namespace = space["metadata"]["name"]
+        if not accepted(found):
+            return cls._of_none(host, namespace, found, users)
         server = host.get(STATEFUL_SET, SERVER, namespace)
         if found is None or server is None:
             raise TenantryError(
@@ -107,20 +114,28 @@ class Renewal(Turn):
                 "revoke_certificates: it has no volume (persistence.type none) and would lose everything by a restart. "
                 "Certificates end by themselves within 24 hours"
             )
-        files = client_ca.make(namespace)
+        files = {**client_ca.make(namespace), client_ca.UNTRUSTED: ""}
         actions = _exchange(found, server, files)
         made = cls(host, namespace, actions)
         made.first, made.certificate = min(users), files["ca.crt"]
         made.ended = certificate(found) or ""
         made.steps = [actions]
         if server["spec"]["replicas"] > 1:
-            made.steps.insert(0, _exchange(found, server, {**client_ca.make(namespace), client_ca.UNTRUSTED: ""}))
+            made.steps.insert(0, _exchange(found, server, {**client_ca.make(namespace), client_ca.UNTRUSTED: client_ca.IN_RENEWAL}))
+        return made
+
+    @classmethod
+    def _of_none(cls, host: Cluster, namespace: str, found: dict | None, users: Iterable[str]) -> Renewal:
+        """No server accepts any. Others may know the CA from a time when it was accepted."""
+        made = cls(host, namespace, [])
+        made.first, made.steps = min(users), []
+        made.certificate = made.ended = certificate(found) or ""
         return made
 
     def perform(self, deadline: Deadline | None = None) -> None:
         for step in self.steps:
             for action in step:
-                self.cluster.merge(action.kind, action.name, action.namespace, _patch(action))
+                self.cluster.merge(action.kind, action.name, action.namespace, action.desired)
             wait_until_ready(self.cluster, self.namespace, deadline or Deadline(RESTART_SECONDS))
         api = connection.inside(self.cluster, self.namespace).limited(self.cluster.timeout)
         try:
@@ -141,12 +156,6 @@ def _exchange(found: dict, server: dict, files: dict[str, str]) -> list[Action]:
         Action(SECRET, namespace, CLIENT_CA, "update", [f"data.{file}" for file in files], before=before, after=after),
         change_of(server, template),
     ]
-
-
-def _patch(action: Action) -> dict:
-    if action.kind != SECRET:
-        return action.desired
-    return {**action.desired, "data": {client_ca.UNTRUSTED: None, **action.desired["data"]}}
 
 
 def end_published(api: Cluster, ended: str) -> None:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import ApiError
@@ -37,7 +38,7 @@ SECRET = "v1/Secret"  # noqa: S105 - a kind
 
 def new(spec: VCluster) -> Keys:
     etcd = etcd_certificates.make(spec.namespace, ETCD) if spec.etcd else None
-    return keys(None, None, etcd, client_ca_manifests.make(spec.namespace))
+    return keys(None, None, etcd, _client_ca(spec, {}))
 
 
 def kept(host: Cluster, spec: VCluster) -> tuple[Keys, bool]:
@@ -47,9 +48,11 @@ def kept(host: Cluster, spec: VCluster) -> tuple[Keys, bool]:
     files = decoded(etcd[0]) if etcd else {}
     if spec.etcd and not files:
         files = etcd_certificates.make(spec.namespace, ETCD)
-    return keys(
-        join, credential, files, decoded(authority) or client_ca_manifests.make(spec.namespace)
-    ), None not in found
+    return keys(join, credential, files, _client_ca(spec, decoded(authority))), None not in found
+
+
+def _client_ca(spec: VCluster, files: Mapping[str, str]) -> dict[str, str]:
+    return client_ca_manifests.kept_or_new(files, spec.namespace, accepted=spec.client_certificates)
 
 
 def claim(host: Cluster, rendering: Rendering) -> Rendering:

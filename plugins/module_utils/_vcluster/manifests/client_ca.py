@@ -30,8 +30,9 @@ except ImportError:
 
 DIRECTORY = "/etc/tenantry/client-ca"
 CERTIFICATE, KEY = f"{DIRECTORY}/ca.crt", f"{DIRECTORY}/ca.key"
-# A file beside them: the API servers do not trust this CA.
+# A file beside them with the reason why the API servers do not trust this CA, or empty.
 UNTRUSTED = "untrusted"
+BY_OPTION, IN_RENEWAL = "client_certificates", "renewal"
 # On the servers' pods, so that they are replaced when the CA is.
 ANNOTATION = "tenantry.dev/client-ca"
 # Kubelets get theirs from k3s itself. An administrator inside can approve one of the second signer as well, and bind
@@ -51,6 +52,22 @@ def make(namespace: str) -> dict[str, str]:
     """PEM by name of the file."""
     key, authority = make_authority(f"{namespace} client", "vcluster")
     return {"ca.crt": authority.public_bytes(serialization.Encoding.PEM).decode(), "ca.key": key_pem(key)}
+
+
+def is_off(files: Mapping[str, str]) -> bool:
+    """Whether the option client_certificates keeps this CA from being trusted."""
+    return files.get(UNTRUSTED) == BY_OPTION
+
+
+def kept_or_new(files: Mapping[str, str], namespace: str, *, accepted: bool) -> dict[str, str]:
+    """
+    Of the files that are there, if any, those that the option client_certificates wants.
+
+    What the CA has signed while it was off is not accepted later either. An interrupted renewal stays one.
+    """
+    if not files or (accepted and is_off(files)):
+        files = make(namespace)
+    return {UNTRUSTED: "", **files} if accepted else {**files, UNTRUSTED: BY_OPTION}
 
 
 def fingerprint(files: Mapping[str, str]) -> str:

@@ -83,7 +83,7 @@ if ! flock -n 9; then
 fi
 renew() {{
   wanted=$({{
-    [ -e {client_ca.DIRECTORY}/{client_ca.UNTRUSTED} ] || cat {client_ca.CERTIFICATE}
+    [ -s {client_ca.DIRECTORY}/{client_ca.UNTRUSTED} ] || cat {client_ca.CERTIFICATE}
     cat {DATA_DIRECTORY}/server/tls/client-ca.crt
   }} 2>/dev/null)
   if [ "$wanted" != "$written" ]; then

@@ -91,6 +91,7 @@ class VCluster:
     datastore: Datastore | None = None  # None: k3s's own, on the volume, or etcd
     etcd: Etcd | None = None  # the volumes are those of its members
     oidc: Issuer | None = None
+    client_certificates: bool = False  # whether those that are requested inside are accepted
 
     @property
     def mode(self) -> str:
@@ -206,6 +207,7 @@ def parse(item: dict) -> VCluster:
         datastore=datastore,
         etcd=etcd,
         oidc=parse_issuer(item.get("oidc")),
+        client_certificates=item["client_certificates"],
         server_placement=parse_placement(item["server"], "server"),
         agent_placement=parse_placement(item["agent"], "agent"),
         image_credentials=parse_credentials(item.get("image_credentials") or []),

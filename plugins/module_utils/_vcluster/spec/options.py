@@ -101,6 +101,7 @@ OPTIONS: dict[str, dict] = {
     "registries": {"type": "dict", "no_log": True},
     "k3s_config": {"type": "dict"},
     "oidc": {"type": "dict", "options": oidc.OPTIONS},
+    "client_certificates": {"type": "bool", "default": False},
     "manifests": {"type": "list", "elements": "dict", "no_log": True},
     "cluster_cidr": {"type": "str"},
     "service_cidr": {"type": "str"},

@@ -196,6 +196,14 @@ class Api:
         return [[{"kind": kind.rpartition("/")[2], **obj} for obj in self.made.get(key, [])]]
 
 
+def test_a_certificate_that_no_server_accepts_is_none() -> None:
+    now = {"lastUpdateTime": "2026-07-26T00:00:00Z", "type": "Approved"}
+    request = {"metadata": {"name": "eve"}, "spec": {"signerName": "a/b"}, "status": {"conditions": [now]}}
+    api = Api({findings.CSR: [request]})
+    told = [len(findings.look(api, BOB, NOW, certificates=accepted)[0]) for accepted in (True, False)]
+    assert told == [1, 0]
+
+
 def test_a_bootstrap_token_is_one() -> None:
     secret = {"metadata": {"name": "bootstrap-token-abcdef", "namespace": "kube-system"}}
     found, _more = findings.look(Api({"v1/Secret type=bootstrap.kubernetes.io/token": [secret]}), BOB, NOW)
@@ -315,7 +323,8 @@ def test_kinds_that_not_each_api_server_has() -> None:
             return super().pages(kind, namespace, **options)
 
     beta = "admissionregistration.k8s.io/v1beta1/MutatingAdmissionPolicyBinding"
-    made = {kind: [] for kind, _judge, _options in findings._looks({}, NOW, None) if kind not in findings._OPTIONAL}
+    made = {kind: [] for kind, _judge, _options in findings._looks({}) if kind not in findings._OPTIONAL}
+    made[findings.CSR] = []
     made |= {one: [{"metadata": {"name": "eve"}, "spec": {"policyName": "eve"}}] for one in (beta, _V1_MUTATING)}
     found, _more = findings.look(Some(made), BOB, NOW)
     assert [(one["kind"], one["name"]) for one in found] == [("MutatingAdmissionPolicyBinding", "eve")]

@@ -27,6 +27,7 @@ ITEM: dict[str, Any] = {
     "durability": None,
     "expose": {"type": "NodePort", "port": None, "address": "192.0.2.10"},
     "image": "rancher/k3s",
+    "client_certificates": False,
     "registries": None,
     "cluster_cidr": None,
     "service_cidr": None,

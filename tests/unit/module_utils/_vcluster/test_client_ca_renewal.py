@@ -138,10 +138,30 @@ def test_several_servers_first_sign_with_a_ca_that_nobody_trusts() -> None:
     server["spec"]["replicas"] = 3
     renewal = client_ca_renewal.Renewal.plan(Host(server), SPACE, _found(files), {"bob"})
     between, at_last = (decoded(step[0].after) for step in renewal.steps)
-    assert {"ca.crt", "ca.key", "untrusted"} == between.keys()
-    assert at_last.keys() == {"ca.crt", "ca.key"}
+    assert between["untrusted"]
+    assert at_last["untrusted"] == ""
     assert len({files["ca.crt"], between["ca.crt"], at_last["ca.crt"]}) == 3
     assert renewal.certificate == at_last["ca.crt"]
+
+
+def test_certificates_are_accepted_only_where_the_option_says_so() -> None:
+    off = client_ca.kept_or_new({}, NAMESPACE, accepted=False)
+    assert client_ca.is_off(off)
+    assert client_ca.kept_or_new(off, NAMESPACE, accepted=False) == off
+    on = client_ca.kept_or_new(off, NAMESPACE, accepted=True)
+    assert not client_ca.is_off(on)
+    assert on["ca.crt"] != off["ca.crt"], "what was signed while it was off would be accepted"
+    assert client_ca.kept_or_new(on, NAMESPACE, accepted=True) == on
+    assert client_ca.kept_or_new(on, NAMESPACE, accepted=False) == {**on, "untrusted": off["untrusted"]}
+    assert (client_ca_renewal.accepted(_found(off)), client_ca_renewal.accepted(_found(on))) == (False, True)
+
+
+def test_an_interrupted_renewal_stays_one_under_the_option() -> None:
+    server = server_manifests.stateful_set(render())
+    server["spec"]["replicas"] = 3
+    renewal = client_ca_renewal.Renewal.plan(Host(server), SPACE, _found(client_ca.make(NAMESPACE)), {"bob"})
+    between = decoded(renewal.steps[0][0].after)
+    assert client_ca.kept_or_new(between, NAMESPACE, accepted=True) == between
 
 
 @pytest.mark.parametrize(
