@@ -112,7 +112,7 @@ options:
       role:
         description: Role of the user.
         type: str
-        choices: [viewer, developer, admin, operator]
+        choices: [viewer, developer, admin, platform_operator]
       access:
         description: Virtual clusters that the user may enter.
         type: list
@@ -125,7 +125,7 @@ options:
           role:
             description: Role in this virtual cluster. Defaults to that of the user.
             type: str
-            choices: [viewer, developer, admin, operator]
+            choices: [viewer, developer, admin, platform_operator]
       oidc:
         description: The user or group at an issuer.
         type: dict

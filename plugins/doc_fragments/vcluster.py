@@ -29,8 +29,8 @@ options:
       - V(present) creates or updates it, and resumes a paused one. V(absent) deletes it with everything in it, its
         volume included.
       - V(paused) stops its server, its agents and, with O(mode=shared), its pods on the host. Its data, credentials and
-        addresses stay, and its slice still counts. With O(mode=shared), pods without a controller are lost; a warning
-        names them.
+        addresses stay, and its resources still count. With O(mode=shared), pods without a controller are lost; a
+        warning names them.
       - V(restarted) restarts server and agents in every run. With O(mode=shared), its pods keep running.
       - V(paused) and V(restarted) require an existing virtual cluster with a volume or O(datastore). All its other
         options stay unchanged.
@@ -39,7 +39,8 @@ options:
     default: present
   mode:
     description:
-      - V(shared) runs its pods as unprivileged pods of its namespace on the host, within O(slice) and O(pod_security).
+      - V(shared) runs its pods as unprivileged pods of its namespace on the host, within O(resources) and
+        O(pod_security).
       - V(dedicated) gives it nodes of its own, which are B(privileged pods) on the host, root on the host's node.
       - Defaults to its current mode, for a new one to V(shared). Cannot be changed.
     type: str
@@ -268,7 +269,7 @@ options:
     description: Whether to reject O(state=absent), and to keep it in the playbook C(housekeeping).
     type: bool
     default: false
-  expires:
+  ttl:
     description:
       - Time from its creation, V(1h) to V(3650d), such as V(14d), after which the playbook C(housekeeping) deletes it.
       - If not set, it does not expire.

@@ -8,9 +8,9 @@ class ModuleDocFragment:
     # What the pods of a virtual cluster may use and reach. Part of the fragment `vcluster`.
     DOCUMENTATION = r"""
 options:
-  slice:
+  resources:
     description:
-      - Hard limit of its part of the tenant's budget, its own servers, syncers, etcd and agents included.
+      - Hard limit of its part of the tenant's quota, its own servers, syncers, etcd and agents included.
       - Omitted resources default to the needs of these. With O(mode=shared), each server has a syncer, a pod with
         V(500m) of C(cpu) and V(128Mi) of C(memory).
       - O(mode=shared) requires C(cpu), C(memory) and C(pods).

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Budgets, users or virtual clusters of many tenants as one flat list, as a module takes it in one call."""
+"""Quotas, users or virtual clusters of many tenants as one flat list, as a module takes it in one call."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ansible.errors import AnsibleFilterError
 from ansible.utils.vars import merge_hash
 
 FILE_NAMES = {"users": "{name}.yaml", "vclusters": "{tenant}--{name}.yaml"}
-KEYS = ("budgets", *FILE_NAMES)
+KEYS = ("quotas", *FILE_NAMES)
 
 
 def tenant_items(
@@ -22,8 +22,8 @@ def tenant_items(
 ) -> list[dict[str, Any]]:
     if key not in KEYS:
         raise AnsibleFilterError(f"tenant_items: {key!r} is none of {', '.join(KEYS)}")
-    if key == "budgets":
-        return [_budget(tenant) for tenant in tenants]
+    if key == "quotas":
+        return [_quota(tenant) for tenant in tenants]
     items = []
     for tenant in tenants:
         for item in tenant.get(key) or []:
@@ -34,8 +34,8 @@ def tenant_items(
     return items
 
 
-def _budget(tenant: Mapping[str, Any]) -> dict[str, Any]:
-    """What is left of a tenant is its budget's item."""
+def _quota(tenant: Mapping[str, Any]) -> dict[str, Any]:
+    """What is left of a tenant is its quota's item."""
     rest = {key: value for key, value in tenant.items() if key not in ("name", *FILE_NAMES)}
     return {"tenant": tenant["name"], **rest}
 

@@ -9,13 +9,13 @@ from typing import Any
 
 from ansible_collections.tenantry.kube.plugins.plugin_utils._tables import aligned
 
-COLUMNS = ("TENANT", "RESOURCE", "BUDGET", "ALLOTTED", "LEFT", "USED NOW")
+COLUMNS = ("TENANT", "RESOURCE", "QUOTA", "ALLOCATED", "AVAILABLE", "USED NOW")
 RESOURCES = ("cpu", "memory", "storage", "pods", "vclusters")
 
 
 def usage_table(tenants: Iterable[Mapping[str, Any]]) -> str:
     rows = [
-        (tenant["name"], key, *(tenant[part][key] for part in ("budget", "allotted", "left", "used")))
+        (tenant["name"], key, *(tenant[part][key] for part in ("quota", "allocated", "left", "used")))
         for tenant in tenants
         for key in RESOURCES
     ]

@@ -9,8 +9,8 @@ from typing import Any
 
 from ansible_collections.tenantry.kube.plugins.plugin_utils._tables import aligned
 
-COLUMNS = ("VIRTUAL CLUSTER", "HOST", "VERSION", "NODES", "STATUS", "ENDPOINT", "SLICE USED")
-SLICE = ("cpu", "memory", "storage", "pods")
+COLUMNS = ("VIRTUAL CLUSTER", "HOST", "VERSION", "NODES", "STATUS", "ENDPOINT", "RESOURCES USED")
+RESOURCES = ("cpu", "memory", "storage", "pods")
 
 
 def vcluster_table(vclusters: Iterable[Mapping[str, Any]]) -> str:
@@ -24,12 +24,17 @@ def _row(vcluster: Mapping[str, Any]) -> tuple[str, ...]:
     return (
         name,
         *("-" if field in (None, "") else str(field) for field in fields),
-        _slice(vcluster.get("slice") or {}),
+        _resources(vcluster.get("resources") or {}),
     )
 
 
-def _slice(slice_: Mapping[str, Mapping[str, str]]) -> str:
-    return ", ".join(f"{name} {slice_[name]['used']}/{slice_[name]['hard']}" for name in SLICE if name in slice_) or "-"
+def _resources(resources: Mapping[str, Mapping[str, str]]) -> str:
+    return (
+        ", ".join(
+            f"{name} {resources[name]['used']}/{resources[name]['hard']}" for name in RESOURCES if name in resources
+        )
+        or "-"
+    )
 
 
 class FilterModule:

@@ -9,8 +9,8 @@ module: audit_info
 short_description: Gather audit events of the platform
 version_added: 0.1.0
 description:
-  - Returns one list, in order of time, of changes to tenants, budgets, users, roles, credentials, virtual clusters,
-    slices, snapshots and members, and of every access to a control plane.
+  - Returns one list, in order of time, of changes to tenants, quotas, users, roles, credentials, virtual clusters,
+    resources, snapshots and members, and of every access to a control plane.
   - The events come from the audit logs of API servers. The module reads those of virtual clusters from their servers'
     volumes. The API does not give access to those of the hub and of members, so you provide them as files.
   - If no log has the creation of an existing object, the module adds an event from the object's own record, without an
@@ -119,7 +119,7 @@ events:
       type: str
     kind:
       description:
-        - C(tenant), C(budget), C(user), C(role), C(credential), C(vcluster), C(slice), C(snapshot), C(member) or
+        - C(tenant), C(quota), C(user), C(role), C(credential), C(vcluster), C(resources), C(snapshot), C(member) or
           C(access).
       type: str
     name:

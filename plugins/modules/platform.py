@@ -12,9 +12,9 @@ description:
   - Makes one Kubernetes cluster the hub, from which tenants, users and virtual clusters are managed, on it and on the
     members that join it.
   - The hub gets the namespace C(tenantry-system), the four ClusterRoles C(tenantry:viewer), C(tenantry:developer),
-    C(tenantry:admin) and C(tenantry:operator), the ClusterRole C(tenantry:vcluster-manager), the PriorityClasses
-    C(tenantry-dev) and C(tenantry-prod) for pods, C(tenantry-dev-server) and C(tenantry-prod-server) for servers and
-    agents, the registry of the fleet, and admission policies.
+    C(tenantry:admin) and C(tenantry:platform_operator), the ClusterRole C(tenantry:vcluster-manager), the
+    PriorityClasses C(tenantry-dev) and C(tenantry-prod) for pods, C(tenantry-dev-server) and C(tenantry-prod-server)
+    for servers and agents, the registry of the fleet, and admission policies.
   - By these policies, only the platform, administrators of the hub, Kubernetes itself and users with the verb C(manage)
     on C(platform.tenantry.dev) can change objects of the platform.
   - The platform runs no pods. It never adopts a foreign object of the same name.

@@ -6,13 +6,13 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: tenant_quota
-short_description: Manage tenants and their budgets
+short_description: Manage tenants and their quotas
 version_added: 0.1.0
 description:
   - Creates a tenant (a team or an individual) with its home namespace C(tenant-NAME) on the hub, and sets the resources
     that its virtual clusters may use together over the whole fleet.
   - The home namespace holds the tenant's record and the identities of its users. No pods can run there.
-  - A budget below the current use is accepted with a warning, and nothing is deleted.
+  - A quota below the current use is accepted with a warning, and nothing is deleted.
 author:
   - The tenantry.kube authors (@tenantry)
 extends_documentation_fragment:
@@ -28,10 +28,10 @@ options:
   display_name:
     description: Display name. Defaults to the tenant's name.
     type: str
-  budget:
+  quota:
     description: Resources that the tenant's virtual clusters may use together. Omitted ones have their defaults.
     type: dict
-    suboptions: &budget
+    suboptions: &quota
       cpu:
         description: Cores, such as V(8) or V(500m).
         type: str
@@ -54,7 +54,7 @@ options:
         default: 5
   state:
     description:
-      - V(present) creates the tenant or changes its budget.
+      - V(present) creates the tenant or changes its quota.
       - V(absent) removes the tenant and its users. It fails while the tenant has virtual clusters.
     type: str
     choices: [present, absent]
@@ -71,10 +71,10 @@ options:
       display_name:
         description: Display name.
         type: str
-      budget:
+      quota:
         description: Resources that the tenant's virtual clusters may use together.
         type: dict
-        suboptions: *budget
+        suboptions: *quota
       state:
         description: Whether the tenant exists.
         type: str
@@ -87,7 +87,7 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Create a tenant with the default budget
+- name: Create a tenant with the default quota
   tenantry.kube.tenant_quota:
     kubeconfig: ~/.kube/hub.yaml
     tenant: research
@@ -98,7 +98,7 @@ EXAMPLES = r"""
     tenants:
       - tenant: payments
         display_name: Payments (department 7)
-        budget:
+        quota:
           cpu: 16
           memory: 64Gi
           vclusters: 10
@@ -126,8 +126,8 @@ results:
       description: Its home namespace on the hub.
       type: str
       returned: success
-    budget:
-      description: Its whole budget in canonical form.
+    quota:
+      description: Its whole quota in canonical form.
       type: dict
       returned: O(state=present)
       sample: {cpu: '8', memory: 16Gi, pods: '100', storage: 100Gi, vclusters: '5'}
@@ -157,16 +157,16 @@ from ansible_collections.tenantry.kube.plugins.module_utils._module import (
 from ansible_collections.tenantry.kube.plugins.module_utils._module import (
     main as run_module,
 )
-from ansible_collections.tenantry.kube.plugins.module_utils._tenant.quota import DEFAULT_BUDGET, run
+from ansible_collections.tenantry.kube.plugins.module_utils._tenant.quota import DEFAULT_QUOTA, run
 
-BUDGET = {
+QUOTA = {
     option: {"type": "int" if isinstance(default, int) else "str", "default": default}
-    for option, default in DEFAULT_BUDGET.items()
+    for option, default in DEFAULT_QUOTA.items()
 }
 OPTIONS: dict[str, dict] = {
     "tenant": {"type": "str", "required": True},
     "display_name": {"type": "str"},
-    "budget": {"type": "dict", "options": BUDGET},
+    "quota": {"type": "dict", "options": QUOTA},
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
 }
 

@@ -6,13 +6,13 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: tenant_usage_info
-short_description: Gather budgets and use of tenants
+short_description: Gather quotas and use of tenants
 version_added: 0.1.0
 description:
-  - Returns for each tenant its budget, the sum of its virtual clusters' slices, the rest, and the current use of pods,
-    volumes and services in these slices, over the whole fleet.
-  - Use is the amount that the quota of each slice counts. For CPU and memory this is the sum of the limits of running
-    pods, not the current consumption of processes.
+  - Returns for each tenant its quota, the sum of its virtual clusters' resources, the rest, and the current use of
+    pods, volumes and services in them, over the whole fleet.
+  - Use is the amount that the quota of each virtual cluster counts. For CPU and memory this is the sum of the limits of
+    running pods, not the current consumption of processes.
   - RV(unreachable_members) lists hosts that do not answer. Their use is missing in the sums. They do not fail the
     module.
 author:
@@ -40,9 +40,9 @@ EXAMPLES = r"""
   ansible.builtin.debug:
     msg: "{{ usage.tenants | tenantry.kube.usage_table }}"
 
-- name: Show tenants beyond their budget
+- name: Show tenants beyond their quota
   ansible.builtin.debug:
-    msg: "{{ usage.tenants | selectattr('overdrawn') | map(attribute='name') }}"
+    msg: "{{ usage.tenants | selectattr('exceeded') | map(attribute='name') }}"
 """
 
 RETURN = r"""
@@ -58,40 +58,40 @@ tenants:
     display_name:
       description: Its display name.
       type: str
-    budget:
+    quota:
       description: Resources that its virtual clusters may use together.
       type: dict
       sample: {cpu: '8', memory: 16Gi, pods: '100', storage: 100Gi, vclusters: '5'}
-    allotted:
-      description: The sum of its slices, and the number of its virtual clusters.
+    allocated:
+      description: The sum of its resources, and the number of its virtual clusters.
       type: dict
       sample: {cpu: '5', memory: 6Gi, pods: '52', storage: 18Gi, vclusters: '2'}
     counted:
       description:
-        - The amount that counts against the budget. For each virtual cluster this is the slice or, if a reduced slice
-          is smaller than the use, the use.
+        - The amount that counts against the quota. For each virtual cluster these are its resources or, if they were
+          reduced below the use, the use.
       type: dict
       sample: {cpu: '5', memory: 6Gi, pods: '52', storage: 18Gi, vclusters: '2'}
     left:
-      description: The rest of the budget for further slices.
+      description: The rest of the quota for further virtual clusters.
       type: dict
       sample: {cpu: '3', memory: 10Gi, pods: '48', storage: 82Gi, vclusters: '3'}
     used:
-      description: The current use in all of its slices together, control planes included.
+      description: The current use in all of its virtual clusters together, control planes included.
       type: dict
       sample: {cpu: 1600m, memory: 1322Mi, pods: '2', storage: 5Gi, vclusters: '2'}
-    overdrawn:
-      description: The resources whose counted amount exceeds the budget, since it was lowered.
+    exceeded:
+      description: The resources whose counted amount exceeds the quota, since it was lowered.
       type: list
       elements: str
     vclusters:
-      description: Its virtual clusters, by name, with use and limit of each slice.
+      description: Its virtual clusters, by name, with use and limit of each resource.
       type: list
       elements: dict
       sample:
         - name: dev
           host: hub
-          slice: {cpu: {used: 1600m, hard: '3'}, memory: {used: 1322Mi, hard: 4Gi}}
+          resources: {cpu: {used: 1600m, hard: '3'}, memory: {used: 1322Mi, hard: 4Gi}}
 unreachable_members:
   description: For each unreachable member, the reason.
   returned: success

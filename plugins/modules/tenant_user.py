@@ -50,10 +50,10 @@ options:
       - V(viewer) reads workloads, logs and events, but no Secrets.
       - V(developer) also manages workloads, reads and writes Secrets, runs commands in pods and forwards ports.
       - V(admin) may do everything in the virtual clusters.
-      - V(operator) operates the platform. In virtual clusters, operators see pods, services, events and nodes, but no
-        logs and no Secrets. They manage namespaces, quotas and network policies on the whole hub.
+      - V(platform_operator) operates the platform. In virtual clusters, such a user sees pods, services, events and
+        nodes, but no logs and no Secrets. They manage namespaces, quotas and network policies on the whole hub.
     type: str
-    choices: [viewer, developer, admin, operator]
+    choices: [viewer, developer, admin, platform_operator]
   access:
     description:
       - Virtual clusters that the user may enter. Defaults to all of the tenant's, with the role O(role).
@@ -68,7 +68,7 @@ options:
       role:
         description: Role in this virtual cluster. Defaults to O(role).
         type: str
-        choices: [viewer, developer, admin, operator]
+        choices: [viewer, developer, admin, platform_operator]
   hub_access:
     description:
       - Whether the user's kubeconfigs have a context C(TENANT--hub) for the tenant's home namespace on the hub, where
@@ -198,7 +198,7 @@ results:
       elements: dict
       returned: always
       sample: [{vcluster: dev, host: hub, role: developer, context: payments--dev}]
-    waiting:
+    pending_vclusters:
       description: Paused virtual clusters. The first run after they are resumed gives the user access.
       type: list
       elements: str

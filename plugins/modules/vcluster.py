@@ -12,7 +12,7 @@ description:
   - Creates, updates and deletes virtual clusters. Each is one k3s in a namespace of a cluster of the fleet, with its
     own API server and controllers. Its pods run on nodes of its own or on the host's, see O(mode).
   - Waits until the API answers and all nodes of its own are ready.
-  - Validates all virtual clusters of a call before it writes the first, against the tenant's budget too.
+  - Validates all virtual clusters of a call before it writes the first, against the tenant's quota too.
 author:
   - The tenantry.kube authors (@tenantry)
 extends_documentation_fragment:
@@ -44,7 +44,7 @@ EXAMPLES = r"""
     name: dev
     version: v1.34.12+k3s1
     syncer_image: registry.example.com/tenantry/syncer:0.1.0
-    slice: {cpu: 4, memory: 8Gi, storage: 20Gi, pods: 50}
+    resources: {cpu: 4, memory: 8Gi, storage: 20Gi, pods: 50}
     expose:
       type: NodePort
     kubeconfig_path: ~/.kube/payments--dev.yaml
@@ -57,7 +57,7 @@ EXAMPLES = r"""
       - tenant: payments
         name: stage
         version: v1.34.12+k3s1
-        slice: {cpu: 2, memory: 4Gi, pods: 20}
+        resources: {cpu: 2, memory: 4Gi, pods: 20}
         pod_security: restricted
       - tenant: research
         name: lab
@@ -66,7 +66,7 @@ EXAMPLES = r"""
         version: v1.34.12+k3s1
         agents: 2
         tier: prod
-        slice: {cpu: 6, memory: 12Gi}
+        resources: {cpu: 6, memory: 12Gi}
 
 - name: Pause one for the holidays (state present with its options resumes it)
   tenantry.kube.vcluster:
@@ -81,8 +81,8 @@ EXAMPLES = r"""
     tenant: payments
     name: workshop
     version: v1.34.12+k3s1
-    slice: {cpu: 4, memory: 8Gi, pods: 50}
-    expires: 14d
+    resources: {cpu: 4, memory: 8Gi, pods: 50}
+    ttl: 14d
     sleep:
       idle: 2h
       schedule: ['mon-fri 20:00-06:00', 'sat,sun']
@@ -116,8 +116,8 @@ results:
       type: str
       sample: 1/1
     ready: {description: Whether the API answered and all nodes were ready., returned: O(state=present), type: bool}
-    slice:
-      description: Its slice of the tenant's budget.
+    resources:
+      description: Its part of the tenant's quota.
       returned: O(state=present)
       type: dict
       sample: {cpu: '2', memory: 3Gi, pods: '2', storage: 5Gi}

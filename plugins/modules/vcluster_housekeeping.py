@@ -9,7 +9,7 @@ module: vcluster_housekeeping
 short_description: Delete expired virtual clusters and pause unused ones
 version_added: 0.1.0
 description:
-  - Applies the options C(expires) and C(sleep) of M(tenantry.kube.vcluster) that are due now. Run it every few minutes,
+  - Applies the options C(ttl) and C(sleep) of M(tenantry.kube.vcluster) that are due now. Run it every few minutes,
     by cron or an AWX schedule, see the playbook C(housekeeping).
   - The module reads from the metrics of its API server whether a virtual cluster is in use. They count requests of
     users separately from those of controllers. Users are identities with credentials of M(tenantry.kube.tenant_user) or

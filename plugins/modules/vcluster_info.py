@@ -89,7 +89,7 @@ vclusters:
     endpoint:
       description: URL of its API for users.
       type: str
-    slice:
+    resources:
       description: Use and hard limit of cpu, memory, storage and pods.
       type: dict
       sample: {cpu: {used: '2', hard: '2'}}

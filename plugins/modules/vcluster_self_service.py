@@ -10,14 +10,14 @@ short_description: Process requests of tenants for virtual clusters and users
 version_added: 0.1.0
 description:
   - Developers and admins of a tenant create objects of the kind C(VirtualClusterRequest) in the tenant's home namespace
-    on the hub. The module creates the requested virtual clusters within the tenant's budget, as
+    on the hub. The module creates the requested virtual clusters within the tenant's quota, as
     M(tenantry.kube.vcluster) would, and deletes those whose request was deleted. Run it by cron or an AWX schedule, see
     the playbook C(self_service).
   - Admins of a tenant create objects of the kind C(TenantUserRequest) there. The module creates the requested users, as
     M(tenantry.kube.tenant_user) would, with at most the requester's rights, and removes those whose request is gone.
-    The Secret C(invitation-NAME) of the home namespace holds the first kubeconfig of such a user for the requester. It
-    expires after a day.
-  - A request for a virtual cluster has name, slice, version, Pod Security level, expiry and sleep. Everything else
+    The Secret C(initial-kubeconfig-NAME) of the tenant namespace holds the first kubeconfig of such a user for the
+    requester. It expires after a day.
+  - A request for a virtual cluster has name, resources, version, Pod Security level, expiry and sleep. Everything else
     comes from O(defaults).
   - The requester is an administrator of the virtual cluster. All other users of the tenant have the same rights as in
     the tenant's other virtual clusters. The Secret C(kubeconfig-NAME) of the home namespace holds a kubeconfig for each
@@ -88,7 +88,7 @@ EXAMPLES = r"""
       syncer_image: registry.example.com/tenantry/syncer:0.1.0
       expose: {type: NodePort}
       pod_security: restricted
-      expires: 30d
+      ttl: 30d
 """
 
 RETURN = r"""
@@ -108,8 +108,8 @@ results:
     requested_by: {description: The requester. Empty if the request is gone., returned: always, type: str}
     phase:
       description:
-        - V(Ready), V(Pending), V(Paused), V(Refused), V(Failed), V(Expired) or V(Deleted).
-        - V(Refused) means that the request is not allowed and nothing was created. V(Failed) means an error.
+        - V(Ready), V(Pending), V(Paused), V(Denied), V(Failed), V(Expired) or V(Deleted).
+        - V(Denied) means that the request is not allowed and nothing was created. V(Failed) means an error.
       returned: always
       type: str
     message: {description: The reason., returned: always, type: str}

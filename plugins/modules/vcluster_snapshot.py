@@ -13,7 +13,7 @@ description:
     encryption keys. Stores it in a directory on the machine that runs the module, or in a bucket. Volumes of pods are
     not included.
   - The copy of the datastore is consistent, under load too. The API of one server pauses for the copy, see
-    RV(results[].frozen). That of three servers does not.
+    RV(results[].api_paused_seconds). That of three servers does not.
   - Restores a snapshot into its own virtual cluster or into another one, on any host of the fleet and of any mode.
     Kubeconfigs that were valid at the time of the snapshot are valid again.
   - The archive has the format of C(age). The description beside it has its encryption key, encrypted with
@@ -51,12 +51,12 @@ options:
       - V(present) takes a snapshot, unless there is one of the name O(snapshot).
       - V(restored) stops the server, replaces its data and starts it. Changes after the snapshot are lost. The module
         verifies the whole snapshot before it stops the server.
-      - V(reverted) undoes the last change of its k3s release, with the copy that M(tenantry.kube.vcluster) kept on its
-        volume. Changes since then are lost.
+      - V(rolled_back) undoes the last change of its k3s release, with the copy that M(tenantry.kube.vcluster) kept on
+        its volume. Changes since then are lost.
       - V(absent) deletes the snapshot O(snapshot), V(pruned) all but the newest O(keep). Neither contacts any cluster.
         V(pruned) neither counts nor deletes damaged files and files that are no snapshots.
     type: str
-    choices: [present, restored, reverted, absent, pruned]
+    choices: [present, restored, rolled_back, absent, pruned]
     default: present
   snapshot: &snapshot
     description:
@@ -146,7 +146,7 @@ EXAMPLES = r"""
     name: dev2
     host: edge
     version: v1.34.12+k3s1
-    slice: {cpu: 4, memory: 8Gi, storage: 20Gi, pods: 50}
+    resources: {cpu: 4, memory: 8Gi, storage: 20Gi, pods: 50}
 
 - name: Move a virtual cluster to another host of the fleet, second of two tasks
   tenantry.kube.vcluster_snapshot:
@@ -179,7 +179,7 @@ results:
       description: Release of k3s, with O(state=restored) the one that runs now.
       returned: O(state=present) or O(state=restored)
       type: str
-    frozen:
+    api_paused_seconds:
       description: Seconds for which the API paused while the module copied its data.
       returned: when a snapshot was taken
       type: float
@@ -220,7 +220,11 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.optio
 PLACE = {"tenant": {"type": "str", "required": True}, "name": {"type": "str", "required": True}}
 OPTIONS: dict[str, dict] = {
     **PLACE,
-    "state": {"type": "str", "choices": ["present", "restored", "reverted", "absent", "pruned"], "default": "present"},
+    "state": {
+        "type": "str",
+        "choices": ["present", "restored", "rolled_back", "absent", "pruned"],
+        "default": "present",
+    },
     "snapshot": {"type": "str"},
     "source": {"type": "dict", "options": PLACE},
     "keep": {"type": "int"},

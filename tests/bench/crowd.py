@@ -146,9 +146,9 @@ def _run_module(count: int, *, wait: bool = True, state: str = "present") -> Non
 
 @contextlib.contextmanager
 def _tenant() -> Iterator[None]:
-    budget = {"cpu": "100", "memory": "100Gi", "storage": "500Gi", "pods": 100, "vclusters": 50}
+    quota = {"cpu": "100", "memory": "100Gi", "storage": "500Gi", "pods": 100, "vclusters": 50}
     arguments = {"kubeconfig": str(vclusters.HUB), "tenant": TENANT}
-    made = run_module("tenant_quota", **arguments, budget=budget)
+    made = run_module("tenant_quota", **arguments, quota=quota)
     if made.failed:
         raise SystemExit(f"bench: {made.msg}")
     try:

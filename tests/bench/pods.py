@@ -15,7 +15,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client i
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import Deadline, wait_for, wait_gone
 
 DEADLINE = 300
-# What the slice's limit range gives to who asks for nothing would fill the node with 50 pods.
+# What the resources's limit range gives to who asks for nothing would fill the node with 50 pods.
 TINY = {"requests": {"cpu": "5m", "memory": "16Mi"}, "limits": {"cpu": "100m", "memory": "32Mi"}}
 
 

@@ -25,7 +25,7 @@ from ..lab.syncer_pair import Pair, PairSpace, syncer_pair
 USUAL, ALWAYS = 60, 128  # MiB
 QUIET_SECONDS = 5
 SMALL = {"requests": {"cpu": "1m", "memory": "8Mi"}, "limits": {"cpu": "10m", "memory": "16Mi"}}
-SLICE = {"cpu": "8", "memory": "32Gi", "storage": "20Gi", "pods": 120}
+RESOURCES = {"cpu": "8", "memory": "32Gi", "storage": "20Gi", "pods": 120}
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
 
@@ -36,7 +36,7 @@ def main() -> int:
     with (
         _host() as host,
         tempfile.TemporaryDirectory() as directory,
-        syncer_pair(host, Path(directory), slice=SLICE) as pair,
+        syncer_pair(host, Path(directory), resources=RESOURCES) as pair,
     ):
         for name in chosen:
             limit, fill = SCENARIOS[name]

@@ -18,7 +18,7 @@ HUB = DEMO / "hub.yaml"
 TENANT, NAME = "payments", "bench"
 SPACE = f"{TENANT}--{NAME}"
 SMALL = {"cpu": "2", "memory": "2Gi", "storage": "5Gi", "pods": 10}
-# Room for the pods of a scale-up; it fits into what the demo leaves of the tenant's budget.
+# Room for the pods of a scale-up; it fits into what the demo leaves of the tenant's quota.
 LARGE = {"cpu": "6.8", "memory": "6Gi", "storage": "5Gi", "pods": 70}
 
 
@@ -28,7 +28,7 @@ def create_dedicated() -> None:
 
 
 def create_shared(**arguments: object) -> None:
-    _vcluster(**{"mode": "shared", "version": version(), "slice": SMALL} | arguments)
+    _vcluster(**{"mode": "shared", "version": version(), "resources": SMALL} | arguments)
 
 
 def delete() -> None:
@@ -41,7 +41,7 @@ def large_shared() -> Iterator[Cluster]:
     with tempfile.TemporaryDirectory() as directory:
         kubeconfig = Path(directory) / "kubeconfig.yaml"
         try:
-            create_shared(slice=LARGE, expose={"type": "NodePort"}, kubeconfig_path=str(kubeconfig))
+            create_shared(resources=LARGE, expose={"type": "NodePort"}, kubeconfig_path=str(kubeconfig))
             cluster = connect(kubeconfig)
             wait_for(
                 cluster,

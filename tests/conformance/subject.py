@@ -18,7 +18,7 @@ DIRECTORY = BUILD / "conformance"
 TENANT, NAME = "conformance", "e2e"
 KUBECONFIG = DIRECTORY / "vclusters" / f"{TENANT}--{NAME}.yaml"
 # The node's processors are what limits: a container without resources of its own asks for a twentieth of one.
-SLICE = {"cpu": 14, "memory": "14Gi", "storage": "20Gi", "pods": 100}
+RESOURCES = {"cpu": 14, "memory": "14Gi", "storage": "20Gi", "pods": 100}
 
 
 @contextlib.contextmanager
@@ -56,7 +56,7 @@ def _inventory(lab: Lab) -> dict:
         "version": lab.version,
         "expose": {"type": "NodePort"},
         "client_certificates": True,  # one of the tests has one signed
-        "slice": SLICE,
+        "resources": RESOURCES,
     }
     variables = {
         "tenantry_output_dir": str(DIRECTORY),
@@ -69,6 +69,6 @@ def _inventory(lab: Lab) -> dict:
         ],
         "platform_registries": registries,
         "tenantry_syncer_image": image_name(),
-        "tenantry_tenants": [{"name": TENANT, "budget": {**SLICE, "vclusters": 1}, "vclusters": [virtual_cluster]}],
+        "tenantry_tenants": [{"name": TENANT, "quota": {**RESOURCES, "vclusters": 1}, "vclusters": [virtual_cluster]}],
     }
     return {"all": {"children": {"fleet_hub": {"hosts": {"hub": hub}}, "fleet_members": {}}, "vars": variables}}

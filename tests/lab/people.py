@@ -34,7 +34,7 @@ User = Callable[..., ModuleResult]
 
 
 def add_vcluster(hub: Path, tenant: str, name: str, **recorded: Any) -> None:
-    """As much of a virtual cluster as budgets and users look at: its namespace, with its record."""
+    """As much of a virtual cluster as quotas and users look at: its namespace, with its record."""
     metadata = {
         "name": f"{tenant}--{name}",
         "labels": labels_of(tenant, name),

@@ -52,7 +52,7 @@ _RENDERED = {
 OPTIONS: dict[str, Any] = {
     "mode": "shared",
     "service_cidr": "10.43.0.0/16",
-    "slice": {"cpu": "4", "memory": "8Gi", "storage": "20Gi", "pods": 50},
+    "resources": {"cpu": "4", "memory": "8Gi", "storage": "20Gi", "pods": 50},
     "ingress_classes": ["nginx"],
     "ingress_hosts": ["*.dev.example.com"],
 }

@@ -57,7 +57,7 @@ def test_service_account_may_what_its_role_says(space: Space) -> None:
 
 
 def test_controllers_of_availability_see_the_pods(space: Space) -> None:
-    """The autoscaler keeps its minimum and the budget counts healthy pods."""
+    """The autoscaler keeps its minimum and the quota counts healthy pods."""
     assert space.json("deployment", "shop")["status"]["readyReplicas"] == 2
     space("wait", "--for=jsonpath={.status.disruptionsAllowed}=1", "poddisruptionbudget/shop", WAIT)
     assert space.json("poddisruptionbudget", "shop")["status"]["currentHealthy"] == 2

@@ -26,7 +26,7 @@ SHARED = "payments--apps"
 
 @pytest.fixture(scope="module", params=IN_BOTH_MODES)
 def vcluster(request: pytest.FixtureRequest, site: object, hub: Path) -> Iterator[str]:
-    """A virtual cluster of its own in mode shared, with what applications need of a slice; the demo's in the other."""
+    """A virtual cluster of its own in mode shared, with what applications need; the demo's in the other."""
     if request.param == DEDICATED:
         yield request.param
         wait_until_removed(request.param)
@@ -39,7 +39,7 @@ def vcluster(request: pytest.FixtureRequest, site: object, hub: Path) -> Iterato
         version=version,
         persistence={"type": "none"},
         expose={"type": "NodePort"},
-        slice={"cpu": "6", "memory": "3Gi", "storage": "2Gi", "pods": 30, "node_ports": 6, "load_balancers": 1},
+        resources={"cpu": "6", "memory": "3Gi", "storage": "2Gi", "pods": 30, "node_ports": 6, "load_balancers": 1},
         kubeconfig_path=DEMO / f"vclusters/{SHARED}.yaml",
         **where,
     )

@@ -55,10 +55,10 @@ def test_a_user_from_the_first_credential_to_the_last(
         assert expected in {line[:3] for line in told}
 
 
-def test_virtual_clusters_budgets_and_who_looked_inside(payments: Path, tmp_path: Path) -> None:
+def test_virtual_clusters_quotas_and_who_looked_inside(payments: Path, tmp_path: Path) -> None:
     logs = {"hub": payments}
     before = len(_account(payments, logs))
-    assert call_module("tenant_quota", kubeconfig=payments, tenant="archive", budget={"cpu": 2}).changed
+    assert call_module("tenant_quota", kubeconfig=payments, tenant="archive", quota={"cpu": 2}).changed
     add_vcluster(payments, "archive", "old")
     ran(payments, "create", "secret", "generic", "join-token", "-n", "archive--old")
     for _attempt in range(3):
@@ -67,9 +67,9 @@ def test_virtual_clusters_budgets_and_who_looked_inside(payments: Path, tmp_path
     ran(payments, "delete", "namespace", "archive--old")
     assert call_module("tenant_quota", kubeconfig=payments, tenant="archive", state="absent").changed
     found = _account(payments, logs, tenant="archive")
-    assert _lines(found, "tenant", "budget", "vcluster") == [
+    assert _lines(found, "tenant", "quota", "vcluster") == [
         ("created", "tenant", "archive", "system:admin"),
-        ("created", "budget", "archive", "system:admin"),
+        ("created", "quota", "archive", "system:admin"),
         ("created", "vcluster", "archive/old", "system:admin"),
         ("deleted", "vcluster", "archive/old", "system:admin"),
         ("deleted", "tenant", "archive", "system:admin"),
@@ -77,7 +77,7 @@ def test_virtual_clusters_budgets_and_who_looked_inside(payments: Path, tmp_path
     (looked,) = [event for event in found if event["kind"] == "access"]
     assert (looked["action"], looked["name"], looked["count"]) == ("get", "archive/old secrets/join-token", 3)
     assert looked["tool"].startswith("kubectl/")
-    assert {e["tool"] for e in found if e["kind"] == "budget"} == {"tenantry.kube"}
+    assert {e["tool"] for e in found if e["kind"] == "quota"} == {"tenantry.kube"}
     assert len(_account(payments, logs)) >= before + len(found)
     assert _account(payments, logs, tenant="archive", since="1d") == found
 

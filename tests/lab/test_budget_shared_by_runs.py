@@ -1,4 +1,4 @@
-"""QUO-3 of two runs at once: of what a budget has left for one, only one is made."""
+"""QUO-3 of two runs at once: of what a quota has left for one, only one is made."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TENANT = "thrifty"
 def hub(platform: Path) -> Iterator[Path]:
     """A hub, without nodes, with a tenant that may have one virtual cluster."""
     tenant = {"kubeconfig": platform, "tenant": TENANT}
-    made = call_module("tenant_quota", **tenant, budget={"vclusters": 1})
+    made = call_module("tenant_quota", **tenant, quota={"vclusters": 1})
     assert not made.failed, made.msg
     yield platform
     gone = [{"tenant": TENANT, "name": name, "state": "absent"} for name in ("first", "second")]
@@ -77,7 +77,7 @@ def test_what_is_reserved_counts_until_it_is_there_gone_or_old(hub: Path, monkey
 
 def test_a_tenant_with_notes_has_nothing_to_change(hub: Path) -> None:
     assert not call_module("vcluster", **options(hub, "first")).failed
-    tenant = {"kubeconfig": hub, "tenant": TENANT, "budget": {"vclusters": 1}}
+    tenant = {"kubeconfig": hub, "tenant": TENANT, "quota": {"vclusters": 1}}
     assert not call_module("tenant_quota", **tenant).changed
-    assert call_module("tenant_quota", kubeconfig=hub, tenant=TENANT, budget={"vclusters": 2}).changed
+    assert call_module("tenant_quota", kubeconfig=hub, tenant=TENANT, quota={"vclusters": 2}).changed
     assert not call_module("vcluster", **options(hub, "second")).failed

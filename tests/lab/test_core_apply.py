@@ -115,7 +115,7 @@ def _everything(namespace: str) -> list[dict[str, Any]]:
         _object("v1", "Service", "api", namespace, spec=service),
         _object("v1", "Service", "headless", namespace, spec={"clusterIP": "None", "ports": [{"port": 1}, {"port": 2}]}
                 | {"ports": [{"name": "a", "port": 1}, {"name": "b", "port": 2, "protocol": "UDP"}]}),
-        _object("v1", "ResourceQuota", "slice", namespace, spec={"hard": {"limits.cpu": "2000m", "pods": 10}}),
+        _object("v1", "ResourceQuota", "vcluster", namespace, spec={"hard": {"limits.cpu": "2000m", "pods": 10}}),
         _object("v1", "LimitRange", "defaults", namespace, spec={"limits": [limits]}),
         _object("apps/v1", "StatefulSet", "server", namespace, spec=stateful_set),
         _object("policy/v1", "PodDisruptionBudget", "server", namespace,

@@ -24,13 +24,13 @@ def test_the_refusal_of_a_quota_is_named(cluster: Cluster, namespace: str) -> No
         {
             "apiVersion": "v1",
             "kind": "ResourceQuota",
-            "metadata": {"name": "slice", "namespace": namespace},
+            "metadata": {"name": "vcluster", "namespace": namespace},
             "spec": quota,
         }
     )
     # After a kind was removed (by the tests before this one), the quota controller waits half a minute for it.
     wait_for(
-        cluster, "v1/ResourceQuota", "slice", namespace, lambda o: "hard" in o["status"], Deadline(90), what="quota"
+        cluster, "v1/ResourceQuota", "vcluster", namespace, lambda o: "hard" in o["status"], Deadline(90), what="quota"
     )
     pod = {"metadata": {"labels": {"app": "s"}}, "spec": {"containers": [{"name": "c", "image": "example.com/none:1"}]}}
     spec = {"replicas": 1, "serviceName": "s", "selector": {"matchLabels": {"app": "s"}}, "template": pod}

@@ -20,13 +20,20 @@ from .test_vcluster_upgrade import next_label
 
 TENANT = "triad"
 NAMESPACE = f"{TENANT}--loom"
-SLICE = {"cpu": "5", "memory": "6Gi", "pods": 12}
+RESOURCES = {"cpu": "5", "memory": "6Gi", "pods": 12}
 
 pytestmark = pytest.mark.nightly
 
 
 def vcluster(hub: Path, name: str = "loom", **options: Any) -> ModuleResult:
-    options = {"version": version(hub), "servers": 3, "slice": SLICE, "expose": {"type": "NodePort"}, **ETCD, **options}
+    options = {
+        "version": version(hub),
+        "servers": 3,
+        "resources": RESOURCES,
+        "expose": {"type": "NodePort"},
+        **ETCD,
+        **options,
+    }
     return run_module("vcluster", kubeconfig=hub, tenant=TENANT, name=name, **options)
 
 
@@ -47,7 +54,7 @@ def triad(hub: Path) -> Iterator[Path]:
     lab("build", "--etcd")
     tenant = {"kubeconfig": hub, "tenant": TENANT}
     assert not run_module(
-        "tenant_quota", **tenant, budget={"vclusters": 3, "cpu": 16, "memory": "32Gi", "storage": "64Gi"}
+        "tenant_quota", **tenant, quota={"vclusters": 3, "cpu": 16, "memory": "32Gi", "storage": "64Gi"}
     ).failed
     yield hub
     gone = [{"tenant": TENANT, "name": name, "state": "absent"} for name in ("loom", "copy")]
@@ -87,7 +94,7 @@ def test_taken_under_load_and_restored_in_place_and_on_a_member(
         ended = time.monotonic()
         ledger.wait_for(50)
     assert not taken.failed, taken.msg
-    assert taken.data["frozen"] == 0
+    assert taken.data["api_paused_seconds"] == 0
     files = [path for path in snapshots.rglob("*") if path.is_file()]
     assert {path.stat().st_mode & 0o777 for path in files} == {0o600}
 
@@ -130,7 +137,7 @@ def test_what_is_not_whole_is_refused_before_anything_is_touched(
 
 
 def test_sqlite_and_etcd_are_not_taken_for_one_another(triad: Path, loom: Path, snapshots: Path) -> None:
-    small = made(triad, "copy", servers=1, server={"cpu": "300m"}, slice={"cpu": 2, "memory": "2Gi", "pods": 4})
+    small = made(triad, "copy", servers=1, server={"cpu": "300m"}, resources={"cpu": 2, "memory": "2Gi", "pods": 4})
     assert small.data["ready"]
     source = {"tenant": TENANT, "name": "loom"}
     refused = snapshot(triad, snapshots, "copy", state="restored", source=source)
@@ -168,7 +175,7 @@ def test_another_release_and_back(triad: Path, loom: Path) -> None:
     upgraded = made(triad, version=following)
     assert upgraded.data["actions"][0]["name"] == f"before-upgrade ({now})"
     ran(loom, "create", "configmap", "from-after")
-    back = snapshot(triad, None, state="reverted")
+    back = snapshot(triad, None, state="rolled_back")
     assert not back.failed, back.msg
     assert back.data["version"] == now
     names = ran(loom, "get", "configmaps", "-o", "name").split()

@@ -45,7 +45,7 @@ ETCD = {
 }
 BACK_SECONDS = 120  # DUR-2
 # Of three servers with their syncers or an agent, etcd, and some pods.
-SLICE = {"cpu": "8", "memory": "8Gi", "pods": 16}
+RESOURCES = {"cpu": "8", "memory": "8Gi", "pods": 16}
 
 pytestmark = pytest.mark.nightly
 
@@ -67,7 +67,7 @@ class Steady:
             tenant=TENANT,
             name="prod",
             servers=servers,
-            slice=SLICE,
+            resources=RESOURCES,
             expose={"type": "NodePort"},
             kubeconfig_path=self.kubeconfig,
             **options,
@@ -123,7 +123,7 @@ def steady(hub: Path, request: pytest.FixtureRequest, tmp_path_factory: pytest.T
         lab("build", "--etcd")
     running = Postgres(f"{network.rpartition('.')[0]}.254").running() if place == "postgres" else nullcontext()
     with running as database:
-        assert not run_module("tenant_quota", **tenant, budget={"vclusters": 1}).failed
+        assert not run_module("tenant_quota", **tenant, quota={"vclusters": 1}).failed
         steady = Steady(hub, tmp_path_factory.mktemp("steady") / "prod.yaml", version(hub), database, mode)
         steady.run(servers=1 if database else 3)
         # Whoever follows a server that is ended at once waits for its leases.
@@ -168,8 +168,8 @@ def test_etcd_has_a_member_beside_each_server_and_servers_stay_three(steady: Ste
     on_etcd(steady)
     assert steady.pods("etcd").keys() == MEMBERS
     refused = run_module(
-        "vcluster", kubeconfig=steady.hub, tenant=TENANT, name="prod", version=steady.version, servers=1, slice=SLICE,
-        expose={"type": "NodePort"}, **steady.mode,
+        "vcluster", kubeconfig=steady.hub, tenant=TENANT, name="prod", version=steady.version, servers=1,
+        resources=RESOURCES, expose={"type": "NodePort"}, **steady.mode,
     )  # fmt: skip
     assert "servers: cannot be changed from 3 to 1" in refused.msg
     assert steady.pods().keys() == SERVERS

@@ -11,7 +11,7 @@ import pytest
 
 from .harness import kubectl, lab, run_module, until
 from .ledger import Ledger
-from .test_high_availability import BACK_SECONDS, ETCD, SLICE, answers, ready_pods
+from .test_high_availability import BACK_SECONDS, ETCD, RESOURCES, answers, ready_pods
 from .test_vcluster import version
 
 pytestmark = pytest.mark.nightly
@@ -38,7 +38,7 @@ def prod(further_nodes: None, hub: Path, tmp_path_factory: pytest.TempPathFactor
     """The kubeconfig of its administrator."""
     lab("build", "--etcd")
     tenant, kubeconfig = {"kubeconfig": hub, "tenant": TENANT}, tmp_path_factory.mktemp("spread") / "prod.yaml"
-    assert not run_module("tenant_quota", **tenant, budget={"vclusters": 1}).failed
+    assert not run_module("tenant_quota", **tenant, quota={"vclusters": 1}).failed
     made = run_module(
         "vcluster",
         **tenant,
@@ -46,7 +46,7 @@ def prod(further_nodes: None, hub: Path, tmp_path_factory: pytest.TempPathFactor
         name="prod",
         version=version(hub),
         servers=3,
-        slice=SLICE,
+        resources=RESOURCES,
         expose={"type": "NodePort"},
         kubeconfig_path=kubeconfig,
     )

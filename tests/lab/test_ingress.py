@@ -55,7 +55,7 @@ def offered(hub: Path, name: str) -> dict[str, Any]:
         "version": version,
         "persistence": {"type": "none"},
         "expose": {"type": "NodePort"},
-        "slice": {"cpu": "3", "memory": "2Gi", "storage": "1Gi", "pods": 12},
+        "resources": {"cpu": "3", "memory": "2Gi", "storage": "1Gi", "pods": 12},
         "network": {"ingress_from": ["projectcontour"]},
         "ingress_classes": ["contour"],
         "ingress_hosts": HOSTS[name],

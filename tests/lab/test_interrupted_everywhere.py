@@ -19,7 +19,7 @@ TENANT = "loomers"
 SHAPE = {"version": "v1.34.4+k3s1", "wait": False}
 SHAPES: dict[str, dict[str, Any]] = {
     "dedicated": {**SHAPE, "mode": "dedicated", "agents": 1},
-    "shared": {**SHAPE, "mode": "shared", "slice": {"cpu": 2, "memory": "2Gi", "pods": 10}},
+    "shared": {**SHAPE, "mode": "shared", "resources": {"cpu": 2, "memory": "2Gi", "pods": 10}},
 }
 KINDS = (
     "secrets,serviceaccounts,services,resourcequotas,limitranges,pvc,pdb,networkpolicies,roles,rolebindings,"
@@ -33,8 +33,8 @@ _OWN = ("resourceVersion", "uid", "creationTimestamp", "managedFields", "generat
 def hub(platform: Path) -> Iterator[Path]:
     """A hub without nodes: there is nothing to wait for."""
     tenant = {"kubeconfig": platform, "tenant": TENANT}
-    budget = {"cpu": "1000", "memory": "1000Gi", "storage": "1000Gi", "pods": 1000, "vclusters": 200}
-    made = call_module("tenant_quota", **tenant, budget=budget)
+    quota = {"cpu": "1000", "memory": "1000Gi", "storage": "1000Gi", "pods": 1000, "vclusters": 200}
+    made = call_module("tenant_quota", **tenant, quota=quota)
     assert not made.failed, made.msg
     yield platform
     listed = ran(platform, "get", "namespaces", "-l", f"tenantry.dev/tenant={TENANT}", "-o", "name").split()
@@ -130,7 +130,7 @@ def test_at_every_write(hub: Path, clean: tuple[str, dict[str, str], int], numbe
 def test_of_other_modules_at_every_write(payments: Path, tmp_path: Path, module: str) -> None:
     """Users inside the hub and a home namespace; what is in virtual clusters takes a tunnel, see test_site.py."""
     tenant = {"kubeconfig": payments, "tenant": "brief"}
-    arguments = {**tenant, "budget": {"cpu": "3"}} if module == "tenant_quota" else {**tenant, "name": "eve"}
+    arguments = {**tenant, "quota": {"cpu": "3"}} if module == "tenant_quota" else {**tenant, "name": "eve"}
     if module == "tenant_user":
         arguments["role"] = "admin"
         assert not call_module("tenant_quota", **tenant).failed
@@ -138,7 +138,7 @@ def test_of_other_modules_at_every_write(payments: Path, tmp_path: Path, module:
     assert first.status == 0, first.text
     for number in boundaries(first.writes):
         for when in ("before", "after"):
-            gone = {key: value for key, value in arguments.items() if key not in ("budget", "role")}
+            gone = {key: value for key, value in arguments.items() if key not in ("quota", "role")}
             assert not call_module(module, **gone, state="absent").failed
             assert interrupted(module, number, signal.SIGKILL, when, **arguments).status == -signal.SIGKILL
             again = call_module(module, **arguments)

@@ -212,7 +212,8 @@ def test_what_a_finalizer_keeps_is_told(dev: Path, user: User, tmp_path: Path) -
 
 def test_what_the_platform_makes_is_no_finding(payments: Path, user: User) -> None:
     users = [
-        {"tenant": "payments", "name": name, "role": role} for name, role in (("bob", "admin"), ("carol", "operator"))
+        {"tenant": "payments", "name": name, "role": role}
+        for name, role in (("bob", "admin"), ("carol", "platform_operator"))
     ]
     assert not call_module("tenant_user", kubeconfig=payments, users=users).failed
     assert call_module("tenant_user_info", kubeconfig=payments, tenant="payments").data["findings"] == []
@@ -224,13 +225,16 @@ def test_our_label_hides_nothing(payments: Path, dev: Path, user: User) -> None:
     subject = ["--serviceaccount=default:default", "--clusterrole=cluster-admin"]
     labels = ["app.kubernetes.io/managed-by=tenantry.kube", "tenantry.dev/component=user", "tenantry.dev/user=bob"]
     try:
-        for name in ("tenantry:bob:operator", "other"):
+        for name in ("tenantry:bob:platform_operator", "other"):
             ran(dev, "create", "clusterrolebinding", name, *subject)
             ran(dev, "label", "clusterrolebinding", name, *labels)
         found = call_module("tenant_user_info", kubeconfig=payments, tenant="payments").data["findings"]
-        assert _names(found) == {("ClusterRoleBinding", "tenantry:bob:operator"), ("ClusterRoleBinding", "other")}
+        assert _names(found) == {
+            ("ClusterRoleBinding", "tenantry:bob:platform_operator"),
+            ("ClusterRoleBinding", "other"),
+        }
     finally:
-        kubectl(dev, "delete", "clusterrolebinding", "tenantry:bob:operator", "other")
+        kubectl(dev, "delete", "clusterrolebinding", "tenantry:bob:platform_operator", "other")
 
 
 def test_a_certificate_made_inside_is_good_for_a_day(payments: Path, dev: Path) -> None:

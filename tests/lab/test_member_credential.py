@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from .harness import ModuleResult, call_module, ran, until
 from .people import add_vcluster, all_writes
 
-SLICE = {"cpu": "2", "memory": "2Gi", "storage": "6Gi", "pods": 5}
+RESOURCES = {"cpu": "2", "memory": "2Gi", "storage": "6Gi", "pods": 5}
 VERSION = "v1.34.4+k3s1"
 RENEW = "with tenantry.kube.fleet_member (name: edge, member_kubeconfig: an administrator's)"
 
@@ -52,9 +52,9 @@ def pair(platform: Path, second_api_server: Path) -> Iterator[Pair]:
     """A hub and a member; the tenant has one virtual cluster on each."""
     pair = Pair(platform, second_api_server)
     assert not pair.join().failed
-    budget = {"cpu": 8, "memory": "16Gi", "storage": "100Gi", "pods": 100, "vclusters": 5}
+    quota = {"cpu": 8, "memory": "16Gi", "storage": "100Gi", "pods": 100, "vclusters": 5}
     for tenant in ("payments", "ledger"):
-        assert not pair.call("tenant_quota", tenant=tenant, budget=budget).failed
+        assert not pair.call("tenant_quota", tenant=tenant, quota=quota).failed
     add_vcluster(pair.hub, "payments", "near")
     add_vcluster(pair.member, "payments", "far")
     yield pair
@@ -122,7 +122,7 @@ def _await_refusal(pair: Pair) -> None:
 NEEDED = {
     "a new one there": ("vcluster", {"tenant": "payments", "name": "new", "host": "edge"}),
     "the one there": ("vcluster", {"tenant": "payments", "name": "far", "host": "edge"}),
-    "a new one on the hub, whose budget is known by asking all": ("vcluster", {"tenant": "payments", "name": "new"}),
+    "a new one on the hub, whose quota is known by asking all": ("vcluster", {"tenant": "payments", "name": "new"}),
     "its removal": ("vcluster", {"tenant": "payments", "name": "far", "host": "edge", "state": "absent"}),
     "the removal of the tenant": ("tenant_quota", {"tenant": "ledger", "state": "absent"}),
     "the removal of the member": ("fleet_member", {"name": "edge", "state": "absent"}),
@@ -143,7 +143,7 @@ def test_refused_in_the_midst_of_a_run(pair: Pair, monkeypatch: pytest.MonkeyPat
     written = all_writes(pair.hub, pair.member)
     with monkeypatch.context() as patch:
         patch.setattr(registry.Fleet, "_contact", then_revoked)
-        options = {"tenant": "payments", "name": "new", "host": "edge", "version": VERSION, "slice": SLICE}
+        options = {"tenant": "payments", "name": "new", "host": "edge", "version": VERSION, "resources": RESOURCES}
         run = pair.call("vcluster", **options)
     assert run.failed
     _is_one_line(run, run.msg, "was revoked or is of another cluster")
@@ -154,7 +154,7 @@ def test_refused_in_the_midst_of_a_run(pair: Pair, monkeypatch: pytest.MonkeyPat
 def test_what_needs_the_member_is_refused_and_changes_nothing(pair: Pair, refused: str, what: str) -> None:
     module, options = NEEDED[what]
     if module == "vcluster" and options.get("state") != "absent":
-        options = {**options, "version": VERSION, "slice": SLICE}
+        options = {**options, "version": VERSION, "resources": RESOURCES}
     written = all_writes(pair.hub, pair.member)
     run = pair.call(module, **options)
     assert run.failed, what

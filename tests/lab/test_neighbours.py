@@ -1,6 +1,6 @@
 """QUO-4 and QUO-6: virtual clusters on one node that is not big enough for what they do.
 
-Floods run inside payments--dev, within its slice, for a time set beforehand; the API of payments--stage is asked
+Floods run inside payments--dev, within its resources, for a time set beforehand; the API of payments--stage is asked
 at a steady rate meanwhile, whether it keeps up or not. All requests must be answered, and no pod may have to go. How
 much longer they take is told, not judged: it says something only where nothing else runs on the same processors. Who
 asks goes before all others, as if on another machine. Beside it stands what the same questions take meanwhile at an API
@@ -55,7 +55,7 @@ class Asked(NamedTuple):
 
 
 def noisy_pod(flood: str, words: list[str]) -> dict:
-    """With all that is left of the slice."""
+    """With all that is left of the resources."""
     container = {
         "name": "flood",
         "image": "docker.io/lab/web:1",
@@ -204,7 +204,7 @@ PIECE = 100  # of a core, in thousandths: what the node is filled with, pod by p
 @pytest.fixture
 def gold(hub: Path) -> Iterator[Path]:
     tenant = {"kubeconfig": hub, "tenant": TENANT}
-    assert not run_module("tenant_quota", **tenant, budget={"vclusters": 1}).failed
+    assert not run_module("tenant_quota", **tenant, quota={"vclusters": 1}).failed
     yield hub
     removed = run_module("vcluster", **tenant, name="vault", state="absent")
     assert not removed.failed, removed.msg
@@ -230,7 +230,7 @@ def test_production_gets_its_room_on_a_full_node(gold: Path) -> None:
         version = json.loads(ran(gold, "version", "-o", "json"))["serverVersion"]["gitVersion"]
         made = run_module(
             "vcluster", kubeconfig=gold, tenant=TENANT, name="vault", version=version, tier="prod",
-            slice={"cpu": "2", "memory": "2Gi", "pods": 5},
+            resources={"cpu": "2", "memory": "2Gi", "pods": 5},
         )  # fmt: skip
         assert not made.failed, made.msg
         events = ran(gold, "get", "events", "-A", "--field-selector", "reason=Preempted", "-o", "json")

@@ -131,7 +131,7 @@ def _whoami(kubeconfig: Path) -> dict[str, Any]:
 
 
 QUESTIONS = {
-    ("get", "pods", "-n", "shop"): ("viewer", "developer", "admin", "operator"),
+    ("get", "pods", "-n", "shop"): ("viewer", "developer", "admin", "platform_operator"),
     ("get", "pods", "--subresource=log", "-n", "shop"): ("viewer", "developer", "admin"),
     ("get", "secrets", "-n", "shop"): ("developer", "admin"),
     ("create", "deployments", "-n", "shop"): ("developer", "admin"),
@@ -142,7 +142,7 @@ QUESTIONS = {
 }
 
 
-@pytest.mark.parametrize("role", ["viewer", "developer", "admin", "operator"])
+@pytest.mark.parametrize("role", ["viewer", "developer", "admin", "platform_operator"])
 def test_roles_are_the_same_as_with_tokens_of_the_platform(world: World, login: Login, role: str) -> None:
     path, made = login("alice", role)
     (row,) = made.data["results"][0]["kubeconfigs"]
@@ -305,10 +305,10 @@ def test_in_a_virtual_cluster_of_the_lab(hub: Path, tmp_path: Path) -> None:
     address = str(Lab.from_environment(os.environ).host_address)
     tenant = {"kubeconfig": hub, "tenant": "guests"}
     version = json.loads(ran(hub, "version", "-o", "json"))["serverVersion"]["gitVersion"]
-    slice_ = {"cpu": "2", "memory": "2Gi", "storage": "6Gi", "pods": 5}
-    options = {"version": version, "expose": {"type": "NodePort"}, "slice": slice_, "name": "house"}
+    resources = {"cpu": "2", "memory": "2Gi", "storage": "6Gi", "pods": 5}
+    options = {"version": version, "expose": {"type": "NodePort"}, "resources": resources, "name": "house"}
     path = tmp_path / "zoe.yaml"
-    assert not run_module("tenant_quota", **tenant, budget={"vclusters": 1}).failed
+    assert not run_module("tenant_quota", **tenant, quota={"vclusters": 1}).failed
     try:
         with running(tmp_path / "issuer", address) as issuer:
             made = run_module("vcluster", **tenant, **options, oidc=issuer.options())

@@ -19,7 +19,7 @@ from .people import silent_member, tenant_with
 
 NAMES = ("one", "two", "three")
 CHECKS = pytest.mark.parametrize("check", [True, False])
-SPEC = {"version": "v1.34.4+k3s1", "slice": {"cpu": 2, "memory": "2Gi", "storage": "6Gi", "pods": 10}}
+SPEC = {"version": "v1.34.4+k3s1", "resources": {"cpu": 2, "memory": "2Gi", "storage": "6Gi", "pods": 10}}
 
 
 def _rows(result: Any) -> dict[str, dict[str, Any]]:
@@ -126,7 +126,7 @@ def test_users_inside(platform: Path, dev: Path, insides: None, kind: str, name:
 def studio(platform: Path) -> Iterator[Callable[..., Any]]:
     """Runs the module vcluster for three virtual clusters of a tenant, without waiting: there are no nodes."""
     tenant = {"kubeconfig": platform, "tenant": "studio"}
-    assert not call_module("tenant_quota", **tenant, budget={"cpu": "9", "memory": "9Gi", "vclusters": 9}).failed
+    assert not call_module("tenant_quota", **tenant, quota={"cpu": "9", "memory": "9Gi", "vclusters": 9}).failed
 
     def run(*, check: bool = False, **changes: Any) -> Any:
         items = [{"tenant": "studio", "name": name, **SPEC, **changes} for name in NAMES]
@@ -150,7 +150,7 @@ def test_virtual_clusters_on_the_host(platform: Path, studio: Callable[..., Any]
 def small(platform: Path, studio: Callable[..., Any]) -> Iterator[Callable[..., Any]]:
     """Runs the module vcluster for three, of which `two` is of another tenant, whose quota has room for one server."""
     tenant = {"kubeconfig": platform, "tenant": "small"}
-    assert not call_module("tenant_quota", **tenant, budget={"cpu": "1", "memory": "2Gi", "vclusters": 2}).failed
+    assert not call_module("tenant_quota", **tenant, quota={"cpu": "1", "memory": "2Gi", "vclusters": 2}).failed
 
     def run(*, check: bool, **changes: Any) -> Any:
         items = [{"tenant": "studio", "name": name, **SPEC} for name in NAMES]
@@ -197,7 +197,7 @@ def test_virtual_clusters_with_the_database_of_another(platform: Path, small: Ca
     database = {"endpoint": "postgres://who:secret-word@db.example.com/dev"}
     own = {"tenant": "studio", "name": "two", **SPEC, "datastore": database}
     assert not call_module("vcluster", kubeconfig=platform, wait=False, **own).failed
-    made = small(check=check, datastore=database, slice={**SPEC["slice"], "cpu": 1}, server={"cpu": "500m"})
+    made = small(check=check, datastore=database, resources={**SPEC["resources"], "cpu": 1}, server={"cpu": "500m"})
     _only_two_failed(made, "is the database of studio--two already")
 
 

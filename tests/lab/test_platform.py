@@ -49,7 +49,8 @@ def test_what_check_mode_predicts_happens_once(bare: Path) -> None:
     assert installed.data["diff"] == predicted.data["diff"]
     assert ("create", "Namespace", "tenantry-system") in _steps(installed.data)
     assert {name for _action, kind, name in _steps(installed.data) if kind == "ClusterRole"} == {
-        "tenantry:viewer", "tenantry:developer", "tenantry:admin", "tenantry:operator", "tenantry:vcluster-manager",
+        "tenantry:viewer", "tenantry:developer", "tenantry:admin", "tenantry:platform_operator",
+        "tenantry:vcluster-manager",
     }  # fmt: skip
     uid = kubectl(bare, "get", "namespace", "kube-system", "-o", "jsonpath={.metadata.uid}").stdout
     assert installed.data["identity"] == uid

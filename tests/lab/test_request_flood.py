@@ -18,7 +18,7 @@ from .people import await_policy, until_old_enough
 
 KIND = "virtualclusterrequests"
 LIMIT = f"count/{KIND}.tenantry.dev"
-SLICE = {"cpu": 2, "memory": "2Gi", "pods": 10}
+RESOURCES = {"cpu": 2, "memory": "2Gi", "pods": 10}
 TENANTS = {"calm": ("erin",), "busy": ("bob", "carol")}
 ASKED = 1000
 
@@ -26,7 +26,7 @@ ASKED = 1000
 @pytest.fixture(scope="module")
 def hub(platform: Path) -> Iterator[Path]:
     """A hub with two tenants, whose developers ask for virtual clusters."""
-    tenants = [{"tenant": tenant, "budget": {"vclusters": 1}} for tenant in TENANTS]
+    tenants = [{"tenant": tenant, "quota": {"vclusters": 1}} for tenant in TENANTS]
     users = [
         {"tenant": tenant, "name": name, "role": "developer", "hub_access": True}
         for tenant, names in TENANTS.items()
@@ -67,7 +67,7 @@ def request(tenant: str, user: str, name: str, **metadata: Any) -> dict[str, Any
         "apiVersion": "tenantry.dev/v1alpha1",
         "kind": "VirtualClusterRequest",
         "metadata": {"name": name, "namespace": f"tenant-{tenant}", **metadata},
-        "spec": {"requestedBy": user, "slice": SLICE},
+        "spec": {"requestedBy": user, "resources": RESOURCES},
     }
 
 
@@ -125,7 +125,7 @@ def test_thousand_requests_of_one_developer_delay_nobody(hub: Path, monkeypatch:
     assert f"exceeded quota: home, requested: {LIMIT}=1, used: {LIMIT}=21, limited: {LIMIT}=21" in str(refusal)
     told = serve(hub)
     phases = [row["phase"] for row in told.data["results"]]
-    assert (phases.count("Refused"), phases.count("Pending")) == (20, 2)
+    assert (phases.count("Denied"), phases.count("Pending")) == (20, 2)
 
     written = len(writes(hub))
     flooded = cost(hub, monkeypatch)

@@ -29,12 +29,12 @@ def mode(request: pytest.FixtureRequest) -> str:
 def guild(hub: Path, mode: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict]:
     """Options of a virtual cluster of either mode that runs, with an administrator's kubeconfig."""
     tenant = {"kubeconfig": hub, "tenant": TENANT}
-    assert not run_module("tenant_quota", **tenant, budget={"vclusters": 2}).failed
+    assert not run_module("tenant_quota", **tenant, quota={"vclusters": 2}).failed
     registries = {"mirrors": {"docker.io": {"endpoint": [MIRROR]}}}
     of_mode = {
         "dedicated": {"agents": 1, "registries": registries},
-        "shared": {"slice": {"cpu": "2", "memory": "2Gi", "pods": 10}},
-        "three": {**ETCD, "servers": 3, "slice": {"cpu": "8", "memory": "8Gi", "pods": 16}},
+        "shared": {"resources": {"cpu": "2", "memory": "2Gi", "pods": 10}},
+        "three": {**ETCD, "servers": 3, "resources": {"cpu": "8", "memory": "8Gi", "pods": 16}},
     }[mode]
     if mode == "three":
         lab("build", "--etcd")

@@ -21,8 +21,8 @@ from .people import add_vcluster, can, is_refused, silent_member, tenant_with, u
 HOME = "tenant-payments"
 KIND = "virtualclusterrequests"
 VERSION = "v1.34.4+k3s1"
-SLICE = {"cpu": 2, "memory": "2Gi", "pods": 10}
-BUDGET = {"cpu": "4", "memory": "8Gi", "storage": "40Gi", "pods": 100, "vclusters": 3}
+RESOURCES = {"cpu": 2, "memory": "2Gi", "pods": 10}
+QUOTA = {"cpu": "4", "memory": "8Gi", "storage": "40Gi", "pods": 100, "vclusters": 3}
 
 Ask = Callable[..., None]
 
@@ -32,7 +32,7 @@ def hub(platform: Path) -> Iterator[Path]:
     """A hub with the tenant payments, whose developer is bob."""
     tenant = {"kubeconfig": platform, "tenant": "payments"}
     bob = {**tenant, "name": "bob", "role": "developer", "hub_access": True}
-    for made in (call_module("tenant_quota", **tenant, budget=BUDGET), call_module("tenant_user", **bob)):
+    for made in (call_module("tenant_quota", **tenant, quota=QUOTA), call_module("tenant_user", **bob)):
         assert not made.failed, made.msg
     until_counted(platform, HOME)
     yield platform
@@ -70,7 +70,7 @@ def request_for(name: str, **spec: Any) -> dict[str, Any]:
         "apiVersion": "tenantry.dev/v1alpha1",
         "kind": "VirtualClusterRequest",
         "metadata": {"name": name, "namespace": HOME},
-        "spec": {"requestedBy": "bob", "slice": SLICE, **spec},
+        "spec": {"requestedBy": "bob", "resources": RESOURCES, **spec},
     }
 
 
@@ -97,7 +97,7 @@ def uid_of(hub: Path, name: str) -> str:
 
 
 def test_what_is_asked_for_is_made_and_what_is_not_any_more_goes(hub: Path, bob: Cluster, ask: Ask) -> None:
-    ask("mine", podSecurity="restricted", expires="14d")
+    ask("mine", podSecurity="restricted", ttl="14d")
     before = len(writes(hub))
     foreseen = serve(hub, check=True, diff=True)
     assert foreseen.changed
@@ -121,29 +121,29 @@ def test_what_is_asked_for_is_made_and_what_is_not_any_more_goes(hub: Path, bob:
 
 
 def test_one_that_is_refused_says_why_and_stops_no_other(hub: Path, ask: Ask) -> None:
-    """The oldest comes first; what the budget has left is for those that follow."""
+    """The oldest comes first; what the quota has left is for those that follow."""
     ask("first")
-    ask("greedy", slice={**SLICE, "cpu": 3})
-    ask("tiny", slice={**SLICE, "memory": "1Mi"})
+    ask("greedy", resources={**RESOURCES, "cpu": 3})
+    ask("tiny", resources={**RESOURCES, "memory": "1Mi"})
     ask("newest", version="v1.35.0+k3s1")
-    ask("short", expires="1m")
+    ask("short", ttl="1m")
     ask("hub")
     ask("last")
     before = len(writes(hub))
     done = serve(hub)
     assert not done.failed, done.msg
-    refused = dict.fromkeys(("greedy", "tiny", "newest", "short", "hub"), "Refused")
+    refused = dict.fromkeys(("greedy", "tiny", "newest", "short", "hub"), "Denied")
     assert phases(done) == {"first": "Pending", "last": "Pending", **refused}
     assert "cpu 3 asked for, but 2 left" in told(hub, "greedy")["message"]
-    assert "slice.memory" in told(hub, "tiny")["message"]
+    assert "resources.memory" in told(hub, "tiny")["message"]
     assert "not offered" in told(hub, "newest")["message"]
     assert "too short" in told(hub, "short")["message"]
     assert "reserved" in told(hub, "hub")["message"]
     assert [exists(hub, name) for name in ("first", "last", *refused)] == [True, True, *[False] * 5]
     assert not [write for write in writes(hub)[before:] if "payments--greedy" in write]
     condition = told(hub, "greedy")["conditions"][0]
-    assert (condition["type"], condition["status"], condition["reason"]) == ("Ready", "False", "Refused")
-    serve(hub)  # what the budget has left was more when the greedy one was told
+    assert (condition["type"], condition["status"], condition["reason"]) == ("Ready", "False", "Denied")
+    serve(hub)  # what the quota has left was more when the greedy one was told
     assert not serve(hub).changed
 
 
@@ -160,28 +160,28 @@ def test_what_cannot_be_judged_for_now_failed_and_is_made_later(hub: Path, ask: 
     made = serve(hub)
     assert (made.failed, phases(made)) == (False, {"mine": "Pending"})
     with silent_member(hub):
-        ask("greedy", slice={**SLICE, "memory": "1Mi"})
-        assert phases(serve(hub))["greedy"] == "Refused", "what is wrong with it is known"
+        ask("greedy", resources={**RESOURCES, "memory": "1Mi"})
+        assert phases(serve(hub))["greedy"] == "Denied", "what is wrong with it is known"
 
 
 def test_what_the_administrators_allow(hub: Path, ask: Ask) -> None:
     ask("newer", version="v1.35.0+k3s1")
     ask("weaker", podSecurity="baseline")
-    ask("longer", expires="31d")
-    limits = {"version": VERSION, "pod_security": "restricted", "expires": "30d"}
+    ask("longer", ttl="31d")
+    limits = {"version": VERSION, "pod_security": "restricted", "ttl": "30d"}
     done = serve(hub, defaults=limits, versions=["v1.35.0+k3s1"])
-    assert phases(done) == {"newer": "Pending", "weaker": "Refused", "longer": "Refused"}
+    assert phases(done) == {"newer": "Pending", "weaker": "Denied", "longer": "Denied"}
     assert "weaker than restricted" in told(hub, "weaker")["message"]
     assert "longer than the 30d" in told(hub, "longer")["message"]
 
 
 def test_what_the_administrators_made_is_left_alone(hub: Path, ask: Ask) -> None:
-    add_vcluster(hub, "payments", "prod", slice={"cpu": "1", "memory": "1Gi", "storage": "0", "pods": "1"})
+    add_vcluster(hub, "payments", "prod", resources={"cpu": "1", "memory": "1Gi", "storage": "0", "pods": "1"})
     try:
         ask("prod")
         before = ran(hub, "get", "namespace", "payments--prod", "-o", "jsonpath={.metadata.resourceVersion}")
         done = serve(hub)
-        assert phases(done) == {"prod": "Refused"}
+        assert phases(done) == {"prod": "Denied"}
         assert "of the inventory" in told(hub, "prod")["message"]
         ran(hub, "delete", KIND, "prod", "-n", HOME)
         assert serve(hub).data["results"] == []

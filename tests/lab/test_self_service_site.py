@@ -17,7 +17,7 @@ from .test_site import changed
 TENANT, HOME, HUB = "club", "tenant-club", "club--hub"
 MINE = "club--mine"
 POD = ROOT / "tests/lab/data/pod.yml"
-SLICE = {"cpu": 2, "memory": "2Gi", "storage": "6Gi", "pods": 8}
+RESOURCES = {"cpu": 2, "memory": "2Gi", "storage": "6Gi", "pods": 8}
 
 
 @pytest.fixture(scope="module")
@@ -29,9 +29,9 @@ def people(hub: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict
         {"tenant": TENANT, "name": name, "role": role, "hub_access": True, "kubeconfig_path": folder / f"{name}.yaml"}
         for name, role in names.items()
     ]
-    budget = {"cpu": 3, "memory": "4Gi", "storage": "20Gi", "pods": 20, "vclusters": 2}
+    quota = {"cpu": 3, "memory": "4Gi", "storage": "20Gi", "pods": 20, "vclusters": 2}
     for made in (
-        run_module("tenant_quota", **tenant, budget=budget),
+        run_module("tenant_quota", **tenant, quota=quota),
         run_module("tenant_user", kubeconfig=hub, users=users),
     ):
         assert not made.failed, made.msg
@@ -55,7 +55,7 @@ def request_for(name: str, user: str, **resources: object) -> str:
             "apiVersion": "tenantry.dev/v1alpha1",
             "kind": "VirtualClusterRequest",
             "metadata": {"name": name},
-            "spec": {"requestedBy": user, "slice": {**SLICE, **resources}},
+            "spec": {"requestedBy": user, "resources": {**RESOURCES, **resources}},
         }
     )
 
@@ -84,10 +84,10 @@ def test_a_developer_makes_uses_and_deletes_a_virtual_cluster(hub: Path, people:
     eva, finn = people["eva"], people["finn"]
     ran(eva, "create", "-f", "-", stdin=request_for("mine", "eva"))
     ran(eva, "create", "-f", "-", stdin=request_for("second", "eva", cpu=2, memory="3Gi"))
-    assert "Refused: budget of tenant club" in serve()
+    assert "Denied: quota of tenant club" in serve()
     ran(eva, "wait", "vcr/mine", "--for=condition=Ready", "--timeout=5s")
     second = json.loads(ran(eva, "get", "vcr", "second", "-o", "json"))["status"]
-    assert second["phase"] == "Refused"
+    assert second["phase"] == "Denied"
     assert "cpu 2 asked for, but 1 left" in second["message"]
     assert kubectl(hub, "get", "namespace", "club--second").returncode != 0
     ran(eva, "delete", "vcr", "second")

@@ -202,7 +202,7 @@ def test_services_have_no_foreign_addresses(hub: Path, space: Space) -> None:
     assert [one["addresses"] for one in found["endpoints"]] == [["10.99.0.1"]]
 
 
-def test_the_slice_is_a_wall(space: Space) -> None:
+def test_the_resources_is_a_wall(space: Space) -> None:
     """QUO-1, and who is over it reads which quota, how much is used and how much there is."""
     make(
         space,
@@ -211,7 +211,7 @@ def test_the_slice_is_a_wall(space: Space) -> None:
         spec={"containers": [{**container("web", "sleep"), "resources": {"limits": {"cpu": "64"}}}]},
     )
     message = space.warning("big")
-    assert "exceeded quota: slice" in message
+    assert "exceeded quota: vcluster" in message
     assert "used:" in message
     assert "limited:" in message
     make(space, "Service", "port", spec={"type": "NodePort", "ports": [{"port": 80}], "selector": {"app": "none"}})

@@ -29,7 +29,7 @@ def schemas(pair: Pair) -> dict[str, dict]:
 
 # Only what the syncer takes apart is here; within the rest, all is passed on.
 KNOWN = {
-    "PodSpec": (*pod.PASSED, *pod.TRANSLATED, *pod.DECIDED, *pod.REFUSED),
+    "PodSpec": (*pod.PASSED, *pod.TRANSLATED, *pod.DECIDED, *pod.DENIED),
     "PodStatus": (
         *(*pod_status.SAME, *pod_status._STATUSES, *pod_status.NOT_SHOWN),
         *("conditions", "message", "observedGeneration"),
@@ -97,7 +97,7 @@ def test_the_documentation_has_every_field_of_a_pod() -> None:
         "passed": pod.PASSED,
         "translated": pod.TRANSLATED,
         "decided": pod.DECIDED,
-        "refused": pod.REFUSED,
+        "refused": pod.DENIED,
     }
     for row, fields in lists.items():
         assert {one for one in rows[row].split("`") if one.isidentifier()} == set(fields), row

@@ -24,7 +24,7 @@ INGRESS = {
 }
 BACKEND = "rules.http.paths.backend"
 # Never on the host, and told: here they are left out, below they are tried.
-REFUSED = {
+DENIED = {
     "defaultBackend": {"service": {"name": "web", "port": {"number": 80}}},
     f"{BACKEND}.resource": {"kind": "Bucket", "name": "x"},
 }
@@ -82,7 +82,7 @@ def _try_all(given: Iterator[tuple[str, dict]], put: Callable[[dict], None], agr
 def test_what_is_in_an_ingress_is_so_on_the_host(pair: Pair, space: PairSpace, port: str) -> None:
     known = schema.schemas(pair.virtual, "apis/networking.k8s.io/v1")
     other = {"name": "number", "number": "name"}[port]
-    without = {*REFUSED, f"{BACKEND}.service.port.{other}"}
+    without = {*DENIED, f"{BACKEND}.service.port.{other}"}
     fixed = {*schema.required(known, "IngressSpec"), "rules.http.paths.path", f"{BACKEND}.service.port.{port}"}
     given = objects(known, "IngressSpec", INGRESS, without, fixed)
 
@@ -125,20 +125,20 @@ def _certificate(space: PairSpace, one: dict) -> dict:
     return {**one, "secretName": found[0] if found else None}
 
 
-@pytest.mark.parametrize("field", REFUSED)
+@pytest.mark.parametrize("field", DENIED)
 def test_what_an_ingress_may_not_have_is_told(pair: Pair, space: PairSpace, field: str) -> None:
     name = field.rpartition(".")[2].lower()
     path = {"path": "/", "pathType": "Prefix", "backend": {"service": {"name": "web", "port": {"number": 80}}}}
     spec: dict[str, Any] = {"ingressClassName": "nginx"}
     spec["rules"] = [{"host": "r.dev.example.com", "http": {"paths": [path, {**path, "path": "/r"}]}}]
     if field == "defaultBackend":
-        spec[field] = REFUSED[field]
+        spec[field] = DENIED[field]
     else:
-        spec["rules"][0]["http"]["paths"][1]["backend"] = {"resource": REFUSED[field]}
+        spec["rules"][0]["http"]["paths"][1]["backend"] = {"resource": DENIED[field]}
     space.apply({"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": {"name": name}, "spec": spec})
     until(lambda: space.told(name, field.rpartition(".")[2]))
     copy = until(lambda: space.found_on_host("ingresses", name))
-    assert REFUSED[field] not in [copy["spec"].get("defaultBackend"), *_resources(copy)]
+    assert DENIED[field] not in [copy["spec"].get("defaultBackend"), *_resources(copy)]
 
 
 def _resources(copy: dict) -> list[Any]:

@@ -171,7 +171,7 @@ def test_the_quota_counts_a_pod_with_limits_as_a_whole(pair: Pair, space: PairSp
     """The host asks such a pod for no other limits: what it leaves open must be filled in, or nothing limits it."""
 
     def used() -> str:
-        return pair.on_host("get", "resourcequota", "slice", "-o", "jsonpath={.status.used['limits\\.memory']}")
+        return pair.on_host("get", "resourcequota", "vcluster", "-o", "jsonpath={.status.used['limits\\.memory']}")
 
     before = used()
     make(space, pod, resources={"requests": {"cpu": "1m"}}, containers=[container(resources={})])

@@ -152,7 +152,7 @@ def _node(name: str) -> dict:
 @pytest.fixture(scope="module")
 def pair(platform: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     resources = {"cpu": "50", "memory": "100Gi", "storage": "20Gi", "pods": 500, "ephemeral_storage": "1000Gi"}
-    with syncer_pair(platform, tmp_path_factory.mktemp("selectors"), slice=resources) as found:
+    with syncer_pair(platform, tmp_path_factory.mktemp("selectors"), resources=resources) as found:
         yield found
 
 

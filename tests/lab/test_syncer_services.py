@@ -20,7 +20,7 @@ PORTS = [{"name": "web", "port": 80, "targetPort": 8080, "protocol": "TCP"}]
 def pair(platform: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     """With room for some node ports and load balancers."""
     resources = {"cpu": "4", "memory": "8Gi", "storage": "20Gi", "pods": 50, "node_ports": 4, "load_balancers": 1}
-    with syncer_pair(platform, tmp_path_factory.mktemp("services"), slice=resources) as found:
+    with syncer_pair(platform, tmp_path_factory.mktemp("services"), resources=resources) as found:
         yield found
 
 
@@ -48,7 +48,7 @@ def on_host(pair: Pair, space: PairSpace, name: str = "web") -> dict:
 
 def limit(pair: Pair, node_ports: int, load_balancers: int = 1) -> None:
     hard = {"services.nodeports": str(node_ports), "services.loadbalancers": str(load_balancers)}
-    pair.host_api.patch("resourcequotas", pair.namespace, "slice", {"spec": {"hard": hard}})
+    pair.host_api.patch("resourcequotas", pair.namespace, "vcluster", {"spec": {"hard": hard}})
 
 
 @pytest.fixture

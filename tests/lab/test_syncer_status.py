@@ -81,7 +81,7 @@ HOSTS_OWN = {
 @pytest.fixture(scope="module")
 def pair(platform: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     resources = {"cpu": "4", "memory": "8Gi", "storage": "20Gi", "pods": 50, "node_ports": 4, "load_balancers": 1}
-    with syncer_pair(platform, tmp_path_factory.mktemp("status"), slice=resources) as found:
+    with syncer_pair(platform, tmp_path_factory.mktemp("status"), resources=resources) as found:
         yield found
 
 

@@ -25,7 +25,7 @@ def _removed_afterwards(platform: Path) -> Iterator[None]:
 
 @pytest.fixture
 def payments(platform: Path) -> Path:
-    """The hub, with the tenant payments and its default budget."""
+    """The hub, with the tenant payments and its default quota."""
     assert not call_module("tenant_quota", kubeconfig=platform, tenant="payments").failed
     return platform
 
@@ -41,8 +41,8 @@ def _record(hub: Path, tenant: str) -> dict[str, str]:
 
 @pytest.fixture
 def vcluster(payments: Path) -> Iterator[Path]:
-    """The hub, on which payments has the virtual cluster dev with a slice of 2 cores and 3 GiB."""
-    add_vcluster(payments, "payments", "dev", slice={"cpu": "2", "memory": "3Gi", "storage": "0", "pods": "12"})
+    """The hub, on which payments has the virtual cluster dev with resources of 2 cores and 3 GiB."""
+    add_vcluster(payments, "payments", "dev", resources={"cpu": "2", "memory": "3Gi", "storage": "0", "pods": "12"})
     yield payments
     kubectl(payments, "delete", "namespace", "payments--dev")
 
@@ -52,7 +52,7 @@ def test_make_predict_repeat_remove(platform: Path) -> None:
     options = {
         "kubeconfig": platform,
         "tenants": [
-            {"tenant": "payments", "display_name": "Payments (7)", "budget": {"cpu": "500m", "memory": "1024Mi"}},
+            {"tenant": "payments", "display_name": "Payments (7)", "quota": {"cpu": "500m", "memory": "1024Mi"}},
             {"tenant": "research"},
         ],
     }
@@ -63,13 +63,13 @@ def test_make_predict_repeat_remove(platform: Path) -> None:
     made = run_module("tenant_quota", diff=True, **options)
     assert [row["actions"] for row in made.data["results"]] == [row["actions"] for row in predicted.data["results"]]
     assert made.data["diff"] == predicted.data["diff"]
-    assert made.data["results"][0]["budget"] == DEFAULTS | {"cpu": "500m", "memory": "1Gi"}
+    assert made.data["results"][0]["quota"] == DEFAULTS | {"cpu": "500m", "memory": "1Gi"}
     assert _record(platform, "payments")["display_name"] == "Payments (7)"
-    assert json.loads(_record(platform, "payments")["budget"]) == made.data["results"][0]["budget"]
-    assert json.loads(_record(platform, "research")["budget"]) == DEFAULTS
+    assert json.loads(_record(platform, "payments")["quota"]) == made.data["results"][0]["quota"]
+    assert json.loads(_record(platform, "research")["quota"]) == DEFAULTS
 
     written = len(writes(platform))
-    options["tenants"][0]["budget"] = {"cpu": "0.5", "memory": "1Gi"}  # the same, in other words
+    options["tenants"][0]["quota"] = {"cpu": "0.5", "memory": "1Gi"}  # the same, in other words
     again = run_module("tenant_quota", diff=True, **options)
     assert (again.failed, again.changed, again.data["diff"]) == (False, False, [])
     assert writes(platform)[written:] == []
@@ -102,10 +102,10 @@ def test_nothing_runs_in_a_home_namespace(payments: Path) -> None:
     assert "exceeded quota" in kubectl(payments, "create", "-f", "-", stdin=json.dumps(pod)).stderr
 
 
-def test_one_budget_changes_and_the_diff_says_how(payments: Path) -> None:
-    options = {"kubeconfig": payments, "tenant": "payments", "budget": {"cpu": "16"}, "diff": True}
+def test_one_quota_changes_and_the_diff_says_how(payments: Path) -> None:
+    options = {"kubeconfig": payments, "tenant": "payments", "quota": {"cpu": "16"}, "diff": True}
     changed = call_module("tenant_quota", **options)
-    assert [(action["kind"], action["paths"]) for action in changed.data["actions"]] == [("ConfigMap", ["data.budget"])]
+    assert [(action["kind"], action["paths"]) for action in changed.data["actions"]] == [("ConfigMap", ["data.quota"])]
     shown = changed.data["diff"][0]
     assert '"cpu": "8"' in shown["before"]
     assert '"cpu": "16"' in shown["after"]
@@ -139,13 +139,13 @@ def test_a_foreign_namespace_is_left_alone(platform: Path) -> None:
         kubectl(platform, "delete", "namespace", "tenant-foreign")
 
 
-def test_a_budget_below_use_is_accepted_with_a_warning(vcluster: Path) -> None:
+def test_a_quota_below_use_is_accepted_with_a_warning(vcluster: Path) -> None:
     options = {"kubeconfig": vcluster, "tenant": "payments"}
-    lowered = run_module("tenant_quota", budget={"cpu": "1500m", "memory": "3Gi"}, **options)
+    lowered = run_module("tenant_quota", quota={"cpu": "1500m", "memory": "3Gi"}, **options)
     assert lowered.changed
     assert "less than is used now (cpu 2 of 1500m)" in str(lowered.data["warnings"])
     assert kubectl(vcluster, "get", "namespace", "payments--dev").returncode == 0
-    enough = run_module("tenant_quota", budget={"cpu": "2", "memory": "3Gi", "vclusters": 1}, **options)
+    enough = run_module("tenant_quota", quota={"cpu": "2", "memory": "3Gi", "vclusters": 1}, **options)
     assert (enough.changed, "warnings" in enough.data) == (True, False)
 
 
@@ -181,12 +181,12 @@ def test_the_platform_comes_first(second_api_server: Path) -> None:
         ({"tenant": False}, "is not text"),
         ({"tenant": "{{ x }}"}, "is not a valid name"),
         ({"tenant": "payments", "display_name": "a\x1b[31m"}, "display_name"),
-        ({"tenant": "payments", "budget": {"cpu": "-1"}}, "budget.cpu of tenant payments"),
-        ({"tenant": "payments", "budget": {"cpu": "ten"}}, "budget.cpu of tenant payments"),
-        ({"tenant": "payments", "budget": {"memory": "10gb"}}, "budget.memory of tenant payments"),
-        ({"tenant": "payments", "budget": {"pods": -1}}, "budget.pods of tenant payments"),
-        ({"tenant": "payments", "budget": {"pods": "many"}}, "pods"),
-        ({"tenant": "payments", "budget": {"cpus": "1"}}, "cpus"),
+        ({"tenant": "payments", "quota": {"cpu": "-1"}}, "quota.cpu of tenant payments"),
+        ({"tenant": "payments", "quota": {"cpu": "ten"}}, "quota.cpu of tenant payments"),
+        ({"tenant": "payments", "quota": {"memory": "10gb"}}, "quota.memory of tenant payments"),
+        ({"tenant": "payments", "quota": {"pods": -1}}, "quota.pods of tenant payments"),
+        ({"tenant": "payments", "quota": {"pods": "many"}}, "pods"),
+        ({"tenant": "payments", "quota": {"cpus": "1"}}, "cpus"),
         ({"tenant": "payments", "bugdet": {}}, "bugdet"),
     ],
 )

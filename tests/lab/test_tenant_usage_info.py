@@ -13,8 +13,8 @@ from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait imp
 from .harness import call_module, kubectl, writes
 from .people import add_vcluster, labels_of
 
-BUDGET = {"cpu": "4", "memory": "8Gi", "storage": "20Gi", "pods": 20, "vclusters": 3}
-SLICE = {"cpu": "3", "memory": "2Gi", "storage": "5Gi", "pods": "10"}
+QUOTA = {"cpu": "4", "memory": "8Gi", "storage": "20Gi", "pods": 20, "vclusters": 3}
+RESOURCES = {"cpu": "3", "memory": "2Gi", "storage": "5Gi", "pods": "10"}
 HARD = {"limits.cpu": "3", "limits.memory": "2Gi", "requests.storage": "5Gi", "pods": "10"}
 
 
@@ -33,16 +33,16 @@ def create(hub: Path, *objects: dict) -> None:
 @pytest.fixture
 def payments(platform: Path, cluster: Any) -> Iterator[Path]:
     """The hub with two tenants, of which payments has the virtual cluster dev, in whose slice one pod is."""
-    tenants = [{"tenant": "payments", "budget": BUDGET}, {"tenant": "research"}]
+    tenants = [{"tenant": "payments", "quota": QUOTA}, {"tenant": "research"}]
     assert not call_module("tenant_quota", kubeconfig=platform, tenants=tenants).failed
-    add_vcluster(platform, "payments", "dev", slice=SLICE)
+    add_vcluster(platform, "payments", "dev", resources=RESOURCES)
     home = {"namespace": "payments--dev"}
-    quota = {"name": "slice", **home, "labels": labels_of("payments", "dev")}
+    quota = {"name": "vcluster", **home, "labels": labels_of("payments", "dev")}
     limits = {"cpu": "500m", "memory": "256Mi"}
     container = {"name": "web", "image": "web", "resources": {"limits": limits}}
     create(platform, {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": quota, "spec": {"hard": HARD}})
     counted = {"what": "the quota", "deadline": Deadline(30)}
-    wait_for(cluster, "v1/ResourceQuota", "slice", "payments--dev", lambda one: "used" in one["status"], **counted)
+    wait_for(cluster, "v1/ResourceQuota", "vcluster", "payments--dev", lambda one: "used" in one["status"], **counted)
     wait_for(cluster, "v1/ServiceAccount", "default", "payments--dev", bool, **counted)
     create(
         platform,
@@ -55,28 +55,28 @@ def payments(platform: Path, cluster: Any) -> Iterator[Path]:
     assert not removed.failed, removed.msg
 
 
-def test_budget_slices_and_use(payments: Path) -> None:
+def test_quota_slices_and_use(payments: Path) -> None:
     written = len(writes(payments))
     found = usage(payments)
     assert list(found) == ["payments", "research"]
     mine = found["payments"]
-    assert mine["budget"] == {**BUDGET, "pods": "20", "vclusters": "3"}
-    assert mine["allotted"] == {**SLICE, "vclusters": "1"}
+    assert mine["quota"] == {**QUOTA, "pods": "20", "vclusters": "3"}
+    assert mine["allocated"] == {**RESOURCES, "vclusters": "1"}
     assert mine["left"] == {"cpu": "1", "memory": "6Gi", "storage": "15Gi", "pods": "10", "vclusters": "2"}
     assert mine["used"] == {"cpu": "500m", "memory": "256Mi", "storage": "0", "pods": "1", "vclusters": "1"}
-    assert mine["overdrawn"] == []
+    assert mine["exceeded"] == []
     assert [one["name"] for one in mine["vclusters"]] == ["dev"]
-    assert mine["vclusters"][0]["slice"]["cpu"] == {"used": "500m", "hard": "3"}
+    assert mine["vclusters"][0]["resources"]["cpu"] == {"used": "500m", "hard": "3"}
     assert found["research"]["vclusters"] == []
-    assert found["research"]["allotted"]["cpu"] == "0"
+    assert found["research"]["allocated"]["cpu"] == "0"
     assert len(writes(payments)) == written, "it only looks"
 
 
-def test_a_budget_below_what_was_given_is_told(payments: Path) -> None:
-    lowered = call_module("tenant_quota", kubeconfig=payments, tenant="payments", budget={**BUDGET, "cpu": "2"})
+def test_a_quota_below_what_was_given_is_told(payments: Path) -> None:
+    lowered = call_module("tenant_quota", kubeconfig=payments, tenant="payments", quota={**QUOTA, "cpu": "2"})
     assert "less than is used now (cpu 3 of 2)" in lowered.text
     mine = usage(payments, tenant="payments")["payments"]
-    assert mine["overdrawn"] == ["cpu"]
+    assert mine["exceeded"] == ["cpu"]
     assert mine["left"]["cpu"] == "0"
 
 

@@ -77,7 +77,7 @@ def test_each_role_may_what_it_may(user: User, tmp_path: Path) -> None:
         ("impersonate", "users"): "admin",
         ("get", "nodes", "--subresource=proxy"): "admin",
     }
-    for role in ("viewer", "developer", "admin", "operator"):
+    for role in ("viewer", "developer", "admin", "platform_operator"):
         assert not user(role=role).failed  # on the same kubeconfig: a change of role needs no new one
         for question, roles in questions.items():
             assert can(path, "payments--dev", *question) == (role in roles.split()), (role, question)
@@ -232,17 +232,17 @@ def test_who_comes_to_a_paused_one_waits_and_who_leaves_it_is_an_error(
     path, written = tmp_path / "users" / "bob.yaml", all_writes(dev)
     came = user()
     assert not came.failed, came.msg
-    assert (came.data["waiting"], contexts(path)) == (["dev"], ["payments--stage"])
+    assert (came.data["pending_vclusters"], contexts(path)) == (["dev"], ["payments--stage"])
     assert "resume it with state: present, then run again" in came.text
     again = user()
-    assert (again.failed, again.changed, again.data["waiting"]) == (False, False, ["dev"])
+    assert (again.failed, again.changed, again.data["pending_vclusters"]) == (False, False, ["dev"])
     assert all_writes(dev) == written
     left = user(state="absent")
     assert left.failed
     assert "vcluster dev on hub: is paused; resume it" in left.msg
     paused()
     done = user()
-    assert (done.failed, done.data["waiting"]) == (False, [])
+    assert (done.failed, done.data["pending_vclusters"]) == (False, [])
     assert contexts(path) == ["payments--dev", "payments--stage"]
     assert can(path, "payments--dev", "create", "pods")
     assert not user().changed

@@ -105,16 +105,16 @@ def test_a_user_is_made_invited_and_removed(hub: Path, ask: Ask, tmp_path: Path)
     assert not made.failed, made.msg
     assert phases(made) == {"bob": "Ready"}
     assert [row["kind"] for row in made.data["results"]] == ["user"]
-    assert told(hub, "bob")["kubeconfig"] == "invitation-bob"
+    assert told(hub, "bob")["kubeconfig"] == "initial-kubeconfig-bob"
     again = serve(hub)
     assert not again.changed, again.data
 
     alice, anna = client(hub, "alice"), client(hub, "anna")
     with pytest.raises(ApiError, match="forbidden"):
-        taken(anna, "invitation-bob", tmp_path / "stolen.yaml")
+        taken(anna, "initial-kubeconfig-bob", tmp_path / "stolen.yaml")
     with pytest.raises(ApiError, match="forbidden"):
         taken(alice, "kubeconfig-bob", tmp_path / "stolen.yaml")
-    first = taken(alice, "invitation-bob", tmp_path / "first.yaml")
+    first = taken(alice, "initial-kubeconfig-bob", tmp_path / "first.yaml")
     for vcluster in ("dev", "stage"):
         assert can(first, f"payments--{vcluster}", "create", "deployments")
         assert not can(first, f"payments--{vcluster}", "create", "clusterrolebindings")
@@ -139,7 +139,7 @@ def test_the_invitation_ends_after_a_day_and_the_user_stays(
     ask("bob")
     serve(hub)
     alice = client(hub, "alice")
-    first = taken(alice, "invitation-bob", tmp_path / "first.yaml")
+    first = taken(alice, "initial-kubeconfig-bob", tmp_path / "first.yaml")
     own = taken(client(hub, "bob"), "kubeconfig-bob", tmp_path / "own.yaml")
     later = requests.clock() + user_requests.INVITED
     monkeypatch.setattr(self_service_users, "clock", lambda: later)
@@ -150,7 +150,7 @@ def test_the_invitation_ends_after_a_day_and_the_user_stays(
     assert is_refused(first, "payments--dev")
     assert is_known(own, "payments--dev")
     with pytest.raises(ApiError, match="forbidden"):
-        alice.get("v1/Secret", "invitation-bob", HOME)
+        alice.get("v1/Secret", "initial-kubeconfig-bob", HOME)
     assert not serve(hub).changed
 
 
@@ -163,7 +163,7 @@ def test_nobody_gives_more_than_he_has(hub: Path, ask: Ask) -> None:
     ask("nowhere", access=[{"vcluster": "prod", "role": "viewer"}])
     done = serve(hub)
     assert not done.failed, done.msg
-    refused = dict.fromkeys(("every", "more", "other", "alice", "nowhere"), "Refused")
+    refused = dict.fromkeys(("every", "more", "other", "alice", "nowhere"), "Denied")
     assert phases(done) == {"fine": "Ready", **refused}
     assert "spec.access: missing" in told(hub, "every")["message"]
     assert "less than admin" in told(hub, "more")["message"]
@@ -183,7 +183,7 @@ def test_what_was_refused_stays_refused_in_later_runs(hub: Path, ask: Ask) -> No
     who = f"--as=system:serviceaccount:{HOME}:anna"
     ran(hub, "patch", KIND, "bob", "-n", HOME, "--type=merge", "-p", json.dumps({"spec": changed}), who)
     for _run in range(3):
-        assert phases(serve(hub)) == {"bob": "Refused"}
+        assert phases(serve(hub)) == {"bob": "Denied"}
         assert roles(hub) == {"bob": asked["spec"]["role"]}
         info = call_module("tenant_user_info", kubeconfig=hub, tenant="payments", name="bob").data["users"][0]
         assert info["access"] == {"dev": "viewer"}
@@ -203,7 +203,7 @@ def test_a_change_is_judged_anew_and_what_was_given_stays(hub: Path, ask: Ask) -
         assert not call_module("tenant_user", **alice, role="admin").failed
         change(hub, "bob", role="viewer")
         assert not call_module("tenant_user", **alice, role="developer").failed
-        assert phases(serve(hub)) == {"bob": "Refused"}
+        assert phases(serve(hub)) == {"bob": "Denied"}
         assert roles(hub) == {"bob": "admin"}
     finally:
         assert not call_module("tenant_user", **alice, role="admin").failed
@@ -214,7 +214,7 @@ def test_the_inventory_takes_over(hub: Path, ask: Ask) -> None:
     serve(hub)
     bob = {"kubeconfig": hub, "tenant": "payments", "name": "bob"}
     assert call_module("tenant_user", **bob, role="viewer").changed
-    assert phases(serve(hub)) == {"bob": "Refused"}
+    assert phases(serve(hub)) == {"bob": "Denied"}
     ran(hub, "delete", KIND, "bob", "-n", HOME)
     assert serve(hub).data["results"] == []
     assert roles(hub) == {"bob": "viewer"}
@@ -241,12 +241,12 @@ def test_who_asked_and_came_back_reads_no_invitation(hub: Path, ask: Ask) -> Non
     alice = {"kubeconfig": hub, "tenant": "payments", "name": "alice"}
     ask("bob")
     serve(hub)
-    assert client(hub, "alice").get("v1/Secret", "invitation-bob", HOME)
+    assert client(hub, "alice").get("v1/Secret", "initial-kubeconfig-bob", HOME)
     assert not call_module("tenant_user", **alice, state="absent").failed
     assert not call_module("tenant_user", **alice, role="admin", hub_access=True).failed
     served = serve(hub)
     assert not served.failed, served.msg
     with pytest.raises(ApiError, match="forbidden"):
-        client(hub, "alice").get("v1/Secret", "invitation-bob", HOME)
-    assert kubectl(hub, "get", "secret", "invitation-bob", "-n", HOME).returncode != 0
+        client(hub, "alice").get("v1/Secret", "initial-kubeconfig-bob", HOME)
+    assert kubectl(hub, "get", "secret", "initial-kubeconfig-bob", "-n", HOME).returncode != 0
     assert roles(hub) == {"bob": "developer"}

@@ -24,7 +24,7 @@ POD = ROOT / "tests/lab/data/pod.yml"
 def atelier(hub: Path) -> Iterator[Path]:
     """The hub, with a tenant for these tests."""
     tenant = {"kubeconfig": hub, "tenant": TENANT}
-    made = run_module("tenant_quota", **tenant, budget={"vclusters": 3})
+    made = run_module("tenant_quota", **tenant, quota={"vclusters": 3})
     assert not made.failed, made.msg
     yield hub
     removed = run_module("tenant_quota", **tenant, state="absent")
@@ -209,7 +209,7 @@ def test_a_server_without_a_volume_comes_back_empty_but_whole(clean: Path) -> No
 def test_the_syncer_follows_a_server_that_has_become_another_cluster(clean: Path, tmp_path: Path) -> None:
     """In mode shared, without a volume. Pods run again once the syncer trusts the new CA."""
     hub, namespace, kubeconfig = clean, f"{TENANT}--loom", tmp_path / "loom.yaml"
-    options = {"mode": "shared", "slice": {"cpu": 2, "memory": "2Gi", "pods": 10}, "persistence": {"type": "none"}}
+    options = {"mode": "shared", "resources": {"cpu": 2, "memory": "2Gi", "pods": 10}, "persistence": {"type": "none"}}
     options |= {"expose": {"type": "NodePort"}, "kubeconfig_path": kubeconfig}
     assert not vcluster(hub, "loom", **options).failed
     before, syncer = secret(hub, namespace, "platform-credential")["ca.crt"], _restarts(hub, namespace)
@@ -245,10 +245,10 @@ def test_a_killed_run_converges(clean: Path, seconds: float) -> None:
 
 def test_drift_is_repaired_and_named(clean: Path) -> None:
     assert not vcluster(clean, "loom").failed
-    assert kubectl(clean, "delete", "resourcequota", "slice", "-n", f"{TENANT}--loom").returncode == 0
+    assert kubectl(clean, "delete", "resourcequota", "vcluster", "-n", f"{TENANT}--loom").returncode == 0
     predicted = vcluster(clean, "loom", check=True)
     repaired = vcluster(clean, "loom", diff=True)
-    expected = [{"action": "create", "kind": "ResourceQuota", "name": "slice", "namespace": f"{TENANT}--loom"}]
+    expected = [{"action": "create", "kind": "ResourceQuota", "name": "vcluster", "namespace": f"{TENANT}--loom"}]
     assert predicted.data["actions"] == repaired.data["actions"] == expected
     assert "limits.memory" in repaired.data["diff"][0]["after"]
 

@@ -25,7 +25,7 @@ GIVEN = {"endpoint": ENDPOINT, "ca": CERTIFICATE, "certificate": CERTIFICATE, "k
 def hub(platform: Path) -> Iterator[Path]:
     """A hub without nodes: no server gets as far as to ask for its database."""
     tenant = {"kubeconfig": platform, "tenant": TENANT}
-    made = call_module("tenant_quota", **tenant, budget={"vclusters": 2})
+    made = call_module("tenant_quota", **tenant, quota={"vclusters": 2})
     assert not made.failed, made.msg
     yield platform
     for name in ("dev", "stage"):

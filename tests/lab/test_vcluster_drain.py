@@ -115,7 +115,7 @@ def workload(nodes: Path, namespace: str) -> Workload:
     return made
 
 
-def test_what_a_budget_holds_stays_and_is_named(nodes: Path, workload: Workload, drain: Drain) -> None:
+def test_what_a_quota_holds_stays_and_is_named(nodes: Path, workload: Workload, drain: Drain) -> None:
     from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
 
     until(lambda: workload.healthy() == 2)

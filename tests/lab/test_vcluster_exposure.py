@@ -56,7 +56,7 @@ class Gate:
 @pytest.fixture(scope="module")
 def gate(hub: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gate]:
     tenant = {"kubeconfig": hub, "tenant": TENANT}
-    assert not run_module("tenant_quota", **tenant, budget={"vclusters": 1}).failed
+    assert not run_module("tenant_quota", **tenant, quota={"vclusters": 1}).failed
     version = json.loads(kubectl(hub, "version", "-o", "json").stdout)["serverVersion"]["gitVersion"]
     yield Gate(hub, tmp_path_factory.mktemp("gate") / "gate.yaml", version)
     assert not run_module("vcluster", **tenant, name="gate", state="absent").failed

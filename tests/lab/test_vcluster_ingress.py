@@ -42,7 +42,7 @@ class Quay:
             "name": name,
             "version": self.version,
             "persistence": {"type": "none"},
-            "slice": {"cpu": "3", "memory": "2Gi", "storage": "1Gi", "pods": 12},
+            "resources": {"cpu": "3", "memory": "2Gi", "storage": "1Gi", "pods": 12},
             # Without annotations: those of ingress-nginx.
             "expose": {"type": "Ingress", "address": host or HOSTS[name], "ingress_class": "nginx"},
             "network": {"ingress_from": [CONTROLLER]},
@@ -110,8 +110,8 @@ def quay(controller: str, hub: Path, tmp_path_factory: pytest.TempPathFactory) -
     version = yaml.safe_load(ran(hub, "version", "-o", "yaml"))["serverVersion"]["gitVersion"]
     quay = Quay(hub, tmp_path_factory.mktemp("quay"), controller, version)
     tenant = {"kubeconfig": hub, "tenant": TENANT}
-    budget = {"cpu": "6", "memory": "4Gi", "storage": "2Gi", "pods": 24, "vclusters": 2}
-    assert not run_module("tenant_quota", **tenant, budget=budget).failed
+    quota = {"cpu": "6", "memory": "4Gi", "storage": "2Gi", "pods": 24, "vclusters": 2}
+    assert not run_module("tenant_quota", **tenant, quota=quota).failed
     try:
         made = run_module("vcluster", kubeconfig=hub, vclusters=[quay.item(name) for name in HOSTS])
         assert not made.failed, made.msg

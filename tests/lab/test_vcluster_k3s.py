@@ -58,7 +58,7 @@ class Keep:
 @pytest.fixture(scope="module")
 def keep(hub: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keep]:
     tenant = {"kubeconfig": hub, "tenant": TENANT}
-    assert not run_module("tenant_quota", **tenant, budget={"vclusters": 1}).failed
+    assert not run_module("tenant_quota", **tenant, quota={"vclusters": 1}).failed
     version = json.loads(kubectl(hub, "version", "-o", "json").stdout)["serverVersion"]["gitVersion"]
     keep = Keep(hub, tmp_path_factory.mktemp("keep") / "keep.yaml", version)
     made = keep.run(manifests=[GREETING], k3s_config={"kube-apiserver-arg": ["audit-log-maxage=3"]})

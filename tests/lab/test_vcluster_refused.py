@@ -17,9 +17,9 @@ UNSAID = {option: value for option, value in GOOD.items() if option != "mode"}
 
 @pytest.fixture(scope="module")
 def hub(platform: Path) -> Iterator[Path]:
-    """A hub with the tenant payments, whose budget is small. It has no nodes: nothing may get as far as needing one."""
+    """A hub with the tenant payments, whose quota is small. It has no nodes: nothing may get as far as needing one."""
     tenant = {"kubeconfig": platform, "tenant": "payments"}
-    made = call_module("tenant_quota", **tenant, budget={"cpu": "2", "memory": "4Gi", "vclusters": 2})
+    made = call_module("tenant_quota", **tenant, quota={"cpu": "2", "memory": "4Gi", "vclusters": 2})
     assert not made.failed, made.msg
     yield platform
     call_module("tenant_quota", **tenant, state="absent")
@@ -73,10 +73,10 @@ def test_the_positive_control(hub: Path) -> None:
         ({"datastore": {"endpoint": "sqlite:///tmp/x"}}, "datastore.endpoint: must begin with postgres://"),
         ({"datastore": {"endpoint": "postgres://u:{{ p }}@db/dev"}}, "datastore.endpoint: holds a template"),
         ({"datastore": {"endpoint": "postgres://u:p@localhost/dev"}}, "datastore.endpoint: its host is"),
-        ({"slice": {"cpu": "500m"}}, "slice.cpu"),
-        ({"slice": {"pods": 0}}, "slice.pods"),
-        ({"slice": {"cpu": "3"}}, "cpu 3 asked for, but 2 left"),
-        ({"slice": {"memory": "5Gi"}}, "memory 5Gi asked for, but 4Gi left"),
+        ({"resources": {"cpu": "500m"}}, "resources.cpu"),
+        ({"resources": {"pods": 0}}, "resources.pods"),
+        ({"resources": {"cpu": "3"}}, "cpu 3 asked for, but 2 left"),
+        ({"resources": {"memory": "5Gi"}}, "memory 5Gi asked for, but 4Gi left"),
         ({"cluster_cidr": "10.52.0.0/33"}, "cluster_cidr"),
         ({"cluster_cidr": "10.53.0.0/16"}, "overlaps"),
         ({"service_cidr": "10.43.0.0/16"}, "overlaps the service network of host hub"),
@@ -87,7 +87,7 @@ def test_the_positive_control(hub: Path) -> None:
         ({"expose": {"type": "NodePort"}}, "expose.address"),
         ({"image": "rancher/k3s:latest"}, "image"),
         ({"registries": {"mirror": {}}}, "did you mean mirrors?"),
-        ({"mode": "shared"}, "slice.cpu, slice.memory, slice.pods: required with mode shared"),
+        ({"mode": "shared"}, "resources.cpu, resources.memory, resources.pods: required with mode shared"),
         ({"mode": "none"}, "mode"),
         ({"tier": "gold"}, "tier"),
         ({"kubeconfig": "/nonexistent"}, "kubeconfig"),
@@ -108,9 +108,9 @@ def test_bad_input_is_one_line_and_nothing_is_written(hub: Path, changes: dict[s
 @pytest.mark.parametrize(
     ("options", "named"),
     [
-        ({}, "slice.cpu, slice.memory, slice.pods: required with mode shared"),
-        ({"slice": {"cpu": 2, "memory": "2Gi"}}, "slice.pods: required with mode shared"),
-        ({"slice": {"cpu": 2, "memory": "2Gi", "pods": 9}, "agents": 1}, "agents: must be 0 with mode shared"),
+        ({}, "resources.cpu, resources.memory, resources.pods: required with mode shared"),
+        ({"resources": {"cpu": 2, "memory": "2Gi"}}, "resources.pods: required with mode shared"),
+        ({"resources": {"cpu": 2, "memory": "2Gi", "pods": 9}, "agents": 1}, "agents: must be 0 with mode shared"),
     ],
     ids=["no slice", "part of one", "agents"],
 )
@@ -124,13 +124,13 @@ def test_a_new_one_without_mode_is_shared_or_refused_with_the_way_out(
     assert "mode: dedicated" in refused.msg
     assert "\n" not in refused.msg
     beside_a_good_one = call_module("vcluster", kubeconfig=hub, vclusters=[{**GOOD, "name": "stage"}, UNSAID])
-    assert "payments--dev: slice.cpu" in beside_a_good_one.msg
+    assert "payments--dev: resources.cpu" in beside_a_good_one.msg
     assert writes(hub)[before:] == []
 
 
 def test_one_that_exists_stays_what_it_is(hub: Path) -> None:
     """Without mode it is kept and nothing changes; another mode is refused and nothing is written."""
-    small = {"slice": {"cpu": 2, "memory": "2Gi", "storage": "5Gi", "pods": 9}}
+    small = {"resources": {"cpu": 2, "memory": "2Gi", "storage": "5Gi", "pods": 9}}
     for mode, options, other, others in (("dedicated", {}, "shared", small), ("shared", small, "dedicated", {})):
         try:
             first = UNSAID if mode == "shared" else GOOD
@@ -163,7 +163,7 @@ def test_one_bad_item_of_many_stops_all(hub: Path) -> None:
     assert writes(hub)[before:] == []
 
 
-def test_the_budget_counts_all_items_of_a_call_together(hub: Path) -> None:
+def test_the_quota_counts_all_items_of_a_call_together(hub: Path) -> None:
     one = {**GOOD, "server": {"cpu": "750m"}}
     two = [one, {**one, "name": "stage"}]
     assert not call_module("vcluster", check=True, kubeconfig=hub, vclusters=two).failed

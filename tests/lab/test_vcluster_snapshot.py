@@ -21,7 +21,7 @@ from .test_vcluster import secret, version
 TENANT = "archive"
 POD = ROOT / "tests/lab/data/pod.yml"
 PASSPHRASE = "four-words-from-a-vault"
-SLICE = {"cpu": "2", "memory": "2Gi", "pods": 8}
+RESOURCES = {"cpu": "2", "memory": "2Gi", "pods": 8}
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ def archive(hub: Path) -> Iterator[Path]:
     """The hub, with a tenant for these tests, of which nothing is left."""
     tenant = {"kubeconfig": hub, "tenant": TENANT}
     before = everything(hub)
-    assert not run_module("tenant_quota", **tenant, budget={"vclusters": 4}).failed
+    assert not run_module("tenant_quota", **tenant, quota={"vclusters": 4}).failed
     yield hub
     gone = [{"tenant": TENANT, "name": name, "state": "absent"} for name in ("loom", "copy", "woven", "moved")]
     removed = run_module("vcluster", kubeconfig=hub, vclusters=gone)
@@ -42,7 +42,7 @@ def archive(hub: Path) -> Iterator[Path]:
 def loom(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The kubeconfig of the administrator of a virtual cluster of mode shared."""
     kubeconfig = tmp_path_factory.mktemp("loom") / "loom.yaml"
-    made = vcluster(archive, "loom", slice=SLICE, kubeconfig_path=kubeconfig)
+    made = vcluster(archive, "loom", resources=RESOURCES, kubeconfig_path=kubeconfig)
     assert not made.failed, made.msg
     return kubeconfig
 
@@ -101,7 +101,7 @@ def test_taken_under_load_and_restored_in_place_and_elsewhere(archive: Path, loo
         ended = time.monotonic()
         ledger.wait_for(50)
     assert not taken.failed, taken.msg
-    assert taken.data["frozen"] < 2
+    assert taken.data["api_paused_seconds"] < 2
     assert not any(value in taken.text for value in (PASSPHRASE, *_secrets(hub)))
 
     predicted = snapshot(hub, directory, state="restored", check=True)
@@ -114,7 +114,7 @@ def test_taken_under_load_and_restored_in_place_and_elsewhere(archive: Path, loo
     assert len(found) < len(ledger.acknowledged()), "what came after the snapshot is gone"
     assert not found & (ledger.acknowledged() - ledger.acknowledged(before=ended))
     assert restored.data["verified"]["ConfigMap"] > len(found)
-    assert not vcluster(hub, "loom", slice=SLICE, kubeconfig_path=loom).changed
+    assert not vcluster(hub, "loom", resources=RESOURCES, kubeconfig_path=loom).changed
     assert kubectl(loom, "wait", "--for=condition=Ready", "pod/probe", "--timeout=90s").returncode == 0
     assert on_host(hub) == running, "the pods of the tenant went on running"
 
@@ -255,7 +255,7 @@ def test_a_killed_restore_is_finished_by_the_next(archive: Path, loom: Path, tmp
     finished = snapshot(archive, tmp_path, state="restored")
     assert not finished.failed, finished.msg
     assert kubectl(loom, "get", "configmap", "kept").returncode == 0
-    assert not vcluster(archive, "loom", slice=SLICE, kubeconfig_path=loom).changed
+    assert not vcluster(archive, "loom", resources=RESOURCES, kubeconfig_path=loom).changed
 
 
 @pytest.mark.nightly
@@ -266,19 +266,19 @@ def test_from_nodes_of_its_own_to_shared_on_a_member(archive: Path, edge: Path, 
     assert not woven.failed, woven.msg
     assert kubectl(first, "create", "configmap", "kept", "--from-literal=from=woven").returncode == 0
     assert not snapshot(archive, tmp_path / "snapshots", "woven").failed
-    moved = vcluster(archive, "moved", host="edge", slice=SLICE, kubeconfig_path=second)
+    moved = vcluster(archive, "moved", host="edge", resources=RESOURCES, kubeconfig_path=second)
     assert not moved.failed, moved.msg
     source = {"tenant": TENANT, "name": "woven"}
     restored = snapshot(archive, tmp_path / "snapshots", "moved", state="restored", source=source)
     assert not restored.failed, restored.msg
-    settled = vcluster(archive, "moved", host="edge", slice=SLICE, kubeconfig_path=second)
+    settled = vcluster(archive, "moved", host="edge", resources=RESOURCES, kubeconfig_path=second)
     assert not settled.failed, settled.msg
     assert kubectl(second, "get", "configmap", "kept", "-o", "jsonpath={.data.from}").stdout == "woven"
     assert kubectl(second, "wait", "--for=create", "serviceaccount/default", "--timeout=30s").returncode == 0
     assert kubectl(second, "create", "-f", str(POD)).returncode == 0
     assert kubectl(second, "wait", "--for=condition=Ready", "pod/probe", "--timeout=90s").returncode == 0
     assert kubectl(edge, "get", "pods", "-n", f"{TENANT}--moved").stdout.count("probe-default") == 1
-    assert not vcluster(archive, "moved", host="edge", slice=SLICE, kubeconfig_path=second).changed
+    assert not vcluster(archive, "moved", host="edge", resources=RESOURCES, kubeconfig_path=second).changed
     # What comes next needs the room that these two hold.
     gone = [{"tenant": TENANT, "name": name, "state": "absent"} for name in ("woven", "moved")]
     assert not run_module("vcluster", kubeconfig=archive, vclusters=gone).failed

@@ -73,7 +73,7 @@ class Bed:
 @pytest.fixture(scope="module")
 def dormitory(hub: Path) -> Iterator[Path]:
     tenant = {"kubeconfig": hub, "tenant": TENANT}
-    made = run_module("tenant_quota", **tenant, budget={"vclusters": 3})
+    made = run_module("tenant_quota", **tenant, quota={"vclusters": 3})
     assert not made.failed, made.msg
     yield hub
     removed = run_module("tenant_quota", **tenant, state="absent")
@@ -98,7 +98,7 @@ def _bed(hub: Path, name: str, directory: Path, shape: dict[str, Any]) -> Iterat
 
 @pytest.fixture(scope="module")
 def shared(dormitory: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bed]:
-    shape = {"slice": {"cpu": 2, "memory": "2Gi", "pods": 10}}
+    shape = {"resources": {"cpu": 2, "memory": "2Gi", "pods": 10}}
     yield from _bed(dormitory, "shared", tmp_path_factory.mktemp("shared"), shape)
 
 
@@ -252,7 +252,7 @@ def test_what_does_not_exist_cannot_be_turned(dormitory: Path, state: str) -> No
 
 def test_what_has_expired_goes(dormitory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     version = json.loads(kubectl(dormitory, "version", "-o", "json").stdout)["serverVersion"]["gitVersion"]
-    options = {"version": version, "mode": "dedicated", "kubeconfig_path": tmp_path / "brief.yaml", "expires": "1h"}
+    options = {"version": version, "mode": "dedicated", "kubeconfig_path": tmp_path / "brief.yaml", "ttl": "1h"}
     brief = Bed(dormitory, "brief", options)
     made = brief.run(deletion_protection=True, wait=False)
     assert not made.failed, made.msg

@@ -22,7 +22,7 @@ from .test_vcluster_snapshot import on_host
 
 TENANT = "uplift"
 POD = ROOT / "tests/lab/data/pod.yml"
-SLICE = {"cpu": "2", "memory": "2Gi", "pods": 8}
+RESOURCES = {"cpu": "2", "memory": "2Gi", "pods": 8}
 CONTAINERD = "ctr --address /run/k3s/containerd/containerd.sock --namespace k8s.io images"
 
 
@@ -55,7 +55,7 @@ def next_label(hub: Path) -> str:
 def loom(hub: Path, releases: Releases, tmp_path: Path) -> Iterator[Path]:
     """The kubeconfig of the administrator of a virtual cluster of the older release, with a pod in it."""
     tenant = {"kubeconfig": hub, "tenant": TENANT}
-    assert not run_module("tenant_quota", **tenant, budget={"vclusters": 1}).failed
+    assert not run_module("tenant_quota", **tenant, quota={"vclusters": 1}).failed
     kubeconfig = tmp_path / "loom.yaml"
     made = vcluster(hub, releases.old, kubeconfig)
     assert not made.failed, made.msg
@@ -70,12 +70,12 @@ def loom(hub: Path, releases: Releases, tmp_path: Path) -> Iterator[Path]:
 
 
 def vcluster(hub: Path, release: str, kubeconfig: Path, **options: object) -> ModuleResult:
-    options = {"slice": SLICE, "expose": {"type": "NodePort"}, "kubeconfig_path": kubeconfig, **options}
+    options = {"resources": RESOURCES, "expose": {"type": "NodePort"}, "kubeconfig_path": kubeconfig, **options}
     return run_module("vcluster", kubeconfig=hub, tenant=TENANT, name="loom", version=release, **options)
 
 
 def reverted(hub: Path) -> ModuleResult:
-    return run_module("vcluster_snapshot", kubeconfig=hub, tenant=TENANT, name="loom", state="reverted")
+    return run_module("vcluster_snapshot", kubeconfig=hub, tenant=TENANT, name="loom", state="rolled_back")
 
 
 @contextmanager
@@ -137,7 +137,7 @@ def test_up_with_everything_kept_and_back(hub: Path, loom: Path, releases: Relea
 def test_the_playbook(hub: Path, loom: Path, releases: Releases, tmp_path: Path) -> None:
     old, new, _built = releases
     inventory = tmp_path / "inventory.json"
-    vcluster_ = {"name": "loom", "slice": SLICE, "expose": {"type": "NodePort"}}
+    vcluster_ = {"name": "loom", "resources": RESOURCES, "expose": {"type": "NodePort"}}
     inventory.write_text(json.dumps({"tenantry_tenants": [{"name": TENANT, "vclusters": [vcluster_]}]}))
     words = ("-e", f"@{inventory}", "-e", f"tenantry_version={new}", "-e", f"tenantry_tenant={TENANT}")
     assert "changed=1" in ansible_playbook("playbooks/upgrade.yml", *words, "--check").stdout
@@ -161,7 +161,7 @@ def test_one_that_fails_says_how_to_go_back(hub: Path, loom: Path, releases: Rel
     failed = vcluster(hub, absent, loom, wait_timeout=20)
     assert failed.failed
     assert f"to go back to {old}" in failed.msg
-    assert "reverted" in failed.msg
+    assert "rolled_back" in failed.msg
     assert not reverted(hub).failed
     assert kubectl(loom, "get", "pod", "probe").returncode == 0
     assert not vcluster(hub, old, loom).changed

@@ -84,7 +84,7 @@ class Rig:
         )
 
     def reverted(self) -> ModuleResult:
-        return run_module("vcluster_snapshot", kubeconfig=self.hub, tenant=TENANT, name=NAME, state="reverted")
+        return run_module("vcluster_snapshot", kubeconfig=self.hub, tenant=TENANT, name=NAME, state="rolled_back")
 
     def inside(self, *arguments: str, stdin: str | None = None) -> str:
         return ran(self.kubeconfig, "--request-timeout=5s", *arguments, stdin=stdin)
@@ -127,7 +127,7 @@ def rig(hub: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
     """A virtual cluster of the older release with two agents and a pod that answers on each."""
     lab("build", "--older")
     tenant = {"kubeconfig": hub, "tenant": TENANT}
-    assert not run_module("tenant_quota", **tenant, budget={"vclusters": 1}).failed
+    assert not run_module("tenant_quota", **tenant, quota={"vclusters": 1}).failed
     rig = Rig(hub, tmp_path_factory.mktemp("rig") / "mast.yaml")
     made = rig.run(OLDER_VERSION)
     assert not made.failed, made.msg

@@ -119,8 +119,8 @@ def _on_host(event: dict, ours: bool) -> tuple[str, str | None, str, str] | None
     if action is None or below not in (None, "scale"):
         return None
     if inner:
-        found = {"namespaces": "vcluster", "resourcequotas": "slice", "statefulsets": "vcluster"}.get(resource)
-        of_pods = resource == "resourcequotas" and name != "slice"  # changes with the slice
+        found = {"namespaces": "vcluster", "resourcequotas": "resources", "statefulsets": "vcluster"}.get(resource)
+        of_pods = resource == "resourcequotas" and name != "vcluster"  # changes with the resources
         if found is None or of_pods or (resource == "statefulsets" and action != "changed"):
             return None
         return found, tenant, f"{tenant}/{inner}", action
@@ -139,7 +139,7 @@ def _of_tenant(resource: str, tenant: str, name: str, action: str) -> tuple[str,
     if resource == "namespaces":
         return "tenant", tenant, tenant, action
     if resource == "configmaps" and name == RECORD:
-        return "budget", tenant, tenant, action
+        return "quota", tenant, tenant, action
     if resource == "serviceaccounts" and name != "default":
         return "user", tenant, name, action
     if resource == "rolebindings" and name.startswith("tenantry:"):

@@ -20,7 +20,7 @@ USER_KIND = "TenantUserRequest"
 USER_PLURAL = "tenantuserrequests"
 USER_REQUEST = f"{GROUP}/{VERSION}/{USER_KIND}"
 # Who may give rights to others gives these; operators are the administrators' choice.
-USER_ROLES = tuple(role for role in rbac.ROLES if role != "operator")
+USER_ROLES = tuple(role for role in rbac.ROLES if role != rbac.PLATFORM_OPERATOR)
 CRD = "apiextensions.k8s.io/v1/CustomResourceDefinition"
 
 # What a client may note on a request. kubectl notes all of it as it was applied.
@@ -35,7 +35,7 @@ _CONTROLLERS = "system:serviceaccount:kube-system:"
 
 
 def objects() -> list[dict]:
-    size = [_column("CPU", ".spec.slice.cpu"), _column("Memory", ".spec.slice.memory")]
+    size = [_column("CPU", ".spec.resources.cpu"), _column("Memory", ".spec.resources.memory")]
     what = "Asks for a virtual cluster of the tenant whose home this is. It lives as long as the request."
     user = "Asks for a user of the tenant whose home this is, who stays as long as the request."
     return [
@@ -140,8 +140,8 @@ def _spec() -> dict:
         "What the requester decides.",
         {
             "requestedBy": _requester(),
-            "slice": _object(
-                "What it may use of the tenant's budget, its own server included.",
+            "resources": _object(
+                "What it may use of the tenant's quota, its own server included.",
                 {
                     "cpu": _quantity("Cores, such as 2 or 500m."),
                     "memory": _quantity("Such as 4Gi."),
@@ -158,7 +158,7 @@ def _spec() -> dict:
                 **_text("Pod Security level of its pods. The platform's usual one, if not set.", 20),
                 "enum": ["baseline", "restricted"],
             },
-            "expires": {**_text("It is deleted so long after this request was made, such as 14d.", 40), **_duration()},
+            "ttl": {**_text("It is deleted so long after this request was made, such as 14d.", 40), **_duration()},
             "sleep": _object(
                 "When it is paused.",
                 {
@@ -173,7 +173,7 @@ def _spec() -> dict:
                 },
             ),
         },
-        required=["requestedBy", "slice"],
+        required=["requestedBy", "resources"],
     )
 
 

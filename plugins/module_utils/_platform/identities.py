@@ -143,7 +143,7 @@ def own_secret(user: str) -> str:
 
 def invitation(user: str) -> str:
     """The Secret in the home namespace with a user's first kubeconfig, for who asked for the user to hand over."""
-    return f"invitation-{user}"
+    return f"initial-kubeconfig-{user}"
 
 
 def hub_user(
@@ -157,7 +157,7 @@ def hub_user(
     request: dict | None = None,
 ) -> list[dict]:
     """
-    The identity on the hub. An operator runs the platform: his role is bound on the whole hub.
+    The identity on the hub. That of a platform operator is bound on the whole hub.
 
     The ServiceAccount is the record of a user, even of one who has the rights as the `subject` of an issuer. One whom
     the tenant asked for itself has the `uid` of that request, and as long as the invitation lasts its `reader`.
@@ -168,7 +168,7 @@ def hub_user(
     if subject:
         account["metadata"]["annotations"][OIDC_ANNOTATION] = f"{subject['kind'].lower()} {subject['name']}"
     whose = subject or _subject(account)
-    if role == "operator":
+    if role == rbac.PLATFORM_OPERATOR:
         binding = _binding("ClusterRoleBinding", f"tenantry:{tenant}:{user}:{role}", labels, role, whose)
     else:
         binding = _binding("RoleBinding", f"tenantry:{user}:{role}", labels, role, whose)

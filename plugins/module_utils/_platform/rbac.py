@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import labels
 
-ROLES = ("viewer", "developer", "admin", "operator")
+PLATFORM_OPERATOR = "platform_operator"
+ROLES = ("viewer", "developer", "admin", PLATFORM_OPERATOR)
 PLATFORM_ROLE = "tenantry:platform"
 MANAGER_ROLE = "tenantry:vcluster-manager"
 # Group, resource and verb of a right that only admission policies ask for (_platform.admission_policies).
@@ -82,7 +83,7 @@ INSIDE = {
     "viewer": _INSIDE_VIEW,
     "developer": _INSIDE_DEVELOP,
     "admin": [_rule("*", "*", "*"), {"nonResourceURLs": ["*"], "verbs": ["*"]}],
-    "operator": _INSIDE_OBSERVE,
+    PLATFORM_OPERATOR: _INSIDE_OBSERVE,
 }
 
 # On the hub ---------------------------------------------------------------------------------------------------------
@@ -96,7 +97,7 @@ _HUB_VIEW = [
 ]
 
 # Virtual clusters and users are asked for (_platform.crds). What they consist of is made by the platform, within the
-# budget and the rights of who asks.
+# quota and the rights of who asks.
 _HUB_ASK = [
     *_HUB_VIEW,
     _rule("tenantry.dev", "virtualclusterrequests", "create", "update", "patch", "delete"),
@@ -115,7 +116,7 @@ HUB = {
         _rule("core", "serviceaccounts", *READ),
         _rule("rbac.authorization.k8s.io", "rolebindings", *READ),
     ],
-    "operator": [
+    PLATFORM_OPERATOR: [
         *_HUB_ASK,
         *_HUB_ADMINISTER,
         _rule("core", "nodes persistentvolumeclaims serviceaccounts", *READ),

@@ -26,12 +26,12 @@ from ansible_collections.tenantry.kube.plugins.module_utils._platform.crds impor
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._self_service.requests import (
     DELETED,
+    DENIED,
     EXPIRED,
     FAILED,
     PAUSED,
     PENDING,
     READY,
-    REFUSED,
     Outcome,
     asked_as,
     asker,
@@ -227,7 +227,7 @@ class Turn:
         """What is said where nothing is to be made or changed."""
         found = self.found.get(request.namespace)
         if reason := refusal(request, found):
-            return Outcome(REFUSED, reason)
+            return Outcome(DENIED, reason)
         if found and found.namespace["metadata"].get("deletionTimestamp"):
             return Outcome(PENDING, "the one of that name before is still being deleted")
         if since := self._expired(request):
@@ -240,7 +240,7 @@ class Turn:
 
     def _is_refused(self, request: Request) -> bool:
         outcome = self.outcomes.get(request.namespace)
-        return outcome is not None and outcome.phase == REFUSED
+        return outcome is not None and outcome.phase == DENIED
 
     def _expired(self, request: Request) -> str:
         _problem, since = attempt(lambda: request.expired(clock()))  # _admit() reports the problem
@@ -312,7 +312,7 @@ def _age(request: dict) -> tuple[str, str, str]:
 
 def _outcome(row: dict) -> Outcome:
     if row.get("refused"):
-        return Outcome(REFUSED, row["error"])
+        return Outcome(DENIED, row["error"])
     if "error" in row:
         return Outcome(FAILED, row["error"], row.get("endpoint"))
     if not row.get("ready"):

@@ -20,12 +20,13 @@ from ansible_collections.tenantry.kube.plugins.module_utils._core.timestamps imp
 from ansible_collections.tenantry.kube.plugins.module_utils._module import Context, Rejected, attempt, explained
 from ansible_collections.tenantry.kube.plugins.module_utils._platform.crds import SHORT
 from ansible_collections.tenantry.kube.plugins.module_utils._platform.identities import OIDC_ANNOTATION, ROLE_ANNOTATION
+from ansible_collections.tenantry.kube.plugins.module_utils._platform.rbac import PLATFORM_OPERATOR
 from ansible_collections.tenantry.kube.plugins.module_utils._users.access import user_of
 
 READY = "Ready"
 PENDING = "Pending"
 PAUSED = "Paused"
-REFUSED = "Refused"
+DENIED = "Denied"
 FAILED = "Failed"
 EXPIRED = "Expired"
 DELETED = "Deleted"
@@ -91,7 +92,7 @@ def asker(request: BaseRequest, accounts: list[dict]) -> dict | None:
 
 def operator(request: BaseRequest, accounts: list[dict]) -> dict | None:
     """The account of the operator who asks, of whatever tenant."""
-    found = [one for one in accounts if annotations_of(one).get(ROLE_ANNOTATION) == "operator"]
+    found = [one for one in accounts if annotations_of(one).get(ROLE_ANNOTATION) == PLATFORM_OPERATOR]
     return next((account for account in found if full_name(account) == _full(request)), None)
 
 
@@ -149,7 +150,7 @@ def status_of(request: BaseRequest, outcome: Outcome, now: datetime) -> dict:
     The tenant reads it: of what failed where, the administrator's row has the addresses.
     """
     message = outcome.message
-    if outcome.phase in (FAILED, REFUSED):
+    if outcome.phase in (FAILED, DENIED):
         message = without_addresses(message, outcome.endpoint)
     before: dict = next(iter(request.status.get("conditions") or []), {})
     ready = "True" if outcome.phase == READY else "False"
@@ -197,7 +198,7 @@ def judged(judge: Callable[[], Outcome | None]) -> Outcome | None:
         return judge()
     except Exception as error:  # pylint: disable=broad-except
         reason = explained(error)
-        return Outcome(REFUSED if is_refusal(reason) else FAILED, str(reason))
+        return Outcome(DENIED if is_refusal(reason) else FAILED, str(reason))
 
 
 def told(row: dict, telling: Callable[[], None]) -> None:

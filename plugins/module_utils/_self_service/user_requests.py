@@ -17,7 +17,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._platform.identities
     ROLE_ANNOTATION,
     access_of,
 )
-from ansible_collections.tenantry.kube.plugins.module_utils._platform.rbac import ROLES
+from ansible_collections.tenantry.kube.plugins.module_utils._platform.rbac import PLATFORM_OPERATOR, ROLES
 from ansible_collections.tenantry.kube.plugins.module_utils._self_service.requests import (
     BaseRequest,
     annotations_of,
@@ -69,7 +69,7 @@ def _is_given(request: UserRequest, given: dict) -> bool:
 
 def _excess(request: UserRequest, own: dict) -> str:
     role = own.get(ROLE_ANNOTATION) or "viewer"
-    if role == "operator":
+    if role == PLATFORM_OPERATOR:
         return ""  # who runs the platform gives whatever can be asked for
     if role != "admin":
         return f"spec.requestedBy: {request.user} is {role}, and users are added by admins of the tenant"

@@ -20,10 +20,10 @@ from ansible_collections.tenantry.kube.plugins.module_utils._platform.identities
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._self_service.requests import (
     DELETED,
+    DENIED,
     FAILED,
     PENDING,
     READY,
-    REFUSED,
     BaseRequest,
     Outcome,
     annotations_of,
@@ -136,13 +136,13 @@ class People:
         # Here, because the flow below looks at all items again for each that it refuses.
         naming.check_name(request.name, "metadata.name", reserved=RESERVED)
         if reason := refusal(request, account, self._requester(request)):
-            return Outcome(REFUSED, reason)
+            return Outcome(DENIED, reason)
         items.append(self._requested(request, account))
         return None
 
     def _outcome(self, done: dict) -> Outcome:
         if error := done.get("error"):
-            return Outcome(REFUSED if done.get("refused") else FAILED, error)
+            return Outcome(DENIED if done.get("refused") else FAILED, error)
         if self.context.check_mode and done["changed"]:
             return Outcome(PENDING, "is to be made or changed")
         invited = any(one["name"] == INVITATION and one["contexts"] for one in done["kubeconfigs"])

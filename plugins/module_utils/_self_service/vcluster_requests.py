@@ -16,7 +16,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clust
 from ansible_collections.tenantry.kube.plugins.module_utils._self_service.requests import BaseRequest, is_lost
 
 WEAKER = {"restricted": ("baseline",)}  # what a level of the platform does not let a request ask for
-SLICE = ("cpu", "memory", "storage", "pods")
+RESOURCES = ("cpu", "memory", "storage", "pods")
 
 
 class Request(BaseRequest):
@@ -28,9 +28,9 @@ class Request(BaseRequest):
 
     def expired(self, now: datetime) -> str:
         """Since when, where it is no longer to be kept."""
-        if not self.spec.get("expires"):
+        if not self.spec.get("ttl"):
             return ""
-        ends = self.created + timedelta(seconds=_seconds(self.spec["expires"]))
+        ends = self.created + timedelta(seconds=_seconds(self.spec["ttl"]))
         return stamp(ends) if ends <= now else ""
 
 
@@ -45,7 +45,7 @@ def is_of(request: Request, found: Found | None) -> bool:
 
 def in_turns(requests: Mapping[str, Request], found: Mapping[str, Found]) -> list[str]:
     """
-    By namespace, in the order in which the budget is given away: first what there is, then of each requester the
+    By namespace, in the order in which the quota is given away: first what there is, then of each requester the
     oldest, then of each the next. `requests` has the oldest first.
     """
     before: Counter[tuple[str, str]] = Counter()
@@ -75,15 +75,15 @@ def item_of(
         "name": naming.check_name(request.name, "metadata.name"),
         "state": "present",
         "kubeconfig_path": None,
-        "slice": {key: _plain(spec["slice"].get(key)) for key in SLICE},
+        "resources": {key: _plain(spec["resources"].get(key)) for key in RESOURCES},
         "request": {"uid": request.uid, **asker},
     }
     if spec.get("version"):
         item["version"] = _version(spec["version"], defaults["version"], versions)
     if spec.get("podSecurity"):
         item["pod_security"] = _pod_security(spec["podSecurity"], defaults["pod_security"])
-    if spec.get("expires"):
-        item["expires"] = _expires(spec["expires"], defaults["expires"])
+    if spec.get("ttl"):
+        item["ttl"] = _ttl(spec["ttl"], defaults["ttl"])
     if spec.get("sleep"):
         given = spec["sleep"]
         item["sleep"] = {key: given.get(key) for key in ("idle", "schedule")}
@@ -110,15 +110,15 @@ def _pod_security(asked: str, usual: str | None) -> str:
     return asked
 
 
-def _expires(asked: str, longest: str | None) -> str:
+def _ttl(asked: str, longest: str | None) -> str:
     seconds = _seconds(asked)
     if longest and seconds > _seconds(longest):
-        raise TenantryError(f"spec.expires: {asked} is longer than the {longest} that the platform allows")
+        raise TenantryError(f"spec.ttl: {asked} is longer than the {longest} that the platform allows")
     return asked
 
 
-def _seconds(expires: str) -> int:
-    return quantities.seconds(expires, "spec.expires", "1h", "3650d")
+def _seconds(ttl: str) -> int:
+    return quantities.seconds(ttl, "spec.ttl", "1h", "3650d")
 
 
 def forgotten(found: Found, requests: Mapping[str, Request], home: dict | None, definition: dict) -> bool:

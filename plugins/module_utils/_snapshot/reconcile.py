@@ -56,7 +56,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.etcd import PLACE
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.upgrade import BEFORE_ANNOTATION
 
-LIVE = ("present", "restored", "reverted")  # these look at virtual clusters, the others at snapshots only
+LIVE = ("present", "restored", "rolled_back")  # these look at virtual clusters, the others at snapshots only
 
 
 @dataclass
@@ -103,7 +103,7 @@ class Job:
 def run(context: Context, items: list[dict]) -> list[dict]:
     jobs = check_each(items, _validated, name=_name_of)
     # Where only what volumes keep is asked for, there is no store.
-    store = None if all(job.state == "reverted" for job in jobs) else store_of(context.module.params)
+    store = None if all(job.state == "rolled_back" for job in jobs) else store_of(context.module.params)
     _do_each(jobs, lambda job: _look_up(store, job))
     for job in jobs:
         for bad in job.unreadable:
@@ -187,7 +187,7 @@ def _validated(item: dict) -> Job:
         raise TenantryError(f"keep: must be 1 or more, not {item['keep']}; single ones go with state absent")
     if state == "absent" and name is None:
         raise TenantryError("snapshot: required with state absent; name the one to delete")
-    if state in ("pruned", "reverted") and name is not None:
+    if state in ("pruned", "rolled_back") and name is not None:
         raise TenantryError(f"snapshot: of no use with state {state}; leave it out")
     if name is None:
         name = LATEST if state == "restored" else now().strftime(newest.NAMES)
@@ -207,7 +207,7 @@ def store_of(params: dict) -> Store:
 
 
 def _look_up(store: Store | None, job: Job) -> None:
-    if job.state == "reverted" or store is None:
+    if job.state == "rolled_back" or store is None:
         job.name = KEPT
     elif job.state == "restored":
         listing = store.list(job.source) if job.name == LATEST else None
@@ -245,7 +245,9 @@ def _place(context: Context, places: Places, job: Job) -> None:
 
 
 def _row(context: Context, store: Store | None, job: Job, key: encryption.Key | None) -> dict:
-    do = {"present": _take, "restored": _restore, "reverted": _revert, "absent": _delete, "pruned": _delete}[job.state]
+    do = {"present": _take, "restored": _restore, "rolled_back": _revert, "absent": _delete, "pruned": _delete}[
+        job.state
+    ]
     row = {**job.row(), "changed": False, "actions": []}
     if job.unreadable:
         row["unreadable"] = [_bad_row(bad) for bad in job.unreadable]
@@ -306,7 +308,7 @@ def _take(context: Context, store: Store | None, job: Job, key: encryption.Key |
             snapshot = store.add(origin, key, draft)
     newest.note(found.host, origin)
     context.progress(job.namespace, f"snapshot {job.name} is written, {snapshot.bytes} bytes")
-    return {**_facts(snapshot), "frozen": captured.frozen, "actions": _action("create", job.name)}
+    return {**_facts(snapshot), "api_paused_seconds": captured.frozen, "actions": _action("create", job.name)}
 
 
 def _captured(context: Context, job: Job, directory: Path, seconds: float) -> tuple[Captured, int]:
@@ -362,7 +364,9 @@ def _restore_of(context: Context, job: Job, origin: Origin, directory: Path) -> 
 def _revert(context: Context, _store: Store | None, job: Job, _key: object) -> dict:
     version = (job.known_found.namespace["metadata"].get("annotations") or {}).get(BEFORE_ANNOTATION)
     if version is None:
-        raise TenantryError("state: reverted needs an upgrade to go back from, and there was none; use state restored")
+        raise TenantryError(
+            "state: rolled_back needs an upgrade to go back from, and there was none; use state restored"
+        )
     origin = _origin(job, KEPT, 0, 0)
     with _private_directory(context) as directory:
         restore = _restore_of(context, job, replace(origin, version=version), directory)

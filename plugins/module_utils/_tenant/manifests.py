@@ -17,13 +17,13 @@ NOTHING = {
     "services.loadbalancers": "0",
     "services.nodeports": "0",
 }
-# Of virtual clusters there are never more than the budget has; so many requests more may be pending or refused.
+# Of virtual clusters there are never more than the quota has; so many requests more may be pending or refused.
 SPARE_REQUESTS = 20
 # A request for a user stays as long as the user.
 USER_REQUESTS = 200
 
 
-def tenant_objects(tenant: str, budget: dict[str, str], display_name: str) -> list[dict]:
+def tenant_objects(tenant: str, quota: dict[str, str], display_name: str) -> list[dict]:
     labels = naming.labels("tenant", tenant=tenant)
     home = {"namespace": naming.tenant_namespace(tenant), "labels": labels}
     return [
@@ -39,25 +39,26 @@ def tenant_objects(tenant: str, budget: dict[str, str], display_name: str) -> li
             "apiVersion": "v1",
             "kind": "ConfigMap",
             "metadata": {"name": RECORD, **home},
-            "data": {"budget": json.dumps(budget, sort_keys=True), "display_name": display_name},
+            "data": {"quota": json.dumps(quota, sort_keys=True), "display_name": display_name},
         },
         {
             "apiVersion": "v1",
             "kind": "ResourceQuota",
             "metadata": {"name": "home", **home},
-            "spec": {"hard": {**NOTHING, **_requests(budget)}},
+            "spec": {"hard": {**NOTHING, **_requests(quota)}},
         },
     ]
 
 
-def _requests(budget: dict[str, str]) -> dict[str, str]:
+def _requests(quota: dict[str, str]) -> dict[str, str]:
     """Each run reads all requests of all tenants."""
     return {
-        f"count/{PLURAL}.{GROUP}": str(int(budget["vclusters"]) + SPARE_REQUESTS),
+        f"count/{PLURAL}.{GROUP}": str(int(quota["vclusters"]) + SPARE_REQUESTS),
         f"count/{USER_PLURAL}.{GROUP}": str(USER_REQUESTS),
     }
 
 
-def budget_of(record: dict) -> dict[str, str]:
-    """The budget in a tenant's record."""
-    return json.loads(record["data"]["budget"])
+def quota_of(record: dict) -> dict[str, str]:
+    """The quota in a tenant's record. The key was `budget` before this collection's first release."""
+    data = record["data"]
+    return json.loads(data.get("quota") or data["budget"])

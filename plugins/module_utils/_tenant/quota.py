@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The flow of the module tenant_quota: a tenant's home namespace and budget."""
+"""The flow of the module tenant_quota: a tenant's home namespace and quota."""
 
 from __future__ import annotations
 
@@ -15,13 +15,12 @@ from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.apply im
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import wait_gone
 from ansible_collections.tenantry.kube.plugins.module_utils._module import Context, check_each, do_each
-from ansible_collections.tenantry.kube.plugins.module_utils._tenant import budget as tenant_budget
-from ansible_collections.tenantry.kube.plugins.module_utils._tenant import resources_in_use
-from ansible_collections.tenantry.kube.plugins.module_utils._tenant.manifests import RECORD, budget_of, tenant_objects
+from ansible_collections.tenantry.kube.plugins.module_utils._tenant import allocation, resources_in_use
+from ansible_collections.tenantry.kube.plugins.module_utils._tenant.manifests import RECORD, quota_of, tenant_objects
 
 KINDS = ("v1/Namespace", "v1/ConfigMap", "v1/ResourceQuota")
 ABROAD = ("rbac.authorization.k8s.io/v1/ClusterRoleBinding", "v1/Secret")
-DEFAULT_BUDGET = {"cpu": "8", "memory": "16Gi", "storage": "100Gi", "pods": 100, "vclusters": 5}
+DEFAULT_QUOTA = {"cpu": "8", "memory": "16Gi", "storage": "100Gi", "pods": 100, "vclusters": 5}
 QUANTITIES = ("cpu", "memory", "storage")
 LONGEST_DISPLAY_NAME = 100
 
@@ -30,7 +29,7 @@ LONGEST_DISPLAY_NAME = 100
 class Wanted:
     tenant: str
     present: bool
-    budget: dict[str, str]
+    quota: dict[str, str]
     display_name: str
 
 
@@ -40,7 +39,7 @@ class InUse:
 
     namespaces: dict[str, list[dict]]
     unreachable: dict[str, str]
-    taken: dict[str, list[dict[str, str]]] = field(default_factory=dict)  # of each what counts against the budget
+    taken: dict[str, list[dict[str, str]]] = field(default_factory=dict)  # of each what counts against the quota
 
     def refuse(self, tenant: str) -> None:
         """A tenant that has virtual clusters, or may have some, stays."""
@@ -58,7 +57,7 @@ class InUse:
 
     def of(self, tenant: str) -> dict[str, str]:
         """What the tenant's virtual clusters take together."""
-        return tenant_budget.total(self.taken.get(tenant, []))
+        return allocation.total(self.taken.get(tenant, []))
 
 
 def run(context: Context, items: list[dict]) -> list[dict]:
@@ -75,7 +74,7 @@ def run(context: Context, items: list[dict]) -> list[dict]:
     plans = {want.tenant: plan for want, plan in zip(wanted, made, strict=True) if plan}
     # The fleet is asked only where the answer matters: the usual second run stays with the hub.
     possible = [want for want in wanted if want.tenant not in problems]
-    asked = any(not want.present or _other_budget(want, plans[want.tenant]) for want in possible)
+    asked = any(not want.present or _other_quota(want, plans[want.tenant]) for want in possible)
     in_use = _in_use(context) if asked else InUse({}, {})
 
     def row(want: Wanted) -> dict:
@@ -99,7 +98,7 @@ def _in_use(context: Context) -> InUse:
         tenant, name = space["metadata"]["labels"][naming.LABEL_TENANT], space["metadata"]["name"]
         namespaces[tenant].append(space)
         taken[tenant].append(
-            resources_in_use.taken(recorded(space).get("slice") or {}, quotas.get((host.name, name)) or {})
+            resources_in_use.taken(recorded(space).get("resources") or {}, quotas.get((host.name, name)) or {})
         )
     return InUse(namespaces, unreachable, taken)
 
@@ -113,19 +112,19 @@ def _validated(item: dict) -> Wanted:
             f"display_name: {shown(display_name)} of tenant {tenant} is not plain text of up to "
             f"{LONGEST_DISPLAY_NAME} characters"
         )
-    return Wanted(tenant, item["state"] == "present", _whole_budget(tenant, item["budget"] or {}), display_name)
+    return Wanted(tenant, item["state"] == "present", _whole_quota(tenant, item["quota"] or {}), display_name)
 
 
-def _whole_budget(tenant: str, given: dict) -> dict[str, str]:
-    """The whole budget in canonical form: what is left out has its default."""
-    budget = {**DEFAULT_BUDGET, **{key: value for key, value in given.items() if value is not None}}
-    for key, value in budget.items():
-        field = f"budget.{key} of tenant {tenant}"
+def _whole_quota(tenant: str, given: dict) -> dict[str, str]:
+    """The whole quota in canonical form: what is left out has its default."""
+    quota = {**DEFAULT_QUOTA, **{key: value for key, value in given.items() if value is not None}}
+    for key, value in quota.items():
+        field = f"quota.{key} of tenant {tenant}"
         if key in QUANTITIES:
-            budget[key] = quantities.canonical(value, field)
+            quota[key] = quantities.canonical(value, field)
         elif value < 0:
             raise TenantryError(f"{field}: {value} is negative; use a whole number, 0 for none")
-    return {key: str(value) for key, value in budget.items()}
+    return {key: str(value) for key, value in quota.items()}
 
 
 def _plan(hub: Cluster, want: Wanted, found: Inventory) -> Plan:
@@ -133,7 +132,7 @@ def _plan(hub: Cluster, want: Wanted, found: Inventory) -> Plan:
     mine = Inventory(
         obj for kind in kinds for obj in found.of(kind) if obj["metadata"]["labels"][naming.LABEL_TENANT] == want.tenant
     )
-    desired = tenant_objects(want.tenant, want.budget, want.display_name) if want.present else []
+    desired = tenant_objects(want.tenant, want.quota, want.display_name) if want.present else []
     owned = naming.selector("tenant", tenant=want.tenant)
     return Plan.make(hub, desired, owned=owned, prune_kinds=kinds, inventory=mine)
 
@@ -151,7 +150,7 @@ def _row(context: Context, want: Wanted, plan: Plan, in_use: InUse) -> dict:
             _wait_gone(context, want.tenant)
     return {
         "namespace": naming.tenant_namespace(want.tenant),
-        "budget": want.budget if want.present else None,
+        "quota": want.quota if want.present else None,
         "changed": any(each.changed for each in plans),
         "actions": [row for each in plans for row in each.rows()],
         "diff": [each.diff() for each in plans],
@@ -170,24 +169,24 @@ def _wait_gone(context: Context, tenant: str) -> None:
     wait_gone(context.hub, "v1/Namespace", name, None, deadline, what=f"tenant {tenant}")
 
 
-def _other_budget(want: Wanted, plan: Plan) -> bool:
-    """Whether a tenant that exists gets another budget."""
+def _other_quota(want: Wanted, plan: Plan) -> bool:
+    """Whether a tenant that exists gets another quota."""
     record = plan.object("v1/ConfigMap", RECORD, naming.tenant_namespace(want.tenant))
-    return want.present and record is not None and budget_of(record) != want.budget
+    return want.present and record is not None and quota_of(record) != want.quota
 
 
 def _warn_of_overuse(context: Context, want: Wanted, plan: Plan, in_use: InUse) -> None:
-    """A budget below what is used is accepted: nothing is taken away, but nothing can be added."""
-    if not _other_budget(want, plan):
+    """A quota below what is used is accepted: nothing is taken away, but nothing can be added."""
+    if not _other_quota(want, plan):
         return
     used = in_use.of(want.tenant)
     over = [
         f"{key} {used[key]} of {limit}"
-        for key, limit in want.budget.items()
+        for key, limit in want.quota.items()
         if quantities.parse(used[key], key) > quantities.parse(limit, key)
     ]
     if over:
         context.warn(
-            f"budget of tenant {want.tenant}: less than is used now ({', '.join(over)}); everything keeps running, "
+            f"quota of tenant {want.tenant}: less than is used now ({', '.join(over)}); everything keeps running, "
             "nothing can be added until less is used"
         )

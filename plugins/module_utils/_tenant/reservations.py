@@ -1,10 +1,10 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Of runs at the same time, each counts what the others are about to take of a budget.
+"""Of runs at the same time, each counts what the others are about to take of a quota.
 
-Before a run makes or enlarges virtual clusters, it notes their slices on the tenant's record, on condition that nobody
-has changed that since the run has read it. Who comes second reads the record again, and with it the notes of the first.
-A note counts for some minutes, in which the virtual cluster itself appears and is counted from then on.
+Before a run makes or enlarges virtual clusters, it notes their resources on the tenant's record, on condition that
+nobody has changed that since the run has read it. Who comes second reads the record again, and with it the notes of the
+first. A note counts for some minutes, in which the virtual cluster itself appears and is counted from then on.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ ATTEMPTS = 10
 
 
 def of(record: dict) -> dict[str, dict[str, str]]:
-    """The slices noted on a tenant's record that still count, by namespace."""
+    """The resources noted on a tenant's record that still count, by namespace."""
     now = clock()
-    return {namespace: note["slice"] for namespace, note in _notes(record).items() if _counts(note, now)}
+    return {namespace: note.get("resources", {}) for namespace, note in _notes(record).items() if _counts(note, now)}
 
 
 def reserve(
     hub: Cluster,
     record: dict,
-    slices: Mapping[str, dict[str, str]],
+    resources: Mapping[str, dict[str, str]],
     leaving: set[str],
     check: Callable[[dict], None],
 ) -> None:
-    """Note the slices, and forget those of virtual clusters that go. `check` is asked again where another was first."""
+    """Note resources, and forget those of virtual clusters that go. `check` is asked again where another was first."""
     namespace = naming.tenant_namespace(record["metadata"]["labels"][naming.LABEL_TENANT])
     for attempt in range(ATTEMPTS):
-        notes = _change(record, slices, leaving)
+        notes = _change(record, resources, leaving)
         if not notes:
             return
         metadata = {"annotations": notes, "resourceVersion": record["metadata"]["resourceVersion"]}
@@ -55,12 +55,12 @@ def reserve(
         check(record)
 
 
-def _change(record: dict, slices: Mapping[str, dict[str, str]], leaving: set[str]) -> dict[str, str | None]:
+def _change(record: dict, resources: Mapping[str, dict[str, str]], leaving: set[str]) -> dict[str, str | None]:
     now = clock()
     known = _notes(record)
     gone = {namespace for namespace, note in known.items() if namespace in leaving or not _counts(note, now)}
-    notes = {namespace: json.dumps({"at": now.isoformat(), "slice": one}) for namespace, one in slices.items()}
-    if not slices and not gone & leaving:
+    notes = {namespace: json.dumps({"at": now.isoformat(), "resources": one}) for namespace, one in resources.items()}
+    if not resources and not gone & leaving:
         return {}  # old notes alone are not worth a write
     return {PREFIX + namespace: note for namespace, note in ({**dict.fromkeys(gone), **notes}).items()}
 

@@ -10,11 +10,11 @@ from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.apply import existing
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
 from ansible_collections.tenantry.kube.plugins.module_utils._module import attempt
-from ansible_collections.tenantry.kube.plugins.module_utils._tenant import budget
+from ansible_collections.tenantry.kube.plugins.module_utils._tenant import allocation
 
 QUOTA = "v1/ResourceQuota"
-SLICE = "slice"
-# The quota's names for what a slice consists of: the limits, since they are what can be used up.
+VCLUSTER_QUOTA = "vcluster"
+# The quota's names for what the resources consist of: the limits, since they are what can be used up.
 QUOTA_KEYS = {"cpu": "limits.cpu", "memory": "limits.memory", "storage": "requests.storage", "pods": "pods"}
 
 
@@ -25,7 +25,7 @@ def quotas(
     unreachable: dict[str, str] | None = None,
 ) -> dict[tuple[str, str], dict]:
     """
-    The quotas of all slices, by host and namespace: one LIST for each host.
+    The quotas of all resources, by host and namespace: one LIST for each host.
 
     With `unreachable`, a host that does not answer is noted there instead of ending all.
     """
@@ -45,12 +45,12 @@ def quotas(
         (host, quota["metadata"]["namespace"]): quota
         for host, listed in zip(named, lists, strict=True)
         for quota in listed
-        if quota["metadata"]["name"] == SLICE
+        if quota["metadata"]["name"] == VCLUSTER_QUOTA
     }
 
 
-def slice_of(quota: dict) -> dict[str, dict[str, str]]:
-    """What a quota counts of a slice: used now, and at most."""
+def quota_use(quota: dict) -> dict[str, dict[str, str]]:
+    """What a quota counts of resources: used now, and at most."""
     status = quota.get("status") or {}
     used, hard = status.get("used") or {}, status.get("hard") or quota.get("spec", {}).get("hard") or {}
     return {
@@ -61,7 +61,7 @@ def slice_of(quota: dict) -> dict[str, dict[str, str]]:
 
 
 def in_use(promised: Mapping[str, str], quota: dict) -> dict[str, str]:
-    """What one virtual cluster takes at least of a budget: what it is promised or, where that is less, what it uses."""
+    """What one virtual cluster takes at least of a quota: what it is promised or, where that is less, what it uses."""
     return _larger(promised, (quota.get("status") or {}).get("used"))
 
 
@@ -74,4 +74,6 @@ def taken(promised: Mapping[str, str], quota: dict) -> dict[str, str]:
 
 def _larger(promised: Mapping[str, str], hard: Mapping[str, str] | None) -> dict[str, str]:
     amounts = hard or {}
-    return budget.larger(promised, {ours: amounts[theirs] for ours, theirs in QUOTA_KEYS.items() if theirs in amounts})
+    return allocation.larger(
+        promised, {ours: amounts[theirs] for ours, theirs in QUOTA_KEYS.items() if theirs in amounts}
+    )

@@ -12,11 +12,10 @@ from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import 
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet import registry
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import Found
 from ansible_collections.tenantry.kube.plugins.module_utils._module import Context
-from ansible_collections.tenantry.kube.plugins.module_utils._tenant import budget as tenant_budget
-from ansible_collections.tenantry.kube.plugins.module_utils._tenant import resources_in_use
-from ansible_collections.tenantry.kube.plugins.module_utils._tenant.manifests import RECORD, budget_of
+from ansible_collections.tenantry.kube.plugins.module_utils._tenant import allocation, resources_in_use
+from ansible_collections.tenantry.kube.plugins.module_utils._tenant.manifests import RECORD, quota_of
 
-RESOURCES = (*tenant_budget.RESOURCES, "vclusters")
+RESOURCES = (*allocation.RESOURCES, "vclusters")
 
 
 def run(context: Context, tenant: str | None) -> dict:
@@ -49,37 +48,37 @@ def _tenant_of(obj: dict) -> str:
 
 
 def _row(name: str, record: dict, found: list[Found], quotas: dict[tuple[str, str], dict]) -> dict:
-    budget = budget_of(record)
-    allotted = tenant_budget.used(one.namespace for one in found)
-    counted = tenant_budget.total(
-        resources_in_use.taken(one.record.get("slice") or {}, _quota(one, quotas)) for one in found
+    quota = quota_of(record)
+    allocated = allocation.used(one.namespace for one in found)
+    counted = allocation.total(
+        resources_in_use.taken(one.record.get("resources") or {}, _quota(one, quotas)) for one in found
     )
     vclusters = sorted((_vcluster(one, quotas) for one in found), key=lambda one: one["name"])
-    used = tenant_budget.total({key: part["used"] for key, part in one["slice"].items()} for one in vclusters)
+    used = allocation.total({key: part["used"] for key, part in one["resources"].items()} for one in vclusters)
     return {
         "name": name,
         "display_name": record["data"].get("display_name"),
-        "budget": budget,
-        "allotted": allotted,
+        "quota": quota,
+        "allocated": allocated,
         "counted": counted,
-        "left": {key: _left(key, budget[key], counted[key]) for key in RESOURCES},
+        "left": {key: _left(key, quota[key], counted[key]) for key in RESOURCES},
         "used": used,
-        "overdrawn": [key for key in RESOURCES if _amount(key, counted[key]) > _amount(key, budget[key])],
+        "exceeded": [key for key in RESOURCES if _amount(key, counted[key]) > _amount(key, quota[key])],
         "vclusters": vclusters,
     }
 
 
 def _vcluster(found: Found, quotas: dict[tuple[str, str], dict]) -> dict:
-    return {"name": found.name, "host": found.host.name, "slice": resources_in_use.slice_of(_quota(found, quotas))}
+    return {"name": found.name, "host": found.host.name, "resources": resources_in_use.quota_use(_quota(found, quotas))}
 
 
 def _quota(found: Found, quotas: dict[tuple[str, str], dict]) -> dict:
     return quotas.get((found.host.name, found.namespace["metadata"]["name"])) or {}
 
 
-def _left(key: str, budget: str, counted: str) -> str:
-    amount = _amount(key, budget) - _amount(key, counted)
-    return quantities.display(max(amount, Decimal(0)), binary=any(text.endswith("i") for text in (budget, counted)))
+def _left(key: str, quota: str, counted: str) -> str:
+    amount = _amount(key, quota) - _amount(key, counted)
+    return quantities.display(max(amount, Decimal(0)), binary=any(text.endswith("i") for text in (quota, counted)))
 
 
 def _amount(key: str, text: str) -> Decimal:

@@ -75,7 +75,7 @@ def validated(context: Context, item: dict) -> Wanted:
     naming.tenant_namespace(tenant)
     present, who = item["state"] == "present", f"user {name} of tenant {tenant}"
     if present and not item["role"]:
-        raise TenantryError(f"role: missing for {who}; give viewer, developer, admin or operator")
+        raise TenantryError(f"role: missing for {who}; give viewer, developer, admin or platform_operator")
     person = parse_person(item["oidc"], who) if present else None
     if person and item["hub_access"]:
         raise TenantryError(

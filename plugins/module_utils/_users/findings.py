@@ -80,7 +80,9 @@ def look(
     """
     found: list[Finding] = []
     more, seen = 0, set()
-    of_certificates = [(CSR, lambda obj: certificate(obj, now, ca), {})] if certificates else []
+    of_certificates: list[tuple[str, _Judge, dict]] = (
+        [(CSR, lambda obj: certificate(obj, now, ca), {})] if certificates else []
+    )
     of_nodes = [("v1/Namespace", findings_pods.namespace, {"metadata_only": True})] if has_nodes else []
     for kind, judge, options in (*of_certificates, *_looks(users), *of_nodes):
         objects = (obj for page in _pages(api, kind, options) for obj in page)

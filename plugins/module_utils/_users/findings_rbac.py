@@ -11,7 +11,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._platform.identities
 from ansible_collections.tenantry.kube.plugins.module_utils._platform.rbac import role_name
 
 # How much the roles of users are inside.
-_RANK = {"viewer": 0, "operator": 0, "developer": 1, "admin": 2}
+_RANK = {"viewer": 0, "platform_operator": 0, "developer": 1, "admin": 2}
 # Groups that everybody is in who can make an account inside, or nobody at all; and what Kubernetes lets them have.
 _EVERYBODY = ("system:authenticated", "system:unauthenticated", "system:serviceaccounts")
 _FOR_EVERYBODY = (

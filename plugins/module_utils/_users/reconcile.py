@@ -289,7 +289,7 @@ def _row(context: Context, want: Wanted) -> dict:
             for p in entered
             if not isinstance(p, Home)
         ],
-        "waiting": [place.vcluster for place in want.places if place.paused and want.name in place.roles],
+        "pending_vclusters": [place.vcluster for place in want.places if place.paused and want.name in place.roles],
         "remains": [{"vcluster": place.vcluster, **finding} for place in left for finding in place.findings],
         "kubeconfig": next((row["path"] for row in kubeconfigs if row.get("path") and row["contexts"]), None),
         "kubeconfigs": kubeconfigs,

@@ -121,7 +121,9 @@ class Renewal(Turn):
         made.ended = certificate(found) or ""
         made.steps = [actions]
         if server["spec"]["replicas"] > 1:
-            made.steps.insert(0, _exchange(found, server, {**client_ca.make(namespace), client_ca.UNTRUSTED: client_ca.IN_RENEWAL}))
+            made.steps.insert(
+                0, _exchange(found, server, {**client_ca.make(namespace), client_ca.UNTRUSTED: client_ca.IN_RENEWAL})
+            )
         return made
 
     @classmethod

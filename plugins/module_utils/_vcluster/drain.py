@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Fewer agents: nothing new comes to the nodes that leave, and what runs there ends first, as its budgets allow.
+"""Fewer agents: nothing new comes to the nodes that leave, and what runs there ends first, as its quotas allow.
 
 Only then the StatefulSet is scaled, and last the nodes are deleted inside: a run that was killed in between goes on
 with the rest, and one that wants the nodes back finds them.
@@ -50,7 +50,7 @@ def drain(host: Cluster, namespace: str, names: list[str], deadline: Deadline, w
 
 
 def _empty(api: Cluster, nodes: list[str], deadline: Deadline) -> None:
-    """What a budget refuses now has to be asked for again, so this looks again and again."""
+    """What a quota refuses now has to be asked for again, so this looks again and again."""
     while pods := _pods(api, nodes):
         answers = api.map(lambda pod: _end(api, pod), pods)
         if deadline.expired:

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Where virtual clusters are and may go: hosts of the fleet, records of tenants, room in budgets, free networks."""
+"""Where virtual clusters are and may go: hosts of the fleet, records of tenants, room in quotas, free networks."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from ansible_collections.tenantry.kube.plugins.module_utils._fleet import regist
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import Found
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
 from ansible_collections.tenantry.kube.plugins.module_utils._module import Context
-from ansible_collections.tenantry.kube.plugins.module_utils._tenant import budget, reservations, resources_in_use
-from ansible_collections.tenantry.kube.plugins.module_utils._tenant.manifests import budget_of
+from ansible_collections.tenantry.kube.plugins.module_utils._tenant import allocation, reservations, resources_in_use
+from ansible_collections.tenantry.kube.plugins.module_utils._tenant.manifests import quota_of
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.cluster import (
     VCluster,
     parse,
@@ -74,11 +74,11 @@ class Places:
                 )
             )
 
-    def over_budget(
+    def over_quota(
         self, wanted: Iterable[VCluster], leaving: Iterable[str], *, reserve: bool = False
     ) -> dict[str, TenantryError]:
         """
-        All slices of a tenant together, those in question as they are asked for now, against its budget: why they
+        All resources of a tenant together, those in question as they are asked for now, against its quota: why they
         cannot be had, by tenant. With `reserve`, runs at the same time are told of them too.
         """
         asked: dict[str, dict[str, VCluster]] = defaultdict(dict)
@@ -90,20 +90,20 @@ class Places:
             specs = asked.get(tenant, {})
             try:
                 if reserve:
-                    growing = {name: spec.slice.as_text() for name, spec in specs.items() if self.grows(spec)}
-                    again = partial(self._check_budget, tenant, specs, gone)
+                    growing = {name: spec.resources.as_text() for name, spec in specs.items() if self.grows(spec)}
+                    again = partial(self._check_quota, tenant, specs, gone)
                     reservations.reserve(self.fleet.hub, record, growing, gone, again)
                 else:
-                    self._check_budget(tenant, specs, gone, record)
+                    self._check_quota(tenant, specs, gone, record)
             except TenantryError as error:
                 problems[tenant] = error
         return problems
 
     def admit(self, spec: VCluster, leaving: Iterable[str]) -> None:
-        """Refuse one that the budget has no room for beside those admitted before; of those that follow, it is one."""
-        if problem := self.over_budget([spec], leaving).get(spec.tenant):
+        """Refuse one that the quota has no room for beside those admitted before; of those that follow, it is one."""
+        if problem := self.over_quota([spec], leaving).get(spec.tenant):
             raise problem
-        self._admitted[spec.namespace] = (spec.tenant, spec.slice.as_text())
+        self._admitted[spec.namespace] = (spec.tenant, spec.resources.as_text())
 
     def shared_datastores(self, wanted: Iterable[VCluster]) -> dict[str, str]:
         """
@@ -123,45 +123,47 @@ class Places:
                 )
         return problems
 
-    def _check_budget(self, tenant: str, specs: dict[str, VCluster], gone: set[str], record: dict) -> None:
+    def _check_quota(self, tenant: str, specs: dict[str, VCluster], gone: set[str], record: dict) -> None:
         if not any(map(self.grows, specs.values())):
-            return  # a budget lowered below its use stops growth, not the upkeep of what there is
+            return  # a quota lowered below its use stops growth, not the upkeep of what there is
         if self.unreachable:
             raise Unreachable(
-                f"budget of tenant {tenant}: cannot be checked while {', '.join(self.unreachable)} cannot be asked: "
+                f"quota of tenant {tenant}: cannot be checked while {', '.join(self.unreachable)} cannot be asked: "
                 f"{'; '.join(self.unreachable.values())}"
             )
         mine = {name: found for name, found in self.found.items() if found.tenant == tenant and name not in gone}
-        others = {name: found.record.get("slice") or {} for name, found in mine.items() if name not in specs}
+        others = {name: found.record.get("resources") or {} for name, found in mine.items() if name not in specs}
         for name, reserved in reservations.of(record).items():
             if name not in specs and name not in gone:
-                others[name] = budget.larger(others.get(name, {}), reserved)
+                others[name] = allocation.larger(others.get(name, {}), reserved)
         others |= {
             name: resources_in_use.taken(others[name], self._quota(mine[name])) for name in others if name in mine
         }
         admitted = {name: part for name, (owner, part) in self._admitted.items() if owner == tenant}
         for name in admitted.keys() - specs.keys():
-            others[name] = budget.larger(others.get(name, {}), admitted[name])
-        asked = {name: spec.slice.as_text() for name, spec in specs.items()}
+            others[name] = allocation.larger(others.get(name, {}), admitted[name])
+        asked = {name: spec.resources.as_text() for name, spec in specs.items()}
         asked |= {name: resources_in_use.in_use(asked[name], self._quota(mine[name])) for name in asked if name in mine}
-        budget.check(tenant, budget_of(record), budget.total(others.values()), budget.total(asked.values()))
+        allocation.check(tenant, quota_of(record), allocation.total(others.values()), allocation.total(asked.values()))
 
     def lowered_below_use(self, specs: Iterable[VCluster]) -> Iterator[str]:
-        """A line for each slice that is lowered below what is used of it."""
+        """A line for each virtual cluster whose resources are reduced below its use."""
         for spec in specs:
-            found, asked = self.found.get(spec.namespace), spec.slice.as_text()
-            if not found or budget.fits(found.record.get("slice") or {}, asked):
+            found, asked = self.found.get(spec.namespace), spec.resources.as_text()
+            if not found or allocation.fits(found.record.get("resources") or {}, asked):
                 continue
             used = resources_in_use.in_use({}, self._quota(found))
-            over = [f"{key} {used[key]} of {asked[key]}" for key in used if not budget.fits_in(used[key], asked[key])]
+            over = [
+                f"{key} {used[key]} of {asked[key]}" for key in used if not allocation.fits_in(used[key], asked[key])
+            ]
             if over:
                 yield (
-                    f"{spec.namespace}: slice: below the current use ({', '.join(over)}). The use counts against the "
-                    "budget. Delete pods or volumes in the virtual cluster to free it"
+                    f"{spec.namespace}: resources: below the current use ({', '.join(over)}). The use counts against "
+                    "the quota. Delete pods or volumes in the virtual cluster to free it"
                 )
 
     def _quota(self, found: Found) -> dict:
-        """That of a virtual cluster's slice. Asked for only where a budget is looked at, once for each tenant."""
+        """That of a virtual cluster's slice. Asked for only where a quota is looked at, once for each tenant."""
         if found.tenant not in self._quotas:
             hosts = (one.host for one in self.found.values() if one.tenant == found.tenant)
             self._quotas[found.tenant] = resources_in_use.quotas(self.fleet.hub, hosts, found.tenant)
@@ -170,4 +172,4 @@ class Places:
     def grows(self, spec: VCluster) -> bool:
         """Whether it is new, or gets more of anything than it has."""
         found = self.found.get(spec.namespace)
-        return found is None or not budget.fits(spec.slice.as_text(), found.record.get("slice") or {})
+        return found is None or not allocation.fits(spec.resources.as_text(), found.record.get("resources") or {})

@@ -23,7 +23,7 @@ BINDING = "rbac.authorization.k8s.io/v1/RoleBinding"
 SERVICE = "v1/Service"
 CLAIM = "v1/PersistentVolumeClaim"
 EXPOSED = (NODE_PORT, LOAD_BALANCER)
-SLICE = "slice"
+VCLUSTER_QUOTA = "vcluster"
 LONGEST = 20  # seconds
 
 
@@ -69,8 +69,8 @@ def _take(context: Context, job: Job, plan: Plan) -> None:
                 raise
             context.warn(
                 f"{job.namespace}: Service {lost} of the tenant used the node port or load balancer that the quota has "
-                "for the API. Its type is ClusterIP now. To expose it again, raise slice.node_ports or "
-                "slice.load_balancers"
+                "for the API. Its type is ClusterIP now. To expose it again, raise resources.node_ports or "
+                "resources.load_balancers"
             )
         else:
             return
@@ -84,7 +84,7 @@ def _free(job: Job, deadline: Deadline) -> str | None:
     if not held:
         return None
     latest = max(held, key=lambda one: (one["metadata"]["creationTimestamp"], one["metadata"]["name"]))["metadata"]
-    before = _counted(host.get(QUOTA, SLICE, job.namespace) or {})
+    before = _counted(host.get(QUOTA, VCLUSTER_QUOTA, job.namespace) or {})
     change = {"metadata": {"uid": latest["uid"]}, "spec": {"type": "ClusterIP"}}
     host.merge(SERVICE, latest["name"], job.namespace, change)
 
@@ -92,8 +92,8 @@ def _free(job: Job, deadline: Deadline) -> str | None:
         counted = _counted(quota)
         return any(counted.get(resource, 0) < number for resource, number in before.items())
 
-    what = f"{job.namespace}: ResourceQuota {SLICE} after Service {latest['name']} gave its port back"
-    wait_for(host, QUOTA, SLICE, job.namespace, gave_back, deadline, what=what)
+    what = f"{job.namespace}: ResourceQuota {VCLUSTER_QUOTA} after Service {latest['name']} gave its port back"
+    wait_for(host, QUOTA, VCLUSTER_QUOTA, job.namespace, gave_back, deadline, what=what)
     return latest["name"]
 
 

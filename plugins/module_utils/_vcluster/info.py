@@ -18,7 +18,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._module import (
     attempt,
     beside_each_other,
 )
-from ansible_collections.tenantry.kube.plugins.module_utils._tenant.resources_in_use import slice_of
+from ansible_collections.tenantry.kube.plugins.module_utils._tenant.resources_in_use import quota_use
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import connection
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.guest import (
     is_ready,
@@ -71,7 +71,7 @@ def _known(found: Found) -> dict:
         "version": record.get("version"),
         "datastore": record.get("datastore"),
         "servers": None,
-        "slice": {},
+        "resources": {},
         "created": found.namespace["metadata"]["creationTimestamp"],
         **upkeep_of(found),
     }
@@ -79,9 +79,9 @@ def _known(found: Found) -> dict:
 
 def _row(found: Found) -> dict:
     namespace, record = found.namespace["metadata"]["name"], found.record
-    quota = found.host.get("v1/ResourceQuota", "slice", namespace)
+    quota = found.host.get("v1/ResourceQuota", "vcluster", namespace)
     server = found.host.get(STATEFUL_SET, SERVER, namespace)
-    row = {**_known(found), "servers": _servers(server), "slice": slice_of(quota or {})}
+    row = {**_known(found), "servers": _servers(server), "resources": quota_use(quota or {})}
     if found.namespace["metadata"].get("deletionTimestamp"):
         return {**row, "status": "Deleting", "nodes": None, "endpoint": None, "message": None}
     if is_paused(server):

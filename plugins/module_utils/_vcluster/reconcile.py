@@ -67,12 +67,12 @@ def run(context: Context, items: list[dict]) -> list[dict]:
             context.warn(problem)
         check_each(jobs, lambda job: _place(context, places, job), name=namespace_of)
         _check_databases(places, jobs)
-        _check_budgets(places, jobs)
+        _check_quotas(places, jobs)
         for job in _possible(jobs):
             _warn_below_use(context, places, job)
         plan_all(context, places, _possible(jobs))
         if not context.check_mode:
-            _check_budgets(places, jobs, reserve=True)
+            _check_quotas(places, jobs, reserve=True)
         return do_each(context.hub, jobs, _known, lambda job: _row(context, job))
     finally:
         fleet.close()
@@ -136,11 +136,11 @@ def _check_databases(places: Places, jobs: list[Job]) -> None:
             job.stop(problems[job.namespace])
 
 
-def _check_budgets(places: Places, jobs: list[Job], *, reserve: bool = False) -> None:
-    """One that a budget has no room for stops what grows of that tenant: not what it has, and no other tenant."""
+def _check_quotas(places: Places, jobs: list[Job], *, reserve: bool = False) -> None:
+    """One that a quota has no room for stops what grows of that tenant: not what it has, and no other tenant."""
     possible = _possible(jobs)
     leaving = [job.namespace for job in possible if job.state == "absent"]
-    problems = places.over_budget([job.spec for job in possible if job.spec], leaving, reserve=reserve)
+    problems = places.over_quota([job.spec for job in possible if job.spec], leaving, reserve=reserve)
     for job in possible:
         if job.spec and job.tenant in problems and places.grows(job.spec):
             job.stop(problems[job.tenant])
@@ -152,7 +152,7 @@ def _warn_below_use(context: Context, places: Places, job: Job) -> None:
         return
     spec = job.spec
     problem, lines = attempt(lambda: [*places.lowered_below_use([spec])])
-    for line in [f"{job.namespace}: slice: its use is not known: {problem}"] if problem else lines or []:
+    for line in [f"{job.namespace}: resources: its use is not known: {problem}"] if problem else lines or []:
         context.warn(line)
 
 
@@ -247,7 +247,7 @@ def _bring_up(context: Context, job: Job, deadline: Deadline) -> dict:
         "version": spec.version,
         "nodes": job.inside.nodes if job.inside else ready_of_all(None, agents_of(spec)),
         "ready": job.inside is not None,
-        "slice": spec.slice.as_text(),
+        "resources": spec.resources.as_text(),
         "kubeconfig": job.kubeconfig_path,
         "actions": [*job.actions, *_kubeconfig(context, job, url)],
     }

@@ -104,4 +104,6 @@ def _way_back(host: Cluster, namespace: str) -> str:
     before = (found["metadata"].get("annotations") or {}).get(BEFORE_ANNOTATION)
     if not before:
         return ""
-    return f"; to go back to {before} and what there was then, run tenantry.kube.vcluster_snapshot with state reverted"
+    return (
+        f"; to go back to {before} and what there was then, run tenantry.kube.vcluster_snapshot with state rolled_back"
+    )

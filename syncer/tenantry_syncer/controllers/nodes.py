@@ -21,7 +21,7 @@ _CONDITIONS = (
     ("DiskPressure", "False", "HostDecides", "the host's own business"),
     ("PIDPressure", "False", "HostDecides", "the host's own business"),
 )
-_SLICE = "slice"
+_VCLUSTER_QUOTA = "vcluster"
 # Who looks at leases takes a node for dead when its lease has ended. Kubelets too renew theirs after a quarter.
 LEASES = "kube-node-lease"
 LEASE_SECONDS = 240
@@ -152,8 +152,8 @@ class Nodes:
         return [one for one in current.get("addresses") or [] if one["type"] == "ExternalIP"]
 
     def _room(self) -> dict[str, str]:
-        """The slice: what all pods of the virtual cluster together may use, on whichever node."""
-        quota = self._sides.host.get(QUOTA, "", _SLICE) or {}
+        """Of its resources: what all pods of the virtual cluster together may use, on whichever node."""
+        quota = self._sides.host.get(QUOTA, "", _VCLUSTER_QUOTA) or {}
         hard = (quota.get("spec") or {}).get("hard") or {}
         given = {"cpu": hard.get("limits.cpu"), "memory": hard.get("limits.memory"), "pods": hard.get("pods")}
         return {name: amount for name, amount in given.items() if amount}

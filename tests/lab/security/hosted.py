@@ -141,7 +141,7 @@ def host_of(platform: Path) -> Iterator[Host]:
         admin=connect(platform),
         stranger=account(platform, "default", "stranger", everything()),
         syncer=connect(platform, token.strip()),
-        operator=account(platform, "default", "operator", rbac.HUB["operator"]),
+        operator=account(platform, "default", "operator", rbac.HUB[rbac.PLATFORM_OPERATOR]),
     )
     priority = Change("DELETE", "/apis/scheduling.k8s.io/v1/priorityclasses/tenantry-prod")
     until(lambda: priority.by(found.stranger)[0] == 403, 10)  # the policies hold
@@ -169,7 +169,7 @@ def _furnish(platform: Path) -> None:
         {
             "apiVersion": "v1",
             "kind": "ResourceQuota",
-            "metadata": {"name": "slice", **space},
+            "metadata": {"name": "vcluster", **space},
             "spec": {"hard": {"pods": "20"}},
         },
         {

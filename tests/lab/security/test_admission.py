@@ -68,9 +68,9 @@ STRANGERS = {
         {"apiVersion": "v1", "kind": "Namespace", "metadata": meta("a--b", labels_of("a", "b"))},
     ),
     "the tenant's home": merged("/api/v1/namespaces/tenant-payments", labelled(**PRIVILEGED)),
-    "the budget": merged("/api/v1/namespaces/tenant-payments/configmaps/tenant", {"data": {"budget": "{}"}}),
-    "the slice": merged(f"{HERE}/resourcequotas/slice", {"spec": {"hard": {"pods": "1000"}}}),
-    "the slice's status": merged(f"{HERE}/resourcequotas/slice/status", {"status": {"used": {"pods": "0"}}}),
+    "the quota": merged("/api/v1/namespaces/tenant-payments/configmaps/tenant", {"data": {"quota": "{}"}}),
+    "the resources": merged(f"{HERE}/resourcequotas/vcluster", {"spec": {"hard": {"pods": "1000"}}}),
+    "the resources's status": merged(f"{HERE}/resourcequotas/vcluster/status", {"status": {"used": {"pods": "0"}}}),
     "a secret gone": Change("DELETE", f"{HERE}/secrets/join-token"),
     "all secrets gone": Change("DELETE", f"{HERE}/secrets"),
     "the server's image": Change(
@@ -134,7 +134,7 @@ def test_the_statefulset_controller_and_others_go_on(host: Host) -> None:
     assert found[0]["metadata"]["labels"]["app.kubernetes.io/managed-by"] == "tenantry.kube"
     slices = ("get", "endpointslices", "-n", SPACE, "-l", "app.kubernetes.io/managed-by=tenantry.kube", "-o", "name")
     assert until(lambda: ran(host.kubeconfig, *slices), 20)
-    used = ("get", "resourcequota", "slice", "-n", SPACE, "-o", "jsonpath={.status.used.pods}")
+    used = ("get", "resourcequota", "vcluster", "-n", SPACE, "-o", "jsonpath={.status.used.pods}")
     until(lambda: ran(host.kubeconfig, *used) == "2", 20)
 
 
@@ -239,7 +239,7 @@ def test_a_network_plugin_notes_addresses(host: Host) -> None:
 
 
 def test_an_operator_runs_the_platform(host: Host) -> None:
-    for what in ("the slice", "a namespace's Pod Security", "a forged virtual cluster", "an open wall"):
+    for what in ("the resources", "a namespace's Pod Security", "a forged virtual cluster", "an open wall"):
         status, text = STRANGERS[what].by(host.operator)
         assert status in (200, 201), (what, text)
     assert STRANGERS["a secret gone"].by(host.operator)[0] == 403  # by RBAC, as ever

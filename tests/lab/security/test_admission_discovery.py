@@ -85,7 +85,7 @@ BODIES: dict[str, dict] = {
     "statefulsets": {"spec": {**SELECTED, "serviceName": "a", "replicas": 0}},
     "tenantuserrequests": {"spec": {"requestedBy": "system:admin", "role": "viewer"}},
     "virtualclusterrequests": {
-        "spec": {"requestedBy": "system:admin", "slice": {"cpu": 1, "memory": "1Gi", "pods": 1}}
+        "spec": {"requestedBy": "system:admin", "resources": {"cpu": 1, "memory": "1Gi", "pods": 1}}
     },
     "widgets": {"spec": {"replicas": 1}},
 }

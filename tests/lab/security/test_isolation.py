@@ -122,9 +122,9 @@ OBJECTS = {
     "namespaces/research--lab": LABELS,
     "namespaces/tenantry-system": LABELS,
     "namespaces/tenant-payments/resourcequotas/home": {"spec": {"hard": {"pods": "100"}}},
-    "namespaces/tenant-payments/configmaps/tenant": {"data": {"budget": '{"cpu": "1000"}'}},
+    "namespaces/tenant-payments/configmaps/tenant": {"data": {"quota": '{"cpu": "1000"}'}},
     "namespaces/tenant-payments/serviceaccounts/alice": {
-        "metadata": {"annotations": {"tenantry.dev/role": "operator"}}
+        "metadata": {"annotations": {"tenantry.dev/role": "platform_operator"}}
     },
     "namespaces/tenantry-system/configmaps/fleet": {"data": {"hub": "mine"}},
 }

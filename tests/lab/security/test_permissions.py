@@ -88,10 +88,10 @@ HOST = [
     Row("create workloads", NOBODY, WRITE, WORKLOADS),
     Row("exec, port-forward", NOBODY, "get create", "pods:exec pods:attach pods:portforward"),
     Row("exec, port-forward", NOBODY, "update patch", "pods:ephemeralcontainers"),
-    Row("quotas, limit ranges, network policies", "operator", WRITE, "resourcequotas limitranges"),
-    Row("quotas, limit ranges, network policies", "operator", WRITE, "networking.k8s.io/networkpolicies"),
+    Row("quotas, limit ranges, network policies", "platform_operator", WRITE, "resourcequotas limitranges"),
+    Row("quotas, limit ranges, network policies", "platform_operator", WRITE, "networking.k8s.io/networkpolicies"),
     Row("quotas, limit ranges, network policies", NOBODY, "update patch", "resourcequotas:status"),
-    Row("namespaces", "operator", f"{READ} create update patch delete", "namespaces", clusterwide=True),
+    Row("namespaces", "platform_operator", f"{READ} create update patch delete", "namespaces", clusterwide=True),
     Row("namespaces", NOBODY, "update patch", "namespaces:status", clusterwide=True),
     Row("read vclusters", EVERYONE, READ, REQUESTS),
     Row("create/delete a vcluster", "developer admin operator", "create update patch delete", REQUESTS),
@@ -115,7 +115,7 @@ def wrong(cluster: Cluster, role: str, rows: list[Row], namespace: str, mine: bo
     expected: dict[Right, bool] = {}
     for row in rows:
         # An operator runs the platform: its rights on the hub are the same everywhere.
-        may = role in row.roles.split() and (mine or role == "operator")
+        may = role in row.roles.split() and (mine or role == "platform_operator")
         for right in row.rights(namespace):
             expected[right] = expected.get(right, False) or may
     answers = allowed(cluster, expected, requests)

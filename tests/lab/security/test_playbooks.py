@@ -36,7 +36,7 @@ GIVEN = (
 )
 KEYS = ("server-token", "agent-token", "node-password")
 OPEN = "open"  # a file that holds what is public
-SLICE = {"cpu": 2, "memory": "2Gi", "pods": 8}
+RESOURCES = {"cpu": 2, "memory": "2Gi", "pods": 8}
 
 
 def variables(database: Postgres, release: str) -> dict[str, Any]:
@@ -50,7 +50,7 @@ def variables(database: Postgres, release: str) -> dict[str, Any]:
     endpoint = f"postgres://{{{{ vault_database }}}}@{database.endpoint.rpartition('@')[2]}"
     nodes = {"name": "nodes", "mode": "dedicated", "agents": 1, "agent": {"cpu": "250m", "memory": "1Gi"}}
     nodes |= {"registries": _mirrors("vault_registry"), "manifests": [secret]}
-    stored = {"name": "stored", "slice": SLICE, "datastore": {"endpoint": endpoint}}
+    stored = {"name": "stored", "resources": RESOURCES, "datastore": {"endpoint": endpoint}}
     stored |= {"image_credentials": [_credential("vault_image")]}
     laptop = {"name": "laptop", "path": "{{ tenantry_output_dir }}/sealed.yaml"}
     laptop |= {"vault_password_file": "{{ given }}/sealing"}
@@ -71,7 +71,7 @@ def variables(database: Postgres, release: str) -> dict[str, Any]:
             {
                 "name": TENANT,
                 "display_name": "{{ marker }}",
-                "budget": {"cpu": 12, "memory": "16Gi", "storage": "60Gi", "pods": 100, "vclusters": 5},
+                "quota": {"cpu": 12, "memory": "16Gi", "storage": "60Gi", "pods": 100, "vclusters": 5},
                 "users": [
                     {"name": "alice", "role": "admin", "hub_access": True},
                     {"name": "bob", "role": "developer", "kubeconfigs": [laptop]},
@@ -128,7 +128,7 @@ def controller(hub: Path, database: Postgres, tmp_path_factory: pytest.TempPathF
 
 def ask(controller: Controller) -> None:
     """What people ask for with kubectl."""
-    resources = {"slice": {**SLICE, "storage": "6Gi"}}
+    resources = {"resources": {**RESOURCES, "storage": "6Gi"}}
     for kind, name, spec in (
         ("VirtualClusterRequest", "asked", resources),
         ("TenantUserRequest", "frank", {"role": "developer"}),
@@ -181,7 +181,7 @@ def failures(controller: Controller) -> dict[str, tuple[str, dict[str, Any]]]:
         "defaults that are text": ("onboard", {"tenantry_vcluster_defaults": text}),
         "credentials that are text": ("onboard", tenants(image_credentials=text)),
         "an option that there is not": ("onboard", tenants(registryes={"password": text})),
-        "a quantity that is none": ("onboard", tenants(slice={**SLICE, "cpu": "ten"})),
+        "a quantity that is none": ("onboard", tenants(resources={**RESOURCES, "cpu": "ten"})),
         "a database nobody can find": ("onboard", tenants(datastore={"endpoint": f"postgres://who:{text}@"})),
         "a key that is the platform's": ("onboard", tenants(k3s_config={"token": text})),
         "a member that is refused": ("join", {"fleet_member_kubeconfig": str(refused_member(controller))}),
@@ -219,7 +219,7 @@ def made(controller: Controller, hub: Path) -> dict[str, str]:
     found = values_of(hub, [*keys, *((space, "platform-credential", "token") for space in SPACES)])
     home = f"tenant-{TENANT}"
     shared = [("tenantry-system", "member-edge", "kubeconfig"), (home, "kubeconfig-alice", "kubeconfig")]
-    shared += [(home, "invitation-frank", "kubeconfig"), (SPACES[-1], "join-token", "syncer-token")]
+    shared += [(home, "initial-kubeconfig-frank", "kubeconfig"), (SPACES[-1], "join-token", "syncer-token")]
     held = values_of(hub, shared)
     found |= {name: held.pop(name) for name in list(held) if name.endswith("syncer-token")}
     found["host's token"] = on("hub", "cat /var/lib/rancher/k3s/server/token", b"").decode().strip().rpartition(":")[2]

@@ -26,10 +26,10 @@ GOOD: dict[str, Any] = {
     "metadata": {"name": "mine", "namespace": HOME},
     "spec": {
         "requestedBy": "dan",
-        "slice": {"cpu": 2, "memory": "2Gi", "storage": "8Gi", "pods": 20},
+        "resources": {"cpu": 2, "memory": "2Gi", "storage": "8Gi", "pods": 20},
         "version": "v1.34.4+k3s1",
         "podSecurity": "restricted",
-        "expires": "14d",
+        "ttl": "14d",
         "sleep": {"idle": "2h", "schedule": ["mon-fri 20:00-06:00"], "timezone": "Europe/Berlin"},
     },
 }
@@ -68,23 +68,23 @@ BAD_VALUES: list[tuple[str, Any]] = [
     ("spec.requestedBy", None),
     ("spec.requestedBy", ""),
     ("spec.requestedBy", ["dan"]),
-    ("spec.slice", None),
-    ("spec.slice.cpu", None),
-    ("spec.slice.cpu", -1),
-    ("spec.slice.cpu", "-1"),
-    ("spec.slice.cpu", "ten"),
-    ("spec.slice.cpu", "1e9"),
-    ("spec.slice.cpu", "{{ 7 * 7 }}"),
-    ("spec.slice.memory", "10gb"),
-    ("spec.slice.memory", "2Gi\n"),
-    ("spec.slice.storage", "all"),
-    ("spec.slice.pods", -1),
-    ("spec.slice.pods", 0),
-    ("spec.slice.pods", "20"),
+    ("spec.resources", None),
+    ("spec.resources.cpu", None),
+    ("spec.resources.cpu", -1),
+    ("spec.resources.cpu", "-1"),
+    ("spec.resources.cpu", "ten"),
+    ("spec.resources.cpu", "1e9"),
+    ("spec.resources.cpu", "{{ 7 * 7 }}"),
+    ("spec.resources.memory", "10gb"),
+    ("spec.resources.memory", "2Gi\n"),
+    ("spec.resources.storage", "all"),
+    ("spec.resources.pods", -1),
+    ("spec.resources.pods", 0),
+    ("spec.resources.pods", "20"),
     ("spec.version", "latest"),
     ("spec.version", "v1.34.4+k3s1 --debug"),
     ("spec.podSecurity", "privileged"),
-    ("spec.expires", "never"),
+    ("spec.ttl", "never"),
     ("spec.sleep.idle", "soon"),
     ("spec.sleep.schedule", ["sat"] * 21),
     ("spec.sleep.timezone", "x" * 61),
@@ -162,7 +162,7 @@ def test_the_positive_control(dan: Cluster, requests: Requests) -> None:
 @pytest.mark.parametrize("field", NO_FIELDS)
 def test_a_field_that_is_the_administrators(dan: Cluster, requests: Requests, field: str) -> None:
     """Refused where unknown fields are, as kubectl asks for; and dropped before it is stored where they are not."""
-    for place in ("spec", "spec.slice"):
+    for place in ("spec", "spec.resources"):
         bad = changed(f"{place}.{field}", NO_FIELDS[field])
         assert _status(dan, bad) == 400, place
         kept = _asked(dan, bad, validation="Ignore")
@@ -187,7 +187,9 @@ def test_the_own_name_in_full(dan: Cluster, requests: Requests) -> None:
     assert _status(dan, changed("spec.requestedBy", "system:serviceaccount:tenant-payments:dan")) == 200
 
 
-@pytest.mark.parametrize(("role", "status"), [("viewer", 403), ("developer", 200), ("admin", 200), ("operator", 200)])
+@pytest.mark.parametrize(
+    ("role", "status"), [("viewer", 403), ("developer", 200), ("admin", 200), ("platform_operator", 200)]
+)
 def test_who_may_ask(scene: Scene, dan: Cluster, requests: Requests, role: str, status: int) -> None:
     who = scene.on_hub[role].whoami()
     requests.count("roles", 1)
@@ -263,18 +265,22 @@ def test_who_changes_and_deletes_a_request(
     scene: Scene, stored: dict[str, Any], other: Cluster, requests: Requests
 ) -> None:
     """Its requester, the tenant's admins, operators. Another developer may not."""
-    bigger = {**GOOD, "spec": {"slice": {**GOOD["spec"]["slice"], "cpu": 3}}}
-    users = {role: scene.on_hub[role] for role in ("viewer", "developer", "admin", "operator")}
+    bigger = {**GOOD, "spec": {"resources": {**GOOD["spec"]["resources"], "cpu": 3}}}
+    users = {role: scene.on_hub[role] for role in ("viewer", "developer", "admin", "platform_operator")}
     users |= {"another developer": other, "another tenant": connect(scene.hub, _token_of_research(scene))}
     for method, content in (("patch", "merge-patch+json"), ("delete", "json")):
         got = {who: _status(user, bigger, method, "/mine", content) for who, user in users.items()}
         requests.count(method, len(got))
-        assert {who for who, status in got.items() if status == 200} == {"developer", "admin", "operator"}
+        assert {who for who, status in got.items() if status == 200} == {"developer", "admin", "platform_operator"}
         assert set(got.values()) == {200, 403}
 
 
 def test_a_request_stays_whose_it_was(scene: Scene, stored: dict[str, Any], requests: Requests) -> None:
-    for role, name in (("developer", "alice"), ("admin", "alice"), ("operator", scene.on_hub["operator"].whoami())):
+    for role, name in (
+        ("developer", "alice"),
+        ("admin", "alice"),
+        ("platform_operator", scene.on_hub["platform_operator"].whoami()),
+    ):
         said = {**GOOD, "spec": {"requestedBy": name}}
         requests.count("patch", 1)
         assert _status(scene.on_hub[role], said, "patch", "/mine", "merge-patch+json") == 422, role

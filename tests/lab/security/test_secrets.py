@@ -129,7 +129,7 @@ def vcluster(hub: Path, **options: Any) -> dict[str, Any]:
             "tenant": "payments",
             "name": "dev",
             "version": "v1.34.4+k3s1",
-            "slice": {"cpu": "2", "memory": "2Gi", "pods": 8},
+            "resources": {"cpu": "2", "memory": "2Gi", "pods": 8},
             "registries": {"configs": {"registry.example.com": registry}},
             "image_credentials": [
                 {"registry": "registry.example.com", "username": "who", "password": "{{ vault_image }}"}
@@ -161,10 +161,12 @@ def made(hub_server: Path, second_api_server: Path, controller: Controller) -> I
         [
             task("platform", kubeconfig=hub),
             task("fleet_member", kubeconfig=hub, name="edge", member_kubeconfig=member),
-            task("tenant_quota", kubeconfig=hub, tenant="payments", budget={"vclusters": 2}),
+            task("tenant_quota", kubeconfig=hub, tenant="payments", quota={"vclusters": 2}),
             vcluster(hub_server),
             vcluster(hub_server, tier="prod"),
-            vcluster(hub_server, name="stage", mode="dedicated", agents=1, slice={}, datastore={"endpoint": DATABASE}),
+            vcluster(
+                hub_server, name="stage", mode="dedicated", agents=1, resources={}, datastore={"endpoint": DATABASE}
+            ),
             task("vcluster_info", kubeconfig=hub, tenant="payments"),
         ]
     )

@@ -29,12 +29,12 @@ BAD: list[tuple[str, Any]] = [
     ("spec.requestedBy", None),
     ("spec.requestedBy", ""),
     ("spec.role", None),
-    ("spec.role", "operator"),
+    ("spec.role", "platform_operator"),
     ("spec.role", "cluster-admin"),
     ("spec.role", ["viewer"]),
     ("spec.access", [{"vcluster": "dev"}]),
     ("spec.access", [{"role": "viewer"}]),
-    ("spec.access", [{"vcluster": "dev", "role": "operator"}]),
+    ("spec.access", [{"vcluster": "dev", "role": "platform_operator"}]),
     ("spec.access", [{"vcluster": "../dev", "role": "viewer"}]),
     ("spec.access", [{"vcluster": "dev", "role": "viewer"}, {"vcluster": "dev", "role": "admin"}]),
     ("spec.hub_access", True),
@@ -85,7 +85,9 @@ def stored(scene: Scene, alice: Cluster) -> Iterator[dict[str, Any]]:
     kubectl(scene.hub, "delete", f"{PLURAL}.tenantry.dev", "bob", "-n", HOME)
 
 
-@pytest.mark.parametrize(("role", "expected"), [("viewer", 403), ("developer", 403), ("admin", 200), ("operator", 200)])
+@pytest.mark.parametrize(
+    ("role", "expected"), [("viewer", 403), ("developer", 403), ("admin", 200), ("platform_operator", 200)]
+)
 def test_who_may_ask(scene: Scene, alice: Cluster, requests: Requests, role: str, expected: int) -> None:
     """The positive control too."""
     requests.count("roles", 1)
@@ -120,7 +122,7 @@ def test_who_changes_and_deletes_one(
     more = {**GOOD, "spec": {"role": "admin"}}
     for method, content, may in (
         ("patch", "merge-patch+json", {"admin"}),
-        ("delete", "json", {"admin", "another admin", "operator"}),
+        ("delete", "json", {"admin", "another admin", "platform_operator"}),
     ):
         got = {who: status(user, more, method, "/bob", content) for who, user in users.items()}
         requests.count(method, len(got))

@@ -46,10 +46,10 @@ def test_a_user_with_kubeconfigs_gets_these_and_no_other() -> None:
     assert "kubeconfig_path" not in tenant_items(own, "users", directory="/d")[0]
 
 
-def test_a_budget_is_what_is_left_of_the_tenant() -> None:
-    tenants = [TENANTS[0] | {"display_name": "P", "budget": {"cpu": 8}}, TENANTS[1]]
-    assert tenant_items(tenants, "budgets") == [
-        {"tenant": "payments", "display_name": "P", "budget": {"cpu": 8}},
+def test_a_quota_is_what_is_left_of_the_tenant() -> None:
+    tenants = [TENANTS[0] | {"display_name": "P", "quota": {"cpu": 8}}, TENANTS[1]]
+    assert tenant_items(tenants, "quotas") == [
+        {"tenant": "payments", "display_name": "P", "quota": {"cpu": 8}},
         {"tenant": "research"},
     ]
 
@@ -60,5 +60,5 @@ def test_the_inventory_is_left_as_it_is() -> None:
 
 
 def test_an_unknown_key_is_refused() -> None:
-    with pytest.raises(AnsibleFilterError, match="none of budgets, users, vclusters"):
+    with pytest.raises(AnsibleFilterError, match="none of quotas, users, vclusters"):
         tenant_items(TENANTS, "clusters")

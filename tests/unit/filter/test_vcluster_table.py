@@ -11,7 +11,7 @@ DEV = {
     "nodes": 1,
     "status": "Ready",
     "endpoint": "https://10.0.0.1:31234",
-    "slice": {"memory": {"used": "1Gi", "hard": "2Gi"}, "cpu": {"used": "500m", "hard": "1"}},
+    "resources": {"memory": {"used": "1Gi", "hard": "2Gi"}, "cpu": {"used": "500m", "hard": "1"}},
 }
 
 
@@ -22,12 +22,12 @@ def test_columns_line_up_under_their_headers() -> None:
     assert first.startswith("payments/dev ")
 
 
-def test_slice_is_used_of_hard_in_a_fixed_order() -> None:
+def test_resources_is_used_of_hard_in_a_fixed_order() -> None:
     assert vcluster_table([DEV]).endswith("cpu 500m/1, memory 1Gi/2Gi")
 
 
 def test_an_unreachable_one_has_dashes_and_no_trailing_blanks() -> None:
-    broken = DEV | {"version": None, "endpoint": "", "slice": None, "nodes": 0, "status": "Unreachable"}
+    broken = DEV | {"version": None, "endpoint": "", "resources": None, "nodes": 0, "status": "Unreachable"}
     _header, line = vcluster_table([broken]).splitlines()
     assert line.split() == ["payments/dev", "hub", "-", "0", "Unreachable", "-", "-"]
     assert line == line.rstrip()

@@ -18,7 +18,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.optio
 ROOT = Path(__file__).resolve().parents[3]
 FRAGMENTS = "ansible_collections.tenantry.kube.plugins.doc_fragments"
 MODULES = {
-    "budgets": ("tenant_quota", "tenants"),
+    "quotas": ("tenant_quota", "tenants"),
     "users": ("tenant_user", "users"),
     "vclusters": ("vcluster", "vclusters"),
 }
@@ -68,7 +68,7 @@ def test_tenants_users_and_vclusters_have_known_options(inventory: Path) -> None
     found = []
     for tenant in variables(inventory)["tenantry_tenants"]:
         rest = {"tenant": tenant["name"]} | {k: v for k, v in tenant.items() if k not in ("name", "users", "vclusters")}
-        found += unknown(rest, options("budgets"), tenant["name"])
+        found += unknown(rest, options("quotas"), tenant["name"])
         for key in ("users", "vclusters"):
             for item in tenant[key]:
                 found += unknown(item, options(key), f"{tenant['name']}.{key}.{item['name']}")

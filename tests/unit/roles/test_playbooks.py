@@ -43,7 +43,7 @@ def inventory(tmp_path: Path) -> Path:
         "platform_kubeconfig": str(tmp_path / "mistyped.yaml"),
         "ansible_become": True,
         "ansible_become_exe": "/nonexistent/sudo",
-        "tenantry_tenants": [{"name": "payments", "budget": {"cpu": 1}, "users": None, "vclusters": None}],
+        "tenantry_tenants": [{"name": "payments", "quota": {"cpu": 1}, "users": None, "vclusters": None}],
     }
     (tmp_path / "group_vars").mkdir()
     (tmp_path / "group_vars/all.yml").write_text(yaml.safe_dump(variables))

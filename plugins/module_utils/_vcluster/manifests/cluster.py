@@ -170,9 +170,9 @@ def _quota_of_pods(rendering: Rendering) -> dict:
     return {
         "apiVersion": "v1",
         "kind": "ResourceQuota",
-        "metadata": rendering.metadata("slice-pods"),
+        "metadata": rendering.metadata("vcluster-pods"),
         "spec": {
-            "hard": spec.slice.pods_beside(spec.own),
+            "hard": spec.resources.pods_beside(spec.own),
             "scopeSelector": {"matchExpressions": [tenants]},
         },
     }
@@ -184,11 +184,11 @@ def _quota(rendering: Rendering) -> dict:
     return {
         "apiVersion": "v1",
         "kind": "ResourceQuota",
-        "metadata": rendering.metadata("slice"),
+        "metadata": rendering.metadata("vcluster"),
         "spec": {
             "hard": {
                 **spec.own.hard_services(),
-                **spec.slice.hard(),
+                **spec.resources.hard(),
                 **(syncer.OBJECTS if spec.shared else claims),
             }
         },

@@ -20,6 +20,6 @@ def namespace_annotations(spec: VCluster) -> dict[str, str]:
         INGRESS_CLASSES: spec.shared.ingress_classes or None,
         INGRESS_HOSTS: spec.shared.ingress_hosts or None,
         STORAGE_CLASSES: spec.shared.storage_classes,
-        EXTENDED: sorted(spec.slice.extended) or None,
+        EXTENDED: sorted(spec.resources.extended) or None,
     }
     return {key: ",".join(names) for key, names in lists.items() if names is not None}

@@ -144,7 +144,7 @@ def config(rendering: Rendering) -> dict:
         "ingress_classes": list(shared.ingress_classes),
         "ingress_hosts": list(shared.ingress_hosts),
         "ingress_implementation_specific_paths": shared.ingress_implementation_specific_paths,
-        **({"extended": sorted(spec.slice.extended)} if spec.slice.extended else {}),
+        **({"extended": sorted(spec.resources.extended)} if spec.resources.extended else {}),
     }
 
 

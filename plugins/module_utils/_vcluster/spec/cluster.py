@@ -42,12 +42,12 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.resou
     SMALLEST_SERVER,
     SYNCER,
     Resources,
-    Slice,
+    VClusterResources,
     memory_text,
-    minimum_slice,
+    minimum_resources,
     parse_further,
     parse_resources,
-    parse_slice,
+    parse_vcluster_resources,
     parse_volume,
     refuse_further,
 )
@@ -70,8 +70,8 @@ class VCluster:
     agent: Resources
     volume: Decimal | None  # of each that has one. None: an emptyDir, lost with the pod
     storage_class: str | None
-    slice: Slice
-    own: Slice  # what its servers and agents take of it
+    resources: VClusterResources
+    own: VClusterResources  # what its servers and agents take of it
     tier: str
     durability: str
     exposure: Exposure
@@ -132,7 +132,7 @@ class VCluster:
         return with_tag(self.image, image_tag(self.version))
 
     def record(self, address: str) -> str:
-        """What is written on the namespace for later runs, for info and for the budget. Holds no secret."""
+        """What is written on the namespace for later runs, for info and for the quota. Holds no secret."""
         return json.dumps(
             {
                 "address": address,
@@ -145,7 +145,7 @@ class VCluster:
                 **({"oidc": self.oidc.record()} if self.oidc else {}),
                 "servers": self.servers,
                 "service_cidr": self.service_cidr,
-                "slice": self.slice.as_text(),
+                "resources": self.resources.as_text(),
                 "storage_class": self.storage_class,
                 "tier": self.tier,
                 "version": self.version,
@@ -176,7 +176,7 @@ def parse(item: dict) -> VCluster:
     beside = [SYNCER] if shared else []
     exposure = parse_exposure(item["expose"])
     own_etcd = etcd.resources if etcd else None
-    least = minimum_slice(
+    least = minimum_resources(
         [server, *beside], item["servers"], agent, item["agents"], volume, own_etcd, exposure.services
     )
     return VCluster(
@@ -191,7 +191,7 @@ def parse(item: dict) -> VCluster:
         volume=volume,
         storage_class=None if datastore else item["persistence"].get("storage_class"),
         own=least,
-        slice=_slice(item.get("slice") or {}, least, shared),
+        resources=_resources(item.get("resources") or {}, least, shared),
         tier=item["tier"],
         durability=_durability(item, datastore or etcd),
         exposure=exposure,
@@ -253,11 +253,11 @@ def _check_datastore(old: dict, new: VCluster) -> None:
         )
 
 
-def _slice(given: dict, least: Slice, shared: Shared | None) -> Slice:
+def _resources(given: dict, least: VClusterResources, shared: Shared | None) -> VClusterResources:
     if not shared:
         refuse_further(given)
-        return parse_slice(given, least)
-    return parse_further(given, least, parse_slice(given, least, ("cpu", "memory", "pods")))
+        return parse_vcluster_resources(given, least)
+    return parse_further(given, least, parse_vcluster_resources(given, least, ("cpu", "memory", "pods")))
 
 
 def _durability(item: dict, shared: Datastore | Etcd | None) -> str:

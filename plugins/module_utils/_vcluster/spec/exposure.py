@@ -46,7 +46,7 @@ class Exposure:
 
     @property
     def services(self) -> dict[str, int]:
-        """What it takes, by option of the slice."""
+        """What it takes, by name of the resource."""
         return {
             "node_ports": int(self.type in (NODE_PORT, LOAD_BALANCER)),
             "load_balancers": int(self.type == LOAD_BALANCER),

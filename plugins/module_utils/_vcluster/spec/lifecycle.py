@@ -55,24 +55,24 @@ class Upkeep:
     """As it was asked for, and as it is recorded."""
 
     deletion_protection: bool = False
-    expires: str | None = None
+    ttl: str | None = None
     sleep: dict | None = None
 
     def as_record(self) -> dict:
-        return {"deletion_protection": self.deletion_protection, "expires": self.expires, "sleep": self.sleep}
+        return {"deletion_protection": self.deletion_protection, "ttl": self.ttl, "sleep": self.sleep}
 
 
 def parse_upkeep(item: dict, *, lasting: bool = True) -> Upkeep:
-    expires, given = item.get("expires"), item.get("sleep")
-    if expires is not None:
-        _lifetime(expires)
+    ttl, given = item.get("ttl"), item.get("sleep")
+    if ttl is not None:
+        _lifetime(ttl)
     sleep = None
     if given is not None:
         sleep = {key: value for key, value in given.items() if value is not None}
         parse_sleep(sleep)
         if not lasting:
             raise TenantryError("sleep: needs a volume, and persistence.type is none; leave one of them out")
-    return Upkeep(bool(item.get("deletion_protection")), expires, sleep)
+    return Upkeep(bool(item.get("deletion_protection")), ttl, sleep)
 
 
 def parse_sleep(given: dict) -> Sleep:
@@ -85,9 +85,9 @@ def parse_sleep(given: dict) -> Sleep:
 
 def expiry(namespace: dict, record: dict) -> datetime | None:
     """When it is no longer kept."""
-    if not record.get("expires"):
+    if not record.get("ttl"):
         return None
-    return moment(namespace["metadata"]["creationTimestamp"]) + timedelta(seconds=_lifetime(record["expires"]))
+    return moment(namespace["metadata"]["creationTimestamp"]) + timedelta(seconds=_lifetime(record["ttl"]))
 
 
 def check_may_be_deleted(name: str, record: dict) -> None:
@@ -98,8 +98,8 @@ def check_may_be_deleted(name: str, record: dict) -> None:
         )
 
 
-def _lifetime(expires: str) -> int:
-    return quantities.seconds(expires, "expires", "1h", "3650d")
+def _lifetime(ttl: str) -> int:
+    return quantities.seconds(ttl, "ttl", "1h", "3650d")
 
 
 def _window(text: str) -> Window:

@@ -28,7 +28,7 @@ PERSISTENCE = {
     "size": {"type": "str", "default": "5Gi"},
     "storage_class": {"type": "str"},
 }
-SLICE = {
+RESOURCES = {
     "cpu": {"type": "str"},
     "memory": {"type": "str"},
     "storage": {"type": "str"},
@@ -92,7 +92,7 @@ OPTIONS: dict[str, dict] = {
     "persistence": {"type": "dict", "apply_defaults": True, "options": PERSISTENCE},
     "datastore": {"type": "dict", "options": datastore.OPTIONS},
     "etcd": {"type": "dict", "options": etcd.OPTIONS},
-    "slice": {"type": "dict", "options": SLICE},
+    "resources": {"type": "dict", "options": RESOURCES},
     "tier": {"type": "str", "choices": ["dev", "prod"], "default": "dev"},
     "durability": {"type": "str", "choices": ["full", "normal"]},
     "expose": {"type": "dict", "apply_defaults": True, "options": EXPOSE},
@@ -114,7 +114,7 @@ OPTIONS: dict[str, dict] = {
     "ingress_implementation_specific_paths": {"type": "bool"},
     "syncer_image": {"type": "str", "fallback": (env_fallback, [SYNCER_IMAGE])},
     "deletion_protection": {"type": "bool", "default": False},
-    "expires": {"type": "str"},
+    "ttl": {"type": "str"},
     "sleep": {"type": "dict", "options": SLEEP},
     "kubeconfig_path": {"type": "path"},
 }

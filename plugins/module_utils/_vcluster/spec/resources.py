@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What a virtual cluster takes and may take: limits of its own pods, its volume, its slice. Pure."""
+"""What a virtual cluster takes and may take: limits of its own pods, its volume, its resources. Pure."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ SMALLEST_SERVER = ("250m", "512Mi")
 SMALLEST_AGENT = ("250m", "640Mi")
 SMALLEST_VOLUME = "256Mi"
 
-# What the tenant's budget counts.
+# What the tenant's quota counts.
 COUNTED = ("cpu", "memory", "storage", "pods")
-# Local disk: each pod of a tenant adds this much to the slice where the slice does not say; of its limit, a platform's
+# Local disk: each pod of a tenant adds this much where the resources do not say; of its limit, a platform's
 # pod holds a little for itself. A server whose data is not on a volume has all of it on the node's disk.
 DISK_PER_POD = GIBI
 DISK_HELD = 64 * MEBI
@@ -56,7 +56,7 @@ SYNCER = Resources(Decimal("0.5"), 128 * MEBI, 256 * MEBI)
 
 @dataclass(frozen=True)
 class Limit:
-    """A resource that the slice limits and no budget counts."""
+    """A resource that the resources limit and no quota counts."""
 
     keys: tuple[str, ...]  # of the ResourceQuota
     is_count: bool = False
@@ -65,7 +65,7 @@ class Limit:
         return str(int(amount)) if self.is_count else memory_text(amount)
 
 
-# By option of the slice. What the platform's own objects take of each is in the minimum (minimum_slice).
+# By name of the resource. What the platform's own objects take of each is in the minimum (minimum_resources).
 FURTHER = {
     "ephemeral_storage": Limit(("requests.ephemeral-storage", "limits.ephemeral-storage")),
     "node_ports": Limit(("services.nodeports",), is_count=True),
@@ -77,7 +77,7 @@ SERVICES = ("node_ports", "load_balancers")
 
 
 @dataclass(frozen=True)
-class Slice:
+class VClusterResources:
     """What a virtual cluster may use, of which its own pods are a part."""
 
     cpu: Decimal
@@ -115,7 +115,7 @@ class Slice:
         """Of that, the ways from outside, which are counted in either mode."""
         return {key: FURTHER[option].text(self.further[option]) for option in SERVICES for key in FURTHER[option].keys}
 
-    def pods_beside(self, own: Slice) -> dict[str, str]:
+    def pods_beside(self, own: VClusterResources) -> dict[str, str]:
         """
         What pods may take beside those of the platform, as a ResourceQuota says it. Finished ones, which no longer
         count as pods, may be twice as many as are kept.
@@ -162,7 +162,7 @@ def parse_volume(persistence: dict) -> Decimal | None:
     return size
 
 
-def minimum_slice(
+def minimum_resources(
     server: Sequence[Resources],
     servers: int,
     agent: Resources,
@@ -170,13 +170,13 @@ def minimum_slice(
     volume: Decimal | None,
     etcd: Resources | None = None,
     services: Mapping[str, int] | None = None,
-) -> Slice:
+) -> VClusterResources:
     """
     What servers, each with the pods beside it and a member of etcd if they have one, and agents take (QUO-2).
-    `services` are the node ports and load balancers by which the API is reached, by option of the slice.
+    `services` are the node ports and load balancers by which the API is reached, by name of the resource.
     """
     own = [*server, *([etcd] if etcd else [])] * servers + [agent] * agents
-    return Slice(
+    return VClusterResources(
         cpu=sum((one.cpu for one in own), Decimal(0)),
         memory=sum((one.memory for one in own), Decimal(0)),
         storage=(volume or Decimal(0)) * servers,
@@ -188,33 +188,37 @@ def minimum_slice(
     )
 
 
-def parse_slice(given: dict, least: Slice, required: tuple[str, ...] = ()) -> Slice:
-    """The slice asked for; what is left out is what the virtual cluster itself takes."""
+def parse_vcluster_resources(
+    given: dict, least: VClusterResources, required: tuple[str, ...] = ()
+) -> VClusterResources:
+    """The resources asked for; what is left out is what the virtual cluster itself takes."""
     missing = [resource for resource in required if given.get(resource) is None]
     if missing:
         own = least.as_text()
         raise TenantryError(
-            f"{', '.join(f'slice.{one}' for one in missing)}: required with mode shared, the default, because the "
-            f"tenant's pods run within the slice; give more than {', '.join(own[one] for one in missing)}, which the "
-            "servers and syncers themselves take, or create it with mode: dedicated for nodes of its own"
+            f"{', '.join(f'resources.{one}' for one in missing)}: required with mode shared, the default, because the "
+            f"tenant's pods run within the resources; give more than {', '.join(own[one] for one in missing)}, which "
+            "the servers and syncers themselves take, or create it with mode: dedicated for nodes of its own"
         )
     found: dict = {}
     for resource in COUNTED:
         minimum, asked = getattr(least, resource), given.get(resource)
-        amount = minimum if asked is None else quantities.parse(asked, f"slice.{resource}")
+        amount = minimum if asked is None else quantities.parse(asked, f"resources.{resource}")
         if amount < minimum:
             raise _too_small(resource, asked, least)
         found[resource] = int(amount) if resource == "pods" else amount
-    return Slice(**found)
+    return VClusterResources(**found)
 
 
-def parse_further(given: dict, least: Slice, counted: Slice) -> Slice:
-    """The slice with all that a tenant's pods on the host can take beside what the budget counts: mode shared only."""
+def parse_further(given: dict, least: VClusterResources, counted: VClusterResources) -> VClusterResources:
+    """With all that a tenant's pods on the host can take beside what the quota counts: mode shared only."""
     usual = {"ephemeral_storage": least.further["ephemeral_storage"] + DISK_PER_POD * (counted.pods - least.pods)}
     further = {}
     for option, minimum in least.further.items():
         asked = given.get(option)
-        further[option] = usual.get(option, minimum) if asked is None else quantities.parse(asked, f"slice.{option}")
+        further[option] = (
+            usual.get(option, minimum) if asked is None else quantities.parse(asked, f"resources.{option}")
+        )
         if further[option] < minimum:
             raise _too_small(option, asked, least)
     return replace(counted, further=further, extended=_parse_extended(given.get("extended") or {}))
@@ -224,12 +228,12 @@ def refuse_further(given: dict) -> None:
     """Where no pods of tenants run on the host there is nothing to limit."""
     for option in (*FURTHER, "extended"):
         if given.get(option) is not None:
-            raise TenantryError(f"slice.{option}: applies to mode shared only; leave it out")
+            raise TenantryError(f"resources.{option}: applies to mode shared only; leave it out")
 
 
-def _too_small(resource: str, asked: object, least: Slice) -> TenantryError:
+def _too_small(resource: str, asked: object, least: VClusterResources) -> TenantryError:
     return TenantryError(
-        f"slice.{resource}: {shown(asked)} is too small for the servers, syncers, etcd and agents of this virtual "
+        f"resources.{resource}: {shown(asked)} is too small for the servers, syncers, etcd and agents of this virtual "
         f"cluster; give {least.as_text()[resource]} or more"
     )
 
@@ -237,11 +241,11 @@ def _too_small(resource: str, asked: object, least: Slice) -> TenantryError:
 def _parse_extended(given: dict) -> dict[str, str]:
     found = {}
     for name, asked in given.items():
-        option = f"slice.extended.{name}"
+        option = f"resources.extended.{name}"
         huge = _HUGE_PAGES.fullmatch(str(name))
         if not huge and (not _EXTENDED.fullmatch(str(name)) or name.partition("/")[0].endswith("kubernetes.io")):
             raise TenantryError(
-                f"slice.extended: {shown(name)} is not the name of an extended resource; give one such as "
+                f"resources.extended: {shown(name)} is not the name of an extended resource; give one such as "
                 "nvidia.com/gpu or hugepages-2Mi"
             )
         amount = quantities.parse(asked, option)

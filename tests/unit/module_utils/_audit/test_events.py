@@ -35,18 +35,18 @@ def _told(event: dict[str, Any], cluster: str = "hub") -> tuple[str, ...] | None
     ("event", "told"),
     [
         (_event("patch", "namespaces", "tenant-a", code=201), ("created", "tenant", "a", "a")),
-        (_event("patch", "configmaps", "tenant", "tenant-a"), ("changed", "budget", "a", "a")),
+        (_event("patch", "configmaps", "tenant", "tenant-a"), ("changed", "quota", "a", "a")),
         (_event("patch", "namespaces", "a-b--c", code=201), ("created", "vcluster", "a-b", "a-b/c")),
         (_event("delete", "namespaces", "a--b-c"), ("deleted", "vcluster", "a", "a/b-c")),
-        (_event("patch", "resourcequotas", "slice", "a--b"), ("changed", "slice", "a", "a/b")),
+        (_event("patch", "resourcequotas", "vcluster", "a--b"), ("changed", "resources", "a", "a/b")),
         (_event("create", "serviceaccounts", "bob", "tenant-a", code=201), ("created", "user", "a", "bob")),
         (
             _event("delete", "rolebindings", "tenantry:bob:viewer", "tenant-a"),
             ("withdrawn", "role", "a", "bob: viewer"),
         ),
         (
-            _event("patch", "clusterrolebindings", "tenantry:a:bob:operator", code=201),
-            ("granted", "role", "a", "bob: operator"),
+            _event("patch", "clusterrolebindings", "tenantry:a:bob:platform_operator", code=201),
+            ("granted", "role", "a", "bob: platform_operator"),
         ),
         (_event("delete", "secrets", "member-edge", "tenantry-system"), ("deleted", "member", None, "edge")),
         (_event("get", "secrets", "join-token", "a--b"), ("get", "access", "a", "a/b secrets/join-token")),

@@ -36,8 +36,10 @@ def test_parse(value: object, amount: object) -> None:
     "value", ["", "ten", "10gb", "10GB", "1 Gi", "1,5", "Gi", "1e", "1e999", "--1", "１", "1\n", "nan", True, None, [1]]
 )
 def test_not_a_quantity(value: object) -> None:
-    with pytest.raises(TenantryError, match=r"^slice\.memory: .* is not a quantity.*; use .* such as 500m") as caught:
-        quantities.parse(value, "slice.memory")
+    with pytest.raises(
+        TenantryError, match=r"^resources\.memory: .* is not a quantity.*; use .* such as 500m"
+    ) as caught:
+        quantities.parse(value, "resources.memory")
     assert "\n" not in str(caught.value)
 
 

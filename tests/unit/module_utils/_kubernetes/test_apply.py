@@ -37,12 +37,12 @@ def plan(cluster: Cluster) -> kubernetes_apply.Plan:
 
 
 def test_it_is_counted_before_it_can_be_read() -> None:
-    cluster = Cluster(3, "exceeded quota: slice")
+    cluster = Cluster(3, "exceeded quota: vcluster")
     plan(cluster).execute()
     assert cluster.applied == 2
 
 
-@pytest.mark.parametrize("reason", ["exceeded quota: slice", "is forbidden"])
+@pytest.mark.parametrize("reason", ["exceeded quota: vcluster", "is forbidden"])
 def test_what_nobody_makes_is_refused(monkeypatch: pytest.MonkeyPatch, reason: str) -> None:
     monkeypatch.setattr(kubernetes_apply, "COUNTED_AHEAD", 0.3)
     with pytest.raises(ApiError, match=reason):

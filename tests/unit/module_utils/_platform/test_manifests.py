@@ -13,7 +13,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._platform import ide
 from ansible_collections.tenantry.kube.plugins.module_utils._tenant import manifests as tenant_manifests
 
 KUBECONFIG = {"users": [{"name": "x", "user": {"token": "swordfish"}}]}
-BUDGET = {"cpu": "8", "memory": "16Gi", "storage": "100Gi", "pods": "100", "vclusters": "5"}
+QUOTA = {"cpu": "8", "memory": "16Gi", "storage": "100Gi", "pods": "100", "vclusters": "5"}
 
 
 def _member_secret() -> dict:
@@ -31,11 +31,11 @@ ALL = [
     *manifests.platform_objects("uid"),
     *member_manifests.member_objects("uid"),
     _member_secret(),
-    *tenant_manifests.tenant_objects("payments", BUDGET, "Payments"),
+    *tenant_manifests.tenant_objects("payments", QUOTA, "Payments"),
     *identities.inside_base(),
     *identities.inside_user("payments", "alice", "admin"),
     *identities.hub_user("payments", "alice", "admin", None),
-    *identities.hub_user("payments", "olga", "operator", None),
+    *identities.hub_user("payments", "olga", "platform_operator", None),
 ]
 
 
@@ -68,9 +68,9 @@ def test_production_pushes_development_off() -> None:
     assert classes["tenantry-prod"]["value"] > classes["tenantry-dev-server"]["value"]
 
 
-def test_a_record_gives_its_budget_back() -> None:
-    record = next(o for o in tenant_manifests.tenant_objects("payments", BUDGET, "P") if o["kind"] == "ConfigMap")
-    assert tenant_manifests.budget_of(record) == BUDGET
+def test_a_record_gives_its_quota_back() -> None:
+    record = next(o for o in tenant_manifests.tenant_objects("payments", QUOTA, "P") if o["kind"] == "ConfigMap")
+    assert tenant_manifests.quota_of(record) == QUOTA
 
 
 def test_a_member_is_read_back_as_it_was_written() -> None:
@@ -86,13 +86,16 @@ def test_a_members_credential_is_in_its_secret_only() -> None:
 
 def test_an_operator_is_bound_on_the_whole_hub_and_nobody_else() -> None:
     kinds = {
-        role: identities.hub_user("payments", "x", role, None)[1]["kind"] for role in ("viewer", "admin", "operator")
+        role: identities.hub_user("payments", "x", role, None)[1]["kind"]
+        for role in ("viewer", "admin", "platform_operator")
     }
-    assert kinds == {"viewer": "RoleBinding", "admin": "RoleBinding", "operator": "ClusterRoleBinding"}
+    assert kinds == {"viewer": "RoleBinding", "admin": "RoleBinding", "platform_operator": "ClusterRoleBinding"}
 
 
 def test_operators_of_two_tenants_do_not_share_a_binding() -> None:
-    names = {identities.hub_user(tenant, "olga", "operator", None)[1]["metadata"]["name"] for tenant in ("a", "b")}
+    names = {
+        identities.hub_user(tenant, "olga", "platform_operator", None)[1]["metadata"]["name"] for tenant in ("a", "b")
+    }
     assert len(names) == 2
 
 

@@ -6,7 +6,7 @@ import pytest
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet import member_manifests
 from ansible_collections.tenantry.kube.plugins.module_utils._platform import manifests, rbac
 
-EVERYTHING_FOR_PERSONS = [("inside", role, rbac.INSIDE[role]) for role in ("viewer", "developer", "operator")]
+EVERYTHING_FOR_PERSONS = [("inside", role, rbac.INSIDE[role]) for role in ("viewer", "developer", "platform_operator")]
 EVERYTHING_FOR_PERSONS += [("hub", role, rules) for role, rules in rbac.HUB.items()]
 FOR_THE_PLATFORM = [("member", "platform", rbac.PLATFORM), ("member", "manager", rbac.VCLUSTER_MANAGER)]
 FOR_THE_PLATFORM += [("namespace", "syncer", rbac.SYNCER)]
@@ -62,8 +62,8 @@ def test_the_doors_to_more_are_closed(where: str, role: str, rules: list[dict], 
 @pytest.mark.parametrize(
     ("verb", "resource", "roles"),
     [
-        ("list", "pods", "viewer developer admin operator"),
-        ("list", "events", "viewer developer admin operator"),
+        ("list", "pods", "viewer developer admin platform_operator"),
+        ("list", "events", "viewer developer admin platform_operator"),
         ("get", "pods/log", "viewer developer admin"),
         ("get", "secrets", "developer admin"),
         ("create", "pods", "developer admin"),
@@ -78,15 +78,15 @@ def test_the_table_inside_a_virtual_cluster(verb: str, resource: str, roles: str
 @pytest.mark.parametrize(
     ("verb", "resource", "group", "roles"),
     [
-        ("list", "configmaps", "", "viewer developer admin operator"),
+        ("list", "configmaps", "", "viewer developer admin platform_operator"),
         ("get", "secrets", "", ""),
         ("create", "pods", "", ""),
         ("create", "pods/exec", "", ""),
-        ("update", "resourcequotas", "", "operator"),
-        ("create", "namespaces", "", "operator"),
-        ("create", "networkpolicies", "networking.k8s.io", "operator"),
+        ("update", "resourcequotas", "", "platform_operator"),
+        ("create", "namespaces", "", "platform_operator"),
+        ("create", "networkpolicies", "networking.k8s.io", "platform_operator"),
         ("create", "rolebindings", "rbac.authorization.k8s.io", ""),
-        ("list", "serviceaccounts", "", "admin operator"),
+        ("list", "serviceaccounts", "", "admin platform_operator"),
     ],
 )
 def test_the_table_on_the_hub(verb: str, resource: str, group: str, roles: str) -> None:

@@ -18,7 +18,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._self_service.vclust
 from ansible_collections.tenantry.kube.plugins.module_utils._users import reconcile
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import reconcile as vcluster_reconcile
 
-from .test_vcluster_requests import SLICE, USUAL
+from .test_vcluster_requests import RESOURCES, USUAL
 
 EARLY, ASKED = "2026-05-31T10:00:00Z", "2026-05-31T12:00:00Z"
 TENANTS = ("payments", "shop")
@@ -89,21 +89,21 @@ def turn(
     return done
 
 
-GOOD = ("shop", asked("good", "shop", slice=SLICE))
+GOOD = ("shop", asked("good", "shop", resources=RESOURCES))
 
 
 @pytest.mark.parametrize(
     ("bad", "phase", "named"),
     [
-        (asked(LONG, slice=SLICE), "Refused", "shorten by 7"),
-        (asked("a" * 100, slice=SLICE), "Refused", "has 100 characters, at most 63"),
+        (asked(LONG, resources=RESOURCES), "Denied", "shorten by 7"),
+        (asked("a" * 100, resources=RESOURCES), "Denied", "has 100 characters, at most 63"),
         (asked("bad"), "Failed", "KeyError"),
-        (asked("bad", slice=SLICE, expires=[]), "Ready", ""),
-        (asked("bad", slice=SLICE, expires={"a": 1}), "Refused", "spec.expires"),
-        (asked("bad", slice=SLICE, sleep="x"), "Failed", "unexpected"),
-        (asked("bad", requestedBy=None, slice=SLICE), "Ready", ""),
-        (asked("crashes", slice=SLICE), "Failed", "KeyError"),
-        (asked("untold", slice=SLICE), "Failed", "422"),
+        (asked("bad", resources=RESOURCES, ttl=[]), "Ready", ""),
+        (asked("bad", resources=RESOURCES, ttl={"a": 1}), "Denied", "spec.ttl"),
+        (asked("bad", resources=RESOURCES, sleep="x"), "Failed", "unexpected"),
+        (asked("bad", requestedBy=None, resources=RESOURCES), "Ready", ""),
+        (asked("crashes", resources=RESOURCES), "Failed", "KeyError"),
+        (asked("untold", resources=RESOURCES), "Failed", "422"),
         ({**asked("bad"), "spec": None}, "Failed", "KeyError"),
     ],
 )
@@ -126,7 +126,7 @@ def test_what_is_asked_for_beside_a_broken_record(monkeypatch: pytest.MonkeyPatc
     annotations = {"tenantry.dev/spec": json.dumps({"request": "text"})}
     metadata = {"name": "payments--mine", "labels": labels, "annotations": annotations, "creationTimestamp": ASKED}
     found = {"payments--mine": Found(SimpleNamespace(name="hub"), {"metadata": metadata})}
-    done = turn(monkeypatch, ("payments", asked("mine", slice=SLICE)), GOOD, found=found)
+    done = turn(monkeypatch, ("payments", asked("mine", resources=RESOURCES)), GOOD, found=found)
     assert done.rows["payments--mine"]["phase"] == "Failed"
     assert done.rows["shop--good"]["phase"] == "Ready"
 
@@ -138,7 +138,7 @@ def test_users_who_cannot_be_let_in_are_told_in_their_tenant(monkeypatch: pytest
         return []
 
     monkeypatch.setattr(People, "let_in", let_in)
-    done = turn(monkeypatch, ("payments", asked("mine", slice=SLICE)), GOOD)
+    done = turn(monkeypatch, ("payments", asked("mine", resources=RESOURCES)), GOOD)
     assert "users: " in done.rows["payments--mine"]["error"]
     assert done.rows["shop--good"]["phase"] == "Ready"
 
@@ -150,12 +150,12 @@ BROKEN = account("broken", "payments", role="admin", access="{")
 @pytest.mark.parametrize(
     ("bad", "phase", "named"),
     [
-        (asked("a" * 100, kind=USER_KIND, role="viewer"), "Refused", "metadata.name"),
-        (asked("hub", kind=USER_KIND, role="viewer"), "Refused", 'metadata.name: "hub" is reserved'),
+        (asked("a" * 100, kind=USER_KIND, role="viewer"), "Denied", "metadata.name"),
+        (asked("hub", kind=USER_KIND, role="viewer"), "Denied", 'metadata.name: "hub" is reserved'),
         (asked("bad", kind=USER_KIND), "Failed", "KeyError"),
         (asked("bad", kind=USER_KIND, role="viewer", access=[{}]), "Failed", "KeyError"),
         (asked("bad", kind=USER_KIND, role="viewer", requestedBy="broken"), "Failed", "JSONDecodeError"),
-        (asked("bad", kind=USER_KIND, role="viewer", requestedBy=None), "Refused", "spec.requestedBy"),
+        (asked("bad", kind=USER_KIND, role="viewer", requestedBy=None), "Denied", "spec.requestedBy"),
         (asked("crashes", kind=USER_KIND, role="viewer"), "Failed", "KeyError"),
         (asked("untold", kind=USER_KIND, role="viewer"), "Failed", "422"),
     ],

@@ -80,13 +80,13 @@ def test_what_a_limited_admin_may_give() -> None:
 
 
 def test_an_operator_gives_all_that_can_be_asked_for() -> None:
-    assert refusal(request(role="admin"), None, account("alice", "operator", {})) == ""
+    assert refusal(request(role="admin"), None, account("alice", "platform_operator", {})) == ""
     outside = request(requestedBy="system:serviceaccount:tenant-operations:olga", role="admin")
-    olga = account("olga", "operator", tenant="operations")
+    olga = account("olga", "platform_operator", tenant="operations")
     assert asker(outside, [olga]) is None, "no user of this tenant"
     assert operator(outside, [olga]) == olga
     assert refusal(outside, None, olga) == ""
-    for nobody in (account("olga", "operator"), account("olga", "admin", tenant="operations")):
+    for nobody in (account("olga", "platform_operator"), account("olga", "admin", tenant="operations")):
         assert operator(outside, [nobody]) is None
 
 

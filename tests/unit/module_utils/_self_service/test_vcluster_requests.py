@@ -27,17 +27,17 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.optio
 from .._vcluster.example import make_item
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
-SLICE = {"cpu": 2, "memory": "2Gi", "pods": 10}
+RESOURCES = {"cpu": 2, "memory": "2Gi", "pods": 10}
 USUAL = {
     option: value for option, value in make_item(mode=None, agents=0, pod_security=None).items() if option in DEFAULTS
 }
-USUAL |= {"expires": None, "sleep": None}
+USUAL |= {"ttl": None, "sleep": None}
 
 
 def request(name: str = "mine", status: dict[str, Any] | None = None, **spec: Any) -> Request:
     metadata = {"name": name, "namespace": "tenant-payments", "uid": "u1", "generation": 1}
     metadata["creationTimestamp"] = "2026-05-31T12:00:00Z"
-    spec = {"requestedBy": "bob", "slice": SLICE, **spec}
+    spec = {"requestedBy": "bob", "resources": RESOURCES, **spec}
     return Request("payments", {"metadata": metadata, "spec": spec, "status": status or {}})
 
 
@@ -58,10 +58,10 @@ def item(asked: Request, **usual: Any) -> dict[str, Any]:
 
 
 def test_what_a_requester_decides_goes_over_what_is_usual() -> None:
-    asked = request(version="v1.33.9+k3s1", podSecurity="restricted", expires="7d", sleep={"idle": "2h"})
-    found = item(asked, pod_security="baseline", expires="30d")
+    asked = request(version="v1.33.9+k3s1", podSecurity="restricted", ttl="7d", sleep={"idle": "2h"})
+    found = item(asked, pod_security="baseline", ttl="30d")
     assert (found["tenant"], found["name"], found["state"]) == ("payments", "mine", "present")
-    assert (found["version"], found["pod_security"], found["expires"]) == ("v1.33.9+k3s1", "restricted", "7d")
+    assert (found["version"], found["pod_security"], found["ttl"]) == ("v1.33.9+k3s1", "restricted", "7d")
     assert found["sleep"] == {"idle": "2h", "schedule": None, "timezone": "UTC"}
     assert found["request"] == {"uid": "u1", "user": "bob", "account": "account-uid"}
     spec = cluster.parse({**found, "mode": "shared"})
@@ -70,11 +70,11 @@ def test_what_a_requester_decides_goes_over_what_is_usual() -> None:
 
 def test_nothing_else_of_a_request_gets_into_the_item() -> None:
     """Whatever the schema lets through: the item is made of what is known, not of what is there."""
-    known = {"expires", "name", "sleep", "version"}
-    evil = dict.fromkeys(OPTIONS.keys() - known, "evil") | {"slice": {**SLICE, "tier": "evil"}}
+    known = {"name", "sleep", "ttl", "version"}
+    evil = dict.fromkeys(OPTIONS.keys() - known, "evil") | {"resources": {**RESOURCES, "tier": "evil"}}
     found = item(request(**evil, requestedBy="bob"))
     assert "evil" not in json.dumps(found, default=str)
-    assert set(found["slice"]) == {"cpu", "memory", "storage", "pods"}
+    assert set(found["resources"]) == {"cpu", "memory", "storage", "pods"}
 
 
 @pytest.mark.parametrize(
@@ -82,8 +82,8 @@ def test_nothing_else_of_a_request_gets_into_the_item() -> None:
     [
         ({"version": "v1.30.0+k3s1"}, {}, "spec.version"),
         ({"podSecurity": "baseline"}, {"pod_security": "restricted"}, "weaker"),
-        ({"expires": "31d"}, {"expires": "30d"}, "longer than the 30d"),
-        ({"expires": "1m"}, {}, "too short"),
+        ({"ttl": "31d"}, {"ttl": "30d"}, "longer than the 30d"),
+        ({"ttl": "1m"}, {}, "too short"),
     ],
 )
 def test_what_the_administrators_do_not_allow(spec: dict[str, Any], usual: dict[str, Any], named: str) -> None:
@@ -148,7 +148,7 @@ def test_the_time_in_a_status_is_that_of_the_last_change() -> None:
     assert (failed["status"], failed["lastTransitionTime"]) == ("False", "2026-06-01T13:00:00Z")
 
 
-@pytest.mark.parametrize("phase", ["Failed", "Refused"])
+@pytest.mark.parametrize("phase", ["Failed", "Denied"])
 def test_a_status_tells_no_address_but_the_tenants_own(phase: str) -> None:
     why = "member edge: https://10.1.2.3:6443: timed out; https://dev.example.com:6443 refuses connections"
     found = status_of(request(), Outcome(phase, why, "https://dev.example.com:6443"), NOW)
@@ -157,8 +157,8 @@ def test_a_status_tells_no_address_but_the_tenants_own(phase: str) -> None:
 
 
 def test_expiry_is_counted_from_the_request() -> None:
-    assert request(expires="1d").expired(NOW) == "2026-06-01T12:00:00Z"
-    assert request(expires="25h").expired(NOW) == ""
+    assert request(ttl="1d").expired(NOW) == "2026-06-01T12:00:00Z"
+    assert request(ttl="25h").expired(NOW) == ""
 
 
 def test_one_that_is_refused_is_found_without_asking_for_each() -> None:
@@ -211,7 +211,7 @@ def test_the_schema_is_closed() -> None:
     assert "embedded-resource" not in text
 
 
-def test_budget_is_given_away_in_turns_of_the_requesters() -> None:
+def test_quota_is_given_away_in_turns_of_the_requesters() -> None:
     """First what there is; who asked for much comes no further than who asks for one thing later."""
     asked = [("b1", "bob"), ("b2", "bob"), ("old", "bob"), ("b3", "bob"), ("c1", "carol"), ("c2", "carol")]
     requests = {name: request(name, requestedBy=user) for name, user in asked}

@@ -191,7 +191,7 @@ def test_admin_without_binding_inside_is_former_by_the_hubs_record(world: World)
         ("viewer", {"dev": "admin"}, True),
         ("admin", {"dev": "viewer"}, False),
         ("developer", None, False),
-        ("operator", None, False),
+        ("platform_operator", None, False),
     ],
 )
 def test_role_and_access_on_the_hub_tell_who_was_admin(

@@ -363,7 +363,13 @@ def test_what_somebody_changed_of_ours_is_one(made: dict[str, Any]) -> None:
 
 def test_a_user_with_more_than_on_record_is_one() -> None:
     _account, made = identities.inside_user("payments", "carol", "developer")
-    for role, is_one in ((None, True), ("viewer", True), ("operator", True), ("developer", False), ("admin", False)):
+    for role, is_one in (
+        (None, True),
+        ("viewer", True),
+        ("platform_operator", True),
+        ("developer", False),
+        ("admin", False),
+    ):
         assert (findings_rbac.binding(made, {"carol": {role}}) is not None) == is_one
     assert findings_rbac.binding(made, {"carol": {"viewer", "developer"}}) is None, (
         "in a check, who gets less still has more"

@@ -22,7 +22,7 @@ ITEM: dict[str, Any] = {
     "persistence": {"type": "pvc", "size": "5Gi", "storage_class": None},
     "datastore": None,
     "etcd": None,
-    "slice": None,
+    "resources": None,
     "tier": "dev",
     "durability": None,
     "expose": {"type": "NodePort", "port": None, "address": "192.0.2.10"},
@@ -43,7 +43,7 @@ ITEM: dict[str, Any] = {
 SHARED: dict[str, Any] = {
     "mode": "shared",
     "agents": 0,
-    "slice": {"cpu": "4", "memory": "4Gi", "storage": None, "pods": 20},
+    "resources": {"cpu": "4", "memory": "4Gi", "storage": None, "pods": 20},
 }
 KEYS = common.Keys(
     "server-token",

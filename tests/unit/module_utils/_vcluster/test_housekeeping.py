@@ -31,11 +31,11 @@ def test_nothing_is_due_for_one_that_asks_for_nothing() -> None:
 
 @pytest.mark.parametrize(("now", "action"), [("21 08:59", "none"), ("21 09:00", "delete")])
 def test_expired(now: str, action: str) -> None:
-    assert due({"expires": "1d"}, now)[0] == action
+    assert due({"ttl": "1d"}, now)[0] == action
 
 
 def test_expired_but_protected_is_kept_and_said() -> None:
-    action, reason, _notes = due({"expires": "1d", "deletion_protection": True}, "25 12:00")
+    action, reason, _notes = due({"ttl": "1d", "deletion_protection": True}, "25 12:00")
     assert action == "none"
     assert "kept by deletion_protection" in reason
 

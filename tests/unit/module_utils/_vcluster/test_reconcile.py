@@ -13,7 +13,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.plan impor
 from .example import make_item
 
 
-def test_a_member_that_fails_while_a_slice_shrinks_refuses_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_member_that_fails_while_a_resources_shrinks_refuses_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is used is asked only for a hint."""
 
     def lowered(_places: Places, specs: list) -> list[str]:
@@ -31,7 +31,7 @@ def test_a_member_that_fails_while_a_slice_shrinks_refuses_no_other(monkeypatch:
     monkeypatch.setattr(reconcile, "_validated", Job)
     monkeypatch.setattr(reconcile, "_place", placed)
     monkeypatch.setattr(reconcile, "Places", lambda _fleet: places)
-    for name in ("_check_databases", "_check_budgets", "plan_all"):
+    for name in ("_check_databases", "_check_quotas", "plan_all"):
         monkeypatch.setattr(reconcile, name, lambda *_given, **_more: None)
     monkeypatch.setattr(reconcile.registry, "require_platform", lambda _hub: None)
     monkeypatch.setattr(reconcile.registry, "hosts", lambda *_given: SimpleNamespace(close=lambda: None))
@@ -40,6 +40,6 @@ def test_a_member_that_fails_while_a_slice_shrinks_refuses_no_other(monkeypatch:
     items = [{**make_item(name=name), "k3s_config": None, "state": state} for name, state in wanted.items()]
     assert reconcile.run(context, items) == ["shrinks", "other", "goes"]
     assert warnings == [
-        "payments--shrinks: slice: its use is not known: member edge: no answer in time",
+        "payments--shrinks: resources: its use is not known: member edge: no answer in time",
         "payments--other: below the current use",
     ]

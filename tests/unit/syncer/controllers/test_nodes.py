@@ -16,7 +16,7 @@ def status(current: dict, **of_pod: object) -> dict:
     """What has to change on a node that carries a pod with this status."""
     sides = Sides(CONFIG, None, None)
     hard = {"limits.cpu": "4", "pods": "10"}
-    quota = {"name": "slice", "namespace": CONFIG.namespace, "resourceVersion": "1"}
+    quota = {"name": "vcluster", "namespace": CONFIG.namespace, "resourceVersion": "1"}
     sides.host.cache(QUOTA).put({"metadata": quota, "spec": {"hard": hard}})
     pod = {"name": "web", "namespace": CONFIG.namespace, "resourceVersion": "1"}
     sides.host.cache(POD).put({"metadata": pod, "spec": {"nodeName": "one"}, "status": of_pod})
@@ -28,7 +28,7 @@ def external(current: list[dict], **of_pod: object) -> list[dict]:
     return [one for one in found if one["type"] == "ExternalIP"]
 
 
-def test_capacity_that_the_slice_has_no_more_is_taken_away():
+def test_capacity_that_the_quota_has_no_more_is_taken_away():
     changed = status({"capacity": {"cpu": "4", "memory": "8Gi"}})
     assert changed["capacity"] == {"cpu": "4", "memory": None, "pods": "10"}
 

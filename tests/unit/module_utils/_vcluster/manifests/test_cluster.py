@@ -98,10 +98,10 @@ def test_server_pod_meets_the_restricted_level():
 
 @pytest.mark.parametrize("tier", ["dev", "prod"])
 @pytest.mark.parametrize("agents", [0, 1, 3])
-def test_own_pods_fit_into_the_smallest_slice(tier, agents):
+def test_own_pods_fit_into_the_smallest_resources(tier, agents):
     """QUO-2: the quota never stands in the way of the virtual cluster itself."""
     found = objects(render(tier=tier, agents=agents))
-    hard = found["ResourceQuota", "slice"]["spec"]["hard"]
+    hard = found["ResourceQuota", "vcluster"]["spec"]["hard"]
     used = dict.fromkeys(("limits.cpu", "limits.memory", "requests.cpu", "requests.memory", "pods"), 0)
     for (kind, _name), obj in found.items():
         if kind != "StatefulSet":
@@ -139,14 +139,14 @@ def test_server_disk_without_volume_holds_its_data():
 def test_agent_disk_is_not_limited_because_it_is_that_of_all_pods_inside():
     found = objects(render())
     assert "ephemeral-storage" not in container(found["StatefulSet", "agent"])["resources"]["limits"]
-    assert not [key for key in found["ResourceQuota", "slice"]["spec"]["hard"] if "ephemeral" in key]
+    assert not [key for key in found["ResourceQuota", "vcluster"]["spec"]["hard"] if "ephemeral" in key]
     assert "ephemeral" not in str(found["LimitRange", "defaults"]), "a default would be the limit of an agent"
 
 
 @pytest.mark.parametrize(("expose", "ports"), [("NodePort", "1"), ("ClusterIP", "0")])
 def test_quota_has_room_for_the_api_service_only(expose, ports):
     changes = {"expose": {"type": expose, "address": None}}
-    hard = objects(render(**changes))["ResourceQuota", "slice"]["spec"]["hard"]
+    hard = objects(render(**changes))["ResourceQuota", "vcluster"]["spec"]["hard"]
     assert hard["services.nodeports"] == ports
     assert hard["services.loadbalancers"] == "0"
     assert hard["persistentvolumeclaims"] == "1"
@@ -185,7 +185,7 @@ def test_a_changed_configuration_replaces_the_pods_and_nothing_else_does():
             server.CONFIG_HASH
         ]
 
-    assert stamp(render()) == stamp(render(slice={"cpu": "8"}))
+    assert stamp(render()) == stamp(render(resources={"cpu": "8"}))
     assert stamp(render()) != stamp(render({"address": "192.0.2.11"}))
 
 

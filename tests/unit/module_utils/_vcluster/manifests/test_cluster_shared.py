@@ -101,15 +101,15 @@ def test_the_api_inside_is_the_servers_whether_or_not_the_syncer_is_ready():
     assert spec["publishNotReadyAddresses"] is found["Service", "api"]["spec"]["publishNotReadyAddresses"] is True
 
 
-def test_no_service_or_budget_of_ours_takes_a_tenants_pod():
+def test_no_service_or_quota_of_ours_takes_a_tenants_pod():
     """The tenant's pods differ from the server in labels that the tenant cannot set."""
     tenants = {"tenantry.dev/tenant": "payments", "tenantry.dev/vcluster": "dev", "app.kubernetes.io/component": "pod"}
     tenants["app.kubernetes.io/managed-by"] = naming.MANAGED_BY_SYNCER
     found = objects()
     for key in (("Service", "api"), ("Service", "server"), ("Service", "kubernetes")):
         assert not found[key]["spec"]["selector"].items() <= tenants.items()
-    budget = found["PodDisruptionBudget", "server"]["spec"]["selector"]["matchLabels"]
-    assert not budget.items() <= tenants.items()
+    quota = found["PodDisruptionBudget", "server"]["spec"]["selector"]["matchLabels"]
+    assert not quota.items() <= tenants.items()
 
 
 def test_what_the_syncer_makes_is_nothing_of_ours():
@@ -152,7 +152,7 @@ def test_it_has_nothing_of_agents():
 
 @pytest.mark.parametrize("part", ["server", "syncer"])
 def test_nothing_else_replaces_the_pod(part):
-    assert stamp(part=part) == stamp(part=part, slice={**SHARED["slice"], "cpu": "8"})
+    assert stamp(part=part) == stamp(part=part, resources={**SHARED["resources"], "cpu": "8"})
     assert stamp(part=part) != stamp({"dns_ip": "10.43.9.9"}, part)
 
 

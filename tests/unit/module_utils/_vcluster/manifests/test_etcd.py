@@ -73,8 +73,8 @@ def test_a_default_of_all_virtual_clusters_is_of_no_concern_to_one_server():
     assert parsed(servers=1, etcd={"image": "registry.example.com/etcd:3.6.5"}).etcd is None
 
 
-def test_its_members_are_part_of_the_slice():
-    one, three = parsed(servers=1, agents=0).slice, parsed(agents=0).slice
+def test_its_members_are_part_of_the_resources():
+    one, three = parsed(servers=1, agents=0).resources, parsed(agents=0).resources
     member = parsed().etcd.resources
     assert three.cpu == 3 * (one.cpu + member.cpu)
     assert three.memory == 3 * (one.memory + member.memory)
@@ -121,7 +121,7 @@ def test_a_volume_that_grows_changes_no_template():
 def test_no_pod_of_the_tenant_reaches_it():
     policies = {
         one["metadata"]["name"]: one["spec"]
-        for one in everything(**{**SHARED, "slice": {"cpu": "8", "memory": "8Gi", "pods": 20}})
+        for one in everything(**{**SHARED, "resources": {"cpu": "8", "memory": "8Gi", "pods": 20}})
         if one["kind"] == "NetworkPolicy"
     }
     (part,) = policies["workload"]["podSelector"]["matchExpressions"]

@@ -30,7 +30,7 @@ def test_any_storage_class_and_none_are_told_apart() -> None:
 
 def test_extended_resources() -> None:
     extended = {"example.com/gpu": "1", "example.com/fpga": "2"}
-    offered = of_namespace(**{**SHARED, "slice": {**SHARED["slice"], "extended": extended}})
+    offered = of_namespace(**{**SHARED, "resources": {**SHARED["resources"], "extended": extended}})
     assert offered == {host_offers.EXTENDED: "example.com/fpga,example.com/gpu"}
 
 

@@ -12,9 +12,9 @@ from ..shared_objects import PARTS, objects, syncer_config
 
 
 @pytest.mark.parametrize("tier", ["dev", "prod"])
-def test_the_server_fits_into_the_smallest_slice(tier):
-    found = objects(tier=tier, slice={"cpu": "1500m", "memory": "1152Mi", "pods": 2, "ephemeral_storage": "1280Mi"})
-    hard = found["ResourceQuota", "slice"]["spec"]["hard"]
+def test_the_server_fits_into_the_smallest_resources(tier):
+    found = objects(tier=tier, resources={"cpu": "1500m", "memory": "1152Mi", "pods": 2, "ephemeral_storage": "1280Mi"})
+    hard = found["ResourceQuota", "vcluster"]["spec"]["hard"]
     for resource in ("cpu", "memory", "ephemeral-storage"):
         for which in ("limits", "requests"):
             containers = [
@@ -42,8 +42,8 @@ def test_quota_counts_every_kind_that_the_syncer_can_create():
 
 
 def test_quota_of_pods_leaves_the_servers_their_part():
-    found = objects(slice={"cpu": "4", "memory": "4Gi", "pods": 20, "extended": {"nvidia.com/gpu": 2}})
-    quota = found["ResourceQuota", "slice-pods"]["spec"]
+    found = objects(resources={"cpu": "4", "memory": "4Gi", "pods": 20, "extended": {"nvidia.com/gpu": 2}})
+    quota = found["ResourceQuota", "vcluster-pods"]["spec"]
     own = [found["StatefulSet", part]["spec"]["template"]["spec"]["priorityClassName"] for part in PARTS]
     (only,) = quota["scopeSelector"]["matchExpressions"]
     assert (only["scopeName"], only["values"]) == ("PriorityClass", [syncer_config()["priority_class"]])
@@ -56,11 +56,11 @@ def test_quota_of_pods_leaves_the_servers_their_part():
         "pods": "18",
         "count/pods": "218",
     }
-    assert found["ResourceQuota", "slice"]["spec"]["hard"]["requests.nvidia.com/gpu"] == "2"
+    assert found["ResourceQuota", "vcluster"]["spec"]["hard"]["requests.nvidia.com/gpu"] == "2"
 
 
 def test_claims_are_limited_by_the_storage_they_ask_for():
-    hard = objects()["ResourceQuota", "slice"]["spec"]["hard"]
+    hard = objects()["ResourceQuota", "vcluster"]["spec"]["hard"]
     assert int(hard["persistentvolumeclaims"]) > 1
     assert {"services", "count/secrets", "count/configmaps"} <= set(hard)
     assert hard["requests.storage"] == "5Gi"
@@ -77,13 +77,13 @@ def test_claims_are_limited_by_the_storage_they_ask_for():
         ("NodePort", {"node_ports": 3}, ("3", "0")),
     ],
 )
-def test_ways_from_outside_that_the_slice_allows(way, given, hard):
-    hard_now = objects(slice={**SHARED["slice"], **given}, expose={"type": way, "address": None})[
-        "ResourceQuota", "slice"
+def test_ways_from_outside_that_the_resources_allows(way, given, hard):
+    hard_now = objects(resources={**SHARED["resources"], **given}, expose={"type": way, "address": None})[
+        "ResourceQuota", "vcluster"
     ]["spec"]["hard"]
     assert (hard_now["services.nodeports"], hard_now["services.loadbalancers"]) == hard
 
 
-def test_a_slice_has_what_the_api_itself_takes():
-    with pytest.raises(TenantryError, match=r"slice\.node_ports: 0 is too small"):
-        objects(slice={**SHARED["slice"], "node_ports": 0})
+def test_a_resources_has_what_the_api_itself_takes():
+    with pytest.raises(TenantryError, match=r"resources\.node_ports: 0 is too small"):
+        objects(resources={**SHARED["resources"], "node_ports": 0})

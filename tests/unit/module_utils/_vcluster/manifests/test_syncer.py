@@ -78,16 +78,16 @@ def test_one_syncer_runs_on_the_node_of_its_server():
 
 
 def test_there_are_as_many_syncers_as_servers():
-    many = {"servers": 3, "slice": {"cpu": "8", "memory": "8Gi", "pods": 20}}
+    many = {"servers": 3, "resources": {"cpu": "8", "memory": "8Gi", "pods": 20}}
     many["datastore"] = {"endpoint": "postgres://kine:secret@192.0.2.9/dev"}
     found = objects(**many)
     assert found["StatefulSet", "syncer"]["spec"]["replicas"] == 3
     assert "podAffinity" not in found["StatefulSet", "syncer"]["spec"]["template"]["spec"].get("affinity", {})
-    budget, template = found["PodDisruptionBudget", "syncer"], found["StatefulSet", "syncer"]["spec"]["template"]
-    assert budget["spec"]["selector"]["matchLabels"] == template["metadata"]["labels"]
+    quota, template = found["PodDisruptionBudget", "syncer"], found["StatefulSet", "syncer"]["spec"]["template"]
+    assert quota["spec"]["selector"]["matchLabels"] == template["metadata"]["labels"]
     assert ("PodDisruptionBudget", "syncer") not in objects()
-    with pytest.raises(TenantryError, match=r"slice\.pods: 5 is too small .* give 6 or more"):
-        objects(**{**many, "slice": {"cpu": "8", "memory": "8Gi", "pods": 5}})
+    with pytest.raises(TenantryError, match=r"resources\.pods: 5 is too small .* give 6 or more"):
+        objects(**{**many, "resources": {"cpu": "8", "memory": "8Gi", "pods": 5}})
 
 
 def test_the_api_inside_finds_the_syncer_at_its_service():
@@ -115,8 +115,8 @@ def test_the_syncer_is_small():
 
 
 def test_the_syncer_is_told_which_extended_resources_the_quota_limits():
-    given = {**SHARED["slice"], "extended": {"nvidia.com/gpu": 2, "hugepages-2Mi": "64Mi"}}
-    assert syncer_config(slice=given)["extended"] == ["hugepages-2Mi", "nvidia.com/gpu"]
+    given = {**SHARED["resources"], "extended": {"nvidia.com/gpu": 2, "hugepages-2Mi": "64Mi"}}
+    assert syncer_config(resources=given)["extended"] == ["hugepages-2Mi", "nvidia.com/gpu"]
 
 
 def test_the_syncer_has_its_role_in_the_namespace_and_the_tenants_pods_have_none():

@@ -18,7 +18,7 @@ from ..example import SHARED, make_item
 
 
 def _with(**further):
-    return {**SHARED, "slice": {"cpu": "4", "memory": "4Gi", "pods": 9, **further}}
+    return {**SHARED, "resources": {"cpu": "4", "memory": "4Gi", "pods": 9, **further}}
 
 
 BAD = [
@@ -49,11 +49,11 @@ BAD = [
     ({"agent": {"memory": "64Mi"}}, "agent.memory:", "640Mi"),
     ({"persistence": {"size": "0"}}, "persistence.size:", "256Mi"),
     ({"persistence": {"size": "big"}}, "persistence.size:", "big"),
-    ({"slice": {"cpu": "1500m"}}, "slice.cpu:", "2 or more"),
-    ({"slice": {"memory": "2Gi"}}, "slice.memory:", "3Gi or more"),
-    ({"slice": {"storage": "1Gi"}}, "slice.storage:", "5Gi or more"),
-    ({"slice": {"pods": 1}}, "slice.pods:", "2 or more"),
-    ({"slice": {"cpu": "lots"}}, "slice.cpu:", "lots"),
+    ({"resources": {"cpu": "1500m"}}, "resources.cpu:", "2 or more"),
+    ({"resources": {"memory": "2Gi"}}, "resources.memory:", "3Gi or more"),
+    ({"resources": {"storage": "1Gi"}}, "resources.storage:", "5Gi or more"),
+    ({"resources": {"pods": 1}}, "resources.pods:", "2 or more"),
+    ({"resources": {"cpu": "lots"}}, "resources.cpu:", "lots"),
     ({"cluster_cidr": "10.52.0.0"}, "cluster_cidr:", "/32"),
     ({"cluster_cidr": "10.52.0.1/16"}, "cluster_cidr:", "host bits"),
     ({"cluster_cidr": "300.0.0.0/16"}, "cluster_cidr:", "300"),
@@ -84,24 +84,24 @@ BAD = [
     ({**SHARED, "cluster_cidr": "10.52.0.0/16"}, "cluster_cidr:", "mode dedicated only"),
     ({**SHARED, "service_cidr": "10.43.0.1/16"}, "service_cidr:", "host bits"),
     ({**SHARED, "service_cidr": "services"}, "service_cidr:", "IPv4"),
-    ({**SHARED, "slice": None}, "slice.cpu, slice.memory, slice.pods:", "required with mode shared"),
-    ({**SHARED, "slice": None}, "slice.cpu", "more than 1500m, 1152Mi, 2, which"),
-    ({**SHARED, "slice": None}, "slice.cpu", "mode: dedicated"),
+    ({**SHARED, "resources": None}, "resources.cpu, resources.memory, resources.pods:", "required with mode shared"),
+    ({**SHARED, "resources": None}, "resources.cpu", "more than 1500m, 1152Mi, 2, which"),
+    ({**SHARED, "resources": None}, "resources.cpu", "mode: dedicated"),
     ({**SHARED, "agents": 2}, "agents:", "mode: dedicated"),
-    ({**SHARED, "slice": {"cpu": "4", "pods": 9}}, "slice.memory:", "1152Mi"),
-    ({**SHARED, "slice": {"cpu": "4", "memory": "4Gi"}}, "slice.pods:", "required with mode shared"),
-    ({**SHARED, "slice": {"cpu": "1", "memory": "4Gi", "pods": 9}}, "slice.cpu:", "1500m or more"),
-    ({**SHARED, "slice": {"cpu": "4", "memory": "1Gi", "pods": 9}}, "slice.memory:", "1152Mi or more"),
-    ({**SHARED, "slice": {"cpu": "4", "memory": "4Gi", "pods": 1}}, "slice.pods:", "2 or more"),
-    (_with(ephemeral_storage="1Gi"), "slice.ephemeral_storage:", "1280Mi or more"),
-    (_with(ephemeral_storage="lots"), "slice.ephemeral_storage:", "not a quantity"),
-    (_with(extended={"gpu": 1}), "slice.extended:", "such as nvidia.com/gpu"),
-    (_with(extended={"requests.nvidia.com/gpu/x": 1}), "slice.extended:", "not the name"),
-    (_with(extended={"kubernetes.io/batch": 1}), "slice.extended:", "not the name"),
-    (_with(extended={"nvidia.com/gpu": "500m"}), "slice.extended.nvidia.com/gpu:", "whole number"),
-    (_with(extended={"nvidia.com/gpu": -1}), "slice.extended.nvidia.com/gpu:", "negative"),
-    ({"slice": {"ephemeral_storage": "1Gi"}}, "slice.ephemeral_storage:", "mode shared only"),
-    ({"slice": {"extended": {"nvidia.com/gpu": 1}}}, "slice.extended:", "mode shared only"),
+    ({**SHARED, "resources": {"cpu": "4", "pods": 9}}, "resources.memory:", "1152Mi"),
+    ({**SHARED, "resources": {"cpu": "4", "memory": "4Gi"}}, "resources.pods:", "required with mode shared"),
+    ({**SHARED, "resources": {"cpu": "1", "memory": "4Gi", "pods": 9}}, "resources.cpu:", "1500m or more"),
+    ({**SHARED, "resources": {"cpu": "4", "memory": "1Gi", "pods": 9}}, "resources.memory:", "1152Mi or more"),
+    ({**SHARED, "resources": {"cpu": "4", "memory": "4Gi", "pods": 1}}, "resources.pods:", "2 or more"),
+    (_with(ephemeral_storage="1Gi"), "resources.ephemeral_storage:", "1280Mi or more"),
+    (_with(ephemeral_storage="lots"), "resources.ephemeral_storage:", "not a quantity"),
+    (_with(extended={"gpu": 1}), "resources.extended:", "such as nvidia.com/gpu"),
+    (_with(extended={"requests.nvidia.com/gpu/x": 1}), "resources.extended:", "not the name"),
+    (_with(extended={"kubernetes.io/batch": 1}), "resources.extended:", "not the name"),
+    (_with(extended={"nvidia.com/gpu": "500m"}), "resources.extended.nvidia.com/gpu:", "whole number"),
+    (_with(extended={"nvidia.com/gpu": -1}), "resources.extended.nvidia.com/gpu:", "negative"),
+    ({"resources": {"ephemeral_storage": "1Gi"}}, "resources.ephemeral_storage:", "mode shared only"),
+    ({"resources": {"extended": {"nvidia.com/gpu": 1}}}, "resources.extended:", "mode shared only"),
     ({**SHARED, "storage_classes": ["fast", "Slow"]}, "storage_classes:", "Slow"),
     ({**SHARED, "ingress_classes": [""]}, "ingress_classes:", "class"),
     ({**SHARED, "ingress_classes": ["nginx"]}, "ingress_hosts:", "both or none"),
@@ -141,20 +141,20 @@ def test_good_input_is_taken():
     assert spec.server == Resources(Decimal(1), Decimal(1024**3))
 
 
-def test_slice_left_out_is_what_the_cluster_itself_takes():
+def test_resources_left_out_is_what_the_cluster_itself_takes():
     spec = cluster.parse(make_item(agents=2))
-    assert spec.slice.as_text() == {"cpu": "3", "memory": "5Gi", "storage": "5Gi", "pods": "3"}
+    assert spec.resources.as_text() == {"cpu": "3", "memory": "5Gi", "storage": "5Gi", "pods": "3"}
 
 
-def test_slice_partly_given():
-    spec = cluster.parse(make_item(slice={"cpu": "4", "memory": None, "storage": None, "pods": 10}))
-    assert spec.slice.as_text() == {"cpu": "4", "memory": "3Gi", "storage": "5Gi", "pods": "10"}
+def test_resources_partly_given():
+    spec = cluster.parse(make_item(resources={"cpu": "4", "memory": None, "storage": None, "pods": 10}))
+    assert spec.resources.as_text() == {"cpu": "4", "memory": "3Gi", "storage": "5Gi", "pods": "10"}
 
 
 def test_without_persistence_no_storage_is_taken():
     spec = cluster.parse(make_item(persistence={"type": "none"}))
     assert spec.volume is None
-    assert spec.slice.as_text()["storage"] == "0"
+    assert spec.resources.as_text()["storage"] == "0"
 
 
 def test_shared_takes_what_it_is_given():
@@ -170,7 +170,7 @@ def test_shared_takes_what_it_is_given():
     counted = {"cpu": "4", "memory": "4Gi", "storage": "5Gi", "pods": "20"}
     # Server and syncer take 1280Mi; each further pod adds 1Gi.
     further = {"ephemeral_storage": "19712Mi", "node_ports": "1", "load_balancers": "0"}
-    assert spec.slice.as_text() == {**counted, **further}
+    assert spec.resources.as_text() == {**counted, **further}
 
 
 def test_shared_without_lists_allows_any_storage_and_no_ingress():
@@ -209,7 +209,7 @@ def test_record_can_be_read_back_and_holds_no_secret():
     spec = cluster.parse(make_item(registries={"configs": {"r": {"auth": {"password": "hunter2"}}}}))
     text = spec.record("192.0.2.10")
     record = recorded({"metadata": {"annotations": {SPEC_ANNOTATION: text}}})
-    assert record["slice"]["cpu"] == "2"
+    assert record["resources"]["cpu"] == "2"
     assert record["address"] == "192.0.2.10"
     assert "hunter2" not in text + repr(spec)
 

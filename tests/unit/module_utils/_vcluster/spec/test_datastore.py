@@ -93,7 +93,7 @@ def test_what_does_not_fit_is_refused(more, named):
 def test_it_needs_no_volume():
     assert parsed().volume is None
     assert parsed().lasting
-    assert parsed().slice.storage == 0
+    assert parsed().resources.storage == 0
     kinds = {obj["kind"] for obj in everything(datastore={"endpoint": POSTGRES})}
     assert "PersistentVolumeClaim" not in kinds
     assert parsed(**SHARED).lasting
@@ -189,10 +189,10 @@ def test_the_servers_reach_the_database_and_the_pods_do_not(endpoint, networks, 
 
 def test_three_servers_are_three_of_everything_that_a_server_takes():
     """QUO-2."""
-    least = parsed(servers=3, agents=0, slice=None).slice.as_text()
+    least = parsed(servers=3, agents=0, resources=None).resources.as_text()
     assert least == {"cpu": "3", "memory": "3Gi", "storage": "0", "pods": "3"}
-    with pytest.raises(TenantryError, match=r"slice.cpu: .* give 4500m or more"):
-        parsed(**{**SHARED, "slice": {"cpu": "4", "memory": "4Gi", "pods": 20}}, servers=3)
+    with pytest.raises(TenantryError, match=r"resources.cpu: .* give 4500m or more"):
+        parsed(**{**SHARED, "resources": {"cpu": "4", "memory": "4Gi", "pods": 20}}, servers=3)
 
 
 def test_servers_come_and_go_with_a_datastore_that_they_share():
@@ -209,7 +209,7 @@ def test_servers_come_and_go_with_a_datastore_that_they_share():
 
 def test_of_several_syncers_each_knows_that_it_is_one():
     def told(**more):
-        objects = everything(**{**SHARED, "slice": {"cpu": "9", "memory": "9Gi", "pods": 20}}, **more)
+        objects = everything(**{**SHARED, "resources": {"cpu": "9", "memory": "9Gi", "pods": 20}}, **more)
         data = named(objects, "Secret", "syncer-config")["data"]
         return json.loads(base64.b64decode(data["config.json"])).get("several")
 
@@ -218,7 +218,7 @@ def test_of_several_syncers_each_knows_that_it_is_one():
 
 
 def test_the_api_of_several_servers_is_that_of_those_that_are_ready():
-    shared = {**SHARED, "slice": {"cpu": "9", "memory": "9Gi", "pods": 20}}
+    shared = {**SHARED, "resources": {"cpu": "9", "memory": "9Gi", "pods": 20}}
     for servers, expected in ((1, True), (3, None)):
         objects = everything(**shared, servers=servers, datastore={"endpoint": POSTGRES})
         for service in ("api", "kubernetes"):
@@ -226,7 +226,7 @@ def test_the_api_of_several_servers_is_that_of_those_that_are_ready():
 
 
 def test_one_of_several_servers_answers_on_until_new_connections_are_led_to_the_others():
-    shared = {**SHARED, "slice": {"cpu": "9", "memory": "9Gi", "pods": 20}}
+    shared = {**SHARED, "resources": {"cpu": "9", "memory": "9Gi", "pods": 20}}
     for servers, waits in ((1, set()), (3, {"k3s", "syncer"})):
         objects = everything(**shared, servers=servers, datastore={"endpoint": POSTGRES})
         pods = [named(objects, "StatefulSet", part)["spec"]["template"]["spec"] for part in ("server", "syncer")]

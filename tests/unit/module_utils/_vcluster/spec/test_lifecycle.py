@@ -55,9 +55,9 @@ def test_a_schedule_is_by_the_clock_on_the_wall() -> None:
 @pytest.mark.parametrize(
     ("item", "option", "told"),
     [
-        ({"expires": "soon"}, "expires:", "30d"),
-        ({"expires": "5m"}, "expires:", "1h or more"),
-        ({"expires": "14"}, "expires:", "duration"),
+        ({"ttl": "soon"}, "ttl:", "30d"),
+        ({"ttl": "5m"}, "ttl:", "1h or more"),
+        ({"ttl": "14"}, "ttl:", "duration"),
         ({"sleep": {}}, "sleep:", "idle"),
         ({"sleep": {"idle": "1m"}}, "sleep.idle:", "10m or more"),
         ({"sleep": {"idle": "2 hours"}}, "sleep.idle:", "duration"),
@@ -81,17 +81,17 @@ def test_bad_input_is_one_line_with_option_and_rule(item: dict, option: str, tol
 def test_it_expires_so_long_after_it_was_made() -> None:
     namespace = {"metadata": {"creationTimestamp": "2026-11-25T09:00:00Z"}}
     assert expiry(namespace, {}) is None
-    assert stamp(expiry(namespace, {"expires": "14d"})) == "2026-12-09T09:00:00Z"
+    assert stamp(expiry(namespace, {"ttl": "14d"})) == "2026-12-09T09:00:00Z"
 
 
 def test_what_was_asked_for_is_recorded() -> None:
     sleep = {"idle": "2h", "schedule": None, "timezone": "UTC"}
-    spec = parse(make_item(deletion_protection=True, expires="14d", sleep=sleep))
+    spec = parse(make_item(deletion_protection=True, ttl="14d", sleep=sleep))
     record = recorded({"metadata": {"annotations": {SPEC_ANNOTATION: spec.record("")}}})
-    assert (record["deletion_protection"], record["expires"]) == (True, "14d")
+    assert (record["deletion_protection"], record["ttl"]) == (True, "14d")
     assert record["sleep"] == {"idle": "2h", "timezone": "UTC"}
     assert parse_sleep(record["sleep"]).idle == 7200
-    assert parse_upkeep({}).as_record() == {"deletion_protection": False, "expires": None, "sleep": None}
+    assert parse_upkeep({}).as_record() == {"deletion_protection": False, "ttl": None, "sleep": None}
 
 
 def test_what_is_protected_is_not_deleted() -> None:

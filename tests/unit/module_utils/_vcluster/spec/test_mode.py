@@ -20,7 +20,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.optio
 
 from ..example import SHARED, make_item
 
-SLICE = {"agents": 0, "slice": SHARED["slice"]}
+RESOURCES = {"agents": 0, "resources": SHARED["resources"]}
 UNSAID = {"mode": None, "kubeconfig_path": None}
 
 
@@ -28,7 +28,7 @@ class Fleet:
     """A hub with these namespaces of virtual clusters, and members that do not answer."""
 
     def __init__(self, *spaces: dict, down: tuple[str, ...] = ()) -> None:
-        labels = {"metadata": {"labels": naming.labels("tenant", tenant="payments")}, "data": {"budget": "{}"}}
+        labels = {"metadata": {"labels": naming.labels("tenant", tenant="payments")}, "data": {"quota": "{}"}}
         self.hub = SimpleNamespace(name="hub", list=lambda _kind, selector: [labels])
         self._spaces, self._down = spaces, down
 
@@ -61,7 +61,7 @@ def test_the_module_has_no_default_which_could_not_be_told_from_a_wish():
 
 
 def test_a_new_one_is_shared():
-    assert place(Fleet(), **SLICE).spec.mode == "shared"
+    assert place(Fleet(), **RESOURCES).spec.mode == "shared"
 
 
 def test_a_new_one_can_have_nodes_of_its_own():
@@ -72,11 +72,14 @@ def test_a_new_one_can_have_nodes_of_its_own():
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"agents": 0}, r"^slice\.cpu, slice\.memory, slice\.pods: required .* more than 1500m, .* mode: dedicated"),
-        ({"agents": 0, "slice": {"cpu": "4", "memory": "4Gi"}}, r"^slice\.pods: required .* mode: dedicated"),
+        (
+            {"agents": 0},
+            r"^resources\.cpu, resources\.memory, resources\.pods: required .* more than 1500m, .* mode: dedicated",
+        ),
+        ({"agents": 0, "resources": {"cpu": "4", "memory": "4Gi"}}, r"^resources\.pods: required .* mode: dedicated"),
         ({"agents": 2}, "^agents: must be 0 .* mode: dedicated"),
-        ({**SLICE, "agents": 2}, "^agents: must be 0 .* mode: dedicated"),
-        ({**SLICE, "cluster_cidr": "10.60.0.0/16"}, "^cluster_cidr: applies to mode dedicated only"),
+        ({**RESOURCES, "agents": 2}, "^agents: must be 0 .* mode: dedicated"),
+        ({**RESOURCES, "cluster_cidr": "10.60.0.0/16"}, "^cluster_cidr: applies to mode dedicated only"),
     ],
 )
 def test_a_new_one_that_cannot_be_shared_is_one_line_with_the_way_out(changes, told):
@@ -95,7 +98,7 @@ def test_a_dedicated_one_stays_so(changes):
 
 def test_a_shared_one_stays_so():
     fleet = made(**SHARED)
-    spec = place(fleet, **SLICE, pod_security="restricted").spec
+    spec = place(fleet, **RESOURCES, pod_security="restricted").spec
     assert (spec.mode, spec.shared.pod_security) == ("shared", "restricted")
     check_change(Places(fleet).found["payments--dev"].record, spec)
 
@@ -125,7 +128,7 @@ def test_one_whose_record_is_lost_is_not_guessed(record):
     "changes",
     [
         {"version": "latest"},
-        {**SLICE, "version": "latest"},
+        {**RESOURCES, "version": "latest"},
         {"agents": 101},
         {"mode": "shared", "agents": 2},
         {"mode": "dedicated", "pod_security": "baseline"},
@@ -139,7 +142,7 @@ def test_what_is_wrong_in_any_mode_is_refused_without_the_fleet(changes):
 @pytest.mark.parametrize(
     ("fleet", "changes", "told"),
     [
-        (Fleet(), {"pod_security": "restricted", "agents": 0}, r"^slice\.cpu"),
+        (Fleet(), {"pod_security": "restricted", "agents": 0}, r"^resources\.cpu"),
         (Fleet(), {"version": "latest", "agents": 2}, "^agents"),
         (made(), {"version": "latest", "agents": 2}, "^version"),
         (made(**SHARED), {"version": "latest", "agents": 2}, "^agents"),

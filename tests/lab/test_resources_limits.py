@@ -1,4 +1,4 @@
-"""KIND-3 and TIME-2 of a slice on the host's API server: what a syncer can take of it.
+"""KIND-3 and TIME-2 of resources on the host's API server: what a syncer can take of it.
 
 Without nodes: an API server counts pods, services and claims all the same.
 """
@@ -22,7 +22,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec impor
 from .harness import ModuleResult, call_module, kubectl, ran, until
 
 TENANT, SPACE = "frugal", "frugal--dev"
-SLICE = {"cpu": "3", "memory": "4Gi", "storage": "6Gi", "pods": 12, "extended": {"example.com/gpu": 2}}
+RESOURCES = {"cpu": "3", "memory": "4Gi", "storage": "6Gi", "pods": 12, "extended": {"example.com/gpu": 2}}
 COPY = {"app.kubernetes.io/managed-by": "tenantry-syncer"}
 GPU = "example.com/gpu"
 OWN = "2"  # pods: server and syncer
@@ -30,7 +30,7 @@ NODE_PORT = {"type": "NodePort", "address": "192.0.2.10"}
 
 
 def vcluster(hub: Path, **options: Any) -> ModuleResult:
-    given = {"version": "v1.34.4+k3s1", "mode": "shared", "slice": SLICE, "wait": False, **options}
+    given = {"version": "v1.34.4+k3s1", "mode": "shared", "resources": RESOURCES, "wait": False, **options}
     return call_module("vcluster", kubeconfig=hub, tenant=TENANT, name="dev", **given)
 
 
@@ -41,7 +41,9 @@ def hub(platform: Path) -> Iterator[Path]:
     for made in (call_module("tenant_quota", **tenant), vcluster(platform)):
         assert not made.failed, made.msg
     until(
-        lambda: quota(platform, "slice")["status"].get("used") and quota(platform, "slice-pods")["status"].get("used")
+        lambda: (
+            quota(platform, "resources")["status"].get("used") and quota(platform, "slice-pods")["status"].get("used")
+        )
     )
     until(lambda: server(platform) and kubectl(platform, "get", "pod", "syncer-0", "-n", SPACE).returncode == 0)
     yield platform
@@ -61,7 +63,7 @@ def syncer(hub: Path) -> Iterator[Cluster]:
     yield Cluster.from_kubeconfig(config, name="hub")
     ran(hub, "delete", "pods,services", "-n", SPACE, "-l", "app.kubernetes.io/managed-by=tenantry-syncer", "--force")
     assert not vcluster(hub).failed
-    until(lambda: quota(hub, "slice")["status"]["used"]["pods"] == OWN)
+    until(lambda: quota(hub, "resources")["status"]["used"]["pods"] == OWN)
 
 
 def quota(hub: Path, name: str) -> dict[str, Any]:
@@ -110,7 +112,7 @@ def test_local_disk_is_limited(hub: Path, syncer: Cluster) -> None:
     given = syncer.create(silent)["spec"]["containers"][0]["resources"]
     assert (given["limits"]["ephemeral-storage"], given["requests"]["ephemeral-storage"]) == ("512Mi", "64Mi")
     syncer.create(pod("thrifty", **{"ephemeral-storage": "2Gi"}))
-    assert "exceeded quota: slice" in refused(syncer, pod("vast", **{"ephemeral-storage": "20Gi"}))
+    assert "exceeded quota: vcluster" in refused(syncer, pod("vast", **{"ephemeral-storage": "20Gi"}))
 
 
 def test_extended_resources_that_are_listed_are_limited(hub: Path, syncer: Cluster) -> None:
@@ -123,7 +125,7 @@ def test_finished_pods_are_counted(hub: Path, syncer: Cluster, monkeypatch: pyte
     assert not vcluster(hub).failed
     until(lambda: quota(hub, "slice-pods")["status"]["hard"]["count/pods"] == "20")  # 10 beside the own, 2 * 5
     for number in range(20):
-        until(lambda: quota(hub, "slice")["status"]["used"]["pods"] == OWN)  # no other runs
+        until(lambda: quota(hub, "resources")["status"]["used"]["pods"] == OWN)  # no other runs
         name = syncer.create(pod("job", number))["metadata"]["name"]
         status = ("patch", "pod", name, "-n", SPACE, "--subresource=status", "-p", '{"status": {"phase": "Succeeded"}}')
         ran(hub, *status)
@@ -173,14 +175,14 @@ def test_node_port_that_a_tenant_has_taken_is_taken_back(hub: Path, syncer: Clus
         hub,
         "patch",
         "resourcequota",
-        "slice",
+        "vcluster",
         "-n",
         SPACE,
         "--type=merge",
         "-p",
         '{"spec":{"hard":{"services.nodeports":"1"}}}',
     )
-    until(lambda: quota(hub, "slice")["status"]["hard"]["services.nodeports"] == "1")
+    until(lambda: quota(hub, "resources")["status"]["hard"]["services.nodeports"] == "1")
     syncer.create(node_port("early"))
     exposed = vcluster(hub, expose=NODE_PORT)
     assert not exposed.failed, exposed.msg
@@ -189,7 +191,7 @@ def test_node_port_that_a_tenant_has_taken_is_taken_back(hub: Path, syncer: Clus
         in exposed.text
     )
     assert exposed_services(hub) == ["api"]
-    assert "exceeded quota: slice" in refused(syncer, node_port("again"))
+    assert "exceeded quota: vcluster" in refused(syncer, node_port("again"))
 
 
 def exposed_services(hub: Path) -> list[str]:

@@ -1,4 +1,4 @@
-"""FLEET-1: a slice that is made smaller frees nothing of a budget that is still in use."""
+"""FLEET-1: resources that is made smaller frees nothing of a quota that is still in use."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from ansible_collections.tenantry.kube.plugins.module_utils._tenant import reser
 from .harness import ModuleResult, call_module, kubectl, ran, until
 
 TENANT = "shrinking"
-BUDGET = {"cpu": "4", "memory": "8Gi", "storage": "20Gi", "pods": 10, "vclusters": 4}
+QUOTA = {"cpu": "4", "memory": "8Gi", "storage": "20Gi", "pods": 10, "vclusters": 4}
 SMALL = {"cpu": "1700m", "memory": "1Gi", "storage": "5Gi", "pods": 1}
-# What is in use of each resource beyond what the smaller slice has.
+# What is in use of each resource beyond what the smaller resources has.
 OVER = {"cpu": "2300m", "memory": "2Gi", "storage": "8Gi", "pods": "3"}
 
 
@@ -29,11 +29,11 @@ def vclusters(hub: Path, *items: dict[str, Any], **more: Any) -> ModuleResult:
 def hub(platform: Path) -> Iterator[Path]:
     """A hub, without nodes, on which `old` uses more than it is about to have."""
     tenant = {"kubeconfig": platform, "tenant": TENANT}
-    assert not call_module("tenant_quota", **tenant, budget=BUDGET).failed
-    made = vclusters(platform, {"name": "old", "slice": {"cpu": 3, "memory": "3Gi", "storage": "10Gi", "pods": 4}})
+    assert not call_module("tenant_quota", **tenant, quota=QUOTA).failed
+    made = vclusters(platform, {"name": "old", "resources": {"cpu": 3, "memory": "3Gi", "storage": "10Gi", "pods": 4}})
     assert not made.failed, made.msg
     until(lambda: used(platform).get("pods") == "1")
-    ran(platform, "patch", "resourcequota", "slice", "-n", f"{TENANT}--old", "--type=merge", "-p",
+    ran(platform, "patch", "resourcequota", "vcluster", "-n", f"{TENANT}--old", "--type=merge", "-p",
         '{"spec": {"hard": {"persistentvolumeclaims": "2"}}}')  # fmt: skip
     until(lambda: fill(platform), 20)
     until(lambda: {key: used(platform).get(name) for key, name in KEYS.items()} == OVER)
@@ -50,7 +50,7 @@ KEYS = {"cpu": "limits.cpu", "memory": "limits.memory", "storage": "requests.sto
 
 
 def quota(hub: Path) -> dict[str, Any]:
-    return json.loads(ran(hub, "get", "resourcequota", "slice", "-n", f"{TENANT}--old", "-o", "json"))
+    return json.loads(ran(hub, "get", "resourcequota", "vcluster", "-n", f"{TENANT}--old", "-o", "json"))
 
 
 def used(hub: Path) -> dict[str, str]:
@@ -87,8 +87,8 @@ def later(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reservations, "clock", lambda: then)
 
 
-def test_slice_below_use_frees_what_is_not_in_use(hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    smaller = vclusters(hub, {"name": "old", "slice": SMALL})
+def test_resources_below_use_frees_what_is_not_in_use(hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    smaller = vclusters(hub, {"name": "old", "resources": SMALL})
     assert not smaller.failed, smaller.msg
     assert (
         "below the current use (cpu 2300m of 1700m, memory 2Gi of 1Gi, storage 8Gi of 5Gi, pods 3 of 1)" in smaller.text
@@ -97,28 +97,28 @@ def test_slice_below_use_frees_what_is_not_in_use(hub: Path, monkeypatch: pytest
     until(lambda: quota(hub)["status"]["hard"]["limits.cpu"] == "1700m")
     left = {"cpu": "1700m", "memory": "6Gi", "storage": "12Gi", "pods": 7}
     for resource, more in {"cpu": "1701m", "memory": "6145Mi", "storage": "13Gi", "pods": 8}.items():
-        refused = vclusters(hub, {"name": "new", "slice": {**left, resource: more}}, check=True)
+        refused = vclusters(hub, {"name": "new", "resources": {**left, resource: more}}, check=True)
         assert refused.failed
         assert f"{resource} {more} asked for, but {left[resource]} left" in refused.msg
     found = call_module("tenant_usage_info", kubeconfig=hub, tenant=TENANT).data["tenants"][0]
-    assert (found["allotted"]["cpu"], found["counted"]["cpu"], found["left"]["cpu"]) == ("1700m", "2300m", "1700m")
-    assert found["overdrawn"] == []
-    fitting = vclusters(hub, {"name": "new", "slice": left})
+    assert (found["allocated"]["cpu"], found["counted"]["cpu"], found["left"]["cpu"]) == ("1700m", "2300m", "1700m")
+    assert found["exceeded"] == []
+    fitting = vclusters(hub, {"name": "new", "resources": left})
     assert not fitting.failed, fitting.msg
-    lowered = call_module("tenant_quota", kubeconfig=hub, tenant=TENANT, budget={**BUDGET, "cpu": "2"})
+    lowered = call_module("tenant_quota", kubeconfig=hub, tenant=TENANT, quota={**QUOTA, "cpu": "2"})
     assert "less than is used now (cpu 4 of 2)" in lowered.text
 
 
-def test_slice_is_lowered_while_another_is_raised(hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_resources_is_lowered_while_another_is_raised(hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In one call, what is not in use may go from one to the other. Of another run's, its quota still counts."""
-    lowered = {"name": "old", "slice": SMALL}
-    at_once = vclusters(hub, lowered, {"name": "new", "slice": {"cpu": "1701m"}}, check=True)
+    lowered = {"name": "old", "resources": SMALL}
+    at_once = vclusters(hub, lowered, {"name": "new", "resources": {"cpu": "1701m"}}, check=True)
     assert "cpu 4001m asked for, but 4 left" in at_once.msg
     assert kubectl(hub, "get", "namespace", f"{TENANT}--new").returncode != 0
-    assert not vclusters(hub, lowered, {"name": "new", "slice": {"cpu": "1700m"}}, check=True).failed
+    assert not vclusters(hub, lowered, {"name": "new", "resources": {"cpu": "1700m"}}, check=True).failed
     # TIME-2: a run was killed between the record and the quota, within which use may still grow.
-    record = json.dumps({"mode": "dedicated", "slice": SMALL})
+    record = json.dumps({"mode": "dedicated", "resources": SMALL})
     ran(hub, "annotate", "namespace", f"{TENANT}--old", "--overwrite", f"tenantry.dev/spec={record}")
     later(monkeypatch)
-    refused = vclusters(hub, {"name": "new", "slice": {"cpu": "1700m"}})
+    refused = vclusters(hub, {"name": "new", "resources": {"cpu": "1700m"}})
     assert "cpu 1700m asked for, but 1 left (3 of 4 used by other virtual clusters)" in refused.msg

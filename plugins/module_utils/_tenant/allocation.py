@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""A tenant's budget over the whole fleet: what its slices add up to, and whether one more fits. Pure."""
+"""A tenant's quota over the whole fleet: what its resources add up to, and whether one more fits. Pure."""
 
 from __future__ import annotations
 
@@ -14,41 +14,41 @@ RESOURCES = ("cpu", "memory", "storage", "pods")
 
 
 def used(namespaces: Iterable[dict]) -> dict[str, str]:
-    """What the slices of these virtual clusters (their Namespace objects) add up to, and their number."""
-    return total(recorded(space).get("slice") or {} for space in namespaces)
+    """What the resources of these virtual clusters (their Namespace objects) add up to, and their number."""
+    return total(recorded(space).get("resources") or {} for space in namespaces)
 
 
-def total(slices: Iterable[Mapping[str, str]]) -> dict[str, str]:
-    slices = list(slices)
-    sums = {key: quantities.add("0", *(part.get(key, "0") for part in slices)) for key in RESOURCES}
-    return {**sums, "vclusters": str(len(slices))}
+def total(resources: Iterable[Mapping[str, str]]) -> dict[str, str]:
+    resources = list(resources)
+    sums = {key: quantities.add("0", *(part.get(key, "0") for part in resources)) for key in RESOURCES}
+    return {**sums, "vclusters": str(len(resources))}
 
 
 def larger(one: Mapping[str, str], other: Mapping[str, str]) -> dict[str, str]:
-    """Of each resource what the slice has of it that has more."""
+    """Of each resource what the resources have of it that has more."""
     pairs = {key: (one.get(key, "0"), other.get(key, "0")) for key in RESOURCES}
-    return {key: max(pair, key=lambda amount: quantities.parse(amount, "slice")) for key, pair in pairs.items()}
+    return {key: max(pair, key=lambda amount: quantities.parse(amount, "resources")) for key, pair in pairs.items()}
 
 
 def fits(asked: Mapping[str, str], given: Mapping[str, str]) -> bool:
-    """Whether a slice asks for nothing that the one given before has not."""
+    """Whether resources ask for nothing that the one given before has not."""
     return all(fits_in(asked.get(key, "0"), given.get(key, "0")) for key in RESOURCES)
 
 
 def fits_in(amount: str, limit: str) -> bool:
-    return quantities.parse(amount, "slice") <= quantities.parse(limit, "slice")
+    return quantities.parse(amount, "resources") <= quantities.parse(limit, "resources")
 
 
-def check(tenant: str, budget: Mapping[str, str], others: Mapping[str, str], asked: Mapping[str, str]) -> None:
+def check(tenant: str, quota: Mapping[str, str], others: Mapping[str, str], asked: Mapping[str, str]) -> None:
     """
-    Refuse what the budget does not have: `others` is what the tenant's other virtual clusters use, `asked` the sum of
+    Refuse what the quota does not have: `others` is what the tenant's other virtual clusters use, `asked` the sum of
     those in question.
     """
-    lacking = [line for key in (*RESOURCES, "vclusters") if (line := _lack(key, budget[key], others[key], asked[key]))]
+    lacking = [line for key in (*RESOURCES, "vclusters") if (line := _lack(key, quota[key], others[key], asked[key]))]
     if lacking:
         raise TenantryError(
-            f"budget of tenant {tenant}: {'; '.join(lacking)}; lower the slices, delete virtual clusters, "
-            "or raise the budget with tenantry.kube.tenant_quota"
+            f"quota of tenant {tenant}: {'; '.join(lacking)}; reduce the resources, delete virtual clusters, "
+            "or raise the quota with tenantry.kube.tenant_quota"
         )
 
 
