@@ -70,7 +70,7 @@ def request_for(name: str, **spec: Any) -> dict[str, Any]:
         "apiVersion": "tenantry.dev/v1alpha1",
         "kind": "VirtualClusterRequest",
         "metadata": {"name": name, "namespace": HOME},
-        "spec": {"requestedBy": "bob", "resources": RESOURCES, **spec},
+        "spec": {key: value for key, value in {"requestedBy": "bob", "resources": RESOURCES, **spec}.items() if value},
     }
 
 
@@ -109,7 +109,7 @@ def test_what_is_asked_for_is_made_and_what_is_not_any_more_goes(hub: Path, bob:
     space = json.loads(ran(hub, "get", "namespace", "payments--mine", "-o", "json"))["metadata"]
     assert space["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
     record = json.loads(space["annotations"]["tenantry.dev/spec"])
-    assert (record["mode"], record["tier"], record["expires"]) == ("shared", "dev", "14d")
+    assert (record["mode"], record["tier"], record["ttl"]) == ("shared", "dev", "14d")
     assert record["request"]["user"] == "bob"
     again = serve(hub)
     assert not again.changed, again.data
@@ -118,6 +118,20 @@ def test_what_is_asked_for_is_made_and_what_is_not_any_more_goes(hub: Path, bob:
     assert phases(gone) == {"mine": "Deleted"}
     assert gone.changed
     assert not exists(hub, "mine")
+
+
+def test_a_request_with_former_fields_gets_those_of_today(hub: Path, ask: Ask) -> None:
+    """`slice` and `expires`, as before the first release."""
+    ask("old", resources=None, slice=RESOURCES, expires="14d")
+    before = len(writes(hub))
+    foreseen = serve(hub, check=True)
+    assert phases(foreseen) == {"old": "Pending"}
+    assert len(writes(hub)) == before
+    made = serve(hub)
+    assert not made.failed, made.msg
+    spec = json.loads(ran(hub, "get", KIND, "old", "-n", HOME, "-o", "json"))["spec"]
+    assert spec == {"requestedBy": "bob", "resources": RESOURCES, "ttl": "14d"}
+    assert not serve(hub).changed
 
 
 def test_one_that_is_refused_says_why_and_stops_no_other(hub: Path, ask: Ask) -> None:

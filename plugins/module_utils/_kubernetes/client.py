@@ -21,7 +21,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import 
     refusal,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import FIELD_MANAGER, HUB
-from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import KINDS, kind_of
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import KINDS, is_custom, kind_of
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.reviews import Reviews
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.time_limit import TimeLimit
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.transport import (
@@ -196,7 +196,7 @@ class Cluster(Reviews):
     def merge(self, kind: str, name: str, namespace: str | None, body: dict) -> dict:
         """Change single fields, for good or until the next apply that says otherwise. The object must exist."""
         with self._doing("changing", kind, name, namespace):
-            how = "application/strategic-merge-patch+json"
+            how = f"application/{'' if is_custom(kind) else 'strategic-'}merge-patch+json"
             return self._call("patch", kind, name, namespace, body=body, content_type=how, field_manager=FIELD_MANAGER)
 
     def delete(

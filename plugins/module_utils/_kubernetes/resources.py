@@ -61,6 +61,11 @@ KINDS = {
 STATEFUL_SET = "apps/v1/StatefulSet"
 
 
+def is_custom(kind: str) -> bool:
+    """Whether the kind is one of the platform's, which a strategic merge patch cannot change."""
+    return kind.startswith("tenantry.dev/")
+
+
 def kind_of(obj: dict) -> str:
     return f"{obj['apiVersion']}/{obj['kind']}"
 

@@ -135,46 +135,57 @@ def _user_spec() -> dict:
     )
 
 
+# What these fields were called before the first release. Requests that still have them are changed by the next run of
+# tenantry.kube.vcluster_self_service; without a schema, the API server would drop them before it can.
+FORMER = {"slice": "resources", "expires": "ttl"}
+
+
 def _spec() -> dict:
-    return _object(
-        "What the requester decides.",
-        {
-            "requestedBy": _requester(),
-            "resources": _object(
-                "What it may use of the tenant's quota, its own server included.",
-                {
-                    "cpu": _quantity("Cores, such as 2 or 500m."),
-                    "memory": _quantity("Such as 4Gi."),
-                    "storage": _quantity("Such as 20Gi. What the server itself takes, if not set."),
-                    "pods": {"type": "integer", "minimum": 1, "maximum": 100_000, "description": "Number of pods."},
-                },
-                required=["cpu", "memory", "pods"],
-            ),
-            "version": {
-                **_text("Release of k3s, one of those that the platform offers. Its usual one, if not set.", 40),
-                "pattern": r"^v[0-9]+[.][0-9]+[.][0-9]+[+][a-z0-9]+$",
+    spec = _object("What the requester decides.", _fields(), required=["requestedBy"])
+    for former, now in FORMER.items():
+        spec["properties"][former] = {**spec["properties"][now], "description": f"Use {now}."}
+    spec["x-kubernetes-validations"] = [
+        {"rule": "has(self.resources) || has(self.slice)", "message": "spec.resources: required"}
+    ]
+    return spec
+
+
+def _fields() -> dict:
+    return {
+        "requestedBy": _requester(),
+        "resources": _object(
+            "What it may use of the tenant's quota, its own server included.",
+            {
+                "cpu": _quantity("Cores, such as 2 or 500m."),
+                "memory": _quantity("Such as 4Gi."),
+                "storage": _quantity("Such as 20Gi. What the server itself takes, if not set."),
+                "pods": {"type": "integer", "minimum": 1, "maximum": 100_000, "description": "Number of pods."},
             },
-            "podSecurity": {
-                **_text("Pod Security level of its pods. The platform's usual one, if not set.", 20),
-                "enum": ["baseline", "restricted"],
-            },
-            "ttl": {**_text("It is deleted so long after this request was made, such as 14d.", 40), **_duration()},
-            "sleep": _object(
-                "When it is paused.",
-                {
-                    "idle": {**_text("After so long without use, such as 2h.", 40), **_duration()},
-                    "schedule": {
-                        "type": "array",
-                        "maxItems": 20,
-                        "items": {"type": "string", "maxLength": 60},
-                        "description": "Times, such as 'mon-fri 20:00-06:00'.",
-                    },
-                    "timezone": _text("Such as Europe/Berlin.", 60),
-                },
-            ),
+            required=["cpu", "memory", "pods"],
+        ),
+        "version": {
+            **_text("Release of k3s, one of those that the platform offers. Its usual one, if not set.", 40),
+            "pattern": r"^v[0-9]+[.][0-9]+[.][0-9]+[+][a-z0-9]+$",
         },
-        required=["requestedBy", "resources"],
-    )
+        "podSecurity": {
+            **_text("Pod Security level of its pods. The platform's usual one, if not set.", 20),
+            "enum": ["baseline", "restricted"],
+        },
+        "ttl": {**_text("It is deleted so long after this request was made, such as 14d.", 40), **_duration()},
+        "sleep": _object(
+            "When it is paused.",
+            {
+                "idle": {**_text("After so long without use, such as 2h.", 40), **_duration()},
+                "schedule": {
+                    "type": "array",
+                    "maxItems": 20,
+                    "items": {"type": "string", "maxLength": 60},
+                    "description": "Times, such as 'mon-fri 20:00-06:00'.",
+                },
+                "timezone": _text("Such as Europe/Berlin.", 60),
+            },
+        ),
+    }
 
 
 def _status() -> dict:

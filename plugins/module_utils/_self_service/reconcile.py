@@ -42,6 +42,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._self_service.reques
     row_of,
     tell,
     told,
+    with_renamed_fields,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._self_service.user_requests import UserRequest
 from ansible_collections.tenantry.kube.plugins.module_utils._self_service.users import People
@@ -138,6 +139,8 @@ class Turn:
         }
         owners = {space["metadata"]["name"]: name for name, space in homes.items()}
         live, users = (sorted(hub.list(kind), key=_age) for kind in (REQUEST, USER_REQUEST))
+
+        live = [with_renamed_fields(context, one) for one in live]
 
         def asked(objects: list[dict]) -> list[tuple[str, dict]]:
             return [(owners[space], one) for one in objects if (space := one["metadata"]["namespace"]) in owners]

@@ -18,7 +18,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import 
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._core.timestamps import clock, moment, stamp
 from ansible_collections.tenantry.kube.plugins.module_utils._module import Context, Rejected, attempt, explained
-from ansible_collections.tenantry.kube.plugins.module_utils._platform.crds import SHORT
+from ansible_collections.tenantry.kube.plugins.module_utils._platform.crds import FORMER, REQUEST, SHORT
 from ansible_collections.tenantry.kube.plugins.module_utils._platform.identities import OIDC_ANNOTATION, ROLE_ANNOTATION
 from ansible_collections.tenantry.kube.plugins.module_utils._platform.rbac import PLATFORM_OPERATOR
 from ansible_collections.tenantry.kube.plugins.module_utils._users.access import user_of
@@ -206,6 +206,19 @@ def told(row: dict, telling: Callable[[], None]) -> None:
     problem, _nothing = attempt(telling)
     if problem:
         row |= {"phase": FAILED, "message": problem, "error": f"{row['namespace']}: {problem}"}
+
+
+def with_renamed_fields(context: Context, request: dict) -> dict:
+    """The request, changed if it has fields that were renamed before the first release."""
+    former = {field: request["spec"][field] for field in FORMER if field in request["spec"]}
+    if not former:
+        return request
+    renamed = {FORMER[field]: request["spec"].get(FORMER[field]) or value for field, value in former.items()}
+    if context.check_mode:
+        return {**request, "spec": {**request["spec"], **renamed}}
+    meta = request["metadata"]
+    change = {"metadata": {"uid": meta["uid"]}, "spec": {**renamed, **dict.fromkeys(former)}}
+    return context.hub.merge(REQUEST, meta["name"], meta["namespace"], change)
 
 
 def tell(context: Context, request: BaseRequest, outcome: Outcome, row: dict) -> None:
