@@ -131,7 +131,7 @@ options:
         type: dict
         suboptions: *oidc
       hub_access:
-        description: Whether the user's kubeconfigs have a context for the tenant's home namespace on the hub.
+        description: Whether the user's kubeconfigs have a context for the tenant's namespace on the hub.
         type: bool
         default: false
       state:

@@ -9,7 +9,7 @@ from typing import Any
 
 from ansible_collections.tenantry.kube.plugins.plugin_utils._tables import aligned
 
-COLUMNS = ("TIME", "WHO", "DID", "WHAT", "", "CLUSTER", "BY")
+COLUMNS = ("TIME", "ACTOR", "ACTION", "RESOURCE", "NAME", "CLUSTER", "VIA")
 
 
 def audit_table(events: Iterable[Mapping[str, Any]]) -> str:

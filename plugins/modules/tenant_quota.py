@@ -9,9 +9,9 @@ module: tenant_quota
 short_description: Manage tenants and their quotas
 version_added: 0.1.0
 description:
-  - Creates a tenant (a team or an individual) with its home namespace C(tenant-NAME) on the hub, and sets the resources
-    that its virtual clusters may use together over the whole fleet.
-  - The home namespace holds the tenant's record and the identities of its users. No pods can run there.
+  - Creates a tenant (a team or an individual) with its namespace C(tenant-NAME) on the hub, and sets the resources that
+    its virtual clusters may use together over the whole fleet.
+  - The tenant namespace holds the tenant's record and the identities of its users. No pods can run there.
   - A quota below the current use is accepted with a warning, and nothing is deleted.
 author:
   - The tenantry.kube authors (@tenantry)
@@ -104,7 +104,7 @@ EXAMPLES = r"""
           vclusters: 10
       - tenant: research
 
-- name: Remove a tenant, its users and its home namespace
+- name: Remove a tenant, its users and its tenant namespace
   tenantry.kube.tenant_quota:
     kubeconfig: ~/.kube/hub.yaml
     tenant: research
@@ -123,7 +123,7 @@ results:
       type: str
       returned: always
     namespace:
-      description: Its home namespace on the hub.
+      description: Its tenant namespace on the hub.
       type: str
       returned: success
     quota:

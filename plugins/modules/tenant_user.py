@@ -71,7 +71,7 @@ options:
         choices: [viewer, developer, admin, platform_operator]
   hub_access:
     description:
-      - Whether the user's kubeconfigs have a context C(TENANT--hub) for the tenant's home namespace on the hub, where
+      - Whether the user's kubeconfigs have a context C(TENANT--hub) for the tenant's namespace on the hub, where
         users request virtual clusters, see M(tenantry.kube.vcluster_self_service). The hub's address is the one in
         O(kubeconfig).
       - The user may then also read the Secret C(kubeconfig-NAME) there.

@@ -96,7 +96,7 @@ users:
           description: Name of the kubeconfig, as in M(tenantry.kube.tenant_user).
           type: str
         vcluster:
-          description: Its virtual cluster. V(hub) for the home namespace on the hub.
+          description: Its virtual cluster. V(hub) for the tenant namespace on the hub.
           type: str
         host:
           description: The cluster of the fleet on which that runs.

@@ -9,7 +9,7 @@ module: vcluster_self_service
 short_description: Process requests of tenants for virtual clusters and users
 version_added: 0.1.0
 description:
-  - Developers and admins of a tenant create objects of the kind C(VirtualClusterRequest) in the tenant's home namespace
+  - Developers and admins of a tenant create objects of the kind C(VirtualClusterRequest) in the tenant's namespace
     on the hub. The module creates the requested virtual clusters within the tenant's quota, as
     M(tenantry.kube.vcluster) would, and deletes those whose request was deleted. Run it by cron or an AWX schedule, see
     the playbook C(self_service).
@@ -20,8 +20,8 @@ description:
   - A request for a virtual cluster has name, resources, version, Pod Security level, expiry and sleep. Everything else
     comes from O(defaults).
   - The requester is an administrator of the virtual cluster. All other users of the tenant have the same rights as in
-    the tenant's other virtual clusters. The Secret C(kubeconfig-NAME) of the home namespace holds a kubeconfig for each
-    user with O(tenantry.kube.tenant_user#module:hub_access). No other user of the tenant may read it.
+    the tenant's other virtual clusters. The Secret C(kubeconfig-NAME) of the tenant namespace holds a kubeconfig for
+    each user with O(tenantry.kube.tenant_user#module:hub_access). No other user of the tenant may read it.
   - The module writes the result to the status of a request. A refused request does not stop others and does not fail
     the module.
   - The module never changes virtual clusters and users without a request.
@@ -38,7 +38,7 @@ attributes:
     details: What is due depends on the time where requests expire.
 notes:
   - A paused virtual cluster stays paused until its request is changed.
-  - If the home namespace, or the kind of the requests, is younger than a virtual cluster, its request may have been
+  - If the tenant namespace, or the kind of the requests, is younger than a virtual cluster, its request may have been
     lost rather than deleted. The module keeps the virtual cluster.
   - Check mode predicts the virtual cluster or user of a new request, but not the objects in the virtual cluster.
   - With O(watch), the module sees a request for a user within five seconds, one for a virtual cluster at once.
@@ -102,7 +102,7 @@ results:
     tenant: {description: Its tenant., returned: always, type: str}
     name: {description: Its name., returned: always, type: str}
     namespace:
-      description: The namespace of the virtual cluster on its host. The tenant's home namespace for a user.
+      description: The namespace of the virtual cluster on its host. The tenant's namespace for a user.
       returned: always
       type: str
     requested_by: {description: The requester. Empty if the request is gone., returned: always, type: str}

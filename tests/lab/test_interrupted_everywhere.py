@@ -128,7 +128,7 @@ def test_at_every_write(hub: Path, clean: tuple[str, dict[str, str], int], numbe
 
 @pytest.mark.parametrize("module", ["tenant_quota", "tenant_user"])
 def test_of_other_modules_at_every_write(payments: Path, tmp_path: Path, module: str) -> None:
-    """Users inside the hub and a home namespace; what is in virtual clusters takes a tunnel, see test_site.py."""
+    """Users inside the hub and a tenant namespace; what is in virtual clusters takes a tunnel, see test_site.py."""
     tenant = {"kubeconfig": payments, "tenant": "brief"}
     arguments = {**tenant, "quota": {"cpu": "3"}} if module == "tenant_quota" else {**tenant, "name": "eve"}
     if module == "tenant_user":

@@ -294,7 +294,7 @@ def test_who_asked_is_the_administrator_there_and_nobody_else(
 
 
 def test_a_kubeconfig_for_the_hub(hub: Path, tmp_path: Path) -> None:
-    """Its own context, for the home namespace only; without hub_access it is gone, and refused."""
+    """Its own context, for the tenant namespace only; without hub_access it is gone, and refused."""
     path = tmp_path / "bob.yaml"
     bob = {"kubeconfig": hub, "tenant": "payments", "name": "bob", "role": "developer"}
     given = call_module("tenant_user", **bob, hub_access=True, kubeconfig_path=path)

@@ -72,7 +72,7 @@ def request_for_user(name: str, admin: str) -> str:
 
 
 def taken(kubeconfig: Path, user: str, secret: str = "kubeconfig") -> Path:
-    """The kubeconfig that a user finds in the home namespace."""
+    """The kubeconfig that a user finds in the tenant namespace."""
     secret = ran(kubeconfig, "--context", HUB, "get", "secret", f"{secret}-{user}", "-o", "jsonpath={.data.kubeconfig}")
     path = kubeconfig.with_name(f"{user}-taken.yaml")
     path.touch(mode=0o600)

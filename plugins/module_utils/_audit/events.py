@@ -135,7 +135,7 @@ def _on_host(event: dict, ours: bool) -> tuple[str, str | None, str, str] | None
 
 
 def _of_tenant(resource: str, tenant: str, name: str, action: str) -> tuple[str, str, str, str] | None:
-    """In the home namespace of a tenant."""
+    """In the tenant namespace of a tenant."""
     if resource == "namespaces":
         return "tenant", tenant, tenant, action
     if resource == "configmaps" and name == RECORD:

@@ -81,7 +81,7 @@ def is_ours(obj: dict) -> bool:
 
 
 def tenant_namespace(tenant: str) -> str:
-    """The tenant's home namespace on the hub."""
+    """The tenant's namespace on the hub."""
     return _namespace(f"tenant-{tenant}", f"tenant {shown(tenant)}")
 
 

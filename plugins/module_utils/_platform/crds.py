@@ -27,7 +27,7 @@ CRD = "apiextensions.k8s.io/v1/CustomResourceDefinition"
 MOST_NOTES = 20
 MOST_TEXT = 8192
 
-# The short form of a requester: a user of the tenant, by his ServiceAccount in the home namespace.
+# The short form of a requester: a user of the tenant, by his ServiceAccount in the tenant namespace.
 SHORT = "^[a-z]([a-z0-9-]*[a-z0-9])?$"
 _QUANTITY = "^[0-9]+([.][0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$"
 _DURATION = "^([0-9]{1,9}[dhms])+$"
@@ -36,8 +36,8 @@ _CONTROLLERS = "system:serviceaccount:kube-system:"
 
 def objects() -> list[dict]:
     size = [_column("CPU", ".spec.resources.cpu"), _column("Memory", ".spec.resources.memory")]
-    what = "Asks for a virtual cluster of the tenant whose home this is. It lives as long as the request."
-    user = "Asks for a user of the tenant whose home this is, who stays as long as the request."
+    what = "Asks for a virtual cluster of the tenant whose namespace this is. It lives as long as the request."
+    user = "Asks for a user of the tenant whose namespace this is, who stays as long as the request."
     return [
         _definition(KIND, PLURAL, "vcr", size, _schema(what, _spec())),
         _definition(USER_KIND, USER_PLURAL, "tur", [_column("Role", ".spec.role")], _schema(user, _user_spec())),

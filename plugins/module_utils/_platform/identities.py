@@ -137,12 +137,12 @@ def inside_administrator(labels: dict[str, str]) -> list[dict]:
 
 
 def own_secret(user: str) -> str:
-    """The Secret in the home namespace that holds a user's kubeconfig for that user alone."""
+    """The Secret in the tenant namespace that holds a user's kubeconfig for that user alone."""
     return f"kubeconfig-{user}"
 
 
 def invitation(user: str) -> str:
-    """The Secret in the home namespace with a user's first kubeconfig, for who asked for the user to hand over."""
+    """The Secret in the tenant namespace with a user's first kubeconfig, for who asked for the user to hand over."""
     return f"initial-kubeconfig-{user}"
 
 
@@ -185,7 +185,7 @@ def hub_user(
 
 
 def _right_to_secret(name: str, secret: str, account: dict, reader: dict) -> list[dict]:
-    """For the reader, one Secret in the home namespace of that account."""
+    """For the reader, one Secret in the tenant namespace of that account."""
     labels = account["metadata"]["labels"]
     metadata = {"name": name, "namespace": account["metadata"]["namespace"], "labels": labels}
     rule = {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"], "resourceNames": [secret]}

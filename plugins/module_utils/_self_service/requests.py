@@ -126,7 +126,7 @@ def is_lost(made: dict, home: dict, definition: dict) -> bool:
     """
     Whether the request of what was made may have been lost.
 
-    Where the home namespace or the kind itself is younger than it, all requests were lost at once: that is no wish of
+    Where the tenant namespace or the kind itself is younger than it, all requests were lost at once: that is no wish of
     anybody. Times are whole seconds, so the same one may be younger.
     """
     since = moment(made["metadata"]["creationTimestamp"])

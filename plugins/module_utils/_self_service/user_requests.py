@@ -99,7 +99,7 @@ def invitation_of(request: UserRequest, account: dict | None, requester: dict | 
 
 
 def kubeconfig(tenant: str, name: str, secret: str, lifetime: str, *, present: bool) -> dict:
-    """One in a Secret of the home namespace, as an item of the option kubeconfigs of tenant_user."""
+    """One in a Secret of the tenant namespace, as an item of the option kubeconfigs of tenant_user."""
     return {
         "name": name,
         "state": "present" if present else "absent",

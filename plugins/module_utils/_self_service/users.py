@@ -89,7 +89,7 @@ class People:
         return each(lambda some: reconcile.run(self.context, [self._item(one) for one in some]), accounts, _named)
 
     def secret_of(self, request: BaseRequest) -> str | None:
-        """The Secret in the home namespace from which the requester takes the kubeconfig."""
+        """The Secret in the tenant namespace from which the requester takes the kubeconfig."""
         user = request.user
         if user is None:
             return None

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What a tenant consists of on the hub: a home namespace with its record. Pure."""
+"""What a tenant consists of on the hub: a tenant namespace with its record. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
 from ansible_collections.tenantry.kube.plugins.module_utils._platform.crds import GROUP, PLURAL, USER_PLURAL
 
 RECORD = "tenant"
-# Virtual clusters have namespaces of their own: nothing runs, listens or stores in the home namespace.
+# Virtual clusters have namespaces of their own: nothing runs, listens or stores in the tenant namespace.
 NOTHING = {
     "persistentvolumeclaims": "0",
     "pods": "0",

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The flow of the module tenant_quota: a tenant's home namespace and quota."""
+"""The flow of the module tenant_quota: a tenant's namespace and quota."""
 
 from __future__ import annotations
 
@@ -158,7 +158,7 @@ def _row(context: Context, want: Wanted, plan: Plan, in_use: InUse) -> dict:
 
 
 def _left_abroad(hub: Cluster, want: Wanted) -> Plan:
-    """The removal of what a tenant's users have outside of the home namespace: an operator's rights, kubeconfigs."""
+    """The removal of what a tenant's users have outside of the tenant namespace: an operator's rights, kubeconfigs."""
     owned = naming.selector("user", tenant=want.tenant)
     return Plan.make(hub, [], owned=owned, prune_kinds=ABROAD)
 

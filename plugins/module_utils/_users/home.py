@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The tenant's home namespace on the hub, as a place that users enter."""
+"""The tenant's namespace on the hub, as a place that users enter."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._users.access import
 
 
 class Home(Place):
-    """The tenant's home namespace on the hub, as the place where users ask for virtual clusters."""
+    """The tenant's namespace on the hub, as the place where users ask for virtual clusters."""
 
     @classmethod
     def of(cls, hub: Cluster, tenant: str) -> Home:
@@ -37,7 +37,7 @@ class Home(Place):
 
     @property
     def where(self) -> str:
-        return f"the home of tenant {self.tenant} on {self.host.name}"
+        return f"the namespace of tenant {self.tenant} on {self.host.name}"
 
     def prepare(self, users: set[str], revoked: Collection[str] = ()) -> None:
         """The rights of users here are not this place's: they are in every plan of users."""

@@ -80,7 +80,7 @@ INSIDE = [
     *doors("admin"),
 ]
 
-# Of the host a tenant sees its home namespace. What runs in the namespaces of virtual clusters is the platform's.
+# Of the host a tenant sees its tenant namespace. What runs in the namespaces of virtual clusters is the platform's.
 HOST = [
     Row("read pods, services, events", EVERYONE, READ, "pods services events configmaps resourcequotas limitranges"),
     Row("pod logs", NOBODY, "get", "pods:log"),
