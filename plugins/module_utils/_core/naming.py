@@ -17,6 +17,8 @@ PLATFORM_NAMESPACE = "tenantry-system"
 HUB = "hub"
 
 LABEL_MANAGED_BY = "app.kubernetes.io/managed-by"
+LABEL_NAME = "app.kubernetes.io/name"
+LABEL_INSTANCE = "app.kubernetes.io/instance"
 LABEL_PREFIX = "tenantry.dev/"
 LABEL_COMPONENT = LABEL_PREFIX + "component"
 LABEL_TENANT = LABEL_PREFIX + "tenant"

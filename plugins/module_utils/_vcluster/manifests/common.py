@@ -123,6 +123,11 @@ class Rendering:
             return {}
         return {"lifecycle": {"preStop": {"sleep": {"seconds": LEAVING_SECONDS}}}}
 
+    @property
+    def _recommended(self) -> dict[str, str]:
+        """Not on pods: another label would replace them."""
+        return {naming.LABEL_NAME: "tenantry-vcluster", naming.LABEL_INSTANCE: self.namespace}
+
     def selector(self, part: str) -> dict[str, str]:
         return {**self.labels, PART_LABEL: part}
 
@@ -130,7 +135,7 @@ class Rendering:
         return {
             "name": name,
             "namespace": self.namespace,
-            "labels": self.selector(part) if part else self.labels,
+            "labels": {**self._recommended, **(self.selector(part) if part else self.labels)},
         }
 
 
