@@ -55,7 +55,6 @@ def _inventory(lab: Lab) -> dict:
         "mode": "shared",
         "version": lab.version,
         "expose": {"type": "NodePort"},
-        "client_certificates": True,  # one of the tests has one signed
         "resources": RESOURCES,
     }
     variables = {
