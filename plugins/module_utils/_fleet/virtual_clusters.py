@@ -4,13 +4,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 
 from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet.record import VClusterRecord
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
-
-SPEC_ANNOTATION = "tenantry.dev/spec"
 
 
 @dataclass(frozen=True)
@@ -29,15 +27,5 @@ class Found:
         return self.namespace["metadata"]["labels"][naming.LABEL_VCLUSTER]
 
     @property
-    def record(self) -> dict:
-        return recorded(self.namespace)
-
-
-def recorded(namespace: dict) -> dict:
-    """The record of a virtual cluster's namespace; empty where it is missing or broken."""
-    text = (namespace["metadata"].get("annotations") or {}).get(SPEC_ANNOTATION, "{}")
-    try:
-        record = json.loads(text)
-    except ValueError:
-        return {}
-    return record if isinstance(record, dict) else {}
+    def record(self) -> VClusterRecord:
+        return VClusterRecord.of(self.namespace)

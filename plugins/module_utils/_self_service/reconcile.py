@@ -156,7 +156,7 @@ class Turn:
     def carry_out(self) -> None:
         self.people.carry_out()
         self.rows = {name: self._row(one.tenant, one.name) for name, one in self.requests.items()}
-        concerned = {found.tenant for found in self.found.values() if origin(found)}
+        concerned = {found.tenant for found in self.found.values() if _is_requested(found)}
         self._remove()
         self._make()
         concerned |= {one.tenant for one in self.requests.values() if not self._is_refused(one)}
@@ -311,6 +311,11 @@ def _definition(hub: Cluster, plural: str) -> dict:
 def _age(request: dict) -> tuple[str, str, str]:
     meta = request["metadata"]
     return meta["creationTimestamp"], meta["namespace"], meta["name"]
+
+
+def _is_requested(found: Found) -> bool:
+    _problem, made_for = attempt(lambda: origin(found))  # _remove() reports the problem
+    return bool(made_for)
 
 
 def _outcome(row: dict) -> Outcome:

@@ -36,7 +36,7 @@ class Request(BaseRequest):
 
 def origin(found: Found | None) -> dict:
     """The request that a virtual cluster was made for; empty where it is the inventory's."""
-    return (found.record.get("request") or {}) if found else {}
+    return (found.record.request or {}) if found else {}
 
 
 def is_of(request: Request, found: Found | None) -> bool:

@@ -87,7 +87,7 @@ class Job:
     @property
     def datastore(self) -> str:
         """Of the virtual cluster."""
-        return self.known_found.record.get("datastore") or SQLITE
+        return self.known_found.record.datastore or SQLITE
 
     @property
     def known_found(self) -> Found:
@@ -237,7 +237,7 @@ def _place(context: Context, places: Places, job: Job) -> None:
             context.missing(error)
         else:
             raise error
-    elif (place := job.found.record.get("datastore")) not in (None, PLACE):
+    elif (place := job.found.record.datastore) not in (None, PLACE):
         raise TenantryError(
             f"datastore: what it knows is in {place}, not here; back up and restore that database by its own means, "
             f"and keep the Secret {JOIN_TOKEN} of {job.namespace}, without which k3s cannot read it"
@@ -384,9 +384,9 @@ def _origin(job: Job, snapshot: str, revision: int, size: int) -> Origin:
         tenant=job.item["tenant"],
         name=job.item["name"],
         host=found.host.name,
-        mode=record.get("mode", ""),
-        version=record.get("version", ""),
-        service_cidr=record.get("service_cidr"),
+        mode=record.mode or "",
+        version=record.version or "",
+        service_cidr=record.service_cidr,
         created=now().isoformat(),
         sequence=newest.next_sequence(found.namespace),
         revision=revision,

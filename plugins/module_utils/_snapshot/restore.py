@@ -8,14 +8,15 @@ import base64
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar
 
 from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError, require
 from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import AGENT, PART_LABEL, SERVER, SYNCER
-from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import SPEC_ANNOTATION, Found
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet.record import SPEC_ANNOTATION
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import Found
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import exec as pod_exec
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.conditions import is_observed, is_rolled_out
@@ -92,7 +93,7 @@ class Restore:
     @property
     def version(self) -> str:
         """What is to run: in its own place what ran then, in another what runs there."""
-        return self.origin.version if self.in_place else self.target.record.get("version", self.origin.version)
+        return self.origin.version if self.in_place else (self.target.record.version or self.origin.version)
 
     @property
     def in_place(self) -> bool:
@@ -101,12 +102,12 @@ class Restore:
     @property
     def moves(self) -> bool:
         """Whether the services inside get another network."""
-        return self.target.record.get("service_cidr") != self.origin.service_cidr
+        return self.target.record.service_cidr != self.origin.service_cidr
 
     def check(self) -> None:
         """What speaks against it, before anything is touched."""
         record = self.target.record
-        if record.get("persistence") == "none":
+        if record.persistence == "none":
             raise TenantryError(
                 "persistence: is none, and restored data would be lost with the server's pod; "
                 "create a virtual cluster with persistence type pvc and restore into that"
@@ -117,7 +118,7 @@ class Restore:
                 f"restore it into one with servers: {MEMBERS if self.origin.datastore == PLACE else 1} and no datastore"
             )
         if not self.in_place:
-            self._check_version(record.get("version", self.origin.version))
+            self._check_version(record.version or self.origin.version)
         found = self.host.get(STATEFUL_SET, SERVER, self.namespace)
         if found is None:
             raise TenantryError(f"StatefulSet {SERVER} is missing; run tenantry.kube.vcluster for it first")
@@ -145,7 +146,7 @@ class Restore:
         self._put_back()
         if client_ca_renewal.find(self.host, self.namespace):
             trusted_keys.note(self.host, self.namespace, None)  # its CAs come with the data
-        if self.version != self.target.record.get("version"):
+        if self.version != self.target.record.version:
             self._change_version()
         self._start()
         self._prove({"v1/Namespace": set()})
@@ -192,7 +193,7 @@ class Restore:
             self.host.merge(
                 "v1/Secret", name, self.namespace, {"data": {key: encoded(credentials[key]) for key in keys}}
             )
-        if self.version != self.target.record.get("version"):
+        if self.version != self.target.record.version:
             self._change_version()
 
     def _change_version(self) -> None:
@@ -219,8 +220,8 @@ class Restore:
                 self.host.merge(STATEFUL_SET, part, self.namespace, change)
         if self.host.get(STATEFUL_SET, AGENT, self.namespace):
             self._end_newer_agents()
-        record = json.dumps({**self.target.record, "version": self.version}, sort_keys=True)
-        annotated = {"metadata": {"annotations": {SPEC_ANNOTATION: record}}}
+        record = replace(self.target.record, version=self.version)
+        annotated = {"metadata": {"annotations": {SPEC_ANNOTATION: record.as_text()}}}
         self.host.merge("v1/Namespace", self.namespace, None, annotated)
 
     def _start(self) -> None:

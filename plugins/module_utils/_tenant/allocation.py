@@ -8,14 +8,14 @@ from collections.abc import Iterable, Mapping
 
 from ansible_collections.tenantry.kube.plugins.module_utils._core import quantities
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
-from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import recorded
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet.record import VClusterRecord
 
 RESOURCES = ("cpu", "memory", "storage", "pods")
 
 
 def used(namespaces: Iterable[dict]) -> dict[str, str]:
     """What the resources of these virtual clusters (their Namespace objects) add up to, and their number."""
-    return total(recorded(space).get("resources") or {} for space in namespaces)
+    return total(VClusterRecord.of(space).slice for space in namespaces)
 
 
 def total(resources: Iterable[Mapping[str, str]]) -> dict[str, str]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from ansible_collections.tenantry.kube.plugins.module_utils._core import naming, quantities
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import Obstacle, TenantryError, shown
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet import registry
-from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import recorded
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet.record import VClusterRecord
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.apply import Inventory, Plan, existing
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import wait_gone
@@ -98,7 +98,7 @@ def _in_use(context: Context) -> InUse:
         tenant, name = space["metadata"]["labels"][naming.LABEL_TENANT], space["metadata"]["name"]
         namespaces[tenant].append(space)
         taken[tenant].append(
-            resources_in_use.taken(recorded(space).get("resources") or {}, quotas.get((host.name, name)) or {})
+            resources_in_use.taken(VClusterRecord.of(space).slice, quotas.get((host.name, name)) or {})
         )
     return InUse(namespaces, unreachable, taken)
 

@@ -14,8 +14,8 @@ from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError, one_line, require
 from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import SERVER
 from ansible_collections.tenantry.kube.plugins.module_utils._core.timestamps import clock, moment
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet.record import VClusterRecord
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.registry import Fleet
-from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import recorded
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import bound_tokens
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.apply import (
     Action,
@@ -119,7 +119,7 @@ class Place:
     @property
     def request(self) -> dict:
         """What it was made for, where a user asked for it."""
-        return recorded(self.namespace).get("request") or {}
+        return VClusterRecord.of(self.namespace).request or {}
 
     @property
     def context(self) -> str:
@@ -143,7 +143,7 @@ class Place:
     @property
     def issuer(self) -> dict | None:
         """What it was given as the option oidc."""
-        return recorded(self.namespace).get("oidc")
+        return VClusterRecord.of(self.namespace).oidc
 
     def trusts(self, person: Person) -> bool:
         issuer = self.issuer
@@ -258,7 +258,7 @@ class Place:
         roles: dict[str, set[str | None]] = defaultdict(set)
         for user in users:
             roles[user.name].add(user.role_in(self.vcluster, self.request))
-        has_nodes = recorded(self.namespace).get("mode") == "dedicated"
+        has_nodes = VClusterRecord.of(self.namespace).mode == "dedicated"
         signed = client_ca_renewal.accepted(secret)
         found, more = users_findings.look(api, roles, clock(), ca, certificates=signed, has_nodes=has_nodes)
         return [*trusted_keys.findings(api, secret, ca), *found], more

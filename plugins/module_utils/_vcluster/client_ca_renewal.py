@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError, one_line
 from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import SERVER
-from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import recorded
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet.record import VClusterRecord
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.apply import Action
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import STATEFUL_SET
@@ -109,7 +109,7 @@ class Renewal(Turn):
                 "revoke_certificates: it has no CA of its own for client certificates. "
                 "Run tenantry.kube.vcluster for it; certificates from before end by themselves within 24 hours"
             )
-        if recorded(space).get("persistence") == "none":
+        if VClusterRecord.of(space).persistence == "none":
             raise TenantryError(
                 "revoke_certificates: it has no volume (persistence.type none) and would lose everything by a restart. "
                 "Certificates end by themselves within 24 hours"

@@ -15,7 +15,7 @@ import ssl
 from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import ApiError, TenantryError, api_error
 from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import PART_LABEL, SERVER
-from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import recorded
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet.record import VClusterRecord
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.conditions import is_ready
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.port_forward import pool_through
@@ -99,8 +99,8 @@ def endpoint(host: Cluster, namespace: dict) -> str:
     service = host.get("v1/Service", API_SERVICE, name)
     if service is None:
         raise TenantryError(f"Service {API_SERVICE} in {name} on {host.name} is missing; run tenantry.kube.vcluster")
-    record = recorded(namespace)
-    return exposure.url_of(service, record.get("expose"), record.get("address", ""))
+    record = VClusterRecord.of(namespace)
+    return exposure.url_of(service, record.expose, record.address)
 
 
 def _url(namespace: str) -> str:

@@ -6,11 +6,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from functools import partial
 
 from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import Obstacle, TenantryError
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet import registry
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet.record import VClusterRecord
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import Found
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
 from ansible_collections.tenantry.kube.plugins.module_utils._module import Context
@@ -59,6 +61,11 @@ class Places:
         if name in self.unreachable:
             raise Unreachable(f"host: {self.unreachable[name]}")
         return self.fleet.cluster(name)
+
+    def check_record(self, namespace: str) -> None:
+        """Raise an Obstacle if this release cannot read what is recorded of a virtual cluster."""
+        if found := self.found.get(namespace):
+            _ = found.record
 
     def spec_of(self, item: dict) -> VCluster:
         """What an item asks for. One that leaves out the mode means the mode that there is, or that of a new one."""
@@ -111,7 +118,7 @@ class Places:
         tell. Of two new ones the first has it.
         """
         problems = {}
-        taken = {place: name for name, found in self.found.items() if (place := found.record.get("datastore"))}
+        taken = {place: name for name, record in self._records().items() if (place := record.datastore)}
         for spec in wanted:
             if spec.datastore is None:
                 continue
@@ -123,6 +130,14 @@ class Places:
                 )
         return problems
 
+    def _records(self) -> dict[str, VClusterRecord]:
+        """Of all virtual clusters, by namespace. What cannot be read stops what is about that virtual cluster."""
+        records = {}
+        for name, found in self.found.items():
+            with suppress(TenantryError):
+                records[name] = found.record
+        return records
+
     def _check_quota(self, tenant: str, specs: dict[str, VCluster], gone: set[str], record: dict) -> None:
         if not any(map(self.grows, specs.values())):
             return  # a quota lowered below its use stops growth, not the upkeep of what there is
@@ -132,7 +147,7 @@ class Places:
                 f"{'; '.join(self.unreachable.values())}"
             )
         mine = {name: found for name, found in self.found.items() if found.tenant == tenant and name not in gone}
-        others = {name: found.record.get("resources") or {} for name, found in mine.items() if name not in specs}
+        others = {name: found.record.slice for name, found in mine.items() if name not in specs}
         for name, reserved in reservations.of(record).items():
             if name not in specs and name not in gone:
                 others[name] = allocation.larger(others.get(name, {}), reserved)
@@ -150,7 +165,7 @@ class Places:
         """A line for each virtual cluster whose resources are reduced below its use."""
         for spec in specs:
             found, asked = self.found.get(spec.namespace), spec.resources.as_text()
-            if not found or allocation.fits(found.record.get("resources") or {}, asked):
+            if not found or allocation.fits(found.record.slice, asked):
                 continue
             used = resources_in_use.in_use({}, self._quota(found))
             over = [
@@ -172,4 +187,4 @@ class Places:
     def grows(self, spec: VCluster) -> bool:
         """Whether it is new, or gets more of anything than it has."""
         found = self.found.get(spec.namespace)
-        return found is None or not allocation.fits(spec.resources.as_text(), found.record.get("resources") or {})
+        return found is None or not allocation.fits(spec.resources.as_text(), found.record.slice)

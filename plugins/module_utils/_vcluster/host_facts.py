@@ -16,6 +16,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._fleet.host_networks
     service_network,
     within,
 )
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet.record import VClusterRecord
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.cluster import (
     VCluster,
@@ -77,17 +78,17 @@ class Surroundings:
                         "choose a network that the host does not use"
                     )
 
-    def published_address(self, spec: VCluster, record: dict) -> str:
+    def published_address(self, spec: VCluster, record: VClusterRecord) -> str:
         """Where people reach it: as given, else as before while a node has it, else at a node from outside."""
         if spec.exposure.address:
             return spec.exposure.address
-        if spec.exposure.type == LOAD_BALANCER and record.get("expose") == LOAD_BALANCER:
-            return record.get("address", "")  # until the balancer tells another
+        if spec.exposure.type == LOAD_BALANCER and record.expose == LOAD_BALANCER:
+            return record.address  # until the balancer tells another
         if spec.exposure.type != NODE_PORT:
             return ""
         known = [address for kind in ADDRESSES for node in self.nodes for address in node_addresses(node, kind)]
-        if record.get("address") in known:
-            return record["address"]
+        if record.address in known:
+            return record.address
         if not known:
             raise Obstacle(
                 f"expose.address: host {self.host} has no node with an address; "

@@ -12,6 +12,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
 from ansible_collections.tenantry.kube.plugins.module_utils._core.timestamps import clock, moment, stamp
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet import registry
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet.record import VClusterRecord
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import Found
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.apply import Plan
 from ansible_collections.tenantry.kube.plugins.module_utils._module import (
@@ -68,15 +69,15 @@ class Decision:
     notes: Notes
 
 
-def decide(namespace: dict, record: dict, notes: Notes, *, paused: bool, now: datetime) -> Decision:
+def decide(namespace: dict, record: VClusterRecord, notes: Notes, *, paused: bool, now: datetime) -> Decision:
     """What is due for one virtual cluster. Pure."""
     expires = expiry(namespace, record)
-    if expires and expires <= now and not record.get("deletion_protection"):
+    if expires and expires <= now and not record.deletion_protection:
         return Decision("delete", f"expired at {stamp(expires)}", notes)
     late = f"expired at {stamp(expires)}, kept by deletion_protection" if expires and expires <= now else ""
-    if not record.get("sleep"):
+    if not record.sleep:
         return Decision("none", late, notes)
-    sleep = parse_sleep(record["sleep"])
+    sleep = parse_sleep(record.sleep)
     begun = sleep.begun(now)
     if paused:
         if notes.why == SCHEDULE and begun is None:
@@ -143,7 +144,7 @@ def _row(context: Context, found: Found) -> dict:
 
 
 def _sample(found: Found) -> list[int] | None:
-    if not (found.record.get("sleep") or {}).get("idle"):
+    if not (found.record.sleep or {}).get("idle"):
         return None
     api = connection.inside(found.host, found.namespace["metadata"]["name"]).limited(found.host.timeout)
     try:

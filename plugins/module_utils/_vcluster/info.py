@@ -9,6 +9,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import 
 from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import SERVER, SYNCER
 from ansible_collections.tenantry.kube.plugins.module_utils._core.timestamps import stamp
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet import registry
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet.record import NO_RECORD, VClusterRecord
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import Found
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import STATEFUL_SET
@@ -55,25 +56,33 @@ def run(context: Context, tenant: str | None, name: str | None, host: str | None
 def _told(found: Found) -> dict:
     """One that cannot be looked at is told as such, and hides no other."""
     problem, row = attempt(lambda: _row(found))
-    return row or {**_known(found), "status": "NotReady", "nodes": None, "endpoint": None, "message": problem}
+    if row:
+        return row
+    _problem, record = attempt(lambda: found.record)
+    return {
+        **_known(found, record or NO_RECORD),
+        "status": "NotReady",
+        "nodes": None,
+        "endpoint": None,
+        "message": problem,
+    }
 
 
-def _known(found: Found) -> dict:
+def _known(found: Found, record: VClusterRecord) -> dict:
     """What is on record."""
-    record = found.record
     return {
         "tenant": found.tenant,
         "name": found.name,
         "host": found.host.name,
         "namespace": found.namespace["metadata"]["name"],
-        "mode": record.get("mode"),
-        "tier": record.get("tier"),
-        "version": record.get("version"),
-        "datastore": record.get("datastore"),
+        "mode": record.mode,
+        "tier": record.tier,
+        "version": record.version,
+        "datastore": record.datastore,
         "servers": None,
         "resources": {},
         "created": found.namespace["metadata"]["creationTimestamp"],
-        **upkeep_of(found),
+        **upkeep_of(found, record),
     }
 
 
@@ -81,13 +90,13 @@ def _row(found: Found) -> dict:
     namespace, record = found.namespace["metadata"]["name"], found.record
     quota = found.host.get("v1/ResourceQuota", "vcluster", namespace)
     server = found.host.get(STATEFUL_SET, SERVER, namespace)
-    row = {**_known(found), "servers": _servers(server), "resources": quota_use(quota or {})}
+    row = {**_known(found, record), "servers": _servers(server), "resources": quota_use(quota or {})}
     if found.namespace["metadata"].get("deletionTimestamp"):
         return {**row, "status": "Deleting", "nodes": None, "endpoint": None, "message": None}
     if is_paused(server):
-        nodes = None if row["mode"] == SHARED else f"0/{record.get('agents', 0)}"
+        nodes = None if row["mode"] == SHARED else f"0/{record.agents}"
         return {**row, "status": "Paused", "nodes": nodes, "endpoint": _endpoint(found), "message": None}
-    return row | _live(found.host, found.namespace, None if row["mode"] == SHARED else record.get("agents", 0))
+    return row | _live(found.host, found.namespace, None if row["mode"] == SHARED else record.agents)
 
 
 def _servers(stateful_set: dict | None) -> str | None:
@@ -96,12 +105,12 @@ def _servers(stateful_set: dict | None) -> str | None:
     return f"{(stateful_set.get('status') or {}).get('readyReplicas', 0)}/{stateful_set['spec']['replicas']}"
 
 
-def upkeep_of(found: Found) -> dict:
-    expires = expiry(found.namespace, found.record)
+def upkeep_of(found: Found, record: VClusterRecord) -> dict:
+    expires = expiry(found.namespace, record)
     return {
-        "deletion_protection": bool(found.record.get("deletion_protection")),
+        "deletion_protection": record.deletion_protection,
         "expires": stamp(expires) if expires else None,
-        "sleep": found.record.get("sleep"),
+        "sleep": record.sleep,
     }
 
 

@@ -108,14 +108,14 @@ def plan(found: Found | None, state: str, name: str, now: datetime) -> Turn:
         raise TenantryError(
             f"state: {name} was never fully created and cannot be {state}; run it with state: present first"
         )
-    if found.record.get("persistence") == "none":
+    if found.record.persistence == "none":
         raise TenantryError(
             f"state: {name} has no volume (persistence.type none) and would lose everything by being {state}; "
             "keep it present, or delete it"
         )
     if state == PAUSED:
         pause = _pause(host, namespace, sets)
-        if found.record.get("mode") == SHARED and not is_paused(sets[0]):
+        if found.record.mode == SHARED and not is_paused(sets[0]):
             pause.warning = _losses(host, namespace)
         return pause
     if is_paused(sets[0]):
@@ -125,8 +125,8 @@ def plan(found: Found | None, state: str, name: str, now: datetime) -> Turn:
 
 def plan_resume(found: Found) -> Turn:
     namespace, record = found.namespace["metadata"]["name"], found.record
-    servers = record.get("servers", 1)
-    wanted = {SERVER: servers, SYNCER: servers, AGENT: record.get("agents", 0), ETCD: MEMBERS}
+    servers = record.servers
+    wanted = {SERVER: servers, SYNCER: servers, AGENT: record.agents, ETCD: MEMBERS}
     sets = stateful_sets(found)
     actions = [
         change_of(one, {"replicas": wanted[one["metadata"]["name"]]})

@@ -17,6 +17,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import 
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import AGENT, SERVER, SYNCER
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.host_networks import is_address
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet.record import NO_RECORD, written_on
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import Found
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.apply import RIGHTS_DELAY, Plan
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
@@ -175,10 +176,10 @@ def plan_all(context: Context, places: Places, jobs: list[Job]) -> None:
 
     def check(job: Job) -> str:
         around, found = surroundings[job.known_host.name], places.found.get(job.namespace)
-        record = found.record if found else {}
+        record = found.record if found else NO_RECORD
         job.spec = spec = around.settled(job.known_spec)
         check_change(record, spec)
-        job.exposed_before = record.get("expose")
+        job.exposed_before = record.expose
         if problem := around.hole(spec):
             context.warn(f"{job.namespace}: {problem}")
         if found and (snapshot := interrupted(found.namespace)):
@@ -186,7 +187,7 @@ def plan_all(context: Context, places: Places, jobs: list[Job]) -> None:
                 f"{job.namespace}: a restore of snapshot {snapshot} was interrupted, and its etcd may not start "
                 "before it is run again (tenantry.kube.vcluster_snapshot)"
             )
-        if spec.datastore and record.get("version", spec.version) != spec.version:
+        if spec.datastore and record.version not in (None, spec.version):
             context.warn(
                 f"{job.namespace}: nothing is kept from before the upgrade, because what it knows is in "
                 f"{spec.datastore.place}; the way back is a backup of that database"
@@ -205,10 +206,11 @@ def plan_all(context: Context, places: Places, jobs: list[Job]) -> None:
                 host=surroundings[host.name].networks,
                 storage_classes=surroundings[host.name].storage_classes,
                 datastore_ip=_datastore_address(host, spec.datastore),
+                recorded=written_on(found.namespace) if found else "",
             )
             _plan(context, job, found)
         elif job.state == "absent":
-            check_may_be_deleted(job.namespace, found.record if found else {})
+            check_may_be_deleted(job.namespace, found.record if found else NO_RECORD)
             job.plan = delete.plan(job.known_host, job.tenant, job.name)
         else:
             job.turn = lifecycle.plan(found, job.state, job.namespace, datetime.now(UTC))

@@ -121,6 +121,7 @@ def _place(context: Context, places: Places, job: Job) -> None:
 
 def _find(context: Context, places: Places, job: Job) -> None:
     job.host = places.host_of(job.namespace, job.item["host"])
+    places.check_record(job.namespace)
     if job.state == "present":
         places.check_tenant(context, job.tenant)
 

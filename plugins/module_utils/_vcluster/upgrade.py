@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError, require
 from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import AGENT, SERVER
-from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import recorded
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet.record import VClusterRecord
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import exec as pod_exec
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.apply import Inventory, Plan
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
@@ -46,7 +46,7 @@ class Upgrade:
             return
         try:
             namespace = require(self.host.get("v1/Namespace", self.namespace), f"namespace {self.namespace}")
-            if recorded(namespace).get("datastore") == PLACE:
+            if VClusterRecord.of(namespace).datastore == PLACE:
                 etcd.keep_on_volume(self.host, self.namespace, deadline)
             elif stateful_set["spec"]["replicas"] == 0:
                 with workshop(self.host, stateful_set, deadline) as container:
@@ -68,7 +68,7 @@ def upgrade_of(host: Cluster, namespace: dict, version: str, server: dict | None
     None where the release stays, and where the upgrade before this one failed: what that one kept is good, what there
     is now may not be.
     """
-    before = recorded(namespace).get("version", version)
+    before = VClusterRecord.of(namespace).version or version
     if before == version or _has_failed(namespace, server):
         return None
     return Upgrade(host, namespace["metadata"]["name"], before)

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
 from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import SERVER, pods_priority
-from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import SPEC_ANNOTATION
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet.record import SPEC_ANNOTATION
 from ansible_collections.tenantry.kube.plugins.module_utils._platform import rbac
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests import (
     agent,
@@ -111,7 +111,10 @@ def _namespace(rendering: Rendering) -> dict:
                 naming.LABEL_TIER: spec.tier,
                 "pod-security.kubernetes.io/enforce": level,
             },
-            "annotations": {SPEC_ANNOTATION: spec.record(rendering.address), **host_offers.namespace_annotations(spec)},
+            "annotations": {
+                SPEC_ANNOTATION: spec.record(rendering.address).as_text(rendering.recorded),
+                **host_offers.namespace_annotations(spec),
+            },
         },
     }
 

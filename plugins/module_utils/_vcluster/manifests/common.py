@@ -90,6 +90,7 @@ class Rendering:
     member: bool = False
     host: HostNetworks = field(default_factory=HostNetworks)
     storage_classes: tuple[dict, ...] = ()  # all of the host
+    recorded: str = ""  # the annotation of its record, as it was found
 
     @property
     def namespace(self) -> str:

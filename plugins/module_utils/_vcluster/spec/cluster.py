@@ -4,12 +4,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError, shown
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet.record import NO_RECORD, VClusterRecord
 from ansible_collections.tenantry.kube.plugins.module_utils._platform.oidc import Issuer, parse_issuer
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.datastore import Datastore, parse_datastore
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.etcd import PLACE, Etcd, parse_etcd
@@ -131,29 +131,28 @@ class VCluster:
     def image_reference(self) -> str:
         return with_tag(self.image, image_tag(self.version))
 
-    def record(self, address: str) -> str:
-        """What is written on the namespace for later runs, for info and for the quota. Holds no secret."""
-        return json.dumps(
-            {
-                "address": address,
-                "agents": self.agents,
-                "cluster_cidr": self.cluster_cidr,
-                "datastore": self.datastore_place,
-                "expose": self.exposure.type,
-                "mode": self.mode,
-                "persistence": self.persistence,
-                **({"oidc": self.oidc.record()} if self.oidc else {}),
-                "servers": self.servers,
-                "service_cidr": self.service_cidr,
-                "resources": self.resources.as_text(),
-                "storage_class": self.storage_class,
-                "tier": self.tier,
-                "version": self.version,
-                "volume": memory_text(self.volume or Decimal(0)),
-                **self.upkeep.as_record(),
-                **({"request": self.request} if self.request else {}),
-            },
-            sort_keys=True,
+    def record(self, address: str) -> VClusterRecord:
+        """What is written on the namespace for later runs, for info and for the quota."""
+        return VClusterRecord(
+            address=address,
+            agents=self.agents,
+            cluster_cidr=self.cluster_cidr,
+            datastore=self.datastore_place,
+            deletion_protection=self.upkeep.deletion_protection,
+            expires=self.upkeep.expires,
+            expose=self.exposure.type,
+            mode=self.mode,
+            oidc=self.oidc.record() if self.oidc else None,
+            persistence=self.persistence,
+            request=self.request or None,
+            servers=self.servers,
+            service_cidr=self.service_cidr,
+            sleep=self.upkeep.sleep,
+            resources=self.resources.as_text(),
+            storage_class=self.storage_class,
+            tier=self.tier,
+            version=self.version,
+            volume=memory_text(self.volume or Decimal(0)),
         )
 
 
@@ -214,36 +213,39 @@ def parse(item: dict) -> VCluster:
     )
 
 
-def check_change(old: dict, new: VCluster) -> None:
+def check_change(old: VClusterRecord, new: VCluster) -> None:
     """What cannot be changed on a virtual cluster that exists, by the record of its namespace."""
-    if old.get("mode", new.mode) != new.mode:
+    if old.mode not in (None, new.mode):
         raise TenantryError(
-            f"mode: cannot be changed from {old['mode']} to {new.mode} on an existing virtual cluster; "
+            f"mode: cannot be changed from {old.mode} to {new.mode} on an existing virtual cluster; "
             "create a new virtual cluster and restore a snapshot of this one into it (tenantry.kube.vcluster_snapshot)"
         )
     _check_datastore(old, new)
-    fixed: dict[str, object] = {"cluster_cidr": new.cluster_cidr, "service_cidr": new.service_cidr}
-    fixed["persistence"] = new.persistence
-    if new.volume is not None:
-        fixed["storage_class"] = new.storage_class
-    for option, value in fixed.items():
-        if option in old and old[option] != value:
-            raise TenantryError(
-                f"{option}: cannot be changed from {old[option]} to {value} on an existing virtual cluster; "
-                "keep it, or delete and recreate the virtual cluster"
-            )
-    if "version" in old:
-        check_upgrade(old["version"], new.version)
+    for option in ("cluster_cidr", "service_cidr", "persistence"):
+        if getattr(old, option) is not None:
+            _check_fixed(option, getattr(old, option), getattr(new, option))
+    if new.volume is not None and old.persistence is not None:
+        _check_fixed("storage_class", old.storage_class, new.storage_class)
+    if old.version:
+        check_upgrade(old.version, new.version)
 
 
-def _check_datastore(old: dict, new: VCluster) -> None:
+def _check_fixed(option: str, old: str | None, new: str | None) -> None:
+    if old != new:
+        raise TenantryError(
+            f"{option}: cannot be changed from {old} to {new} on an existing virtual cluster; "
+            "keep it, or delete and recreate the virtual cluster"
+        )
+
+
+def _check_datastore(old: VClusterRecord, new: VCluster) -> None:
     """Only who enters it and how may change: another database would be another cluster under the same name."""
-    was, place = old.get("datastore"), new.datastore_place
-    if old and was != place:
+    was, place = old.datastore, new.datastore_place
+    if old != NO_RECORD and was != place:
         own = "k3s's own"
         if PLACE in (was, place) and None in (was, place):
             raise TenantryError(
-                f"servers: cannot be changed from {old.get('servers', 1)} to {new.servers} on an existing virtual "
+                f"servers: cannot be changed from {old.servers} to {new.servers} on an existing virtual "
                 "cluster without datastore, because one server has SQLite and three have etcd; keep it, or create a "
                 "new virtual cluster"
             )

@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 from ansible_collections.tenantry.kube.plugins.module_utils._core import quantities
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError, shown
 from ansible_collections.tenantry.kube.plugins.module_utils._core.timestamps import moment
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet.record import VClusterRecord
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _WINDOW = re.compile(r"([a-z,-]+)(?: ([0-9]{2}):([0-9]{2})-([0-9]{2}):([0-9]{2}))?", re.ASCII)
@@ -52,14 +53,11 @@ class Sleep:
 
 @dataclass(frozen=True)
 class Upkeep:
-    """As it was asked for, and as it is recorded."""
+    """As it was asked for."""
 
     deletion_protection: bool = False
     ttl: str | None = None
     sleep: dict | None = None
-
-    def as_record(self) -> dict:
-        return {"deletion_protection": self.deletion_protection, "ttl": self.ttl, "sleep": self.sleep}
 
 
 def parse_upkeep(item: dict, *, lasting: bool = True) -> Upkeep:
@@ -83,15 +81,15 @@ def parse_sleep(given: dict) -> Sleep:
     return Sleep(seconds, tuple(_window(text) for text in schedule or []), _zone(given.get("timezone") or "UTC"))
 
 
-def expiry(namespace: dict, record: dict) -> datetime | None:
+def expiry(namespace: dict, record: VClusterRecord) -> datetime | None:
     """When it is no longer kept."""
-    if not record.get("ttl"):
+    if not record.ttl:
         return None
-    return moment(namespace["metadata"]["creationTimestamp"]) + timedelta(seconds=_lifetime(record["ttl"]))
+    return moment(namespace["metadata"]["creationTimestamp"]) + timedelta(seconds=_lifetime(record.ttl))
 
 
-def check_may_be_deleted(name: str, record: dict) -> None:
-    if record.get("deletion_protection"):
+def check_may_be_deleted(name: str, record: VClusterRecord) -> None:
+    if record.deletion_protection:
         raise TenantryError(
             f"deletion_protection: is on for virtual cluster {name}, which is not deleted; run it with state: present "
             "and deletion_protection: false first"

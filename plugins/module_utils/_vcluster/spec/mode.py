@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError, shown
 from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import DNS_NAME
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet.record import VClusterRecord
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.images import parse_reference
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.resources import Resources, parse_resources
 
@@ -43,18 +44,18 @@ class Shared:
     ingress_implementation_specific_paths: bool
 
 
-def mode_of(given: str | None, record: dict | None) -> str:
+def mode_of(given: str | None, record: VClusterRecord | None) -> str:
     """The mode given or, if none is, what a virtual cluster is already by its record (None: a new one, shared)."""
     if given is not None:
         return given
     if record is None:
         return SHARED
-    if record.get("mode") not in MODES:
+    if record.mode not in MODES:
         raise TenantryError(
             "mode: missing, and the record of this virtual cluster does not have it; "
             f"set the mode it was created with, {' or '.join(MODES)}"
         )
-    return record["mode"]
+    return record.mode
 
 
 def parse_shared(item: dict) -> Shared | None:

@@ -43,8 +43,8 @@ def test_the_server_is_told_by_its_authentication_file() -> None:
 
 def test_the_record_has_what_kubeconfigs_need_and_the_server_restarts() -> None:
     without, given = render(), render(oidc=_given())
-    assert '"oidc": {"client_id": "kubernetes", "groups_prefix": null' in given.spec.record("192.0.2.10")
-    assert "oidc" not in without.spec.record("192.0.2.10")
+    assert '"oidc": {"client_id": "kubernetes", "groups_prefix": null' in given.spec.record("192.0.2.10").as_text()
+    assert "oidc" not in without.spec.record("192.0.2.10").as_text()
     found = [server.stateful_set(one)["spec"]["template"]["metadata"] for one in (without, given)]
     assert found[0] != found[1]
 

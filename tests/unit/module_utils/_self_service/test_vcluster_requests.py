@@ -65,7 +65,7 @@ def test_what_a_requester_decides_goes_over_what_is_usual() -> None:
     assert found["sleep"] == {"idle": "2h", "schedule": None, "timezone": "UTC"}
     assert found["request"] == {"uid": "u1", "user": "bob", "account": "account-uid"}
     spec = cluster.parse({**found, "mode": "shared"})
-    assert json.loads(spec.record(""))["request"] == found["request"]
+    assert spec.record("").request == found["request"]
 
 
 def test_nothing_else_of_a_request_gets_into_the_item() -> None:

@@ -6,7 +6,7 @@ import json
 
 import pytest
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
-from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import SPEC_ANNOTATION
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet.record import SPEC_ANNOTATION
 from ansible_collections.tenantry.kube.plugins.module_utils._tenant import allocation
 
 QUOTA = {"cpu": "8", "memory": "16Gi", "storage": "100Gi", "pods": "100", "vclusters": "2"}

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import ApiError, TenantryError
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.host_networks import service_network
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet.record import NO_RECORD, VClusterRecord
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.host_facts import Surroundings
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.cluster import parse
 
@@ -51,7 +52,9 @@ def test_the_default_networks_are_free_beside_those_of_k3s():
 
 
 def at(record: dict | None = None, **expose: object) -> str:
-    return AROUND.published_address(parse(make_item(expose={"address": None, **expose})), record or {})
+    return AROUND.published_address(
+        parse(make_item(expose={"address": None, **expose})), VClusterRecord(**(record or {}))
+    )
 
 
 def test_the_address_given_counts():
@@ -71,8 +74,8 @@ def test_an_address_reached_from_outside_is_preferred():
 def test_without_a_node_an_address_must_be_given():
     empty = Surroundings("edge", [], [])
     with pytest.raises(TenantryError, match=r"expose\.address"):
-        empty.published_address(parse(make_item(expose={"address": None})), {})
-    assert empty.published_address(parse(make_item(expose={"type": "ClusterIP", "address": None})), {}) == ""
+        empty.published_address(parse(make_item(expose={"address": None})), NO_RECORD)
+    assert empty.published_address(parse(make_item(expose={"type": "ClusterIP", "address": None})), NO_RECORD) == ""
 
 
 SHARING = replace(AROUND, service_network="10.43.0.0/16")

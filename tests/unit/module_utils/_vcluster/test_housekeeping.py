@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet.record import VClusterRecord
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.housekeeping import (
     NOTES_ANNOTATION,
     Notes,
@@ -21,7 +22,7 @@ def at(text: str) -> datetime:
 
 
 def due(record: dict, now: str, notes: Notes | None = None, paused: bool = False) -> tuple[str, str, Notes]:
-    decision = decide(MADE, record, notes or Notes(), paused=paused, now=at(now))
+    decision = decide(MADE, VClusterRecord(**record), notes or Notes(), paused=paused, now=at(now))
     return decision.action, decision.reason, decision.notes
 
 
@@ -67,8 +68,8 @@ def test_one_that_somebody_paused_is_not_resumed() -> None:
 
 def test_one_that_was_made_at_night_is_left_alone() -> None:
     made = {"metadata": {"creationTimestamp": "2026-11-25T22:00:00Z"}}
-    assert decide(made, NIGHT, Notes(), paused=False, now=at("25 23:00")).action == "none"
-    assert decide(made, NIGHT, Notes(), paused=False, now=at("26 20:00")).action == "pause"
+    assert decide(made, VClusterRecord(**NIGHT), Notes(), paused=False, now=at("25 23:00")).action == "none"
+    assert decide(made, VClusterRecord(**NIGHT), Notes(), paused=False, now=at("26 20:00")).action == "pause"
 
 
 def test_idle_is_counted_from_the_last_change_of_the_sample() -> None:

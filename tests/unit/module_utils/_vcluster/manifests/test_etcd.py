@@ -85,7 +85,7 @@ def test_its_members_are_part_of_the_resources():
 def test_a_server_more_or_less_is_another_datastore():
     one, three = parsed(servers=1), parsed()
     for before, after in ((one, three), (three, one)):
-        record = json.loads(before.record(""))
+        record = before.record("")
         with pytest.raises(TenantryError, match=f"servers: cannot be changed from {before.servers} to {after.servers}"):
             cluster_spec.check_change(record, after)
         cluster_spec.check_change(record, before)

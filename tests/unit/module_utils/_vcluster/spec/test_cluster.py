@@ -9,7 +9,11 @@ from pathlib import Path
 import pytest
 import yaml
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
-from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import SPEC_ANNOTATION, recorded
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet.record import (
+    NO_RECORD,
+    SPEC_ANNOTATION,
+    VClusterRecord,
+)
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec import cluster, images, mode
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.resources import Resources
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.version import check_upgrade
@@ -207,16 +211,16 @@ def test_no_image_of_the_syncer_is_taken_from_where_anybody_can_publish_it():
 
 def test_record_can_be_read_back_and_holds_no_secret():
     spec = cluster.parse(make_item(registries={"configs": {"r": {"auth": {"password": "hunter2"}}}}))
-    text = spec.record("192.0.2.10")
-    record = recorded({"metadata": {"annotations": {SPEC_ANNOTATION: text}}})
-    assert record["resources"]["cpu"] == "2"
-    assert record["address"] == "192.0.2.10"
+    text = spec.record("192.0.2.10").as_text()
+    record = VClusterRecord.of({"metadata": {"annotations": {SPEC_ANNOTATION: text}}})
+    assert record.slice["cpu"] == "2"
+    assert record.address == "192.0.2.10"
     assert "hunter2" not in text + repr(spec)
 
 
 @pytest.mark.parametrize("annotations", [None, {}, {SPEC_ANNOTATION: "{"}, {SPEC_ANNOTATION: "[]"}])
 def test_broken_record_is_empty(annotations):
-    assert recorded({"metadata": {"annotations": annotations}}) == {}
+    assert VClusterRecord.of({"metadata": {"annotations": annotations}}) == NO_RECORD
 
 
 @pytest.mark.parametrize(
@@ -250,20 +254,20 @@ def test_one_minor_version_up_is_allowed(new):
 )
 def test_what_cannot_be_changed_is_refused(changes, option):
     before = cluster.parse(make_item())
-    namespace = {"metadata": {"annotations": {SPEC_ANNOTATION: before.record("")}}}
+    namespace = {"metadata": {"annotations": {SPEC_ANNOTATION: before.record("").as_text()}}}
     with pytest.raises(TenantryError, match=option):
-        cluster.check_change(recorded(namespace), cluster.parse(make_item(**changes)))
+        cluster.check_change(VClusterRecord.of(namespace), cluster.parse(make_item(**changes)))
 
 
 def test_what_can_be_changed_is_accepted():
-    namespace = {"metadata": {"annotations": {SPEC_ANNOTATION: cluster.parse(make_item()).record("")}}}
+    namespace = {"metadata": {"annotations": {SPEC_ANNOTATION: cluster.parse(make_item()).record("").as_text()}}}
     changed = make_item(agents=3, persistence={"size": "9Gi"}, tier="prod", version="v1.35.0+k3s1")
-    cluster.check_change(recorded(namespace), cluster.parse(changed))
+    cluster.check_change(VClusterRecord.of(namespace), cluster.parse(changed))
 
 
 def test_a_shared_one_keeps_the_network_it_was_made_with():
     before = replace(cluster.parse(make_item(**SHARED)), service_cidr="10.43.0.0/16")
-    record = recorded({"metadata": {"annotations": {SPEC_ANNOTATION: before.record("")}}})
+    record = VClusterRecord.of({"metadata": {"annotations": {SPEC_ANNOTATION: before.record("").as_text()}}})
     cluster.check_change(record, before)
     with pytest.raises(TenantryError, match="service_cidr: cannot be changed"):
         cluster.check_change(record, replace(before, service_cidr="10.96.0.0/12"))
@@ -273,7 +277,7 @@ def test_a_shared_one_keeps_the_network_it_was_made_with():
 
 def test_what_tenants_may_do_on_the_host_can_be_changed():
     before = cluster.parse(make_item(**SHARED))
-    record = recorded({"metadata": {"annotations": {SPEC_ANNOTATION: before.record("")}}})
+    record = VClusterRecord.of({"metadata": {"annotations": {SPEC_ANNOTATION: before.record("").as_text()}}})
     changed = make_item(
         **SHARED, pod_security="restricted", storage_classes=["fast"], ingress_classes=["nginx"], ingress_hosts=["*"]
     )

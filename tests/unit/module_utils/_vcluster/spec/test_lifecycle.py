@@ -7,9 +7,14 @@ from datetime import UTC, datetime
 import pytest
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
 from ansible_collections.tenantry.kube.plugins.module_utils._core.timestamps import stamp
-from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import SPEC_ANNOTATION, recorded
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet.record import (
+    NO_RECORD,
+    SPEC_ANNOTATION,
+    VClusterRecord,
+)
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.cluster import parse
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.lifecycle import (
+    Upkeep,
     check_may_be_deleted,
     expiry,
     parse_sleep,
@@ -80,21 +85,21 @@ def test_bad_input_is_one_line_with_option_and_rule(item: dict, option: str, tol
 
 def test_it_expires_so_long_after_it_was_made() -> None:
     namespace = {"metadata": {"creationTimestamp": "2026-11-25T09:00:00Z"}}
-    assert expiry(namespace, {}) is None
-    assert stamp(expiry(namespace, {"ttl": "14d"})) == "2026-12-09T09:00:00Z"
+    assert expiry(namespace, NO_RECORD) is None
+    assert stamp(expiry(namespace, VClusterRecord(ttl="14d"))) == "2026-12-09T09:00:00Z"
 
 
 def test_what_was_asked_for_is_recorded() -> None:
     sleep = {"idle": "2h", "schedule": None, "timezone": "UTC"}
     spec = parse(make_item(deletion_protection=True, ttl="14d", sleep=sleep))
-    record = recorded({"metadata": {"annotations": {SPEC_ANNOTATION: spec.record("")}}})
-    assert (record["deletion_protection"], record["ttl"]) == (True, "14d")
-    assert record["sleep"] == {"idle": "2h", "timezone": "UTC"}
-    assert parse_sleep(record["sleep"]).idle == 7200
-    assert parse_upkeep({}).as_record() == {"deletion_protection": False, "ttl": None, "sleep": None}
+    record = VClusterRecord.of({"metadata": {"annotations": {SPEC_ANNOTATION: spec.record("").as_text()}}})
+    assert (record.deletion_protection, record.ttl) == (True, "14d")
+    assert record.sleep == {"idle": "2h", "timezone": "UTC"}
+    assert parse_sleep(record.sleep).idle == 7200
+    assert parse_upkeep({}) == Upkeep(deletion_protection=False, ttl=None, sleep=None)
 
 
 def test_what_is_protected_is_not_deleted() -> None:
-    check_may_be_deleted("payments--dev", {})
+    check_may_be_deleted("payments--dev", NO_RECORD)
     with pytest.raises(TenantryError, match=r"deletion_protection: .* deletion_protection: false first"):
-        check_may_be_deleted("payments--dev", {"deletion_protection": True})
+        check_may_be_deleted("payments--dev", VClusterRecord(deletion_protection=True))

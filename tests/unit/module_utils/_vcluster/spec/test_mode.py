@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
-from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import SPEC_ANNOTATION
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet.record import SPEC_ANNOTATION
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import reconcile
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.fleet_state import Places
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.cluster import (
@@ -45,7 +45,7 @@ def namespace(record: str) -> dict:
 
 
 def made(**changes: Any) -> Fleet:
-    return Fleet(namespace(parse(make_item(**changes)).record("")))
+    return Fleet(namespace(parse(make_item(**changes)).record("").as_text()))
 
 
 def place(fleet: Fleet, **changes: Any) -> reconcile.Job:

@@ -7,7 +7,7 @@ import json
 
 import pytest
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
-from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import SPEC_ANNOTATION
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet.record import SPEC_ANNOTATION
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests import agent, cluster, server
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.cluster import parse
 

@@ -1,0 +1,101 @@
+# Copyright: (c) 2026, the tenantry.kube authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The record of a virtual cluster: an annotation on its namespace, for later runs. Pure."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, fields
+from typing import Any, get_type_hints
+
+from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import Obstacle
+
+SPEC_ANNOTATION = "tenantry.dev/spec"
+# 0: without a format, by releases before this key. 1: the same fields.
+FORMAT = 1
+# Written only if they are set, so that the record of a virtual cluster without them stays as it is.
+_WITHOUT_NULL = frozenset({"expose", "mode", "oidc", "persistence", "request", "tier", "version", "volume"})
+
+
+@dataclass(frozen=True)
+class VClusterRecord:
+    """What a run wrote down. Holds no secret. None: not set, or not known to the release that wrote it."""
+
+    address: str = ""
+    agents: int = 0
+    cluster_cidr: str | None = None
+    datastore: str | None = None  # None: SQLite
+    deletion_protection: bool = False
+    expires: str | None = None
+    expose: str | None = None
+    mode: str | None = None
+    oidc: dict | None = None
+    persistence: str | None = None
+    request: dict | None = None  # of a tenant's user, for the virtual cluster
+    servers: int = 1
+    service_cidr: str | None = None
+    sleep: dict | None = None
+    slice: dict = field(default_factory=dict)
+    storage_class: str | None = None
+    tier: str | None = None
+    version: str | None = None
+    volume: str | None = None
+
+    @classmethod
+    def of(cls, namespace: dict) -> VClusterRecord:
+        """The record on this Namespace object; NO_RECORD where it is missing or no JSON object."""
+        raw = _parsed(written_on(namespace))
+        if not raw:
+            return NO_RECORD
+        known = {one: value for one, value in _upgraded(raw, namespace).items() if one in _TYPES and value is not None}
+        for name, value in known.items():
+            if not isinstance(value, _TYPES[name]):
+                raise Obstacle(
+                    f"{_where(namespace)}: the field {name} is of a wrong type ({type(value).__name__}). "
+                    "Remove the annotation, then run tenantry.kube.vcluster with state: present and the mode of that "
+                    "virtual cluster"
+                )
+        return cls(**known)
+
+    def as_text(self, before: str = "") -> str:
+        """
+        The annotation. `before`, the one that is there, stays if it differs in nothing but an older format: the format
+        alone is no change.
+        """
+        record = {one.name: getattr(self, one.name) for one in fields(self)}
+        record = {name: value for name, value in record.items() if value is not None or name not in _WITHOUT_NULL}
+        if before and _parsed(before) == record:
+            return before
+        return json.dumps({**record, "format": FORMAT}, sort_keys=True)
+
+
+NO_RECORD = VClusterRecord()
+_TYPES: dict[str, Any] = get_type_hints(VClusterRecord)
+
+
+def _upgraded(raw: dict, namespace: dict) -> dict:
+    """The fields of this format, from those of any before it. A new format gets its step here."""
+    written = raw.get("format", 0)
+    if not isinstance(written, int) or written > FORMAT:
+        raise Obstacle(
+            f"{_where(namespace)}: has format {written}, and this release of tenantry.kube reads formats up to "
+            f"{FORMAT}. Use the newer release that wrote it"
+        )
+    return raw
+
+
+def written_on(namespace: dict) -> str:
+    """The annotation of this Namespace object as it is; empty where it is missing."""
+    return (namespace["metadata"].get("annotations") or {}).get(SPEC_ANNOTATION, "")
+
+
+def _parsed(text: str) -> dict:
+    try:
+        raw = json.loads(text)
+    except ValueError:
+        return {}
+    return raw if isinstance(raw, dict) else {}
+
+
+def _where(namespace: dict) -> str:
+    return f"annotation {SPEC_ANNOTATION} of namespace {namespace['metadata'].get('name', '')}"
