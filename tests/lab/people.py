@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.tenantry.kube.plugins.module_utils._core.timestamps import moment
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import VirtualCluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import kubeconfig as kubeconfig_files
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
 from ansible_collections.tenantry.kube.plugins.module_utils._self_service import requests
@@ -130,9 +131,9 @@ def tenant_with(hub: Path, tenant: str, insides: dict[str, Path], **recorded: An
         found.requester = host.requester
         return found
 
-    def endpoint(host: Cluster, space: dict[str, Any]) -> str:
-        name = space["metadata"]["name"]
-        return server(spaces[name]) if name in spaces else known_endpoint(host, space)
+    def endpoint(vcluster: VirtualCluster) -> str:
+        name = vcluster.namespace
+        return server(spaces[name]) if name in spaces else known_endpoint(vcluster)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(connection, "inside", inside)

@@ -14,6 +14,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._core import naming,
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
 from ansible_collections.tenantry.kube.plugins.module_utils._core.timestamps import moment, rfc3339, stamp
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet import registry
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import VirtualCluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import audit_log
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import exec as pod_exec
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
@@ -72,10 +73,10 @@ def run(context: Context, params: dict) -> dict:
     try:
         logs = _given(params["audit_logs"], fleet, _managers(hub))
         found, unreachable = fleet.vclusters()
-        found = [(host, space) for host, space in found if tenant in (None, _tenant_of(space))]
+        found = [one for one in found if tenant in (None, one.tenant)]
         problems = _read_inside(context, logs, found) if params["read_vclusters"] else {}
         users = info.look(fleet, tenant, None, {})["users"]
-        records = [*_recorded(hub, tenant), *(_row_of("vcluster", space, host.name) for host, space in found)]
+        records = [*_recorded(hub, tenant), *map(_row_of_vcluster, found)]
     finally:
         fleet.close()
     rows = [row for log in logs.values() for row in log.rows]
@@ -155,12 +156,12 @@ def _given(files: list[dict], fleet: registry.Fleet, manages: audit_events.Manag
     return logs
 
 
-def _read_inside(context: Context, logs: dict[str, _Log], found: list[tuple[Cluster, dict]]) -> dict[str, str]:
+def _read_inside(context: Context, logs: dict[str, _Log], found: list[VirtualCluster]) -> dict[str, str]:
     """The logs of virtual clusters, from the volumes of their servers; what could not be read, and why."""
     problems: dict[str, str] = {}
 
-    def read(place: tuple[Cluster, dict]) -> None:
-        host, name = place[0], place[1]["metadata"]["name"]
+    def read(vcluster: VirtualCluster) -> None:
+        host, name = vcluster.host, vcluster.namespace
         log = _Log(name, _nobody)
         try:
             # Each server has what was asked of itself. Where there is none, the first is named as missing.
@@ -173,7 +174,7 @@ def _read_inside(context: Context, logs: dict[str, _Log], found: list[tuple[Clus
         except TenantryError as error:
             problems[name] = str(error)
 
-    context.hub.map(read, [place for place in found if place[1]["metadata"]["name"] not in logs])
+    context.hub.map(read, [one for one in found if one.namespace not in logs])
     return problems
 
 
@@ -183,14 +184,17 @@ def _tenant_of(obj: dict) -> str:
 
 def _recorded(hub: Cluster, tenant: str | None) -> list[dict]:
     spaces = hub.list("v1/Namespace", selector=naming.selector("tenant", tenant=tenant))
-    return [_row_of("tenant", space, naming.HUB) for space in spaces]
+    return [_row_of_tenant(space) for space in spaces]
 
 
-def _row_of(kind: str, namespace: dict, cluster: str) -> dict:
-    name = _tenant_of(namespace)
-    if kind == "vcluster":
-        name = f"{name}/{namespace['metadata']['labels'][naming.LABEL_VCLUSTER]}"
-    return _record(namespace["metadata"]["creationTimestamp"], cluster, _tenant_of(namespace), kind, name)
+def _row_of_tenant(namespace: dict) -> dict:
+    meta = namespace["metadata"]
+    tenant = meta["labels"][naming.LABEL_TENANT]
+    return _record(meta["creationTimestamp"], naming.HUB, tenant, "tenant", tenant)
+
+
+def _row_of_vcluster(one: VirtualCluster) -> dict:
+    return _record(one.created, one.host.name, one.tenant, "vcluster", f"{one.tenant}/{one.name}")
 
 
 def _of_users(users: list[dict]) -> Iterable[dict]:

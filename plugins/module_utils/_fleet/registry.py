@@ -15,6 +15,7 @@ from threading import Lock
 
 from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import Obstacle, TenantryError
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import VirtualCluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import THREADS, Cluster
 
 MEMBER_SECRET_TYPE = "tenantry.dev/member"  # noqa: S105
@@ -102,21 +103,21 @@ class Fleet:
             list(pool.map(contact, wanted))
         return {name: clusters[name] for name in wanted if name in clusters}, problems
 
-    def vclusters(self) -> tuple[list[tuple[Cluster, dict]], dict[str, str]]:
-        """Host and namespace of every virtual cluster, and one line for each host that could not be asked."""
+    def vclusters(self) -> tuple[list[VirtualCluster], dict[str, str]]:
+        """Every virtual cluster, and one line for each host that could not be asked."""
         clusters, problems = self.reachable()
         label = naming.selector("vcluster")
 
-        def spaces(host: Cluster) -> list[tuple[Cluster, dict]]:
+        def on_host(host: Cluster) -> list[VirtualCluster]:
             try:
-                return [(host, space) for space in host.list("v1/Namespace", selector=label)]
+                return [VirtualCluster(host, space) for space in host.list("v1/Namespace", selector=label)]
             except TenantryError as error:
                 if host is self.hub:
                     raise
                 problems[host.name] = str(error)
                 return []
 
-        found = self.hub.map(spaces, clusters.values())
+        found = self.hub.map(on_host, clusters.values())
         return [one for of_host in found for one in of_host], problems
 
     def unknown(self, name: str) -> TenantryError:

@@ -7,25 +7,51 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
-from ansible_collections.tenantry.kube.plugins.module_utils._fleet.record import VClusterRecord
+from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import Obstacle
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet.record import NO_RECORD, VClusterRecord
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
 
 
 @dataclass(frozen=True)
-class Found:
-    """A virtual cluster that exists."""
+class VirtualCluster:
+    """A virtual cluster that exists: its Namespace object, as it was read from its host."""
 
     host: Cluster
-    namespace: dict
+    namespace_object: dict
+
+    @property
+    def namespace(self) -> str:
+        return self.namespace_object["metadata"]["name"]
 
     @property
     def tenant(self) -> str:
-        return self.namespace["metadata"]["labels"][naming.LABEL_TENANT]
+        return self.namespace_object["metadata"]["labels"][naming.LABEL_TENANT]
 
     @property
     def name(self) -> str:
-        return self.namespace["metadata"]["labels"][naming.LABEL_VCLUSTER]
+        return self.namespace_object["metadata"]["labels"][naming.LABEL_VCLUSTER]
+
+    @property
+    def annotations(self) -> dict[str, str]:
+        return self.namespace_object["metadata"].get("annotations") or {}
+
+    @property
+    def created(self) -> str:
+        return self.namespace_object["metadata"]["creationTimestamp"]
+
+    @property
+    def is_deleting(self) -> bool:
+        return bool(self.namespace_object["metadata"].get("deletionTimestamp"))
 
     @property
     def record(self) -> VClusterRecord:
-        return VClusterRecord.of(self.namespace)
+        """Raises an Obstacle if this release cannot read it."""
+        return VClusterRecord.of(self.namespace_object)
+
+    @property
+    def readable_record(self) -> VClusterRecord:
+        """NO_RECORD instead: for what is about others too, and for what reports that by `record`."""
+        try:
+            return self.record
+        except Obstacle:
+            return NO_RECORD

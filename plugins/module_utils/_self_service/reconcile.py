@@ -12,7 +12,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import ApiError, TenantryError
 from ansible_collections.tenantry.kube.plugins.module_utils._core.timestamps import stamp
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet import registry
-from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import Found
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import VirtualCluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import Deadline
 from ansible_collections.tenantry.kube.plugins.module_utils._module import Context, attempt
@@ -52,7 +52,6 @@ from ansible_collections.tenantry.kube.plugins.module_utils._self_service.vclust
     in_turns,
     is_of,
     item_of,
-    origin,
     refusal,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._users.access import ACCOUNT, user_of
@@ -123,7 +122,7 @@ class Turn:
     homes: dict[str, dict]  # by tenant
     requests: dict[str, Request]  # by the namespace of the virtual cluster, the oldest first
     places: Places
-    found: dict[str, Found]  # the virtual clusters there are, likewise
+    found: dict[str, VirtualCluster]  # the virtual clusters there are, likewise
     people: People
     seen: set[tuple[str, int]]
     rows: dict[str, dict] = field(default_factory=dict)
@@ -156,7 +155,7 @@ class Turn:
     def carry_out(self) -> None:
         self.people.carry_out()
         self.rows = {name: self._row(one.tenant, one.name) for name, one in self.requests.items()}
-        concerned = {found.tenant for found in self.found.values() if _is_requested(found)}
+        concerned = {found.tenant for found in self.found.values() if found.readable_record.request}
         self._remove()
         self._make()
         concerned |= {one.tenant for one in self.requests.values() if not self._is_refused(one)}
@@ -188,9 +187,9 @@ class Turn:
             elif self.context.module.params["wait"] and not self.context.check_mode:
                 self.found.pop(name, None)
             else:  # it is on its way
-                self.found[name].namespace["metadata"]["deletionTimestamp"] = stamp(clock())
+                self.found[name].namespace_object["metadata"]["deletionTimestamp"] = stamp(clock())
 
-    def _goes(self, name: str, found: Found) -> bool:
+    def _goes(self, name: str, found: VirtualCluster) -> bool:
         request = self.requests.get(name)
         if request and is_of(request, found) and self._expired(request):
             return True
@@ -231,7 +230,7 @@ class Turn:
         found = self.found.get(request.namespace)
         if reason := refusal(request, found):
             return Outcome(DENIED, reason)
-        if found and found.namespace["metadata"].get("deletionTimestamp"):
+        if found and found.is_deleting:
             return Outcome(PENDING, "the one of that name before is still being deleted")
         if since := self._expired(request):
             return Outcome(EXPIRED, f"expired at {since}; delete this request and create another to have it again")
@@ -311,11 +310,6 @@ def _definition(hub: Cluster, plural: str) -> dict:
 def _age(request: dict) -> tuple[str, str, str]:
     meta = request["metadata"]
     return meta["creationTimestamp"], meta["namespace"], meta["name"]
-
-
-def _is_requested(found: Found) -> bool:
-    _problem, made_for = attempt(lambda: origin(found))  # _remove() reports the problem
-    return bool(made_for)
 
 
 def _outcome(row: dict) -> Outcome:

@@ -12,7 +12,7 @@ from typing import Any
 from ansible_collections.tenantry.kube.plugins.module_utils._core import naming, quantities
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError, shown
 from ansible_collections.tenantry.kube.plugins.module_utils._core.timestamps import stamp
-from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import Found
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import VirtualCluster
 from ansible_collections.tenantry.kube.plugins.module_utils._self_service.requests import BaseRequest, is_lost
 
 WEAKER = {"restricted": ("baseline",)}  # what a level of the platform does not let a request ask for
@@ -34,16 +34,16 @@ class Request(BaseRequest):
         return stamp(ends) if ends <= now else ""
 
 
-def origin(found: Found | None) -> dict:
+def origin(found: VirtualCluster | None) -> dict:
     """The request that a virtual cluster was made for; empty where it is the inventory's."""
     return (found.record.request or {}) if found else {}
 
 
-def is_of(request: Request, found: Found | None) -> bool:
+def is_of(request: Request, found: VirtualCluster | None) -> bool:
     return origin(found).get("uid") == request.uid
 
 
-def in_turns(requests: Mapping[str, Request], found: Mapping[str, Found]) -> list[str]:
+def in_turns(requests: Mapping[str, Request], found: Mapping[str, VirtualCluster]) -> list[str]:
     """
     By namespace, in the order in which the quota is given away: first what there is, then of each requester the
     oldest, then of each the next. `requests` has the oldest first.
@@ -57,7 +57,7 @@ def in_turns(requests: Mapping[str, Request], found: Mapping[str, Found]) -> lis
     return sorted(turns, key=turns.__getitem__)
 
 
-def refusal(request: Request, found: Found | None) -> str:
+def refusal(request: Request, found: VirtualCluster | None) -> str:
     """Why a request cannot be had at all."""
     if found and not origin(found):
         return f"metadata.name: {request.name} is a virtual cluster of the inventory; choose another name"
@@ -121,11 +121,11 @@ def _seconds(ttl: str) -> int:
     return quantities.seconds(ttl, "spec.ttl", "1h", "3650d")
 
 
-def forgotten(found: Found, requests: Mapping[str, Request], home: dict | None, definition: dict) -> bool:
+def forgotten(found: VirtualCluster, requests: Mapping[str, Request], home: dict | None, definition: dict) -> bool:
     """Whether the request of a virtual cluster was deleted."""
     if not origin(found) or home is None:
         return False
-    asked = requests.get(found.namespace["metadata"]["name"])
+    asked = requests.get(found.namespace)
     if asked is not None and is_of(asked, found):
         return False
-    return not is_lost(found.namespace, home, definition)
+    return not is_lost(found.namespace_object, home, definition)

@@ -16,7 +16,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError, require
 from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import SERVER
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet import registry
-from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import Found
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import VirtualCluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import exec as pod_exec
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import STATEFUL_SET
 from ansible_collections.tenantry.kube.plugins.module_utils._module import Context, attempt, check_each
@@ -63,7 +63,7 @@ LIVE = ("present", "restored", "rolled_back")  # these look at virtual clusters,
 class Job:
     item: dict
     name: str  # of the snapshot
-    found: Found | None = None
+    found: VirtualCluster | None = None
     source_namespace: dict | None = None  # of the virtual cluster whose snapshot it is, where that is known
     snapshots: list[Snapshot] = field(default_factory=list)  # to restore, to delete, or there already
     unreadable: list[BadFile] = field(default_factory=list)  # beside those: files that are left alone
@@ -90,7 +90,7 @@ class Job:
         return self.known_found.record.datastore or SQLITE
 
     @property
-    def known_found(self) -> Found:
+    def known_found(self) -> VirtualCluster:
         """The virtual cluster, for steps that come only where there is one."""
         return require(self.found, f"virtual cluster {self.namespace}")
 
@@ -226,7 +226,7 @@ def _place(context: Context, places: Places, job: Job) -> None:
         return
     job.found = places.found.get(job.namespace)
     source = places.found.get(job.source)
-    job.source_namespace = source.namespace if source else None
+    job.source_namespace = source.namespace_object if source else None
     if job.found is None:
         lost = f", or it is on a member that does not answer: {'; '.join(places.unreachable.values())}"
         error = TenantryError(
@@ -362,7 +362,7 @@ def _restore_of(context: Context, job: Job, origin: Origin, directory: Path) -> 
 
 
 def _revert(context: Context, _store: Store | None, job: Job, _key: object) -> dict:
-    version = (job.known_found.namespace["metadata"].get("annotations") or {}).get(BEFORE_ANNOTATION)
+    version = job.known_found.annotations.get(BEFORE_ANNOTATION)
     if version is None:
         raise TenantryError(
             "state: rolled_back needs an upgrade to go back from, and there was none; use state restored"
@@ -388,7 +388,7 @@ def _origin(job: Job, snapshot: str, revision: int, size: int) -> Origin:
         version=record.version or "",
         service_cidr=record.service_cidr,
         created=now().isoformat(),
-        sequence=newest.next_sequence(found.namespace),
+        sequence=newest.next_sequence(found.namespace_object),
         revision=revision,
         database_bytes=size,
         datastore=job.datastore,

@@ -16,7 +16,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError, require
 from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import AGENT, PART_LABEL, SERVER, SYNCER
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.record import SPEC_ANNOTATION
-from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import Found
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import VirtualCluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import exec as pod_exec
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.conditions import is_observed, is_rolled_out
@@ -75,7 +75,7 @@ class Restore:
     datastore: ClassVar[str] = SQLITE
     before: ClassVar[str] = f"{DATA_DIRECTORY}/{BEFORE} on its volume until a restore succeeds"
 
-    target: Found
+    target: VirtualCluster
     origin: Origin
     deadline: Deadline
     tell: Callable[[str], None]  # of progress
@@ -88,7 +88,7 @@ class Restore:
 
     @property
     def namespace(self) -> str:
-        return self.target.namespace["metadata"]["name"]
+        return self.target.namespace
 
     @property
     def version(self) -> str:
@@ -238,7 +238,7 @@ class Restore:
             explain=lambda: explanation(self.host, self.host.get("v1/Pod", POD, self.namespace), POD, self.namespace),
         )
         if self.servers > 1:
-            wait_until_led_to(connection.endpoint(self.host, self.target.namespace), self.deadline)
+            wait_until_led_to(connection.endpoint(self.target), self.deadline)
         self.tell("server ready")
 
     def _prove(self, expected: dict[str, set[str]]) -> dict[str, int]:

@@ -13,9 +13,9 @@ from ansible_collections.tenantry.kube.plugins.module_utils._fleet.record import
 RESOURCES = ("cpu", "memory", "storage", "pods")
 
 
-def used(namespaces: Iterable[dict]) -> dict[str, str]:
-    """What the resources of these virtual clusters (their Namespace objects) add up to, and their number."""
-    return total(VClusterRecord.of(space).slice for space in namespaces)
+def used(records: Iterable[VClusterRecord]) -> dict[str, str]:
+    """What the resources of the virtual clusters with these records add up to, and their number."""
+    return total(record.slice for record in records)
 
 
 def total(resources: Iterable[Mapping[str, str]]) -> dict[str, str]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from ansible_collections.tenantry.kube.plugins.module_utils._core import naming, quantities
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import Obstacle, TenantryError, shown
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet import registry
-from ansible_collections.tenantry.kube.plugins.module_utils._fleet.record import VClusterRecord
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import VirtualCluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.apply import Inventory, Plan, existing
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import wait_gone
@@ -35,15 +35,15 @@ class Wanted:
 
 @dataclass(frozen=True)
 class InUse:
-    """The virtual clusters there are: their namespaces by tenant, and a line for each host that does not answer."""
+    """The virtual clusters there are: by tenant, and a line for each host that does not answer."""
 
-    namespaces: dict[str, list[dict]]
+    vclusters: dict[str, list[VirtualCluster]]
     unreachable: dict[str, str]
     taken: dict[str, list[dict[str, str]]] = field(default_factory=dict)  # of each what counts against the quota
 
     def refuse(self, tenant: str) -> None:
         """A tenant that has virtual clusters, or may have some, stays."""
-        living = sorted(space["metadata"]["name"] for space in self.namespaces.get(tenant, []))
+        living = sorted(one.namespace for one in self.vclusters.get(tenant, []))
         if living:
             raise TenantryError(
                 f"tenant {tenant} cannot be removed while it has virtual clusters: {', '.join(living)}; delete them "
@@ -89,18 +89,16 @@ def _in_use(context: Context) -> InUse:
     fleet = registry.hosts(context.hub, context.cluster)
     try:
         found, unreachable = fleet.vclusters()
-        quotas = resources_in_use.quotas(context.hub, (host for host, _space in found))
+        quotas = resources_in_use.quotas(context.hub, (one.host for one in found))
     finally:
         fleet.close()
-    namespaces: dict[str, list[dict]] = defaultdict(list)
+    vclusters: dict[str, list[VirtualCluster]] = defaultdict(list)
     taken: dict[str, list[dict[str, str]]] = defaultdict(list)
-    for host, space in found:
-        tenant, name = space["metadata"]["labels"][naming.LABEL_TENANT], space["metadata"]["name"]
-        namespaces[tenant].append(space)
-        taken[tenant].append(
-            resources_in_use.taken(VClusterRecord.of(space).slice, quotas.get((host.name, name)) or {})
-        )
-    return InUse(namespaces, unreachable, taken)
+    for one in found:
+        vclusters[one.tenant].append(one)
+        quota = quotas.get((one.host.name, one.namespace)) or {}
+        taken[one.tenant].append(resources_in_use.taken(one.record.slice, quota))
+    return InUse(vclusters, unreachable, taken)
 
 
 def _validated(item: dict) -> Wanted:

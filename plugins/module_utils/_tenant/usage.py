@@ -10,7 +10,7 @@ from decimal import Decimal
 from ansible_collections.tenantry.kube.plugins.module_utils._core import naming, quantities
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet import registry
-from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import Found
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import VirtualCluster
 from ansible_collections.tenantry.kube.plugins.module_utils._module import Context
 from ansible_collections.tenantry.kube.plugins.module_utils._tenant import allocation, resources_in_use
 from ansible_collections.tenantry.kube.plugins.module_utils._tenant.manifests import RECORD, quota_of
@@ -30,13 +30,12 @@ def run(context: Context, tenant: str | None) -> dict:
         raise TenantryError(f"tenant: there is no tenant {tenant}; create it with tenantry.kube.tenant_quota first")
     fleet = registry.hosts(hub, context.cluster)
     try:
-        spaces, unreachable = fleet.vclusters()
-        found = [Found(host, space) for host, space in spaces]
-        found = [one for one in found if tenant in (None, one.tenant)]
+        vclusters, unreachable = fleet.vclusters()
+        found = [one for one in vclusters if tenant in (None, one.tenant)]
         quotas = resources_in_use.quotas(hub, (one.host for one in found), unreachable=unreachable)
     finally:
         fleet.close()
-    of_tenants: dict[str, list[Found]] = defaultdict(list)
+    of_tenants: dict[str, list[VirtualCluster]] = defaultdict(list)
     for one in found:
         of_tenants[one.tenant].append(one)
     rows = [_row(name, records[name], of_tenants[name], quotas) for name in sorted(records)]
@@ -47,9 +46,9 @@ def _tenant_of(obj: dict) -> str:
     return obj["metadata"]["labels"][naming.LABEL_TENANT]
 
 
-def _row(name: str, record: dict, found: list[Found], quotas: dict[tuple[str, str], dict]) -> dict:
+def _row(name: str, record: dict, found: list[VirtualCluster], quotas: dict[tuple[str, str], dict]) -> dict:
     quota = quota_of(record)
-    allocated = allocation.used(one.namespace for one in found)
+    allocated = allocation.used(one.record for one in found)
     counted = allocation.total(resources_in_use.taken(one.record.slice, _quota(one, quotas)) for one in found)
     vclusters = sorted((_vcluster(one, quotas) for one in found), key=lambda one: one["name"])
     used = allocation.total({key: part["used"] for key, part in one["resources"].items()} for one in vclusters)
@@ -66,12 +65,12 @@ def _row(name: str, record: dict, found: list[Found], quotas: dict[tuple[str, st
     }
 
 
-def _vcluster(found: Found, quotas: dict[tuple[str, str], dict]) -> dict:
+def _vcluster(found: VirtualCluster, quotas: dict[tuple[str, str], dict]) -> dict:
     return {"name": found.name, "host": found.host.name, "resources": resources_in_use.quota_use(_quota(found, quotas))}
 
 
-def _quota(found: Found, quotas: dict[tuple[str, str], dict]) -> dict:
-    return quotas.get((found.host.name, found.namespace["metadata"]["name"])) or {}
+def _quota(found: VirtualCluster, quotas: dict[tuple[str, str], dict]) -> dict:
+    return quotas.get((found.host.name, found.namespace)) or {}
 
 
 def _left(key: str, quota: str, counted: str) -> str:

@@ -14,8 +14,8 @@ from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError, one_line, require
 from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import SERVER
 from ansible_collections.tenantry.kube.plugins.module_utils._core.timestamps import clock, moment
-from ansible_collections.tenantry.kube.plugins.module_utils._fleet.record import VClusterRecord
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.registry import Fleet
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import VirtualCluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import bound_tokens
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.apply import (
     Action,
@@ -63,9 +63,8 @@ KINDS = (
 def find_places(fleet: Fleet, tenants: Collection[str] | None = None) -> tuple[list[Place], dict[str, str]]:
     """The virtual clusters of these tenants, or of all, and one line for every host that could not be asked."""
     found, unreachable = fleet.vclusters()
-    places = [Place(host, namespace) for host, namespace in found if not namespace["metadata"].get("deletionTimestamp")]
-    wanted = (place for place in places if tenants is None or place.tenant in tenants)
-    return sorted(wanted, key=lambda place: place.context), unreachable
+    places = [Place(one) for one in found if not one.is_deleting and (tenants is None or one.tenant in tenants)]
+    return sorted(places, key=lambda place: place.context), unreachable
 
 
 def user_of(obj: dict) -> str | None:
@@ -81,10 +80,9 @@ def new_and_gone(plan: Plan) -> set[tuple[str, str]]:
 
 @dataclass
 class Place:
-    """A virtual cluster of a tenant, found on a host."""
+    """A virtual cluster of a tenant, for its users."""
 
-    host: Cluster
-    namespace: dict
+    found: VirtualCluster
     roles: dict[str, str] = field(default_factory=dict)  # of the users in question who may enter
     persons: dict[str, Person] = field(default_factory=dict)  # those of them who come by an issuer
     server: str = ""
@@ -109,22 +107,26 @@ class Place:
     unrevoked: dict[str, str] = field(default_factory=dict)  # why, by user
 
     @property
+    def host(self) -> Cluster:
+        return self.found.host
+
+    @property
     def tenant(self) -> str:
-        return self.namespace["metadata"]["labels"][naming.LABEL_TENANT]
+        return self.found.tenant
 
     @property
     def vcluster(self) -> str:
-        return self.namespace["metadata"]["labels"][naming.LABEL_VCLUSTER]
+        return self.found.name
 
     @property
     def request(self) -> dict:
         """What it was made for, where a user asked for it."""
-        return VClusterRecord.of(self.namespace).request or {}
+        return self.found.readable_record.request or {}
 
     @property
     def context(self) -> str:
         """The name of its context in a kubeconfig."""
-        return self.namespace["metadata"]["name"]
+        return self.found.namespace
 
     @property
     def default_namespace(self) -> str | None:
@@ -143,7 +145,7 @@ class Place:
     @property
     def issuer(self) -> dict | None:
         """What it was given as the option oidc."""
-        return VClusterRecord.of(self.namespace).oidc
+        return self.found.readable_record.oidc
 
     def trusts(self, person: Person) -> bool:
         issuer = self.issuer
@@ -164,12 +166,12 @@ class Place:
         if self.paused:
             raise TenantryError("is paused; resume it with state: present, then run again for its users")
         self._inside = connection.inside(self.host, self.context).limited(self.host.timeout)
-        self.server = connection.endpoint(self.host, self.namespace)
+        self.server = connection.endpoint(self.found)
         self._plan = self._make_plan(users)
         self.former = self._former(users, revoked)
         if leaving := set(self.former).intersection(revoked):
             plan = client_ca_renewal.Renewal.plan
-            problem, self.renewal = attempt(lambda: plan(self.host, self.namespace, self.ca, leaving))
+            problem, self.renewal = attempt(lambda: plan(self.found, self.ca, leaving))
             self.unrevoked = dict.fromkeys(leaving, f"{self.where}: {problem}") if problem else {}
 
     def _former(self, users: set[str], revoked: Collection[str]) -> list[str]:
@@ -258,7 +260,7 @@ class Place:
         roles: dict[str, set[str | None]] = defaultdict(set)
         for user in users:
             roles[user.name].add(user.role_in(self.vcluster, self.request))
-        has_nodes = VClusterRecord.of(self.namespace).mode == "dedicated"
+        has_nodes = self.found.readable_record.mode == "dedicated"
         signed = client_ca_renewal.accepted(secret)
         found, more = users_findings.look(api, roles, clock(), ca, certificates=signed, has_nodes=has_nodes)
         return [*trusted_keys.findings(api, secret, ca), *found], more

@@ -8,6 +8,7 @@ from collections.abc import Collection
 
 from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import VirtualCluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import bound_tokens
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.apply import Inventory, Plan
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
@@ -15,13 +16,13 @@ from ansible_collections.tenantry.kube.plugins.module_utils._users.access import
 
 
 class Home(Place):
-    """The tenant's namespace on the hub, as the place where users ask for virtual clusters."""
+    """The tenant's namespace on the hub, where users ask for virtual clusters. It stands in for one."""
 
     @classmethod
     def of(cls, hub: Cluster, tenant: str) -> Home:
         name = naming.tenant_namespace(tenant)
         space = {"metadata": {"name": name, "labels": naming.labels("tenant", tenant=tenant)}}
-        return cls(hub, space, server=hub.server, people=name)
+        return cls(VirtualCluster(hub, space), server=hub.server, people=name)
 
     @property
     def vcluster(self) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError, one_line
 from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import SERVER
-from ansible_collections.tenantry.kube.plugins.module_utils._fleet.record import VClusterRecord
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import VirtualCluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.apply import Action
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import STATEFUL_SET
@@ -98,9 +98,9 @@ class Renewal(Turn):
     steps: list[list[Action]]  # the servers restart after each
 
     @classmethod
-    def plan(cls, host: Cluster, space: dict, found: dict | None, users: Iterable[str]) -> Renewal:
-        """In the virtual cluster of this Namespace object, for these former administrators."""
-        namespace = space["metadata"]["name"]
+    def plan(cls, vcluster: VirtualCluster, found: dict | None, users: Iterable[str]) -> Renewal:
+        """In a virtual cluster whose CA is in this Secret, for these former administrators."""
+        host, namespace = vcluster.host, vcluster.namespace
         if not accepted(found):
             return cls._of_none(host, namespace, found, users)
         server = host.get(STATEFUL_SET, SERVER, namespace)
@@ -109,7 +109,7 @@ class Renewal(Turn):
                 "revoke_certificates: it has no CA of its own for client certificates. "
                 "Run tenantry.kube.vcluster for it; certificates from before end by themselves within 24 hours"
             )
-        if VClusterRecord.of(space).persistence == "none":
+        if vcluster.record.persistence == "none":
             raise TenantryError(
                 "revoke_certificates: it has no volume (persistence.type none) and would lose everything by a restart. "
                 "Certificates end by themselves within 24 hours"

@@ -15,7 +15,7 @@ import ssl
 from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import ApiError, TenantryError, api_error
 from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import PART_LABEL, SERVER
-from ansible_collections.tenantry.kube.plugins.module_utils._fleet.record import VClusterRecord
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import VirtualCluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.conditions import is_ready
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.port_forward import pool_through
@@ -93,13 +93,13 @@ def _asked_blindly(host: Cluster, namespace: str, path: str, doing: str) -> str:
     return text
 
 
-def endpoint(host: Cluster, namespace: dict) -> str:
-    """The URL by which people reach the virtual cluster of this Namespace object."""
-    name = namespace["metadata"]["name"]
+def endpoint(vcluster: VirtualCluster) -> str:
+    """The URL by which people reach a virtual cluster."""
+    host, name = vcluster.host, vcluster.namespace
     service = host.get("v1/Service", API_SERVICE, name)
     if service is None:
         raise TenantryError(f"Service {API_SERVICE} in {name} on {host.name} is missing; run tenantry.kube.vcluster")
-    record = VClusterRecord.of(namespace)
+    record = vcluster.record
     return exposure.url_of(service, record.expose, record.address)
 
 

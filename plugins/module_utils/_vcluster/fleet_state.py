@@ -6,14 +6,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from functools import partial
 
 from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import Obstacle, TenantryError
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet import registry
-from ansible_collections.tenantry.kube.plugins.module_utils._fleet.record import VClusterRecord
-from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import Found
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import VirtualCluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
 from ansible_collections.tenantry.kube.plugins.module_utils._module import Context
 from ansible_collections.tenantry.kube.plugins.module_utils._tenant import allocation, reservations, resources_in_use
@@ -37,8 +35,8 @@ class Places:
         # The records first: what is reserved on them later than this, a reservation of ours will notice.
         records = fleet.hub.list("v1/ConfigMap", selector=naming.selector("tenant"))
         self.records = {record["metadata"]["labels"][naming.LABEL_TENANT]: record for record in records}
-        spaces, self.unreachable = fleet.vclusters()
-        self.found = {space["metadata"]["name"]: Found(host, space) for host, space in spaces}
+        vclusters, self.unreachable = fleet.vclusters()
+        self.found = {one.namespace: one for one in vclusters}
         self._quotas: dict[str, dict[tuple[str, str], dict]] = {}
         self._admitted: dict[str, tuple[str, dict[str, str]]] = {}  # tenant and slice, by namespace
 
@@ -118,7 +116,7 @@ class Places:
         tell. Of two new ones the first has it.
         """
         problems = {}
-        taken = {place: name for name, record in self._records().items() if (place := record.datastore)}
+        taken = {place: name for name, found in self.found.items() if (place := found.readable_record.datastore)}
         for spec in wanted:
             if spec.datastore is None:
                 continue
@@ -129,14 +127,6 @@ class Places:
                     f"give {spec.namespace} one of its own"
                 )
         return problems
-
-    def _records(self) -> dict[str, VClusterRecord]:
-        """Of all virtual clusters, by namespace. What cannot be read stops what is about that virtual cluster."""
-        records = {}
-        for name, found in self.found.items():
-            with suppress(TenantryError):
-                records[name] = found.record
-        return records
 
     def _check_quota(self, tenant: str, specs: dict[str, VCluster], gone: set[str], record: dict) -> None:
         if not any(map(self.grows, specs.values())):
@@ -177,12 +167,12 @@ class Places:
                     "the quota. Delete pods or volumes in the virtual cluster to free it"
                 )
 
-    def _quota(self, found: Found) -> dict:
+    def _quota(self, found: VirtualCluster) -> dict:
         """That of a virtual cluster's slice. Asked for only where a quota is looked at, once for each tenant."""
         if found.tenant not in self._quotas:
             hosts = (one.host for one in self.found.values() if one.tenant == found.tenant)
             self._quotas[found.tenant] = resources_in_use.quotas(self.fleet.hub, hosts, found.tenant)
-        return self._quotas[found.tenant].get((found.host.name, found.namespace["metadata"]["name"])) or {}
+        return self._quotas[found.tenant].get((found.host.name, found.namespace)) or {}
 
     def grows(self, spec: VCluster) -> bool:
         """Whether it is new, or gets more of anything than it has."""

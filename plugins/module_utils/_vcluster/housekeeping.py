@@ -12,8 +12,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
 from ansible_collections.tenantry.kube.plugins.module_utils._core.timestamps import clock, moment, stamp
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet import registry
-from ansible_collections.tenantry.kube.plugins.module_utils._fleet.record import VClusterRecord
-from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import Found
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import VirtualCluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.apply import Plan
 from ansible_collections.tenantry.kube.plugins.module_utils._module import (
     Context,
@@ -42,8 +41,8 @@ class Notes:
     since: datetime | None = None  # when the sample was seen to change last
 
     @classmethod
-    def of(cls, namespace: dict) -> Notes:
-        text = (namespace["metadata"].get("annotations") or {}).get(NOTES_ANNOTATION)
+    def of(cls, vcluster: VirtualCluster) -> Notes:
+        text = vcluster.annotations.get(NOTES_ANNOTATION)
         try:
             found = json.loads(text or "{}")
             slept, since = (moment(found[key]) if found.get(key) else None for key in ("slept", "since"))
@@ -69,9 +68,10 @@ class Decision:
     notes: Notes
 
 
-def decide(namespace: dict, record: VClusterRecord, notes: Notes, *, paused: bool, now: datetime) -> Decision:
+def decide(found: VirtualCluster, notes: Notes, *, paused: bool, now: datetime) -> Decision:
     """What is due for one virtual cluster. Pure."""
-    expires = expiry(namespace, record)
+    record = found.record
+    expires = expiry(found.created, record)
     if expires and expires <= now and not record.deletion_protection:
         return Decision("delete", f"expired at {stamp(expires)}", notes)
     late = f"expired at {stamp(expires)}, kept by deletion_protection" if expires and expires <= now else ""
@@ -85,7 +85,7 @@ def decide(namespace: dict, record: VClusterRecord, notes: Notes, *, paused: boo
         return Decision("none", late, notes)
     notes = replace(notes, why=None)
     # One that was made or resumed by somebody within its time to sleep is wanted: it is left alone until the next.
-    awake = max(moment(namespace["metadata"]["creationTimestamp"]), notes.slept or datetime.min.replace(tzinfo=UTC))
+    awake = max(moment(found.created), notes.slept or datetime.min.replace(tzinfo=UTC))
     if begun and awake < begun:
         return Decision("pause", f"its time to sleep began at {stamp(begun)}", replace(notes, slept=now, why=SCHEDULE))
     if sleep.idle and notes.since and now - notes.since >= timedelta(seconds=sleep.idle):
@@ -100,25 +100,25 @@ def run(context: Context, items: list[dict]) -> list[dict]:
     registry.require_platform(context.hub)
     fleet = registry.hosts(context.hub, context.cluster)
     try:
-        spaces, unreachable = fleet.vclusters()
+        vclusters, unreachable = fleet.vclusters()
         for problem in unreachable.values():
             context.warn(problem)
-        due = [Found(host, space) for host, space in spaces if not space["metadata"].get("deletionTimestamp")]
-        due = sorted((one for one in due if tenant in (None, one.tenant)), key=lambda one: (one.tenant, one.name))
+        due = [one for one in vclusters if tenant in (None, one.tenant) and not one.is_deleting]
+        due.sort(key=lambda one: (one.tenant, one.name))
         return do_each(context.hub, due, _known, lambda found: _row(context, found))
     finally:
         fleet.close()
 
 
-def _known(found: Found) -> dict:
+def _known(found: VirtualCluster) -> dict:
     row = {"tenant": found.tenant, "name": found.name, "host": found.host.name}
-    return {**row, "namespace": found.namespace["metadata"]["name"], "action": "none", "reason": ""}
+    return {**row, "namespace": found.namespace, "action": "none", "reason": ""}
 
 
-def _row(context: Context, found: Found) -> dict:
+def _row(context: Context, found: VirtualCluster) -> dict:
     row = _known(found)
     try:
-        now, before = clock(), Notes.of(found.namespace)
+        now, before = clock(), Notes.of(found)
         sets = lifecycle.stateful_sets(found)
         paused = bool(sets) and lifecycle.is_paused(sets[0])
         problem, sample = (None, None) if paused or not sets else attempt(lambda: _sample(found))
@@ -126,7 +126,7 @@ def _row(context: Context, found: Found) -> dict:
         if problem:  # it is not known to be idle, but its time to sleep or to go comes all the same
             row["error"] = f"{row['namespace']}: {problem}"
             notes = replace(notes, since=None)
-        decision = decide(found.namespace, found.record, notes, paused=paused, now=now)
+        decision = decide(found, notes, paused=paused, now=now)
         if problem:
             decision = replace(decision, notes=replace(decision.notes, since=before.since))
         row |= {"action": decision.action, "reason": decision.reason}
@@ -143,27 +143,27 @@ def _row(context: Context, found: Found) -> dict:
     return row
 
 
-def _sample(found: Found) -> list[int] | None:
+def _sample(found: VirtualCluster) -> list[int] | None:
     if not (found.record.sleep or {}).get("idle"):
         return None
-    api = connection.inside(found.host, found.namespace["metadata"]["name"]).limited(found.host.timeout)
+    api = connection.inside(found.host, found.namespace).limited(found.host.timeout)
     try:
         return activity.sample(api.text("/metrics"))
     finally:
         api.close()
 
 
-def _plan(found: Found, action: str, now: datetime) -> Plan | Turn | None:
+def _plan(found: VirtualCluster, action: str, now: datetime) -> Plan | Turn | None:
     if action == "delete":
         return delete.plan(found.host, found.tenant, found.name)
     if action == "pause":
-        return lifecycle.plan(found, PAUSED, found.namespace["metadata"]["name"], now)
+        return lifecycle.plan(found, PAUSED, found.namespace, now)
     return lifecycle.plan_resume(found) if action == "resume" else None
 
 
-def _carry_out(context: Context, found: Found, plan: Plan | Turn | None, notes: Notes, before: Notes) -> None:
+def _carry_out(context: Context, found: VirtualCluster, plan: Plan | Turn | None, notes: Notes, before: Notes) -> None:
     """Notes come between the deed and the wait for it: without them, a later run would not know whose pause it was."""
-    name, wait = found.namespace["metadata"]["name"], context.module.params["wait"]
+    name, wait = found.namespace, context.module.params["wait"]
     deadline = context.deadline(context.module.params["wait_timeout"]) if wait else None
     if isinstance(plan, Plan):
         delete.execute(plan, found.host, name, deadline)

@@ -9,8 +9,8 @@ from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import 
 from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import SERVER, SYNCER
 from ansible_collections.tenantry.kube.plugins.module_utils._core.timestamps import stamp
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet import registry
-from ansible_collections.tenantry.kube.plugins.module_utils._fleet.record import NO_RECORD, VClusterRecord
-from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import Found
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet.record import VClusterRecord
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import VirtualCluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import STATEFUL_SET
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import explanation
@@ -40,10 +40,10 @@ def run(context: Context, tenant: str | None, name: str | None, host: str | None
     try:
         if host is not None and host not in fleet.names():
             raise fleet.unknown(host)
-        spaces, unreachable = fleet.vclusters()
+        vclusters, unreachable = fleet.vclusters()
         wanted = [
             found
-            for found in (Found(where, space) for where, space in spaces)
+            for found in vclusters
             if tenant in (None, found.tenant) and name in (None, found.name) and host in (None, found.host.name)
         ]
         rows = beside_each_other(_told, wanted)
@@ -53,14 +53,13 @@ def run(context: Context, tenant: str | None, name: str | None, host: str | None
     return {"vclusters": rows, "unreachable_members": {} if host and host not in unreachable else unreachable}
 
 
-def _told(found: Found) -> dict:
+def _told(found: VirtualCluster) -> dict:
     """One that cannot be looked at is told as such, and hides no other."""
     problem, row = attempt(lambda: _row(found))
     if row:
         return row
-    _problem, record = attempt(lambda: found.record)
     return {
-        **_known(found, record or NO_RECORD),
+        **_known(found, found.readable_record),
         "status": "NotReady",
         "nodes": None,
         "endpoint": None,
@@ -68,35 +67,35 @@ def _told(found: Found) -> dict:
     }
 
 
-def _known(found: Found, record: VClusterRecord) -> dict:
+def _known(found: VirtualCluster, record: VClusterRecord) -> dict:
     """What is on record."""
     return {
         "tenant": found.tenant,
         "name": found.name,
         "host": found.host.name,
-        "namespace": found.namespace["metadata"]["name"],
+        "namespace": found.namespace,
         "mode": record.mode,
         "tier": record.tier,
         "version": record.version,
         "datastore": record.datastore,
         "servers": None,
         "resources": {},
-        "created": found.namespace["metadata"]["creationTimestamp"],
+        "created": found.created,
         **upkeep_of(found, record),
     }
 
 
-def _row(found: Found) -> dict:
-    namespace, record = found.namespace["metadata"]["name"], found.record
+def _row(found: VirtualCluster) -> dict:
+    namespace, record = found.namespace, found.record
     quota = found.host.get("v1/ResourceQuota", "vcluster", namespace)
     server = found.host.get(STATEFUL_SET, SERVER, namespace)
     row = {**_known(found, record), "servers": _servers(server), "resources": quota_use(quota or {})}
-    if found.namespace["metadata"].get("deletionTimestamp"):
+    if found.is_deleting:
         return {**row, "status": "Deleting", "nodes": None, "endpoint": None, "message": None}
     if is_paused(server):
         nodes = None if row["mode"] == SHARED else f"0/{record.agents}"
         return {**row, "status": "Paused", "nodes": nodes, "endpoint": _endpoint(found), "message": None}
-    return row | _live(found.host, found.namespace, None if row["mode"] == SHARED else record.agents)
+    return row | _live(found, None if row["mode"] == SHARED else record.agents)
 
 
 def _servers(stateful_set: dict | None) -> str | None:
@@ -105,8 +104,8 @@ def _servers(stateful_set: dict | None) -> str | None:
     return f"{(stateful_set.get('status') or {}).get('readyReplicas', 0)}/{stateful_set['spec']['replicas']}"
 
 
-def upkeep_of(found: Found, record: VClusterRecord) -> dict:
-    expires = expiry(found.namespace, record)
+def upkeep_of(found: VirtualCluster, record: VClusterRecord) -> dict:
+    expires = expiry(found.created, record)
     return {
         "deletion_protection": record.deletion_protection,
         "expires": stamp(expires) if expires else None,
@@ -114,25 +113,25 @@ def upkeep_of(found: Found, record: VClusterRecord) -> dict:
     }
 
 
-def _endpoint(found: Found) -> str | None:
+def _endpoint(found: VirtualCluster) -> str | None:
     try:
-        return connection.endpoint(found.host, found.namespace)
+        return connection.endpoint(found)
     except TenantryError:
         return None
 
 
-def _live(host: Cluster, namespace: dict, agents: int | None) -> dict:
+def _live(found: VirtualCluster, agents: int | None) -> dict:
     """What only the virtual cluster itself can tell. In mode shared it has as many nodes as carry its pods."""
-    unknown = ready_of_all(None, agents)
+    host, unknown = found.host, ready_of_all(None, agents)
     try:
-        url = connection.endpoint(host, namespace)
-        api = connection.inside(host, namespace["metadata"]["name"]).limited(host.timeout)
+        url = connection.endpoint(found)
+        api = connection.inside(host, found.namespace).limited(host.timeout)
     except TenantryError as error:
         return {"status": "NotReady", "nodes": unknown, "endpoint": None, "message": str(error)}
     try:
         nodes = api.list("v1/Node")
         version = api.version()
-        syncer = _why_not_synced(host, namespace["metadata"]["name"]) if agents is None else None
+        syncer = _why_not_synced(host, found.namespace) if agents is None else None
     except TenantryError as error:
         return {"status": "NotReady", "nodes": unknown, "endpoint": url, "message": str(error)}
     finally:

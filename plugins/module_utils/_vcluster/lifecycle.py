@@ -12,7 +12,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import ApiError, TenantryError
 from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import AGENT, ETCD, SERVER, SYNCER
 from ansible_collections.tenantry.kube.plugins.module_utils._core.timestamps import stamp
-from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import Found
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import VirtualCluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.apply import Action, Inventory, Plan
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.conditions import has_ended, without_controller
@@ -99,11 +99,11 @@ class Start(Turn):
             wait_until_ready(self.cluster, self.namespace, deadline)
 
 
-def plan(found: Found | None, state: str, name: str, now: datetime) -> Turn:
+def plan(found: VirtualCluster | None, state: str, name: str, now: datetime) -> Turn:
     """What it takes to have it paused or restarted."""
     if found is None:
         raise TenantryError(f"state: there is no virtual cluster {name} that could be {state}; create it first")
-    host, namespace, sets = found.host, found.namespace["metadata"]["name"], stateful_sets(found)
+    host, namespace, sets = found.host, found.namespace, stateful_sets(found)
     if not sets:
         raise TenantryError(
             f"state: {name} was never fully created and cannot be {state}; run it with state: present first"
@@ -123,8 +123,8 @@ def plan(found: Found | None, state: str, name: str, now: datetime) -> Turn:
     return _restart(host, namespace, sets, now)
 
 
-def plan_resume(found: Found) -> Turn:
-    namespace, record = found.namespace["metadata"]["name"], found.record
+def plan_resume(found: VirtualCluster) -> Turn:
+    namespace, record = found.namespace, found.record
     servers = record.servers
     wanted = {SERVER: servers, SYNCER: servers, AGENT: record.agents, ETCD: MEMBERS}
     sets = stateful_sets(found)
@@ -136,9 +136,9 @@ def plan_resume(found: Found) -> Turn:
     return Start(found.host, namespace, actions)
 
 
-def stateful_sets(found: Found) -> list[dict]:
+def stateful_sets(found: VirtualCluster) -> list[dict]:
     """The server's and, where there are any, those of the syncer, of the agents and of etcd."""
-    namespace = found.namespace["metadata"]["name"]
+    namespace = found.namespace
     live = (found.host.get(STATEFUL_SET, name, namespace) for name in (SERVER, SYNCER, AGENT, ETCD))
     return [one for one in live if one]
 

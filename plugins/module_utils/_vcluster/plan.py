@@ -18,7 +18,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import 
 from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import AGENT, SERVER, SYNCER
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.host_networks import is_address
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.record import NO_RECORD, written_on
-from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import Found
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import VirtualCluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.apply import RIGHTS_DELAY, Plan
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import STATEFUL_SET
@@ -182,7 +182,7 @@ def plan_all(context: Context, places: Places, jobs: list[Job]) -> None:
         job.exposed_before = record.expose
         if problem := around.hole(spec):
             context.warn(f"{job.namespace}: {problem}")
-        if found and (snapshot := interrupted(found.namespace)):
+        if found and (snapshot := interrupted(found.namespace_object)):
             context.warn(
                 f"{job.namespace}: a restore of snapshot {snapshot} was interrupted, and its etcd may not start "
                 "before it is run again (tenantry.kube.vcluster_snapshot)"
@@ -206,7 +206,7 @@ def plan_all(context: Context, places: Places, jobs: list[Job]) -> None:
                 host=surroundings[host.name].networks,
                 storage_classes=surroundings[host.name].storage_classes,
                 datastore_ip=_datastore_address(host, spec.datastore),
-                recorded=written_on(found.namespace) if found else "",
+                recorded=written_on(found.namespace_object) if found else "",
             )
             _plan(context, job, found)
         elif job.state == "absent":
@@ -222,7 +222,7 @@ def plan_all(context: Context, places: Places, jobs: list[Job]) -> None:
     check_each(possible, plan, name=namespace_of, each=beside_each_other, found=Job.stop)
 
 
-def _plan(context: Context, job: Job, found: Found | None) -> None:
+def _plan(context: Context, job: Job, found: VirtualCluster | None) -> None:
     if found:
         if job.known_rendering.member and not _has_rights(context, job):
             return
@@ -238,7 +238,7 @@ def _plan(context: Context, job: Job, found: Found | None) -> None:
     server = plan.object(STATEFUL_SET, SERVER, job.namespace)
     job.paused = lifecycle.is_paused(server)
     if found and spec.lasting and spec.datastore is None:
-        job.upgrade = upgrade_of(host, found.namespace, spec.version, server)
+        job.upgrade = upgrade_of(found, spec.version, server)
     agents = plan.object(STATEFUL_SET, AGENT, job.namespace)
     job.leaving = [] if job.paused else drain.leaving(agents, spec.agents)
     if found and context.check_mode and kept.ca and not job.paused:

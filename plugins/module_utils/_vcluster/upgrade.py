@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError, require
 from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import AGENT, SERVER
-from ansible_collections.tenantry.kube.plugins.module_utils._fleet.record import VClusterRecord
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import VirtualCluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import exec as pod_exec
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.apply import Inventory, Plan
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
@@ -46,7 +46,7 @@ class Upgrade:
             return
         try:
             namespace = require(self.host.get("v1/Namespace", self.namespace), f"namespace {self.namespace}")
-            if VClusterRecord.of(namespace).datastore == PLACE:
+            if VirtualCluster(self.host, namespace).record.datastore == PLACE:
                 etcd.keep_on_volume(self.host, self.namespace, deadline)
             elif stateful_set["spec"]["replicas"] == 0:
                 with workshop(self.host, stateful_set, deadline) as container:
@@ -63,21 +63,21 @@ class Upgrade:
         self.host.merge("v1/Namespace", self.namespace, None, {"metadata": {"annotations": notes}})
 
 
-def upgrade_of(host: Cluster, namespace: dict, version: str, server: dict | None) -> Upgrade | None:
+def upgrade_of(found: VirtualCluster, version: str, server: dict | None) -> Upgrade | None:
     """
     None where the release stays, and where the upgrade before this one failed: what that one kept is good, what there
     is now may not be.
     """
-    before = VClusterRecord.of(namespace).version or version
-    if before == version or _has_failed(namespace, server):
+    before = found.record.version or version
+    if before == version or _has_failed(found, server):
         return None
-    return Upgrade(host, namespace["metadata"]["name"], before)
+    return Upgrade(found.host, found.namespace, before)
 
 
-def _has_failed(namespace: dict, server: dict | None) -> bool:
+def _has_failed(found: VirtualCluster, server: dict | None) -> bool:
     """Whether the last pods that were ready are those from before an upgrade."""
     status = (server or {}).get("status") or {}
-    kept = (namespace["metadata"].get("annotations") or {}).get(REVISION_ANNOTATION)
+    kept = found.annotations.get(REVISION_ANNOTATION)
     return bool(kept) and kept == status.get("currentRevision") != status.get("updateRevision")
 
 

@@ -81,11 +81,11 @@ def parse_sleep(given: dict) -> Sleep:
     return Sleep(seconds, tuple(_window(text) for text in schedule or []), _zone(given.get("timezone") or "UTC"))
 
 
-def expiry(namespace: dict, record: VClusterRecord) -> datetime | None:
+def expiry(created: str, record: VClusterRecord) -> datetime | None:
     """When it is no longer kept."""
     if not record.ttl:
         return None
-    return moment(namespace["metadata"]["creationTimestamp"]) + timedelta(seconds=_lifetime(record.ttl))
+    return moment(created) + timedelta(seconds=_lifetime(record.ttl))
 
 
 def check_may_be_deleted(name: str, record: VClusterRecord) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import ApiError
-from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import Found
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import VirtualCluster
 from ansible_collections.tenantry.kube.plugins.module_utils._platform.crds import KIND, USER_KIND, objects
 from ansible_collections.tenantry.kube.plugins.module_utils._self_service.reconcile import Turn
 from ansible_collections.tenantry.kube.plugins.module_utils._self_service.user_requests import UserRequest
@@ -70,7 +70,7 @@ def turn(
     *requests: tuple[str, dict],
     users: tuple[tuple[str, dict], ...] = (),
     accounts: tuple[dict, ...] = (),
-    found: dict[str, Found] | None = None,
+    found: dict[str, VirtualCluster] | None = None,
 ) -> Turn:
     """After all was carried out."""
     monkeypatch.setattr(vcluster_reconcile, "run", lambda _context, items: vclusters(items))
@@ -125,7 +125,7 @@ def test_what_is_asked_for_beside_a_broken_record(monkeypatch: pytest.MonkeyPatc
     labels = {naming.LABEL_TENANT: "payments", naming.LABEL_VCLUSTER: "mine"}
     annotations = {"tenantry.dev/spec": json.dumps({"request": "text"})}
     metadata = {"name": "payments--mine", "labels": labels, "annotations": annotations, "creationTimestamp": ASKED}
-    found = {"payments--mine": Found(SimpleNamespace(name="hub"), {"metadata": metadata})}
+    found = {"payments--mine": VirtualCluster(SimpleNamespace(name="hub"), {"metadata": metadata})}
     done = turn(monkeypatch, ("payments", asked("mine", resources=RESOURCES)), GOOD, found=found)
     assert done.rows["payments--mine"]["phase"] == "Failed"
     assert done.rows["shop--good"]["phase"] == "Ready"

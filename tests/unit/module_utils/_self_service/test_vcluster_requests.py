@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import ApiError, Obstacle, TenantryError
-from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import Found
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import VirtualCluster
 from ansible_collections.tenantry.kube.plugins.module_utils._module import check_each
 from ansible_collections.tenantry.kube.plugins.module_utils._platform.crds import objects
 from ansible_collections.tenantry.kube.plugins.module_utils._self_service.requests import Outcome, each, status_of
@@ -41,12 +41,12 @@ def request(name: str = "mine", status: dict[str, Any] | None = None, **spec: An
     return Request("payments", {"metadata": metadata, "spec": spec, "status": status or {}})
 
 
-def vcluster(uid: str | None = "u1", created: str = "2026-05-31T12:01:00Z") -> Found:
+def vcluster(uid: str | None = "u1", created: str = "2026-05-31T12:01:00Z") -> VirtualCluster:
     record = {"request": {"uid": uid, "user": "bob"}} if uid else {}
     labels = {"tenantry.dev/tenant": "payments", "tenantry.dev/vcluster": "mine"}
     metadata = {"name": "payments--mine", "labels": labels, "creationTimestamp": created}
     metadata["annotations"] = {"tenantry.dev/spec": json.dumps(record)}
-    return Found(SimpleNamespace(name="hub"), {"metadata": metadata})
+    return VirtualCluster(SimpleNamespace(name="hub"), {"metadata": metadata})
 
 
 def place(created: str) -> dict[str, Any]:
@@ -131,7 +131,9 @@ def test_what_the_inventory_has_is_not_to_be_had() -> None:
         "a new kind within the second",
     ],
 )
-def test_a_request_that_was_deleted(found: Found, asked: Request | None, home: str, kind: str, gone: bool) -> None:
+def test_a_request_that_was_deleted(
+    found: VirtualCluster, asked: Request | None, home: str, kind: str, gone: bool
+) -> None:
     requests = {asked.namespace: asked} if asked else {}
     assert forgotten(found, requests, place(home), place(kind)) is gone
 

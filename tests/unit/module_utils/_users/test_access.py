@@ -13,6 +13,7 @@ import pytest
 from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import ApiError, TenantryError
 from ansible_collections.tenantry.kube.plugins.module_utils._core.timestamps import clock, stamp
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import VirtualCluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.apply import Key, key_of
 from ansible_collections.tenantry.kube.plugins.module_utils._platform.identities import hub_user, inside_user
 from ansible_collections.tenantry.kube.plugins.module_utils._users import access as users_access
@@ -120,7 +121,7 @@ class World:
         space = {"metadata": {"name": NAMESPACE, "labels": naming.labels("vcluster", tenant=TENANT, vcluster="dev")}}
         if self.request:
             space["metadata"]["annotations"] = {"tenantry.dev/spec": json.dumps({"request": self.request})}
-        places = [users_access.Place(self.hub, space), home.Home.of(self.hub, TENANT)][self.is_silent :]
+        places = [users_access.Place(VirtualCluster(self.hub, space)), home.Home.of(self.hub, TENANT)][self.is_silent :]
         asked = {"access": None, "person": None, "handouts": [], "purge": False, **options}
         want = reconcile.Wanted(TENANT, "bob", role is not None, role or "", **asked)
         context = SimpleNamespace(hub=self.hub, check_mode=check, warn=self.warnings.append, missing=None)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import VirtualCluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.secret_data import decoded
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import client_ca_renewal
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests import client_ca, cluster
@@ -118,7 +119,7 @@ def test_renewal_plans_what_the_next_run_would_render() -> None:
     before, server = client_ca.make(NAMESPACE), server_manifests.stateful_set(render())
     found = _found(before, **{"former.tenantry.dev/carol": ""})
     assert client_ca_renewal.former(found) == {"carol"}
-    plan = client_ca_renewal.Renewal.plan(Host(server), SPACE, found, {"carol", "bob"})
+    plan = client_ca_renewal.Renewal.plan(VirtualCluster(Host(server), SPACE), found, {"carol", "bob"})
     assert [(row["kind"], row["name"]) for row in plan.rows()] == [("Secret", "client-ca"), ("StatefulSet", "server")]
     assert plan.first == "bob"
     ca, annotations = plan.certificate, plan.actions[1].after["spec"]["template"]["metadata"]["annotations"]
@@ -134,9 +135,9 @@ def test_renewal_plans_what_the_next_run_would_render() -> None:
 
 def test_several_servers_first_sign_with_a_ca_that_nobody_trusts() -> None:
     server, files = server_manifests.stateful_set(render()), client_ca.make(NAMESPACE)
-    assert len(client_ca_renewal.Renewal.plan(Host(server), SPACE, _found(files), {"bob"}).steps) == 1
+    assert len(client_ca_renewal.Renewal.plan(VirtualCluster(Host(server), SPACE), _found(files), {"bob"}).steps) == 1
     server["spec"]["replicas"] = 3
-    renewal = client_ca_renewal.Renewal.plan(Host(server), SPACE, _found(files), {"bob"})
+    renewal = client_ca_renewal.Renewal.plan(VirtualCluster(Host(server), SPACE), _found(files), {"bob"})
     between, at_last = (decoded(step[0].after) for step in renewal.steps)
     assert between["untrusted"]
     assert at_last["untrusted"] == ""
@@ -159,7 +160,9 @@ def test_certificates_are_accepted_only_where_the_option_says_so() -> None:
 def test_an_interrupted_renewal_stays_one_under_the_option() -> None:
     server = server_manifests.stateful_set(render())
     server["spec"]["replicas"] = 3
-    renewal = client_ca_renewal.Renewal.plan(Host(server), SPACE, _found(client_ca.make(NAMESPACE)), {"bob"})
+    renewal = client_ca_renewal.Renewal.plan(
+        VirtualCluster(Host(server), SPACE), _found(client_ca.make(NAMESPACE)), {"bob"}
+    )
     between = decoded(renewal.steps[0][0].after)
     assert client_ca.kept_or_new(between, NAMESPACE, accepted=True) == between
 
@@ -173,5 +176,6 @@ def test_an_interrupted_renewal_stays_one_under_the_option() -> None:
 )
 def test_renewal_that_cannot_be_is_refused(found: dict | None, record: str, told: str) -> None:
     space = {"metadata": {"name": NAMESPACE, "annotations": {"tenantry.dev/spec": record}}}
+    host = Host(server_manifests.stateful_set(render()))
     with pytest.raises(TenantryError, match=f"revoke_certificates: {told}"):
-        client_ca_renewal.Renewal.plan(Host(server_manifests.stateful_set(render())), space, found, {"bob"})
+        client_ca_renewal.Renewal.plan(VirtualCluster(host, space), found, {"bob"})

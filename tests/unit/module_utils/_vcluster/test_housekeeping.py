@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
+from types import SimpleNamespace
 
 import pytest
-from ansible_collections.tenantry.kube.plugins.module_utils._fleet.record import VClusterRecord
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet.record import SPEC_ANNOTATION
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import VirtualCluster
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.housekeeping import (
     NOTES_ANNOTATION,
     Notes,
     decide,
 )
 
-MADE = {"metadata": {"creationTimestamp": "2026-11-20T09:00:00Z"}}
 NIGHT = {"sleep": {"schedule": ["mon-fri 20:00-06:00"]}}
 IDLE = {"sleep": {"idle": "2h"}}
 
@@ -21,8 +23,21 @@ def at(text: str) -> datetime:
     return datetime.fromisoformat(f"2026-11-{text}").replace(tzinfo=UTC)
 
 
-def due(record: dict, now: str, notes: Notes | None = None, paused: bool = False) -> tuple[str, str, Notes]:
-    decision = decide(MADE, VClusterRecord(**record), notes or Notes(), paused=paused, now=at(now))
+def vcluster(created: str, **annotations: str | None) -> VirtualCluster:
+    return VirtualCluster(
+        SimpleNamespace(name="hub"), {"metadata": {"creationTimestamp": created, "annotations": annotations}}
+    )
+
+
+def due(
+    record: dict,
+    now: str,
+    notes: Notes | None = None,
+    paused: bool = False,
+    created: str = "2026-11-20T09:00:00Z",
+) -> tuple[str, str, Notes]:
+    found = vcluster(created, **{SPEC_ANNOTATION: json.dumps(record)})
+    decision = decide(found, notes or Notes(), paused=paused, now=at(now))
     return decision.action, decision.reason, decision.notes
 
 
@@ -67,9 +82,9 @@ def test_one_that_somebody_paused_is_not_resumed() -> None:
 
 
 def test_one_that_was_made_at_night_is_left_alone() -> None:
-    made = {"metadata": {"creationTimestamp": "2026-11-25T22:00:00Z"}}
-    assert decide(made, VClusterRecord(**NIGHT), Notes(), paused=False, now=at("25 23:00")).action == "none"
-    assert decide(made, VClusterRecord(**NIGHT), Notes(), paused=False, now=at("26 20:00")).action == "pause"
+    made = "2026-11-25T22:00:00Z"
+    assert due(NIGHT, "25 23:00", created=made)[0] == "none"
+    assert due(NIGHT, "26 20:00", created=made)[0] == "pause"
 
 
 def test_idle_is_counted_from_the_last_change_of_the_sample() -> None:
@@ -92,6 +107,6 @@ def test_one_that_slept_for_being_idle_is_not_resumed_by_a_schedule() -> None:
 
 def test_notes_are_read_back() -> None:
     notes = Notes(at("25 20:05"), "schedule", (1, 2, 3), at("25 19:00"))
-    assert Notes.of({"metadata": {"annotations": {NOTES_ANNOTATION: notes.as_text()}}}) == notes
+    assert Notes.of(vcluster("", **{NOTES_ANNOTATION: notes.as_text()})) == notes
     for broken in (None, "", "{", "[]", '{"slept": "yesterday"}', '{"sample": 5}'):
-        assert Notes.of({"metadata": {"annotations": {NOTES_ANNOTATION: broken}}}) == Notes()
+        assert Notes.of(vcluster("", **{NOTES_ANNOTATION: broken})) == Notes()

@@ -84,9 +84,9 @@ def test_bad_input_is_one_line_with_option_and_rule(item: dict, option: str, tol
 
 
 def test_it_expires_so_long_after_it_was_made() -> None:
-    namespace = {"metadata": {"creationTimestamp": "2026-11-25T09:00:00Z"}}
-    assert expiry(namespace, NO_RECORD) is None
-    assert stamp(expiry(namespace, VClusterRecord(ttl="14d"))) == "2026-12-09T09:00:00Z"
+    created = "2026-11-25T09:00:00Z"
+    assert expiry(created, NO_RECORD) is None
+    assert stamp(expiry(created, VClusterRecord(ttl="14d"))) == "2026-12-09T09:00:00Z"
 
 
 def test_what_was_asked_for_is_recorded() -> None:

@@ -10,6 +10,7 @@ import pytest
 from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.record import SPEC_ANNOTATION
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import VirtualCluster
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import reconcile
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.fleet_state import Places
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.cluster import (
@@ -33,7 +34,9 @@ class Fleet:
         self._spaces, self._down = spaces, down
 
     def vclusters(self) -> tuple[list, dict[str, str]]:
-        return [(self.hub, space) for space in self._spaces], {name: f"{name} is down" for name in self._down}
+        return [VirtualCluster(self.hub, space) for space in self._spaces], {
+            name: f"{name} is down" for name in self._down
+        }
 
     def cluster(self, _name: str) -> SimpleNamespace:
         return self.hub
