@@ -8,7 +8,7 @@ with the rest, and one that wants the nodes back finds them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError, one_line
 from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import AGENT
@@ -30,11 +30,11 @@ def leaving(agents: dict | None, wanted: int) -> list[str]:
     return [f"{AGENT}-{number}" for number in range(wanted, running)] if wanted else []
 
 
-def rows(nodes: list[str]) -> list[dict]:
+def rows(nodes: Iterable[str]) -> list[dict]:
     return [{"action": "drain", "kind": "Node", "name": node} for node in nodes]
 
 
-def drain(host: Cluster, namespace: str, names: list[str], deadline: Deadline, warn: Callable[[str], None]) -> None:
+def drain(host: Cluster, namespace: str, names: Iterable[str], deadline: Deadline, warn: Callable[[str], None]) -> None:
     api = connection.inside(host, namespace)
     try:
         found = [api.get("v1/Node", name) for name in names]

@@ -60,11 +60,6 @@ class Places:
             raise Unreachable(f"host: {self.unreachable[name]}")
         return self.fleet.cluster(name)
 
-    def check_record(self, namespace: str) -> None:
-        """Raise an Obstacle if this release cannot read what is recorded of a virtual cluster."""
-        if found := self.found.get(namespace):
-            _ = found.record
-
     def spec_of(self, item: dict) -> VCluster:
         """What an item asks for. One that leaves out the mode means the mode that there is, or that of a new one."""
         found = self.found.get(naming.vcluster_namespace(item["tenant"], item["name"]))

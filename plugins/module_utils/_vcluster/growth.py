@@ -12,11 +12,12 @@ from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import ApiError
 from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import SERVER
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.apply import OVER_QUOTA, QUOTA, Action, Plan
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import STATEFUL_SET
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import Deadline, wait_for
 from ansible_collections.tenantry.kube.plugins.module_utils._module import Context
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests import syncer
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.plan import Job
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.plan import PresentPlan
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.exposure import LOAD_BALANCER, NODE_PORT
 
 BINDING = "rbac.authorization.k8s.io/v1/RoleBinding"
@@ -27,20 +28,20 @@ VCLUSTER_QUOTA = "vcluster"
 LONGEST = 20  # seconds
 
 
-def claim(context: Context, job: Job) -> None:
+def claim(context: Context, present: PresentPlan) -> None:
     """Take what the plan takes more, with the quota that has it. All else of the plan is left to do."""
-    host, planned = job.known_host, job.known_plan
+    host, namespace, planned = present.host, present.namespace, present.changes
     growing = [action for action in planned.actions if grows(action)]
-    if not growing or not job.known_spec.shared or not planned.object(STATEFUL_SET, SERVER, job.namespace):
+    if not growing or not present.spec.shared or not planned.object(STATEFUL_SET, SERVER, namespace):
         return
     quotas = [action for action in planned.actions if action.kind == QUOTA and action.action != "delete"]
-    binding = host.get(BINDING, syncer.NAME, job.namespace)
+    binding = host.get(BINDING, syncer.NAME, namespace)
     try:
         if binding:
-            host.delete(BINDING, syncer.NAME, job.namespace, uid=binding["metadata"]["uid"])
-        _take(context, job, Plan(host, [*quotas, *growing], planned.objects))
+            host.delete(BINDING, syncer.NAME, namespace, uid=binding["metadata"]["uid"])
+        _take(context, namespace, Plan(host, [*quotas, *growing], planned.objects))
     finally:
-        for one in syncer.rights(job.known_rendering):
+        for one in syncer.rights(present.rendering):
             if one["kind"] == "RoleBinding":
                 host.apply(one)
 
@@ -55,7 +56,7 @@ def grows(action: Action) -> bool:
     return action.kind == CLAIM
 
 
-def _take(context: Context, job: Job, plan: Plan) -> None:
+def _take(context: Context, namespace: str, plan: Plan) -> None:
     """Rights end some moments after they were taken away, and a tenant may hold a port that an earlier run lost."""
     end = Deadline(LONGEST)
     while True:
@@ -64,11 +65,11 @@ def _take(context: Context, job: Job, plan: Plan) -> None:
         except ApiError as error:
             if OVER_QUOTA not in str(error) or "services." not in str(error) or end.expired:
                 raise
-            lost = _free(job, end)
+            lost = _free(plan.cluster, namespace, end)
             if lost is None:
                 raise
             context.warn(
-                f"{job.namespace}: Service {lost} of the tenant used the node port or load balancer that the quota has "
+                f"{namespace}: Service {lost} of the tenant used the node port or load balancer that the quota has "
                 "for the API. Its type is ClusterIP now. To expose it again, raise resources.node_ports or "
                 "resources.load_balancers"
             )
@@ -76,24 +77,23 @@ def _take(context: Context, job: Job, plan: Plan) -> None:
             return
 
 
-def _free(job: Job, deadline: Deadline) -> str | None:
+def _free(host: Cluster, namespace: str, deadline: Deadline) -> str | None:
     """Take the latest of the tenant's services from the outside; None where there is none."""
-    host = job.known_host
     selector = f"{naming.LABEL_MANAGED_BY}={naming.MANAGED_BY_SYNCER}"
-    held = [one for one in host.list(SERVICE, job.namespace, selector) if one["spec"].get("type") in EXPOSED]
+    held = [one for one in host.list(SERVICE, namespace, selector) if one["spec"].get("type") in EXPOSED]
     if not held:
         return None
     latest = max(held, key=lambda one: (one["metadata"]["creationTimestamp"], one["metadata"]["name"]))["metadata"]
-    before = _counted(host.get(QUOTA, VCLUSTER_QUOTA, job.namespace) or {})
+    before = _counted(host.get(QUOTA, VCLUSTER_QUOTA, namespace) or {})
     change = {"metadata": {"uid": latest["uid"]}, "spec": {"type": "ClusterIP"}}
-    host.merge(SERVICE, latest["name"], job.namespace, change)
+    host.merge(SERVICE, latest["name"], namespace, change)
 
     def gave_back(quota: dict) -> bool:
         counted = _counted(quota)
         return any(counted.get(resource, 0) < number for resource, number in before.items())
 
-    what = f"{job.namespace}: ResourceQuota {VCLUSTER_QUOTA} after Service {latest['name']} gave its port back"
-    wait_for(host, QUOTA, VCLUSTER_QUOTA, job.namespace, gave_back, deadline, what=what)
+    what = f"{namespace}: ResourceQuota {VCLUSTER_QUOTA} after Service {latest['name']} gave its port back"
+    wait_for(host, QUOTA, VCLUSTER_QUOTA, namespace, gave_back, deadline, what=what)
     return latest["name"]
 
 

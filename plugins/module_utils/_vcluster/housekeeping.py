@@ -20,7 +20,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._module import (
     do_each,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import activity, connection, delete, lifecycle
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.lifecycle import PAUSED, Turn
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.lifecycle import Turn
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.lifecycle import (
     expiry,
     parse_sleep,
@@ -130,7 +130,7 @@ def _row(context: Context, found: VirtualCluster) -> dict:
         if problem:
             decision = replace(decision, notes=replace(decision.notes, since=before.since))
         row |= {"action": decision.action, "reason": decision.reason}
-        plan = _plan(found, decision.action, now)
+        plan = _plan(found, decision.action)
         row["actions"] = plan.rows() if plan else []
         row["changed"] = bool(row["actions"])
         row["diff"] = [plan.diff()] if plan else []
@@ -153,11 +153,11 @@ def _sample(found: VirtualCluster) -> list[int] | None:
         api.close()
 
 
-def _plan(found: VirtualCluster, action: str, now: datetime) -> Plan | Turn | None:
+def _plan(found: VirtualCluster, action: str) -> Plan | Turn | None:
     if action == "delete":
         return delete.plan(found.host, found.tenant, found.name)
     if action == "pause":
-        return lifecycle.plan(found, PAUSED, found.namespace, now)
+        return lifecycle.plan_pause(found, found.namespace)
     return lifecycle.plan_resume(found) if action == "resume" else None
 
 

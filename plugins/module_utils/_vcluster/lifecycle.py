@@ -99,11 +99,26 @@ class Start(Turn):
             wait_until_ready(self.cluster, self.namespace, deadline)
 
 
-def plan(found: VirtualCluster | None, state: str, name: str, now: datetime) -> Turn:
-    """What it takes to have it paused or restarted."""
+def plan_pause(found: VirtualCluster | None, name: str) -> Turn:
+    found, sets = _stoppable(found, PAUSED, name)
+    pause = _pause(found.host, found.namespace, sets)
+    if found.record.mode == SHARED and not is_paused(sets[0]):
+        pause.warning = _losses(found.host, found.namespace)
+    return pause
+
+
+def plan_restart(found: VirtualCluster | None, name: str, now: datetime) -> Turn:
+    found, sets = _stoppable(found, RESTARTED, name)
+    if is_paused(sets[0]):
+        raise TenantryError(f"state: {name} is paused and cannot be restarted; resume it with state: present")
+    return _restart(found.host, found.namespace, sets, now)
+
+
+def _stoppable(found: VirtualCluster | None, state: str, name: str) -> tuple[VirtualCluster, list[dict]]:
+    """A virtual cluster that comes back as it was, with its StatefulSets."""
     if found is None:
         raise TenantryError(f"state: there is no virtual cluster {name} that could be {state}; create it first")
-    host, namespace, sets = found.host, found.namespace, stateful_sets(found)
+    sets = stateful_sets(found)
     if not sets:
         raise TenantryError(
             f"state: {name} was never fully created and cannot be {state}; run it with state: present first"
@@ -113,14 +128,7 @@ def plan(found: VirtualCluster | None, state: str, name: str, now: datetime) -> 
             f"state: {name} has no volume (persistence.type none) and would lose everything by being {state}; "
             "keep it present, or delete it"
         )
-    if state == PAUSED:
-        pause = _pause(host, namespace, sets)
-        if found.record.mode == SHARED and not is_paused(sets[0]):
-            pause.warning = _losses(host, namespace)
-        return pause
-    if is_paused(sets[0]):
-        raise TenantryError(f"state: {name} is paused and cannot be restarted; resume it with state: present")
-    return _restart(host, namespace, sets, now)
+    return found, sets
 
 
 def plan_resume(found: VirtualCluster) -> Turn:

@@ -8,7 +8,7 @@ import pytest
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import ApiError
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import reconcile
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.fleet_state import Places
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.plan import Job
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.reconcile import Batch
 
 from .example import make_item
 
@@ -21,23 +21,26 @@ def test_a_member_that_fails_while_a_resources_shrinks_refuses_no_other(monkeypa
             raise ApiError("member edge: no answer in time")
         return [f"{spec.namespace}: below the current use" for spec in specs]
 
-    def placed(_context: object, _places: Places, job: Job) -> None:
-        job.spec = None if job.state == "absent" else SimpleNamespace(name=job.name, namespace=job.namespace)
+    def place(batch: Batch) -> None:
+        wanted = [one for one in batch.desired if one.state != "absent"]
+        batch.specs = {one.namespace: SimpleNamespace(name=one.name, namespace=one.namespace) for one in wanted}
 
     places = SimpleNamespace(unreachable={}, lowered_below_use=lambda specs: lowered(places, specs))
     warnings: list[str] = []
     context = SimpleNamespace(hub=None, cluster=None, check_mode=True, warn=warnings.append)
     context.secret = lambda *_texts: None
-    monkeypatch.setattr(reconcile, "_validated", Job)
-    monkeypatch.setattr(reconcile, "_place", placed)
+    monkeypatch.setattr(Batch, "place", place)
     monkeypatch.setattr(reconcile, "Places", lambda _fleet: places)
-    for name in ("_check_databases", "_check_quotas", "plan_all"):
-        monkeypatch.setattr(reconcile, name, lambda *_given, **_more: None)
+    for name in ("check_databases", "check_quotas", "plan"):
+        monkeypatch.setattr(Batch, name, lambda *_given, **_more: None)
     monkeypatch.setattr(reconcile.registry, "require_platform", lambda _hub: None)
     monkeypatch.setattr(reconcile.registry, "hosts", lambda *_given: SimpleNamespace(close=lambda: None))
-    monkeypatch.setattr(reconcile, "do_each", lambda _hub, jobs, *_given: [job.name for job in jobs])
+    monkeypatch.setattr(reconcile, "do_each", lambda _hub, desired, *_given: [one.name for one in desired])
     wanted = {"shrinks": "present", "other": "present", "goes": "absent"}
-    items = [{**make_item(name=name), "k3s_config": None, "state": state} for name, state in wanted.items()]
+    items = [
+        {**make_item(name=name), "k3s_config": None, "kubeconfig_path": None, "state": state}
+        for name, state in wanted.items()
+    ]
     assert reconcile.run(context, items) == ["shrinks", "other", "goes"]
     assert warnings == [
         "payments--shrinks: resources: its use is not known: member edge: no answer in time",

@@ -11,9 +11,11 @@ from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.record import SPEC_ANNOTATION
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import VirtualCluster
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import reconcile
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.fleet_state import Places
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.reconcile import Batch
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.request import DesiredVCluster
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.cluster import (
+    VCluster,
     check_change,
     parse,
 )
@@ -51,11 +53,16 @@ def made(**changes: Any) -> Fleet:
     return Fleet(namespace(parse(make_item(**changes)).record("").as_text()))
 
 
-def place(fleet: Fleet, **changes: Any) -> reconcile.Job:
+def placed(fleet: Fleet, **changes: Any) -> Batch:
     """The item of the example with changes, as far as it gets before anything of the host is looked at."""
-    job = reconcile._validated({**make_item(), **UNSAID, **changes})
-    reconcile._place(SimpleNamespace(), Places(fleet), job)
-    return job
+    desired = DesiredVCluster.of({**make_item(), **UNSAID, **changes})
+    batch = Batch(SimpleNamespace(), Places(fleet), [desired])
+    batch._place(desired)
+    return batch
+
+
+def spec_of(fleet: Fleet, **changes: Any) -> VCluster:
+    return placed(fleet, **changes).specs["payments--dev"]
 
 
 def test_the_module_has_no_default_which_could_not_be_told_from_a_wish():
@@ -64,11 +71,11 @@ def test_the_module_has_no_default_which_could_not_be_told_from_a_wish():
 
 
 def test_a_new_one_is_shared():
-    assert place(Fleet(), **RESOURCES).spec.mode == "shared"
+    assert spec_of(Fleet(), **RESOURCES).mode == "shared"
 
 
 def test_a_new_one_can_have_nodes_of_its_own():
-    spec = place(Fleet(), mode="dedicated").spec
+    spec = spec_of(Fleet(), mode="dedicated")
     assert (spec.mode, spec.agents) == ("dedicated", 1)
 
 
@@ -87,21 +94,21 @@ def test_a_new_one_can_have_nodes_of_its_own():
 )
 def test_a_new_one_that_cannot_be_shared_is_one_line_with_the_way_out(changes, told):
     with pytest.raises(TenantryError, match=told) as refused:
-        place(Fleet(), **changes)
+        placed(Fleet(), **changes)
     assert "\n" not in str(refused.value)
 
 
 @pytest.mark.parametrize("changes", [{"agents": 0}, {"agents": 2}, {"cluster_cidr": "10.52.0.0/16"}])
 def test_a_dedicated_one_stays_so(changes):
     fleet = made()
-    spec = place(fleet, **changes).spec
+    spec = spec_of(fleet, **changes)
     assert spec.mode == "dedicated"
     check_change(Places(fleet).found["payments--dev"].record, spec)
 
 
 def test_a_shared_one_stays_so():
     fleet = made(**SHARED)
-    spec = place(fleet, **RESOURCES, pod_security="restricted").spec
+    spec = spec_of(fleet, **RESOURCES, pod_security="restricted")
     assert (spec.mode, spec.shared.pod_security) == ("shared", "restricted")
     check_change(Places(fleet).found["payments--dev"].record, spec)
 
@@ -114,7 +121,7 @@ def test_a_shared_one_stays_so():
     ],
 )
 def test_a_change_that_is_asked_for_is_refused(fleet, wanted, told):
-    spec = place(fleet, **wanted).spec
+    spec = spec_of(fleet, **wanted)
     with pytest.raises(TenantryError, match=told):
         check_change(Places(fleet).found["payments--dev"].record, spec)
 
@@ -123,8 +130,8 @@ def test_a_change_that_is_asked_for_is_refused(fleet, wanted, told):
 def test_one_whose_record_is_lost_is_not_guessed(record):
     fleet = Fleet(namespace(record))
     with pytest.raises(TenantryError, match=r"^mode: missing, .* set the mode it was created with"):
-        place(fleet)
-    assert place(fleet, mode="dedicated").spec.mode == "dedicated"
+        placed(fleet)
+    assert spec_of(fleet, mode="dedicated").mode == "dedicated"
 
 
 @pytest.mark.parametrize(
@@ -139,7 +146,7 @@ def test_one_whose_record_is_lost_is_not_guessed(record):
 )
 def test_what_is_wrong_in_any_mode_is_refused_without_the_fleet(changes):
     with pytest.raises(TenantryError):
-        reconcile._validated({**make_item(agents=0), **UNSAID, **changes})
+        DesiredVCluster.of({**make_item(agents=0), **UNSAID, **changes})
 
 
 @pytest.mark.parametrize(
@@ -153,14 +160,14 @@ def test_what_is_wrong_in_any_mode_is_refused_without_the_fleet(changes):
 )
 def test_what_is_wrong_in_each_mode_differently_is_told_for_the_one_it_has(fleet, changes, told):
     with pytest.raises(TenantryError, match=told):
-        place(fleet, **changes)
+        placed(fleet, **changes)
 
 
 def test_one_on_a_member_that_is_down_has_no_mode_yet():
-    job = place(Fleet(down=("edge",)), agents=0)
-    assert "edge is down" in job.problem
-    assert job.spec is None
+    batch = placed(Fleet(down=("edge",)), agents=0)
+    assert "edge is down" in batch.stopped["payments--dev"].problem
+    assert batch.specs == {}
 
 
 def test_the_absent_have_no_mode():
-    assert place(made(**SHARED), state="absent", version=None).spec is None
+    assert placed(made(**SHARED), state="absent", version=None).specs == {}

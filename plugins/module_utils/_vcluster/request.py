@@ -1,0 +1,115 @@
+# Copyright: (c) 2026, the tenantry.kube authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What the steps of one item hand to each other: the request, where it belongs, the planned operation, the result."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
+from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import Obstacle, TenantryError
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet.record import VClusterRecord
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import VirtualCluster
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import Deadline
+from ansible_collections.tenantry.kube.plugins.module_utils._module import Context
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.cluster import parse
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.mode import MODES
+
+PRESENT = "present"
+ABSENT = "absent"
+
+
+@dataclass(frozen=True)
+class DesiredVCluster:
+    """One item of a call, validated as far as that is possible without the fleet."""
+
+    tenant: str
+    name: str
+    state: str
+    host: str | None  # as given. None: the host it is on, or the hub
+    kubeconfig_path: str | None
+    options: dict[str, Any] = field(repr=False)  # all of the item; some are secret
+
+    @classmethod
+    def of(cls, item: dict) -> DesiredVCluster:
+        path = item["kubeconfig_path"]
+        if path and Path(path).expanduser().is_dir():
+            raise TenantryError(f"kubeconfig_path: {path} is a directory; name a file in it")
+        if item["state"] == PRESENT:
+            _check_in_any_mode(item)
+        tenant, name = naming.check_name(item["tenant"], "tenant"), naming.check_name(item["name"], "name")
+        naming.vcluster_namespace(tenant, name)
+        return cls(tenant, name, item["state"], item["host"], path, item)
+
+    @property
+    def namespace(self) -> str:
+        return naming.vcluster_namespace(self.tenant, self.name)
+
+
+def _check_in_any_mode(item: dict) -> None:
+    """Raise what is wrong in every mode that it may mean. If it gives none, only the fleet can tell which that is."""
+    errors = []
+    for mode in [item["mode"]] if item["mode"] else MODES:
+        try:
+            parse({**item, "mode": mode})
+        except TenantryError as error:
+            errors.append(str(error))
+        else:
+            return
+    if len(set(errors)) == 1:
+        raise TenantryError(errors[0])
+
+
+@dataclass(frozen=True)
+class PlacedVCluster:
+    """The request, on the host where it is carried out."""
+
+    desired: DesiredVCluster
+    host: Cluster
+    found: VirtualCluster | None  # None: there is none yet
+    record: VClusterRecord  # NO_RECORD if there is none yet
+
+    @property
+    def namespace(self) -> str:
+        return self.desired.namespace
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """Why nothing is done for a virtual cluster."""
+
+    problem: str
+    refused: bool  # because of the request: trying again does not help
+
+    @classmethod
+    def by(cls, namespace: str, problem: TenantryError | str) -> Stopped:
+        return cls(f"{namespace}: {problem}", not isinstance(problem, (Obstacle, str)))
+
+
+@dataclass(frozen=True)
+class OperationResult:
+    actions: list[dict]
+    diffs: list[dict[str, str]]
+    facts: dict[str, Any] = field(default_factory=dict)  # further keys of the row
+    error: str = ""
+
+
+class VClusterOperation(ABC):
+    """What a run does for one virtual cluster: planned before the first of a call is executed."""
+
+    @abstractmethod
+    def execute(self, context: Context, deadline: Deadline) -> OperationResult:
+        """Do it and wait for it. In check mode, only report it. A TenantryError is in the result."""
+
+
+def completed(execute: Callable[[], OperationResult], so_far: Callable[[], OperationResult]) -> OperationResult:
+    """The result of `execute` or, if it fails, what was planned and done so far, with the error."""
+    try:
+        return execute()
+    except TenantryError as error:
+        return replace(so_far(), error=str(error))

@@ -1,0 +1,284 @@
+"""Items of the module vcluster from the request to the result, on a host in memory."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import ApiError, TenantryError
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet import registry
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet.record import SPEC_ANNOTATION
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.apply import Key
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import Deadline
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import (
+    apply,
+    connection,
+    guest,
+    host_facts,
+    lifecycle,
+    plan,
+    reconcile,
+    trusted_keys,
+    upgrade,
+)
+
+from .example import SHARED, make_item
+from .fake_host import NODE, FakeHost
+
+NAMESPACE = Key("v1/Namespace", None, "payments--dev")
+ETCD = {**SHARED, "servers": 3, "resources": {**SHARED["resources"], "cpu": "9", "memory": "9Gi"}}
+SERVER = Key("apps/v1/StatefulSet", "payments--dev", "server")
+
+
+class Kubeconfig:
+    """In the place of AdministratorsKubeconfig, whose tokens need a real API server."""
+
+    exists = False
+
+    def __init__(self, path: str, *_of: Any) -> None:
+        self.path = path
+
+    def is_current(self, _api: object, _url: str) -> bool:
+        return False
+
+    def renew(self, _api: object, url: str) -> str:
+        Path(self.path).write_text(url)
+        return "token"
+
+    def action(self) -> dict:
+        return {"action": "create", "kind": "Kubeconfig", "name": self.path}
+
+
+class World:
+    """A hub and what is in its virtual clusters, and runs of the module."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.hub, self.guest = FakeHost.hub(), FakeHost("guest")
+        self.warnings: list[str] = []
+        self.progress: list[str] = []
+        patch.setattr(connection, "connect", lambda *_of, **_by: self.guest)
+        patch.setattr(guest, "wait_for_agents", lambda *_of: [])
+        patch.setattr(host_facts, "service_network", lambda _host: "10.43.0.0/16")
+        patch.setattr(plan, "AdministratorsKubeconfig", Kubeconfig)
+        patch.setattr(trusted_keys, "keep", lambda *_of: None)
+        patch.setattr(upgrade, "wait_for_server", lambda *_of: None)
+        patch.setattr(lifecycle, "wait_until_ready", lambda *_of: None)
+        patch.setattr(apply, "first_contact", lambda *_of: "ca\n")
+        for name in ("wait_for_etcd", "wait_for_syncer", "wait_until_it_answers", "wait_until_led_to"):
+            patch.setattr(apply, name, lambda *_of: True)
+
+    def run(self, *items: dict, check: bool = False, wait: bool = True) -> list[dict]:
+        context = SimpleNamespace(
+            hub=self.hub,
+            cluster=None,
+            check_mode=check,
+            module=SimpleNamespace(params={"wait": wait, "wait_timeout": 5}),
+            warn=self.warnings.append,
+            secret=lambda *_texts: None,
+            progress=lambda _name, phase: self.progress.append(phase),
+            deadline=Deadline,
+        )
+        return reconcile.run(context, [*items])
+
+    def one(self, check: bool = False, wait: bool = True, **changes: Any) -> dict:
+        (row,) = self.run(item(**changes), check=check, wait=wait)
+        return row
+
+
+def item(**changes: Any) -> dict[str, Any]:
+    return {**make_item(expose={"port": 30443}), "kubeconfig_path": None, "k3s_config": None, **changes}
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> World:
+    return World(monkeypatch)
+
+
+def test_new_one_is_applied_in_two_phases(world: World) -> None:
+    planned = world.one(check=True)
+    assert planned["changed"]
+    assert not world.hub.writes
+    row = world.one()
+    assert "error" not in row, row
+    assert (row["host"], row["ready"], row["endpoint"]) == ("hub", True, "https://192.0.2.10:30443")
+    assert world.progress == ["objects applied", "server ready", "ready, nodes 0/1"]
+    applied = [name for verb, kind, name in world.hub.writes if (verb, kind) == ("apply", "StatefulSet")]
+    service = world.hub.writes.index(("apply", "Service", "api"))
+    assert service < world.hub.writes.index(("apply", "StatefulSet", "server"))
+    assert sorted(applied) == ["agent", "server"]
+    on_host = [one for one in row["actions"] if one.get("namespace") == "payments--dev"]
+    assert on_host == [one for one in planned["actions"] if one.get("namespace") == "payments--dev"]
+
+
+@pytest.mark.parametrize("mode", [{}, SHARED, ETCD])
+def test_second_run_changes_nothing(world: World, mode: dict[str, Any]) -> None:
+    assert "error" not in world.one(**mode)
+    world.hub.writes.clear()
+    assert world.one(check=True, **mode)["actions"] == []
+    row = world.one(**mode)
+    assert (row["changed"], row["actions"], row["ready"]) == (False, [], True)
+    assert world.hub.writes == []
+
+
+def test_record_without_format_is_no_change(world: World) -> None:
+    world.one()
+    annotations = world.hub.objects[NAMESPACE]["metadata"]["annotations"]
+    record = json.loads(annotations[SPEC_ANNOTATION])
+    del record["format"]
+    annotations[SPEC_ANNOTATION] = old = json.dumps(record, sort_keys=True)
+    assert world.one()["actions"] == []
+    assert world.hub.objects[NAMESPACE]["metadata"]["annotations"][SPEC_ANNOTATION] == old
+    row = world.one(deletion_protection=True)
+    assert [(one["kind"], one["name"]) for one in row["actions"]] == [("Namespace", "payments--dev")]
+    assert json.loads(world.hub.objects[NAMESPACE]["metadata"]["annotations"][SPEC_ANNOTATION])["format"] == 1
+
+
+def test_pause_resume_restart_and_delete(world: World, tmp_path: Path) -> None:
+    world.one()
+    for check in (True, False):
+        paused = world.one(check=check, state="paused", wait=False)
+        assert [(one["kind"], one["name"]) for one in paused["actions"]] == [
+            ("StatefulSet", "server"),
+            ("StatefulSet", "agent"),
+        ]
+    assert world.hub.objects[SERVER]["spec"]["replicas"] == 0
+    assert world.one(state="paused", wait=False)["actions"] == []
+    with pytest.raises(TenantryError, match="is paused and cannot be restarted"):
+        world.one(state="restarted")
+    assert world.one()["changed"]
+    assert world.hub.objects[SERVER]["spec"]["replicas"] == 1
+    assert [one["name"] for one in world.one(state="restarted")["actions"]] == ["server", "agent"]
+    file = tmp_path / "kubeconfig"
+    file.touch()
+    gone = world.one(state="absent", kubeconfig_path=str(file), wait=False)
+    assert [one["kind"] for one in gone["actions"]] == ["Namespace", "Kubeconfig"]
+    assert not file.exists()
+    assert NAMESPACE not in world.hub.objects
+    assert "error" not in world.one(state="absent")
+
+
+def test_request_that_cannot_be_is_refused_before_any_write(world: World) -> None:
+    world.one(deletion_protection=True)
+    world.hub.writes.clear()
+    with pytest.raises(TenantryError, match="deletion_protection: is on"):
+        world.run(item(name="other"), item(state="absent"))
+    assert world.hub.writes == []
+
+
+def test_quota_stops_what_grows_only(world: World) -> None:
+    world.one()
+    large = {"cpu": "65", "memory": "4Gi"}
+    grown, other = world.run(item(resources=large), item(name="other", state="absent"))
+    assert "quota of tenant payments: cpu 65 asked for" in grown["error"]
+    assert (grown["refused"], grown["changed"]) == (True, False)
+    assert "error" not in other
+
+
+def test_failure_keeps_what_was_planned(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_of: Any) -> None:
+        raise ApiError("the host is gone")
+
+    monkeypatch.setattr(upgrade, "wait_for_server", fails)
+    row = world.one()
+    assert row["error"] == "payments--dev: the host is gone"
+    assert row["changed"]
+    assert "server" in [one["name"] for one in row["actions"]]
+    assert "endpoint" not in row
+    assert "diff" in row
+
+
+def test_nodes_are_drained_before_agents_change(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.one(agents=2)
+    drained: list[list[str]] = []
+
+    def drain(_host: object, _namespace: str, nodes: Any, *_more: Any) -> None:
+        assert world.hub.objects[Key("apps/v1/StatefulSet", "payments--dev", "agent")]["spec"]["replicas"] == 2
+        drained.append([*nodes])
+
+    monkeypatch.setattr(apply.drain, "drain", drain)
+    row = world.one(agents=1)
+    assert drained == [["agent-1"]]
+    assert {"action": "drain", "kind": "Node", "name": "agent-1"} in row["actions"]
+    assert world.hub.objects[Key("apps/v1/StatefulSet", "payments--dev", "agent")]["spec"]["replicas"] == 1
+
+
+def test_kubeconfig_is_written_when_the_api_answers(world: World, tmp_path: Path) -> None:
+    path = str(tmp_path / "kubeconfig")
+    created = {"action": "create", "kind": "Kubeconfig", "name": path}
+    assert created in world.one(check=True, kubeconfig_path=path)["actions"]
+    assert created not in world.one(kubeconfig_path=path, wait=False)["actions"]
+    row = world.one(kubeconfig_path=path)
+    assert row["actions"][-1] == created
+    assert (row["kubeconfig"], Path(path).read_text()) == (path, row["endpoint"])
+
+
+def test_upgrade_keeps_the_data_first(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.one()
+    monkeypatch.setattr(upgrade.Upgrade, "keep", lambda *_of: world.hub.writes.append(("keep", "", "")))
+    world.hub.writes.clear()
+    row = world.one(version="v1.35.0+k3s1")
+    assert world.hub.writes[0] == ("keep", "", "")
+    assert row["actions"][0]["name"] == "before-upgrade (v1.34.4+k3s1)"
+    assert row["version"] == "v1.35.0+k3s1"
+
+
+def test_replaced_ca_without_volume_is_pinned_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    without = {"persistence": {"type": "none", "size": None, "storage_class": None}}
+    world.one(**without)
+    monkeypatch.setattr(apply, "first_contact", lambda *_of: "another\n")
+    monkeypatch.setattr(apply, "replace_agents", lambda *_of: ["agent-0"])
+    row = world.one(**without)
+    assert [(one["action"], one["name"]) for one in row["actions"]] == [
+        ("update", "platform-credential"),
+        ("delete", "agent-0"),
+    ]
+
+
+def test_unreadable_record_stops_its_own_only(world: World) -> None:
+    world.one()
+    world.hub.objects[NAMESPACE]["metadata"]["annotations"][SPEC_ANNOTATION] = '{"format": 9}'
+    stopped, other = world.run(item(), item(name="other", resources={"cpu": "3"}, state="absent"))
+    assert "has format 9" in stopped["error"]
+    assert stopped["refused"] is False
+    assert "error" not in other
+
+
+def member_of(world: World, patch: pytest.MonkeyPatch) -> FakeHost:
+    member = FakeHost("edge", NODE)
+    annotations = {registry.IDENTITY_ANNOTATION: member.identity()}
+    secret = {"metadata": {"annotations": annotations}, "data": {"kubeconfig": "e30="}}
+    members = [registry.Member("edge", secret)]
+    patch.setattr(registry, "hosts", lambda hub, _connect: registry.Fleet(hub, members, lambda *_of: member))
+    return member
+
+
+def test_lost_rights_on_a_member_are_given_back_first(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    member = member_of(world, monkeypatch)
+    assert world.one(host="edge")["host"] == "edge"
+    member.delete("rbac.authorization.k8s.io/v1/RoleBinding", "tenantry-platform", "payments--dev")
+    member.delete("v1/LimitRange", "defaults", "payments--dev")
+    member.writes.clear()
+    foreseen = world.one(check=True)
+    assert [one["name"] for one in foreseen["actions"]] == ["tenantry-platform"]
+    assert "before the platform has its rights again" in world.warnings[-1]
+    assert member.writes == []
+    row = world.one()
+    assert [one["name"] for one in row["actions"]] == ["tenantry-platform", "defaults"]
+    assert member.writes[0] == ("apply", "RoleBinding", "tenantry-platform")
+    assert len(row["diff"]) == 3  # rights, objects on the host, and in the virtual cluster
+
+
+def test_silent_host_is_named(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What runs on other hosts goes on."""
+    member = member_of(world, monkeypatch)
+
+    def fails(*_of: Any) -> None:
+        raise ApiError("no answer")
+
+    monkeypatch.setattr(member, "get", fails)
+    silent, other = world.run(item(host="edge"), item(name="other", state="absent", host="hub"))
+    assert (silent["host"], silent["error"], silent["refused"]) == ("edge", "payments--dev: no answer", False)
+    assert "error" not in other
