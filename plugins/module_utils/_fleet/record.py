@@ -11,8 +11,9 @@ from typing import Any, get_type_hints
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import Obstacle
 
 SPEC_ANNOTATION = "tenantry.dev/spec"
-# 0: without a format, by releases before this key. 1: the same fields.
+# 0: without a format, by releases before this key. 1: fields renamed.
 FORMAT = 1
+_RENAMED = {"slice": "resources", "expires": "ttl"}
 # Written only if they are set, so that the record of a virtual cluster without them stays as it is.
 _WITHOUT_NULL = frozenset({"expose", "mode", "oidc", "persistence", "request", "tier", "version", "volume"})
 
@@ -26,18 +27,18 @@ class VClusterRecord:
     cluster_cidr: str | None = None
     datastore: str | None = None  # None: SQLite
     deletion_protection: bool = False
-    expires: str | None = None
     expose: str | None = None
     mode: str | None = None
     oidc: dict | None = None
     persistence: str | None = None
     request: dict | None = None  # of a tenant's user, for the virtual cluster
+    resources: dict = field(default_factory=dict)
     servers: int = 1
     service_cidr: str | None = None
     sleep: dict | None = None
-    slice: dict = field(default_factory=dict)
     storage_class: str | None = None
     tier: str | None = None
+    ttl: str | None = None
     version: str | None = None
     volume: str | None = None
 
@@ -64,7 +65,7 @@ class VClusterRecord:
         """
         record = {one.name: getattr(self, one.name) for one in fields(self)}
         record = {name: value for name, value in record.items() if value is not None or name not in _WITHOUT_NULL}
-        if before and _parsed(before) == record:
+        if before and _renamed(_parsed(before)) == record:
             return before
         return json.dumps({**record, "format": FORMAT}, sort_keys=True)
 
@@ -81,7 +82,11 @@ def _upgraded(raw: dict, namespace: dict) -> dict:
             f"{_where(namespace)}: has format {written}, and this release of tenantry.kube reads formats up to "
             f"{FORMAT}. Use the newer release that wrote it"
         )
-    return raw
+    return raw if written else _renamed(raw)
+
+
+def _renamed(raw: dict) -> dict:
+    return {_RENAMED.get(name, name): value for name, value in raw.items()}
 
 
 def written_on(namespace: dict) -> str:

@@ -15,7 +15,7 @@ RESOURCES = ("cpu", "memory", "storage", "pods")
 
 def used(records: Iterable[VClusterRecord]) -> dict[str, str]:
     """What the resources of the virtual clusters with these records add up to, and their number."""
-    return total(record.slice for record in records)
+    return total(record.resources for record in records)
 
 
 def total(resources: Iterable[Mapping[str, str]]) -> dict[str, str]:

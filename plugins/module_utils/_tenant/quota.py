@@ -97,7 +97,7 @@ def _in_use(context: Context) -> InUse:
     for one in found:
         vclusters[one.tenant].append(one)
         quota = quotas.get((one.host.name, one.namespace)) or {}
-        taken[one.tenant].append(resources_in_use.taken(one.record.slice, quota))
+        taken[one.tenant].append(resources_in_use.taken(one.record.resources, quota))
     return InUse(vclusters, unreachable, taken)
 
 

@@ -49,7 +49,7 @@ def _tenant_of(obj: dict) -> str:
 def _row(name: str, record: dict, found: list[VirtualCluster], quotas: dict[tuple[str, str], dict]) -> dict:
     quota = quota_of(record)
     allocated = allocation.used(one.record for one in found)
-    counted = allocation.total(resources_in_use.taken(one.record.slice, _quota(one, quotas)) for one in found)
+    counted = allocation.total(resources_in_use.taken(one.record.resources, _quota(one, quotas)) for one in found)
     vclusters = sorted((_vcluster(one, quotas) for one in found), key=lambda one: one["name"])
     used = allocation.total({key: part["used"] for key, part in one["resources"].items()} for one in vclusters)
     return {

@@ -132,7 +132,7 @@ class Places:
                 f"{'; '.join(self.unreachable.values())}"
             )
         mine = {name: found for name, found in self.found.items() if found.tenant == tenant and name not in gone}
-        others = {name: found.record.slice for name, found in mine.items() if name not in specs}
+        others = {name: found.record.resources for name, found in mine.items() if name not in specs}
         for name, reserved in reservations.of(record).items():
             if name not in specs and name not in gone:
                 others[name] = allocation.larger(others.get(name, {}), reserved)
@@ -150,7 +150,7 @@ class Places:
         """A line for each virtual cluster whose resources are reduced below its use."""
         for spec in specs:
             found, asked = self.found.get(spec.namespace), spec.resources.as_text()
-            if not found or allocation.fits(found.record.slice, asked):
+            if not found or allocation.fits(found.record.resources, asked):
                 continue
             used = resources_in_use.in_use({}, self._quota(found))
             over = [
@@ -172,4 +172,4 @@ class Places:
     def grows(self, spec: VCluster) -> bool:
         """Whether it is new, or gets more of anything than it has."""
         found = self.found.get(spec.namespace)
-        return found is None or not allocation.fits(spec.resources.as_text(), found.record.slice)
+        return found is None or not allocation.fits(spec.resources.as_text(), found.record.resources)

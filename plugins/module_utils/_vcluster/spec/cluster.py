@@ -139,7 +139,7 @@ class VCluster:
             cluster_cidr=self.cluster_cidr,
             datastore=self.datastore_place,
             deletion_protection=self.upkeep.deletion_protection,
-            expires=self.upkeep.expires,
+            ttl=self.upkeep.ttl,
             expose=self.exposure.type,
             mode=self.mode,
             oidc=self.oidc.record() if self.oidc else None,

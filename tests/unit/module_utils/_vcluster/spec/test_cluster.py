@@ -213,7 +213,7 @@ def test_record_can_be_read_back_and_holds_no_secret():
     spec = cluster.parse(make_item(registries={"configs": {"r": {"auth": {"password": "hunter2"}}}}))
     text = spec.record("192.0.2.10").as_text()
     record = VClusterRecord.of({"metadata": {"annotations": {SPEC_ANNOTATION: text}}})
-    assert record.slice["cpu"] == "2"
+    assert record.resources["cpu"] == "2"
     assert record.address == "192.0.2.10"
     assert "hunter2" not in text + repr(spec)
 
