@@ -43,13 +43,13 @@ def exists(hub: Path, name: str) -> bool:
 def test_who_comes_second_is_refused(hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The other run comes when this one has checked and is about to write, and does all it does."""
     others: list[ModuleResult] = []
-    plan_all = reconcile.plan_all
+    plan = reconcile.Batch.plan
 
-    def slowly(*arguments: Any) -> None:
-        plan_all(*arguments)
+    def slowly(batch: reconcile.Batch) -> None:
+        plan(batch)
         others.append(run_module("vcluster", **options(hub, "first")))
 
-    monkeypatch.setattr(reconcile, "plan_all", slowly)
+    monkeypatch.setattr(reconcile.Batch, "plan", slowly)
     refused = call_module("vcluster", **options(hub, "second"))
     assert not others[0].failed, others[0].msg
     assert refused.failed
