@@ -145,6 +145,23 @@ $(BUILD)/venv-sbom/.stamp:
 	$(@D)/bin/python -m pip install --quiet cyclonedx-bom==7.5.0
 	@touch $@
 
+# antsibull-docs writes only into a directory that nobody else can write to.
+SITE := $(BUILD)/docs/source
+.PHONY: docs
+docs: $(BUILD)/venv-docs/.stamp $(COLLECTION) ## The documentation as a site: build/docs/site/index.html
+	@rm -rf $(BUILD)/docs && mkdir -p $(SITE)/syncer $(SITE)/tests/lab && mkdir --mode 755 $(SITE)/reference
+	@cp README.md $(SITE)/index.md && cp README.md $(SITE)/get-started.md
+	@cp -r CONTRIBUTING.md SECURITY.md docs $(SITE)
+	@cp syncer/README.md $(SITE)/syncer && cp tests/lab/README.md $(SITE)/tests/lab
+	PATH=$(abspath $(<D))/bin:$$PATH ANSIBLE_COLLECTIONS_PATH=$(abspath $(BUILD)) antsibull-docs collection --use-current \
+	  --squash-hierarchy --fail-on-error --no-add-antsibull-docs-version --dest-dir $(SITE)/reference tenantry.kube
+	$(<D)/bin/sphinx-build --quiet --fail-on-warning -b html -c docs/site -d $(BUILD)/docs/doctrees $(SITE) $(BUILD)/docs/site
+
+$(BUILD)/venv-docs/.stamp: docs/site/requirements.txt
+	$(PYTHON) -m venv --clear $(@D)
+	$(@D)/bin/python -m pip install --quiet --requirement $<
+	@touch $@
+
 .PHONY: dist
 dist: venv ## The collection as the tarball that is published
 	$(BIN)/ansible-galaxy collection build --force --output-path $(BUILD)/dist
