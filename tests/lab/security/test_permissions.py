@@ -1,4 +1,5 @@
-"""The table of permissions, every row for every role: on the host and inside, in own, others' and the platform's place.
+"""The table of permissions (PERM), for every role: on the host and in virtual clusters, in own, others' and the
+platform's namespaces.
 
 Nothing of it is written down twice: a row says who may, everybody else and everywhere else may not.
 """
