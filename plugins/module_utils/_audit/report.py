@@ -18,6 +18,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clust
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import audit_log
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import exec as pod_exec
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import NAMESPACE
 from ansible_collections.tenantry.kube.plugins.module_utils._module import Context
 from ansible_collections.tenantry.kube.plugins.module_utils._platform.rbac import MANAGE
 from ansible_collections.tenantry.kube.plugins.module_utils._users import info
@@ -166,7 +167,7 @@ def _read_inside(context: Context, logs: dict[str, _Log], found: list[VirtualClu
         try:
             # Each server has what was asked of itself. Where there is none, the first is named as missing.
             for server in sorted(pod["metadata"]["name"] for pod in connection.server_pods(host, name)) or [
-                connection.POD
+                connection.SERVER_POD
             ]:
                 container = pod_exec.Container(host, name, server, CONTAINER)
                 log.read(audit_log.parsed(pod_exec.run(container, "reading the audit log", _READ_LOG).splitlines()))
@@ -183,7 +184,7 @@ def _tenant_of(obj: dict) -> str:
 
 
 def _recorded(hub: Cluster, tenant: str | None) -> list[dict]:
-    spaces = hub.list("v1/Namespace", selector=naming.selector("tenant", tenant=tenant))
+    spaces = hub.list(NAMESPACE, selector=naming.selector("tenant", tenant=tenant))
     return [_row_of_tenant(space) for space in spaces]
 
 

@@ -13,6 +13,11 @@ from itertools import islice
 from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import ApiError, TenantryError
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import (
+    ENDPOINT_SLICE,
+    POD,
+    SERVICE_CIDR,
+)
 
 ADDRESSES = ("ExternalIP", "InternalIP")  # of a node, the one to be reached from far away first
 NOWHERE = "240.0.0.1"  # in nobody's network of services
@@ -101,7 +106,7 @@ def service_network(host: Cluster) -> str:
 def _service_cidrs(host: Cluster) -> list[str] | None:
     """None of a host older than Kubernetes 1.33, and of a member joined by an older platform."""
     try:
-        return [network for one in host.list("networking.k8s.io/v1/ServiceCIDR") for network in one["spec"]["cidrs"]]
+        return [network for one in host.list(SERVICE_CIDR) for network in one["spec"]["cidrs"]]
     except ApiError as error:
         if error.status not in (403, 404):
             raise
@@ -127,7 +132,7 @@ def _told_by_refusal(host: Cluster) -> list[str]:
 
 def _api_servers(host: Cluster) -> list[tuple[str, int]]:
     try:
-        found = host.get("discovery.k8s.io/v1/EndpointSlice", "kubernetes", "default") or {}
+        found = host.get(ENDPOINT_SLICE, "kubernetes", "default") or {}
     except ApiError as error:
         if error.status != 403:
             raise
@@ -140,5 +145,5 @@ def _api_servers(host: Cluster) -> list[tuple[str, int]]:
 
 
 def _addresses_of_pods(host: Cluster) -> list[str]:
-    pods = [pod for pod in host.list("v1/Pod", *_DNS) if not pod["spec"].get("hostNetwork")]
+    pods = [pod for pod in host.list(POD, *_DNS) if not pod["spec"].get("hostNetwork")]
     return sorted(one["ip"] for pod in pods for one in pod.get("status", {}).get("podIPs") or [])

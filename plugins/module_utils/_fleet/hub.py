@@ -9,6 +9,15 @@ from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import 
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet import network_policy_probe, registry
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.apply import Plan
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import (
+    CLUSTER_ROLE,
+    CONFIG_MAP,
+    CUSTOM_RESOURCE_DEFINITION,
+    NAMESPACE,
+    PRIORITY_CLASS,
+    VALIDATING_ADMISSION_POLICY,
+    VALIDATING_ADMISSION_POLICY_BINDING,
+)
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import wait_gone
 from ansible_collections.tenantry.kube.plugins.module_utils._module import Context
 from ansible_collections.tenantry.kube.plugins.module_utils._platform import admission_policies, crds
@@ -17,14 +26,14 @@ from ansible_collections.tenantry.kube.plugins.module_utils._platform.manifests 
     platform_objects,
 )
 
-RBAC = "rbac.authorization.k8s.io/v1"
 KINDS = (
-    "v1/Namespace",
-    f"{RBAC}/ClusterRole",
-    "scheduling.k8s.io/v1/PriorityClass",
-    "v1/ConfigMap",
-    *admission_policies.KINDS,
-    crds.CRD,
+    NAMESPACE,
+    CLUSTER_ROLE,
+    PRIORITY_CLASS,
+    CONFIG_MAP,
+    VALIDATING_ADMISSION_POLICY,
+    VALIDATING_ADMISSION_POLICY_BINDING,
+    CUSTOM_RESOURCE_DEFINITION,
 )
 WHOSE = {
     "member": "is a member of a fleet; unjoin it there first (tenantry.kube.fleet_member with state: absent)",
@@ -64,7 +73,7 @@ def _remove(context: Context) -> dict:
     plan = Plan.make(hub, [], owned=naming.selector("platform"), prune_kinds=KINDS)
     if not context.check_mode:
         plan.execute()
-        if plan.deletes("v1/Namespace", naming.PLATFORM_NAMESPACE):
+        if plan.deletes(NAMESPACE, naming.PLATFORM_NAMESPACE):
             _wait_gone(context)
     return _row(plan)
 
@@ -72,14 +81,14 @@ def _remove(context: Context) -> dict:
 def _wait_gone(context: Context) -> None:
     deadline = context.deadline(context.module.params["wait_timeout"])
     name = naming.PLATFORM_NAMESPACE
-    wait_gone(context.hub, "v1/Namespace", name, None, deadline, what="the platform's namespace")
+    wait_gone(context.hub, NAMESPACE, name, None, deadline, what="the platform's namespace")
 
 
 def _refuse_while_used(hub: Cluster) -> None:
     """Tenants and members would be left behind with nobody to manage them."""
     tenants = [
         space["metadata"]["labels"][naming.LABEL_TENANT]
-        for space in hub.list("v1/Namespace", selector=naming.selector("tenant"))
+        for space in hub.list(NAMESPACE, selector=naming.selector("tenant"))
     ]
     members = [member.name for member in registry.members(hub)]
     left = [f"tenant {name}" for name in sorted(tenants)] + [f"member {name}" for name in sorted(members)]

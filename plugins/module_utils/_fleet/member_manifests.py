@@ -13,7 +13,6 @@ from ansible_collections.tenantry.kube.plugins.module_utils._platform import adm
 
 ACCOUNT = "tenantry-platform"
 CREDENTIAL = "tenantry-platform-credential"
-RBAC = "rbac.authorization.k8s.io"
 REVOKE_ROLE = "tenantry-platform-revoke"
 PROBE_ROLE = "tenantry-platform-probe"
 
@@ -47,10 +46,10 @@ def _binding(kind: str, name: str, role_kind: str, role: str, namespace: str | N
     if namespace:
         metadata["namespace"] = namespace
     return {
-        "apiVersion": f"{RBAC}/v1",
+        "apiVersion": f"{rbac.RBAC_GROUP}/v1",
         "kind": kind,
         "metadata": metadata,
-        "roleRef": {"apiGroup": RBAC, "kind": role_kind, "name": role},
+        "roleRef": {"apiGroup": rbac.RBAC_GROUP, "kind": role_kind, "name": role},
         "subjects": [{"kind": "ServiceAccount", "name": ACCOUNT, "namespace": naming.PLATFORM_NAMESPACE}],
     }
 
@@ -60,7 +59,7 @@ def _role_here(name: str, rule: dict) -> list[dict]:
     metadata = {"name": name, "namespace": naming.PLATFORM_NAMESPACE, "labels": naming.labels("member")}
     rules = [{"apiGroups": [""], **rule}]
     return [
-        {"apiVersion": f"{RBAC}/v1", "kind": "Role", "metadata": metadata, "rules": rules},
+        {"apiVersion": f"{rbac.RBAC_GROUP}/v1", "kind": "Role", "metadata": metadata, "rules": rules},
         _binding("RoleBinding", name, "Role", name, naming.PLATFORM_NAMESPACE),
     ]
 
@@ -94,7 +93,7 @@ def member_objects(hub_identity: str, annotations: dict[str, str] | None = None)
             "member",
             rules=[
                 manifests.on("", "namespaces"),
-                manifests.on(RBAC, "rolebindings"),
+                manifests.on(rbac.RBAC_GROUP, "rolebindings"),
             ],
             when=f"request.userInfo.username == 'system:serviceaccount:{naming.PLATFORM_NAMESPACE}:{ACCOUNT}'",
             validations=_CONFINEMENT,

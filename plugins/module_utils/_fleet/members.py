@@ -24,21 +24,32 @@ from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import b
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import kubeconfig as kubeconfig_files
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.apply import Plan
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import (
+    CLUSTER_ROLE,
+    CLUSTER_ROLE_BINDING,
+    NAMESPACE,
+    PRIORITY_CLASS,
+    ROLE,
+    ROLE_BINDING,
+    SECRET,
+    SERVICE_ACCOUNT,
+    VALIDATING_ADMISSION_POLICY,
+    VALIDATING_ADMISSION_POLICY_BINDING,
+)
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import insist, is_forbidden, wait_gone
 from ansible_collections.tenantry.kube.plugins.module_utils._module import Context, check_each, do_each
-from ansible_collections.tenantry.kube.plugins.module_utils._platform import admission_policies
 from ansible_collections.tenantry.kube.plugins.module_utils._platform.manifests import HUB_ANNOTATION
 
-RBAC = "rbac.authorization.k8s.io/v1"
 KINDS = (
-    "v1/Namespace",
-    "v1/ServiceAccount",
-    f"{RBAC}/ClusterRole",
-    f"{RBAC}/ClusterRoleBinding",
-    f"{RBAC}/Role",
-    f"{RBAC}/RoleBinding",
-    "scheduling.k8s.io/v1/PriorityClass",
-    *admission_policies.KINDS,
+    NAMESPACE,
+    SERVICE_ACCOUNT,
+    CLUSTER_ROLE,
+    CLUSTER_ROLE_BINDING,
+    ROLE,
+    ROLE_BINDING,
+    PRIORITY_CLASS,
+    VALIDATING_ADMISSION_POLICY,
+    VALIDATING_ADMISSION_POLICY_BINDING,
 )
 # The authorizer of an API server learns of a new binding by a watch, a moment after it was made.
 RBAC_DELAY = 10
@@ -175,7 +186,7 @@ def _join(context: Context, fleet: registry.Fleet, want: Wanted) -> dict:
         owned=naming.selector("member"),
         prune_kinds=KINDS,
     )
-    secrets = cluster.list("v1/Secret", naming.PLATFORM_NAMESPACE, naming.selector("member"))
+    secrets = cluster.list(SECRET, naming.PLATFORM_NAMESPACE, naming.selector("member"))
     token = _token_to_keep(context, member, want, secrets)
     renew = token is None
     if not context.check_mode:
@@ -278,7 +289,7 @@ def _leave(context: Context, fleet: registry.Fleet, want: Wanted) -> dict:
         return {}
     host = want.cluster or _stored(fleet, want)
     _refuse_while_used(want, host)
-    plans = [_removal(fleet.hub, naming.selector("member", member=want.name), ["v1/Secret"])]
+    plans = [_removal(fleet.hub, naming.selector("member", member=want.name), [SECRET])]
     if want.cluster:
         plans.insert(0, _removal_on_member(fleet.hub, want))
     changed = any(plan.changed for plan in plans)
@@ -288,7 +299,7 @@ def _leave(context: Context, fleet: registry.Fleet, want: Wanted) -> dict:
     revoked = [_revocation()] if by_credential else []
     if not context.check_mode and changed:
         if by_credential:
-            by_credential.delete("v1/ServiceAccount", member_manifests.ACCOUNT, naming.PLATFORM_NAMESPACE)
+            by_credential.delete(SERVICE_ACCOUNT, member_manifests.ACCOUNT, naming.PLATFORM_NAMESPACE)
         _execute(context, want, plans)
     return {
         "changed": changed,
@@ -315,9 +326,7 @@ def _refuse_while_used(want: Wanted, host: Cluster | None) -> None:
         return
     if host is None:
         raise TenantryError(f"{want.problem}; or set force to remove the member and leave its objects")
-    living = sorted(
-        space["metadata"]["name"] for space in host.list("v1/Namespace", selector=naming.selector("vcluster"))
-    )
+    living = sorted(space["metadata"]["name"] for space in host.list(NAMESPACE, selector=naming.selector("vcluster")))
     if living:
         raise TenantryError(
             f"it cannot be removed while virtual clusters live there: {', '.join(living)}; delete them first "
@@ -354,10 +363,10 @@ def _execute(context: Context, want: Wanted, plans: list[Plan]) -> None:
     """The member first: while the registry knows it, a run that was interrupted can be repeated."""
     for plan in plans:
         plan.execute()
-        if plan.deletes("v1/Namespace", naming.PLATFORM_NAMESPACE):
+        if plan.deletes(NAMESPACE, naming.PLATFORM_NAMESPACE):
             wait_gone(
                 want.answering,
-                "v1/Namespace",
+                NAMESPACE,
                 naming.PLATFORM_NAMESPACE,
                 None,
                 context.deadline(context.module.params["wait_timeout"]),

@@ -10,6 +10,7 @@ from ansible.module_utils.basic import env_fallback
 from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import NETWORK_POLICY, NODE, POD
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import Deadline, wait_for, wait_gone
 from ansible_collections.tenantry.kube.plugins.module_utils._module import Context
 
@@ -17,8 +18,6 @@ ANNOTATION = "tenantry.dev/network-policies"  # of the platform's namespace, onc
 ENFORCED = "enforced"
 OPTION = {"network_probe_image": {"type": "str", "fallback": (env_fallback, ["TENANTRY_SYNCER_IMAGE"])}}
 
-POD = "v1/Pod"
-POLICY = "networking.k8s.io/v1/NetworkPolicy"
 ASKED, ASKING = "network-probe-asked", "network-probe-asking"
 LABEL = "tenantry.dev/network-probe"
 SECONDS = 60
@@ -65,7 +64,7 @@ sys.exit(left() if passes(OPEN) else UNREACHED)
 
 def tell(context: Context, host: Cluster, image: str | None, known: dict[str, str]) -> dict[str, str]:
     """The annotation to keep on the platform's namespace. What is not as it must be is said, loudly, by every run."""
-    if known or context.check_mode or not host.list("v1/Node"):
+    if known or context.check_mode or not host.list(NODE):
         return known
     if not image:
         context.warn(
@@ -120,7 +119,7 @@ def _open_directions(host: Cluster, image: str, deadline: Deadline) -> list[str]
 def _clean(host: Cluster) -> None:
     for name in (ASKED, ASKING):
         host.delete(POD, name, naming.PLATFORM_NAMESPACE, grace=0)
-        host.delete(POLICY, name, naming.PLATFORM_NAMESPACE)
+        host.delete(NETWORK_POLICY, name, naming.PLATFORM_NAMESPACE)
 
 
 def _when(host: Cluster, name: str, reached: Callable[[dict], bool], deadline: Deadline) -> dict:

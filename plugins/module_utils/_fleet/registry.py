@@ -17,6 +17,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import Obstacle, TenantryError
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import VirtualCluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import THREADS, Cluster
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import NAMESPACE, SECRET
 
 MEMBER_SECRET_TYPE = "tenantry.dev/member"  # noqa: S105
 IDENTITY_ANNOTATION = "tenantry.dev/identity"
@@ -110,7 +111,7 @@ class Fleet:
 
         def on_host(host: Cluster) -> list[VirtualCluster]:
             try:
-                return [VirtualCluster(host, space) for space in host.list("v1/Namespace", selector=label)]
+                return [VirtualCluster(host, space) for space in host.list(NAMESPACE, selector=label)]
             except TenantryError as error:
                 if host is self.hub:
                     raise
@@ -161,7 +162,7 @@ def check_version(cluster: Cluster, field: str) -> str:
 
 
 def platform_namespace(cluster: Cluster) -> dict | None:
-    return cluster.get("v1/Namespace", naming.PLATFORM_NAMESPACE)
+    return cluster.get(NAMESPACE, naming.PLATFORM_NAMESPACE)
 
 
 def component(namespace: dict | None) -> str | None:
@@ -179,7 +180,7 @@ def require_platform(hub: Cluster) -> None:
 
 def members(hub: Cluster) -> list[Member]:
     """The registry, read from the hub."""
-    found = hub.list("v1/Secret", naming.PLATFORM_NAMESPACE, naming.selector("member"))
+    found = hub.list(SECRET, naming.PLATFORM_NAMESPACE, naming.selector("member"))
     return [
         Member(secret["metadata"]["labels"][naming.LABEL_MEMBER], secret)
         for secret in found

@@ -20,7 +20,26 @@ from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.diff imp
     normal,
     redacted,
 )
-from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import is_namespaced, kind_of
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import (
+    CLUSTER_ROLE_BINDING,
+    DAEMON_SET,
+    DEPLOYMENT,
+    FLOW_SCHEMA,
+    JOB,
+    NAMESPACE,
+    POD,
+    PRIORITY_CLASS,
+    RBAC_KINDS,
+    RESOURCE_QUOTA,
+    ROLE_BINDING,
+    SECRET,
+    SERVICE_ACCOUNT,
+    STATEFUL_SET,
+    VALIDATING_ADMISSION_POLICY,
+    VALIDATING_ADMISSION_POLICY_BINDING,
+    is_namespaced,
+    kind_of,
+)
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import (
     SHORT_PAUSE,
     Deadline,
@@ -34,38 +53,33 @@ except ImportError:
     yaml = None  # type: ignore[assignment]  # reported once, by _module.main()
 
 OURS = f"{LABEL_MANAGED_BY}={MANAGED_BY}"
-NAMESPACE = "v1/Namespace"
-QUOTA = "v1/ResourceQuota"
-RBAC = "rbac.authorization.k8s.io/v1/"
 
 # What must stand before what: rights before the objects that need them, limits before the workload.
-_FIRST = (NAMESPACE,)
-_BEFORE = (QUOTA, "v1/ServiceAccount", "scheduling.k8s.io/v1/PriorityClass")
-_WORKLOADS = ("apps/v1/DaemonSet", "apps/v1/Deployment", "apps/v1/StatefulSet", "batch/v1/Job", "v1/Pod")
+_BEFORE = (RESOURCE_QUOTA, SERVICE_ACCOUNT, PRIORITY_CLASS)
+_WORKLOADS = (DAEMON_SET, DEPLOYMENT, STATEFUL_SET, JOB, POD)
 
 # Fields the API server never lets change: the object is replaced.
 _IMMUTABLE = {
-    RBAC + "ClusterRoleBinding": ("roleRef",),
-    RBAC + "RoleBinding": ("roleRef",),
-    "scheduling.k8s.io/v1/PriorityClass": ("preemptionPolicy", "value"),
+    CLUSTER_ROLE_BINDING: ("roleRef",),
+    ROLE_BINDING: ("roleRef",),
+    PRIORITY_CLASS: ("preemptionPolicy", "value"),
 }
 
 # The path of what another object of the name takes the place of.
 _UID = "uid"
 
 # What others add to these changes what they allow or deny, so it goes. An apply alone would leave it.
-_ADMISSION = "admissionregistration.k8s.io/v1/ValidatingAdmissionPolicy"
 _CLOSED = frozenset(
     {
-        *(RBAC + kind for kind in ("ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding")),
-        _ADMISSION,
-        f"{_ADMISSION}Binding",
-        "flowcontrol.apiserver.k8s.io/v1/FlowSchema",
+        *RBAC_KINDS,
+        VALIDATING_ADMISSION_POLICY,
+        VALIDATING_ADMISSION_POLICY_BINDING,
+        FLOW_SCHEMA,
     }
 )
 
 # Listed in one namespace at a time: a member's platform may not see the Secrets of others.
-_PRIVATE = frozenset({"v1/Secret"})
+_PRIVATE = frozenset({SECRET})
 
 OVER_QUOTA = "exceeded quota"
 COUNTED_AHEAD = 2  # seconds
@@ -85,9 +99,9 @@ def key_of(obj: dict) -> Key:
 
 
 def _phase(kind: str) -> int:
-    if kind in _FIRST:
+    if kind == NAMESPACE:
         return 0
-    if kind in _BEFORE or kind.startswith(RBAC):
+    if kind in _BEFORE or kind in RBAC_KINDS:
         return 1
     return 3 if kind in _WORKLOADS else 2
 
@@ -179,7 +193,7 @@ class Plan:
         self.actions = actions
         self.objects = objects
         # What was refused a moment ago is not any more, once the server has seen the right or the larger quota.
-        self._grants = any(action.kind.startswith(RBAC) or action.kind == QUOTA for action in actions)
+        self._grants = any(action.kind in RBAC_KINDS or action.kind == RESOURCE_QUOTA for action in actions)
 
     @classmethod
     def make(

@@ -18,6 +18,7 @@ from datetime import UTC, datetime, timedelta
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError, one_line
 from ansible_collections.tenantry.kube.plugins.module_utils._core.timestamps import rfc3339
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import SECRET
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import Deadline
 
 # What is known of a credential, on the Secret that its token is bound to. The token itself is nowhere but in the
@@ -115,7 +116,7 @@ def issue(
         "type": TYPE,
     }
     # Applied, not created: the other run may make it between the two requests.
-    secret = cluster.get("v1/Secret", secret_name, namespace) or cluster.apply(body)
+    secret = cluster.get(SECRET, secret_name, namespace) or cluster.apply(body)
     token, expires = cluster.token_request(namespace, service_account, seconds=seconds, bound_secret=secret)
     granted = claims(token)
     if granted is None:
@@ -149,7 +150,7 @@ def outlived(secret: dict, now: float) -> bool:
 def revoke(cluster: Cluster, secret: dict) -> bool:
     """Delete the Secret, and only the one with this UID: from the next request on its token is refused."""
     meta = secret["metadata"]
-    return cluster.delete("v1/Secret", meta["name"], meta["namespace"], uid=meta["uid"])
+    return cluster.delete(SECRET, meta["name"], meta["namespace"], uid=meta["uid"])
 
 
 def creation_action(namespace: str, name: str) -> dict:

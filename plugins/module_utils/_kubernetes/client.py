@@ -21,7 +21,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import 
     refusal,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import FIELD_MANAGER, HUB
-from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import KINDS, is_custom, kind_of
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import resources
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.reviews import Reviews
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.time_limit import TimeLimit
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.transport import (
@@ -196,7 +196,7 @@ class Cluster(Reviews):
     def merge(self, kind: str, name: str, namespace: str | None, body: dict) -> dict:
         """Change single fields, for good or until the next apply that says otherwise. The object must exist."""
         with self._doing("changing", kind, name, namespace):
-            how = f"application/{'' if is_custom(kind) else 'strategic-'}merge-patch+json"
+            how = f"application/{'' if resources.is_custom(kind) else 'strategic-'}merge-patch+json"
             return self._call("patch", kind, name, namespace, body=body, content_type=how, field_manager=FIELD_MANAGER)
 
     def delete(
@@ -228,8 +228,8 @@ class Cluster(Reviews):
             "metadata": {"name": name, "namespace": namespace},
             "deleteOptions": {"preconditions": {"uid": meta["uid"]}},
         }
-        with self._doing("evicting", "v1/Pod", name, namespace):
-            path = self._path("v1/Pod", name, namespace) + "/eviction"
+        with self._doing("evicting", resources.POD, name, namespace):
+            path = self._path(resources.POD, name, namespace) + "/eviction"
             try:
                 self._json("post", path, body=eviction, content_type="application/json")
             except ApiException as error:
@@ -279,7 +279,7 @@ class Cluster(Reviews):
 
     def identity(self) -> str:
         """What tells this cluster from every other: the UID of its kube-system namespace."""
-        namespace = self.get("v1/Namespace", "kube-system")
+        namespace = self.get(resources.NAMESPACE, "kube-system")
         if namespace is None:
             raise TenantryError(f"{self.name} ({self.server}) has no namespace kube-system; is it Kubernetes?")
         return namespace["metadata"]["uid"]
@@ -331,7 +331,7 @@ class Cluster(Reviews):
     def _path(self, kind: str, name: str | None, namespace: str | None) -> str:
         group_version, _sep, kind_name = kind.rpartition("/")
         group, _sep, version = group_version.rpartition("/")
-        plural, namespaced = KINDS[kind]
+        plural, namespaced = resources.KINDS[kind]
         resource = Resource(
             prefix="apis" if group else "api",
             group=group,
@@ -365,7 +365,7 @@ def _is_object(item: object) -> bool:
 
 
 def _identity(obj: dict) -> tuple[str, str, str | None]:
-    return kind_of(obj), obj["metadata"].get("name", ""), obj["metadata"].get("namespace")
+    return resources.kind_of(obj), obj["metadata"].get("name", ""), obj["metadata"].get("namespace")
 
 
 def _events(response: Any, doing: str) -> Iterator[tuple[str, dict]]:

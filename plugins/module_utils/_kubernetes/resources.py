@@ -4,61 +4,109 @@
 
 from __future__ import annotations
 
+API_SERVICE = "apiregistration.k8s.io/v1/APIService"
+CERTIFICATE_SIGNING_REQUEST = "certificates.k8s.io/v1/CertificateSigningRequest"
+CLUSTER_ROLE = "rbac.authorization.k8s.io/v1/ClusterRole"
+CLUSTER_ROLE_BINDING = "rbac.authorization.k8s.io/v1/ClusterRoleBinding"
+CONFIG_MAP = "v1/ConfigMap"
+CRON_JOB = "batch/v1/CronJob"
+CUSTOM_RESOURCE_DEFINITION = "apiextensions.k8s.io/v1/CustomResourceDefinition"
+DAEMON_SET = "apps/v1/DaemonSet"
+DEPLOYMENT = "apps/v1/Deployment"
+ENDPOINT_SLICE = "discovery.k8s.io/v1/EndpointSlice"
+EVENT = "v1/Event"
+FLOW_SCHEMA = "flowcontrol.apiserver.k8s.io/v1/FlowSchema"
+HELM_CHART = "helm.cattle.io/v1/HelmChart"
+HELM_CHART_CONFIG = "helm.cattle.io/v1/HelmChartConfig"
+INGRESS = "networking.k8s.io/v1/Ingress"
+JOB = "batch/v1/Job"
+LIMIT_RANGE = "v1/LimitRange"
+MUTATING_ADMISSION_POLICY_BINDING = "admissionregistration.k8s.io/v1/MutatingAdmissionPolicyBinding"
+MUTATING_ADMISSION_POLICY_BINDING_V1ALPHA1 = "admissionregistration.k8s.io/v1alpha1/MutatingAdmissionPolicyBinding"
+MUTATING_ADMISSION_POLICY_BINDING_V1BETA1 = "admissionregistration.k8s.io/v1beta1/MutatingAdmissionPolicyBinding"
+MUTATING_WEBHOOK_CONFIGURATION = "admissionregistration.k8s.io/v1/MutatingWebhookConfiguration"
+NAMESPACE = "v1/Namespace"
+NETWORK_POLICY = "networking.k8s.io/v1/NetworkPolicy"
+NODE = "v1/Node"
+PERSISTENT_VOLUME = "v1/PersistentVolume"
+POD = "v1/Pod"
+POD_DISRUPTION_BUDGET = "policy/v1/PodDisruptionBudget"
+PRIORITY_CLASS = "scheduling.k8s.io/v1/PriorityClass"
+PVC = "v1/PersistentVolumeClaim"
+REPLICATION_CONTROLLER = "v1/ReplicationController"
+REPLICA_SET = "apps/v1/ReplicaSet"
+RESOURCE_QUOTA = "v1/ResourceQuota"
+ROLE = "rbac.authorization.k8s.io/v1/Role"
+ROLE_BINDING = "rbac.authorization.k8s.io/v1/RoleBinding"
+ROUTE = "route.openshift.io/v1/Route"
+SECRET = "v1/Secret"  # noqa: S105 - a kind
+SELF_SUBJECT_ACCESS_REVIEW = "authorization.k8s.io/v1/SelfSubjectAccessReview"
+SELF_SUBJECT_REVIEW = "authentication.k8s.io/v1/SelfSubjectReview"
+SERVICE = "v1/Service"
+SERVICE_ACCOUNT = "v1/ServiceAccount"
+SERVICE_CIDR = "networking.k8s.io/v1/ServiceCIDR"
+STATEFUL_SET = "apps/v1/StatefulSet"
+STORAGE_CLASS = "storage.k8s.io/v1/StorageClass"
+TENANT_USER_REQUEST = "tenantry.dev/v1alpha1/TenantUserRequest"
+VALIDATING_ADMISSION_POLICY = "admissionregistration.k8s.io/v1/ValidatingAdmissionPolicy"
+VALIDATING_ADMISSION_POLICY_BINDING = "admissionregistration.k8s.io/v1/ValidatingAdmissionPolicyBinding"
+VALIDATING_WEBHOOK_CONFIGURATION = "admissionregistration.k8s.io/v1/ValidatingWebhookConfiguration"
+VIRTUAL_CLUSTER_REQUEST = "tenantry.dev/v1alpha1/VirtualClusterRequest"
+
 # The kinds the collection uses: (plural, namespaced). Known here, so no discovery: it would cost a round trip per API
 # group in every module call, or a cache file in a place others can write.
 KINDS = {
-    "v1/ConfigMap": ("configmaps", True),
-    "v1/Event": ("events", True),
-    "v1/LimitRange": ("limitranges", True),
-    "v1/Namespace": ("namespaces", False),
-    "v1/Node": ("nodes", False),
-    "v1/PersistentVolume": ("persistentvolumes", False),
-    "v1/PersistentVolumeClaim": ("persistentvolumeclaims", True),
-    "v1/Pod": ("pods", True),
-    "v1/ReplicationController": ("replicationcontrollers", True),
-    "v1/ResourceQuota": ("resourcequotas", True),
-    "v1/Secret": ("secrets", True),
-    "v1/Service": ("services", True),
-    "v1/ServiceAccount": ("serviceaccounts", True),
-    "admissionregistration.k8s.io/v1/MutatingAdmissionPolicyBinding": ("mutatingadmissionpolicybindings", False),
-    "admissionregistration.k8s.io/v1alpha1/MutatingAdmissionPolicyBinding": ("mutatingadmissionpolicybindings", False),
-    "admissionregistration.k8s.io/v1beta1/MutatingAdmissionPolicyBinding": ("mutatingadmissionpolicybindings", False),
-    "admissionregistration.k8s.io/v1/ValidatingAdmissionPolicy": ("validatingadmissionpolicies", False),
-    "admissionregistration.k8s.io/v1/ValidatingAdmissionPolicyBinding": ("validatingadmissionpolicybindings", False),
-    "admissionregistration.k8s.io/v1/ValidatingWebhookConfiguration": ("validatingwebhookconfigurations", False),
-    "admissionregistration.k8s.io/v1/MutatingWebhookConfiguration": ("mutatingwebhookconfigurations", False),
-    "apiextensions.k8s.io/v1/CustomResourceDefinition": ("customresourcedefinitions", False),
-    "apiregistration.k8s.io/v1/APIService": ("apiservices", False),
-    "apps/v1/DaemonSet": ("daemonsets", True),
-    "apps/v1/Deployment": ("deployments", True),
-    "apps/v1/ReplicaSet": ("replicasets", True),
-    "apps/v1/StatefulSet": ("statefulsets", True),
-    "authentication.k8s.io/v1/SelfSubjectReview": ("selfsubjectreviews", False),
-    "authorization.k8s.io/v1/SelfSubjectAccessReview": ("selfsubjectaccessreviews", False),
-    "batch/v1/CronJob": ("cronjobs", True),
-    "batch/v1/Job": ("jobs", True),
-    "certificates.k8s.io/v1/CertificateSigningRequest": ("certificatesigningrequests", False),
-    "discovery.k8s.io/v1/EndpointSlice": ("endpointslices", True),
-    "flowcontrol.apiserver.k8s.io/v1/FlowSchema": ("flowschemas", False),
-    "helm.cattle.io/v1/HelmChart": ("helmcharts", True),
-    "helm.cattle.io/v1/HelmChartConfig": ("helmchartconfigs", True),
-    "networking.k8s.io/v1/Ingress": ("ingresses", True),
-    "networking.k8s.io/v1/NetworkPolicy": ("networkpolicies", True),
-    "networking.k8s.io/v1/ServiceCIDR": ("servicecidrs", False),
-    "policy/v1/PodDisruptionBudget": ("poddisruptionbudgets", True),
-    "rbac.authorization.k8s.io/v1/ClusterRole": ("clusterroles", False),
-    "rbac.authorization.k8s.io/v1/ClusterRoleBinding": ("clusterrolebindings", False),
-    "rbac.authorization.k8s.io/v1/Role": ("roles", True),
-    "rbac.authorization.k8s.io/v1/RoleBinding": ("rolebindings", True),
-    "route.openshift.io/v1/Route": ("routes", True),
-    "scheduling.k8s.io/v1/PriorityClass": ("priorityclasses", False),
-    "storage.k8s.io/v1/StorageClass": ("storageclasses", False),
-    "tenantry.dev/v1alpha1/TenantUserRequest": ("tenantuserrequests", True),
-    "tenantry.dev/v1alpha1/VirtualClusterRequest": ("virtualclusterrequests", True),
+    CONFIG_MAP: ("configmaps", True),
+    EVENT: ("events", True),
+    LIMIT_RANGE: ("limitranges", True),
+    NAMESPACE: ("namespaces", False),
+    NODE: ("nodes", False),
+    PERSISTENT_VOLUME: ("persistentvolumes", False),
+    PVC: ("persistentvolumeclaims", True),
+    POD: ("pods", True),
+    REPLICATION_CONTROLLER: ("replicationcontrollers", True),
+    RESOURCE_QUOTA: ("resourcequotas", True),
+    SECRET: ("secrets", True),
+    SERVICE: ("services", True),
+    SERVICE_ACCOUNT: ("serviceaccounts", True),
+    MUTATING_ADMISSION_POLICY_BINDING: ("mutatingadmissionpolicybindings", False),
+    MUTATING_ADMISSION_POLICY_BINDING_V1ALPHA1: ("mutatingadmissionpolicybindings", False),
+    MUTATING_ADMISSION_POLICY_BINDING_V1BETA1: ("mutatingadmissionpolicybindings", False),
+    VALIDATING_ADMISSION_POLICY: ("validatingadmissionpolicies", False),
+    VALIDATING_ADMISSION_POLICY_BINDING: ("validatingadmissionpolicybindings", False),
+    VALIDATING_WEBHOOK_CONFIGURATION: ("validatingwebhookconfigurations", False),
+    MUTATING_WEBHOOK_CONFIGURATION: ("mutatingwebhookconfigurations", False),
+    CUSTOM_RESOURCE_DEFINITION: ("customresourcedefinitions", False),
+    API_SERVICE: ("apiservices", False),
+    DAEMON_SET: ("daemonsets", True),
+    DEPLOYMENT: ("deployments", True),
+    REPLICA_SET: ("replicasets", True),
+    STATEFUL_SET: ("statefulsets", True),
+    SELF_SUBJECT_REVIEW: ("selfsubjectreviews", False),
+    SELF_SUBJECT_ACCESS_REVIEW: ("selfsubjectaccessreviews", False),
+    CRON_JOB: ("cronjobs", True),
+    JOB: ("jobs", True),
+    CERTIFICATE_SIGNING_REQUEST: ("certificatesigningrequests", False),
+    ENDPOINT_SLICE: ("endpointslices", True),
+    FLOW_SCHEMA: ("flowschemas", False),
+    HELM_CHART: ("helmcharts", True),
+    HELM_CHART_CONFIG: ("helmchartconfigs", True),
+    INGRESS: ("ingresses", True),
+    NETWORK_POLICY: ("networkpolicies", True),
+    SERVICE_CIDR: ("servicecidrs", False),
+    POD_DISRUPTION_BUDGET: ("poddisruptionbudgets", True),
+    CLUSTER_ROLE: ("clusterroles", False),
+    CLUSTER_ROLE_BINDING: ("clusterrolebindings", False),
+    ROLE: ("roles", True),
+    ROLE_BINDING: ("rolebindings", True),
+    ROUTE: ("routes", True),
+    PRIORITY_CLASS: ("priorityclasses", False),
+    STORAGE_CLASS: ("storageclasses", False),
+    TENANT_USER_REQUEST: ("tenantuserrequests", True),
+    VIRTUAL_CLUSTER_REQUEST: ("virtualclusterrequests", True),
 }
 
-
-STATEFUL_SET = "apps/v1/StatefulSet"
+RBAC_KINDS = (CLUSTER_ROLE, CLUSTER_ROLE_BINDING, ROLE, ROLE_BINDING)
 
 
 def is_custom(kind: str) -> bool:

@@ -7,6 +7,8 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import SERVICE_ACCOUNT
+
 
 class _Requests(Protocol):
     """What the reviews need of a Cluster."""
@@ -37,8 +39,8 @@ class Reviews:
                 "uid": meta["uid"],
             }
         request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec}
-        with self._doing("requesting a token of", "v1/ServiceAccount", service_account, namespace):
-            path = self._path("v1/ServiceAccount", service_account, namespace) + "/token"
+        with self._doing("requesting a token of", SERVICE_ACCOUNT, service_account, namespace):
+            path = self._path(SERVICE_ACCOUNT, service_account, namespace) + "/token"
             status = self._json("post", path, body=request, content_type="application/json")["status"]
         return status["token"], status["expirationTimestamp"]
 

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import ApiError, TenantryError, one_line
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import EVENT
 
 T = TypeVar("T")
 
@@ -133,7 +134,7 @@ def explanation(cluster: Cluster, obj: dict | None, name: str, namespace: str | 
         ][-1:]
         reasons += [one_condition(state) for state in _waiting(obj)]
     try:
-        warning = _last_warning(cluster.list("v1/Event", namespace), name) if namespace else ""
+        warning = _last_warning(cluster.list(EVENT, namespace), name) if namespace else ""
     except ApiError:  # the wait's own failure matters more
         warning = ""
     return "; ".join(filter(None, [*reasons, warning]))

@@ -17,11 +17,6 @@ from ansible_collections.tenantry.kube.plugins.module_utils._platform import (
     rbac,
 )
 
-KINDS = tuple(
-    f"admissionregistration.k8s.io/v1/{kind}"
-    for kind in ("ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding")
-)
-
 # Kubernetes itself: its controllers, nodes and API server. Theirs is all that happens to objects by itself.
 _SYSTEM_GROUPS = ("system:masters", "system:nodes", "system:serviceaccounts:kube-system")
 _SYSTEM_USERS = ("system:apiserver", "system:kube-controller-manager", "system:kube-scheduler")

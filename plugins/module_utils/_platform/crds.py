@@ -15,13 +15,10 @@ GROUP = "tenantry.dev"
 VERSION = "v1alpha1"
 KIND = "VirtualClusterRequest"
 PLURAL = "virtualclusterrequests"
-REQUEST = f"{GROUP}/{VERSION}/{KIND}"
 USER_KIND = "TenantUserRequest"
 USER_PLURAL = "tenantuserrequests"
-USER_REQUEST = f"{GROUP}/{VERSION}/{USER_KIND}"
 # Who may give rights to others gives these; operators are the administrators' choice.
 USER_ROLES = tuple(role for role in rbac.ROLES if role != rbac.PLATFORM_OPERATOR)
-CRD = "apiextensions.k8s.io/v1/CustomResourceDefinition"
 
 # What a client may note on a request. kubectl notes all of it as it was applied.
 MOST_NOTES = 20

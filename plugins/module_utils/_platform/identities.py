@@ -18,7 +18,6 @@ HUB_ACCESS_ANNOTATION = "tenantry.dev/hub-access"
 REQUEST_ANNOTATION = "tenantry.dev/request"
 PEOPLE = "tenantry-people"
 _EVERY_ACCOUNT = {"namespace": naming.PLATFORM_NAMESPACE, "name": "*"}
-RBAC = "rbac.authorization.k8s.io"
 # People have ServiceAccounts of ours or names that an issuer gives; these never begin as the others do.
 _PERSONS = (
     f"request.userInfo.username.startsWith('system:serviceaccount:{naming.PLATFORM_NAMESPACE}:') || "
@@ -74,7 +73,9 @@ def inside_base() -> list[dict]:
             when=_PERSONS,
             validations=[
                 {
-                    "expression": (f"authorizer.group('{RBAC}').resource('clusterroles').check('escalate').allowed()"),
+                    "expression": (
+                        f"authorizer.group('{rbac.RBAC_GROUP}').resource('clusterroles').check('escalate').allowed()"
+                    ),
                     "message": "the system namespaces of a virtual cluster may be changed by its administrators only",
                 }
             ],
@@ -189,9 +190,12 @@ def _right_to_secret(name: str, secret: str, account: dict, reader: dict) -> lis
     labels = account["metadata"]["labels"]
     metadata = {"name": name, "namespace": account["metadata"]["namespace"], "labels": labels}
     rule = {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"], "resourceNames": [secret]}
-    role = {"apiVersion": f"{RBAC}/v1", "kind": "Role", "metadata": metadata, "rules": [rule]}
+    role = {"apiVersion": f"{rbac.RBAC_GROUP}/v1", "kind": "Role", "metadata": metadata, "rules": [rule]}
     binding = _binding("RoleBinding", name, labels, "viewer", reader)
-    return [role, {**binding, "metadata": metadata, "roleRef": {"apiGroup": RBAC, "kind": "Role", "name": name}}]
+    return [
+        role,
+        {**binding, "metadata": metadata, "roleRef": {"apiGroup": rbac.RBAC_GROUP, "kind": "Role", "name": name}},
+    ]
 
 
 def _account(user: str, namespace: str, labels: dict[str, str]) -> dict:
@@ -210,9 +214,9 @@ def _subject(account: dict) -> dict:
 def _binding(kind: str, name: str, labels: dict[str, str], role: str, subject: dict) -> dict:
     """The role is part of the name, since the role of a binding can never be changed."""
     return {
-        "apiVersion": f"{RBAC}/v1",
+        "apiVersion": f"{rbac.RBAC_GROUP}/v1",
         "kind": kind,
         "metadata": {"name": name, "labels": labels},
-        "roleRef": {"apiGroup": RBAC, "kind": "ClusterRole", "name": rbac.role_name(role)},
+        "roleRef": {"apiGroup": rbac.RBAC_GROUP, "kind": "ClusterRole", "name": rbac.role_name(role)},
         "subjects": [subject],
     }

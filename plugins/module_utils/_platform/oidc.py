@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError, shown
+from ansible_collections.tenantry.kube.plugins.module_utils._platform.rbac import RBAC_GROUP
 
 PREFIX = "oidc:"
 # Names that Kubernetes and the platform give to themselves. An API server that trusts an issuer refuses them from it,
@@ -109,7 +110,7 @@ class Person:
 
     def _subject(self, prefix: str) -> dict[str, str]:
         kind, name = ("User", self.user) if self.user else ("Group", self.group)
-        return {"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": f"{prefix}{name}"}
+        return {"apiGroup": RBAC_GROUP, "kind": kind, "name": f"{prefix}{name}"}
 
 
 def parse_issuer(given: dict | None) -> Issuer | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import labels
 
+RBAC_GROUP = "rbac.authorization.k8s.io"
 PLATFORM_OPERATOR = "platform_operator"
 ROLES = ("viewer", "developer", "admin", PLATFORM_OPERATOR)
 PLATFORM_ROLE = "tenantry:platform"
@@ -114,7 +115,7 @@ HUB = {
         *_HUB_ASK,
         *_HUB_ADMINISTER,
         _rule("core", "serviceaccounts", *READ),
-        _rule("rbac.authorization.k8s.io", "rolebindings", *READ),
+        _rule(RBAC_GROUP, "rolebindings", *READ),
     ],
     PLATFORM_OPERATOR: [
         *_HUB_ASK,
@@ -124,7 +125,7 @@ HUB = {
         _rule("apps", "statefulsets", *READ),
         _rule("policy", "poddisruptionbudgets", *READ),
         _rule("networking.k8s.io", "networkpolicies", *READ, *WRITE),
-        _rule("rbac.authorization.k8s.io", "rolebindings", *READ),
+        _rule(RBAC_GROUP, "rolebindings", *READ),
         _rule("metrics.k8s.io", "pods nodes", *READ),
         _rule(*MANAGE),
     ],
@@ -149,8 +150,8 @@ PLATFORM = [
     # Where the API server is.
     _rule("discovery.k8s.io", "endpointslices", "get", names=("kubernetes",)),
     _rule("scheduling.k8s.io", "priorityclasses", *READ),
-    _rule("rbac.authorization.k8s.io", "rolebindings", *READ, "create", "patch", "delete"),
-    _rule("rbac.authorization.k8s.io", "clusterroles", "bind", names=(MANAGER_ROLE,)),
+    _rule(RBAC_GROUP, "rolebindings", *READ, "create", "patch", "delete"),
+    _rule(RBAC_GROUP, "clusterroles", "bind", names=(MANAGER_ROLE,)),
     _rule(*MANAGE),
     {"nonResourceURLs": ["/version"], "verbs": ["get"]},
 ]
@@ -188,8 +189,8 @@ VCLUSTER_MANAGER = [
     # Nobody grants what he has not. Who makes the Role `syncer` has its rights; binding it is said apart, because an
     # API server learns of a Role some moments after it was made.
     *SYNCER,
-    _rule("rbac.authorization.k8s.io", "roles", *READ, "create", "patch", "delete"),
-    _rule("rbac.authorization.k8s.io", "roles", "bind", names=(SYNCER_ROLE,)),
+    _rule(RBAC_GROUP, "roles", *READ, "create", "patch", "delete"),
+    _rule(RBAC_GROUP, "roles", "bind", names=(SYNCER_ROLE,)),
 ]
 
 
@@ -200,7 +201,7 @@ def role_name(role: str) -> str:
 
 def cluster_role(name: str, rules: list[dict], component: str) -> dict:
     return {
-        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "apiVersion": f"{RBAC_GROUP}/v1",
         "kind": "ClusterRole",
         "metadata": {"name": name, "labels": labels(component)},
         "rules": rules,

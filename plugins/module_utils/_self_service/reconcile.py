@@ -14,16 +14,16 @@ from ansible_collections.tenantry.kube.plugins.module_utils._core.timestamps imp
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet import registry
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import VirtualCluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import (
+    CUSTOM_RESOURCE_DEFINITION,
+    NAMESPACE,
+    SERVICE_ACCOUNT,
+    TENANT_USER_REQUEST,
+    VIRTUAL_CLUSTER_REQUEST,
+)
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import Deadline
 from ansible_collections.tenantry.kube.plugins.module_utils._module import Context, attempt
-from ansible_collections.tenantry.kube.plugins.module_utils._platform.crds import (
-    CRD,
-    GROUP,
-    PLURAL,
-    REQUEST,
-    USER_PLURAL,
-    USER_REQUEST,
-)
+from ansible_collections.tenantry.kube.plugins.module_utils._platform.crds import GROUP, PLURAL, USER_PLURAL
 from ansible_collections.tenantry.kube.plugins.module_utils._self_service.requests import (
     DELETED,
     DENIED,
@@ -54,11 +54,10 @@ from ansible_collections.tenantry.kube.plugins.module_utils._self_service.vclust
     item_of,
     refusal,
 )
-from ansible_collections.tenantry.kube.plugins.module_utils._users.access import ACCOUNT, user_of
+from ansible_collections.tenantry.kube.plugins.module_utils._users.access import user_of
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import lifecycle, reconcile
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.fleet_state import Places
 
-NAMESPACE = "v1/Namespace"
 # What has another kind than the one that is watched is seen after so many seconds.
 LOOK_AGAIN = 5
 
@@ -95,7 +94,7 @@ def _await_change(hub: Cluster, seen: set[tuple[str, int]], end: Deadline) -> bo
             return True
         try:
             longest = max(1, min(LOOK_AGAIN, round(end.remaining())))
-            for event, request in hub.watch(REQUEST, timeout=longest):
+            for event, request in hub.watch(VIRTUAL_CLUSTER_REQUEST, timeout=longest):
                 if event == "DELETED" or _version(request) not in seen:
                     return True
         except ApiError as error:
@@ -106,7 +105,7 @@ def _await_change(hub: Cluster, seen: set[tuple[str, int]], end: Deadline) -> bo
 
 
 def _versions(hub: Cluster) -> set[tuple[str, int]]:
-    return {_version(request) for kind in (REQUEST, USER_REQUEST) for request in hub.list(kind)}
+    return {_version(request) for kind in (VIRTUAL_CLUSTER_REQUEST, TENANT_USER_REQUEST) for request in hub.list(kind)}
 
 
 def _version(request: dict) -> tuple[str, int]:
@@ -137,7 +136,7 @@ class Turn:
             for space in hub.list(NAMESPACE, selector=naming.selector("tenant", tenant=tenant))
         }
         owners = {space["metadata"]["name"]: name for name, space in homes.items()}
-        live, users = (sorted(hub.list(kind), key=_age) for kind in (REQUEST, USER_REQUEST))
+        live, users = (sorted(hub.list(kind), key=_age) for kind in (VIRTUAL_CLUSTER_REQUEST, TENANT_USER_REQUEST))
 
         live = [with_renamed_fields(context, one) for one in live]
 
@@ -146,7 +145,7 @@ class Turn:
 
         places = Places(fleet)
         found = {name: one for name, one in places.found.items() if one.tenant in homes}
-        accounts = hub.list(ACCOUNT, selector=naming.selector("user"))
+        accounts = hub.list(SERVICE_ACCOUNT, selector=naming.selector("user"))
         seen = {_version(one) for one in [*live, *users]}
         requests = {one.namespace: one for one in (Request(*those) for those in asked(live))}
         people = People(context, users_definition, homes, [UserRequest(*those) for those in asked(users)], accounts)
@@ -299,7 +298,7 @@ class Turn:
 
 
 def _definition(hub: Cluster, plural: str) -> dict:
-    found = hub.get(CRD, f"{plural}.{GROUP}")
+    found = hub.get(CUSTOM_RESOURCE_DEFINITION, f"{plural}.{GROUP}")
     if found is None:
         raise TenantryError(
             f"kubeconfig: the cluster at {hub.server} has no {plural}.{GROUP}; run tenantry.kube.platform on it"

@@ -17,8 +17,9 @@ from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import 
     without_addresses,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._core.timestamps import clock, moment, stamp
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import VIRTUAL_CLUSTER_REQUEST
 from ansible_collections.tenantry.kube.plugins.module_utils._module import Context, Rejected, attempt, explained
-from ansible_collections.tenantry.kube.plugins.module_utils._platform.crds import FORMER, REQUEST, SHORT
+from ansible_collections.tenantry.kube.plugins.module_utils._platform.crds import FORMER, SHORT
 from ansible_collections.tenantry.kube.plugins.module_utils._platform.identities import OIDC_ANNOTATION, ROLE_ANNOTATION
 from ansible_collections.tenantry.kube.plugins.module_utils._platform.rbac import PLATFORM_OPERATOR
 from ansible_collections.tenantry.kube.plugins.module_utils._users.access import user_of
@@ -218,7 +219,7 @@ def with_renamed_fields(context: Context, request: dict) -> dict:
         return {**request, "spec": {**request["spec"], **renamed}}
     meta = request["metadata"]
     change = {"metadata": {"uid": meta["uid"]}, "spec": {**renamed, **dict.fromkeys(former)}}
-    return context.hub.merge(REQUEST, meta["name"], meta["namespace"], change)
+    return context.hub.merge(VIRTUAL_CLUSTER_REQUEST, meta["name"], meta["namespace"], change)
 
 
 def tell(context: Context, request: BaseRequest, outcome: Outcome, row: dict) -> None:

@@ -12,12 +12,11 @@ from ansible_collections.tenantry.kube.plugins.module_utils._core.timestamps imp
 from ansible_collections.tenantry.kube.plugins.module_utils._platform.identities import (
     ACCESS_ANNOTATION,
     OIDC_ANNOTATION,
-    RBAC,
     REQUEST_ANNOTATION,
     ROLE_ANNOTATION,
     access_of,
 )
-from ansible_collections.tenantry.kube.plugins.module_utils._platform.rbac import PLATFORM_OPERATOR, ROLES
+from ansible_collections.tenantry.kube.plugins.module_utils._platform.rbac import PLATFORM_OPERATOR, RBAC_GROUP, ROLES
 from ansible_collections.tenantry.kube.plugins.module_utils._self_service.requests import (
     BaseRequest,
     annotations_of,
@@ -93,7 +92,7 @@ def invitation_of(request: UserRequest, account: dict | None, requester: dict | 
     if requester is None or not asked_as(request, requester):
         return None
     if OIDC_ANNOTATION in annotations_of(requester):
-        return {"apiGroup": RBAC, "kind": "User", "name": request.requester}
+        return {"apiGroup": RBAC_GROUP, "kind": "User", "name": request.requester}
     home = naming.tenant_namespace(requester["metadata"]["labels"][naming.LABEL_TENANT])
     return {"kind": "ServiceAccount", "name": user_of(requester), "namespace": home}
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from functools import partial
 
 from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import SERVICE_ACCOUNT
 from ansible_collections.tenantry.kube.plugins.module_utils._module import Context
 from ansible_collections.tenantry.kube.plugins.module_utils._platform.identities import (
     HUB_ACCESS_ANNOTATION,
@@ -47,7 +48,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._self_service.user_r
     refusal,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._users import reconcile
-from ansible_collections.tenantry.kube.plugins.module_utils._users.access import ACCOUNT, user_of
+from ansible_collections.tenantry.kube.plugins.module_utils._users.access import user_of
 from ansible_collections.tenantry.kube.plugins.module_utils._users.desired import RESERVED
 
 KUBECONFIG = "self-service"
@@ -81,7 +82,7 @@ class People:
         for who in self._requests:
             told(self._row(who), partial(self._tell, who))
         if any(row["changed"] for row in self.rows.values()) and not self.context.check_mode:
-            self.accounts = self.context.hub.list(ACCOUNT, selector=naming.selector("user"))
+            self.accounts = self.context.hub.list(SERVICE_ACCOUNT, selector=naming.selector("user"))
 
     def let_in(self, tenant: str) -> list[dict]:
         """The users of the tenant, into what there is now, with the rights that are on record: a row for each."""

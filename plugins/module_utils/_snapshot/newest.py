@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import NAMESPACE
 from ansible_collections.tenantry.kube.plugins.module_utils._snapshot.description import BadFile, Origin, is_name
 from ansible_collections.tenantry.kube.plugins.module_utils._snapshot.store import now
 
@@ -31,7 +32,7 @@ def next_sequence(namespace: dict) -> int:
 
 def note(host: Cluster, origin: Origin) -> None:
     text = json.dumps({"snapshot": origin.snapshot, "sequence": origin.sequence})
-    host.merge("v1/Namespace", origin.namespace, None, {"metadata": {"annotations": {ANNOTATION: text}}})
+    host.merge(NAMESPACE, origin.namespace, None, {"metadata": {"annotations": {ANNOTATION: text}}})
 
 
 def check(namespace: dict | None, origin: Origin) -> str | None:

@@ -18,7 +18,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import 
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet import registry
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import VirtualCluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import exec as pod_exec
-from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import STATEFUL_SET
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import SECRET, STATEFUL_SET
 from ansible_collections.tenantry.kube.plugins.module_utils._module import Context, attempt, check_each
 from ansible_collections.tenantry.kube.plugins.module_utils._snapshot import archive as snapshot_archive
 from ansible_collections.tenantry.kube.plugins.module_utils._snapshot import encryption, newest
@@ -291,7 +291,7 @@ def _take(context: Context, store: Store | None, job: Job, key: encryption.Key |
         return {"snapshot": job.name, "actions": _action("create", job.name)}
     found, seconds = job.known_found, context.module.params["wait_timeout"]
     store, key = require(store, "the store"), require(key, "the key of the archive")
-    secrets = [found.host.get("v1/Secret", name, job.namespace) for name in (JOIN_TOKEN, PLATFORM_CREDENTIAL)]
+    secrets = [found.host.get(SECRET, name, job.namespace) for name in (JOIN_TOKEN, PLATFORM_CREDENTIAL)]
     credentials = snapshot_archive.credentials_of(*secrets)
     with _private_directory(context) as directory:
         captured, revision = _captured(context, job, directory, seconds)

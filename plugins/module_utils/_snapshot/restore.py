@@ -20,7 +20,12 @@ from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clust
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import exec as pod_exec
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.conditions import is_observed, is_rolled_out
-from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import STATEFUL_SET
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import (
+    NAMESPACE,
+    POD,
+    SECRET,
+    STATEFUL_SET,
+)
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.secret_data import encoded
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import (
     Deadline,
@@ -61,7 +66,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.rollout im
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.etcd import PLACE
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.version import parse_version
 
-POD = f"{SERVER}-0"
+SERVER_POD = f"{SERVER}-0"
 PARTS = (SERVER, SYNCER)
 _NODE_PASSWORD = re.compile(r"v1/Secret kube-system/[^/]+\.node-password\.k3s")
 _REMOVE = 'rm -rf "$1/$2"'
@@ -149,13 +154,13 @@ class Restore:
         if self.version != self.target.record.version:
             self._change_version()
         self._start()
-        self._prove({"v1/Namespace": set()})
+        self._prove({NAMESPACE: set()})
 
     def _stop(self) -> None:
         self._scale(0)
         for pod in [one for part in PARTS for one in connection.pods_of(self.host, self.namespace, part)]:
             name = pod["metadata"]["name"]
-            wait_gone(self.host, "v1/Pod", name, self.namespace, self.deadline, what=f"{name} of {self.namespace}")
+            wait_gone(self.host, POD, name, self.namespace, self.deadline, what=f"{name} of {self.namespace}")
         self.tell("server stopped")
 
     def _scale(self, replicas: int) -> None:
@@ -184,15 +189,13 @@ class Restore:
 
     def _forget(self) -> None:
         """What was there before."""
-        server = pod_exec.Container(self.host, self.namespace, POD, maintenance_pod.CONTAINER)
+        server = pod_exec.Container(self.host, self.namespace, SERVER_POD, maintenance_pod.CONTAINER)
         pod_exec.run(server, "removing the data from before", _REMOVE, DATA_DIRECTORY, BEFORE)
 
     def _take_over(self, credentials: dict[str, str]) -> None:
         """Token and CA go with the data, and in its own place the release does."""
         for name, keys in ((JOIN_TOKEN, ("server-token", "node-password")), (PLATFORM_CREDENTIAL, ("ca.crt",))):
-            self.host.merge(
-                "v1/Secret", name, self.namespace, {"data": {key: encoded(credentials[key]) for key in keys}}
-            )
+            self.host.merge(SECRET, name, self.namespace, {"data": {key: encoded(credentials[key]) for key in keys}})
         if self.version != self.target.record.version:
             self._change_version()
 
@@ -202,15 +205,15 @@ class Restore:
             (SERVER, CONFIG, "authentication.yaml", {"apiVersion": authentication_api(self.version)}),
             (SYNCER, SYNCER_CONFIG, "config.json", {"version": self.version}),
         )
-        manifests = self.host.get("v1/Secret", MANIFESTS, self.namespace)
+        manifests = self.host.get(SECRET, MANIFESTS, self.namespace)
         configuration = {SERVER: [manifests] if manifests else [], SYNCER: [], AGENT: []}
         for part, secret, file, change in said:
-            found = self.host.get("v1/Secret", secret, self.namespace)
+            found = self.host.get(SECRET, secret, self.namespace)
             if found:
                 content = json.loads(base64.b64decode(found["data"][file]))
                 data = {file: encoded(as_yaml({**content, **change}))}
-                configuration[part].append(self.host.merge("v1/Secret", secret, self.namespace, {"data": data}))
-        join = require(self.host.get("v1/Secret", JOIN_TOKEN, self.namespace), f"Secret {JOIN_TOKEN}")
+                configuration[part].append(self.host.merge(SECRET, secret, self.namespace, {"data": data}))
+        join = require(self.host.get(SECRET, JOIN_TOKEN, self.namespace), f"Secret {JOIN_TOKEN}")
         token = base64.b64decode(join["data"]["agent-token"]).decode()
         for part, secrets in configuration.items():
             stateful_set = self.host.get(STATEFUL_SET, part, self.namespace)
@@ -222,7 +225,7 @@ class Restore:
             self._end_newer_agents()
         record = replace(self.target.record, version=self.version)
         annotated = {"metadata": {"annotations": {SPEC_ANNOTATION: record.as_text()}}}
-        self.host.merge("v1/Namespace", self.namespace, None, annotated)
+        self.host.merge(NAMESPACE, self.namespace, None, annotated)
 
     def _start(self) -> None:
         self._scale(self.servers)
@@ -235,7 +238,9 @@ class Restore:
             self.deadline,
             what=f"server of {self.namespace} with the data of snapshot {self.origin.snapshot} (the previous data "
             f"is kept in {self.before})",
-            explain=lambda: explanation(self.host, self.host.get("v1/Pod", POD, self.namespace), POD, self.namespace),
+            explain=lambda: explanation(
+                self.host, self.host.get(POD, SERVER_POD, self.namespace), SERVER_POD, self.namespace
+            ),
         )
         if self.servers > 1:
             wait_until_led_to(connection.endpoint(self.target), self.deadline)
@@ -273,8 +278,8 @@ class Restore:
 
     def _end_agents(self) -> None:
         selector = naming.selecting({**_selector(self.stateful_set), PART_LABEL: AGENT})
-        for pod in self.host.list("v1/Pod", self.namespace, selector):
-            self.host.delete("v1/Pod", pod["metadata"]["name"], self.namespace, uid=pod["metadata"]["uid"])
+        for pod in self.host.list(POD, self.namespace, selector):
+            self.host.delete(POD, pod["metadata"]["name"], self.namespace, uid=pod["metadata"]["uid"])
 
 
 def _path(obj: dict) -> str:

@@ -13,7 +13,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import 
 from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import ETCD
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import exec as pod_exec
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
-from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import STATEFUL_SET
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import NAMESPACE, POD, STATEFUL_SET
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import (
     Deadline,
     explanation,
@@ -53,8 +53,6 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.rollout import wait_for_etcd
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.etcd import PLACE
-
-POD = "v1/Pod"
 
 _PUT = 'set -eu; cd "$1"; rm -f "$3"; head -c "$2" >"$3"; sha256sum <"$3"'
 # What was there before the first of restores that did not come to their end is what is kept.
@@ -107,7 +105,7 @@ class EtcdRestore(Restore):
         self.host.merge(STATEFUL_SET, ETCD, self.namespace, maintenance_pod.scaled(0))
         for name in NAMES:
             wait_gone(self.host, POD, name, self.namespace, self.deadline, what=f"{name} of {self.namespace}")
-        namespace = require(self.host.get("v1/Namespace", self.namespace), f"namespace {self.namespace}")
+        namespace = require(self.host.get(NAMESPACE, self.namespace), f"namespace {self.namespace}")
         again = interrupted(namespace) is not None
         members = _Members(self.host, require(found, f"StatefulSet {ETCD}"), self._k3s_image(), again, self.deadline)
         self._note(self.origin.snapshot)
@@ -128,7 +126,7 @@ class EtcdRestore(Restore):
 
     def _note(self, snapshot: str | None) -> None:
         change = {"metadata": {"annotations": {RESTORING: snapshot}}}
-        self.host.merge("v1/Namespace", self.namespace, None, change)
+        self.host.merge(NAMESPACE, self.namespace, None, change)
 
     def _k3s_image(self) -> str:
         containers = self.stateful_set["spec"]["template"]["spec"]["containers"]

@@ -13,13 +13,20 @@ from ansible_collections.tenantry.kube.plugins.module_utils._fleet import regist
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import VirtualCluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.apply import Inventory, Plan, existing
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import (
+    CLUSTER_ROLE_BINDING,
+    CONFIG_MAP,
+    NAMESPACE,
+    RESOURCE_QUOTA,
+    SECRET,
+)
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import wait_gone
 from ansible_collections.tenantry.kube.plugins.module_utils._module import Context, check_each, do_each
 from ansible_collections.tenantry.kube.plugins.module_utils._tenant import allocation, resources_in_use
 from ansible_collections.tenantry.kube.plugins.module_utils._tenant.manifests import RECORD, quota_of, tenant_objects
 
-KINDS = ("v1/Namespace", "v1/ConfigMap", "v1/ResourceQuota")
-ABROAD = ("rbac.authorization.k8s.io/v1/ClusterRoleBinding", "v1/Secret")
+KINDS = (NAMESPACE, CONFIG_MAP, RESOURCE_QUOTA)
+ABROAD = (CLUSTER_ROLE_BINDING, SECRET)
 DEFAULT_QUOTA = {"cpu": "8", "memory": "16Gi", "storage": "100Gi", "pods": 100, "vclusters": 5}
 QUANTITIES = ("cpu", "memory", "storage")
 LONGEST_DISPLAY_NAME = 100
@@ -144,7 +151,7 @@ def _row(context: Context, want: Wanted, plan: Plan, in_use: InUse) -> dict:
     if not context.check_mode:
         for each in plans:
             each.execute()
-        if plan.deletes("v1/Namespace", naming.tenant_namespace(want.tenant)):
+        if plan.deletes(NAMESPACE, naming.tenant_namespace(want.tenant)):
             _wait_gone(context, want.tenant)
     return {
         "namespace": naming.tenant_namespace(want.tenant),
@@ -164,12 +171,12 @@ def _left_abroad(hub: Cluster, want: Wanted) -> Plan:
 def _wait_gone(context: Context, tenant: str) -> None:
     name = naming.tenant_namespace(tenant)
     deadline = context.deadline(context.module.params["wait_timeout"])
-    wait_gone(context.hub, "v1/Namespace", name, None, deadline, what=f"tenant {tenant}")
+    wait_gone(context.hub, NAMESPACE, name, None, deadline, what=f"tenant {tenant}")
 
 
 def _other_quota(want: Wanted, plan: Plan) -> bool:
     """Whether a tenant that exists gets another quota."""
-    record = plan.object("v1/ConfigMap", RECORD, naming.tenant_namespace(want.tenant))
+    record = plan.object(CONFIG_MAP, RECORD, naming.tenant_namespace(want.tenant))
     return want.present and record is not None and quota_of(record) != want.quota
 
 

@@ -17,6 +17,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import ApiError
 from ansible_collections.tenantry.kube.plugins.module_utils._core.timestamps import clock
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import CONFIG_MAP
 from ansible_collections.tenantry.kube.plugins.module_utils._tenant.manifests import RECORD
 
 PREFIX = "reserved.tenantry.dev/"
@@ -45,13 +46,13 @@ def reserve(
             return
         metadata = {"annotations": notes, "resourceVersion": record["metadata"]["resourceVersion"]}
         try:
-            hub.merge("v1/ConfigMap", RECORD, namespace, {"metadata": metadata})
+            hub.merge(CONFIG_MAP, RECORD, namespace, {"metadata": metadata})
         except ApiError as error:
             if error.status != 409 or attempt == ATTEMPTS - 1:
                 raise
         else:
             return
-        record = hub.get("v1/ConfigMap", RECORD, namespace) or record
+        record = hub.get(CONFIG_MAP, RECORD, namespace) or record
         check(record)
 
 

@@ -9,10 +9,10 @@ from collections.abc import Iterable, Mapping
 from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.apply import existing
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import RESOURCE_QUOTA
 from ansible_collections.tenantry.kube.plugins.module_utils._module import attempt
 from ansible_collections.tenantry.kube.plugins.module_utils._tenant import allocation
 
-QUOTA = "v1/ResourceQuota"
 VCLUSTER_QUOTA = "vcluster"
 # The quota's names for what the resources consist of: the limits, since they are what can be used up.
 QUOTA_KEYS = {"cpu": "limits.cpu", "memory": "limits.memory", "storage": "requests.storage", "pods": "pods"}
@@ -34,8 +34,8 @@ def quotas(
 
     def listed_on(host: Cluster) -> list[dict]:
         if unreachable is None:
-            return existing(host, [QUOTA], selector).of(QUOTA)
-        problem, listed = attempt(lambda: existing(host, [QUOTA], selector).of(QUOTA))
+            return existing(host, [RESOURCE_QUOTA], selector).of(RESOURCE_QUOTA)
+        problem, listed = attempt(lambda: existing(host, [RESOURCE_QUOTA], selector).of(RESOURCE_QUOTA))
         if problem:
             unreachable[host.name] = problem
         return listed or []

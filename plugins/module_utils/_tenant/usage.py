@@ -11,6 +11,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._core import naming,
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet import registry
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import VirtualCluster
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import CONFIG_MAP
 from ansible_collections.tenantry.kube.plugins.module_utils._module import Context
 from ansible_collections.tenantry.kube.plugins.module_utils._tenant import allocation, resources_in_use
 from ansible_collections.tenantry.kube.plugins.module_utils._tenant.manifests import RECORD, quota_of
@@ -24,7 +25,7 @@ def run(context: Context, tenant: str | None) -> dict:
         naming.check_name(tenant, "tenant")
     hub = context.hub
     registry.require_platform(hub)
-    config_maps = hub.list("v1/ConfigMap", selector=naming.selector("tenant", tenant=tenant))
+    config_maps = hub.list(CONFIG_MAP, selector=naming.selector("tenant", tenant=tenant))
     records = {_tenant_of(one): one for one in config_maps if one["metadata"]["name"] == RECORD}
     if tenant is not None and tenant not in records:
         raise TenantryError(f"tenant: there is no tenant {tenant}; create it with tenantry.kube.tenant_quota first")

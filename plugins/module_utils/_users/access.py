@@ -16,7 +16,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import 
 from ansible_collections.tenantry.kube.plugins.module_utils._core.timestamps import clock, moment
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.registry import Fleet
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import VirtualCluster
-from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import bound_tokens
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import bound_tokens, resources
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.apply import (
     Action,
     Inventory,
@@ -26,7 +26,6 @@ from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.apply im
     key_of,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
-from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import STATEFUL_SET, kind_of
 from ansible_collections.tenantry.kube.plugins.module_utils._module import attempt
 from ansible_collections.tenantry.kube.plugins.module_utils._platform.identities import (
     OnRecord,
@@ -46,17 +45,14 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.lifecycle 
 
 # So long may runs at the same time take from a user's first identity to the last.
 AT_ONCE = timedelta(minutes=1)
-ACCOUNT = "v1/ServiceAccount"
-SECRET = "v1/Secret"  # noqa: S105
-CLUSTER_ROLE_BINDING = f"{users_bindings.RBAC}/ClusterRoleBinding"
 KINDS = (
-    "v1/Namespace",
-    ACCOUNT,
-    f"{users_bindings.RBAC}/ClusterRole",
-    CLUSTER_ROLE_BINDING,
-    "admissionregistration.k8s.io/v1/ValidatingAdmissionPolicy",
-    "admissionregistration.k8s.io/v1/ValidatingAdmissionPolicyBinding",
-    "flowcontrol.apiserver.k8s.io/v1/FlowSchema",
+    resources.NAMESPACE,
+    resources.SERVICE_ACCOUNT,
+    resources.CLUSTER_ROLE,
+    resources.CLUSTER_ROLE_BINDING,
+    resources.VALIDATING_ADMISSION_POLICY,
+    resources.VALIDATING_ADMISSION_POLICY_BINDING,
+    resources.FLOW_SCHEMA,
 )
 
 
@@ -73,7 +69,11 @@ def user_of(obj: dict) -> str | None:
 
 def new_and_gone(plan: Plan) -> set[tuple[str, str]]:
     """The identities that a plan makes or removes: nothing may wait for them, or for the next of their name."""
-    changes = [one for one in plan.actions if one.kind == ACCOUNT and (one.action != "update" or one.replaces)]
+    changes = [
+        one
+        for one in plan.actions
+        if one.kind == resources.SERVICE_ACCOUNT and (one.action != "update" or one.replaces)
+    ]
     accounts = {(one.namespace or "", one.name) for one in changes}
     return {*accounts, *users_bindings.ended(plan.actions)}
 
@@ -162,7 +162,7 @@ class Place:
 
     def _open(self, users: set[str], revoked: Collection[str]) -> None:
         self.ca = client_ca_renewal.find(self.host, self.context)
-        self.paused = is_paused(self.host.get(STATEFUL_SET, SERVER, self.context))
+        self.paused = is_paused(self.host.get(resources.STATEFUL_SET, SERVER, self.context))
         if self.paused:
             raise TenantryError("is paused; resume it with state: present, then run again for its users")
         self._inside = connection.inside(self.host, self.context).limited(self.host.timeout)
@@ -191,9 +191,11 @@ class Place:
         return f"vcluster {self.vcluster} on {self.host.name}"
 
     def _make_plan(self, users: set[str]) -> Plan:
-        found = existing(self._api, (*KINDS, SECRET), naming.selector("user"))
-        self._secrets = [secret for secret in found.of(SECRET) if user_of(secret) in users]
-        self._accounts = {user: one["metadata"]["uid"] for one in found.of(ACCOUNT) if (user := user_of(one))}
+        found = existing(self._api, (*KINDS, resources.SECRET), naming.selector("user"))
+        self._secrets = [secret for secret in found.of(resources.SECRET) if user_of(secret) in users]
+        self._accounts = {
+            user: one["metadata"]["uid"] for one in found.of(resources.SERVICE_ACCOUNT) if (user := user_of(one))
+        }
         # What has no user is for all of them: it is kept up for those who come, but does not go with one who leaves.
         # An administrator who leaves may have changed it.
         concerned = {*users, None} if self.roles or self.ending else users
@@ -217,7 +219,7 @@ class Place:
         """
         anew: set[str | None] = set()
         for one in desired:
-            is_new = kind_of(one) == ACCOUNT and one["metadata"]["name"] in self.fresh
+            is_new = resources.kind_of(one) == resources.SERVICE_ACCOUNT and one["metadata"]["name"] in self.fresh
             if is_new and self._is_of_before(plan.objects.at(key_of(one))):
                 plan.replace(one)
                 anew.add(one["metadata"]["name"])
@@ -236,8 +238,8 @@ class Place:
         The end of what a user who leaves, or gets less, would keep: an administrator inside can take our labels from
         the own account and binding, so that no selector finds them. They are known by their names too.
         """
-        accounts = self._api.list(ACCOUNT, naming.PLATFORM_NAMESPACE)
-        bindings = (one for page in self._api.pages(CLUSTER_ROLE_BINDING) for one in page)
+        accounts = self._api.list(resources.SERVICE_ACCOUNT, naming.PLATFORM_NAMESPACE)
+        bindings = (one for page in self._api.pages(resources.CLUSTER_ROLE_BINDING) for one in page)
         ours = [one for one in accounts if one["metadata"]["name"] in users]
         ours += [one for one in bindings if binding_name(one["metadata"]["name"])[0] in users]
         return [Action(*key_of(one), "delete", before=one) for one in ours if key_of(one) not in known]
@@ -382,12 +384,12 @@ class Place:
 def _administrator_of(action: Action) -> str:
     """The user who is administrator no more by this action, empty for any other."""
     user, role = binding_name(action.name)
-    return user if (action.action, action.kind, role) == ("delete", CLUSTER_ROLE_BINDING, "admin") else ""
+    return user if (action.action, action.kind, role) == ("delete", resources.CLUSTER_ROLE_BINDING, "admin") else ""
 
 
 def _concerns(action: Action, user: str, first: bool, others: set[tuple[str, str]]) -> bool:
     """Whether it is for one user, known by `others` names too."""
-    if user in (binding_name(action.name)[0], action.kind == ACCOUNT and action.name):
+    if user in (binding_name(action.name)[0], action.kind == resources.SERVICE_ACCOUNT and action.name):
         return True
     obj = action.after or action.live
     owner = user_of(obj)

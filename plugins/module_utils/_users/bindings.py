@@ -9,9 +9,12 @@ from collections.abc import Collection, Iterable
 from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import LABEL_COMPONENT, LABEL_USER, is_ours
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.apply import Action
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import (
+    CLUSTER_ROLE_BINDING,
+    ROLE_BINDING,
+)
 
-RBAC = "rbac.authorization.k8s.io/v1"
-KINDS = (f"{RBAC}/ClusterRoleBinding", f"{RBAC}/RoleBinding")
+KINDS = (CLUSTER_ROLE_BINDING, ROLE_BINDING)
 
 
 def inherited(cluster: Cluster, accounts: Collection[tuple[str, str]]) -> list[Action]:

@@ -21,6 +21,25 @@ from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import 
 from ansible_collections.tenantry.kube.plugins.module_utils._core.timestamps import moment
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.diff import additions, differences
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import (
+    API_SERVICE,
+    CERTIFICATE_SIGNING_REQUEST,
+    CLUSTER_ROLE,
+    CUSTOM_RESOURCE_DEFINITION,
+    HELM_CHART,
+    HELM_CHART_CONFIG,
+    MUTATING_ADMISSION_POLICY_BINDING,
+    MUTATING_ADMISSION_POLICY_BINDING_V1ALPHA1,
+    MUTATING_ADMISSION_POLICY_BINDING_V1BETA1,
+    MUTATING_WEBHOOK_CONFIGURATION,
+    NAMESPACE,
+    ROLE,
+    SECRET,
+    SERVICE_ACCOUNT,
+    VALIDATING_ADMISSION_POLICY,
+    VALIDATING_ADMISSION_POLICY_BINDING,
+    VALIDATING_WEBHOOK_CONFIGURATION,
+)
 from ansible_collections.tenantry.kube.plugins.module_utils._platform.identities import (
     ADMINISTRATOR,
     SYSTEM_NAMESPACES,
@@ -42,25 +61,24 @@ _NO_NAME: tuple[type[Exception], ...] = (AttributeError, *client_ca.UNREADABLE)
 # objects looked at.
 MOST = 20
 LOOKED_AT = 10_000
-_ADMISSION = "admissionregistration.k8s.io/v1"
-CSR = "certificates.k8s.io/v1/CertificateSigningRequest"
-_RBAC = "rbac.authorization.k8s.io/v1"
-CLUSTER_ROLE = f"{_RBAC}/ClusterRole"
-API_SERVICE = "apiregistration.k8s.io/v1/APIService"
 TOKEN_SECRET = "kubernetes.io/service-account-token"  # noqa: S105 - a type
 BOOTSTRAP_SECRET = "bootstrap.kubernetes.io/token"  # noqa: S105 - a type
 # A metrics-server, or the syncer of mode shared.
 _METRICS = (("kube-system", "metrics-server"), ("kube-system", "tenantry-metrics"))
 _METRICS_API = "v1beta1.metrics.k8s.io"
 _OURS = {(obj["kind"], obj["metadata"]["name"]): obj for obj in inside_base()}
-_CHARTS = ("HelmChart", "HelmChartConfig")
-_MUTATING = tuple(f"admissionregistration.k8s.io/{version}" for version in ("v1", "v1beta1", "v1alpha1"))
-_HELM = "helm.cattle.io/v1"
+_CHARTS = (HELM_CHART, HELM_CHART_CONFIG)
+_MUTATING = (
+    MUTATING_ADMISSION_POLICY_BINDING,
+    MUTATING_ADMISSION_POLICY_BINDING_V1BETA1,
+    MUTATING_ADMISSION_POLICY_BINDING_V1ALPHA1,
+)
 # Not in each API server: by release, by switch, by the parts of k3s that run.
-_OPTIONAL = {*(f"{api}/MutatingAdmissionPolicyBinding" for api in _MUTATING), *(f"{_HELM}/{one}" for one in _CHARTS)}
+_OPTIONAL = {*_MUTATING, *_CHARTS}
 
 Finding = dict[str, Any]  # texts, or None
 _Judge = Callable[[dict], "Finding | None"]
+_Look = tuple[str, _Judge, dict[str, Any]]  # a kind, how to judge it, what to list of it
 REVOKE = "remove its requester by tenantry.kube.tenant_user with revoke_certificates: true, again if need be"
 
 
@@ -80,10 +98,10 @@ def look(
     """
     found: list[Finding] = []
     more, seen = 0, set()
-    of_certificates: list[tuple[str, _Judge, dict]] = (
-        [(CSR, lambda obj: certificate(obj, now, ca), {})] if certificates else []
-    )
-    of_nodes = [("v1/Namespace", findings_pods.namespace, {"metadata_only": True})] if has_nodes else []
+    of_certificates: list[_Look] = []
+    if certificates:
+        of_certificates = [(CERTIFICATE_SIGNING_REQUEST, lambda obj: certificate(obj, now, ca), {})]
+    of_nodes = [(NAMESPACE, findings_pods.namespace, {"metadata_only": True})] if has_nodes else []
     for kind, judge, options in (*of_certificates, *_looks(users), *of_nodes):
         objects = (obj for page in _pages(api, kind, options) for obj in page)
         here = [
@@ -109,24 +127,24 @@ def _pages(api: Cluster, kind: str, options: dict) -> Iterator[list[dict]]:
             raise
 
 
-def _looks(users: Mapping[str, Collection[str | None]]) -> Iterator[tuple[str, _Judge, dict]]:
+def _looks(users: Mapping[str, Collection[str | None]]) -> Iterator[_Look]:
     """What to list, how to judge each, and what of it."""
     known = {**users, ADMINISTRATOR: {"admin"}}
     yield from ((kind, lambda obj: findings_rbac.binding(obj, known), {}) for kind in BINDINGS)
     yield CLUSTER_ROLE, lambda obj: changed(obj) or findings_rbac.role(obj), {}
-    yield from ((f"{_RBAC}/Role", findings_rbac.role, {"namespace": one}) for one in SYSTEM_NAMESPACES)
-    yield f"{_ADMISSION}/ValidatingWebhookConfiguration", webhook, {}
-    yield f"{_ADMISSION}/MutatingWebhookConfiguration", webhook, {}
-    yield f"{_ADMISSION}/ValidatingAdmissionPolicy", changed, {}
-    yield f"{_ADMISSION}/ValidatingAdmissionPolicyBinding", lambda obj: changed(obj) or policy(obj), {}
-    yield from ((f"{one}/MutatingAdmissionPolicyBinding", policy, {}) for one in _MUTATING)
-    yield "apiextensions.k8s.io/v1/CustomResourceDefinition", conversion, {}
+    yield from ((ROLE, findings_rbac.role, {"namespace": one}) for one in SYSTEM_NAMESPACES)
+    yield VALIDATING_WEBHOOK_CONFIGURATION, webhook, {}
+    yield MUTATING_WEBHOOK_CONFIGURATION, webhook, {}
+    yield VALIDATING_ADMISSION_POLICY, changed, {}
+    yield VALIDATING_ADMISSION_POLICY_BINDING, lambda obj: changed(obj) or policy(obj), {}
+    yield from ((kind, policy, {}) for kind in _MUTATING)
+    yield CUSTOM_RESOURCE_DEFINITION, conversion, {}
     yield API_SERVICE, api_service, {}
-    yield from ((f"{_HELM}/{kind}", chart, {}) for kind in _CHARTS)
-    yield "v1/Secret", token, {"fields": f"type={TOKEN_SECRET}", "metadata_only": True}
-    yield "v1/Secret", bootstrap_token, {"fields": f"type={BOOTSTRAP_SECRET}", "metadata_only": True}
+    yield from ((kind, chart, {}) for kind in _CHARTS)
+    yield SECRET, token, {"fields": f"type={TOKEN_SECRET}", "metadata_only": True}
+    yield SECRET, bootstrap_token, {"fields": f"type={BOOTSTRAP_SECRET}", "metadata_only": True}
     system = {"namespace": naming.PLATFORM_NAMESPACE, "metadata_only": True}
-    yield "v1/ServiceAccount", lambda obj: account(obj, known), system
+    yield SERVICE_ACCOUNT, lambda obj: account(obj, known), system
     workloads = findings_pods.Workloads()
     for kind in findings_pods.WORKLOADS:
         for one in SYSTEM_NAMESPACES:

@@ -6,16 +6,27 @@ from __future__ import annotations
 
 from typing import Any
 
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import (
+    CRON_JOB,
+    DAEMON_SET,
+    DEPLOYMENT,
+    JOB,
+    POD,
+    REPLICA_SET,
+    REPLICATION_CONTROLLER,
+    STATEFUL_SET,
+)
+
 # Each before what it makes.
 WORKLOADS = (
-    "apps/v1/Deployment",
-    "apps/v1/DaemonSet",
-    "apps/v1/StatefulSet",
-    "batch/v1/CronJob",
-    "v1/ReplicationController",
-    "apps/v1/ReplicaSet",
-    "batch/v1/Job",
-    "v1/Pod",
+    DEPLOYMENT,
+    DAEMON_SET,
+    STATEFUL_SET,
+    CRON_JOB,
+    REPLICATION_CONTROLLER,
+    REPLICA_SET,
+    JOB,
+    POD,
 )
 # Of k3s, and what people add most: all other parts of k3s are off in a virtual cluster. They run as the account of
 # their name.
@@ -51,9 +62,9 @@ class Workloads:
 
 def _pod_spec(kind: str, found: dict) -> dict[str, Any]:
     spec = found.get("spec") or {}
-    if kind == "v1/Pod":
+    if kind == POD:
         return spec
-    if kind == "batch/v1/CronJob":
+    if kind == CRON_JOB:
         spec = (spec.get("jobTemplate") or {}).get("spec") or {}
     return (spec.get("template") or {}).get("spec") or {}
 

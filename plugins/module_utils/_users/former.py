@@ -14,11 +14,11 @@ from dataclasses import asdict, dataclass
 
 from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import CONFIG_MAP
 from ansible_collections.tenantry.kube.plugins.module_utils._platform.identities import OnRecord
 from ansible_collections.tenantry.kube.plugins.module_utils._tenant.manifests import RECORD
 
 PREFIX = "former.tenantry.dev/"
-CONFIG_MAP = "v1/ConfigMap"
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clust
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import bound_tokens
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.apply import Inventory, Plan
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
-from ansible_collections.tenantry.kube.plugins.module_utils._users.access import SECRET, Place, user_of
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import SECRET
+from ansible_collections.tenantry.kube.plugins.module_utils._users.access import Place, user_of
 
 
 class Home(Place):

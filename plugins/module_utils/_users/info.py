@@ -12,6 +12,11 @@ from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet import registry
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import audit_log, bound_tokens
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import (
+    CLUSTER_ROLE_BINDING,
+    SECRET,
+    SERVICE_ACCOUNT,
+)
 from ansible_collections.tenantry.kube.plugins.module_utils._module import (
     Context,
     attempt,
@@ -24,15 +29,8 @@ from ansible_collections.tenantry.kube.plugins.module_utils._platform.identities
     access_of,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._platform.rbac import role_name
-from ansible_collections.tenantry.kube.plugins.module_utils._users import bindings
 from ansible_collections.tenantry.kube.plugins.module_utils._users import findings as users_findings
-from ansible_collections.tenantry.kube.plugins.module_utils._users.access import (
-    ACCOUNT,
-    SECRET,
-    Place,
-    find_places,
-    user_of,
-)
+from ansible_collections.tenantry.kube.plugins.module_utils._users.access import Place, find_places, user_of
 from ansible_collections.tenantry.kube.plugins.module_utils._users.home import Home
 from ansible_collections.tenantry.kube.plugins.module_utils._users.kubeconfig_stores import kubeconfig_of
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import client_ca_renewal, connection
@@ -68,7 +66,7 @@ def look(
     fleet: registry.Fleet, tenant: str | None, name: str | None, uses: dict[str, str], *, findings: bool = False
 ) -> dict:
     hub = fleet.hub
-    every = hub.list(ACCOUNT, selector=naming.selector("user", tenant=tenant))
+    every = hub.list(SERVICE_ACCOUNT, selector=naming.selector("user", tenant=tenant))
     users: dict[str, list[OnRecord]] = defaultdict(list)
     for account in every:
         users[account["metadata"]["labels"][naming.LABEL_TENANT]].append(OnRecord.of(account))
@@ -103,7 +101,7 @@ def _read(found: _Inside, users: list[OnRecord] | None) -> None:
     api = connection.inside(place.host, place.context).limited(place.host.timeout)
     try:
         found.secrets = api.list(SECRET, naming.PLATFORM_NAMESPACE, selector)
-        for binding in api.list(f"{bindings.RBAC}/ClusterRoleBinding", selector=selector):
+        for binding in api.list(CLUSTER_ROLE_BINDING, selector=selector):
             if user := user_of(binding):
                 found.roles[user] = binding["roleRef"]["name"].removeprefix(role_name(""))
         if users is not None:

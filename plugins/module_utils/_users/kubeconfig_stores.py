@@ -16,6 +16,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError, one_line, require
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import kubeconfig as kubeconfig_files
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import SECRET
 
 try:
     import yaml
@@ -140,7 +141,7 @@ class SecretStore:
             "labels": labels,
             "annotations": {KUBECONFIG_ANNOTATION: kubeconfig},
         }
-        self._live = hub.get("v1/Secret", name, namespace)
+        self._live = hub.get(SECRET, name, namespace)
         self.exists = self._live is not None
         if self._live and not labels.items() <= (self._live["metadata"].get("labels") or {}).items():
             self._refuse()
@@ -172,7 +173,7 @@ class SecretStore:
 
     def remove(self) -> None:
         live = require(self._live, self.label)
-        self._hub.delete("v1/Secret", self._name, self._namespace, uid=live["metadata"]["uid"])
+        self._hub.delete(SECRET, self._name, self._namespace, uid=live["metadata"]["uid"])
 
     def _refuse(self) -> None:
         user = self._metadata["labels"][naming.LABEL_USER]

@@ -15,13 +15,14 @@ from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import 
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import bound_tokens
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import kubeconfig as kubeconfig_files
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.kubeconfig import KubeContext
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import NAMESPACE, SECRET
 from ansible_collections.tenantry.kube.plugins.module_utils._module import (
     Context,
     attempt,
     beside_each_other,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._platform.oidc import Person
-from ansible_collections.tenantry.kube.plugins.module_utils._users.access import SECRET, Place, user_of
+from ansible_collections.tenantry.kube.plugins.module_utils._users.access import Place, user_of
 from ansible_collections.tenantry.kube.plugins.module_utils._users.kubeconfig_stores import (
     SECRET_TYPE,
     FileStore,
@@ -119,7 +120,7 @@ def _secret(context: Context, item: dict, kubeconfig: str, given: dict) -> Secre
                 f"kubeconfigs.secret.{field}: {value!r} is not a name in Kubernetes; "
                 "use lower-case letters, digits and -"
             )
-    if context.hub.get("v1/Namespace", namespace) is None:
+    if context.hub.get(NAMESPACE, namespace) is None:
         context.missing(
             TenantryError(
                 f"kubeconfigs.secret.namespace: there is no namespace {namespace} on the hub; create it first"

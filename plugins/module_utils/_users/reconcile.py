@@ -12,6 +12,12 @@ from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import 
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet import registry
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.apply import Action, Inventory, Plan, existing
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import (
+    NAMESPACE,
+    ROLE,
+    SECRET,
+    SERVICE_ACCOUNT,
+)
 from ansible_collections.tenantry.kube.plugins.module_utils._module import (
     Context,
     attempt,
@@ -27,8 +33,6 @@ from ansible_collections.tenantry.kube.plugins.module_utils._users import bindin
 from ansible_collections.tenantry.kube.plugins.module_utils._users import former as users_former
 from ansible_collections.tenantry.kube.plugins.module_utils._users import kubeconfigs as users_kubeconfigs
 from ansible_collections.tenantry.kube.plugins.module_utils._users.access import (
-    ACCOUNT,
-    SECRET,
     Place,
     find_places,
     new_and_gone,
@@ -43,7 +47,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._users.home import H
 from ansible_collections.tenantry.kube.plugins.module_utils._users.kubeconfig_stores import SECRET_TYPE
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.client_ca_renewal import Renewal
 
-HUB_KINDS = (ACCOUNT, f"{bindings.RBAC}/Role", *bindings.KINDS)
+HUB_KINDS = (SERVICE_ACCOUNT, ROLE, *bindings.KINDS)
 _SELECTOR = naming.selector("user")
 
 
@@ -71,7 +75,7 @@ def run(context: Context, items: list[dict]) -> list[dict]:
 
 def _check_tenants(context: Context, wanted: list[Wanted]) -> None:
     """A tenant that is gone took its users' identities along; asking for their absence is fine."""
-    spaces = context.hub.list("v1/Namespace", selector=naming.selector("tenant"))
+    spaces = context.hub.list(NAMESPACE, selector=naming.selector("tenant"))
     tenants = {space["metadata"]["labels"][naming.LABEL_TENANT] for space in spaces}
 
     def check(want: Wanted) -> None:
@@ -89,7 +93,8 @@ def _check_tenants(context: Context, wanted: list[Wanted]) -> None:
 def _know_requesters(hub: Cluster, wanted: list[Wanted], places: list[Place]) -> None:
     """A virtual cluster is administered by who asked for it, not by a later user of the same name."""
     if any(place.request for place in places):
-        uids = {_owner(account): account["metadata"]["uid"] for account in hub.list(ACCOUNT, selector=_SELECTOR)}
+        accounts = hub.list(SERVICE_ACCOUNT, selector=_SELECTOR)
+        uids = {_owner(account): account["metadata"]["uid"] for account in accounts}
         for want in wanted:
             want.account = uids.get(want.key)
 
@@ -201,7 +206,7 @@ def _plan_hub(hub: Cluster, wanted: list[Wanted]) -> dict[str, list[OnRecord]]:
                 want.plan.actions.append(action)
     known: dict[str, list[OnRecord]] = defaultdict(list)
     named = {want.key for want in wanted}
-    for account in objects.of(ACCOUNT):
+    for account in objects.of(SERVICE_ACCOUNT):
         if _owner(account) not in named:
             known[account["metadata"]["labels"][naming.LABEL_TENANT]].append(OnRecord.of(account))
     for want in wanted:
@@ -232,7 +237,7 @@ def _end_administration(want: Wanted, plan: Plan) -> None:
     Of which places the user is no administrator any more, by the hub's record: inside, an administrator can delete or
     rename everything that tells of it.
     """
-    account = plan.object(ACCOUNT, want.name, naming.tenant_namespace(want.tenant))
+    account = plan.object(SERVICE_ACCOUNT, want.name, naming.tenant_namespace(want.tenant))
     want.before = [OnRecord.of(account)] if account else []
     for place in want.places:
         former = [*want.before, *([want.note.before] if want.note and place.context not in want.note.done else [])]

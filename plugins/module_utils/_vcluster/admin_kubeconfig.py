@@ -9,6 +9,7 @@ import time
 from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import bound_tokens, kubeconfig
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import SECRET, SERVICE_ACCOUNT
 from ansible_collections.tenantry.kube.plugins.module_utils._platform.identities import (
     ADMINISTRATOR,
 )
@@ -36,16 +37,16 @@ class AdministratorsKubeconfig:
             return False
         if kubeconfig.write(self.path, self._content(api, url, self._token), check=True):
             return False
-        account = api.get("v1/ServiceAccount", ADMINISTRATOR, naming.PLATFORM_NAMESPACE)
+        account = api.get(SERVICE_ACCOUNT, ADMINISTRATOR, naming.PLATFORM_NAMESPACE)
         claims = bound_tokens.claims(self._token)
         if account is None or claims is None or claims.account_uid != account["metadata"]["uid"]:
             return False  # somebody has ended all of its tokens, with the account
-        secrets = api.list("v1/Secret", naming.PLATFORM_NAMESPACE, self._selector)
+        secrets = api.list(SECRET, naming.PLATFORM_NAMESPACE, self._selector)
         return bound_tokens.still_good(self._token, secrets, LIFETIME, time.time())
 
     def renew(self, api: Cluster, url: str) -> str:
         """Write a new one, then end what it supersedes; the new token."""
-        before = api.list("v1/Secret", naming.PLATFORM_NAMESPACE, self._selector)
+        before = api.list(SECRET, naming.PLATFORM_NAMESPACE, self._selector)
         name = bound_tokens.secret_name(ADMINISTRATOR, before)
         issued = bound_tokens.issue(api, naming.PLATFORM_NAMESPACE, ADMINISTRATOR, name, self._labels, LIFETIME)
         kubeconfig.write(self.path, self._content(api, url, issued.token))

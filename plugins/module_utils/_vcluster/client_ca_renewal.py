@@ -15,11 +15,14 @@ from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import 
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import VirtualCluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.apply import Action
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
-from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import STATEFUL_SET
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import (
+    CONFIG_MAP,
+    SECRET,
+    STATEFUL_SET,
+)
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.secret_data import decoded
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import Deadline
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import connection
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.keys import SECRET
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.lifecycle import Turn, change_of, wait_until_ready
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests import client_ca
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.common import (
@@ -35,7 +38,7 @@ SEEN = "seen"
 RESTART_SECONDS = 600
 # Where an API server publishes the CAs it trusts, for others that serve a part of its API. It adds new ones and takes
 # none away; it makes the object again when it is deleted.
-PUBLISHED = ("v1/ConfigMap", "extension-apiserver-authentication", "kube-system")
+PUBLISHED = (CONFIG_MAP, "extension-apiserver-authentication", "kube-system")
 # So long may it take to go, and to come again.
 PUBLISHED_SECONDS = 5
 

@@ -19,6 +19,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clust
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.conditions import is_ready
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.port_forward import pool_through
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import POD, SECRET, SERVICE
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests import exposure
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.common import (
     API_PORT,
@@ -34,12 +35,12 @@ try:
 except ImportError:
     HTTPError = OSError  # type: ignore[assignment,misc]  # reported once, by _module.main()
 
-POD = f"{SERVER}-0"
+SERVER_POD = f"{SERVER}-0"
 
 
 def inside(host: Cluster, namespace: str) -> Cluster:
     """The API of the virtual cluster in this namespace of the host, with the platform's own credential."""
-    secret = host.get("v1/Secret", PLATFORM_CREDENTIAL, namespace)
+    secret = host.get(SECRET, PLATFORM_CREDENTIAL, namespace)
     data = (secret or {}).get("data") or {}
     if not data.get("token") or not data.get("ca.crt"):
         raise TenantryError(
@@ -80,7 +81,7 @@ def _asked_blindly(host: Cluster, namespace: str, path: str, doing: str) -> str:
     unverified = ssl.create_default_context()
     unverified.check_hostname = False
     unverified.verify_mode = ssl.CERT_NONE
-    pool = _pool_through(host, namespace)(POD, API_PORT, ssl_context=unverified, timeout=host.timeout)
+    pool = _pool_through(host, namespace)(SERVER_POD, API_PORT, ssl_context=unverified, timeout=host.timeout)
     try:
         response = pool.request("GET", path, retries=False)
     except (HTTPError, OSError) as error:
@@ -96,7 +97,7 @@ def _asked_blindly(host: Cluster, namespace: str, path: str, doing: str) -> str:
 def endpoint(vcluster: VirtualCluster) -> str:
     """The URL by which people reach a virtual cluster."""
     host, name = vcluster.host, vcluster.namespace
-    service = host.get("v1/Service", API_SERVICE, name)
+    service = host.get(SERVICE, API_SERVICE, name)
     if service is None:
         raise TenantryError(f"Service {API_SERVICE} in {name} on {host.name} is missing; run tenantry.kube.vcluster")
     record = vcluster.record
@@ -116,7 +117,7 @@ def _pool_through(host: Cluster, namespace: str) -> type:
 def serving_pod(host: Cluster, namespace: str) -> str:
     """The first server that is ready or, if none says so, the first of all: it may answer nevertheless."""
     staying = [pod for pod in server_pods(host, namespace) if not pod["metadata"].get("deletionTimestamp")]
-    return min((pod["metadata"]["name"] for pod in staying if is_ready(pod)), default=POD)
+    return min((pod["metadata"]["name"] for pod in staying if is_ready(pod)), default=SERVER_POD)
 
 
 def server_pods(host: Cluster, namespace: str) -> list[dict]:
@@ -125,6 +126,4 @@ def server_pods(host: Cluster, namespace: str) -> list[dict]:
 
 def pods_of(host: Cluster, namespace: str, part: str) -> list[dict]:
     """Of the platform: a syncer that was taken over can call a pod of its own a server."""
-    return host.list(
-        "v1/Pod", namespace, naming.selecting({PART_LABEL: part, naming.LABEL_MANAGED_BY: naming.MANAGED_BY})
-    )
+    return host.list(POD, namespace, naming.selecting({PART_LABEL: part, naming.LABEL_MANAGED_BY: naming.MANAGED_BY}))

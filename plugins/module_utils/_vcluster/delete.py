@@ -11,19 +11,23 @@ from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import 
 from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import AGENT, ETCD, SERVER, SYNCER
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.apply import Plan
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import (
+    NAMESPACE,
+    PERSISTENT_VOLUME,
+    PVC,
+    STATEFUL_SET,
+)
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import Deadline, wait_gone
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.lifecycle import end_pods
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.etcd import CLAIMS
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.server import VOLUME_CLAIM
 
-NAMESPACE = "v1/Namespace"
-VOLUME = "v1/PersistentVolume"
 SLOW = (
-    ("apps/v1/StatefulSet", SERVER),
-    ("apps/v1/StatefulSet", SYNCER),
-    ("apps/v1/StatefulSet", AGENT),
-    ("apps/v1/StatefulSet", ETCD),
-    *(("v1/PersistentVolumeClaim", claim) for claim in (VOLUME_CLAIM, *CLAIMS)),
+    (STATEFUL_SET, SERVER),
+    (STATEFUL_SET, SYNCER),
+    (STATEFUL_SET, AGENT),
+    (STATEFUL_SET, ETCD),
+    *((PVC, claim) for claim in (VOLUME_CLAIM, *CLAIMS)),
 )
 
 
@@ -42,7 +46,7 @@ def execute(removal: Plan, host: Cluster, namespace: str, deadline: Deadline | N
         return
     wait_gone(host, NAMESPACE, namespace, None, deadline, what=f"namespace {namespace}")
     for volume in volumes:
-        wait_gone(host, VOLUME, volume, None, deadline, what=f"volume {volume}")
+        wait_gone(host, PERSISTENT_VOLUME, volume, None, deadline, what=f"volume {volume}")
 
 
 def _hasten(host: Cluster, namespace: str) -> None:
@@ -64,7 +68,7 @@ def _volumes_of(host: Cluster, namespace: str) -> list[str]:
     """The volumes that go with the claims of a namespace; those to be retained are not waited for."""
     return [
         volume["metadata"]["name"]
-        for volume in host.list(VOLUME)
+        for volume in host.list(PERSISTENT_VOLUME)
         if (volume["spec"].get("claimRef") or {}).get("namespace") == namespace
         and volume["spec"].get("persistentVolumeReclaimPolicy") == "Delete"
     ]

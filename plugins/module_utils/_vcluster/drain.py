@@ -14,6 +14,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import 
 from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import AGENT
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.conditions import has_ended, without_controller
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import NODE, POD
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import Deadline
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import connection
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.guest import (
@@ -37,11 +38,11 @@ def rows(nodes: Iterable[str]) -> list[dict]:
 def drain(host: Cluster, namespace: str, names: Iterable[str], deadline: Deadline, warn: Callable[[str], None]) -> None:
     api = connection.inside(host, namespace)
     try:
-        found = [api.get("v1/Node", name) for name in names]
+        found = [api.get(NODE, name) for name in names]
         # What runs on a node that is not there any more does not end by being asked.
         nodes = [node["metadata"]["name"] for node in found if node and is_ready(node)]
         for node in nodes:
-            api.merge("v1/Node", node, None, marked(leaving=True))
+            api.merge(NODE, node, None, marked(leaving=True))
         if lost := without_controller(_pods(api, nodes)):
             warn(f"{namespace}: pods without a controller end with their node: {lost}")
         _empty(api, nodes, deadline)
@@ -75,7 +76,7 @@ def _end(api: Cluster, pod: dict) -> str:
 
 
 def _pods(api: Cluster, nodes: list[str]) -> list[dict]:
-    return [pod for pod in api.list("v1/Pod") if pod["spec"].get("nodeName") in nodes and _moves(pod)]
+    return [pod for pod in api.list(POD) if pod["spec"].get("nodeName") in nodes and _moves(pod)]
 
 
 def _moves(pod: dict) -> bool:

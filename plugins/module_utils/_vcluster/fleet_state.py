@@ -13,6 +13,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import 
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet import registry
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import VirtualCluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import CONFIG_MAP
 from ansible_collections.tenantry.kube.plugins.module_utils._module import Context
 from ansible_collections.tenantry.kube.plugins.module_utils._tenant import allocation, reservations, resources_in_use
 from ansible_collections.tenantry.kube.plugins.module_utils._tenant.manifests import quota_of
@@ -33,7 +34,7 @@ class Places:
     def __init__(self, fleet: registry.Fleet) -> None:
         self.fleet = fleet
         # The records first: what is reserved on them later than this, a reservation of ours will notice.
-        records = fleet.hub.list("v1/ConfigMap", selector=naming.selector("tenant"))
+        records = fleet.hub.list(CONFIG_MAP, selector=naming.selector("tenant"))
         self.records = {record["metadata"]["labels"][naming.LABEL_TENANT]: record for record in records}
         vclusters, self.unreachable = fleet.vclusters()
         self.found = {one.namespace: one for one in vclusters}

@@ -11,18 +11,25 @@ from __future__ import annotations
 from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import ApiError
 from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import SERVER
-from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.apply import OVER_QUOTA, QUOTA, Action, Plan
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.apply import (
+    OVER_QUOTA,
+    RESOURCE_QUOTA,
+    Action,
+    Plan,
+)
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
-from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import STATEFUL_SET
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import (
+    PVC,
+    ROLE_BINDING,
+    SERVICE,
+    STATEFUL_SET,
+)
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import Deadline, wait_for
 from ansible_collections.tenantry.kube.plugins.module_utils._module import Context
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests import syncer
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.plan import PresentPlan
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.exposure import LOAD_BALANCER, NODE_PORT
 
-BINDING = "rbac.authorization.k8s.io/v1/RoleBinding"
-SERVICE = "v1/Service"
-CLAIM = "v1/PersistentVolumeClaim"
 EXPOSED = (NODE_PORT, LOAD_BALANCER)
 VCLUSTER_QUOTA = "vcluster"
 LONGEST = 20  # seconds
@@ -34,11 +41,11 @@ def claim(context: Context, present: PresentPlan) -> None:
     growing = [action for action in planned.actions if grows(action)]
     if not growing or not present.spec.shared or not planned.object(STATEFUL_SET, SERVER, namespace):
         return
-    quotas = [action for action in planned.actions if action.kind == QUOTA and action.action != "delete"]
-    binding = host.get(BINDING, syncer.NAME, namespace)
+    quotas = [action for action in planned.actions if action.kind == RESOURCE_QUOTA and action.action != "delete"]
+    binding = host.get(ROLE_BINDING, syncer.NAME, namespace)
     try:
         if binding:
-            host.delete(BINDING, syncer.NAME, namespace, uid=binding["metadata"]["uid"])
+            host.delete(ROLE_BINDING, syncer.NAME, namespace, uid=binding["metadata"]["uid"])
         _take(context, namespace, Plan(host, [*quotas, *growing], planned.objects))
     finally:
         for one in syncer.rights(present.rendering):
@@ -53,7 +60,7 @@ def grows(action: Action) -> bool:
     if action.kind == SERVICE:
         before = action.before["spec"].get("type") if action.before else None
         return action.desired["spec"].get("type") in EXPOSED and before != action.desired["spec"]["type"]
-    return action.kind == CLAIM
+    return action.kind == PVC
 
 
 def _take(context: Context, namespace: str, plan: Plan) -> None:
@@ -84,7 +91,7 @@ def _free(host: Cluster, namespace: str, deadline: Deadline) -> str | None:
     if not held:
         return None
     latest = max(held, key=lambda one: (one["metadata"]["creationTimestamp"], one["metadata"]["name"]))["metadata"]
-    before = _counted(host.get(QUOTA, VCLUSTER_QUOTA, namespace) or {})
+    before = _counted(host.get(RESOURCE_QUOTA, VCLUSTER_QUOTA, namespace) or {})
     change = {"metadata": {"uid": latest["uid"]}, "spec": {"type": "ClusterIP"}}
     host.merge(SERVICE, latest["name"], namespace, change)
 
@@ -93,7 +100,7 @@ def _free(host: Cluster, namespace: str, deadline: Deadline) -> str | None:
         return any(counted.get(resource, 0) < number for resource, number in before.items())
 
     what = f"{namespace}: ResourceQuota {VCLUSTER_QUOTA} after Service {latest['name']} gave its port back"
-    wait_for(host, QUOTA, VCLUSTER_QUOTA, namespace, gave_back, deadline, what=what)
+    wait_for(host, RESOURCE_QUOTA, VCLUSTER_QUOTA, namespace, gave_back, deadline, what=what)
     return latest["name"]
 
 

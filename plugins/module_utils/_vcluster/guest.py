@@ -12,6 +12,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client i
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.conditions import (
     is_ready,
 )
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import NODE
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import (
     Deadline,
 )
@@ -36,7 +37,7 @@ class Inside:
         self.rendering = rendering
         self.api = api
         self.plan = Plan.make(api, [*inside_base(), *inside_administrator(rendering.labels)])
-        self._nodes = api.list("v1/Node")
+        self._nodes = api.list(NODE)
         self.stale_nodes = [node for node in self._nodes if is_stale(node, rendering.spec)]
         self.returning = [node for node in self._nodes if _is_leaving(node) and node not in self.stale_nodes]
 
@@ -53,9 +54,9 @@ class Inside:
         """The foundation of the users, nodes of agents that are gone removed, all others waited for."""
         self.plan.execute()
         for node in self.stale_nodes:
-            self.api.delete("v1/Node", node["metadata"]["name"], uid=node["metadata"]["uid"])
+            self.api.delete(NODE, node["metadata"]["name"], uid=node["metadata"]["uid"])
         for node in self.returning:
-            self.api.merge("v1/Node", node["metadata"]["name"], None, marked(leaving=False))
+            self.api.merge(NODE, node["metadata"]["name"], None, marked(leaving=False))
         if not self.rendering.spec.shared:
             namespace, agents = self.rendering.namespace, self.rendering.spec.agents
             self._nodes = wait_for_agents(self.host, self.api, namespace, agents, deadline)

@@ -18,6 +18,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._fleet.host_networks
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.record import VClusterRecord
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import NODE, SERVICE, STORAGE_CLASS
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.cluster import (
     VCluster,
 )
@@ -37,11 +38,11 @@ class Surroundings:
 
     @classmethod
     def of(cls, host: Cluster, *, shared: bool = False) -> Surroundings:
-        nodes = sorted(host.list("v1/Node"), key=lambda node: node["metadata"]["name"])
-        service = host.get("v1/Service", "kubernetes", "default") or {}
+        nodes = sorted(host.list(NODE), key=lambda node: node["metadata"]["name"])
+        service = host.get(SERVICE, "kubernetes", "default") or {}
         network = service_network(host) if shared else None
         addresses = service.get("spec", {}).get("clusterIPs") or []
-        classes = tuple(host.list("storage.k8s.io/v1/StorageClass")) if shared else ()
+        classes = tuple(host.list(STORAGE_CLASS)) if shared else ()
         return cls(host.name, nodes, addresses, network, HostNetworks.of(host, nodes, addresses), classes)
 
     def settled(self, spec: VCluster) -> VCluster:

@@ -14,6 +14,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._core.timestamps imp
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet import registry
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import VirtualCluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.apply import Plan
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import NAMESPACE
 from ansible_collections.tenantry.kube.plugins.module_utils._module import (
     Context,
     attempt,
@@ -172,6 +173,6 @@ def _carry_out(context: Context, found: VirtualCluster, plan: Plan | Turn | None
         plan.change()
     if notes != before:
         annotations = {NOTES_ANNOTATION: notes.as_text()}
-        found.host.merge("v1/Namespace", name, None, {"metadata": {"annotations": annotations}})
+        found.host.merge(NAMESPACE, name, None, {"metadata": {"annotations": annotations}})
     if plan:
         plan.perform(deadline)

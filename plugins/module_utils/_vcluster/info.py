@@ -12,7 +12,11 @@ from ansible_collections.tenantry.kube.plugins.module_utils._fleet import regist
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.record import VClusterRecord
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import VirtualCluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
-from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import STATEFUL_SET
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import (
+    NODE,
+    RESOURCE_QUOTA,
+    STATEFUL_SET,
+)
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import explanation
 from ansible_collections.tenantry.kube.plugins.module_utils._module import (
     Context,
@@ -87,7 +91,7 @@ def _known(found: VirtualCluster, record: VClusterRecord) -> dict:
 
 def _row(found: VirtualCluster) -> dict:
     namespace, record = found.namespace, found.record
-    quota = found.host.get("v1/ResourceQuota", "vcluster", namespace)
+    quota = found.host.get(RESOURCE_QUOTA, "vcluster", namespace)
     server = found.host.get(STATEFUL_SET, SERVER, namespace)
     row = {**_known(found, record), "servers": _servers(server), "resources": quota_use(quota or {})}
     if found.is_deleting:
@@ -129,7 +133,7 @@ def _live(found: VirtualCluster, agents: int | None) -> dict:
     except TenantryError as error:
         return {"status": "NotReady", "nodes": unknown, "endpoint": None, "message": str(error)}
     try:
-        nodes = api.list("v1/Node")
+        nodes = api.list(NODE)
         version = api.version()
         syncer = _why_not_synced(host, found.namespace) if agents is None else None
     except TenantryError as error:

@@ -11,6 +11,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import 
 from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import ETCD
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.apply import RIGHTS_DELAY
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import SECRET
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.secret_data import decoded
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import Deadline, insist, is_forbidden
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests import client_ca as client_ca_manifests
@@ -32,8 +33,6 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.etcd import CERTIFICATES, certificates
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.cluster import VCluster
-
-SECRET = "v1/Secret"  # noqa: S105 - a kind
 
 
 def new(spec: VCluster) -> Keys:

@@ -16,7 +16,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clust
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.apply import Action, Inventory, Plan
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.conditions import has_ended, without_controller
-from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import STATEFUL_SET
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import POD, STATEFUL_SET
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import Deadline, wait_gone
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import connection
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.etcd import MEMBERS
@@ -30,7 +30,6 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.mode 
 
 PAUSED = "paused"
 RESTARTED = "restarted"
-POD = "v1/Pod"
 # On the pods' template, where only a restart writes it, so that no later run takes it away again.
 RESTARTED_AT = "tenantry.dev/restarted"
 # A tenant's pod may ask for any time to end. With its virtual cluster, this is what it gets.

@@ -13,7 +13,12 @@ from ansible_collections.tenantry.kube.plugins.module_utils._fleet.host_networks
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.record import VClusterRecord, written_on
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.apply import RIGHTS_DELAY, Plan
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
-from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import STATEFUL_SET
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import (
+    PVC,
+    SECRET,
+    SERVICE,
+    STATEFUL_SET,
+)
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import Deadline, insist, is_forbidden
 from ansible_collections.tenantry.kube.plugins.module_utils._module import Context
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import drain, keys, lifecycle
@@ -35,7 +40,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.clust
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.datastore import Datastore
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.exposure import CLUSTER_IP, LOAD_BALANCER
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.upgrade import Upgrade, upgrade_of
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.volume import CLAIM, check_volume
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.volume import check_volume
 
 
 @dataclass(frozen=True)
@@ -160,7 +165,7 @@ def _planned(context: Context, placed: PlacedVCluster, rendering: Rendering, *, 
 
 def _claims(changes: Plan, spec: VCluster) -> list[dict]:
     names = CLAIMS if spec.etcd else (VOLUME_CLAIM,)
-    found = (changes.object(CLAIM, name, spec.namespace) for name in names)
+    found = (changes.object(PVC, name, spec.namespace) for name in names)
     return [claim for claim in found if claim]
 
 
@@ -169,7 +174,7 @@ def _datastore_address(host: Cluster, datastore: Datastore | None) -> str:
     if datastore is None or datastore.namespace is None:
         return ""
     name = datastore.host.partition(".")[0]
-    service = host.get("v1/Service", name, datastore.namespace)
+    service = host.get(SERVICE, name, datastore.namespace)
     if service is None:
         raise Obstacle(
             f"datastore.endpoint: host {host.name} has no Service {name} in namespace {datastore.namespace}. "
@@ -197,20 +202,20 @@ def _give_back(rights: Plan, placed: PlacedVCluster) -> None:
     """Nothing in the namespace can be read before, so this comes before the rest is planned."""
     host = placed.host
     rights.execute()
-    insist(lambda: host.get("v1/Secret", JOIN_TOKEN, placed.namespace), is_forbidden, Deadline(RIGHTS_DELAY))
+    insist(lambda: host.get(SECRET, JOIN_TOKEN, placed.namespace), is_forbidden, Deadline(RIGHTS_DELAY))
 
 
 def with_addresses(rendering: Rendering, host: Cluster) -> Rendering:
     """With the addresses that the Services of its foundation have; none of a Service that is not there (yet)."""
 
     def address(name: str) -> str:
-        service = host.get("v1/Service", name, rendering.namespace)
+        service = host.get(SERVICE, name, rendering.namespace)
         return service["spec"]["clusterIP"] if service else ""
 
     if rendering.spec.exposure.type == CLUSTER_IP or rendering.spec.agents:
         rendering = replace(rendering, cluster_ip=address(API_SERVICE))
     if rendering.spec.exposure.type == LOAD_BALANCER and not rendering.spec.exposure.address:
-        given = exposure.balancer_address(host.get("v1/Service", API_SERVICE, rendering.namespace) or {})
+        given = exposure.balancer_address(host.get(SERVICE, API_SERVICE, rendering.namespace) or {})
         rendering = replace(rendering, address=given or rendering.address)
     if rendering.spec.shared:
         names = (syncer.KUBERNETES_SERVICE, syncer.DNS_SERVICE, SYNCER)

@@ -19,7 +19,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.conditio
     is_ready,
     is_rolled_out,
 )
-from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import STATEFUL_SET
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import NODE, POD, STATEFUL_SET
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import (
     Deadline,
     explanation,
@@ -43,7 +43,7 @@ def first_contact(host: Cluster, namespace: str, deadline: Deadline) -> str:
 def wait_until_it_answers(host: Cluster, namespace: str, deadline: Deadline) -> None:
     """Until the API server says that it is ready, which no watch tells before the kubelet asks it the next time."""
     what = f"server of virtual cluster {namespace}"
-    wait_for(host, "v1/Pod", connection.POD, namespace, _has_started, deadline, what=what)
+    wait_for(host, POD, connection.SERVER_POD, namespace, _has_started, deadline, what=what)
     insist(lambda: connection.ready(host, namespace), lambda error: error.transient, deadline)
 
 
@@ -70,9 +70,9 @@ def wait_until_led_to(url: str, deadline: Deadline) -> bool:
 
 def replace_agents(host: Cluster, rendering: Rendering) -> list[str]:
     """Recreate all agents: an agent trusts only the CA with which it joined."""
-    pods = host.list("v1/Pod", rendering.namespace, naming.selecting(rendering.selector(AGENT)))
+    pods = host.list(POD, rendering.namespace, naming.selecting(rendering.selector(AGENT)))
     for pod in pods:
-        host.delete("v1/Pod", pod["metadata"]["name"], rendering.namespace, uid=pod["metadata"]["uid"])
+        host.delete(POD, pod["metadata"]["name"], rendering.namespace, uid=pod["metadata"]["uid"])
     return sorted(pod["metadata"]["name"] for pod in pods)
 
 
@@ -105,7 +105,7 @@ def _replace_stuck(host: Cluster, namespace: str, part: str, deadline: Deadline,
     pods = sorted(connection.pods_of(host, namespace, part), key=lambda pod: pod["metadata"]["name"], reverse=True)
     for pod in pods:
         if not is_ready(pod) and pod["metadata"]["labels"].get(REVISION_LABEL) != wanted:
-            host.delete("v1/Pod", pod["metadata"]["name"], namespace, uid=pod["metadata"]["uid"])
+            host.delete(POD, pod["metadata"]["name"], namespace, uid=pod["metadata"]["uid"])
 
 
 def _why_not(host: Cluster, namespace: str, part: str) -> str:
@@ -130,11 +130,11 @@ def wait_for_agents(host: Cluster, api: Cluster, namespace: str, agents: int, de
 def _wait_for_node(host: Cluster, api: Cluster, namespace: str, name: str, deadline: Deadline) -> dict:
     """A node keeps saying that it is ready for a while after its pod has gone; the new pod's address tells."""
     what = f"node {name} of virtual cluster {namespace}"
-    pod = wait_for(host, "v1/Pod", name, namespace, _is_running, deadline, what=what)
+    pod = wait_for(host, POD, name, namespace, _is_running, deadline, what=what)
     address = pod["status"]["podIP"]
     return wait_for(
         api,
-        "v1/Node",
+        NODE,
         name,
         None,
         lambda node: is_ready(node) and address in _addresses(node),
@@ -146,10 +146,10 @@ def _wait_for_node(host: Cluster, api: Cluster, namespace: str, name: str, deadl
 
 def _why_no_agent(host: Cluster, api: Cluster, namespace: str, pod: str) -> str:
     """An agent that does not come up has its reason on the host."""
-    node = api.get("v1/Node", pod)
+    node = api.get(NODE, pod)
     if node is not None:
         return explanation(api, node, pod, None)
-    return explanation(host, host.get("v1/Pod", pod, namespace), pod, namespace)
+    return explanation(host, host.get(POD, pod, namespace), pod, namespace)
 
 
 def _addresses(node: dict) -> list[str]:

@@ -14,6 +14,7 @@ import re
 
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import one_line
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import SECRET
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.client_ca_renewal import (
     PUBLISHED,
     certificate,
@@ -56,7 +57,7 @@ def noted(secret: dict | None) -> Trusted | None:
 
 def note(host: Cluster, namespace: str, found: Trusted | None) -> None:
     text = found and json.dumps(found, sort_keys=True)
-    host.merge("v1/Secret", CLIENT_CA, namespace, {"metadata": {"annotations": {ANNOTATION: text}}})
+    host.merge(SECRET, CLIENT_CA, namespace, {"metadata": {"annotations": {ANNOTATION: text}}})
 
 
 def keep(host: Cluster, api: Cluster, namespace: str) -> None:

@@ -12,7 +12,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clust
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import exec as pod_exec
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.apply import Inventory, Plan
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
-from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import STATEFUL_SET
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import NAMESPACE, STATEFUL_SET
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import Deadline
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import rollout
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.datastore import (
@@ -45,7 +45,7 @@ class Upgrade:
         if stateful_set is None:
             return
         try:
-            namespace = require(self.host.get("v1/Namespace", self.namespace), f"namespace {self.namespace}")
+            namespace = require(self.host.get(NAMESPACE, self.namespace), f"namespace {self.namespace}")
             if VirtualCluster(self.host, namespace).record.datastore == PLACE:
                 etcd.keep_on_volume(self.host, self.namespace, deadline)
             elif stateful_set["spec"]["replicas"] == 0:
@@ -60,7 +60,7 @@ class Upgrade:
             ) from None
         revision = (stateful_set.get("status") or {}).get("currentRevision", "")
         notes = {BEFORE_ANNOTATION: self.before, REVISION_ANNOTATION: revision}
-        self.host.merge("v1/Namespace", self.namespace, None, {"metadata": {"annotations": notes}})
+        self.host.merge(NAMESPACE, self.namespace, None, {"metadata": {"annotations": notes}})
 
 
 def upgrade_of(found: VirtualCluster, version: str, server: dict | None) -> Upgrade | None:
@@ -100,7 +100,7 @@ def _way_back(host: Cluster, namespace: str) -> str:
     status = (host.get(STATEFUL_SET, SERVER, namespace) or {}).get("status") or {}
     if status.get("currentRevision") == status.get("updateRevision"):
         return ""  # what runs now has been ready before
-    found = host.get("v1/Namespace", namespace) or {"metadata": {}}
+    found = host.get(NAMESPACE, namespace) or {"metadata": {}}
     before = (found["metadata"].get("annotations") or {}).get(BEFORE_ANNOTATION)
     if not before:
         return ""

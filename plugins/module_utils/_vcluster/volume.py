@@ -9,11 +9,10 @@ from decimal import Decimal
 from ansible_collections.tenantry.kube.plugins.module_utils._core import quantities
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import PVC, STORAGE_CLASS
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import Deadline, one_condition, wait_for
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.cluster import VCluster
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.resources import memory_text
-
-CLAIM = "v1/PersistentVolumeClaim"
 
 
 def check_volume(host: Cluster, spec: VCluster, claim: dict | None) -> None:
@@ -49,13 +48,13 @@ def wait_until_grown(host: Cluster, claim: dict | None, wanted: Decimal | None, 
     name, namespace = claim["metadata"]["name"], claim["metadata"]["namespace"]
     wait_for(
         host,
-        CLAIM,
+        PVC,
         name,
         namespace,
         lambda found: _has(found, wanted),
         deadline,
         what=f"volume {name} of virtual cluster {namespace} with {memory_text(wanted)}",
-        explain=lambda: _why_not(host.get(CLAIM, name, namespace)),
+        explain=lambda: _why_not(host.get(PVC, name, namespace)),
     )
 
 
@@ -78,4 +77,4 @@ def _why_not(claim: dict | None) -> str:
 
 
 def _storage_class(host: Cluster, name: str | None) -> dict | None:
-    return host.get("storage.k8s.io/v1/StorageClass", name) if name else None
+    return host.get(STORAGE_CLASS, name) if name else None

@@ -24,6 +24,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import 
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.conditions import is_ready
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.port_forward import pool_through
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import SECRET
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.secret_data import decoded, encoded
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import connection
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.etcd import CERTIFICATES, CLIENT_PORT
@@ -91,7 +92,7 @@ class EtcdApi:
 
 @contextmanager
 def etcd_of(host: Cluster, namespace: str) -> Iterator[EtcdApi]:
-    files = decoded(host.get("v1/Secret", CERTIFICATES, namespace))
+    files = decoded(host.get(SECRET, CERTIFICATES, namespace))
     if not files:
         raise TenantryError(f"Secret {CERTIFICATES} of {namespace} is missing; run tenantry.kube.vcluster for it first")
     member = _ready_member(host, namespace)

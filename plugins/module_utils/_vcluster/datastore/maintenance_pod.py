@@ -12,6 +12,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import 
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import exec as pod_exec
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.conditions import is_ready
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import POD
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import (
     Deadline,
     wait_for,
@@ -101,13 +102,13 @@ def workshop(
     what = f"pod {name} in {namespace}"
 
     def end() -> None:
-        if host.delete("v1/Pod", name, namespace, grace=1):
-            wait_gone(host, "v1/Pod", name, namespace, deadline, what=what)
+        if host.delete(POD, name, namespace, grace=1):
+            wait_gone(host, POD, name, namespace, deadline, what=what)
 
     end()  # of a run that was killed
     try:
         host.create(made)
-        wait_for(host, "v1/Pod", name, namespace, lambda found: _is_usable(found, what), deadline, what=what)
+        wait_for(host, POD, name, namespace, lambda found: _is_usable(found, what), deadline, what=what)
         yield pod_exec.Container(host, namespace, name, CONTAINER)
     finally:
         end()

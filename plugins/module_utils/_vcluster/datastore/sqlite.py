@@ -9,16 +9,24 @@ from contextlib import closing
 from pathlib import Path
 
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError, one_line
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import (
+    CONFIG_MAP,
+    DEPLOYMENT,
+    NAMESPACE,
+    SECRET,
+    SERVICE_ACCOUNT,
+    STATEFUL_SET,
+)
 
 NAME = "state.db"
 # What must be served again after a restore: nothing deletes any of these by itself. By kind, where k3s stores it.
 PROVEN = {
-    "v1/Namespace": "namespaces",
-    "v1/ConfigMap": "configmaps",
-    "v1/Secret": "secrets",
-    "v1/ServiceAccount": "serviceaccounts",
-    "apps/v1/Deployment": "deployments",
-    "apps/v1/StatefulSet": "statefulsets",
+    NAMESPACE: "namespaces",
+    CONFIG_MAP: "configmaps",
+    SECRET: "secrets",
+    SERVICE_ACCOUNT: "serviceaccounts",
+    DEPLOYMENT: "deployments",
+    STATEFUL_SET: "statefulsets",
 }
 # What a cluster keeps of its own networks, made anew at the start where it is missing.
 OF_NETWORKS = ("/registry/servicecidrs/", "/registry/ipaddresses/")

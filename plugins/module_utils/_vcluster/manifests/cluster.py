@@ -7,6 +7,19 @@ from __future__ import annotations
 from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
 from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import SERVER, pods_priority
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.record import SPEC_ANNOTATION
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import (
+    LIMIT_RANGE,
+    NETWORK_POLICY,
+    POD_DISRUPTION_BUDGET,
+    PVC,
+    RESOURCE_QUOTA,
+    ROLE,
+    ROLE_BINDING,
+    SECRET,
+    SERVICE,
+    SERVICE_ACCOUNT,
+    STATEFUL_SET,
+)
 from ansible_collections.tenantry.kube.plugins.module_utils._platform import rbac
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests import (
     agent,
@@ -39,17 +52,17 @@ MEMBER_ACCOUNT = "tenantry-platform"
 
 # What a plan looks through for objects that are no longer wanted.
 KINDS = (
-    "v1/Secret",
-    "v1/ServiceAccount",
-    "v1/Service",
-    "v1/ResourceQuota",
-    "v1/LimitRange",
-    "v1/PersistentVolumeClaim",
-    "networking.k8s.io/v1/NetworkPolicy",
-    "policy/v1/PodDisruptionBudget",
-    "rbac.authorization.k8s.io/v1/Role",
-    "rbac.authorization.k8s.io/v1/RoleBinding",
-    "apps/v1/StatefulSet",
+    SECRET,
+    SERVICE_ACCOUNT,
+    SERVICE,
+    RESOURCE_QUOTA,
+    LIMIT_RANGE,
+    PVC,
+    NETWORK_POLICY,
+    POD_DISRUPTION_BUDGET,
+    ROLE,
+    ROLE_BINDING,
+    STATEFUL_SET,
 )
 
 
@@ -122,11 +135,11 @@ def _namespace(rendering: Rendering) -> dict:
 def platform_binding(rendering: Rendering) -> dict:
     """On a member, the platform's right to fill the namespace."""
     return {
-        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "apiVersion": f"{rbac.RBAC_GROUP}/v1",
         "kind": "RoleBinding",
         "metadata": rendering.metadata("tenantry-platform"),
         "roleRef": {
-            "apiGroup": "rbac.authorization.k8s.io",
+            "apiGroup": rbac.RBAC_GROUP,
             "kind": "ClusterRole",
             "name": rbac.MANAGER_ROLE,
         },

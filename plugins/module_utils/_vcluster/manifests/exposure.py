@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import SERVER
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import INGRESS as INGRESS_KIND
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import ROUTE as ROUTE_KIND
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests import syncer
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.common import (
     API_PORT,
@@ -17,8 +19,6 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.expos
     ROUTE,
 )
 
-INGRESS_KIND = "networking.k8s.io/v1/Ingress"
-ROUTE_KIND = "route.openshift.io/v1/Route"
 PORT = "https"
 
 

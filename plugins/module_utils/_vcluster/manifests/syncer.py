@@ -102,7 +102,7 @@ def reached(rendering: Rendering) -> dict:
 
 def rights(rendering: Rendering) -> list[dict]:
     """Who the syncer and the tenant's pods are on the host, and what the syncer may do there."""
-    group = "rbac.authorization.k8s.io"
+    group = rbac.RBAC_GROUP
     role = {"kind": "Role", "rules": rbac.SYNCER}
     binding = {
         "kind": "RoleBinding",

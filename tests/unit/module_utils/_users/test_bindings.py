@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import labels
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.apply import Action
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import ROLE_BINDING
 from ansible_collections.tenantry.kube.plugins.module_utils._users import bindings
 
 BOB = {"kind": "ServiceAccount", "namespace": "tenantry-system", "name": "bob"}
@@ -26,7 +27,7 @@ class Bindings:
         if user:
             metadata["labels"] = labels("user", tenant="payments", user=user)
         self.binding = {
-            "apiVersion": bindings.RBAC,
+            "apiVersion": "rbac.authorization.k8s.io/v1",
             "kind": "RoleBinding",
             "metadata": metadata,
             "roleRef": {"kind": "Role", "name": "r"},
@@ -34,7 +35,7 @@ class Bindings:
         }
 
     def pages(self, kind: str) -> list[list[dict]]:
-        return [[self.binding]] if kind == f"{bindings.RBAC}/RoleBinding" else [[]]
+        return [[self.binding]] if kind == ROLE_BINDING else [[]]
 
     def map(self, function: Any, items: Any) -> list:
         return [function(item) for item in items]

@@ -199,7 +199,7 @@ class Api:
 def test_a_certificate_that_no_server_accepts_is_none() -> None:
     now = {"lastUpdateTime": "2026-07-26T00:00:00Z", "type": "Approved"}
     request = {"metadata": {"name": "eve"}, "spec": {"signerName": "a/b"}, "status": {"conditions": [now]}}
-    api = Api({findings.CSR: [request]})
+    api = Api({findings.CERTIFICATE_SIGNING_REQUEST: [request]})
     told = [len(findings.look(api, BOB, NOW, certificates=accepted)[0]) for accepted in (True, False)]
     assert told == [1, 0]
 
@@ -324,7 +324,7 @@ def test_kinds_that_not_each_api_server_has() -> None:
 
     beta = "admissionregistration.k8s.io/v1beta1/MutatingAdmissionPolicyBinding"
     made = {kind: [] for kind, _judge, _options in findings._looks({}) if kind not in findings._OPTIONAL}
-    made[findings.CSR] = []
+    made[findings.CERTIFICATE_SIGNING_REQUEST] = []
     made |= {one: [{"metadata": {"name": "eve"}, "spec": {"policyName": "eve"}}] for one in (beta, _V1_MUTATING)}
     found, _more = findings.look(Some(made), BOB, NOW)
     assert [(one["kind"], one["name"]) for one in found] == [("MutatingAdmissionPolicyBinding", "eve")]
