@@ -69,17 +69,13 @@ def run(context: Context, params: dict) -> dict:
         naming.check_name(tenant, "tenant")
     since = "" if params["since"] is None else _moment(params["since"])
     hub = context.hub
-    registry.require_platform(hub)
-    fleet = registry.hosts(hub, context.cluster)
-    try:
+    with registry.open_fleet(context) as fleet:
         logs = _given(params["audit_logs"], fleet, _managers(hub))
         found, unreachable = fleet.vclusters()
         found = [one for one in found if tenant in (None, one.tenant)]
         problems = _read_inside(context, logs, found) if params["read_vclusters"] else {}
         users = info.look(fleet, tenant, None, {})["users"]
         records = [*_recorded(hub, tenant), *map(_row_of_vcluster, found)]
-    finally:
-        fleet.close()
     rows = [row for log in logs.values() for row in log.rows]
     rows = [row for row in rows if params["platform_access"] or not audit_events.is_platforms(row)]
     rows += _unknown([*records, *_of_users(users)], rows)

@@ -77,18 +77,15 @@ class Wanted:
 
 def run(context: Context, items: list[dict]) -> list[dict]:
     wanted = check_each(items, _validated)
-    hub = context.hub
-    registry.require_platform(hub)
-    fleet = registry.hosts(hub, context.cluster)
-    try:
-        hub.map(lambda want: _contact(context, want), wanted)
-        _refuse_doubles(fleet, wanted)
-        return do_each(hub, wanted, lambda want: want.name, lambda want: _row(context, fleet, want))
-    finally:
-        for want in wanted:
-            if want.cluster:
-                want.cluster.close()
-        fleet.close()
+    with registry.open_fleet(context) as fleet:
+        try:
+            fleet.hub.map(lambda want: _contact(context, want), wanted)
+            _refuse_doubles(fleet, wanted)
+            return do_each(fleet.hub, wanted, lambda want: want.name, lambda want: _row(context, fleet, want))
+        finally:
+            for want in wanted:
+                if want.cluster:
+                    want.cluster.close()
 
 
 def _validated(item: dict) -> Wanted:

@@ -7,8 +7,9 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from threading import Lock
@@ -18,6 +19,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import 
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import VirtualCluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import THREADS, Cluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import NAMESPACE, SECRET
+from ansible_collections.tenantry.kube.plugins.module_utils._module import Context
 
 MEMBER_SECRET_TYPE = "tenantry.dev/member"  # noqa: S105
 IDENTITY_ANNOTATION = "tenantry.dev/identity"
@@ -176,6 +178,14 @@ def require_platform(hub: Cluster) -> None:
             f"kubeconfig: the platform is not installed on the cluster at {hub.server}; "
             "run tenantry.kube.platform on it first, or give the hub's kubeconfig"
         )
+
+
+@contextmanager
+def open_fleet(context: Context) -> Iterator[Fleet]:
+    """The fleet of an installed platform, closed at the end."""
+    require_platform(context.hub)
+    with closing(hosts(context.hub, context.cluster)) as fleet:
+        yield fleet
 
 
 def members(hub: Cluster) -> list[Member]:

@@ -113,9 +113,7 @@ def run(context: Context, items: list[dict]) -> list[dict]:
     passphrase = context.module.params["passphrase"]
     if any(job.state in ("present", "restored") for job in jobs):
         encryption.check_passphrase(passphrase)
-    registry.require_platform(context.hub)
-    fleet = registry.hosts(context.hub, context.cluster)
-    try:
+    with registry.open_fleet(context) as fleet:
         places = Places(fleet)
         for problem in places.unreachable.values():
             context.warn(problem)
@@ -124,8 +122,6 @@ def run(context: Context, items: list[dict]) -> list[dict]:
         taking = any(job.state == "present" and not job.snapshots for job in possible) and not context.check_mode
         key = encryption.new_key(passphrase) if taking else None
         return context.hub.map(lambda job: _row(context, store, job, key), jobs)
-    finally:
-        fleet.close()
 
 
 def _do_each(jobs: list[Job], do: Callable[[Job], None]) -> None:

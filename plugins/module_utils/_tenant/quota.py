@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from contextlib import closing
 from dataclasses import dataclass, field
 
 from ansible_collections.tenantry.kube.plugins.module_utils._core import naming, quantities
@@ -93,12 +94,9 @@ def run(context: Context, items: list[dict]) -> list[dict]:
 
 
 def _in_use(context: Context) -> InUse:
-    fleet = registry.hosts(context.hub, context.cluster)
-    try:
+    with closing(registry.hosts(context.hub, context.cluster)) as fleet:
         found, unreachable = fleet.vclusters()
         quotas = resources_in_use.quotas(context.hub, (one.host for one in found))
-    finally:
-        fleet.close()
     vclusters: dict[str, list[VirtualCluster]] = defaultdict(list)
     taken: dict[str, list[dict[str, str]]] = defaultdict(list)
     for one in found:

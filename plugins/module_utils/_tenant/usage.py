@@ -23,19 +23,14 @@ def run(context: Context, tenant: str | None) -> dict:
     """The tenants by name, and a line for each host that could not be asked."""
     if tenant is not None:  # a name that cannot exist is an error, not an empty answer
         naming.check_name(tenant, "tenant")
-    hub = context.hub
-    registry.require_platform(hub)
-    config_maps = hub.list(CONFIG_MAP, selector=naming.selector("tenant", tenant=tenant))
-    records = {_tenant_of(one): one for one in config_maps if one["metadata"]["name"] == RECORD}
-    if tenant is not None and tenant not in records:
-        raise TenantryError(f"tenant: there is no tenant {tenant}; create it with tenantry.kube.tenant_quota first")
-    fleet = registry.hosts(hub, context.cluster)
-    try:
+    with registry.open_fleet(context) as fleet:
+        config_maps = fleet.hub.list(CONFIG_MAP, selector=naming.selector("tenant", tenant=tenant))
+        records = {_tenant_of(one): one for one in config_maps if one["metadata"]["name"] == RECORD}
+        if tenant is not None and tenant not in records:
+            raise TenantryError(f"tenant: there is no tenant {tenant}; create it with tenantry.kube.tenant_quota first")
         vclusters, unreachable = fleet.vclusters()
         found = [one for one in vclusters if tenant in (None, one.tenant)]
-        quotas = resources_in_use.quotas(hub, (one.host for one in found), unreachable=unreachable)
-    finally:
-        fleet.close()
+        quotas = resources_in_use.quotas(fleet.hub, (one.host for one in found), unreachable=unreachable)
     of_tenants: dict[str, list[VirtualCluster]] = defaultdict(list)
     for one in found:
         of_tenants[one.tenant].append(one)

@@ -53,13 +53,8 @@ def run(context: Context, tenant: str | None, name: str | None, audit_logs: list
         if value is not None:  # a name that cannot exist is an error, not an empty answer
             naming.check_name(value, option)
     uses = audit_log.last_uses(event for log in audit_logs for event in audit_log.events(log, "audit_logs"))
-    hub = context.hub
-    registry.require_platform(hub)
-    fleet = registry.hosts(hub, context.cluster)
-    try:
+    with registry.open_fleet(context) as fleet:
         return look(fleet, tenant, name, uses, findings=findings)
-    finally:
-        fleet.close()
 
 
 def look(

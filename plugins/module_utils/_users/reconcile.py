@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from contextlib import ExitStack
 
 from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
@@ -54,23 +55,19 @@ _SELECTOR = naming.selector("user")
 def run(context: Context, items: list[dict]) -> list[dict]:
     wanted = check_each(items, lambda item: validated(context, item))
     refuse_shared_files(wanted)
-    hub = context.hub
-    registry.require_platform(hub)
-    _check_tenants(context, wanted)
-    fleet = registry.hosts(hub, context.cluster)
-    places, unreachable = find_places(fleet, {want.tenant for want in wanted})
-    _know_requesters(hub, wanted, places)
-    places += [Home.of(hub, tenant) for tenant in sorted({want.tenant for want in wanted})]
-    try:
+    tenants = sorted({want.tenant for want in wanted})
+    with registry.open_fleet(context) as fleet, ExitStack() as at_the_end:
+        _check_tenants(context, wanted)
+        places, unreachable = find_places(fleet, set(tenants))
+        _know_requesters(fleet.hub, wanted, places)
+        places += [Home.of(fleet.hub, tenant) for tenant in tenants]
+        for place in places:
+            at_the_end.callback(place.close)
         check_each(wanted, lambda want: _assign(context, want, places, unreachable))
-        notes = users_former.read(hub, sorted({want.tenant for want in wanted}))
+        notes = users_former.read(fleet.hub, tenants)
         for want in wanted:
             want.note, want.unasked = notes.get(want.key), bool(unreachable)
         return _reconcile(context, wanted, places)
-    finally:
-        for place in places:
-            place.close()
-        fleet.close()
 
 
 def _check_tenants(context: Context, wanted: list[Wanted]) -> None:
