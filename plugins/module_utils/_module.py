@@ -237,8 +237,9 @@ def beside_each_other(do: Callable[[Given], Result], items: Sequence[Given]) -> 
 
 def main(
     spec: dict[str, Any],
-    run_items: Callable[[Context, list[Item]], list[Row]],
+    run_items: Callable[..., list[Row]],
     *,
+    options: Callable[[Item], Any] | None = None,
     list_option: str | None = None,
     item_options: dict[str, Any],
     key: str | Sequence[str] | None,
@@ -246,7 +247,8 @@ def main(
     **ansible_module_args: Any,
 ) -> None:
     """
-    Run a module: `run_items` gets the one item or the list, checks all of them before it writes, returns rows.
+    Run a module: `run_items` gets the context and the one item or the list, checks all of them before it writes, and
+    returns rows. What `options` makes of the parameters, for options that hold for all items, is its third argument.
 
     `key` names the option, or options, that tell items apart, none where there is one item only; a module with None
     finds its items itself. An item option's `required` holds within the list, and for the single item if the list is
@@ -263,7 +265,7 @@ def main(
     items = (module.params[list_option] if list_option else None) or []
     try:
         items, single = _items(module.params, list_option, item_options, keys)
-        rows = run_items(context, items)
+        rows = run_items(context, items, *([options(module.params)] if options else []))
         message = "\n".join(_failure(row) for row in rows if row.get("error"))
     except TenantryError as error:
         message, rows = str(error), _rows_of_none(items, keys, error)

@@ -194,7 +194,7 @@ OPTIONS: dict[str, dict] = {
 
 def main() -> None:
     module = AnsibleModule(argument_spec=argument_spec(**OPTIONS), supports_check_mode=True)
-    inform(module, lambda context: report.run(context, module.params))
+    inform(module, lambda context: report.run(context, report.ReportOptions.of(module.params)))
 
 
 if __name__ == "__main__":

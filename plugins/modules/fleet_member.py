@@ -159,8 +159,9 @@ results:
       returned: failure
 """
 
-from ansible_collections.tenantry.kube.plugins.module_utils._fleet import network_policy_probe
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.members import run
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet.options import OPTIONS as HOST_OPTIONS
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet.options import HostOptions
 from ansible_collections.tenantry.kube.plugins.module_utils._module import (
     argument_spec,
     items_option,
@@ -180,13 +181,8 @@ OPTIONS: dict[str, dict] = {
 
 
 def main() -> None:
-    spec = argument_spec(
-        **OPTIONS,
-        members=items_option(OPTIONS),
-        **network_policy_probe.OPTION,
-        wait_timeout={"type": "int", "default": 120},
-    )
-    run_module(spec, run, list_option="members", item_options=OPTIONS, key="name")
+    spec = argument_spec(**OPTIONS, members=items_option(OPTIONS), **HOST_OPTIONS)
+    run_module(spec, run, options=HostOptions.of, list_option="members", item_options=OPTIONS, key="name")
 
 
 if __name__ == "__main__":

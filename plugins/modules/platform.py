@@ -75,8 +75,9 @@ results:
   elements: dict
 """
 
-from ansible_collections.tenantry.kube.plugins.module_utils._fleet import network_policy_probe
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.hub import run
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet.options import OPTIONS as HOST_OPTIONS
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet.options import HostOptions
 from ansible_collections.tenantry.kube.plugins.module_utils._module import argument_spec
 from ansible_collections.tenantry.kube.plugins.module_utils._module import main as run_module
 
@@ -84,8 +85,8 @@ OPTIONS = {"state": {"type": "str", "choices": ["present", "absent"], "default":
 
 
 def main() -> None:
-    spec = argument_spec(**OPTIONS, **network_policy_probe.OPTION, wait_timeout={"type": "int", "default": 120})
-    run_module(spec, run, item_options=OPTIONS, key=())
+    spec = argument_spec(**OPTIONS, **HOST_OPTIONS)
+    run_module(spec, run, options=HostOptions.of, item_options=OPTIONS, key=())
 
 
 if __name__ == "__main__":

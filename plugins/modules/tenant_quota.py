@@ -157,7 +157,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._module import (
 from ansible_collections.tenantry.kube.plugins.module_utils._module import (
     main as run_module,
 )
-from ansible_collections.tenantry.kube.plugins.module_utils._tenant.quota import DEFAULT_QUOTA, run
+from ansible_collections.tenantry.kube.plugins.module_utils._tenant.quota import DEFAULT_QUOTA, QuotaOptions, run
 
 QUOTA = {
     option: {"type": "int" if isinstance(default, int) else "str", "default": default}
@@ -173,7 +173,7 @@ OPTIONS: dict[str, dict] = {
 
 def main() -> None:
     spec = argument_spec(**OPTIONS, tenants=items_option(OPTIONS), wait_timeout={"type": "int", "default": 120})
-    run_module(spec, run, list_option="tenants", item_options=OPTIONS, key="tenant")
+    run_module(spec, run, options=QuotaOptions.of, list_option="tenants", item_options=OPTIONS, key="tenant")
 
 
 if __name__ == "__main__":

@@ -139,7 +139,7 @@ def main() -> None:
         wait={"type": "bool", "default": True},
         wait_timeout={"type": "int", "default": 300},
     )
-    run_module(spec, reconcile.run, item_options=OPTIONS, key=None)
+    run_module(spec, reconcile.run, options=reconcile.SelfServiceOptions.of, item_options=OPTIONS, key=None)
 
 
 if __name__ == "__main__":

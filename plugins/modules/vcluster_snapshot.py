@@ -214,6 +214,7 @@ results:
 
 from ansible_collections.tenantry.kube.plugins.module_utils._module import argument_spec, items_option
 from ansible_collections.tenantry.kube.plugins.module_utils._module import main as run_module
+from ansible_collections.tenantry.kube.plugins.module_utils._snapshot.options import SnapshotOptions
 from ansible_collections.tenantry.kube.plugins.module_utils._snapshot.reconcile import run
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.options import STORE
 
@@ -242,6 +243,7 @@ def main() -> None:
     run_module(
         spec,
         run,
+        options=SnapshotOptions.of,
         list_option="vclusters",
         item_options=OPTIONS,
         key=("tenant", "name"),

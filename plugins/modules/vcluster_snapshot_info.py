@@ -84,7 +84,8 @@ unreadable:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.tenantry.kube.plugins.module_utils._module import inform
-from ansible_collections.tenantry.kube.plugins.module_utils._snapshot.reconcile import list_all, store_of
+from ansible_collections.tenantry.kube.plugins.module_utils._snapshot import info
+from ansible_collections.tenantry.kube.plugins.module_utils._snapshot.options import StoreOptions
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.options import STORE
 
 
@@ -92,7 +93,7 @@ def main() -> None:
     spec = {**STORE, "tenant": {"type": "str"}, "name": {"type": "str"}}
     module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
     given = module.params
-    inform(module, lambda context: list_all(context, store_of(given), given["tenant"], given["name"]))
+    inform(module, lambda context: info.run(context, StoreOptions.of(given).store(), given["tenant"], given["name"]))
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Any
 
 from ansible_collections.tenantry.kube.plugins.module_utils._audit import events as audit_events
 from ansible_collections.tenantry.kube.plugins.module_utils._core import naming, quantities
@@ -40,6 +41,28 @@ done
 _START = timedelta(minutes=5)
 
 
+@dataclass(frozen=True)
+class AuditLog:
+    """A file with the log of one cluster."""
+
+    cluster: str
+    path: str
+
+
+@dataclass(frozen=True)
+class ReportOptions:
+    tenant: str | None
+    since: str | None
+    audit_logs: tuple[AuditLog, ...]
+    read_vclusters: bool
+    platform_access: bool
+
+    @classmethod
+    def of(cls, params: Mapping[str, Any]) -> ReportOptions:
+        logs = tuple(AuditLog(one["cluster"], one["path"]) for one in params["audit_logs"])
+        return cls(params["tenant"], params["since"], logs, params["read_vclusters"], params["platform_access"])
+
+
 @dataclass
 class _Log:
     """The part of an account that one API server tells."""
@@ -63,21 +86,21 @@ class _Log:
                 self.rows.append(row)
 
 
-def run(context: Context, params: dict) -> dict:
-    tenant = params["tenant"]
+def run(context: Context, options: ReportOptions) -> dict:
+    tenant = options.tenant
     if tenant is not None:  # a name that cannot exist is an error, not an empty answer
         naming.check_name(tenant, "tenant")
-    since = "" if params["since"] is None else _moment(params["since"])
+    since = "" if options.since is None else _moment(options.since)
     hub = context.hub
     with registry.open_fleet(context) as fleet:
-        logs = _given(params["audit_logs"], fleet, _managers(hub))
+        logs = _given(options.audit_logs, fleet, _managers(hub))
         found, unreachable = fleet.vclusters()
         found = [one for one in found if tenant in (None, one.tenant)]
-        problems = _read_inside(context, logs, found) if params["read_vclusters"] else {}
+        problems = _read_inside(context, logs, found) if options.read_vclusters else {}
         users = info.look(fleet, tenant, None, {})["users"]
         records = [*_recorded(hub, tenant), *map(_row_of_vcluster, found)]
     rows = [row for log in logs.values() for row in log.rows]
-    rows = [row for row in rows if params["platform_access"] or not audit_events.is_platforms(row)]
+    rows = [row for row in rows if options.platform_access or not audit_events.is_platforms(row)]
     rows += _unknown([*records, *_of_users(users)], rows)
     told = (row for row in rows if tenant in (None, row["tenant"]) and row["time"] >= since)
     return {
@@ -142,14 +165,14 @@ def _nobody(user: dict) -> bool:
     return False
 
 
-def _given(files: list[dict], fleet: registry.Fleet, manages: audit_events.Manages) -> dict[str, _Log]:
+def _given(files: Iterable[AuditLog], fleet: registry.Fleet, manages: audit_events.Manages) -> dict[str, _Log]:
     logs: dict[str, _Log] = {}
     for given in files:
-        cluster = given["cluster"]
+        cluster = given.cluster
         if "--" not in cluster and cluster not in fleet.names():
             raise TenantryError(f"audit_logs: {fleet.unknown(cluster)}")
         log = logs.setdefault(cluster, _Log(cluster, manages))
-        log.read(audit_log.events(given["path"], "audit_logs"))
+        log.read(audit_log.events(given.path, "audit_logs"))
     return logs
 
 

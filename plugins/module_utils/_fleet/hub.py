@@ -7,6 +7,7 @@ from __future__ import annotations
 from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet import network_policy_probe, registry
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet.options import HostOptions
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.apply import Plan
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import (
@@ -41,11 +42,11 @@ WHOSE = {
 }
 
 
-def run(context: Context, items: list[dict]) -> list[dict]:
-    return [_remove(context) if item["state"] == "absent" else _install(context) for item in items]
+def run(context: Context, items: list[dict], options: HostOptions) -> list[dict]:
+    return [_remove(context, options) if item["state"] == "absent" else _install(context, options) for item in items]
 
 
-def _install(context: Context) -> dict:
+def _install(context: Context, options: HostOptions) -> dict:
     hub = context.hub
     version = registry.check_version(hub, "kubeconfig")
     namespace = registry.platform_namespace(hub)
@@ -61,25 +62,25 @@ def _install(context: Context) -> dict:
     plan = Plan.make(hub, objects, owned=naming.selector("platform"), prune_kinds=KINDS)
     if not context.check_mode:
         plan.execute()
-        found = network_policy_probe.tell(context, hub, context.module.params["network_probe_image"], known)
+        found = network_policy_probe.tell(context, hub, options.probe_image, known)
         if found != known:
             hub.apply(platform_namespace("platform", found))
     return {**_row(plan), "identity": identity, "server": hub.server, "version": version}
 
 
-def _remove(context: Context) -> dict:
+def _remove(context: Context, options: HostOptions) -> dict:
     hub = context.hub
     _refuse_while_used(hub)
     plan = Plan.make(hub, [], owned=naming.selector("platform"), prune_kinds=KINDS)
     if not context.check_mode:
         plan.execute()
         if plan.deletes(NAMESPACE, naming.PLATFORM_NAMESPACE):
-            _wait_gone(context)
+            _wait_gone(context, options)
     return _row(plan)
 
 
-def _wait_gone(context: Context) -> None:
-    deadline = context.deadline(context.module.params["wait_timeout"])
+def _wait_gone(context: Context, options: HostOptions) -> None:
+    deadline = context.deadline(options.wait_timeout)
     name = naming.PLATFORM_NAMESPACE
     wait_gone(context.hub, NAMESPACE, name, None, deadline, what="the platform's namespace")
 

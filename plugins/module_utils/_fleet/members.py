@@ -20,6 +20,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._fleet import (
     network_policy_probe,
     registry,
 )
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet.options import HostOptions
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import bound_tokens
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import kubeconfig as kubeconfig_files
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.apply import Plan
@@ -75,13 +76,13 @@ class Wanted:
         return require(self.cluster, f"the connection to member {self.name}")
 
 
-def run(context: Context, items: list[dict]) -> list[dict]:
+def run(context: Context, items: list[dict], options: HostOptions) -> list[dict]:
     wanted = check_each(items, _validated)
     with registry.open_fleet(context) as fleet:
         try:
             fleet.hub.map(lambda want: _contact(context, want), wanted)
             _refuse_doubles(fleet, wanted)
-            return do_each(fleet.hub, wanted, lambda want: want.name, lambda want: _row(context, fleet, want))
+            return do_each(fleet.hub, wanted, lambda want: want.name, lambda want: _row(context, fleet, want, options))
         finally:
             for want in wanted:
                 if want.cluster:
@@ -168,13 +169,14 @@ def _hub_of(namespace: dict | None) -> str | None:
     return (namespace["metadata"].get("annotations") or {}).get(HUB_ANNOTATION) if namespace else None
 
 
-def _row(context: Context, fleet: registry.Fleet, want: Wanted) -> dict:
+def _row(context: Context, fleet: registry.Fleet, want: Wanted, options: HostOptions) -> dict:
     if want.problem and (want.present or not want.force):
         raise TenantryError(want.problem)
-    return _join(context, fleet, want) if want.present else _leave(context, fleet, want)
+    step = _join if want.present else _leave
+    return step(context, fleet, want, options)
 
 
-def _join(context: Context, fleet: registry.Fleet, want: Wanted) -> dict:
+def _join(context: Context, fleet: registry.Fleet, want: Wanted, options: HostOptions) -> dict:
     hub, member, cluster = fleet.hub, fleet.members.get(want.name), want.answering
     known = network_policy_probe.known_of(registry.platform_namespace(cluster))
     plan = Plan.make(
@@ -189,7 +191,7 @@ def _join(context: Context, fleet: registry.Fleet, want: Wanted) -> dict:
     if not context.check_mode:
         plan.execute()
         token = token or _issue(context, want, secrets)
-        found = network_policy_probe.tell(context, cluster, context.module.params["network_probe_image"], known)
+        found = network_policy_probe.tell(context, cluster, options.probe_image, known)
         if found != known:
             cluster.apply(member_manifests.member_namespace(hub.identity(), found))
     entry = Plan.make(hub, [_entry(want, token or "")], owned=naming.selector("member", member=want.name))
@@ -276,7 +278,7 @@ def _entry(want: Wanted, token: str) -> dict:
     )
 
 
-def _leave(context: Context, fleet: registry.Fleet, want: Wanted) -> dict:
+def _leave(context: Context, fleet: registry.Fleet, want: Wanted, options: HostOptions) -> dict:
     member = fleet.members.get(want.name)
     if member and want.cluster and want.identity != member.identity:
         raise TenantryError(
@@ -297,7 +299,7 @@ def _leave(context: Context, fleet: registry.Fleet, want: Wanted) -> dict:
     if not context.check_mode and changed:
         if by_credential:
             by_credential.delete(SERVICE_ACCOUNT, member_manifests.ACCOUNT, naming.PLATFORM_NAMESPACE)
-        _execute(context, want, plans)
+        _execute(context, want, plans, options)
     return {
         "changed": changed,
         "actions": revoked + [row for plan in plans for row in plan.rows()],
@@ -356,7 +358,7 @@ def _remains(member: registry.Member, problem: str | None) -> str:
     )
 
 
-def _execute(context: Context, want: Wanted, plans: list[Plan]) -> None:
+def _execute(context: Context, want: Wanted, plans: list[Plan], options: HostOptions) -> None:
     """The member first: while the registry knows it, a run that was interrupted can be repeated."""
     for plan in plans:
         plan.execute()
@@ -366,6 +368,6 @@ def _execute(context: Context, want: Wanted, plans: list[Plan]) -> None:
                 NAMESPACE,
                 naming.PLATFORM_NAMESPACE,
                 None,
-                context.deadline(context.module.params["wait_timeout"]),
+                context.deadline(options.wait_timeout),
                 what=f"the platform's namespace on member {want.name}",
             )

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ansible.module_utils.basic import env_fallback
 from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
@@ -16,7 +15,6 @@ from ansible_collections.tenantry.kube.plugins.module_utils._module import Conte
 
 ANNOTATION = "tenantry.dev/network-policies"  # of the platform's namespace, once it is known
 ENFORCED = "enforced"
-OPTION = {"network_probe_image": {"type": "str", "fallback": (env_fallback, ["TENANTRY_SYNCER_IMAGE"])}}
 
 ASKED, ASKING = "network-probe-asked", "network-probe-asking"
 LABEL = "tenantry.dev/network-probe"

@@ -4,9 +4,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import ApiError, TenantryError
@@ -62,16 +64,28 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.fleet_stat
 LOOK_AGAIN = 5
 
 
-def run(context: Context, items: list[dict]) -> list[dict]:
+@dataclass(frozen=True)
+class SelfServiceOptions:
+    defaults: dict[str, Any]  # options of virtual clusters, for what requests do not say
+    versions: tuple[str, ...]  # that requests may name
+    watch: int  # seconds
+    wait: bool
+
+    @classmethod
+    def of(cls, params: Mapping[str, Any]) -> SelfServiceOptions:
+        return cls(params["defaults"], tuple(params["versions"]), params["watch"], params["wait"])
+
+
+def run(context: Context, items: list[dict], options: SelfServiceOptions) -> list[dict]:
     tenant = items[0]["tenant"]
     if tenant is not None:
         naming.check_name(tenant, "tenant")
     registry.require_platform(context.hub)
-    end = Deadline(context.module.params["watch"])
+    end = Deadline(options.watch)
     rows: dict[str, dict] = {}
     while True:
         with closing(registry.hosts(context.hub, context.cluster)) as fleet:
-            turn = Turn.look(context, tenant, fleet)
+            turn = Turn.look(context, tenant, fleet, options)
             turn.carry_out()
         for name, row in turn.rows.items():
             rows[name] = _added(rows.get(name), row)
@@ -117,6 +131,7 @@ class Turn:
     """One look at all requests, and what follows from it."""
 
     context: Context
+    options: SelfServiceOptions
     definition: dict  # of the kind
     homes: dict[str, dict]  # by tenant
     requests: dict[str, Request]  # by the namespace of the virtual cluster, the oldest first
@@ -128,7 +143,7 @@ class Turn:
     outcomes: dict[str, Outcome] = field(default_factory=dict)
 
     @classmethod
-    def look(cls, context: Context, tenant: str | None, fleet: registry.Fleet) -> Turn:
+    def look(cls, context: Context, tenant: str | None, fleet: registry.Fleet, options: SelfServiceOptions) -> Turn:
         hub = context.hub
         definition, users_definition = (_definition(hub, plural) for plural in (PLURAL, USER_PLURAL))
         homes = {
@@ -149,7 +164,7 @@ class Turn:
         seen = {_version(one) for one in [*live, *users]}
         requests = {one.namespace: one for one in (Request(*those) for those in asked(live))}
         people = People(context, users_definition, homes, [UserRequest(*those) for those in asked(users)], accounts)
-        return cls(context, definition, homes, requests, places, found, people, seen)
+        return cls(context, options, definition, homes, requests, places, found, people, seen)
 
     def carry_out(self) -> None:
         self.people.carry_out()
@@ -174,7 +189,7 @@ class Turn:
                 self.outcomes[name] = Outcome(FAILED, problem)
             elif goes:
                 gone.append(found)
-        absent = {**self._defaults, "state": "absent", "kubeconfig_path": None}
+        absent = {**self.options.defaults, "state": "absent", "kubeconfig_path": None}
         items = [{**absent, "tenant": one.tenant, "name": one.name, "host": one.host.name} for one in gone]
         for row in each(lambda some: reconcile.run(self.context, some), items):
             name = naming.joined(row["tenant"], row["name"])
@@ -183,7 +198,7 @@ class Turn:
             if "error" in row:
                 self.outcomes[name] = Outcome(FAILED, row["error"])
                 self.rows[name]["error"] = row["error"]
-            elif self.context.module.params["wait"] and not self.context.check_mode:
+            elif self.options.wait and not self.context.check_mode:
                 self.found.pop(name, None)
             else:  # it is on its way
                 self.found[name].namespace_object["metadata"]["deletionTimestamp"] = stamp(clock())
@@ -219,7 +234,7 @@ class Turn:
         return None
 
     def _item(self, name: str, request: Request) -> dict:
-        item = item_of(request, self._defaults, self.context.module.params["versions"], self._asker(request))
+        item = item_of(request, self.options.defaults, self.options.versions, self._asker(request))
         if found := self.found.get(name):
             item["host"] = found.host.name  # what is there stays where it is
         return item
@@ -291,10 +306,6 @@ class Turn:
         if account is None:
             return {"user": None, "account": None}
         return {"user": user_of(account), "account": account["metadata"]["uid"] if asked_as(request, account) else None}
-
-    @property
-    def _defaults(self) -> dict:
-        return self.context.module.params["defaults"]
 
 
 def _definition(hub: Cluster, plural: str) -> dict:

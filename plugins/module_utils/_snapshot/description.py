@@ -96,6 +96,9 @@ class BadFile(TenantryError):
         self.file = where.rpartition("/")[2]
         self.reason = reason
 
+    def row(self) -> dict[str, str]:
+        return {"file": self.file, "reason": self.reason}
+
 
 def is_name(name: str) -> bool:
     return bool(_NAME.fullmatch(name)) and name != LATEST

@@ -19,6 +19,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._fleet import regist
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import VirtualCluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import exec as pod_exec
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import SECRET, STATEFUL_SET
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import Deadline
 from ansible_collections.tenantry.kube.plugins.module_utils._module import Context, attempt, check_each
 from ansible_collections.tenantry.kube.plugins.module_utils._snapshot import archive as snapshot_archive
 from ansible_collections.tenantry.kube.plugins.module_utils._snapshot import encryption, newest
@@ -31,10 +32,9 @@ from ansible_collections.tenantry.kube.plugins.module_utils._snapshot.descriptio
     authenticate,
     check_name,
 )
-from ansible_collections.tenantry.kube.plugins.module_utils._snapshot.directory_store import Directory
+from ansible_collections.tenantry.kube.plugins.module_utils._snapshot.options import SnapshotOptions
 from ansible_collections.tenantry.kube.plugins.module_utils._snapshot.restore import Restore
 from ansible_collections.tenantry.kube.plugins.module_utils._snapshot.restore_etcd import EtcdRestore
-from ansible_collections.tenantry.kube.plugins.module_utils._snapshot.s3_store import Bucket
 from ansible_collections.tenantry.kube.plugins.module_utils._snapshot.store import Store, now
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.datastore import sqlite
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.datastore.etcd import take
@@ -100,19 +100,45 @@ class Job:
         return {"name": item["name"], "tenant": item["tenant"], "namespace": self.namespace, "host": host}
 
 
-def run(context: Context, items: list[dict]) -> list[dict]:
+@dataclass(frozen=True)
+class Call:
+    """What all virtual clusters of a call have in common."""
+
+    context: Context
+    options: SnapshotOptions
+    known_store: Store | None
+    key: encryption.Key | None = None  # of the archives that are written
+
+    @property
+    def store(self) -> Store:
+        """The store, for steps that come only where there is one."""
+        return require(self.known_store, "the store")
+
+    @property
+    def passphrase(self) -> str:
+        """The passphrase, for steps that come only where it was checked."""
+        return require(self.options.passphrase, "the passphrase")
+
+    @property
+    def check_mode(self) -> bool:
+        return self.context.check_mode
+
+    def deadline(self) -> Deadline:
+        return self.context.deadline(self.options.wait_timeout)
+
+
+def run(context: Context, items: list[dict], options: SnapshotOptions) -> list[dict]:
     jobs = check_each(items, _validated, name=_name_of)
     # Where only what volumes keep is asked for, there is no store.
-    store = None if all(job.state == "rolled_back" for job in jobs) else store_of(context.module.params)
+    store = None if all(job.state == "rolled_back" for job in jobs) else options.place.store()
     _do_each(jobs, lambda job: _look_up(store, job))
     for job in jobs:
         for bad in job.unreadable:
             context.warn(f"{job.source}: {bad}. It is left alone")
     if not any(job.state in LIVE for job in jobs):
-        return [_row(context, store, job, None) for job in jobs]
-    passphrase = context.module.params["passphrase"]
+        return [_row(Call(context, options, store), job) for job in jobs]
     if any(job.state in ("present", "restored") for job in jobs):
-        encryption.check_passphrase(passphrase)
+        encryption.check_passphrase(options.passphrase)
     with registry.open_fleet(context) as fleet:
         places = Places(fleet)
         for problem in places.unreachable.values():
@@ -120,8 +146,9 @@ def run(context: Context, items: list[dict]) -> list[dict]:
         _do_each(jobs, lambda job: _place(context, places, job))
         possible = [job for job in jobs if job.problem is None]
         taking = any(job.state == "present" and not job.snapshots for job in possible) and not context.check_mode
-        key = encryption.new_key(passphrase) if taking else None
-        return context.hub.map(lambda job: _row(context, store, job, key), jobs)
+        key = encryption.new_key(require(options.passphrase, "the passphrase")) if taking else None
+        call = Call(context, options, store, key)
+        return context.hub.map(lambda job: _row(call, job), jobs)
 
 
 def _do_each(jobs: list[Job], do: Callable[[Job], None]) -> None:
@@ -129,39 +156,6 @@ def _do_each(jobs: list[Job], do: Callable[[Job], None]) -> None:
     for job in jobs:
         if job.problem is None:
             job.problem, _nothing = attempt(partial(do, job))
-
-
-def list_all(context: Context, store: Store, tenant: str | None, name: str | None) -> dict:
-    """For the module vcluster_snapshot_info. What cannot be read of one virtual cluster hides none of the others."""
-    for option, value in (("tenant", tenant), ("name", name)):
-        if value is not None:
-            naming.check_name(value, option)
-    result: dict[str, list[dict]] = {"snapshots": [], "unreadable": []}
-
-    def is_wanted(namespace: str) -> bool:
-        return all(asked in (None, of) for asked, of in zip((tenant, name), namespace.split("--"), strict=True))
-
-    namespaces, incomplete = store.listed(is_wanted)
-    if incomplete:
-        context.warn(str(incomplete))
-        beyond = {"tenant": tenant, "name": name, "file": store.where("").rstrip("/"), "reason": str(incomplete)}
-        result["unreadable"].append(beyond)
-    for namespace in namespaces:
-        of = dict(zip(("tenant", "name"), namespace.split("--"), strict=True))
-        problem, found = attempt(partial(store.list, namespace))
-        if found is None:
-            context.warn(problem or "")
-            result["unreadable"].append({**of, "file": store.where(namespace), "reason": problem})
-            continue
-        result["snapshots"] += [snapshot.row() for snapshot in found.snapshots]
-        for bad in found.unreadable:
-            context.warn(f"{namespace}: {bad}")
-            result["unreadable"].append({**of, **_bad_row(bad)})
-    return result
-
-
-def _bad_row(bad: BadFile) -> dict:
-    return {"file": bad.file, "reason": bad.reason}
 
 
 def _name_of(item: dict) -> str:
@@ -192,14 +186,6 @@ def _validated(item: dict) -> Job:
     for place in (item, item["source"] or item):
         naming.vcluster_namespace(place["tenant"], place["name"])
     return Job(item, name)
-
-
-def store_of(params: dict) -> Store:
-    """Where the options of a module say."""
-    directory, bucket = params["directory"], params["bucket"]
-    if (directory is None) == (bucket is None):
-        raise TenantryError("directory, bucket: give one of the two; it says where snapshots are kept")
-    return Directory(directory) if bucket is None else Bucket(**bucket)
 
 
 def _look_up(store: Store | None, job: Job) -> None:
@@ -240,14 +226,14 @@ def _place(context: Context, places: Places, job: Job) -> None:
         )
 
 
-def _row(context: Context, store: Store | None, job: Job, key: encryption.Key | None) -> dict:
+def _row(call: Call, job: Job) -> dict:
     do = {"present": _take, "restored": _restore, "rolled_back": _revert, "absent": _delete, "pruned": _delete}[
         job.state
     ]
     row = {**job.row(), "changed": False, "actions": []}
     if job.unreadable:
-        row["unreadable"] = [_bad_row(bad) for bad in job.unreadable]
-    problem, done = (job.problem, None) if job.problem else attempt(lambda: do(context, store, job, key))
+        row["unreadable"] = [bad.row() for bad in job.unreadable]
+    problem, done = (job.problem, None) if job.problem else attempt(lambda: do(call, job))
     if problem:
         row["error"] = f"{job.namespace}: {problem}"
     row |= done or {}
@@ -269,28 +255,27 @@ def _action(action: str, name: str) -> list[dict]:
     return [{"action": action, "kind": "Snapshot", "name": name}]
 
 
-def _delete(context: Context, store: Store | None, job: Job, _key: object) -> dict:
+def _delete(call: Call, job: Job) -> dict:
     actions: list[dict] = []
-    store = require(store, "the store")
     for snapshot in job.snapshots:
-        if not context.check_mode:
-            store.remove(snapshot)
+        if not call.check_mode:
+            call.store.remove(snapshot)
         actions += _action("delete", snapshot.origin.snapshot)
     return {"actions": actions}
 
 
-def _take(context: Context, store: Store | None, job: Job, key: encryption.Key | None) -> dict:
+def _take(call: Call, job: Job) -> dict:
     if job.snapshots:
-        authenticate(job.snapshots[0], context.module.params["passphrase"])
+        authenticate(job.snapshots[0], call.passphrase)
         return _facts(job.snapshots[0])
-    if context.check_mode:
+    if call.check_mode:
         return {"snapshot": job.name, "actions": _action("create", job.name)}
-    found, seconds = job.known_found, context.module.params["wait_timeout"]
-    store, key = require(store, "the store"), require(key, "the key of the archive")
+    context, store, found = call.context, call.store, job.known_found
+    key = require(call.key, "the key of the archive")
     secrets = [found.host.get(SECRET, name, job.namespace) for name in (JOIN_TOKEN, PLATFORM_CREDENTIAL)]
     credentials = snapshot_archive.credentials_of(*secrets)
     with _private_directory(context) as directory:
-        captured, revision = _captured(context, job, directory, seconds)
+        captured, revision = _captured(call, job, directory)
         context.progress(job.namespace, f"copied and fetched, {captured.frozen} s of it with the API standing still")
         origin = _origin(job, job.name, revision, captured.database.stat().st_size)
         with store.draft(job.namespace, job.name, directory) as draft:
@@ -307,67 +292,67 @@ def _take(context: Context, store: Store | None, job: Job, key: encryption.Key |
     return {**_facts(snapshot), "api_paused_seconds": captured.frozen, "actions": _action("create", job.name)}
 
 
-def _captured(context: Context, job: Job, directory: Path, seconds: float) -> tuple[Captured, int]:
+def _captured(call: Call, job: Job, directory: Path) -> tuple[Captured, int]:
     """With the newest revision in it."""
     if job.datastore == PLACE:
         database = directory / "etcd.db"
-        revision = take(job.known_found.host, job.namespace, database, context.deadline(seconds))
+        revision = take(job.known_found.host, job.namespace, database, call.deadline())
         return Captured(keys_archive([]), database, 0.0), revision
-    captured = _captured_of_volume(context, job, directory, seconds)
+    captured = _captured_of_volume(call, job, directory)
     return captured, sqlite.consolidate(captured.database)
 
 
-def _captured_of_volume(context: Context, job: Job, directory: Path, seconds: float) -> Captured:
+def _captured_of_volume(call: Call, job: Job, directory: Path) -> Captured:
     """From the server's own container or, where it is stopped for good, from a pod in its place."""
-    host, namespace = job.known_found.host, job.namespace
+    host, namespace, seconds = job.known_found.host, job.namespace, call.options.wait_timeout
     stateful_set = host.get(STATEFUL_SET, SERVER, namespace)
     if stateful_set is None:
         raise TenantryError(f"StatefulSet {SERVER} is missing; run tenantry.kube.vcluster for it first")
     if stateful_set["spec"]["replicas"] == 0:
-        with workshop(host, stateful_set, context.deadline(seconds)) as container:
+        with workshop(host, stateful_set, call.deadline()) as container:
             return capture(container, job.name, directory, seconds)
     server = pod_exec.Container(host, namespace, f"{SERVER}-0", CONTAINER)
     return capture(server, job.name, directory, seconds)
 
 
-def _restore(context: Context, store: Store | None, job: Job, _key: object) -> dict:
-    snapshot, store = job.snapshots[0], require(store, "the store")
-    archive_key = authenticate(snapshot, context.module.params["passphrase"])
+def _restore(call: Call, job: Job) -> dict:
+    context, snapshot = call.context, job.snapshots[0]
+    archive_key = authenticate(snapshot, call.passphrase)
     if job.name == LATEST:
         newest.check_unreadable(job.source_namespace, snapshot.origin, job.unreadable)
         warning = newest.check(job.source_namespace, snapshot.origin)
         if warning:
             context.warn(warning)
     with _private_directory(context) as directory:
-        with store.fetch(snapshot, directory) as archive:
+        with call.store.fetch(snapshot, directory) as archive:
             content = snapshot_archive.read(snapshot, archive, archive_key, directory)
         actions = [{"action": "restore", "kind": "Snapshot", "name": snapshot.origin.snapshot}]
         context.progress(job.namespace, f"snapshot {snapshot.origin.snapshot} is whole")
         if job.found is None:  # in the check of what a task before this one would make
             return {**_facts(snapshot), "actions": actions}
-        restore = _restore_of(context, job, snapshot.origin, directory)
+        restore = _restore_of(call, job, snapshot.origin, directory)
         restore.check()
         verified = {} if context.check_mode else {"verified": restore.execute(content)}
         return {**_facts(snapshot), **verified, "version": restore.version, "actions": actions}
 
 
-def _restore_of(context: Context, job: Job, origin: Origin, directory: Path) -> Restore:
-    deadline = context.deadline(context.module.params["wait_timeout"])
+def _restore_of(call: Call, job: Job, origin: Origin, directory: Path) -> Restore:
     kind = EtcdRestore if job.datastore == PLACE else Restore
-    return kind(job.known_found, origin, deadline, lambda phase: context.progress(job.namespace, phase), directory)
+    progress = partial(call.context.progress, job.namespace)
+    return kind(job.known_found, origin, call.deadline(), progress, directory)
 
 
-def _revert(context: Context, _store: Store | None, job: Job, _key: object) -> dict:
+def _revert(call: Call, job: Job) -> dict:
     version = job.known_found.annotations.get(BEFORE_ANNOTATION)
     if version is None:
         raise TenantryError(
             "state: rolled_back needs an upgrade to go back from, and there was none; use state restored"
         )
     origin = _origin(job, KEPT, 0, 0)
-    with _private_directory(context) as directory:
-        restore = _restore_of(context, job, replace(origin, version=version), directory)
+    with _private_directory(call.context) as directory:
+        restore = _restore_of(call, job, replace(origin, version=version), directory)
         restore.check()
-        if not context.check_mode:
+        if not call.check_mode:
             restore.revert()
     actions = [{"action": "restore", "kind": "Snapshot", "name": f"{KEPT} ({version})"}]
     return {"snapshot": KEPT, "version": version, "actions": actions}

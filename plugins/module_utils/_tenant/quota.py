@@ -5,8 +5,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
+from typing import Any
 
 from ansible_collections.tenantry.kube.plugins.module_utils._core import naming, quantities
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import Obstacle, TenantryError, shown
@@ -68,7 +70,18 @@ class InUse:
         return allocation.total(self.taken.get(tenant, []))
 
 
-def run(context: Context, items: list[dict]) -> list[dict]:
+@dataclass(frozen=True)
+class QuotaOptions:
+    """What holds for each tenant of a call."""
+
+    wait_timeout: int  # seconds
+
+    @classmethod
+    def of(cls, params: Mapping[str, Any]) -> QuotaOptions:
+        return cls(params["wait_timeout"])
+
+
+def run(context: Context, items: list[dict], options: QuotaOptions) -> list[dict]:
     wanted = check_each(items, _validated)
     hub = context.hub
     registry.require_platform(hub)
@@ -88,7 +101,7 @@ def run(context: Context, items: list[dict]) -> list[dict]:
     def row(want: Wanted) -> dict:
         if want.tenant in problems:
             raise problems[want.tenant]
-        return _row(context, want, plans[want.tenant], in_use)
+        return _row(context, want, plans[want.tenant], in_use, options)
 
     return do_each(hub, wanted, lambda want: want.tenant, row)
 
@@ -140,7 +153,7 @@ def _plan(hub: Cluster, want: Wanted, found: Inventory) -> Plan:
     return Plan.make(hub, desired, owned=owned, prune_kinds=kinds, inventory=mine)
 
 
-def _row(context: Context, want: Wanted, plan: Plan, in_use: InUse) -> dict:
+def _row(context: Context, want: Wanted, plan: Plan, in_use: InUse, options: QuotaOptions) -> dict:
     plans = [plan] if want.present else [_left_abroad(context.hub, want), plan]
     if want.present:
         _warn_of_overuse(context, want, plan, in_use)
@@ -150,7 +163,7 @@ def _row(context: Context, want: Wanted, plan: Plan, in_use: InUse) -> dict:
         for each in plans:
             each.execute()
         if plan.deletes(NAMESPACE, naming.tenant_namespace(want.tenant)):
-            _wait_gone(context, want.tenant)
+            _wait_gone(context, want.tenant, options)
     return {
         "namespace": naming.tenant_namespace(want.tenant),
         "quota": want.quota if want.present else None,
@@ -166,9 +179,9 @@ def _left_abroad(hub: Cluster, want: Wanted) -> Plan:
     return Plan.make(hub, [], owned=owned, prune_kinds=ABROAD)
 
 
-def _wait_gone(context: Context, tenant: str) -> None:
+def _wait_gone(context: Context, tenant: str, options: QuotaOptions) -> None:
     name = naming.tenant_namespace(tenant)
-    deadline = context.deadline(context.module.params["wait_timeout"])
+    deadline = context.deadline(options.wait_timeout)
     wait_gone(context.hub, NAMESPACE, name, None, deadline, what=f"tenant {tenant}")
 
 

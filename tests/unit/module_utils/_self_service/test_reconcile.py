@@ -11,7 +11,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import ApiError
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import VirtualCluster
 from ansible_collections.tenantry.kube.plugins.module_utils._platform.crds import KIND, USER_KIND, objects
-from ansible_collections.tenantry.kube.plugins.module_utils._self_service.reconcile import Turn
+from ansible_collections.tenantry.kube.plugins.module_utils._self_service.reconcile import SelfServiceOptions, Turn
 from ansible_collections.tenantry.kube.plugins.module_utils._self_service.user_requests import UserRequest
 from ansible_collections.tenantry.kube.plugins.module_utils._self_service.users import People
 from ansible_collections.tenantry.kube.plugins.module_utils._self_service.vcluster_requests import Request
@@ -75,16 +75,15 @@ def turn(
     """After all was carried out."""
     monkeypatch.setattr(vcluster_reconcile, "run", lambda _context, items: vclusters(items))
     monkeypatch.setattr(reconcile, "run", lambda _context, items: made(items))
-    params = {"defaults": USUAL, "versions": [], "wait": True}
+    options = SelfServiceOptions(USUAL, versions=(), watch=0, wait=True)
     context = SimpleNamespace(hub=Hub(), check_mode=False, warn=lambda _text: None)
-    context.module = SimpleNamespace(params=params)
     homes = {tenant: {"metadata": {"creationTimestamp": EARLY}} for tenant in TENANTS}
     definition = {"metadata": {"creationTimestamp": EARLY}}
     places = SimpleNamespace(found=found or {}, admit=lambda *_given: None)
     places.spec_of = lambda item: naming.vcluster_namespace(item["tenant"], item["name"])
     people = People(context, definition, homes, [UserRequest(*one) for one in users], list(accounts))
     wanted = {one.namespace: one for one in (Request(*given) for given in requests)}
-    done = Turn(context, definition, homes, wanted, places, places.found, people, set())
+    done = Turn(context, options, definition, homes, wanted, places, places.found, people, set())
     done.carry_out()
     return done
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
+from ansible_collections.tenantry.kube.plugins.module_utils._snapshot import info
 from ansible_collections.tenantry.kube.plugins.module_utils._snapshot import store as snapshot_store
-from ansible_collections.tenantry.kube.plugins.module_utils._snapshot.reconcile import list_all
 from ansible_collections.tenantry.kube.plugins.module_utils._snapshot.s3_store import Bucket
 
 pytest.importorskip("minio", reason="minio is optional; without it there are no buckets")
@@ -42,7 +42,7 @@ def listed(
     store = Bucket("backups", "snapshots", "https://s3.example.com", "us-east-1")
     store._client = objects
     warnings: list[str] = []
-    found = list_all(SimpleNamespace(warn=warnings.append), store, tenant, name)
+    found = info.run(SimpleNamespace(warn=warnings.append), store, tenant, name)
     assert found["snapshots"] == []
     return found["unreadable"], warnings
 
