@@ -38,6 +38,8 @@ LIBRARIES = ("yaml", "kubernetes")
 PROGRESS = "TENANTRY_PROGRESS"
 # Of virtual clusters that are waited for at the same time: many slow ones take no longer than one.
 BESIDE_EACH_OTHER = 64
+# Of rows, for flows that call others: whether an item was refused, and in which virtual clusters a user failed.
+INTERNAL = ("refused", "failed_contexts")
 NOT_DONE = "other items of this call are refused"
 
 Item = dict[str, Any]
@@ -360,7 +362,8 @@ def _result(module: AnsibleModule, rows: list[Row]) -> dict[str, Any]:
         diff = row.pop("diff", None) or []
         diffs.extend(diff if isinstance(diff, list) else [diff])
     for row in rows:
-        row.pop("refused", None)  # says why there is an error, to flows that call this one
+        for internal in INTERNAL:
+            row.pop(internal, None)
     rows = [{name: value for name, value in row.items() if name != "error" or value} for row in rows]
     result: dict[str, Any] = {"changed": any(row.get("changed") for row in rows), "results": rows}
     if module._diff:

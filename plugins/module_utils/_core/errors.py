@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import json
 import re
+import ssl
+from collections.abc import Iterable
 from typing import TypeVar
 
 try:
@@ -18,8 +20,9 @@ except ImportError:
 T = TypeVar("T")
 
 LONGEST_MESSAGE = 600
-# Of an API server, about an admission webhook that does not answer or answers nonsense.
-WEBHOOK = "failed calling webhook"
+# What API servers say only in words, of an admission webhook that does not answer or answers nonsense, and of a quota.
+_WEBHOOK = "failed calling webhook"
+_QUOTA = re.compile(r"exceeded quota: [^,]*(?:, requested: (?P<requested>\S*),)?")
 
 # What an API server or a TLS library may quote back that must not be shown again.
 _SECRETS = re.compile(
@@ -71,6 +74,18 @@ class ApiError(Obstacle):
         return self.status is None or self.status in (410, 429) or self.status >= 500
 
 
+class WebhookError(ApiError):
+    """The API server could not ask an admission webhook."""
+
+
+class QuotaExceeded(ApiError):
+    """A quota has no room. `resources` are those that were asked for, by their names in the quota."""
+
+    def __init__(self, message: str, status: int | None = None, resources: Iterable[str] = ()) -> None:
+        super().__init__(message, status)
+        self.resources = frozenset(resources)
+
+
 def require(value: T | None, what: str) -> T:
     """The value, which an earlier step has made sure of: that it is missing is a fault of ours."""
     if value is None:
@@ -115,15 +130,36 @@ def _refused(exc: ApiException, doing: str, renewal: str) -> ApiError:
         if renewal and exc.status == 401
         else _NEXT_STEP.get(exc.status, "look into the API server's log, then run again")
     )
-    message = one_line(_server_message(exc)).rstrip(".")
-    if WEBHOOK in message:
+    said = _server_message(exc)
+    message = one_line(said).rstrip(".")
+    if is_webhook_failure(said):
         next_step = "remove or repair that webhook in the cluster, then run again"
-    return ApiError(f"{doing}: {exc.status} {message}; {next_step}", exc.status)
+        return WebhookError(f"{doing}: {exc.status} {message}; {next_step}", exc.status)
+    text = f"{doing}: {exc.status} {message}; {next_step}"
+    if quota := _QUOTA.search(said):
+        requested = (quota["requested"] or "").split(",")
+        return QuotaExceeded(text, exc.status, (one.partition("=")[0] for one in requested if one))
+    return ApiError(text, exc.status)
 
 
 def refusal(exc: ApiException) -> str:
     """What the server said, with its causes, of which a refused eviction names the disruption budget."""
     return one_line(" ".join([_server_message(exc), *(cause.get("message", "") for cause in _causes(exc))])).rstrip(".")
+
+
+def is_webhook_failure(answer: str) -> bool:
+    """Whether the text of an answer says so: there is no reason or cause that does."""
+    return _WEBHOOK in answer
+
+
+def is_untrusted_certificate(error: BaseException | None) -> bool:
+    """Whether it is about a server's certificate that was not accepted, or wraps such an error."""
+    while error is not None:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return True
+        inner = [getattr(error, "reason", None), *error.args, error.__cause__]
+        error = next((one for one in inner if isinstance(one, BaseException)), None)
+    return False
 
 
 def is_terminating(exc: ApiException) -> bool:
@@ -154,7 +190,7 @@ def _no_answer(exc: Exception) -> str:
     text = one_line(first if isinstance(first, str) else cause).split(">: ", 1)[-1]
     if urllib3_errors is None:
         return text
-    if isinstance(cause, urllib3_errors.SSLError) or "CERTIFICATE_VERIFY_FAILED" in text:
+    if isinstance(cause, urllib3_errors.SSLError) or is_untrusted_certificate(cause):
         return f"TLS failed: {text}; check the CA and the server address in the kubeconfig"
     if isinstance(cause, urllib3_errors.ReadTimeoutError):
         return "no answer in time; check that the API server is healthy, or raise timeout"

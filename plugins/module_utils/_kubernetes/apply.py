@@ -9,7 +9,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import ApiError, Obstacle, require
+from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import (
+    ApiError,
+    Obstacle,
+    QuotaExceeded,
+    require,
+)
 from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import LABEL_MANAGED_BY, MANAGED_BY, is_ours
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import THREADS, Cluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.diff import (
@@ -81,7 +86,6 @@ _CLOSED = frozenset(
 # Listed in one namespace at a time: a member's platform may not see the Secrets of others.
 _PRIVATE = frozenset({SECRET})
 
-OVER_QUOTA = "exceeded quota"
 COUNTED_AHEAD = 2  # seconds
 RIGHTS_DELAY = 5  # seconds an API server may take to see a RoleBinding it has just stored
 
@@ -289,7 +293,7 @@ class Plan:
 
         A quota counts an object some moments before it can be read.
         """
-        if action.action != "create" or OVER_QUOTA not in str(refused):
+        if action.action != "create" or not isinstance(refused, QuotaExceeded):
             return False
         end = Deadline(COUNTED_AHEAD)
         while not self.cluster.get(action.kind, action.name, action.namespace):

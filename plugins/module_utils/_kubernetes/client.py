@@ -13,9 +13,9 @@ from typing import Any, TypeVar
 from urllib.parse import quote
 
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import (
-    WEBHOOK,
     ApiError,
     TenantryError,
+    WebhookError,
     api_error,
     is_terminating,
     refusal,
@@ -351,7 +351,7 @@ class Cluster(Reviews):
             what = "/".join(part for part in (namespace, name) if part)
             text = " ".join(part for part in (doing, kind, what, "on", self.name, f"({self.server})") if part)
             told = api_error(error, text, self.renewal)
-            if self.limit and WEBHOOK in str(told):
+            if self.limit and isinstance(told, WebhookError):
                 self.limit.end(str(told))
             raise told from None
 

@@ -16,7 +16,11 @@ from typing import Any
 from urllib.parse import urlsplit
 from weakref import WeakSet
 
-from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import WEBHOOK, TenantryError
+from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import (
+    TenantryError,
+    is_untrusted_certificate,
+    is_webhook_failure,
+)
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.time_limit import TimeLimit
 
 try:
@@ -60,9 +64,11 @@ class _Retry(Retry):
         if isinstance(error, ReadTimeoutError) and any(isinstance(h.error, ReadTimeoutError) for h in self.history):
             raise error
         # What fails to verify does so again. A create may have happened.
-        if isinstance(error, SSLError) and (method == "POST" or "CERTIFICATE_VERIFY_FAILED" in str(error)):
+        if isinstance(error, SSLError) and (method == "POST" or is_untrusted_certificate(error)):
             raise MaxRetryError(_pool, url or "", error)
-        if self.limit and (self.limit.reason or (response is not None and WEBHOOK.encode() in response.data)):
+        if self.limit and (
+            self.limit.reason or (response is not None and is_webhook_failure(response.data.decode(errors="replace")))
+        ):
             raise error or MaxRetryError(_pool, url or "")  # of a response: the response is the answer
         return super().increment(method, url, response, error, _pool, _stacktrace)
 

@@ -265,7 +265,7 @@ class Turn:
     def _let_in(self, tenant: str) -> None:
         """The users of the tenant, into what there is now: its requester as administrator, others as everywhere."""
         of_tenant = [name for name, row in self.rows.items() if row["tenant"] == tenant]
-        problems = []
+        problems: list[tuple[str, set[str]]] = []  # with the namespaces of the virtual clusters concerned
         problem, let_in = attempt(lambda: self.people.let_in(tenant))
         if problem:
             self._not_let_in(of_tenant, problem)
@@ -274,14 +274,14 @@ class Turn:
             for name in (own or of_tenant)[:1]:
                 note(self.rows[name], row)
             if "error" in row:
-                problems.append(f"user {row['name']}: {row['error']}")
+                problems.append((f"user {row['name']}: {row['error']}", row.get("failed_contexts") or set()))
         for name in of_tenant:
-            outcome, hint = self.outcomes.get(name), f"vcluster {self.rows[name]['name']} on "
-            concerning = [problem for problem in problems if hint in problem]
+            outcome = self.outcomes.get(name)
+            concerning = [text for text, namespaces in problems if name in namespaces]
             if outcome and outcome.phase == READY and concerning:
                 self.outcomes[name] = Outcome(FAILED, "; ".join(concerning), outcome.endpoint)
-        for problem in problems:
-            self.context.warn(problem)
+        for text, _namespaces in problems:
+            self.context.warn(text)
 
     def _not_let_in(self, names: list[str], problem: str) -> None:
         self.context.warn(problem)

@@ -168,7 +168,7 @@ def hand_out(context: Context, owner: Owner, handout: Handout) -> dict:
         "expires": min((claim.expires_at for claim in claims), default=None),
         "changed": bool(actions),
         "actions": actions,
-        "problems": [entry.problem for entry in [*entries, *failed] if entry.problem],
+        "problems": [(entry.place.context, entry.problem) for entry in [*entries, *failed] if entry.problem],
     }
 
 

@@ -276,13 +276,27 @@ def _row(context: Context, want: Wanted) -> dict:
     owner = users_kubeconfigs.Owner(want.tenant, want.name, entered, examined, incomplete, want.person)
     kubeconfigs = [users_kubeconfigs.hand_out(context, owner, handout) for handout in want.handouts]
     actions += [action for row in kubeconfigs for action in row.pop("actions")]
-    problems = [problem for row in kubeconfigs for problem in row.pop("problems")]
-    problems += [place.unrevoked[want.name] for place in ready if want.name in place.unrevoked]
+    problems = _hindrances(want) + [problem for row in kubeconfigs for problem in row.pop("problems")]
+    problems += [(place.context, place.unrevoked[want.name]) for place in ready if want.name in place.unrevoked]
     if want.purge and want.present:
         actions += users_kubeconfigs.purge(
             context, owner, {handout.name for handout in want.handouts if handout.present}
         )
-    left = [place for place in ready if want.name in place.former]
+    return {
+        **_access_of(want, entered),
+        "remains": _remains(want, ready),
+        "kubeconfig": next((row["path"] for row in kubeconfigs if row.get("path") and row["contexts"]), None),
+        "kubeconfigs": kubeconfigs,
+        "expires": min((row["expires"] for row in kubeconfigs if row["expires"]), default=None),
+        "changed": bool(actions),
+        "actions": actions,
+        "diff": [plan.diff() for plan in plans if plan.changed],
+        "failed_contexts": {context for context, _problem in problems},
+        "error": "; ".join(dict.fromkeys([*want.problems, *(problem for _context, problem in problems)])),
+    }
+
+
+def _access_of(want: Wanted, entered: list[Place]) -> dict:
     return {
         "tenant": want.tenant,
         "role": want.role if want.present else None,
@@ -292,20 +306,21 @@ def _row(context: Context, want: Wanted) -> dict:
             if not isinstance(p, Home)
         ],
         "pending_vclusters": [place.vcluster for place in want.places if place.paused and want.name in place.roles],
-        "remains": [{"vcluster": place.vcluster, **finding} for place in left for finding in place.findings],
-        "kubeconfig": next((row["path"] for row in kubeconfigs if row.get("path") and row["contexts"]), None),
-        "kubeconfigs": kubeconfigs,
-        "expires": min((row["expires"] for row in kubeconfigs if row["expires"]), default=None),
-        "changed": bool(actions),
-        "actions": actions,
-        "diff": [plan.diff() for plan in plans if plan.changed],
-        "error": "; ".join(dict.fromkeys([*want.problems, *_hindrances(want), *problems])),
     }
 
 
-def _hindrances(want: Wanted) -> list[str]:
-    """A paused virtual cluster can wait for what a user gets there, but not for what a user loses."""
-    return [place.problem for place in want.places if place.problem and not (place.paused and want.name in place.roles)]
+def _remains(want: Wanted, ready: list[Place]) -> list[dict]:
+    left = [place for place in ready if want.name in place.former]
+    return [{"vcluster": place.vcluster, **finding} for place in left for finding in place.findings]
+
+
+def _hindrances(want: Wanted) -> list[tuple[str, str]]:
+    """By context. A paused virtual cluster can wait for what a user gets there, but not for what a user loses."""
+    return [
+        (place.context, place.problem)
+        for place in want.places
+        if place.problem and not (place.paused and want.name in place.roles)
+    ]
 
 
 def _concerns(action: Action, want: Wanted, plan: Plan) -> bool:

@@ -9,17 +9,13 @@ makes services or claims all the time would get that share, so in between its sy
 from __future__ import annotations
 
 from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
-from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import ApiError
+from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import QuotaExceeded
 from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import SERVER
-from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.apply import (
-    OVER_QUOTA,
-    RESOURCE_QUOTA,
-    Action,
-    Plan,
-)
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.apply import Action, Plan
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import (
     PVC,
+    RESOURCE_QUOTA,
     ROLE_BINDING,
     SERVICE,
     STATEFUL_SET,
@@ -33,6 +29,8 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.expos
 EXPOSED = (NODE_PORT, LOAD_BALANCER)
 VCLUSTER_QUOTA = "vcluster"
 LONGEST = 20  # seconds
+# Node ports and load balancers, in a quota.
+SERVICES = "services."
 
 
 def claim(context: Context, present: PresentPlan) -> None:
@@ -69,8 +67,8 @@ def _take(context: Context, namespace: str, plan: Plan) -> None:
     while True:
         try:
             plan.execute()
-        except ApiError as error:
-            if OVER_QUOTA not in str(error) or "services." not in str(error) or end.expired:
+        except QuotaExceeded as error:
+            if not any(one.startswith(SERVICES) for one in error.resources) or end.expired:
                 raise
             lost = _free(plan.cluster, namespace, end)
             if lost is None:
@@ -107,4 +105,4 @@ def _free(host: Cluster, namespace: str, deadline: Deadline) -> str | None:
 def _counted(quota: dict) -> dict[str, int]:
     """What a quota has counted of services, by resource. Kubernetes does so some moments after a change."""
     used = quota.get("status", {}).get("used") or {}
-    return {resource: int(number) for resource, number in used.items() if resource.startswith("services.")}
+    return {resource: int(number) for resource, number in used.items() if resource.startswith(SERVICES)}

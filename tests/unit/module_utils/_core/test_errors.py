@@ -121,3 +121,43 @@ def test_require_value_returns_it(value: object) -> None:
 def test_require_none_names_what_is_missing() -> None:
     with pytest.raises(TypeError, match="the plan of payments--dev is missing"):
         errors.require(None, "the plan of payments--dev")
+
+
+@pytest.mark.parametrize(
+    ("said", "kind", "resources"),
+    [
+        (
+            'services "api" is forbidden: exceeded quota: vcluster, requested: services.nodeports=1,pods=1, used: '
+            "services.nodeports=0,pods=9, limited: services.nodeports=0,pods=9",
+            errors.QuotaExceeded,
+            {"services.nodeports", "pods"},
+        ),
+        ("exceeded quota: vcluster", errors.QuotaExceeded, set()),
+        ('failed calling webhook "a.example.com": timeout', errors.WebhookError, None),
+        ('pods "a" is forbidden', errors.ApiError, None),
+    ],
+)
+def test_a_refusal_has_the_kind_of_its_cause(said: str, kind: type, resources: set[str] | None) -> None:
+    error = errors.api_error(_answer(403, said), "applying")
+    assert type(error) is kind
+    assert getattr(error, "resources", None) == resources
+
+
+def _wrapped_by(outer: Exception, cause: Exception) -> Exception:
+    outer.__cause__ = cause
+    return outer
+
+
+@pytest.mark.parametrize(
+    ("cause", "untrusted"),
+    [
+        (ssl.SSLCertVerificationError("self-signed"), True),
+        (urllib3.exceptions.SSLError(ssl.SSLCertVerificationError("self-signed")), True),
+        (_wrapped_by(urllib3.exceptions.NewConnectionError(None, "x"), ssl.SSLCertVerificationError("y")), True),
+        (urllib3.exceptions.SSLError(ssl.SSLError("handshake")), False),
+        (OSError("CERTIFICATE_VERIFY_FAILED"), False),
+    ],
+)
+def test_a_certificate_is_known_to_be_untrusted(cause: Exception, untrusted: bool) -> None:
+    for error in (cause, urllib3.exceptions.MaxRetryError(None, "/", cause)):
+        assert errors.is_untrusted_certificate(error) is untrusted

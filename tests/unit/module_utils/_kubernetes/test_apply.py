@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import ApiError
+from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import ApiError, QuotaExceeded
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import apply as kubernetes_apply
 
 CLAIM = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "data", "namespace": "a--b"}}
@@ -12,8 +12,8 @@ CLAIM = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name
 class Cluster:
     """Refuses a second claim until the first one can be read, which is after so many looks."""
 
-    def __init__(self, looks: int | None, reason: str) -> None:
-        self.looks, self.reason, self.applied = looks, reason, 0
+    def __init__(self, looks: int | None, refusal: ApiError) -> None:
+        self.looks, self.refusal, self.applied = looks, refusal, 0
 
     def map(self, function, items):
         return [function(item) for item in items]
@@ -27,7 +27,7 @@ class Cluster:
     def apply(self, obj, *, force):
         self.applied += 1
         if self.looks is None or self.looks >= 0:
-            raise ApiError(f"403 {self.reason}", 403)
+            raise self.refusal
         return obj
 
 
@@ -37,13 +37,13 @@ def plan(cluster: Cluster) -> kubernetes_apply.Plan:
 
 
 def test_it_is_counted_before_it_can_be_read() -> None:
-    cluster = Cluster(3, "exceeded quota: vcluster")
+    cluster = Cluster(3, QuotaExceeded("403 exceeded quota: vcluster", 403))
     plan(cluster).execute()
     assert cluster.applied == 2
 
 
-@pytest.mark.parametrize("reason", ["exceeded quota: vcluster", "is forbidden"])
-def test_what_nobody_makes_is_refused(monkeypatch: pytest.MonkeyPatch, reason: str) -> None:
+@pytest.mark.parametrize("kind", [QuotaExceeded, ApiError])
+def test_what_nobody_makes_is_refused(monkeypatch: pytest.MonkeyPatch, kind: type[ApiError]) -> None:
     monkeypatch.setattr(kubernetes_apply, "COUNTED_AHEAD", 0.3)
-    with pytest.raises(ApiError, match=reason):
-        plan(Cluster(None, reason)).execute()
+    with pytest.raises(kind, match="refused"):
+        plan(Cluster(None, kind("refused", 403))).execute()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ssl
+
 import pytest
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import transport
 from urllib3.exceptions import MaxRetryError, SSLError
@@ -14,8 +16,9 @@ def test_a_read_is_sent_once_more() -> None:
 
 
 @pytest.mark.parametrize(
-    ("method", "text"), [("POST", "TLSV1_ALERT_DECODE_ERROR"), ("GET", "[SSL: CERTIFICATE_VERIFY_FAILED]")]
+    ("method", "cause"),
+    [("POST", ssl.SSLError("TLSV1_ALERT_DECODE_ERROR")), ("GET", ssl.SSLCertVerificationError("self-signed"))],
 )
-def test_a_create_or_a_wrong_certificate_is_not(method: str, text: str) -> None:
+def test_a_create_or_a_wrong_certificate_is_not(method: str, cause: ssl.SSLError) -> None:
     with pytest.raises(MaxRetryError):
-        transport._retries().increment(method, "/", error=SSLError(text))
+        transport._retries().increment(method, "/", error=SSLError(cause))

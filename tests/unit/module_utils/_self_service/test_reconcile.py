@@ -142,6 +142,18 @@ def test_users_who_cannot_be_let_in_are_told_in_their_tenant(monkeypatch: pytest
     assert done.rows["shop--good"]["phase"] == "Ready"
 
 
+def test_a_user_who_fails_in_one_vcluster_fails_that_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    def let_in(_people: People, tenant: str) -> list[dict]:
+        failed = {"error": "no token", "failed_contexts": {"payments--mine"}}
+        return [{"name": "bob", "tenant": tenant, "actions": [], **failed}] if tenant == "payments" else []
+
+    monkeypatch.setattr(People, "let_in", let_in)
+    requests = [("payments", asked(name, resources=RESOURCES)) for name in ("mine", "other")]
+    done = turn(monkeypatch, *requests, GOOD)
+    assert done.rows["payments--mine"]["error"] == "payments--mine: user bob: no token"
+    assert {done.rows[name]["phase"] for name in ("payments--other", "shop--good")} == {"Ready"}
+
+
 ADMINS = tuple(account("alice", tenant, role="admin") for tenant in TENANTS)
 BROKEN = account("broken", "payments", role="admin", access="{")
 
