@@ -64,7 +64,7 @@ class Events:
 
     async def tell_refusal(self, kind: Kind, obj: dict, host: dict, error: ApiError) -> bool:
         """Whether it was a refusal of `host`, which is told then."""
-        if not self.is_refusal(error) or "metadata.uid" in error.message:  # of another object of that name
+        if not self.is_refusal(error) or error.is_about("metadata.uid"):  # of another object of that name
             return False
         await self.refuse(kind, obj, "HostRefused", self._sides.told(error.message, host, obj))
         return True

@@ -37,8 +37,6 @@ _OUTSIDE = (
 _SAME = ("type", *(field for fields in _PARTS.values() for field in fields if field not in ("selector", "ports")))
 _PORT = ("name", "protocol", "port", "targetPort", "appProtocol")
 _NUMBERED = (*_PORT, "nodePort")
-# How an API server says that a number is somebody else's.
-_TAKEN = "already allocated"
 # What the API server inside decides by itself, and has the same meaning on both sides.
 _DECIDED = ("clusterIP", "clusterIPs", "ipFamilies", "externalName", "externalTrafficPolicy", "sessionAffinityConfig")
 # On the copy, while the service inside is made anew: what it was, so that it comes back whatever happens in between.
@@ -113,7 +111,7 @@ class Services:
             except ApiError as error:
                 if error.reason == "AlreadyExists":
                     raise Again from None
-                if error.status == 422 and "clusterIP" in error.message:
+                if error.status == 422 and error.is_about("spec.clusterIP"):
                     # Somebody else on the host has this address: the service takes one that is free on both sides.
                     return await self._another_address(service, {**wanted, "spec": spec})
                 if kind or _kind(service) == "ClusterIP":
@@ -149,7 +147,7 @@ class Services:
         if fields := left_out(service):
             listed = ", ".join(f"spec.{field}" for field in fields)
             await self._events.refuse(SERVICE, service, "Refused", f"{listed}: not passed on to the host; leave it out")
-        refused: list[str] = []
+        refused: dict[str, str] = {}
         outside: list[str] = []
         try:
             copy = await self._merge(copy, _changes(host_spec(service), copy))
@@ -157,22 +155,21 @@ class Services:
             if not Events.is_refusal(error):
                 raise
             copy, refused = await self._update_parts(service, copy)
-            copy, outside = await self._open(
-                service, copy, ports=not any(one.startswith("spec.ports:") for one in refused)
-            )
+            copy, outside = await self._open(service, copy, ports="ports" not in refused)
         await self._tell(service, copy, ports=not outside)
-        if refused + outside:
-            await self._events.refuse_parts(SERVICE, service, refused + outside)
+        if messages := [*refused.values(), *outside]:
+            await self._events.refuse_parts(SERVICE, service, messages)
 
-    async def _update_parts(self, service: dict, copy: dict) -> tuple[dict, list[str]]:
-        """As it is reached now. The copy then, and what the host said to the parts that it refused."""
+    async def _update_parts(self, service: dict, copy: dict) -> tuple[dict, dict[str, str]]:
+        """As it is reached now. The copy then, and what the host said to the parts that it refused, by part."""
         wanted = host_spec(service, copy["spec"]["type"])
         wanted["ports"] = _with_node_ports(_ports(service["spec"], _PORT), copy)
-        changes, refused = _changes(wanted, copy), []
+        changes, refused = _changes(wanted, copy), {}
         for part, fields in _PARTS.items():
             change = {field: changes[field] for field in fields if field in changes}
-            copy, problem = await self._try(copy, part, change)
-            refused += problem
+            copy, error = await self._try(copy, change)
+            if error:
+                refused[part] = self._said(part, error, copy)
         return copy, refused
 
     async def _open(self, service: dict, copy: dict, *, ports: bool) -> tuple[dict, list[str]]:
@@ -180,14 +177,14 @@ class Services:
         fields = ("type", *_OUTSIDE, *(["ports"] if ports else []))
         wanted = host_spec(service)
 
-        async def tried() -> tuple[dict, list[str]]:
+        async def tried() -> tuple[dict, ApiError | None]:
             changes = _changes(wanted, copy)
-            return await self._try(copy, "type", {field: changes[field] for field in fields if field in changes})
+            return await self._try(copy, {field: changes[field] for field in fields if field in changes})
 
-        result, problem = await tried()
-        if problem and _TAKEN in problem[0] and await self._leave_to_host(service, wanted):
-            return await tried()
-        return result, problem
+        result, error = await tried()
+        if error and error.is_taken and await self._leave_to_host(service, wanted):
+            result, error = await tried()
+        return result, [self._said("type", error, result)] if error else []
 
     async def _leave_to_host(self, service: dict, wanted: dict) -> bool:
         """Take away the numbers that nobody asked for: the API server inside has chosen them. Whether there are any."""
@@ -199,13 +196,17 @@ class Services:
             del port["nodePort"]
         return bool(chosen)
 
-    async def _try(self, copy: dict, part: str, change: dict) -> tuple[dict, list[str]]:
+    async def _try(self, copy: dict, change: dict) -> tuple[dict, ApiError | None]:
+        """The copy then, and the host's refusal."""
         try:
-            return await self._merge(copy, change), []
+            return await self._merge(copy, change), None
         except ApiError as error:
             if not Events.is_refusal(error):
                 raise
-            return copy, [f"spec.{part}: {self._sides.told(error.message, copy)}"]
+            return copy, error
+
+    def _said(self, part: str, error: ApiError, copy: dict) -> str:
+        return f"spec.{part}: {self._sides.told(error.message, copy)}"
 
     async def _merge(self, copy: dict, change: dict) -> dict:
         return await self._sides.host.merge(SERVICE, copy, {"spec": change}) if change else copy

@@ -6,7 +6,7 @@ import asyncio
 import json
 import socket
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -31,18 +31,32 @@ JSON = "application/json"
 AGENT = "tenantry-syncer"
 MERGE = "application/merge-patch+json"
 STRATEGIC = "application/strategic-merge-patch+json"
+_TAKEN = "already allocated"
 # Of each object no more than its metadata; a list of such is asked for by its own name.
 PARTIAL = "application/json;as=PartialObjectMetadata{};g=meta.k8s.io;v=v1"
 
 
 class ApiError(Exception):
-    """An answer other than success; status 0 where there was none."""
+    """An answer other than success; status 0 where there was none.
 
-    def __init__(self, status: int, reason: str, message: str) -> None:
+    `causes` are those of the API server's Status: the fields of an object that were refused, and why.
+    """
+
+    def __init__(self, status: int, reason: str, message: str, causes: Sequence[Mapping] = ()) -> None:
         super().__init__(message)
         self.status = status
         self.reason = reason
         self.message = message
+        self._causes = [one for one in causes if isinstance(one, Mapping)]
+
+    def is_about(self, field: str) -> bool:
+        """Whether a field was refused whose path begins so."""
+        return any(str(one.get("field", "")).startswith(field) for one in self._causes)
+
+    @property
+    def is_taken(self) -> bool:
+        """Whether an address or a port is another's already, which API servers say only in words."""
+        return any(_TAKEN in str(one.get("message", "")) for one in self._causes)
 
 
 class TooLarge(ApiError):
@@ -315,7 +329,8 @@ async def _raise_for(answer: aiohttp.ClientResponse) -> None:
         status = {}
     if answer.status == 410:
         raise Gone(status.get("message", text))
-    raise ApiError(answer.status, status.get("reason", ""), status.get("message", text[:500]))
+    causes = (status.get("details") or {}).get("causes") or []
+    raise ApiError(answer.status, status.get("reason", ""), status.get("message", text[:500]), causes)
 
 
 async def until_ready(api: Api, path: str = "/readyz") -> None:
