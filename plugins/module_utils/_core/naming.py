@@ -27,8 +27,6 @@ LABEL_USER = LABEL_PREFIX + "user"
 LABEL_MEMBER = LABEL_PREFIX + "member"
 LABEL_TIER = LABEL_PREFIX + "tier"
 
-COMPONENTS = ("platform", "member", "tenant", "vcluster", "user")
-
 MAX_LABEL = 63  # of a DNS label, hence of a namespace
 RESERVED = frozenset({"all", "default", HUB, "kube", "kube-node-lease", "kube-public", "kube-system", "none", "system"})
 RESERVED_PREFIX = "tenantry"

@@ -198,13 +198,10 @@ def members(hub: Cluster) -> list[Member]:
     ]
 
 
-def hosts(hub: Cluster, connect: Connect | None = None) -> Fleet:
+def hosts(hub: Cluster, connect: Connect) -> Fleet:
     """The fleet as the hub's registry knows it. Contacts nobody but the hub.
 
     A module gives its Context.cluster as `connect`, so that the members' credentials are masked in its output.
     """
 
-    def plainly(config: dict, name: str) -> Cluster:
-        return Cluster.from_kubeconfig(config, name=name, timeout=hub.timeout)
-
-    return Fleet(hub, members(hub), connect or plainly)
+    return Fleet(hub, members(hub), connect)
