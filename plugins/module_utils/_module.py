@@ -254,12 +254,10 @@ def main(
 
     `key` names the option, or options, that tell items apart, none where there is one item only; a module with None
     finds its items itself. An item option's `required` holds within the list, and for the single item if the list is
-    not given.
-    `libraries` are needed beside those that all modules need.
+    not given. `libraries` are needed beside those that all modules need.
     """
     keys = (key,) if isinstance(key, str) else tuple(key or ())
-    for option in item_options.keys() & spec.keys():
-        spec[option] = {name: value for name, value in spec[option].items() if name != "required"}
+    spec |= {option: _optional(spec[option]) for option in item_options.keys() & spec.keys()}
     module = AnsibleModule(argument_spec=spec, **{"supports_check_mode": True, **ansible_module_args})
     _require_libraries(module, libraries)
     context = Context(module)
@@ -278,10 +276,11 @@ def main(
         for row in result["results"]:  # what went wrong must not drown in what went well
             row.pop("actions", None)
         module.fail_json(msg=message, exception=bug, **result)
-    if single and rows and key is not None:
-        extras = {name: value for name, value in result["results"][0].items() if name not in ("error", "name")}
-        result = {**extras, **result}
-    module.exit_json(**result)
+    module.exit_json(**(_with_extras(result) if single and rows and key is not None else result))
+
+
+def _optional(option: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in option.items() if name != "required"}
 
 
 def inform(module: AnsibleModule, read: Callable[[Context], dict[str, Any]]) -> None:
@@ -369,6 +368,12 @@ def _result(module: AnsibleModule, rows: list[Row]) -> dict[str, Any]:
     if module._diff:
         result["diff"] = [diff for diff in diffs if diff.get("before") or diff.get("after")]
     return result
+
+
+def _with_extras(result: dict[str, Any]) -> dict[str, Any]:
+    """The result of a single item has what its row has."""
+    row = result["results"][0]
+    return {**{name: value for name, value in row.items() if name not in ("error", "name")}, **result}
 
 
 def _unexpected(error: Exception, module_name: str) -> tuple[str, str | None]:

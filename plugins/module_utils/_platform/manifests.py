@@ -76,11 +76,8 @@ def admission_policy(
     """
     match: dict = {"resourceRules": rules, **(matching or {})}
     if namespaces:
-        match["namespaceSelector"] = {
-            "matchExpressions": [
-                {"key": "kubernetes.io/metadata.name", "operator": "In", "values": list(namespaces)},
-            ]
-        }
+        named = {"key": "kubernetes.io/metadata.name", "operator": "In", "values": list(namespaces)}
+        match["namespaceSelector"] = {"matchExpressions": [named]}
     spec = {
         "failurePolicy": "Fail",
         "matchConstraints": match,

@@ -105,7 +105,6 @@ class Nodes:
         now = _now("seconds")
         room = self._room()
         current = node.get("status") or {}
-        machine = node["metadata"].get("labels") or {}
         wanted = {
             "capacity": room,
             "allocatable": room,
@@ -116,18 +115,7 @@ class Nodes:
                 {"type": "Hostname", "address": name},
             ],
             "daemonEndpoints": {"kubeletEndpoint": {"Port": DOOR_PORT}},
-            "nodeInfo": {
-                "architecture": machine.get("kubernetes.io/arch", ""),
-                "operatingSystem": machine.get("kubernetes.io/os", ""),
-                "kubeletVersion": self._sides.config.version,
-                "kubeProxyVersion": "",
-                "containerRuntimeVersion": "",
-                "kernelVersion": "",
-                "osImage": "shared host",
-                "machineID": "",
-                "systemUUID": "",
-                "bootID": "",
-            },
+            "nodeInfo": _node_info(node["metadata"].get("labels") or {}, self._sides.config.version),
         }
         changed: dict[str, Any] = {key: value for key, value in wanted.items() if current.get(key) != value}
         for key in ("capacity", "allocatable"):
@@ -161,3 +149,18 @@ class Nodes:
 
 def _now(precision: str) -> str:
     return datetime.now(UTC).isoformat(timespec=precision).replace("+00:00", "Z")
+
+
+def _node_info(labels: dict[str, str], version: str) -> dict[str, str]:
+    return {
+        "architecture": labels.get("kubernetes.io/arch", ""),
+        "operatingSystem": labels.get("kubernetes.io/os", ""),
+        "kubeletVersion": version,
+        "kubeProxyVersion": "",
+        "containerRuntimeVersion": "",
+        "kernelVersion": "",
+        "osImage": "shared host",
+        "machineID": "",
+        "systemUUID": "",
+        "bootID": "",
+    }

@@ -153,11 +153,7 @@ def host_pod(pod: dict, around: Surroundings, name: str = "") -> dict:
         hostnameOverride=pod_dns.full_hostname(pod, config),
         dnsConfig=pod_dns.dns(spec, namespace, config),
         readinessGates=[{"conditionType": kind} for kind in pod_status.gates(pod)],
-        imagePullSecrets=[
-            {"name": naming.host_name(namespace, one["name"])}
-            for one in spec.get("imagePullSecrets") or []
-            if one.get("name")
-        ],
+        imagePullSecrets=_pull_secrets(namespace, spec),
         affinity=pod_scheduling.affinity(pod, around.namespaces),
         topologySpreadConstraints=[
             pod_scheduling.spread(one, pod) for one in spec.get("topologySpreadConstraints") or []
@@ -170,6 +166,11 @@ def host_pod(pod: dict, around: Surroundings, name: str = "") -> dict:
     if config.pod_security == "restricted" and _is_dns(pod):
         _restrict_dns(made)
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": made}
+
+
+def _pull_secrets(namespace: str, spec: dict) -> list[dict]:
+    names = [one["name"] for one in spec.get("imagePullSecrets") or [] if one.get("name")]
+    return [{"name": naming.host_name(namespace, name)} for name in names]
 
 
 def _if_any(**fields: Any) -> dict[str, Any]:
