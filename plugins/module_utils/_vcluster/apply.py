@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import require
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.apply import Plan
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import SECRET, SERVICE
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import Deadline, wait_for
 from ansible_collections.tenantry.kube.plugins.module_utils._module import Context, attempt
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import (
@@ -78,7 +79,7 @@ class _Application:
     def run(self) -> OperationResult:
         if not self.context.check_mode:
             self._ensure_running()
-        service = self.host.get("v1/Service", API_SERVICE, self.namespace)  # not there yet in the check of a new one
+        service = self.host.get(SERVICE, API_SERVICE, self.namespace)  # not there yet in the check of a new one
         url = exposure.url_of(service, self.spec.exposure.type, self.rendering.address) if service else None
         changed = self.plan.changes.changed and not self.context.check_mode
         if url and self.spec.servers > 1 and self.guest and changed:
@@ -171,7 +172,7 @@ class _Application:
         host = self.host
         wait_for(
             host,
-            "v1/Service",
+            SERVICE,
             API_SERVICE,
             self.namespace,
             lambda service: bool(exposure.balancer_address(service)),
@@ -208,7 +209,7 @@ class _Application:
         self._pin_ca()
         self.guest = guest = open_inside(self.host, self.rendering)
         guest.execute(self.deadline)
-        client_ca = self.plan.changes.object("v1/Secret", CLIENT_CA, self.namespace)
+        client_ca = self.plan.changes.object(SECRET, CLIENT_CA, self.namespace)
         if self.spec.lasting and not trusted_keys.noted(client_ca):
             attempt(lambda: trusted_keys.keep(self.host, guest.api, self.namespace))  # or the next run does
 

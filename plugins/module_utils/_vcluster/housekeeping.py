@@ -98,17 +98,13 @@ def run(context: Context, items: list[dict]) -> list[dict]:
     tenant = items[0]["tenant"]
     if tenant is not None:
         naming.check_name(tenant, "tenant")
-    registry.require_platform(context.hub)
-    fleet = registry.hosts(context.hub, context.cluster)
-    try:
+    with registry.open_fleet(context) as fleet:
         vclusters, unreachable = fleet.vclusters()
         for problem in unreachable.values():
             context.warn(problem)
         due = [one for one in vclusters if tenant in (None, one.tenant) and not one.is_deleting]
         due.sort(key=lambda one: (one.tenant, one.name))
         return do_each(context.hub, due, _known, lambda found: _row(context, found))
-    finally:
-        fleet.close()
 
 
 def _known(found: VirtualCluster) -> dict:

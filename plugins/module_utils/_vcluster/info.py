@@ -39,9 +39,7 @@ def run(context: Context, tenant: str | None, name: str | None, host: str | None
     for field, value in (("tenant", tenant), ("name", name)):
         if value is not None:  # a name that cannot exist is an error, not an empty answer
             naming.check_name(value, field)
-    registry.require_platform(context.hub)
-    fleet = registry.hosts(context.hub, context.cluster)
-    try:
+    with registry.open_fleet(context) as fleet:
         if host is not None and host not in fleet.names():
             raise fleet.unknown(host)
         vclusters, unreachable = fleet.vclusters()
@@ -51,8 +49,6 @@ def run(context: Context, tenant: str | None, name: str | None, host: str | None
             if tenant in (None, found.tenant) and name in (None, found.name) and host in (None, found.host.name)
         ]
         rows = beside_each_other(_told, wanted)
-    finally:
-        fleet.close()
     rows.sort(key=lambda row: (row["tenant"], row["name"]))
     return {"vclusters": rows, "unreachable_members": {} if host and host not in unreachable else unreachable}
 

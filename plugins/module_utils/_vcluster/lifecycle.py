@@ -29,6 +29,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.rollout im
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.mode import SHARED
 
 PAUSED = "paused"
+RESTARTED = "restarted"
 # On the pods' template, where only a restart writes it, so that no later run takes it away again.
 RESTARTED_AT = "tenantry.dev/restarted"
 # A tenant's pod may ask for any time to end. With its virtual cluster, this is what it gets.

@@ -55,9 +55,7 @@ OPERATIONS: dict[str, Callable[[PlacedVCluster], VClusterOperation]] = {
 def run(context: Context, items: list[dict]) -> list[dict]:
     context.secret(*(text for item in items for text in misplaced(item["k3s_config"])))
     desired = check_each(items, DesiredVCluster.of, name=_name_of)
-    registry.require_platform(context.hub)
-    fleet = registry.hosts(context.hub, context.cluster)
-    try:
+    with registry.open_fleet(context) as fleet:
         places = Places(fleet)
         for problem in places.unreachable.values():
             context.warn(problem)
@@ -70,8 +68,6 @@ def run(context: Context, items: list[dict]) -> list[dict]:
         if not context.check_mode:
             batch.check_quotas(reserve=True)
         return do_each(context.hub, desired, batch.known, batch.row)
-    finally:
-        fleet.close()
 
 
 def _name_of(item: dict) -> str:

@@ -43,18 +43,7 @@ def _pod(etcd: dict, k3s_image: str, token: str, name: str) -> dict:
     def shell(container: str, script: str) -> dict:
         return {"name": container, "image": k3s_image, **own, "command": ["/bin/sh", "-c", script], **mount}
 
-    given = (word for word in member["command"] if word.removeprefix("--").partition("=")[0] in _SAME)
-    restore = [
-        "/usr/local/bin/etcdutl",
-        "snapshot",
-        "restore",
-        f"{DATA_DIRECTORY}/{FILE}",
-        *(word.replace("$(POD_NAME)", name) for word in given),
-        f"--initial-cluster-token={token}",
-        f"--data-dir={DATA_DIRECTORY}/{DATA}",
-        f"--bump-revision={BUMP}",
-        "--mark-compacted",
-    ]
+    restore = _restore_command(member, token, name)
     return {
         "apiVersion": "v1",
         "kind": "Pod",
@@ -76,3 +65,18 @@ def _pod(etcd: dict, k3s_image: str, token: str, name: str) -> dict:
             "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": f"data-{name}"}}],
         },
     }
+
+
+def _restore_command(member: dict, token: str, name: str) -> list[str]:
+    given = (word for word in member["command"] if word.removeprefix("--").partition("=")[0] in _SAME)
+    return [
+        "/usr/local/bin/etcdutl",
+        "snapshot",
+        "restore",
+        f"{DATA_DIRECTORY}/{FILE}",
+        *(word.replace("$(POD_NAME)", name) for word in given),
+        f"--initial-cluster-token={token}",
+        f"--data-dir={DATA_DIRECTORY}/{DATA}",
+        f"--bump-revision={BUMP}",
+        "--mark-compacted",
+    ]

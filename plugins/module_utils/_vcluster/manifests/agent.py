@@ -8,8 +8,6 @@ namespace, its cgroups. START makes it a node of the size of its pod, below the 
 
 from __future__ import annotations
 
-from decimal import Decimal
-
 from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import AGENT
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests import scheduling
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.common import (
@@ -31,7 +29,6 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.
     secret_volume,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.server import added
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.resources import MEBI
 
 CONFIG = "agent-config"
 # What k3s, kubelet and containerd take for themselves: not offered to the pods inside.
@@ -93,12 +90,6 @@ def config(rendering: Rendering) -> dict:
 
 def config_secret(rendering: Rendering) -> dict:
     return secret(rendering.metadata(CONFIG), _files(rendering))
-
-
-def allocatable(rendering: Rendering) -> dict[str, Decimal]:
-    """What one agent offers to the pods inside."""
-    size = rendering.spec.agent
-    return {"cpu": size.cpu - Decimal(OWN_CPU_MILLI) / 1000, "memory": size.memory - OWN_MEMORY_MEBI * MEBI}
 
 
 def stateful_set(rendering: Rendering) -> dict:
