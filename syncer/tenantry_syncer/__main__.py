@@ -18,19 +18,19 @@ from pathlib import Path
 from tenantry_syncer import config as settings
 from tenantry_syncer.config import Config, TokenFile
 from tenantry_syncer.controllers.manager import Syncer
-from tenantry_syncer.host_networks import Networks
-from tenantry_syncer.host_storage_classes import Offered
+from tenantry_syncer.host_networks import HostNetworks
+from tenantry_syncer.host_storage_classes import OfferedClasses
 from tenantry_syncer.kube import api_server_ca
 from tenantry_syncer.kube.client import Api, until_ready
-from tenantry_syncer.kube.leader_election import Turn
+from tenantry_syncer.kube.leader_election import LeaderElector
 from tenantry_syncer.kube.resources import CONFIG_MAP
 from tenantry_syncer.kubelet.streams import Streams
 from tenantry_syncer.metrics.api_service import ApiService
 from tenantry_syncer.metrics.pod_metrics import Metrics
 from tenantry_syncer.serving import buffers, certificates
 from tenantry_syncer.serving.http_server import Handler, Server, health
-from tenantry_syncer.serving.mtls_server import AGGREGATOR, API_SERVER, Door
-from tenantry_syncer.sync_context import Sides
+from tenantry_syncer.serving.mtls_server import AGGREGATOR, API_SERVER, MutualTlsServer
+from tenantry_syncer.sync_context import SyncContext
 
 _CLIENT_CAS = CONFIG_MAP.path("kube-system", "extension-apiserver-authentication")
 
@@ -47,17 +47,17 @@ async def main() -> None:
         stack.push_async_callback(status.close)
         host = Api(
             config.host_url,
-            trusting(cafile=settings.SERVICE_ACCOUNT / "ca.crt"),
+            tls_context(cafile=settings.SERVICE_ACCOUNT / "ca.crt"),
             TokenFile(settings.SERVICE_ACCOUNT / "token"),
         )
         stack.push_async_callback(host.close)
         ca = await api_server_ca.read(config, host)
-        inside = Api(config.virtual_url, trusting(cadata=ca), TokenFile(settings.SETTINGS / "token"))
-        stack.push_async_callback(inside.close)
-        await until_ready(inside)
-        turn = Turn(inside, socket.gethostname()) if config.several else None
-        told = Networks.read(settings.SETTINGS), Offered.read(settings.SETTINGS)
-        syncer = Syncer(Sides(config, host, inside, *told), turn)
+        virtual = Api(config.virtual_url, tls_context(cadata=ca), TokenFile(settings.SETTINGS / "token"))
+        stack.push_async_callback(virtual.close)
+        await until_ready(virtual)
+        elector = LeaderElector(virtual, socket.gethostname()) if config.several else None
+        networks, classes = HostNetworks.read(settings.SETTINGS), OfferedClasses.read(settings.SETTINGS)
+        syncer = Syncer(SyncContext(config, host, virtual, networks, classes), elector)
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         # What is there by now stays; not to be looked through again and again.
         gc.freeze()
@@ -65,51 +65,51 @@ async def main() -> None:
             syncer.run(),
             _serve_streams(syncer, directory, streams_open),
             _serve_metrics(syncer, ca, directory),
-            api_server_ca.keep(config, host, inside, ca),
+            api_server_ca.watch_for_replacement(config, host, virtual, ca),
         )
 
 
-def trusting(cafile: Path | None = None, cadata: str | None = None) -> ssl.SSLContext:
+def tls_context(cafile: Path | None = None, cadata: str | None = None) -> ssl.SSLContext:
     """For the API of a cluster with this CA, in a file or as PEM."""
-    context = ssl.create_default_context(cafile=cafile, cadata=cadata)
+    tls = ssl.create_default_context(cafile=cafile, cadata=cadata)
     # As the collection does: Python 3.13 asks of certificates what the CAs of many clusters do not give.
-    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
-    return context
+    tls.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    return tls
 
 
 async def _serve_streams(syncer: Syncer, directory: Path, is_open: asyncio.Event) -> None:
     """The nodes' door, for as long as this runs."""
-    sides = syncer.sides
-    streams = Streams(syncer.host_pod, sides.host.api, sides.config.namespace)
-    async with _door(sides, API_SERVER, "client-ca-file", streams.handle, settings.DOOR_PORT, directory):
+    context = syncer.context
+    streams = Streams(syncer.host_pod, context.host.api, context.config.namespace)
+    async with _serving(context, API_SERVER, "client-ca-file", streams.handle, settings.KUBELET_PORT, directory):
         is_open.set()
         await asyncio.Event().wait()
 
 
 async def _serve_metrics(syncer: Syncer, ca: str, directory: Path) -> None:
     """Another one, from when the host has metrics on."""
-    metrics = Metrics(syncer.sides)
-    api_service = ApiService(syncer.sides, metrics, ca)
-    await api_service.wanted()
+    metrics = Metrics(syncer.context)
+    api_service = ApiService(syncer.context, metrics, ca)
+    await api_service.wait_for_metrics()
     client_ca, port = "requestheader-client-ca-file", settings.METRICS_PORT
-    async with _door(syncer.sides, AGGREGATOR, client_ca, metrics.handle, port, directory):
-        await api_service.keep()
+    async with _serving(syncer.context, AGGREGATOR, client_ca, metrics.handle, port, directory):
+        await api_service.run()
 
 
 @asynccontextmanager
-async def _door(
-    sides: Sides, client: str, client_ca: str, handler: Handler, port: int, directory: Path
+async def _serving(
+    context: SyncContext, client: str, client_ca: str, handler: Handler, port: int, directory: Path
 ) -> AsyncIterator[None]:
     """One that is open and whose certificate is kept renewed; `client_ca` is a key of _CLIENT_CAS."""
-    inside, address = sides.inside.api, sides.config.address
+    virtual, address = context.virtual.api, context.config.address
     # Whoever is administrator inside has a certificate of any name signed by the platform's CA (client_ca).
-    signs_for_anybody = f"{sides.config.namespace} client"
-    while not (trusted := certificates.authorities(await _published(inside, client_ca), signs_for_anybody)):
+    signs_for_anybody = f"{context.config.namespace} client"
+    while not (trusted := certificates.trusted_cas(await _client_ca_bundle(virtual, client_ca), signs_for_anybody)):
         await asyncio.sleep(0.2)  # published by the API server soon after its start
-    context, expires = await certificates.serving_context(inside, trusted, address, directory)
-    door = Door(client, handler, context)
+    tls, expires = await certificates.serving_context(virtual, trusted, address, directory)
+    door = MutualTlsServer(client, handler, tls)
     await door.start(port)
-    renewal = asyncio.create_task(certificates.keep_renewed(inside, context, address, directory, expires))
+    renewal = asyncio.create_task(certificates.keep_renewed(virtual, tls, address, directory, expires))
     try:
         yield
     finally:
@@ -117,8 +117,8 @@ async def _door(
         await door.close()
 
 
-async def _published(inside: Api, client_ca: str) -> str:
-    found = await inside.get(_CLIENT_CAS)
+async def _client_ca_bundle(virtual: Api, client_ca: str) -> str:
+    found = await virtual.get(_CLIENT_CAS)
     return ((found or {}).get("data") or {}).get(client_ca, "")
 
 
@@ -140,6 +140,6 @@ if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s %(message)s")
     try:
         asyncio.run(main())
-    except api_server_ca.Replaced:
+    except api_server_ca.CaReplaced:
         # From the beginning, with nothing in memory; the kubelet would wait longer each time.
         os.execv(sys.executable, sys.orig_argv)  # noqa: S606 - this very program

@@ -12,7 +12,7 @@ from pathlib import Path
 SETTINGS = Path(os.environ.get("TENANTRY_SETTINGS", "/etc/tenantry/syncer"))
 SERVICE_ACCOUNT = Path(os.environ.get("TENANTRY_SERVICE_ACCOUNT", "/var/run/secrets/kubernetes.io/serviceaccount"))
 VIRTUAL_URL = os.environ.get("TENANTRY_VIRTUAL_URL", "")  # empty: at its address on the host
-DOOR_PORT = int(os.environ.get("TENANTRY_DOOR_PORT", "10250"))
+KUBELET_PORT = int(os.environ.get("TENANTRY_KUBELET_PORT", "10250"))
 METRICS_PORT = int(os.environ.get("TENANTRY_METRICS_PORT", "10251"))
 HEALTH_PORT = int(os.environ.get("TENANTRY_HEALTH_PORT", "8080"))
 

@@ -18,17 +18,19 @@ _LOCAL_NAT64 = ipaddress.ip_network("64:ff9b:1::/48")
 _OCTETS = ((6, 7, 9, 10), (7, 9, 10, 11), (9, 10, 11, 12), (12, 13, 14, 15))
 
 
-class Networks:
+class HostNetworks:
     """`closed` and `open` are networks; what is in both is open."""
 
-    def __init__(self, path: Path | None = None, *, closed: tuple[str, ...] = (), opened: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, path: Path | None = None, *, denied: tuple[str, ...] = (), allowed: tuple[str, ...] = ()
+    ) -> None:
         self._path = path
         self._text = ""
-        self._closed = [ipaddress.ip_network(text) for text in closed]
-        self._open = [ipaddress.ip_network(text) for text in opened]
+        self._denied = [ipaddress.ip_network(text) for text in denied]
+        self._allowed = [ipaddress.ip_network(text) for text in allowed]
 
     @classmethod
-    def read(cls, directory: Path) -> Networks:
+    def read(cls, directory: Path) -> HostNetworks:
         made = cls(directory / FILE)
         made.refresh()
         return made
@@ -39,29 +41,29 @@ class Networks:
         if text == self._text:
             return False
         given = json.loads(text)
-        self._closed = [ipaddress.ip_network(network) for network in given["closed"]]
-        self._open = [ipaddress.ip_network(network) for network in given["open"]]
+        self._denied = [ipaddress.ip_network(network) for network in given["closed"]]
+        self._allowed = [ipaddress.ip_network(network) for network in given["open"]]
         self._text = text
         return True
 
-    def are_outside(self, text: str) -> bool:
+    def allows(self, text: str) -> bool:
         """Whether this is an address, and none by which something of the host is reached."""
         try:
             address = ipaddress.ip_address(text)
         except ValueError:
             return False
-        return all(map(self._is_outside, _meant(address)))
+        return all(map(self._allows_one, _reachable_by(address)))
 
-    def _is_outside(self, address: Address) -> bool:
+    def _allows_one(self, address: Address) -> bool:
         # Where a node would reach itself or its link, whatever the platform has told.
         if address.is_loopback or address.is_link_local or address.is_multicast or address.is_unspecified:
             return False
-        return any(address in network for network in self._open) or not any(
-            address in network for network in self._closed
+        return any(address in network for network in self._allowed) or not any(
+            address in network for network in self._denied
         )
 
 
-def _meant(address: Address) -> Iterator[Address]:
+def _reachable_by(address: Address) -> Iterator[Address]:
     """The address, and those that gateways make of it."""
     yield address
     if isinstance(address, ipaddress.IPv6Address):

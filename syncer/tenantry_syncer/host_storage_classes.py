@@ -8,7 +8,7 @@ from pathlib import Path
 FILE = "storage-classes.json"
 
 
-class Offered:
+class OfferedClasses:
     """What the platform tells of the classes of the host that are offered, by their names."""
 
     def __init__(self, path: Path | None = None) -> None:
@@ -17,7 +17,7 @@ class Offered:
         self._by_name: dict[str, dict] = {}
 
     @classmethod
-    def read(cls, directory: Path) -> Offered:
+    def read(cls, directory: Path) -> OfferedClasses:
         made = cls(directory / FILE)
         made.refresh()
         return made

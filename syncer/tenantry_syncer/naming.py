@@ -86,12 +86,12 @@ def virtual_uid(obj: Mapping) -> str | None:
 
 def metadata(labels: Mapping[str, str], component: str, virtual: Mapping, name: str | None = None) -> dict:
     """What the copy of an object on the host is known by."""
-    inside = virtual["metadata"]
-    namespace = inside.get("namespace", "")
+    given = virtual["metadata"]
+    namespace = given.get("namespace", "")
     return {
-        "name": name or host_name(namespace, inside["name"]),
+        "name": name or host_name(namespace, given["name"]),
         "labels": {**labels, MANAGED_BY: SYNCER, COMPONENT: component},
-        "annotations": {NAMESPACE: namespace, NAME: inside["name"], UID: inside["uid"]},
+        "annotations": {NAMESPACE: namespace, NAME: given["name"], UID: given["uid"]},
     }
 
 
@@ -99,7 +99,7 @@ def _always(text: str) -> Callable[[re.Match[str]], str]:
     return lambda _found: text
 
 
-def renamed(text: str, new_names: Mapping[str, str]) -> str:
+def replace_names(text: str, new_names: Mapping[str, str]) -> str:
     """Whole names replaced: `web` is not found in `web-1`."""
     for old, new in new_names.items():
         text = re.sub(rf"(?<![A-Za-z0-9-]){re.escape(old)}(?![A-Za-z0-9-])", _always(new), text)

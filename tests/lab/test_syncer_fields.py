@@ -29,9 +29,9 @@ def schemas(pair: Pair) -> dict[str, dict]:
 
 # Only what the syncer takes apart is here; within the rest, all is passed on.
 KNOWN = {
-    "PodSpec": (*pod.PASSED, *pod.TRANSLATED, *pod.DECIDED, *pod.DENIED),
+    "PodSpec": (*pod.PASSED, *pod.TRANSLATED, *pod.DECIDED, *pod.REJECTED),
     "PodStatus": (
-        *(*pod_status.SAME, *pod_status._STATUSES, *pod_status.NOT_SHOWN),
+        *(*pod_status.PASSED_THROUGH, *pod_status._STATUSES, *pod_status.NOT_REPORTED),
         *("conditions", "message", "observedGeneration"),
     ),
     "PodDNSConfig": ("nameservers", "options", "searches"),
@@ -47,16 +47,16 @@ KNOWN = {
     "PodAffinityTerm": pod_scheduling.TERM,
     "TopologySpreadConstraint": pod_scheduling.SPREAD,
     "ResourceRequirements": ("limits", "requests", "claims"),
-    "VolumeProjection": (*pod_volumes.PROJECTED, "serviceAccountToken", *pod_volumes.NOT_PROJECTED),
-    "Volume": ("name", "ephemeral", *pod_volumes.KINDS, *pod_volumes.NOT_OFFERED),
+    "VolumeProjection": (*pod_volumes.PROJECTED, "serviceAccountToken", *pod_volumes.UNSUPPORTED_PROJECTED),
+    "Volume": ("name", "ephemeral", *pod_volumes.KINDS, *pod_volumes.UNSUPPORTED),
     "EnvVarSource": ("configMapKeyRef", "fieldRef", "fileKeyRef", "resourceFieldRef", "secretKeyRef"),
     "EnvFromSource": ("configMapRef", "prefix", "secretRef"),
     # Those of a service that are in none of its lists are told by an event (services.left_out).
     "ServiceSpec": (
-        *("selector", "ports", *services._SAME, *services._OUTSIDE, *services._DECIDED),
+        *("selector", "ports", *services.PASSED_THROUGH, *services._EXPOSURE, *services._SET_BY_API_SERVER),
         *("externalIPs", "ipFamilyPolicy", "loadBalancerClass", "loadBalancerIP"),
     ),
-    "ServicePort": services._NUMBERED,
+    "ServicePort": services._PORT_WITH_NODE_PORT,
     "ServiceStatus": ("conditions", "loadBalancer"),
     # All others of an ingress are refused, with an event.
     "IngressSpec": ingress._SPEC,
@@ -68,14 +68,14 @@ KNOWN = {
     "ServiceBackendPort": ("name", "number"),
     "IngressTLS": ("hosts", "secretName"),
     "IngressStatus": ("loadBalancer",),
-    "EndpointSlice": (*OBJECT, *endpoint_slices.SAME, "endpoints"),
-    "Endpoint": (*endpoint_slices.ENDPOINT, *endpoint_slices.INSIDE),
+    "EndpointSlice": (*OBJECT, *endpoint_slices.PASSED_THROUGH, "endpoints"),
+    "Endpoint": (*endpoint_slices.ENDPOINT, *endpoint_slices.VIRTUAL_ONLY),
     "PersistentVolumeClaimSpec": (
-        *persistent_volume_claims.SAME,
-        *persistent_volume_claims.FOREIGN,
-        *persistent_volume_claims.NOT_PASSED_ON,
+        *persistent_volume_claims.PASSED_THROUGH,
+        *persistent_volume_claims.REJECTED,
+        *persistent_volume_claims.IGNORED,
     ),
-    "PersistentVolumeClaimStatus": (*persistent_volume_claims.STATUS, *persistent_volume_claims.NOT_SHOWN),
+    "PersistentVolumeClaimStatus": (*persistent_volume_claims.STATUS, *persistent_volume_claims.NOT_REPORTED),
     # That neither changes is seen to inside.
     "ConfigMap": (*OBJECT, "binaryData", "data", "immutable"),
     "Secret": (*OBJECT, "data", "immutable", "stringData", "type"),
@@ -97,7 +97,7 @@ def test_the_documentation_has_every_field_of_a_pod() -> None:
         "passed": pod.PASSED,
         "translated": pod.TRANSLATED,
         "decided": pod.DECIDED,
-        "refused": pod.DENIED,
+        "refused": pod.REJECTED,
     }
     for row, fields in lists.items():
         assert {one for one in rows[row].split("`") if one.isidentifier()} == set(fields), row

@@ -105,7 +105,7 @@ NEEDED = {"type", "selector", "ports"}
 def test_every_field_that_is_passed_on_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(ROOT / "syncer")
     services = importlib.import_module("tenantry_syncer.controllers.services")
-    assert set(FIELDS) == {"selector", "ports", *services._SAME, *services._OUTSIDE}
+    assert set(FIELDS) == {"selector", "ports", *services.PASSED_THROUGH, *services._EXPOSURE}
 
 
 @pytest.mark.parametrize("field", FIELDS)

@@ -28,7 +28,7 @@ IS_SYNCER = (
     f".exists(pod, pod.matches('{_PODS_OF_SYNCERS}')))"
 )
 
-# As the syncer names what it creates (syncer/tenantry_syncer/names.py). Nothing of the platform is called so.
+# As the syncer names what it creates (syncer/tenantry_syncer/naming.py). Nothing of the platform is called so.
 _HASHED = "-[0-9a-f]{16}(-tokens)?$"
 # As far as a pod of a tenant goes. Others would be mounted by the node, from the node's own network.
 _VOLUMES = ("configMap", "downwardAPI", "emptyDir", "persistentVolumeClaim", "projected", "secret")

@@ -15,7 +15,7 @@ from tenantry_syncer.kube import reduced
 from tenantry_syncer.kube.client import ApiError, Gone
 from tenantry_syncer.kube.informer import Key, key_of
 from tenantry_syncer.kube.resources import CONFIG_MAP, LINKS, SECRET, Kind
-from tenantry_syncer.sync_context import Sides
+from tenantry_syncer.sync_context import SyncContext
 from tenantry_syncer.translate import pod as pod_spec
 from tenantry_syncer.translate import service_variables
 
@@ -24,7 +24,7 @@ Reference = tuple[Kind, str, str]
 # The host's controllers act on what other types hold.
 _TYPES = ("kubernetes.io/dockerconfigjson", "kubernetes.io/dockercfg", "kubernetes.io/tls")
 # Of one pod or ingress, and of all together: on the host there may be no more of them anyway.
-MOST, MOST_OF_ALL = 250, 20_000
+MAX_PER_OBJECT, MAX_TOTAL = 250, 20_000
 
 _log = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ def _refs(source: dict, config_map: str, secret: str) -> Iterator[tuple[Kind, st
         yield SECRET, source[secret].get("secretName") or source[secret].get("name", "")
 
 
-class Index:
+class ReferenceIndex:
     """Who uses what."""
 
     def __init__(self) -> None:
@@ -76,7 +76,7 @@ class Index:
         user = (kind, key)
         before = self._uses.pop(user, set())
         self._count -= len(before)
-        if len(references) > MOST or self._count + len(references) > MOST_OF_ALL:
+        if len(references) > MAX_PER_OBJECT or self._count + len(references) > MAX_TOTAL:
             references = set()
         if references:
             self._uses[user] = references
@@ -89,7 +89,7 @@ class Index:
             self._users[one].add(user)
         return before ^ references
 
-    def knows(self, kind: Kind, key: Key) -> bool:
+    def has(self, kind: Kind, key: Key) -> bool:
         return (kind, key) in self._uses
 
     def is_used(self, reference: Reference) -> bool:
@@ -102,31 +102,31 @@ class Index:
 class References:
     """None of those inside is followed: a watch tells which of those in use has changed, and that one is read."""
 
-    def __init__(self, sides: Sides, index: Index, events: Events) -> None:
+    def __init__(self, context: SyncContext, index: ReferenceIndex, events: Events) -> None:
         self.index = index
-        self.links = ServiceLinks(sides, index)
-        self._sides = sides
+        self.links = ServiceLinks(context, index)
+        self._context = context
         self._events = events
         # The versions of both that were found to agree, and the last one inside that was heard of.
-        self._agreed: dict[Reference, tuple[str, str]] = {}
-        self._heard: dict[Reference, int] = {}
+        self._synced: dict[Reference, tuple[str, str]] = {}
+        self._seen: dict[Reference, int] = {}
 
     async def follow(self, kind: Kind, changed: Callable[[Reference], None]) -> None:
         """For ever: tell which of those in use may have changed."""
-        api, path = self._sides.inside.api, kind.path()
+        api, path = self._context.virtual.api, kind.path()
         version = ""
         while True:
             try:
                 if not version:
                     version = await api.version(path)
                     for used in self.index.of_kind(kind):
-                        self._agreed.pop(used, None)
+                        self._synced.pop(used, None)
                         changed(used)
                 async for change, obj in api.watch(path, version, partial=True, heads=True):
                     version = obj["metadata"]["resourceVersion"]
                     one = (kind, *key_of(obj)) if change != "BOOKMARK" else None
                     if one and self.index.is_used(one):
-                        self._heard[one] = int(version)
+                        self._seen[one] = int(version)
                         changed(one)
             except Gone:
                 version = ""
@@ -138,59 +138,59 @@ class References:
         if kind is LINKS:
             await self.links.reconcile(namespace, name)
             return
-        sides, reference = self._sides, (kind, namespace, name)
-        copy = sides.copy_of(kind, namespace, name)
+        context, reference = self._context, (kind, namespace, name)
+        host_object = context.host_object_for(kind, namespace, name)
         if not self.index.is_used(reference):
-            self._agreed.pop(reference, None)
-            self._heard.pop(reference, None)
-            if copy:
-                await sides.host.delete(kind, copy)
+            self._synced.pop(reference, None)
+            self._seen.pop(reference, None)
+            if host_object:
+                await context.host.delete(kind, host_object)
             return
-        if self._agree(reference, copy):
+        if self._in_sync(reference, host_object):
             return
         # Both sides of it are in memory at once.
-        async with sides.copying:
-            copy = sides.copy_of(kind, namespace, name)
-            if not self._agree(reference, copy):
-                await self._bring(reference, copy)
+        async with context.copy_lock:
+            host_object = context.host_object_for(kind, namespace, name)
+            if not self._in_sync(reference, host_object):
+                await self._sync(reference, host_object)
 
-    def _agree(self, reference: Reference, copy: dict | None) -> bool:
-        inside, on_host = self._agreed.get(reference, ("0", ""))
-        known = copy is not None and copy["metadata"]["resourceVersion"] == on_host
-        return known and int(inside) >= self._heard.get(reference, 0)
+    def _in_sync(self, reference: Reference, host_object: dict | None) -> bool:
+        virtual_version, host_version = self._synced.get(reference, ("0", ""))
+        known = host_object is not None and host_object["metadata"]["resourceVersion"] == host_version
+        return known and int(virtual_version) >= self._seen.get(reference, 0)
 
-    async def _bring(self, reference: Reference, copy: dict | None) -> None:
+    async def _sync(self, reference: Reference, host_object: dict | None) -> None:
         """Read what is inside and have the same on the host."""
-        sides, (kind, namespace, name) = self._sides, reference
-        obj = await sides.inside.api.read(kind.path(namespace, name))
+        context, (kind, namespace, name) = self._context, reference
+        obj = await context.virtual.api.read(kind.path(namespace, name))
         if obj is None:
-            self._agreed.pop(reference, None)
-            if copy:
-                await sides.host.delete(kind, copy)
+            self._synced.pop(reference, None)
+            if host_object:
+                await context.host.delete(kind, host_object)
             return
         if reduced.is_reduced(obj):
             message = "it has too many keys or fields for a pod to use it. Split it into several"
-            await self._events.refuse(kind, obj, "TooLarge", message)
+            await self._events.reject(kind, obj, "TooLarge", message)
             return
-        wanted = self._copy(kind, obj)
-        if copy and not sides.is_copy(copy, obj):
-            await sides.host.delete(kind, copy)  # its deletion leads back here
+        desired = self._host_object(kind, obj)
+        if host_object and not context.is_host_object_of(host_object, obj):
+            await context.host.delete(kind, host_object)  # its deletion leads back here
             return
-        there = await sides.host.api.read(sides.host.path(kind, copy)) if copy else None
-        if copy and there and there.get("type") != wanted.get("type"):
-            await sides.host.delete(kind, copy)
+        current = await context.host.api.read(context.host.path(kind, host_object)) if host_object else None
+        if host_object and current and current.get("type") != desired.get("type"):
+            await context.host.delete(kind, host_object)
             return
-        if there is None:
-            copy = await sides.host.create(kind, wanted)
-        elif any(there.get(field) != wanted.get(field) for field in ("data", "binaryData")):
-            copy = await sides.host.replace(kind, there, wanted)
+        if current is None:
+            host_object = await context.host.create(kind, desired)
+        elif any(current.get(field) != desired.get(field) for field in ("data", "binaryData")):
+            host_object = await context.host.replace(kind, current, desired)
         else:
-            copy = there
-        self._agreed[reference] = (obj["metadata"]["resourceVersion"], copy["metadata"]["resourceVersion"])
+            host_object = current
+        self._synced[reference] = (obj["metadata"]["resourceVersion"], host_object["metadata"]["resourceVersion"])
 
-    def _copy(self, kind: Kind, obj: dict) -> dict:
+    def _host_object(self, kind: Kind, obj: dict) -> dict:
         data = {field: obj[field] for field in ("data", "binaryData") if obj.get(field)}
-        made = self._sides.copy(kind, obj, **data)
+        created = self._context.host_object(kind, obj, **data)
         if kind is SECRET:
-            made["type"] = obj["type"] if obj.get("type") in _TYPES else "Opaque"
-        return made
+            created["type"] = obj["type"] if obj.get("type") in _TYPES else "Opaque"
+        return created

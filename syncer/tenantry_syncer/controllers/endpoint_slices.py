@@ -8,17 +8,17 @@ from __future__ import annotations
 
 from tenantry_syncer import naming
 from tenantry_syncer.controllers.events import Events
-from tenantry_syncer.controllers.services import PLATFORMS, is_copied
+from tenantry_syncer.controllers.services import PLATFORM_SERVICES, is_synced
 from tenantry_syncer.kube.client import ApiError
-from tenantry_syncer.kube.resources import POD, SERVICE, SLICE
-from tenantry_syncer.kube.work_queue import Again
-from tenantry_syncer.sync_context import SERVICE_NAME, Sides
+from tenantry_syncer.kube.resources import ENDPOINT_SLICE, POD, SERVICE
+from tenantry_syncer.kube.work_queue import RequeueAfter
+from tenantry_syncer.sync_context import SERVICE_NAME, SyncContext
 
-SAME = ("addressType", "ports")
+PASSED_THROUGH = ("addressType", "ports")
 # Where an endpoint is, the host's proxies use to send packets to near ones: nodes have the same names on both sides.
 ENDPOINT = ("addresses", "conditions", "hints", "nodeName", "zone")
 # For the DNS inside and whoever reads it there.
-INSIDE = ("hostname", "targetRef", "deprecatedTopology")
+VIRTUAL_ONLY = ("hostname", "targetRef", "deprecatedTopology")
 # What can change of a copy; the rest of it is of the slice inside as it was made.
 _CHANGING = ("endpoints", "ports")
 
@@ -38,68 +38,74 @@ def addresses_of_pod(pod: dict | None) -> set[str]:
     return {one["ip"] for one in status.get("podIPs") or []}
 
 
-class Slices:
-    def __init__(self, sides: Sides, events: Events) -> None:
-        self._sides = sides
+class EndpointSlices:
+    def __init__(self, context: SyncContext, events: Events) -> None:
+        self._context = context
         self._events = events
 
     async def reconcile(self, namespace: str, name: str) -> None:
-        found = self._sides.inside.get(SLICE, namespace, name)
-        copy = self._sides.copy_of(SLICE, namespace, name)
-        wanted, refused = self._wanted(found) if found else (None, [])
-        if copy and (wanted is None or not self._sides.is_copy(copy, found) or service_of(copy) != service_of(wanted)):
-            await self._sides.host.delete(SLICE, copy)  # its deletion leads back here
-        elif found and wanted:
-            await self._write(found, wanted, copy)
-        if found and refused:
-            await self._tell(found, refused)
+        found = self._context.virtual.get(ENDPOINT_SLICE, namespace, name)
+        host_object = self._context.host_object_for(ENDPOINT_SLICE, namespace, name)
+        desired, rejected = self._desired(found) if found else (None, [])
+        if host_object and (
+            desired is None
+            or not self._context.is_host_object_of(host_object, found)
+            or service_of(host_object) != service_of(desired)
+        ):
+            await self._context.host.delete(ENDPOINT_SLICE, host_object)  # its deletion leads back here
+        elif found and desired:
+            await self._write(found, desired, host_object)
+        if found and rejected:
+            await self._sync_status(found, rejected)
 
-    async def _write(self, found: dict, wanted: dict, copy: dict | None) -> None:
-        changed = {field: wanted.get(field) for field in _CHANGING}
+    async def _write(self, found: dict, desired: dict, host_object: dict | None) -> None:
+        changed = {field: desired.get(field) for field in _CHANGING}
         try:
-            if copy is None:
-                await self._sides.host.create(SLICE, wanted)
-            elif any(copy.get(field) != value for field, value in changed.items()):
-                await self._sides.host.merge(SLICE, copy, changed)
+            if host_object is None:
+                await self._context.host.create(ENDPOINT_SLICE, desired)
+            elif any(host_object.get(field) != value for field, value in changed.items()):
+                await self._context.host.merge(ENDPOINT_SLICE, host_object, changed)
         except ApiError as error:
             if error.reason == "AlreadyExists":
-                raise Again from None
-            await self._events.host_refused(SLICE, found, wanted, error)
+                raise RequeueAfter from None
+            await self._events.host_rejected(ENDPOINT_SLICE, found, desired, error)
 
-    async def _tell(self, found: dict, refused: list[str]) -> None:
+    async def _sync_status(self, found: dict, rejected: list[str]) -> None:
         """On the slice, and on the service by which it is looked for: most slices are made of Endpoints."""
         message = (
-            f"endpoints: {', '.join(sorted(refused)[:5])}: not passed on; an address must be of a pod of this cluster, "
-            "or outside of the networks of the host (its pods, services, nodes, API server, metadata)"
+            f"endpoints: {', '.join(sorted(rejected)[:5])}: not passed on; an address must be of a pod of this "
+            "cluster, or outside of the networks of the host (its pods, services, nodes, API server, metadata)"
         )
-        await self._events.refuse(SLICE, found, "Refused", message)
+        await self._events.reject(ENDPOINT_SLICE, found, "Refused", message)
         owner = service_of(found)
-        service = self._sides.inside.get(SERVICE, found["metadata"]["namespace"], owner) if owner else None
+        service = self._context.virtual.get(SERVICE, found["metadata"]["namespace"], owner) if owner else None
         if service:
-            await self._events.refuse(SERVICE, service, "Refused", message)
+            await self._events.reject(SERVICE, service, "Refused", message)
 
-    def _wanted(self, found: dict) -> tuple[dict | None, list[str]]:
+    def _desired(self, found: dict) -> tuple[dict | None, list[str]]:
         """The copy, and the addresses that it must not have."""
         metadata, owner = found["metadata"], service_of(found)
-        service = self._sides.inside.get(SERVICE, metadata["namespace"], owner) if owner else None
-        if owner is None or service is None or service["spec"].get("selector") or not is_copied(service):
+        service = self._context.virtual.get(SERVICE, metadata["namespace"], owner) if owner else None
+        if owner is None or service is None or service["spec"].get("selector") or not is_synced(service):
             return None, []
-        if (metadata["namespace"], owner) in PLATFORMS:
+        if (metadata["namespace"], owner) in PLATFORM_SERVICES:
             return None, []
-        refused = self._refused(found)
-        made = self._sides.copy(SLICE, found, **{field: found[field] for field in SAME if field in found})
-        made["metadata"]["labels"] |= {
+        rejected = self._rejected_addresses(found)
+        created = self._context.host_object(
+            ENDPOINT_SLICE, found, **{field: found[field] for field in PASSED_THROUGH if field in found}
+        )
+        created["metadata"]["labels"] |= {
             SERVICE_NAME: naming.host_name(metadata["namespace"], owner),
             "endpointslice.kubernetes.io/managed-by": naming.SYNCER,
         }
-        made["endpoints"] = [
+        created["endpoints"] = [
             {field: one[field] for field in ENDPOINT if field in one}
             for one in found.get("endpoints") or []
-            if refused.isdisjoint(one["addresses"])
+            if rejected.isdisjoint(one["addresses"])
         ]
-        return made, list(refused)
+        return created, list(rejected)
 
-    def _refused(self, found: dict) -> set[str]:
+    def _rejected_addresses(self, found: dict) -> set[str]:
         named = {address for one in found.get("endpoints") or [] for address in one["addresses"]}
-        own = {address for pod in self._sides.host.all(POD) for address in addresses_of_pod(pod)}
-        return {address for address in named - own if not self._sides.networks.are_outside(address)}
+        own = {address for pod in self._context.host.all(POD) for address in addresses_of_pod(pod)}
+        return {address for address in named - own if not self._context.networks.allows(address)}

@@ -3,93 +3,95 @@
 from __future__ import annotations
 
 from tenantry_syncer.controllers.events import Events
-from tenantry_syncer.controllers.services import is_copied
+from tenantry_syncer.controllers.services import is_synced
 from tenantry_syncer.kube.client import ApiError
 from tenantry_syncer.kube.resources import INGRESS, SERVICE
-from tenantry_syncer.kube.work_queue import Again
-from tenantry_syncer.sync_context import Sides
-from tenantry_syncer.translate.ingress import Judged, Offers, judge, kept
+from tenantry_syncer.kube.work_queue import RequeueAfter
+from tenantry_syncer.sync_context import SyncContext
+from tenantry_syncer.translate.ingress import CheckedIngress, Offers, check, kept
 
 # Of one look at an ingress that are told; a tenant can make any number.
-_TOLD = 10
+_MAX_REPORTED = 10
 
 
 class Ingresses:
-    def __init__(self, sides: Sides, events: Events) -> None:
-        self._sides = sides
+    def __init__(self, context: SyncContext, events: Events) -> None:
+        self._context = context
         self._events = events
-        given = sides.config
+        given = context.config
         specific = given.ingress_implementation_specific_paths
         self._offers = Offers(given.ingress_classes, given.ingress_hosts, specific)
 
     async def reconcile(self, namespace: str, name: str) -> None:
-        ingress = self._sides.inside.get(INGRESS, namespace, name)
-        copy = self._sides.copy_of(INGRESS, namespace, name)
-        judged = self._judged(ingress) if ingress else Judged()
+        ingress = self._context.virtual.get(INGRESS, namespace, name)
+        host_object = self._context.host_object_for(INGRESS, namespace, name)
+        checked = self._check(ingress) if ingress else CheckedIngress()
         if ingress:
-            for problem in judged.problems[:_TOLD]:
-                await self._events.refuse(INGRESS, ingress, "Refused", problem)
-        if copy and (judged.spec is None or not self._sides.is_copy(copy, ingress)):
-            if ingress and not judged.offered:
-                await self._tell(ingress, None)  # first: the copy is what says that the address came from the host
-            await self._sides.host.delete(INGRESS, copy)
-            copy = None
-        elif ingress and judged.spec and (copy or not ingress["metadata"].get("deletionTimestamp")):
-            copy = await self._write(ingress, judged.spec, copy)
-        if ingress and judged.offered:
-            await self._tell(ingress, copy)
+            for problem in checked.problems[:_MAX_REPORTED]:
+                await self._events.reject(INGRESS, ingress, "Refused", problem)
+        if host_object and (checked.spec is None or not self._context.is_host_object_of(host_object, ingress)):
+            if ingress and not checked.offered:
+                await self._sync_status(
+                    ingress, None
+                )  # first: the copy is what says that the address came from the host
+            await self._context.host.delete(INGRESS, host_object)
+            host_object = None
+        elif ingress and checked.spec and (host_object or not ingress["metadata"].get("deletionTimestamp")):
+            host_object = await self._write(ingress, checked.spec, host_object)
+        if ingress and checked.offered:
+            await self._sync_status(ingress, host_object)
 
-    def _judged(self, ingress: dict) -> Judged:
-        return judge(ingress, self._offers, lambda name: self._reach_problem(ingress["metadata"]["namespace"], name))
+    def _check(self, ingress: dict) -> CheckedIngress:
+        return check(ingress, self._offers, lambda name: self._backend_problem(ingress["metadata"]["namespace"], name))
 
-    def _reach_problem(self, namespace: str, name: str) -> str | None:
+    def _backend_problem(self, namespace: str, name: str) -> str | None:
         """Looked at again with every change of the service (syncer.py)."""
-        service = self._sides.inside.get(SERVICE, namespace, name)
+        service = self._context.virtual.get(SERVICE, namespace, name)
         if service is None:
             return f"{name}: there is no such service. Create it; the path then takes effect"
-        if not is_copied(service):
+        if not is_synced(service):
             return f"{name}: is headless or of type ExternalName; use a service of type ClusterIP"
         if not service["spec"].get("selector"):
             return f"{name}: has no selector; use a service that selects pods of this cluster"
         return None
 
-    async def _write(self, ingress: dict, spec: dict, copy: dict | None) -> dict | None:
+    async def _write(self, ingress: dict, spec: dict, host_object: dict | None) -> dict | None:
         """The copy, after all that the host would take. What is refused now does not keep what is refused elsewhere."""
-        wanted = self._sides.copy(INGRESS, ingress, spec=spec)
-        if copy is not None and copy["spec"] == spec:
-            return copy
+        desired = self._context.host_object(INGRESS, ingress, spec=spec)
+        if host_object is not None and host_object["spec"] == spec:
+            return host_object
         try:
-            if copy is None:
-                return await self._sides.host.create(INGRESS, wanted)
-            return await self._sides.host.replace(INGRESS, copy, wanted)
+            if host_object is None:
+                return await self._context.host.create(INGRESS, desired)
+            return await self._context.host.replace(INGRESS, host_object, desired)
         except ApiError as error:
             if error.reason == "AlreadyExists":
-                raise Again from None
-            if copy and Events.is_refusal(error):
-                await self._keep(copy, wanted)
-            return await self._events.host_refused(INGRESS, ingress, wanted, error)
+                raise RequeueAfter from None
+            if host_object and Events.is_rejection(error):
+                await self._keep(host_object, desired)
+            return await self._events.host_rejected(INGRESS, ingress, desired, error)
 
-    async def _keep(self, copy: dict, wanted: dict) -> None:
+    async def _keep(self, host_object: dict, desired: dict) -> None:
         """Of what is on the host, no more than may still be there."""
-        rest = kept(copy["spec"], wanted["spec"])
-        if rest == copy["spec"]:
+        rest = kept(host_object["spec"], desired["spec"])
+        if rest == host_object["spec"]:
             return
         try:
             if rest:
-                await self._sides.host.replace(INGRESS, copy, {**wanted, "spec": rest})
+                await self._context.host.replace(INGRESS, host_object, {**desired, "spec": rest})
         except ApiError as error:
-            if not Events.is_refusal(error):
+            if not Events.is_rejection(error):
                 raise
             rest = None
         if not rest:
-            await self._sides.host.delete(INGRESS, copy)
+            await self._context.host.delete(INGRESS, host_object)
 
-    async def _tell(self, ingress: dict, copy: dict | None) -> None:
+    async def _sync_status(self, ingress: dict, host_object: dict | None) -> None:
         """Its address, which is taken back when there is none."""
-        addresses = _addresses(copy) if copy else []
+        addresses = _addresses(host_object) if host_object else []
         if addresses != _addresses(ingress):
             status = {"loadBalancer": {"ingress": addresses or None}}
-            await self._sides.inside.merge(INGRESS, ingress, {"status": status}, "status")
+            await self._context.virtual.merge(INGRESS, ingress, {"status": status}, "status")
 
 
 def _addresses(ingress: dict) -> list[dict]:

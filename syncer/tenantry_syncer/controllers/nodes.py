@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from tenantry_syncer import naming
-from tenantry_syncer.config import DOOR_PORT
+from tenantry_syncer.config import KUBELET_PORT
 from tenantry_syncer.kube import reduced
 from tenantry_syncer.kube.client import ApiError
 from tenantry_syncer.kube.resources import LEASE, NODE, POD, QUOTA
-from tenantry_syncer.sync_context import Sides
+from tenantry_syncer.sync_context import SyncContext
 from tenantry_syncer.translate.pod_status import FINISHED
 
 _CONDITIONS = (
@@ -29,51 +29,51 @@ RENEW_SECONDS = 60.0
 
 
 class Nodes:
-    def __init__(self, sides: Sides) -> None:
-        self._sides = sides
+    def __init__(self, context: SyncContext) -> None:
+        self._context = context
         self._locks: dict[str, asyncio.Lock] = {}
         self._renewed: dict[str, float] = {}
         self._host: dict = {}  # the version of the host's API server, for its platform
 
     async def start(self) -> None:
-        self._host = await self._sides.host.api.get("/version") or {}
+        self._host = await self._context.host.api.get("/version") or {}
 
     async def ensure(self, name: str) -> None:
         """Have this node inside, as it should be."""
         async with self._locks.setdefault(name, asyncio.Lock()):
-            node = self._sides.inside.get(NODE, "", name)
+            node = self._context.virtual.get(NODE, "", name)
             if node is None:
                 node = await self._create(name)
             if reduced.is_reduced(node):
                 return  # what is left of it says nothing; with all of it at hand it is looked at by itself
             if node["spec"].get("taints") or node["spec"].get("unschedulable"):
                 # New nodes are tainted until a kubelet says that it is ready.
-                node = await self._sides.inside.merge(NODE, node, {"spec": {"taints": None, "unschedulable": None}})
+                node = await self._context.virtual.merge(NODE, node, {"spec": {"taints": None, "unschedulable": None}})
             status = self._status(name, node)
             if status is not None:
-                await self._sides.inside.merge(NODE, node, {"status": status}, "status")
+                await self._context.virtual.merge(NODE, node, {"status": status}, "status")
 
     async def reconcile(self, name: str) -> float | None:
         """A node that carries nothing any more goes; one that does is looked at again after these seconds."""
-        if self._sides.host.marked(POD, name):
+        if self._context.host.by_index(POD, name):
             await self.ensure(name)
             return await self._renew(name)
-        node = self._sides.inside.get(NODE, "", name)
-        if node and not self._sides.inside.marked(POD, name):
-            await self._sides.inside.delete(NODE, node)
+        node = self._context.virtual.get(NODE, "", name)
+        if node and not self._context.virtual.by_index(POD, name):
+            await self._context.virtual.delete(NODE, node)
         self._renewed.pop(name, None)
         return None
 
     async def _renew(self, name: str) -> float:
         """Keep the node's lease; the seconds until that is due again."""
-        node = self._sides.inside.get(NODE, "", name)
+        node = self._context.virtual.get(NODE, "", name)
         age = time.monotonic() - self._renewed.get(name, float("-inf"))
         if node is None or age < RENEW_SECONDS:
             return max(RENEW_SECONDS - age, 1.0)
         owner = {"apiVersion": "v1", "kind": "Node", "name": name, "uid": node["metadata"]["uid"]}
         spec = {"holderIdentity": name, "leaseDurationSeconds": LEASE_SECONDS, "renewTime": _now("microseconds")}
         lease = {"metadata": {"name": name, "ownerReferences": [owner]}, "spec": spec}
-        api = self._sides.inside.api
+        api = self._context.virtual.api
         try:
             await api.merge(LEASE.path(LEASES, name), lease)
         except ApiError as error:
@@ -94,33 +94,45 @@ class Nodes:
         metadata = {"name": name, "labels": labels}
         node = {"apiVersion": "v1", "kind": "Node", "metadata": metadata, "spec": {}}
         try:
-            return await self._sides.inside.create(NODE, node)
+            return await self._context.virtual.create(NODE, node)
         except ApiError as error:
             if error.reason != "AlreadyExists":
                 raise
-            return await self._sides.inside.api.get(NODE.path(name=name)) or node
+            return await self._context.virtual.api.get(NODE.path(name=name)) or node
 
     def _status(self, name: str, node: dict) -> dict | None:
         """What is not yet as it should be, or None."""
         now = _now("seconds")
-        room = self._room()
+        limits = self._quota_limits()
         current = node.get("status") or {}
-        wanted = {
-            "capacity": room,
-            "allocatable": room,
+        machine = node["metadata"].get("labels") or {}
+        desired = {
+            "capacity": limits,
+            "allocatable": limits,
             # The API server inside finds the kubelet of each node at the syncer: it takes the first address.
             "addresses": [
-                {"type": "InternalIP", "address": self._sides.config.address},
+                {"type": "InternalIP", "address": self._context.config.address},
                 *self._addresses(name, current),
                 {"type": "Hostname", "address": name},
             ],
-            "daemonEndpoints": {"kubeletEndpoint": {"Port": DOOR_PORT}},
-            "nodeInfo": _node_info(node["metadata"].get("labels") or {}, self._sides.config.version),
+            "daemonEndpoints": {"kubeletEndpoint": {"Port": KUBELET_PORT}},
+            "nodeInfo": {
+                "architecture": machine.get("kubernetes.io/arch", ""),
+                "operatingSystem": machine.get("kubernetes.io/os", ""),
+                "kubeletVersion": self._context.config.version,
+                "kubeProxyVersion": "",
+                "containerRuntimeVersion": "",
+                "kernelVersion": "",
+                "osImage": "shared host",
+                "machineID": "",
+                "systemUUID": "",
+                "bootID": "",
+            },
         }
-        changed: dict[str, Any] = {key: value for key, value in wanted.items() if current.get(key) != value}
+        changed: dict[str, Any] = {key: value for key, value in desired.items() if current.get(key) != value}
         for key in ("capacity", "allocatable"):
             if key in changed:  # in a merge patch a key goes only if it is named
-                changed[key] = {**dict.fromkeys(current.get(key) or {}), **room}
+                changed[key] = {**dict.fromkeys(current.get(key) or {}), **limits}
         kinds = {one["type"]: one["status"] for one in current.get("conditions") or []}
         if kinds != {kind: status for kind, status, *_rest in _CONDITIONS}:
             changed["conditions"] = [
@@ -132,16 +144,16 @@ class Nodes:
 
     def _addresses(self, name: str, current: dict) -> list[dict]:
         """Those of the host's node, which its pods name and where node ports are reached; as before where none does."""
-        for _namespace, pod_name in self._sides.host.marked(POD, name):
-            pod = self._sides.host.get(POD, "", pod_name)
+        for _namespace, pod_name in self._context.host.by_index(POD, name):
+            pod = self._context.host.get(POD, "", pod_name)
             status = (pod or {}).get("status") or {}
             if status.get("hostIPs") and status.get("phase") not in FINISHED:
                 return [{"type": "ExternalIP", "address": one["ip"]} for one in status["hostIPs"]]
         return [one for one in current.get("addresses") or [] if one["type"] == "ExternalIP"]
 
-    def _room(self) -> dict[str, str]:
+    def _quota_limits(self) -> dict[str, str]:
         """Of its resources: what all pods of the virtual cluster together may use, on whichever node."""
-        quota = self._sides.host.get(QUOTA, "", _VCLUSTER_QUOTA) or {}
+        quota = self._context.host.get(QUOTA, "", _VCLUSTER_QUOTA) or {}
         hard = (quota.get("spec") or {}).get("hard") or {}
         given = {"cpu": hard.get("limits.cpu"), "memory": hard.get("limits.memory"), "pods": hard.get("pods")}
         return {name: amount for name, amount in given.items() if amount}

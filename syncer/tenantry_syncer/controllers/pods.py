@@ -5,67 +5,69 @@ from __future__ import annotations
 from tenantry_syncer import naming
 from tenantry_syncer.controllers import config_maps_and_secrets
 from tenantry_syncer.controllers.config_maps_and_secrets import References
-from tenantry_syncer.controllers.events import REFUSED_AGAIN, Events
+from tenantry_syncer.controllers.events import REJECTED_RETRY_SECONDS, Events
 from tenantry_syncer.controllers.nodes import Nodes
 from tenantry_syncer.controllers.service_account_tokens import Tokens
 from tenantry_syncer.kube.client import ApiError
 from tenantry_syncer.kube.informer import Key
 from tenantry_syncer.kube.resources import NAMESPACE, POD
-from tenantry_syncer.kube.work_queue import Again
-from tenantry_syncer.sync_context import Sides, fits_host
+from tenantry_syncer.kube.work_queue import RequeueAfter
+from tenantry_syncer.sync_context import SyncContext, fits_host
 from tenantry_syncer.translate import pod as pod_spec
 from tenantry_syncer.translate import pod_changes, pod_status, service_variables
-from tenantry_syncer.translate.refusal import Refused
+from tenantry_syncer.translate.rejection import RejectedSpec
 
 # Seconds that a pod has to end which nobody knows inside any more, or which shall end at once.
 _FORCED = 1
 
 
 class Pods:
-    def __init__(self, sides: Sides, events: Events, nodes: Nodes, copies: References, tokens: Tokens) -> None:
-        self._sides = sides
+    def __init__(
+        self, context: SyncContext, events: Events, nodes: Nodes, references: References, tokens: Tokens
+    ) -> None:
+        self._context = context
         self._events = events
         self._nodes = nodes
-        self._copies = copies
+        self._references = references
         self._tokens = tokens
         # How pods were when they vanished from the host, until that has been told inside.
         self._last: dict[Key, dict] = {}
 
-    def vanished(self, host: dict) -> None:
+    def host_pod_deleted(self, host: dict) -> None:
         if key := naming.virtual_key(host):
             self._last[key] = {"metadata": host["metadata"], "spec": {}, "status": host.get("status") or {}}
 
     async def reconcile(self, namespace: str, name: str) -> None:
-        pod = self._sides.inside.get(POD, namespace, name)
-        copies = self._sides.copies_of_pod(namespace, name)
-        host = next((one for one in copies if self._sides.is_copy(one, pod)), None)
-        for one in copies:
+        pod = self._context.virtual.get(POD, namespace, name)
+        references = self._context.host_pods_for(namespace, name)
+        host = next((one for one in references if self._context.is_host_object_of(one, pod)), None)
+        for one in references:
             if one is not host:
                 # Deleted by force inside, where its name is free at once. Its resources are when it has ended, and not
                 # before: whoever got them earlier could use more than the quota says.
                 await self._remove(one, _FORCED)
         if pod and not host:
             # That it is too large is told when those before it are gone (syncer.py).
-            if not copies or pod["metadata"].get("deletionTimestamp") or fits_host(pod):
-                await self._without_copy(pod)
+            if not references or pod["metadata"].get("deletionTimestamp") or fits_host(pod):
+                await self._sync_missing(pod)
             return
         self._last.pop((namespace, name), None)
         if pod and host:
-            await self._with_copy(pod, host)
+            await self._sync_existing(pod, host)
 
-    async def _without_copy(self, pod: dict) -> None:
+    async def _sync_missing(self, pod: dict) -> None:
         metadata = pod["metadata"]
         key = (metadata["namespace"], metadata["name"])
         last = self._last.get(key)
-        if last and self._sides.is_copy(last, pod):
-            pod = await self._tell(pod, last)
+        if last and self._context.is_host_object_of(last, pod):
+            pod = await self._sync_status(pod, last)
         if metadata.get("deletionTimestamp"):
-            await self._sides.inside.delete(POD, pod, grace=0)
+            await self._context.virtual.delete(POD, pod, grace=0)
         elif pod_status.is_finished(pod) or pod["spec"].get("schedulingGates"):
             pass
         elif (pod.get("status") or {}).get("startTime"):
             # It ran and is gone from the host: evicted, or removed with its node. Its controller makes another.
-            await self._sides.inside.delete(POD, pod, grace=0)
+            await self._context.virtual.delete(POD, pod, grace=0)
         else:
             await self._create(pod)
         self._last.pop(key, None)
@@ -73,81 +75,83 @@ class Pods:
     async def _create(self, pod: dict) -> None:
         namespace, name = pod["metadata"]["namespace"], pod["metadata"]["name"]
         try:
-            if not self._copies.index.knows(POD, (namespace, name)):
-                await self._refuse_references(pod)
-            await self._copy_references(pod)
-            on_host = self._sides.name_of_pod(pod)
-            await self._tokens.reconcile(namespace, name, on_host)
-            wanted = pod_spec.host_pod(pod, self._surroundings(pod), on_host)
-            made = await self._sides.host.create(POD, wanted)
-        except Refused as refused:
-            await self._events.refuse(POD, pod, "Refused", str(refused))
+            if not self._references.index.has(POD, (namespace, name)):
+                await self._reject_excess_references(pod)
+            await self._sync_references(pod)
+            host_name = self._context.host_pod_name_for(pod)
+            await self._tokens.reconcile(namespace, name, host_name)
+            desired = pod_spec.host_pod(pod, self._pod_context(pod), host_name)
+            created = await self._context.host.create(POD, desired)
+        except RejectedSpec as rejected:
+            await self._events.reject(POD, pod, "Refused", str(rejected))
         except ApiError as error:
             if error.reason == "AlreadyExists":
-                raise Again from None  # the watch has not told yet
-            await self._events.host_refused(POD, pod, self._sides.copy(POD, pod), error)
+                raise RequeueAfter from None  # the watch has not told yet
+            await self._events.host_rejected(POD, pod, self._context.host_object(POD, pod), error)
         else:
-            await self._tell_of_left_out(pod, wanted, made)
-            await self._tell_of_variables(pod)
+            await self._report_left_out(pod, desired, created)
+            await self._report_left_out_variables(pod)
 
-    async def _tell_of_left_out(self, pod: dict, wanted: dict, made: dict) -> None:
+    async def _report_left_out(self, pod: dict, desired: dict, created: dict) -> None:
         """Nothing that the tenant asked for is left out silently, by this program or by a host that is older."""
         if fields := pod_spec.left_out(pod):
             message = f"{', '.join(fields)}: not supported by this platform; the pod runs without"
-            await self._events.refuse(POD, pod, "NotPassedOn", message)
+            await self._events.reject(POD, pod, "NotPassedOn", message)
         for field, kubernetes in pod_spec.NEEDS.items():
-            if field in wanted["spec"] and field not in made["spec"]:
+            if field in desired["spec"] and field not in created["spec"]:
                 message = (
                     f"{field}: requires Kubernetes {kubernetes} on the host; the pod runs without; "
-                    f"it would be {wanted['spec'][field]}"
+                    f"it would be {desired['spec'][field]}"
                 )
-                await self._events.refuse(POD, pod, "NotPassedOn", message)
+                await self._events.reject(POD, pod, "NotPassedOn", message)
 
-    async def _copy_references(self, pod: dict) -> None:
+    async def _sync_references(self, pod: dict) -> None:
         """First of all: what is in some of them has a say in what the pod is."""
         for reference in config_maps_and_secrets.of_pod(pod):
-            await self._copies.reconcile(*reference)
+            await self._references.reconcile(*reference)
 
-    async def _refuse_references(self, pod: dict) -> None:
+    async def _reject_excess_references(self, pod: dict) -> None:
         """Of a pod that is not in the index; unless there is room for it by now."""
         used = config_maps_and_secrets.of_pod(pod)
-        self._copies.index.update(POD, (pod["metadata"]["namespace"], pod["metadata"]["name"]), used)
-        if self._copies.index.knows(POD, (pod["metadata"]["namespace"], pod["metadata"]["name"])):
+        self._references.index.update(POD, (pod["metadata"]["namespace"], pod["metadata"]["name"]), used)
+        if self._references.index.has(POD, (pod["metadata"]["namespace"], pod["metadata"]["name"])):
             return
         own = (
             f"the pod names {len(used) - 1} config maps and secrets; the limit is "
-            f"{config_maps_and_secrets.MOST - 1}. Combine some"
+            f"{config_maps_and_secrets.MAX_PER_OBJECT - 1}. Combine some"
         )
         all_pods = (
-            f"all pods together name more than {config_maps_and_secrets.MOST_OF_ALL} config maps and secrets. Delete "
+            f"all pods together name more than {config_maps_and_secrets.MAX_TOTAL} config maps and secrets. Delete "
             "pods, or combine config maps and secrets"
         )
-        await self._events.refuse(POD, pod, "Refused", own if len(used) > config_maps_and_secrets.MOST else all_pods)
-        raise Again(REFUSED_AGAIN)
+        await self._events.reject(
+            POD, pod, "Refused", own if len(used) > config_maps_and_secrets.MAX_PER_OBJECT else all_pods
+        )
+        raise RequeueAfter(REJECTED_RETRY_SECONDS)
 
-    async def _tell_of_variables(self, pod: dict) -> None:
-        if count := self._copies.links.left_out(pod):
+    async def _report_left_out_variables(self, pod: dict) -> None:
+        if count := self._references.links.left_out(pod):
             room = f"those of all services would be more than {service_variables.LARGEST // 1024} KiB"
             message = f"variables of the {count} newest services are left out: {room}; use DNS instead"
-            await self._events.refuse(POD, pod, "ServiceVariablesLeftOut", message)
+            await self._events.reject(POD, pod, "ServiceVariablesLeftOut", message)
 
-    async def _with_copy(self, pod: dict, host: dict) -> None:
+    async def _sync_existing(self, pod: dict, host: dict) -> None:
         metadata = pod["metadata"]
         changes = False
         if metadata.get("deletionTimestamp"):
             await self._remove(host, metadata.get("deletionGracePeriodSeconds"))
         elif host["metadata"].get("deletionTimestamp") and not pod_status.is_finished(pod):
             grace = host["metadata"].get("deletionGracePeriodSeconds")
-            await self._sides.inside.delete(POD, pod, grace=grace)
+            await self._context.virtual.delete(POD, pod, grace=grace)
         else:
             changes = True
         if host["spec"].get("nodeName"):
             await self._nodes.ensure(host["spec"]["nodeName"])
             if not pod["spec"].get("nodeName"):
                 await self._bind(pod, host["spec"]["nodeName"])
-        await self._tell(pod, host)
+        await self._sync_status(pod, host)
         if changes:
-            await self._pass_on_changes(pod, host)
+            await self._sync_changes(pod, host)
 
     async def _remove(self, host: dict, grace: int | None) -> None:
         """
@@ -158,66 +162,66 @@ class Pods:
         metadata = host["metadata"]
         left = metadata.get("deletionGracePeriodSeconds")
         if not metadata.get("deletionTimestamp") or (grace is not None and left is not None and grace < left):
-            await self._sides.host.delete(POD, host, grace=grace)
+            await self._context.host.delete(POD, host, grace=grace)
 
     async def _bind(self, pod: dict, node: str) -> None:
         target = {"apiVersion": "v1", "kind": "Node", "name": node}
         metadata = {key: pod["metadata"][key] for key in ("name", "namespace", "uid")}
         body = {"apiVersion": "v1", "kind": "Binding", "metadata": metadata, "target": target}
         try:
-            await self._sides.inside.api.create(self._sides.inside.path(POD, pod, "binding"), body)
+            await self._context.virtual.api.create(self._context.virtual.path(POD, pod, "binding"), body)
         except ApiError as error:
             if error.status != 409:  # bound already
                 raise
 
-    async def _tell(self, pod: dict, host: dict) -> dict:
+    async def _sync_status(self, pod: dict, host: dict) -> dict:
         """Bring the status inside up to date; the pod as it is then."""
-        status = pod_status.translated(pod, host, lambda text: self._sides.told(text, host, pod))
+        status = pod_status.translated(pod, host, lambda text: self._context.to_virtual_message(text, host, pod))
         patch = pod_status.patch(pod, status)
         if patch is None:
             return pod
         try:
-            return await self._sides.inside.merge(POD, pod, {"status": patch}, "status")
+            return await self._context.virtual.merge(POD, pod, {"status": patch}, "status")
         except ApiError as error:
             if error.status == 404:
                 return pod
             raise
 
-    async def _pass_on_changes(self, pod: dict, host: dict) -> None:
+    async def _sync_changes(self, pod: dict, host: dict) -> None:
         """Each by itself: what the host refuses of one is told, and tried again later; the others are there."""
-        patches = [*pod_changes.patches(pod, host, self._sides.config), *(await self._ephemeral(pod, host))]
-        refused, failed = False, None
+        patches = [*pod_changes.patches(pod, host, self._context.config), *(await self._ephemeral(pod, host))]
+        rejected, failed = False, None
         for body, *subresource in patches:
             try:
-                await self._sides.host.strategic(POD, host, body, *subresource)
+                await self._context.host.strategic(POD, host, body, *subresource)
             except ApiError as error:
-                if await self._events.tell_refusal(POD, pod, host, error):
-                    refused = True
+                if await self._events.report_rejection(POD, pod, host, error):
+                    rejected = True
                 else:
                     failed = error
         if failed:
             raise failed
-        if refused:
-            raise Again(REFUSED_AGAIN)
+        if rejected:
+            raise RequeueAfter(REJECTED_RETRY_SECONDS)
 
     async def _ephemeral(self, pod: dict, host: dict) -> list[tuple]:
         """Of what was added inside to look at the pod, all that can be there."""
         found: list[tuple] = []
         added = pod_changes.ephemeral(pod, host)
         if added:
-            await self._copy_references(pod)
+            await self._sync_references(pod)
         for one in added:
             try:
-                made = pod_spec.container(one, pod, self._surroundings(pod))
-            except Refused as refused:
-                await self._events.refuse(POD, pod, "Refused", str(refused))
+                created = pod_spec.container(one, pod, self._pod_context(pod))
+            except RejectedSpec as rejected:
+                await self._events.reject(POD, pod, "Refused", str(rejected))
             else:
-                found.append(({"spec": {"ephemeralContainers": [made]}}, "ephemeralcontainers"))
+                found.append(({"spec": {"ephemeralContainers": [created]}}, "ephemeralcontainers"))
         return found
 
-    def _surroundings(self, pod: dict) -> pod_spec.Surroundings:
+    def _pod_context(self, pod: dict) -> pod_spec.PodContext:
         """No more than what this pod depends on: there may be many namespaces and services."""
-        given = self._sides.inside.all(NAMESPACE) if pod["spec"].get("affinity") else ()
-        spaces = {one["metadata"]["name"]: one["metadata"].get("labels") or {} for one in given}
-        variables = self._copies.links.variables(pod) if service_variables.uses_variables(pod) else {}
-        return pod_spec.Surroundings(self._sides.config, spaces, variables)
+        given = self._context.virtual.all(NAMESPACE) if pod["spec"].get("affinity") else ()
+        namespaces = {one["metadata"]["name"]: one["metadata"].get("labels") or {} for one in given}
+        variables = self._references.links.variables(pod) if service_variables.uses_variables(pod) else {}
+        return pod_spec.PodContext(self._context.config, namespaces, variables)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from tenantry_syncer import naming
 from tenantry_syncer.kube.resources import POD, SECRET, SERVICE_ACCOUNT, TOKEN
-from tenantry_syncer.sync_context import Sides
+from tenantry_syncer.sync_context import SyncContext
 from tenantry_syncer.translate.pod_status import is_finished
 from tenantry_syncer.translate.pod_volumes import token_secret, token_sources
 
@@ -16,46 +16,46 @@ _SHARE, _LONGEST = 0.8, timedelta(hours=24)
 
 
 class Tokens:
-    def __init__(self, sides: Sides) -> None:
-        self._sides = sides
+    def __init__(self, context: SyncContext) -> None:
+        self._context = context
 
     async def reconcile(self, namespace: str, name: str, host_pod: str = "") -> float | None:
         """Seconds until the pod's tokens have to be looked at again. `host_pod` is what it will be called there."""
-        pod = self._sides.inside.get(POD, namespace, name)
+        pod = self._context.virtual.get(POD, namespace, name)
         wanted = pod if pod is not None and token_sources(pod) else None
-        secret = token_secret(host_pod or self._sides.name_of_pod(wanted)) if wanted else ""
-        copy, in_the_way = None, False
-        for _namespace, one in self._sides.host.marked(SECRET, f"{namespace}/{name}"):
-            found = self._sides.host.get(SECRET, "", one)
+        secret = token_secret(host_pod or self._context.host_pod_name_for(wanted)) if wanted else ""
+        host_object, in_the_way = None, False
+        for _namespace, one in self._context.host.by_index(SECRET, f"{namespace}/{name}"):
+            found = self._context.host.get(SECRET, "", one)
             if found is None:
                 continue
-            if one == secret and self._sides.is_copy(found, pod):
-                copy = found
+            if one == secret and self._context.is_host_object_of(found, pod):
+                host_object = found
             else:
-                await self._sides.host.delete(SECRET, found)
+                await self._context.host.delete(SECRET, found)
                 in_the_way = in_the_way or one == secret
         if in_the_way:
             return 0.1
         if wanted is None or is_finished(wanted):
             return None
-        if copy and (left := _left(copy)) > 0:
+        if host_object and (left := _left(host_object)) > 0:
             return left
-        return await self._issue(wanted, copy, secret)
+        return await self._issue(wanted, host_object, secret)
 
-    async def _issue(self, pod: dict, copy: dict | None, name: str) -> float | None:
+    async def _issue(self, pod: dict, host_object: dict | None, name: str) -> float | None:
         tokens, renewal = {}, datetime.max.replace(tzinfo=UTC)
         for key, source in token_sources(pod):
             token, due = await self._request(pod, source)
             tokens[key] = base64.b64encode(token.encode()).decode()
             renewal = min(renewal, due)
-        metadata = naming.metadata(self._sides.config.labels, TOKEN, pod, name)
+        metadata = naming.metadata(self._context.config.labels, TOKEN, pod, name)
         metadata["annotations"][naming.RENEW] = renewal.isoformat()
         secret = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": "Opaque", "data": tokens}
-        if copy:
-            copy = await self._sides.host.merge(SECRET, copy, {"data": tokens, "metadata": metadata})
+        if host_object:
+            host_object = await self._context.host.merge(SECRET, host_object, {"data": tokens, "metadata": metadata})
         else:
-            copy = await self._sides.host.create(SECRET, secret)
-        return _left(copy)
+            host_object = await self._context.host.create(SECRET, secret)
+        return _left(host_object)
 
     async def _request(self, pod: dict, source: dict) -> tuple[str, datetime]:
         """By the API server inside, for this pod alone: the token dies with it."""
@@ -68,10 +68,10 @@ class Tokens:
         }
         path = SERVICE_ACCOUNT.path(metadata["namespace"], account, "token")
         body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec}
-        issued = (await self._sides.inside.api.create(path, body))["status"]
+        issued = (await self._context.virtual.api.create(path, body))["status"]
         expires = datetime.fromisoformat(issued["expirationTimestamp"])
-        life = expires - datetime.now(UTC)
-        return issued["token"], datetime.now(UTC) + min(life * _SHARE, _LONGEST)
+        lifetime = expires - datetime.now(UTC)
+        return issued["token"], datetime.now(UTC) + min(lifetime * _SHARE, _LONGEST)
 
 
 def _left(secret: dict) -> float:

@@ -6,23 +6,23 @@ from typing import TYPE_CHECKING
 
 from tenantry_syncer import naming
 from tenantry_syncer.kube.resources import CONFIG_MAP, LINKS, NAMESPACE, SERVICE
-from tenantry_syncer.kube.work_queue import Again
-from tenantry_syncer.sync_context import Sides
+from tenantry_syncer.kube.work_queue import RequeueAfter
+from tenantry_syncer.sync_context import SyncContext
 from tenantry_syncer.translate.service_variables import ALL, API, host_name, of_services, which
 
 if TYPE_CHECKING:
-    from tenantry_syncer.controllers.config_maps_and_secrets import Index, Reference
+    from tenantry_syncer.controllers.config_maps_and_secrets import Reference, ReferenceIndex
 
 
 class ServiceLinks:
     """Keeps the config maps that pods take these variables from."""
 
-    def __init__(self, sides: Sides, index: Index) -> None:
-        self._sides = sides
+    def __init__(self, context: SyncContext, index: ReferenceIndex) -> None:
+        self._context = context
         self._index = index
         self._changes: dict[str, int] = {}
         # Of each config map: the changes and the copy's version up to which it is as it should be.
-        self._agreed: dict[Reference, tuple[int, str]] = {}
+        self._synced: dict[Reference, tuple[int, str]] = {}
         self._left_out: dict[str, int] = {}
 
     def changed(self, namespace: str) -> list[Reference]:
@@ -33,59 +33,59 @@ class ServiceLinks:
 
     def variables(self, pod: dict) -> dict[str, str]:
         namespace = pod["metadata"]["namespace"]
-        services = self._sides.inside.all(SERVICE, namespace) if which(pod) == ALL else ()
-        return of_services(services, self._sides.config)[0]
+        services = self._context.virtual.all(SERVICE, namespace) if which(pod) == ALL else ()
+        return of_services(services, self._context.config)[0]
 
     def left_out(self, pod: dict) -> int:
         """How many services the pod does not find by variables, because all would be too many."""
         return self._left_out.get(pod["metadata"]["namespace"], 0) if which(pod) == ALL else 0
 
     async def reconcile(self, namespace: str, variant: str) -> None:
-        sides, one = self._sides, (LINKS, namespace, variant)
-        copy = sides.host.get(CONFIG_MAP, "", host_name(namespace, variant))
-        space = sides.inside.get(NAMESPACE, "", namespace)
+        context, one = self._context, (LINKS, namespace, variant)
+        host_object = context.host.get(CONFIG_MAP, "", host_name(namespace, variant))
+        namespace_object = context.virtual.get(NAMESPACE, "", namespace)
         if not self._index.is_used(one):
-            self._agreed.pop(one, None)
-            if copy:
-                await sides.host.delete(CONFIG_MAP, copy)
+            self._synced.pop(one, None)
+            if host_object:
+                await context.host.delete(CONFIG_MAP, host_object)
             return
-        if space is None:
-            raise Again  # the watch has not told yet
-        if not self._agree(one, copy):
+        if namespace_object is None:
+            raise RequeueAfter  # the watch has not told yet
+        if not self._in_sync(one, host_object):
             # One after the other: all that a namespace has to say may be half a megabyte.
-            async with sides.copying:
-                copy = sides.host.get(CONFIG_MAP, "", host_name(namespace, variant))
-                if not self._agree(one, copy):
-                    await self._bring(one, space, copy)
+            async with context.copy_lock:
+                host_object = context.host.get(CONFIG_MAP, "", host_name(namespace, variant))
+                if not self._in_sync(one, host_object):
+                    await self._sync(one, namespace_object, host_object)
 
-    def _agree(self, one: Reference, copy: dict | None) -> bool:
+    def _in_sync(self, one: Reference, host_object: dict | None) -> bool:
         state = self._changes.get(one[1], 0)
-        return copy is not None and self._agreed.get(one) == (state, copy["metadata"]["resourceVersion"])
+        return host_object is not None and self._synced.get(one) == (state, host_object["metadata"]["resourceVersion"])
 
-    async def _bring(self, one: Reference, space: dict, copy: dict | None) -> None:
-        sides, (_kind, namespace, variant) = self._sides, one
-        if copy and not sides.is_copy(copy, space):
-            await sides.host.delete(CONFIG_MAP, copy)  # its deletion leads back here
+    async def _sync(self, one: Reference, namespace_object: dict, host_object: dict | None) -> None:
+        context, (_kind, namespace, variant) = self._context, one
+        if host_object and not context.is_host_object_of(host_object, namespace_object):
+            await context.host.delete(CONFIG_MAP, host_object)  # its deletion leads back here
             return
         state = self._changes.get(namespace, 0)
-        services = sides.inside.all(SERVICE, namespace) if variant == ALL else ()
-        data, left_out = of_services(services, sides.config)
+        services = context.virtual.all(SERVICE, namespace) if variant == ALL else ()
+        data, left_out = of_services(services, context.config)
         if variant == ALL:
             self._left_out[namespace] = left_out
-        wanted = sides.copy(LINKS, space, data=data)
-        wanted["metadata"]["name"] = host_name(namespace, variant)
-        if copy is None:
-            copy = await sides.host.create(CONFIG_MAP, wanted)
+        desired = context.host_object(LINKS, namespace_object, data=data)
+        desired["metadata"]["name"] = host_name(namespace, variant)
+        if host_object is None:
+            host_object = await context.host.create(CONFIG_MAP, desired)
         else:
-            copy = await sides.host.replace(CONFIG_MAP, copy, wanted)
-        self._agreed[one] = (state, copy["metadata"]["resourceVersion"])
+            host_object = await context.host.replace(CONFIG_MAP, host_object, desired)
+        self._synced[one] = (state, host_object["metadata"]["resourceVersion"])
 
 
-def is_links(copy: dict) -> bool:
-    return copy["metadata"]["labels"].get(naming.COMPONENT) == LINKS.component
+def is_links(host_object: dict) -> bool:
+    return host_object["metadata"]["labels"].get(naming.COMPONENT) == LINKS.component
 
 
-def variant_of(copy: dict) -> str:
+def variant_of(host_object: dict) -> str:
     """Its namespace inside is what the copy stands for."""
-    _none, namespace = naming.virtual_key(copy) or ("", "")
-    return ALL if copy["metadata"]["name"] == host_name(namespace, ALL) else API
+    _no_index, namespace = naming.virtual_key(host_object) or ("", "")
+    return ALL if host_object["metadata"]["name"] == host_name(namespace, ALL) else API

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import copy as copies
 import json
+from copy import deepcopy
 
 from tenantry_syncer import naming
 from tenantry_syncer.controllers.events import Events
 from tenantry_syncer.kube.client import ApiError
 from tenantry_syncer.kube.resources import SERVICE
-from tenantry_syncer.kube.work_queue import Again
-from tenantry_syncer.sync_context import Sides
+from tenantry_syncer.kube.work_queue import RequeueAfter
+from tenantry_syncer.sync_context import SyncContext
 
 API = ("default", "kubernetes")
 DNS = ("kube-system", "kube-dns")
 # Made by the platform before the virtual cluster: their addresses are in its configuration.
-PLATFORMS = (API, DNS)
+PLATFORM_SERVICES = (API, DNS)
 
 # Each of these is applied by itself; the fields of one go together.
 _PARTS: dict[str, tuple[str, ...]] = {
@@ -28,22 +28,34 @@ _PARTS: dict[str, tuple[str, ...]] = {
 }
 # How a service is reached from outside; refused of those that only the cluster itself reaches. What is allocated on
 # the host is asked for as it is inside.
-_OUTSIDE = (
+_EXPOSURE = (
     "externalTrafficPolicy",
     "loadBalancerSourceRanges",
     "allocateLoadBalancerNodePorts",
     "healthCheckNodePort",
 )
-_SAME = ("type", *(field for fields in _PARTS.values() for field in fields if field not in ("selector", "ports")))
+PASSED_THROUGH = (
+    "type",
+    *(field for fields in _PARTS.values() for field in fields if field not in ("selector", "ports")),
+)
 _PORT = ("name", "protocol", "port", "targetPort", "appProtocol")
-_NUMBERED = (*_PORT, "nodePort")
+_PORT_WITH_NODE_PORT = (*_PORT, "nodePort")
+# How an API server says that a number is somebody else's.
+_ALREADY_ALLOCATED = "already allocated"
 # What the API server inside decides by itself, and has the same meaning on both sides.
-_DECIDED = ("clusterIP", "clusterIPs", "ipFamilies", "externalName", "externalTrafficPolicy", "sessionAffinityConfig")
+_SET_BY_API_SERVER = (
+    "clusterIP",
+    "clusterIPs",
+    "ipFamilies",
+    "externalName",
+    "externalTrafficPolicy",
+    "sessionAffinityConfig",
+)
 # On the copy, while the service inside is made anew: what it was, so that it comes back whatever happens in between.
-_RENEWAL = "tenantry.dev/renewal"
+_RECREATE_ANNOTATION = "tenantry.dev/renewal"
 
 
-def is_copied(service: dict) -> bool:
+def is_synced(service: dict) -> bool:
     """Headless ones and other names for what is elsewhere are answered by the DNS inside alone."""
     spec = service["spec"]
     return spec.get("type") != "ExternalName" and spec.get("clusterIP") not in (None, "", "None")
@@ -52,189 +64,199 @@ def is_copied(service: dict) -> bool:
 def host_spec(service: dict, kind: str | None = None) -> dict:
     """Without an address, which is not changed. Never external addresses. `kind` is in place of the service's type."""
     spec = {**service["spec"], "type": kind} if kind else service["spec"]
-    outside = spec.get("type", "ClusterIP") != "ClusterIP"
-    fields = (*_SAME, *_OUTSIDE) if outside else _SAME
-    made = {field: copies.deepcopy(spec[field]) for field in fields if field in spec}
-    made["ports"] = _ports(spec, _NUMBERED if outside else _PORT)
+    exposed = spec.get("type", "ClusterIP") != "ClusterIP"
+    fields = (*PASSED_THROUGH, *_EXPOSURE) if exposed else PASSED_THROUGH
+    created = {field: deepcopy(spec[field]) for field in fields if field in spec}
+    created["ports"] = _ports(spec, _PORT_WITH_NODE_PORT if exposed else _PORT)
     if spec.get("selector"):
-        made["selector"] = naming.pod_labels(service["metadata"]["namespace"], spec["selector"])
-    return made
+        created["selector"] = naming.pod_labels(service["metadata"]["namespace"], spec["selector"])
+    return created
 
 
 def left_out(service: dict) -> list[str]:
     """The fields that a tenant has set and that do not reach the host."""
     spec = service["spec"]
-    passed = ("selector", "ports", *_SAME, *_OUTSIDE, *_DECIDED)
+    passed = ("selector", "ports", *PASSED_THROUGH, *_EXPOSURE, *_SET_BY_API_SERVER)
     found = [field for field, value in spec.items() if value and field not in passed]
     return sorted(field for field in found if (field, spec[field]) != ("ipFamilyPolicy", "SingleStack"))
 
 
 class Services:
-    def __init__(self, sides: Sides, events: Events) -> None:
-        self._sides = sides
+    def __init__(self, context: SyncContext, events: Events) -> None:
+        self._context = context
         self._events = events
 
     async def reconcile(self, namespace: str, name: str) -> None:
-        service = self._sides.inside.get(SERVICE, namespace, name)
-        copy = self._sides.copy_of(SERVICE, namespace, name)
-        if (namespace, name) in PLATFORMS:
-            await self._platforms(service, namespace, name)
-        elif copy and _RENEWAL in copy["metadata"]["annotations"]:
-            await self._renew(service, copy)
-        elif copy and (service is None or not is_copied(service) or not self._sides.is_copy(copy, service)):
-            await self._sides.host.delete(SERVICE, copy)
-        elif service is None or service["metadata"].get("deletionTimestamp") or not is_copied(service):
+        service = self._context.virtual.get(SERVICE, namespace, name)
+        host_object = self._context.host_object_for(SERVICE, namespace, name)
+        if (namespace, name) in PLATFORM_SERVICES:
+            await self._reconcile_platform_service(service, namespace, name)
+        elif host_object and _RECREATE_ANNOTATION in host_object["metadata"]["annotations"]:
+            await self._adopt_host_address(service, host_object)
+        elif host_object and (
+            service is None or not is_synced(service) or not self._context.is_host_object_of(host_object, service)
+        ):
+            await self._context.host.delete(SERVICE, host_object)
+        elif service is None or service["metadata"].get("deletionTimestamp") or not is_synced(service):
             return
-        elif copy is None:
+        elif host_object is None:
             await self._create(service)
-        elif copy["spec"].get("clusterIP") != service["spec"]["clusterIP"]:
-            await self._sides.host.delete(SERVICE, copy)  # it was without one for a moment, and got another
-        elif bool(copy["spec"].get("selector")) != bool(service["spec"].get("selector")):
+        elif host_object["spec"].get("clusterIP") != service["spec"]["clusterIP"]:
+            await self._context.host.delete(SERVICE, host_object)  # it was without one for a moment, and got another
+        elif bool(host_object["spec"].get("selector")) != bool(service["spec"].get("selector")):
             # The host would leave the endpoints of before in place, and nobody would keep them current: the addresses
             # would stay when they have become another tenant's.
-            await self._sides.host.delete(SERVICE, copy)
+            await self._context.host.delete(SERVICE, host_object)
         else:
-            await self._update(service, copy)
+            await self._update(service, host_object)
 
-    async def _platforms(self, service: dict | None, namespace: str, name: str) -> None:
-        config = self._sides.config
+    async def _reconcile_platform_service(self, service: dict | None, namespace: str, name: str) -> None:
+        config = self._context.config
         address = config.api_address if (namespace, name) == API else config.dns_address
         if service is not None and service["spec"].get("clusterIP") != address:
-            await self._readdress(service, _anew(service), address)
+            await self._recreate_with_address(service, _manifest_to_recreate(service), address)
 
     async def _create(self, service: dict) -> None:
         for kind in (None, "ClusterIP"):
             spec = host_spec(service, kind)
-            wanted = self._sides.copy(SERVICE, service, spec={**spec, "clusterIP": service["spec"]["clusterIP"]})
+            desired = self._context.host_object(
+                SERVICE, service, spec={**spec, "clusterIP": service["spec"]["clusterIP"]}
+            )
             try:
-                made = await self._sides.host.create(SERVICE, wanted)
+                created = await self._context.host.create(SERVICE, desired)
             except ApiError as error:
                 if error.reason == "AlreadyExists":
-                    raise Again from None
-                if error.status == 422 and error.is_about("spec.clusterIP"):
+                    raise RequeueAfter from None
+                if error.status == 422 and "clusterIP" in error.message:
                     # Somebody else on the host has this address: the service takes one that is free on both sides.
-                    return await self._another_address(service, {**wanted, "spec": spec})
+                    return await self._allocate_on_host(service, {**desired, "spec": spec})
                 if kind or _kind(service) == "ClusterIP":
-                    await self._events.host_refused(SERVICE, service, wanted, error)
+                    await self._events.host_rejected(SERVICE, service, desired, error)
                 continue  # without the way from outside: the cluster itself reaches it all the same
-            return await self._update(service, made)
+            return await self._update(service, created)
         return None
 
-    async def _another_address(self, service: dict, wanted: dict) -> None:
-        wanted["metadata"]["annotations"][_RENEWAL] = json.dumps(_anew(service))
+    async def _allocate_on_host(self, service: dict, desired: dict) -> None:
+        desired["metadata"]["annotations"][_RECREATE_ANNOTATION] = json.dumps(_manifest_to_recreate(service))
         try:
-            made = await self._sides.host.create(SERVICE, wanted)
+            created = await self._context.host.create(SERVICE, desired)
         except ApiError as error:
-            await self._events.host_refused(SERVICE, service, wanted, error)
-        await self._renew(service, made)
+            await self._events.host_rejected(SERVICE, service, desired, error)
+        await self._adopt_host_address(service, created)
 
-    async def _renew(self, service: dict | None, copy: dict) -> None:
+    async def _adopt_host_address(self, service: dict | None, host_object: dict) -> None:
         """Give the service inside the address of its copy."""
-        address, notes = copy["spec"]["clusterIP"], copy["metadata"]["annotations"]
+        address, notes = host_object["spec"]["clusterIP"], host_object["metadata"]["annotations"]
         if service is None or service["spec"].get("clusterIP") != address:
-            service = await self._readdress(service, json.loads(notes[_RENEWAL]), address)
-        notes = {naming.UID: service["metadata"]["uid"], _RENEWAL: None}
-        await self._sides.host.merge(SERVICE, copy, {"metadata": {"annotations": notes}})
+            service = await self._recreate_with_address(service, json.loads(notes[_RECREATE_ANNOTATION]), address)
+        notes = {naming.UID: service["metadata"]["uid"], _RECREATE_ANNOTATION: None}
+        await self._context.host.merge(SERVICE, host_object, {"metadata": {"annotations": notes}})
 
-    async def _readdress(self, service: dict | None, anew: dict, address: str) -> dict:
+    async def _recreate_with_address(self, service: dict | None, manifest: dict, address: str) -> dict:
         """An address cannot be changed: the same service again, with another one."""
         if service is not None:
-            await self._sides.inside.delete(SERVICE, service)
-        return await self._sides.inside.create(SERVICE, {**anew, "spec": {**anew["spec"], "clusterIP": address}})
+            await self._context.virtual.delete(SERVICE, service)
+        return await self._context.virtual.create(
+            SERVICE, {**manifest, "spec": {**manifest["spec"], "clusterIP": address}}
+        )
 
-    async def _update(self, service: dict, copy: dict) -> None:
+    async def _update(self, service: dict, host_object: dict) -> None:
         """Bring the copy up to date: all at once, or where that is refused each part of it by itself."""
         if fields := left_out(service):
             listed = ", ".join(f"spec.{field}" for field in fields)
-            await self._events.refuse(SERVICE, service, "Refused", f"{listed}: not passed on to the host; leave it out")
-        refused: dict[str, str] = {}
-        outside: list[str] = []
+            await self._events.reject(SERVICE, service, "Refused", f"{listed}: not passed on to the host; leave it out")
+        rejected: list[str] = []
+        exposed: list[str] = []
         try:
-            copy = await self._merge(copy, _changes(host_spec(service), copy))
+            host_object = await self._merge(host_object, _changes(host_spec(service), host_object))
         except ApiError as error:
-            if not Events.is_refusal(error):
+            if not Events.is_rejection(error):
                 raise
-            copy, refused = await self._update_parts(service, copy)
-            copy, outside = await self._open(service, copy, ports="ports" not in refused)
-        await self._tell(service, copy, ports=not outside)
-        if messages := [*refused.values(), *outside]:
-            await self._events.refuse_parts(SERVICE, service, messages)
+            host_object, rejected = await self._update_parts(service, host_object)
+            host_object, exposed = await self._update_exposure(
+                service, host_object, ports=not any(one.startswith("spec.ports:") for one in rejected)
+            )
+        await self._sync_status(service, host_object, ports=not exposed)
+        if rejected + exposed:
+            await self._events.reject_parts(SERVICE, service, rejected + exposed)
 
-    async def _update_parts(self, service: dict, copy: dict) -> tuple[dict, dict[str, str]]:
-        """As it is reached now. The copy then, and what the host said to the parts that it refused, by part."""
-        wanted = host_spec(service, copy["spec"]["type"])
-        wanted["ports"] = _with_node_ports(_ports(service["spec"], _PORT), copy)
-        changes, refused = _changes(wanted, copy), {}
+    async def _update_parts(self, service: dict, host_object: dict) -> tuple[dict, list[str]]:
+        """As it is reached now. The copy then, and what the host said to the parts that it refused."""
+        desired = host_spec(service, host_object["spec"]["type"])
+        desired["ports"] = _with_node_ports(_ports(service["spec"], _PORT), host_object)
+        changes, rejected = _changes(desired, host_object), []
         for part, fields in _PARTS.items():
             change = {field: changes[field] for field in fields if field in changes}
-            copy, error = await self._try(copy, change)
-            if error:
-                refused[part] = self._said(part, error, copy)
-        return copy, refused
+            host_object, problem = await self._try_merge(host_object, part, change)
+            rejected += problem
+        return host_object, rejected
 
-    async def _open(self, service: dict, copy: dict, *, ports: bool) -> tuple[dict, list[str]]:
+    async def _update_exposure(self, service: dict, host_object: dict, *, ports: bool) -> tuple[dict, list[str]]:
         """The same for its type, its node ports, and what goes with them."""
-        fields = ("type", *_OUTSIDE, *(["ports"] if ports else []))
-        wanted = host_spec(service)
+        fields = ("type", *_EXPOSURE, *(["ports"] if ports else []))
+        desired = host_spec(service)
 
-        async def tried() -> tuple[dict, ApiError | None]:
-            changes = _changes(wanted, copy)
-            return await self._try(copy, {field: changes[field] for field in fields if field in changes})
+        async def tried() -> tuple[dict, list[str]]:
+            changes = _changes(desired, host_object)
+            return await self._try_merge(
+                host_object, "type", {field: changes[field] for field in fields if field in changes}
+            )
 
-        result, error = await tried()
-        if error and error.is_taken and await self._leave_to_host(service, wanted):
-            result, error = await tried()
-        return result, [self._said("type", error, result)] if error else []
+        result, problem = await tried()
+        if problem and _ALREADY_ALLOCATED in problem[0] and await self._drop_allocated_node_ports(service, desired):
+            return await tried()
+        return result, problem
 
-    async def _leave_to_host(self, service: dict, wanted: dict) -> bool:
+    async def _drop_allocated_node_ports(self, service: dict, desired: dict) -> bool:
         """Take away the numbers that nobody asked for: the API server inside has chosen them. Whether there are any."""
         # Who manages which field is in no cache.
-        known = await self._sides.inside.api.text(self._sides.inside.path(SERVICE, service))
-        asked = _asked_for(json.loads(known))
-        chosen = [port for port in wanted["ports"] if "nodePort" in port and port["nodePort"] not in asked]
+        known = await self._context.virtual.api.text(self._context.virtual.path(SERVICE, service))
+        asked = _requested_node_ports(json.loads(known))
+        chosen = [port for port in desired["ports"] if "nodePort" in port and port["nodePort"] not in asked]
         for port in chosen:
             del port["nodePort"]
         return bool(chosen)
 
-    async def _try(self, copy: dict, change: dict) -> tuple[dict, ApiError | None]:
-        """The copy then, and the host's refusal."""
+    async def _try_merge(self, host_object: dict, part: str, change: dict) -> tuple[dict, list[str]]:
         try:
-            return await self._merge(copy, change), None
+            return await self._merge(host_object, change), []
         except ApiError as error:
-            if not Events.is_refusal(error):
+            if not Events.is_rejection(error):
                 raise
-            return copy, error
+            return host_object, [f"spec.{part}: {self._context.to_virtual_message(error.message, host_object)}"]
 
-    def _said(self, part: str, error: ApiError, copy: dict) -> str:
-        return f"spec.{part}: {self._sides.told(error.message, copy)}"
+    async def _merge(self, host_object: dict, change: dict) -> dict:
+        return await self._context.host.merge(SERVICE, host_object, {"spec": change}) if change else host_object
 
-    async def _merge(self, copy: dict, change: dict) -> dict:
-        return await self._sides.host.merge(SERVICE, copy, {"spec": change}) if change else copy
-
-    async def _tell(self, service: dict, copy: dict, *, ports: bool) -> None:
+    async def _sync_status(self, service: dict, host_object: dict, *, ports: bool) -> None:
         """The host decides on node ports that nobody asked for, and on the load balancer, and says how that is."""
-        told = _with_node_ports(service["spec"].get("ports") or [], copy)
-        if ports and told != service["spec"].get("ports"):
-            service = await self._sides.inside.merge(SERVICE, service, {"spec": {"ports": told}})
+        ports_now = _with_node_ports(service["spec"].get("ports") or [], host_object)
+        if ports and ports_now != service["spec"].get("ports"):
+            service = await self._context.virtual.merge(SERVICE, service, {"spec": {"ports": ports_now}})
         status: dict = {}
-        if (addresses := _balancer(copy)) != _balancer(service):
+        if (addresses := _load_balancer_addresses(host_object)) != _load_balancer_addresses(service):
             status["loadBalancer"] = {"ingress": addresses or None}
-        if (conditions := self._conditions(service, copy)) != ((service.get("status") or {}).get("conditions") or []):
+        if (conditions := self._conditions(service, host_object)) != (
+            (service.get("status") or {}).get("conditions") or []
+        ):
             status["conditions"] = conditions or None
         if status:
-            await self._sides.inside.merge(SERVICE, service, {"status": status}, "status")
+            await self._context.virtual.merge(SERVICE, service, {"status": status}, "status")
 
-    def _conditions(self, service: dict, copy: dict) -> list[dict]:
-        given = (copy.get("status") or {}).get("conditions") or []
+    def _conditions(self, service: dict, host_object: dict) -> list[dict]:
+        given = (host_object.get("status") or {}).get("conditions") or []
         found = [{key: value for key, value in one.items() if key != "observedGeneration"} for one in given]
-        return [{**one, "message": self._sides.told(one.get("message", ""), copy, service)} for one in found]
+        return [
+            {**one, "message": self._context.to_virtual_message(one.get("message", ""), host_object, service)}
+            for one in found
+        ]
 
 
 def _kind(service: dict) -> str:
     return service["spec"].get("type", "ClusterIP")
 
 
-def _anew(service: dict) -> dict:
+def _manifest_to_recreate(service: dict) -> dict:
     """What a service has to be made of again."""
     kept = ("name", "namespace", "labels", "annotations", "ownerReferences")
     metadata = {key: service["metadata"][key] for key in kept if key in service["metadata"]}
@@ -243,20 +265,22 @@ def _anew(service: dict) -> dict:
     return {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec}
 
 
-def _changes(wanted: dict, copy: dict) -> dict:
+def _changes(desired: dict, host_object: dict) -> dict:
     """The merge patch that makes a copy what it should be; what is not wanted is taken away."""
-    spec = copy["spec"]
-    there = {field: spec[field] for field in (*_SAME, *_OUTSIDE, "selector") if field in spec}
-    there["ports"] = _ports(spec, _NUMBERED)
-    changed = {field: wanted.get(field) for field in {**wanted, **there} if wanted.get(field) != there.get(field)}
-    if "healthCheckNodePort" in there:
+    spec = host_object["spec"]
+    current = {field: spec[field] for field in (*PASSED_THROUGH, *_EXPOSURE, "selector") if field in spec}
+    current["ports"] = _ports(spec, _PORT_WITH_NODE_PORT)
+    changed = {
+        field: desired.get(field) for field in {**desired, **current} if desired.get(field) != current.get(field)
+    }
+    if "healthCheckNodePort" in current:
         changed.pop("healthCheckNodePort", None)  # never changes, and goes by itself
-    if changed.get("selector") and "selector" in there:
-        changed["selector"] = _replacing(there["selector"], wanted["selector"])
+    if changed.get("selector") and "selector" in current:
+        changed["selector"] = _replace_map(current["selector"], desired["selector"])
     return changed
 
 
-def _asked_for(service: dict) -> set[int]:
+def _requested_node_ports(service: dict) -> set[int]:
     """The node ports that somebody has set: those that an API server allocates are managed by nobody."""
     numbers = set()
     for entry in service["metadata"].get("managedFields") or []:
@@ -270,7 +294,7 @@ def _asked_for(service: dict) -> set[int]:
     return numbers
 
 
-def _balancer(service: dict) -> list[dict]:
+def _load_balancer_addresses(service: dict) -> list[dict]:
     return ((service.get("status") or {}).get("loadBalancer") or {}).get("ingress") or []
 
 
@@ -278,12 +302,14 @@ def _ports(spec: dict, fields: tuple[str, ...]) -> list[dict]:
     return [{key: port[key] for key in fields if port.get(key)} for port in spec.get("ports") or []]
 
 
-def _replacing(old: dict, new: dict) -> dict:
+def _replace_map(old: dict, new: dict) -> dict:
     """In a merge patch a key goes only if it is named."""
     return {**dict.fromkeys(old), **new}
 
 
-def _with_node_ports(ports: list[dict], copy: dict) -> list[dict]:
-    given = {(one.get("name"), one["port"], one.get("protocol")): one.get("nodePort") for one in copy["spec"]["ports"]}
+def _with_node_ports(ports: list[dict], host_object: dict) -> list[dict]:
+    given = {
+        (one.get("name"), one["port"], one.get("protocol")): one.get("nodePort") for one in host_object["spec"]["ports"]
+    }
     numbers = [given.get((port.get("name"), port["port"], port.get("protocol"))) for port in ports]
     return [{**port, "nodePort": number} if number else port for port, number in zip(ports, numbers, strict=True)]

@@ -9,8 +9,8 @@ from __future__ import annotations
 from tenantry_syncer import naming
 from tenantry_syncer.kube.client import ApiError
 from tenantry_syncer.kube.resources import STORAGE_CLASS
-from tenantry_syncer.kube.work_queue import Again
-from tenantry_syncer.sync_context import Sides
+from tenantry_syncer.kube.work_queue import RequeueAfter
+from tenantry_syncer.sync_context import SyncContext
 
 # Nobody inside makes volumes for it.
 PROVISIONER = "tenantry.dev/host"
@@ -20,31 +20,31 @@ _FIXED = ("reclaimPolicy", "volumeBindingMode")
 
 
 class StorageClasses:
-    def __init__(self, sides: Sides) -> None:
-        self._sides = sides
+    def __init__(self, context: SyncContext) -> None:
+        self._context = context
 
     async def reconcile(self, name: str) -> None:
         """A tenant's own classes stay as they are; under the name of one that is offered there is only that."""
-        found = self._sides.inside.get(STORAGE_CLASS, "", name)
-        offered = self._sides.classes.get(name)
+        found = self._context.virtual.get(STORAGE_CLASS, "", name)
+        offered = self._context.classes.get(name)
         if offered is None:
             if found and _is_ours(found):
-                await self._sides.inside.delete(STORAGE_CLASS, found)
+                await self._context.virtual.delete(STORAGE_CLASS, found)
             return
-        wanted = _wanted(offered)
+        desired = _desired(offered)
         if found is None:
-            await self._create(wanted)
-        elif any(found.get(field) != wanted[field] for field in ("provisioner", *_FIXED)) or found.get("parameters"):
-            await self._sides.inside.delete(STORAGE_CLASS, found)  # its deletion leads back here
-        elif change := _change(found, wanted):
-            await self._sides.inside.merge(STORAGE_CLASS, found, change)
+            await self._create(desired)
+        elif any(found.get(field) != desired[field] for field in ("provisioner", *_FIXED)) or found.get("parameters"):
+            await self._context.virtual.delete(STORAGE_CLASS, found)  # its deletion leads back here
+        elif change := _change(found, desired):
+            await self._context.virtual.merge(STORAGE_CLASS, found, change)
 
-    async def _create(self, wanted: dict) -> None:
+    async def _create(self, desired: dict) -> None:
         try:
-            await self._sides.inside.create(STORAGE_CLASS, wanted)
+            await self._context.virtual.create(STORAGE_CLASS, desired)
         except ApiError as error:
             if error.reason == "AlreadyExists":
-                raise Again from None  # the watch has not told yet
+                raise RequeueAfter from None  # the watch has not told yet
             raise
 
 
@@ -52,7 +52,7 @@ def _is_ours(found: dict) -> bool:
     return (found["metadata"].get("labels") or {}).get(naming.MANAGED_BY) == naming.SYNCER
 
 
-def _wanted(offered: dict) -> dict:
+def _desired(offered: dict) -> dict:
     notes = {_DEFAULT: "true"} if offered["default"] else {}
     metadata = {"name": offered["name"], "labels": {naming.MANAGED_BY: naming.SYNCER}, "annotations": notes}
     fields = {field: offered[field] for field in (*_CHANGING, *_FIXED)}
@@ -65,13 +65,13 @@ def _wanted(offered: dict) -> dict:
     }
 
 
-def _change(found: dict, wanted: dict) -> dict:
+def _change(found: dict, desired: dict) -> dict:
     """The merge patch that makes a class what it should be; what else somebody has noted on it stays."""
-    change: dict = {field: wanted[field] for field in _CHANGING if bool(found.get(field)) != wanted[field]}
+    change: dict = {field: desired[field] for field in _CHANGING if bool(found.get(field)) != desired[field]}
     metadata = {}
     if not _is_ours(found):
-        metadata["labels"] = wanted["metadata"]["labels"]
-    default = wanted["metadata"]["annotations"].get(_DEFAULT)
+        metadata["labels"] = desired["metadata"]["labels"]
+    default = desired["metadata"]["annotations"].get(_DEFAULT)
     if (found["metadata"].get("annotations") or {}).get(_DEFAULT) != default:
         metadata["annotations"] = {_DEFAULT: default}
     return {**change, **({"metadata": metadata} if metadata else {})}

@@ -29,41 +29,41 @@ DATA, ERROR = b"\0", b"\1"
 _log = logging.getLogger(__name__)
 
 
-class Replaced(Exception):
+class CaReplaced(Exception):
     """The API server inside has another CA now: it is another cluster."""
 
 
 async def read(config: Config, host: Api) -> str:
     """As PEM, once the API server inside answers."""
-    blind = ssl.create_default_context()
-    blind.check_hostname, blind.verify_mode = False, ssl.CERT_NONE
-    asked = Api(config.virtual_url, blind, lambda: "")
+    unverified = ssl.create_default_context()
+    unverified.check_hostname, unverified.verify_mode = False, ssl.CERT_NONE
+    api = Api(config.virtual_url, unverified, lambda: "")
     try:
-        await until_ready(asked, PATH)
+        await until_ready(api, PATH)
         if _is_loopback(config.virtual_url):
-            return await asked.text(PATH)  # nobody else can listen there
+            return await api.text(PATH)  # nobody else can listen there
     finally:
-        await asked.close()
+        await api.close()
     while True:
         try:
             async with asyncio.timeout(TIMEOUT):
-                return await _forwarded(host, config.namespace, blind)
+                return await _forwarded(host, config.namespace, unverified)
         except (ApiError, aiohttp.ClientError, OSError, EOFError, h11.RemoteProtocolError) as error:
             _log.warning("reading the CA inside: %s", str(error) or type(error).__name__)
             await asyncio.sleep(RETRY)
 
 
-async def keep(config: Config, host: Api, inside: Api, known: str) -> None:
+async def watch_for_replacement(config: Config, host: Api, virtual: Api, known: str) -> None:
     """For ever; raises Replaced. A server without a volume has a new CA after its pod was replaced."""
     while True:
-        await inside.distrusted.wait()
-        inside.distrusted.clear()
+        await virtual.verification_failed.wait()
+        virtual.verification_failed.clear()
         if await read(config, host) != known:
-            raise Replaced
+            raise CaReplaced
         await asyncio.sleep(RETRY)
 
 
-async def _forwarded(host: Api, namespace: str, blind: ssl.SSLContext) -> str:
+async def _forwarded(host: Api, namespace: str, unverified: ssl.SSLContext) -> str:
     """By the host's API server and the kubelet, which connects inside of the pod of a server."""
     pods = [pod async for page, _version in host.pages(POD.path(namespace), labelSelector=SERVERS) for pod in page]
     if not pods:
@@ -71,7 +71,7 @@ async def _forwarded(host: Api, namespace: str, blind: ssl.SSLContext) -> str:
     pod = max(pods, key=_is_ready)
     path = POD.path(namespace, pod["metadata"]["name"], "portforward")
     async with host.websocket(f"{path}?ports={PORT}", PROTOCOL) as socket:
-        return await _Stream(socket, blind).get(PATH)
+        return await _Stream(socket, unverified).get(PATH)
 
 
 def _is_loopback(url: str) -> bool:
@@ -90,7 +90,7 @@ class _Stream:
         self._socket = socket
         self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._in, self._out)
-        self._begun: set[bytes] = set()
+        self._opened_channels: set[bytes] = set()
 
     async def get(self, path: str) -> str:
         await self._do(self._tls.do_handshake)
@@ -132,8 +132,8 @@ class _Stream:
             if message.type is not aiohttp.WSMsgType.BINARY:
                 raise EOFError("the port-forward has ended")
             channel, data = message.data[:1], message.data[1:]
-            if channel not in self._begun:
-                self._begun.add(channel)
+            if channel not in self._opened_channels:
+                self._opened_channels.add(channel)
                 data = data[2:]
             if channel == ERROR and data:
                 raise EOFError(data.decode(errors="replace"))

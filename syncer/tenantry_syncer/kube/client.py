@@ -78,7 +78,7 @@ class Api:
         self.ssl = context
         self.token = token
         # Set when the server at this address has no certificate of the CA that is trusted.
-        self.distrusted = asyncio.Event()
+        self.verification_failed = asyncio.Event()
         trace = aiohttp.TraceConfig()
         trace.on_request_exception.append(self._failed)
         # Watches hold a connection each; the rest is for the workers.
@@ -236,7 +236,7 @@ class Api:
 
     async def _failed(self, _session: object, _context: object, request: aiohttp.TraceRequestExceptionParams) -> None:
         if isinstance(request.exception, aiohttp.ClientSSLError):
-            self.distrusted.set()
+            self.verification_failed.set()
 
     async def _request(
         self, method: str, path: str, body: dict | None = None, *, limit: int = LARGEST, **options: Any

@@ -19,7 +19,7 @@ Key = tuple[str, str]
 # Called with what was (None: new; perhaps its face alone) and what is (None: gone).
 Listener = Callable[[dict | None, dict | None], None]
 # By what objects are found beside their names.
-Mark = Callable[[dict], tuple[str, ...]]
+Indexer = Callable[[dict], tuple[str, ...]]
 
 _log = logging.getLogger(__name__)
 _LONGEST_PAUSE = 10.0
@@ -42,12 +42,12 @@ class Budget:
     """How many bytes all caches together may hold. A tenant decides how many objects there are."""
 
     def __init__(self, whole: int = 10 * 1024 * 1024, total: int = 20 * 1024 * 1024) -> None:
-        self._whole = whole
+        self._held = whole
         self._total = total
         self.used = 0
 
     def allows(self, size: int, *, whole: bool) -> bool:
-        return self.used + size <= (self._whole if whole else self._total)
+        return self.used + size <= (self._held if whole else self._total)
 
     @property
     def has_room(self) -> bool:
@@ -59,7 +59,7 @@ class Entry(NamedTuple):
     text: bytes  # JSON: all of the object, or its face
     is_whole: bool
     length: int  # of all of it
-    marks: tuple[str, ...]
+    index_keys: tuple[str, ...]
 
     @property
     def size(self) -> int:
@@ -82,24 +82,24 @@ class Cache:
         partial: bool = False,
         needed: bool = False,
         budget: Budget | None = None,
-        mark: Mark = lambda _obj: (),
+        indexer: Indexer = lambda _obj: (),
     ) -> None:
         self.kind = kind
         self._partial = partial
         self._needed = needed
         self._budget = budget or Budget()
-        self._mark = mark
+        self._indexer = indexer
         self.ready = asyncio.Event()
         self._api = api
         self._path = kind.path(namespace)
         self._query = {"labelSelector": selector} if selector else {}
         self._objects: dict[Key, Entry] = {}
-        self._marked: dict[str, set[Key]] = {}
+        self._index: dict[str, set[Key]] = {}
         # Those that somebody is at, and how many are.
-        self._whole: dict[Key, dict] = {}
+        self._held: dict[Key, dict] = {}
         self._holders: dict[Key, int] = {}
         self._left_out = 0
-        self._counts_anew = False
+        self._is_listing = False
         self._seen = 0  # the version up to which this is all there is
         self._listeners: list[Listener] = []
 
@@ -109,15 +109,15 @@ class Cache:
     def get(self, namespace: str, name: str) -> dict | None:
         """The object, a new one each time; its face where it is large and nobody has read it."""
         key = (namespace, name)
-        if key in self._whole:
-            return self._whole[key]
+        if key in self._held:
+            return self._held[key]
         entry = self._objects.get(key)
         return self._complete(json.loads(entry.text)) if entry else None
 
     @property
     def has_left_out(self) -> bool:
         """Then what is not here may be there; so it is until a list has come to its end."""
-        return self._left_out > 0 or self._counts_anew
+        return self._left_out > 0 or self._is_listing
 
     def entry(self, key: Key) -> Entry | None:
         return self._objects.get(key)
@@ -126,8 +126,8 @@ class Cache:
         keys = [key for key in self._objects if namespace in (None, key[0])]
         return (obj for key in keys if (obj := self.get(*key)))
 
-    def marked(self, mark: str) -> list[Key]:
-        return list(self._marked.get(mark, ()))
+    def by_index(self, index_key: str) -> list[Key]:
+        return list(self._index.get(index_key, ()))
 
     def put(self, obj: dict) -> None:
         """What a write has answered, so that the next step need not wait for the watch."""
@@ -147,21 +147,21 @@ class Cache:
         self._hold(key, self._complete(obj))
         return True
 
-    def hold_small(self, key: Key) -> None:
+    def hold_cached(self, key: Key) -> None:
         """The same of one that is known whole: it may grow while somebody is at it."""
         obj = self.get(*key)
         if obj is None:
             raise KeyError(key)
         self._hold(key, obj)
 
-    def let_go(self, key: Key) -> None:
+    def release(self, key: Key) -> None:
         self._holders[key] -= 1
         if not self._holders[key]:
             del self._holders[key]
-            self._whole.pop(key, None)
+            self._held.pop(key, None)
 
     def _hold(self, key: Key, obj: dict) -> None:
-        self._whole[key] = obj
+        self._held[key] = obj
         self._holders[key] = self._holders.get(key, 0) + 1
 
     async def run(self) -> None:
@@ -186,7 +186,7 @@ class Cache:
     async def _list(self) -> str:
         """Each page is stored as it comes; what the last one has not brought is gone."""
         gone, version = set(self._objects), "0"
-        self._left_out, self._counts_anew = 0, True
+        self._left_out, self._is_listing = 0, True
         async for items, of_page in self._api.pages(self._path, partial=self._partial, **self._query):
             version = of_page
             for item in items:
@@ -194,15 +194,15 @@ class Cache:
                 self._store(key_of(item), self._complete(item))
         for key in gone:
             self._store(key, None)
-        self._counts_anew = False
+        self._is_listing = False
         if self._left_out:
             _log.warning("%s: %d are left out, there are too many objects", self.kind.plural, self._left_out)
         self._seen = int(version)
         self.ready.set()
-        self._take_in()
+        self._relist_if_room()
         return version
 
-    def _take_in(self) -> None:
+    def _relist_if_room(self) -> None:
         if self._left_out and self._budget.has_room:
             raise Gone("there is room for what was left out")
 
@@ -215,7 +215,7 @@ class Cache:
                 if change != "BOOKMARK":
                     self._changed(change, self._complete(obj))
                 self._seen = int(version)
-                self._take_in()
+                self._relist_if_room()
         except (aiohttp.ClientError, TimeoutError):
             _log.debug("watch of %s broke off", self.kind.plural)
             await asyncio.sleep(0.2)
@@ -233,9 +233,9 @@ class Cache:
         known = self._objects.pop(key, None)
         if known:
             self._budget.used -= known.size
-            self._unmark(key, known.marks)
+            self._unindex(key, known.index_keys)
         if obj is None:
-            self._whole.pop(key, None)
+            self._held.pop(key, None)
         elif not self._keep(key, obj, always=self._needed or known is not None):
             return
         for listener in self._listeners:
@@ -248,27 +248,27 @@ class Cache:
             return False
         self._objects[key] = entry
         self._budget.used += entry.size
-        for mark in entry.marks:
-            self._marked.setdefault(mark, set()).add(key)
-        if key in self._whole and not reduced.is_reduced(obj):
-            self._whole[key] = obj
+        for index_key in entry.index_keys:
+            self._index.setdefault(index_key, set()).add(key)
+        if key in self._held and not reduced.is_reduced(obj):
+            self._held[key] = obj
         return True
 
     def _entry(self, obj: dict) -> Entry:
-        version, marks = _version(obj), self._mark(obj)
+        version, index_keys = _version(obj), self._indexer(obj)
         length = reduced.HEAVIEST
         if not self._partial and not reduced.is_reduced(obj):
             text = reduced.dumped(obj)
             length = len(text)
             if length <= reduced.SMALL and self._budget.allows(length, whole=True):
-                return Entry(version, text, True, length, marks)
-        return Entry(version, reduced.dumped(reduced.face(obj)), self._partial, length, marks)
+                return Entry(version, text, True, length, index_keys)
+        return Entry(version, reduced.dumped(reduced.lookup_fields(obj)), self._partial, length, index_keys)
 
-    def _unmark(self, key: Key, marks: tuple[str, ...]) -> None:
-        for mark in marks:
-            self._marked[mark].discard(key)
-            if not self._marked[mark]:
-                del self._marked[mark]
+    def _unindex(self, key: Key, index_keys: tuple[str, ...]) -> None:
+        for index_key in index_keys:
+            self._index[index_key].discard(key)
+            if not self._index[index_key]:
+                del self._index[index_key]
 
     def _complete(self, obj: dict) -> dict:
         """Lists leave out what all their objects have in common."""

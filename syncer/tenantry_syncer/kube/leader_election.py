@@ -18,11 +18,11 @@ STOP_SECONDS = 10.0
 RENEW_SECONDS = 3.0
 
 
-class Lost(Exception):
+class LeadershipLost(Exception):
     """Another may be working now."""
 
 
-class Turn:
+class LeaderElector:
     """No clocks are compared: a lease has run out when it was seen unchanged for as long as it lasts."""
 
     def __init__(self, api: Api, identity: str) -> None:
@@ -30,18 +30,18 @@ class Turn:
         self._identity = identity
         self._seen: tuple[str, float] = ("", 0.0)  # the version of another's lease, and since when
 
-    async def taken(self) -> None:
+    async def acquire(self) -> None:
         """Wait for it, however long that is."""
         while True:
             try:
-                if await self._hold():
+                if await self._acquire_or_renew():
                     _log.info("this syncer works now")
                     return
             except ApiError as error:
                 _log.warning("lease: %s", error)
             await asyncio.sleep(RENEW_SECONDS)
 
-    async def keep(self) -> None:
+    async def renew(self) -> None:
         """For ever; raises Lost in time before another can have it."""
         renewed = time.monotonic()
         while True:
@@ -49,17 +49,17 @@ class Turn:
             begun = time.monotonic()
             try:
                 async with asyncio.timeout(renewed + STOP_SECONDS - begun):
-                    held = await self._hold()
+                    held = await self._acquire_or_renew()
             except (ApiError, TimeoutError) as error:
                 _log.warning("lease: %s", error)
                 if time.monotonic() - renewed >= STOP_SECONDS:
-                    raise Lost("the lease could not be renewed") from None
+                    raise LeadershipLost("the lease could not be renewed") from None
                 continue
             if not held:
-                raise Lost("another syncer has the lease")
+                raise LeadershipLost("another syncer has the lease")
             renewed = begun
 
-    async def _hold(self) -> bool:
+    async def _acquire_or_renew(self) -> bool:
         """Take or renew it; whether it is ours now."""
         lease = await self._api.get(LEASE.path(NAMESPACE, NAME))
         spec = {
@@ -72,7 +72,7 @@ class Turn:
                 made = {"apiVersion": LEASE.api_version, "kind": LEASE.name, "metadata": {"name": NAME}, "spec": spec}
                 await self._api.create(LEASE.path(NAMESPACE), made)
                 return True
-            if lease["spec"].get("holderIdentity") != self._identity and not self._has_run_out(lease):
+            if lease["spec"].get("holderIdentity") != self._identity and not self._has_expired(lease):
                 return False
             await self._api.replace(LEASE.path(NAMESPACE, NAME), {**lease, "spec": {**lease["spec"], **spec}})
         except ApiError as error:
@@ -81,7 +81,7 @@ class Turn:
             raise
         return True
 
-    def _has_run_out(self, lease: dict) -> bool:
+    def _has_expired(self, lease: dict) -> bool:
         version = lease["metadata"]["resourceVersion"]
         if self._seen[0] != version:
             self._seen = version, time.monotonic()

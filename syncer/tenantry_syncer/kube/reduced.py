@@ -28,7 +28,7 @@ _METADATA = (
     "deletionTimestamp",
     "deletionGracePeriodSeconds",
 )
-_NOTES = (naming.NAMESPACE, naming.NAME, naming.UID, naming.RENEW)
+_ANNOTATIONS = (naming.NAMESPACE, naming.NAME, naming.UID, naming.RENEW)
 _LABELS = (naming.MANAGED_BY, naming.COMPONENT, "kubernetes.io/service-name")
 _SPEC = ("nodeName", "hostNetwork", "type", "clusterIP", "selector")
 _STATUS = ("phase", "startTime", "hostIPs", "podIPs")
@@ -104,12 +104,12 @@ def dumped(obj: dict) -> bytes:
     return json.dumps(obj, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogatepass")
 
 
-def face(obj: dict) -> dict:
+def lookup_fields(obj: dict) -> dict:
     """What a large object is known by: enough to find it, to delete it, and to see what belongs to it."""
     metadata, spec, status = obj["metadata"], obj.get("spec") or {}, obj.get("status") or {}
     made: dict = {"metadata": _picked(metadata, _METADATA), "spec": _picked(spec, _SPEC), _MARK: True}
     made["status"] = _picked(status, _STATUS)
-    for field, always in (("labels", _LABELS), ("annotations", _NOTES)):
+    for field, always in (("labels", _LABELS), ("annotations", _ANNOTATIONS)):
         given = metadata.get(field) or {}
         made["metadata"][field] = _picked(given, always if field == "annotations" or _is_long(given) else given)
     return made

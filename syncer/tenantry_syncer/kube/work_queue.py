@@ -14,10 +14,10 @@ _log = logging.getLogger(__name__)
 FIRST_PAUSE = 0.05
 LONGEST_PAUSE = 30.0
 # With more than these in waiting, each waits longer: nobody gets to ask without end by having ever more refused.
-PATIENT = 200
+SLOW_AT = 200
 
 
-class Again(Exception):
+class RequeueAfter(Exception):
     """To be looked at again after some seconds; not a failure."""
 
     def __init__(self, seconds: float = FIRST_PAUSE) -> None:
@@ -28,20 +28,20 @@ class Again(Exception):
 K = TypeVar("K", bound=Hashable)
 
 
-class Queue(Generic[K]):
+class WorkQueue(Generic[K]):
     def __init__(self, work: Callable[[K], Awaitable[None]], workers: int = 24) -> None:
         self._work = work
         self._workers = workers
-        self._waiting: dict[K, None] = {}  # in order, each once
-        self._busy: set[K] = set()
+        self._queued: dict[K, None] = {}  # in order, each once
+        self._processing: set[K] = set()
         self._failures: dict[K, int] = {}
         self._timers: dict[K, asyncio.TimerHandle] = {}
-        self._something = asyncio.Semaphore(0)
+        self._available = asyncio.Semaphore(0)
 
     def add(self, key: K) -> None:
-        if key not in self._waiting:
-            self._waiting[key] = None
-            self._something.release()
+        if key not in self._queued:
+            self._queued[key] = None
+            self._available.release()
 
     def add_later(self, key: K, seconds: float) -> None:
         """After some seconds, or earlier if it was asked for before."""
@@ -51,37 +51,37 @@ class Queue(Generic[K]):
             return
         if timer:
             timer.cancel()
-        self._timers[key] = loop.call_later(seconds, self._due, key)
+        self._timers[key] = loop.call_later(seconds, self._timer_fired, key)
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as group:
             for _worker in range(self._workers):
-                group.create_task(self._serve())
+                group.create_task(self._run_worker())
 
-    def _due(self, key: K) -> None:
+    def _timer_fired(self, key: K) -> None:
         del self._timers[key]
         self.add(key)
 
-    async def _serve(self) -> None:
+    async def _run_worker(self) -> None:
         while True:
-            await self._something.acquire()
-            key = next((one for one in self._waiting if one not in self._busy), None)
+            await self._available.acquire()
+            key = next((one for one in self._queued if one not in self._processing), None)
             if key is None:  # only keys that others are at, who put them back when they are done
                 continue
-            del self._waiting[key]
-            self._busy.add(key)
+            del self._queued[key]
+            self._processing.add(key)
             try:
-                await self._look_at(key)
+                await self._process(key)
             finally:
-                self._busy.discard(key)
-                if key in self._waiting:
-                    self._something.release()
+                self._processing.discard(key)
+                if key in self._queued:
+                    self._available.release()
 
-    async def _look_at(self, key: K) -> None:
+    async def _process(self, key: K) -> None:
         try:
             await self._work(key)
-        except Again as again:
-            self.add_later(key, again.seconds * self._patience())
+        except RequeueAfter as again:
+            self.add_later(key, again.seconds * self._slowdown())
             return
         except (ApiError, Gone) as error:
             self._failed(key, error)
@@ -97,7 +97,7 @@ class Queue(Generic[K]):
         pause = min(FIRST_PAUSE * 2 ** (count - 1), LONGEST_PAUSE)
         if count > 3:
             _log.warning("%s: %s (attempt %d)", key, error, count)
-        self.add_later(key, pause * self._patience() * random.uniform(0.7, 1.3))  # noqa: S311
+        self.add_later(key, pause * self._slowdown() * random.uniform(0.7, 1.3))  # noqa: S311
 
-    def _patience(self) -> float:
-        return max(1.0, len(self._timers) / PATIENT)
+    def _slowdown(self) -> float:
+        return max(1.0, len(self._timers) / SLOW_AT)

@@ -26,7 +26,7 @@ _INTEGER = re.compile(r"-?[0-9]{1,19}")
 _TIME = re.compile(r"[0-9Tt:.Zz+-]{1,64}")
 
 
-class Refused(Exception):
+class RejectedRequest(Exception):
     """A request that the door does not pass on, with the HTTP status that says why."""
 
     def __init__(self, status: int, message: str) -> None:
@@ -60,10 +60,10 @@ def parse(method: str, target: str) -> StreamRequest:
     path, _mark, text = target.partition("?")
     kind, _slash, rest = path.removeprefix("/").partition("/")
     if not path.startswith("/") or kind not in SUBRESOURCES:
-        raise Refused(404, f"path {path[:200]!r}: not served here; the paths are {', '.join(SUBRESOURCES)}")
+        raise RejectedRequest(404, f"path {path[:200]!r}: not served here; the paths are {', '.join(SUBRESOURCES)}")
     namespace, pod, container = _names(kind, rest.split("/"))
     if method not in (("GET",) if kind == "containerLogs" else ("GET", "POST")):
-        raise Refused(405, f"method {method}: not possible for {kind}")
+        raise RejectedRequest(405, f"method {method}: not possible for {kind}")
     query = parse_qsl(text, keep_blank_values=True, errors="surrogateescape")
     return StreamRequest(kind, namespace, pod, tuple(_translate(kind, container, query)))
 
@@ -75,7 +75,9 @@ def _names(kind: str, parts: list[str]) -> tuple[str, str, str]:
     if has_uid and _UID.fullmatch(parts[2]):
         del parts[2]
     if len(parts) != fixed or not all(len(part) <= 253 and _NAME.fullmatch(part) for part in parts):
-        raise Refused(404, f"path of {kind}: expected namespace, pod{'' if fixed == 2 else ' and container'}, by name")
+        raise RejectedRequest(
+            404, f"path of {kind}: expected namespace, pod{'' if fixed == 2 else ' and container'}, by name"
+        )
     return parts[0], parts[1], parts[2] if fixed == 3 else ""
 
 
@@ -98,20 +100,20 @@ def _log_query(query: Query) -> Query:
         result.append(("sinceTime", _checked("sinceTime", given["sinceTime"], _TIME, "a time such as RFC 3339 has")))
     stream = given.get("stream", "All")
     if stream not in LOG_STREAMS:
-        raise Refused(400, f"stream {stream[:64]!r}: must be one of {', '.join(LOG_STREAMS)}")
+        raise RejectedRequest(400, f"stream {stream[:64]!r}: must be one of {', '.join(LOG_STREAMS)}")
     return result + ([("stream", stream)] if stream != "All" else [])  # hosts before 1.32 do not know the key
 
 
 def _checked(key: str, value: str, rule: re.Pattern[str], expected: str) -> str:
     if not rule.fullmatch(value):
-        raise Refused(400, f"{key} {value[:64]!r}: must be {expected}")
+        raise RejectedRequest(400, f"{key} {value[:64]!r}: must be {expected}")
     return value
 
 
 def _streams(query: Query) -> Query:
     wanted = {key for key, value in query if key in STREAMS and value in ("1", "true")}
     if not wanted - {"tty"}:
-        raise Refused(400, "you must specify at least 1 of stdin, stdout, stderr")
+        raise RejectedRequest(400, "you must specify at least 1 of stdin, stdout, stderr")
     if "tty" in wanted:  # a terminal has one output; the kubelet drops the other as well
         wanted.discard("error")
     return [(host, "true") for key, host in STREAMS.items() if key in wanted]
@@ -121,5 +123,5 @@ def _ports(query: Query) -> Query:
     ports = [port for key, value in query if key == "port" for port in value.split(",")]
     for port in ports:
         if not (port.isascii() and port.isdigit() and 1 <= int(port[:6]) <= 65535):
-            raise Refused(400, f"port {port[:64]!r}: must be a number from 1 to 65535")
+            raise RejectedRequest(400, f"port {port[:64]!r}: must be a number from 1 to 65535")
     return [("ports", port) for port in ports]

@@ -14,11 +14,11 @@ from collections.abc import Iterator, Mapping
 from tenantry_syncer.kubelet.paths import StreamRequest
 
 FOLLOWED, READ, INTERACTIVE = "followed logs", "reads of logs", "exec, attach and port-forward streams"
-MOST = {FOLLOWED: 96, READ: 16, INTERACTIVE: 32}
+MAX_PER_OBJECT = {FOLLOWED: 96, READ: 16, INTERACTIVE: 32}
 RETRY_SECONDS = {FOLLOWED: 30, READ: 1, INTERACTIVE: 5}
 
 
-class Busy(Exception):
+class TooManyStreams(Exception):
     """No further stream at present; `seconds` after which it may be worth another try."""
 
     def __init__(self, message: str, seconds: int) -> None:
@@ -28,19 +28,19 @@ class Busy(Exception):
 
 class StreamLimits:
     def __init__(self, most: Mapping[str, int] | None = None) -> None:
-        most = MOST if most is None else most
+        most = MAX_PER_OBJECT if most is None else most
         self._most = most
         self._open = {sort: Counter[tuple[str, str]]() for sort in most}
 
     @contextlib.contextmanager
-    def one_more(self, request: StreamRequest) -> Iterator[None]:
+    def acquire(self, request: StreamRequest) -> Iterator[None]:
         """Raises Busy where the request's pod has its share."""
-        sort, pod = sort_of(request), (request.namespace, request.pod)
+        sort, pod = kind_of_stream(request), (request.namespace, request.pod)
         held = self._open[sort]
         free = self._most[sort] - held.total()
         if held[pod] >= free:
             whose = f"{held[pod]} of pod {request.pod} and {held.total()} of all pods"
-            raise Busy(f"too many {sort} are open ({whose}); close some, or try again", RETRY_SECONDS[sort])
+            raise TooManyStreams(f"too many {sort} are open ({whose}); close some, or try again", RETRY_SECONDS[sort])
         held[pod] += 1
         try:
             yield
@@ -50,7 +50,7 @@ class StreamLimits:
                 del held[pod]
 
 
-def sort_of(request: StreamRequest) -> str:
+def kind_of_stream(request: StreamRequest) -> str:
     if not request.is_log:
         return INTERACTIVE
     return FOLLOWED if ("follow", "true") in request.query else READ

@@ -14,9 +14,9 @@ from contextlib import AbstractAsyncContextManager
 import h11
 
 from tenantry_syncer import naming
-from tenantry_syncer.kubelet.paths import Refused, StreamRequest, parse
-from tenantry_syncer.kubelet.stream_limits import Busy, StreamLimits
-from tenantry_syncer.serving.host_proxy import Host, HostError, Upstream, first, opened, relay, splice
+from tenantry_syncer.kubelet.paths import RejectedRequest, StreamRequest, parse
+from tenantry_syncer.kubelet.stream_limits import StreamLimits, TooManyStreams
+from tenantry_syncer.serving.host_proxy import Host, HostError, Upstream, first, open_upstream, relay, splice
 from tenantry_syncer.serving.http_server import CHUNK, Head, Headers, answer
 from tenantry_syncer.serving.mtls_server import status_json
 
@@ -65,16 +65,16 @@ class Streams:
         """One request of the API server, until its stream has ended."""
         try:
             request = parse(head.method, head.target)
-        except Refused as error:
+        except RejectedRequest as error:
             return await answer(writer, error.status, status_json(error.status, str(error)), "application/json")
         pod = self._resolve(request.namespace, request.pod)
         if pod is None:
             message = f'pod "{request.pod}" in namespace "{request.namespace}" does not exist on this node'
             return await self._fail(writer, request, 404, message)
         try:
-            with self._limits.one_more(request):
+            with self._limits.acquire(request):
                 return await self._stream(request, pod, head, reader, writer)
-        except Busy as busy:
+        except TooManyStreams as busy:
             text = status_json(429, str(busy), request.pod, retry_seconds=busy.seconds)
             return await _write_error(writer, request, 429, text, [("Retry-After", str(busy.seconds))])
 
@@ -89,7 +89,7 @@ class Streams:
         exchange = self._exchange(request, pod, head, reader, writer)
         try:
             if request.is_log:
-                await first(exchange, _gone(reader))
+                await first(exchange, _wait_for_disconnect(reader))
             else:
                 await exchange
         except HostError as error:
@@ -117,7 +117,7 @@ class Streams:
         target = request.host_target(self._namespace, pod)
         # The head of a followed log comes with the log's first byte, however late that is.
         timeout = None if request.is_log else UPGRADE_TIMEOUT
-        return opened(self._host, head.method, target, request_headers(head), timeout)
+        return open_upstream(self._host, head.method, target, request_headers(head), timeout)
 
     async def _pass_error(
         self, upstream: Upstream, request: StreamRequest, pod: str, writer: asyncio.StreamWriter
@@ -133,14 +133,14 @@ class Streams:
                     if len(body) >= ERROR_LIMIT:
                         break
         called = {pod: request.pod, self._namespace: request.namespace}
-        text = naming.renamed(body[:ERROR_LIMIT].decode(errors="replace"), called)
+        text = naming.replace_names(body[:ERROR_LIMIT].decode(errors="replace"), called)
         await _write_error(writer, request, upstream.status, text)
 
     async def _fail(self, writer: asyncio.StreamWriter, request: StreamRequest, code: int, message: str) -> None:
         await _write_error(writer, request, code, status_json(code, message, request.pod))
 
 
-async def _gone(reader: asyncio.StreamReader) -> None:
+async def _wait_for_disconnect(reader: asyncio.StreamReader) -> None:
     """Wait for the end of a client that has nothing more to say."""
     while await reader.read(CHUNK):
         pass

@@ -13,7 +13,7 @@ from tenantry_syncer.config import METRICS_PORT
 from tenantry_syncer.kube.client import ApiError, Gone
 from tenantry_syncer.kube.resources import API_SERVICE, SERVICE, Kind
 from tenantry_syncer.metrics.pod_metrics import GROUP, VERSION, Metrics
-from tenantry_syncer.sync_context import Sides
+from tenantry_syncer.sync_context import SyncContext
 
 # The name in the door's certificate that the API server looks for comes from these.
 NAMESPACE, NAME = "kube-system", "tenantry-metrics"
@@ -28,44 +28,44 @@ class ApiService:
     """Offered, it answers as long as the syncer runs, whatever becomes of the host's metrics: an API that does not
     answer would keep namespaces from being deleted. One that the tenant has made is left alone."""
 
-    def __init__(self, sides: Sides, metrics: Metrics, ca: str) -> None:
-        self._sides = sides
+    def __init__(self, context: SyncContext, metrics: Metrics, ca: str) -> None:
+        self._context = context
         self._metrics = metrics
         self._ca = base64.b64encode(ca.encode()).decode()
 
-    async def wanted(self) -> None:
+    async def wait_for_metrics(self) -> None:
         """Return once the host has metrics."""
-        await _until(self._metrics.are_there)
+        await _until(self._metrics.are_available)
 
-    async def keep(self) -> None:
+    async def run(self) -> None:
         """For ever."""
-        await _until(self.agree)
+        await _until(self.reconcile)
 
-    async def agree(self) -> None:
+    async def reconcile(self) -> None:
         """Have it as it should be."""
-        there = await self._sides.inside.api.get(API_SERVICE.path(name=f"{VERSION}.{GROUP}"))
-        if there and (there["metadata"].get("labels") or {}).get(naming.MANAGED_BY) != naming.SYNCER:
+        current = await self._context.virtual.api.get(API_SERVICE.path(name=f"{VERSION}.{GROUP}"))
+        if current and (current["metadata"].get("labels") or {}).get(naming.MANAGED_BY) != naming.SYNCER:
             return
-        if await self._metrics.are_there():
-            service = await self._sides.inside.api.get(SERVICE.path(NAMESPACE, NAME))
-            await self._have(SERVICE, service, self._service())
-            await self._have(API_SERVICE, there, self._wanted())
-        elif there:
-            await self._sides.inside.delete(API_SERVICE, there)
+        if await self._metrics.are_available():
+            service = await self._context.virtual.api.get(SERVICE.path(NAMESPACE, NAME))
+            await self._apply(SERVICE, service, self._service())
+            await self._apply(API_SERVICE, current, self._api_service())
+        elif current:
+            await self._context.virtual.delete(API_SERVICE, current)
 
-    async def _have(self, kind: Kind, there: dict | None, wanted: dict) -> None:
-        if there is None:
-            await self._sides.inside.create(kind, wanted)
-        elif any(there["spec"].get(field) != value for field, value in wanted["spec"].items()):
-            await self._sides.inside.merge(kind, there, {"spec": wanted["spec"]})
+    async def _apply(self, kind: Kind, current: dict | None, desired: dict) -> None:
+        if current is None:
+            await self._context.virtual.create(kind, desired)
+        elif any(current["spec"].get(field) != value for field, value in desired["spec"].items()):
+            await self._context.virtual.merge(kind, current, {"spec": desired["spec"]})
 
     def _service(self) -> dict:
         """The name of the syncer's address on the host, which no Service inside could have."""
         metadata = {"namespace": NAMESPACE, "name": NAME, "labels": _LABELS}
-        spec = {"type": "ExternalName", "externalName": self._sides.config.address}
+        spec = {"type": "ExternalName", "externalName": self._context.config.address}
         return {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec}
 
-    def _wanted(self) -> dict:
+    def _api_service(self) -> dict:
         spec = {
             "group": GROUP,
             "version": VERSION,
@@ -78,12 +78,12 @@ class ApiService:
         return {"apiVersion": API_SERVICE.api_version, "kind": API_SERVICE.name, "metadata": metadata, "spec": spec}
 
 
-async def _until(look: Callable[[], Awaitable[bool | None]]) -> None:
+async def _until(step: Callable[[], Awaitable[bool | None]]) -> None:
     """Look from time to time until that gives True."""
     while True:
         pause = CHECK_SECONDS
         try:
-            if await look():
+            if await step():
                 return
         except (ApiError, Gone) as error:
             _log.warning("offering metrics inside: %s; next try in %d s", error, RETRY_SECONDS)

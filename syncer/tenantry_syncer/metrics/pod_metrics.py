@@ -18,7 +18,7 @@ from tenantry_syncer.kube.client import ApiError
 from tenantry_syncer.kube.resources import NODE, POD, POD_METRICS, Kind
 from tenantry_syncer.serving.http_server import Head, answer
 from tenantry_syncer.serving.mtls_server import status_json
-from tenantry_syncer.sync_context import OURS, Sides
+from tenantry_syncer.sync_context import SYNCER_SELECTOR, SyncContext
 
 GROUP, VERSION = POD_METRICS.api_version.split("/")
 ROOT = f"/apis/{GROUP}/{VERSION}"
@@ -49,13 +49,13 @@ _DOCUMENTS: dict[str, dict] = {
 
 
 class Metrics:
-    def __init__(self, sides: Sides) -> None:
-        self._sides = sides
+    def __init__(self, context: SyncContext) -> None:
+        self._context = context
         self._lock = asyncio.Lock()
         self._asked = float("-inf")
         self._measured: list[dict] | None = None
 
-    async def are_there(self) -> bool:
+    async def are_available(self) -> bool:
         """Whether the host has a metrics API and lets the syncer read it. Raises ApiError where it does not say."""
         try:
             return await self._read() is not None
@@ -95,12 +95,14 @@ class Metrics:
         raise ApiError(404, "NotFound", "the server could not find the requested resource")
 
     async def _pods(self, namespace: str | None, selectors: dict[str, str]) -> list[dict]:
-        found = [one for _node, one in await self._told() if namespace in (None, one["metadata"]["namespace"])]
+        found = [
+            one for _node, one in await self._translated_metrics() if namespace in (None, one["metadata"]["namespace"])
+        ]
         return await self._selected(found, POD, namespace, selectors)
 
     async def _nodes(self, selectors: dict[str, str]) -> list[dict]:
         pods: dict[str, list[dict]] = {}
-        for node, one in await self._told():
+        for node, one in await self._translated_metrics():
             pods.setdefault(node, []).append(one)
         return await self._selected([node_metrics(*item) for item in pods.items()], NODE, None, selectors)
 
@@ -110,11 +112,11 @@ class Metrics:
         """The API server knows best what a selector means."""
         if not selectors:
             return found
-        pages = self._sides.inside.api.pages(kind.path(namespace), partial=True, **selectors)
+        pages = self._context.virtual.api.pages(kind.path(namespace), partial=True, **selectors)
         wanted = {_key(one) async for page, _version in pages for one in page}
         return [one for one in found if _key(one) in wanted]
 
-    async def _told(self) -> list[tuple[str, dict]]:
+    async def _translated_metrics(self) -> list[tuple[str, dict]]:
         """The metrics of pods, each with the name of its node."""
         try:
             measured = await self._read()
@@ -126,26 +128,26 @@ class Metrics:
 
     def _translated(self, measured: list[dict]) -> Iterator[tuple[str, dict]]:
         for one in measured:
-            copy = self._sides.host.get(POD, "", one["metadata"]["name"])
-            key = naming.virtual_key(copy) if copy else None
-            pod = self._sides.inside.get(POD, *key) if key else None
-            if copy and pod and self._sides.is_copy(copy, pod):
-                yield copy["spec"].get("nodeName", ""), pod_metrics(pod, one)
+            host_object = self._context.host.get(POD, "", one["metadata"]["name"])
+            key = naming.virtual_key(host_object) if host_object else None
+            pod = self._context.virtual.get(POD, *key) if key else None
+            if host_object and pod and self._context.is_host_object_of(host_object, pod):
+                yield host_object["spec"].get("nodeName", ""), pod_metrics(pod, one)
 
     async def _read(self) -> list[dict] | None:
         """As the host has them; None if it has no metrics API."""
         async with self._lock:
             if time.monotonic() >= self._asked + FRESH_SECONDS:
-                path = POD_METRICS.path(self._sides.config.namespace)
-                found = await self._sides.host.api.get(path, labelSelector=OURS)
+                path = POD_METRICS.path(self._context.config.namespace)
+                found = await self._context.host.api.get(path, labelSelector=SYNCER_SELECTOR)
                 self._measured = found["items"] if found else None
                 self._asked = time.monotonic()
             return self._measured
 
 
 def pod_metrics(pod: dict, measured: dict) -> dict:
-    inside = pod["metadata"]
-    metadata = {"name": inside["name"], "namespace": inside["namespace"], "labels": inside.get("labels") or {}}
+    given = pod["metadata"]
+    metadata = {"name": given["name"], "namespace": given["namespace"], "labels": given.get("labels") or {}}
     containers = [{"name": one["name"], "usage": one["usage"]} for one in measured["containers"]]
     return {**_measurement("PodMetrics", metadata, measured), "containers": containers}
 

@@ -32,7 +32,7 @@ DNS_NAMES = (NAME, "localhost", "tenantry-metrics.kube-system.svc")
 ISSUE_TIMEOUT = 30.0
 POLL = 0.1
 RETRY = 60.0
-SOONEST = 1.0
+MIN_RENEWAL_DELAY = 1.0
 _END = "-----END CERTIFICATE-----"
 
 
@@ -79,7 +79,7 @@ async def serving_context(
     return context, await renew(api, context, address, directory)
 
 
-def authorities(bundle: str, but: str) -> str:
+def trusted_cas(bundle: str, but: str) -> str:
     """The CAs of a bundle that go by another common name: API servers trust more of them than this program may."""
     found = (f"{one}{_END}\n" for one in bundle.split(_END)[:-1])
     return "".join(one for one in found if but not in (names := _common_names(one)) and names)
@@ -114,7 +114,7 @@ async def keep_renewed(api: Api, context: ssl.SSLContext, address: str, director
 def until_renewal(expires: datetime, now: datetime | None = None) -> float:
     """Seconds until two thirds of the time that is left have passed."""
     left = expires - (now or datetime.now(UTC))
-    return max(left.total_seconds() * 2 / 3, SOONEST)
+    return max(left.total_seconds() * 2 / 3, MIN_RENEWAL_DELAY)
 
 
 async def issue(api: Api, address: str) -> Issued:

@@ -72,7 +72,7 @@ class HostError(Exception):
 
 
 @contextlib.contextmanager
-def translated(doing: str) -> Iterator[None]:
+def as_host_error(doing: str) -> Iterator[None]:
     """Turn what goes wrong on the way to the host into a HostError that does not show the host's addresses."""
     try:
         yield
@@ -83,7 +83,7 @@ def translated(doing: str) -> Iterator[None]:
 
 
 @contextlib.asynccontextmanager
-async def opened(
+async def open_upstream(
     host: Host,
     method: str,
     target: str,
@@ -92,7 +92,7 @@ async def opened(
 ) -> AsyncIterator[Upstream]:
     """A fresh connection on which a request was sent and the head of its response received, within `timeout`."""
     url = urlsplit(host.url)
-    with translated("connecting to the host's API"):
+    with as_host_error("connecting to the host's API"):
         async with asyncio.timeout(CONNECT_TIMEOUT):
             reader, writer = await asyncio.open_connection(
                 url.hostname, url.port or 443, ssl=host.ssl, limit=CHUNK, ssl_shutdown_timeout=FLUSH_TIMEOUT
@@ -102,15 +102,15 @@ async def opened(
         own = [("host", url.netloc), ("authorization", f"Bearer {host.token()}"), ("user-agent", "tenantry-syncer")]
         if method == "POST":
             own.append(("content-length", "0"))
-        with translated("waiting for the host's API"):
+        with as_host_error("waiting for the host's API"):
             async with asyncio.timeout(timeout):
-                upstream = await ask(reader, writer, method, target, own + headers)
+                upstream = await send_request(reader, writer, method, target, own + headers)
         yield upstream
     finally:
         writer.close()
 
 
-async def ask(
+async def send_request(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter, method: str, target: str, headers: Headers
 ) -> Upstream:
     """Send a request without a body and read the head of the response."""

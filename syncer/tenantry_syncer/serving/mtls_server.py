@@ -43,7 +43,7 @@ def client_names(writer: asyncio.StreamWriter) -> list[str]:
     return [value for rdn in certificate.get("subject", ()) for key, value in rdn if key == "commonName"]
 
 
-class Door:
+class MutualTlsServer:
     """Calls a handler for whoever has a certificate of this name.
 
     `tls` comes from certificates.py and must require client certificates, of the authority that gave `client` its own.

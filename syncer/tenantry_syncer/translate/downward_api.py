@@ -13,20 +13,20 @@ from tenantry_syncer import naming
 ANNOTATION = "downward.tenantry.dev/"
 _SUBSCRIPT = re.compile(r"metadata\.(labels|annotations)\['(.+)'\]")
 # The host's own value is the right one, or the only one there is.
-_HOSTS = ("spec.nodeName", "status.")
+_HOST_FIELDS = ("spec.nodeName", "status.")
 _ESCAPES = {character: f"\\{letter}" for character, letter in zip('\a\b\f\n\r\t\v\\"', 'abfnrtv\\"', strict=True)}
 
 
 def reference(field_ref: dict) -> dict:
     path = field_ref["fieldPath"]
-    if path.startswith(_HOSTS):
+    if path.startswith(_HOST_FIELDS):
         return field_ref
     return {"apiVersion": "v1", "fieldPath": f"metadata.annotations['{_annotation(path)}']"}
 
 
 def pod_annotations(pod: dict) -> dict[str, str]:
     """The annotations that references of this pod lead to."""
-    paths = {path for path in _paths(pod) if not path.startswith(_HOSTS)}
+    paths = {path for path in _paths(pod) if not path.startswith(_HOST_FIELDS)}
     return {_annotation(path): value(pod, path) for path in sorted(paths)}
 
 

@@ -56,7 +56,7 @@ def _short(pod: dict) -> str:
 
 def _container(full: str, pod: dict, config: Config) -> dict:
     whole = pod["spec"].get("resources") or {}
-    by_pod = {*(whole.get("limits") or {}), *(whole.get("requests") or {})}
+    set_by_pod = {*(whole.get("limits") or {}), *(whole.get("requests") or {})}
     addresses = {"fieldRef": {"apiVersion": "v1", "fieldPath": "status.podIPs"}}
     return {
         "name": NAME,
@@ -69,7 +69,7 @@ def _container(full: str, pod: dict, config: Config) -> dict:
             {"name": "ADDRESSES", "valueFrom": addresses},
         ],
         "resources": {
-            kind: {name: amount for name, amount in amounts.items() if name not in by_pod}
+            kind: {name: amount for name, amount in amounts.items() if name not in set_by_pod}
             for kind, amounts in (("limits", _LIMITS), ("requests", _REQUESTS))
         },
         # As the level restricted wants it, whatever the pod says.

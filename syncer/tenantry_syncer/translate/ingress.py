@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from tenantry_syncer import naming
 
 # Says what is wrong with leading to this service, if anything is.
-Reach = Callable[[str], str | None]
+BackendCheck = Callable[[str], str | None]
 
 _LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 _NAME = re.compile(rf"{_LABEL}(\.{_LABEL})*")
@@ -42,7 +42,7 @@ class Offers:
 
 
 @dataclass
-class Judged:
+class CheckedIngress:
     """`spec` is for the host; None where nothing of the ingress gets there.
 
     An ingress of a class that is not `offered` may be that of a controller inside: its status is that controller's.
@@ -53,30 +53,30 @@ class Judged:
     offered: bool = True
 
 
-class _Refused(Exception):
+class _RejectedSpec(Exception):
     """A part that stays inside, with the reason."""
 
 
-def judge(ingress: dict, offers: Offers, reach: Reach) -> Judged:
-    spec, namespace, judged = ingress["spec"], ingress["metadata"]["namespace"], Judged()
-    judged.problems += _notes(ingress)
+def check(ingress: dict, offers: Offers, backend_problem: BackendCheck) -> CheckedIngress:
+    spec, namespace, checked = ingress["spec"], ingress["metadata"]["namespace"], CheckedIngress()
+    checked.problems += _annotation_problems(ingress)
     if problem := _class_problem(ingress, offers):
-        judged.problems.append(problem)
-        judged.offered = False
-        return judged
-    judged.problems += [f"spec.{key}: is not passed on; leave it out" for key in sorted(spec.keys() - _SPEC)]
+        checked.problems.append(problem)
+        checked.offered = False
+        return checked
+    checked.problems += [f"spec.{key}: is not passed on; leave it out" for key in sorted(spec.keys() - _SPEC)]
     if spec.get("defaultBackend"):
-        judged.problems.append("spec.defaultBackend: is not offered; give a rule with a host")
-    rules = list(_rules(spec, offers, reach, judged.problems))
-    tls = list(_tls(spec, offers, judged.problems))
+        checked.problems.append("spec.defaultBackend: is not offered; give a rule with a host")
+    rules = list(_rules(spec, offers, backend_problem, checked.problems))
+    tls = list(_tls(spec, offers, checked.problems))
     if rules:
-        judged.spec = {"ingressClassName": spec["ingressClassName"], "rules": _renamed(rules, namespace)}
+        checked.spec = {"ingressClassName": spec["ingressClassName"], "rules": _renamed(rules, namespace)}
         if tls:
-            judged.spec["tls"] = tls
+            checked.spec["tls"] = tls
             for one in tls:
                 if "secretName" in one:
                     one["secretName"] = naming.host_name(namespace, one["secretName"])
-    return judged
+    return checked
 
 
 def kept(there: dict, wanted: dict) -> dict | None:
@@ -100,7 +100,7 @@ def services_of(ingress: dict) -> set[str]:
     return {one["service"]["name"] for one in backends if one.get("service")}
 
 
-def _notes(ingress: dict) -> Iterator[str]:
+def _annotation_problems(ingress: dict) -> Iterator[str]:
     """To many controllers annotations are configuration of the whole proxy: they stay inside."""
     given = ingress["metadata"].get("annotations") or {}
     found = sorted(key for key in given if "ingress" in key.partition("/")[0] and key != CLASS_ANNOTATION)
@@ -120,20 +120,20 @@ def _class_problem(ingress: dict, offers: Offers) -> str | None:
     return f"spec.ingressClassName: is required; {use}"
 
 
-def _rules(spec: dict, offers: Offers, reach: Reach, problems: list[str]) -> Iterator[dict]:
+def _rules(spec: dict, offers: Offers, backend_problem: BackendCheck, problems: list[str]) -> Iterator[dict]:
     for number, rule in enumerate(spec.get("rules") or []):
         where = f"spec.rules[{number}]"
         try:
             host = _rule_host(rule, offers)
-        except _Refused as refused:
-            problems.append(f"{where}{refused}")
+        except _RejectedSpec as rejected:
+            problems.append(f"{where}{rejected}")
             continue
         paths = []
         for at, path in enumerate(_paths(rule)):
             try:
-                paths.append(_path(path, offers, reach))
-            except _Refused as refused:
-                problems.append(f"{where}.http.paths[{at}]{refused} (host {host})")
+                paths.append(_path(path, offers, backend_problem))
+            except _RejectedSpec as rejected:
+                problems.append(f"{where}.http.paths[{at}]{rejected} (host {host})")
         if paths:
             yield {"host": host, "http": {"paths": paths}}
 
@@ -144,43 +144,47 @@ def _rule_host(rule: dict, offers: Offers) -> str:
     _listed(rule.get("http") or {}, {"paths"}, ".http")
     host = rule.get("host", "")
     if not host or host.startswith("*"):
-        raise _Refused(f".host: {host or 'none'}: must be a host name, without a wildcard")
+        raise _RejectedSpec(f".host: {host or 'none'}: must be a host name, without a wildcard")
     _check_host(host, offers, ".host")
     if not _paths(rule):
-        raise _Refused(".http.paths: has none; give a path")
+        raise _RejectedSpec(".http.paths: has none; give a path")
     return host
 
 
 def _check_host(host: str, offers: Offers, where: str) -> None:
     # Controllers give the certificate of a name to whoever says it here.
     if not offers.covers(host):
-        raise _Refused(f"{where}: host {host}: is not offered; use {' or '.join(offers.hosts)}")
+        raise _RejectedSpec(f"{where}: host {host}: is not offered; use {' or '.join(offers.hosts)}")
     if not _NAME.fullmatch(host.removeprefix("*.")):
-        raise _Refused(f"{where}: {host!r} is not a host name")
+        raise _RejectedSpec(f"{where}: {host!r} is not a host name")
 
 
-def _path(path: dict, offers: Offers, reach: Reach) -> dict:
+def _path(path: dict, offers: Offers, backend_problem: BackendCheck) -> dict:
     _listed(path, {"path", "pathType", "backend"}, "")
     kind, text = path.get("pathType"), path.get("path") or "/"
     if kind not in ("Exact", "Prefix", SPECIFIC) or (kind == SPECIFIC and not offers.specific_paths):
-        raise _Refused(f".pathType: {kind} is not offered; use Prefix or Exact")
+        raise _RejectedSpec(f".pathType: {kind} is not offered; use Prefix or Exact")
     if not (_PATTERN if kind == SPECIFIC else _PATH).fullmatch(text):
-        raise _Refused(
+        raise _RejectedSpec(
             f".path: {text!r}: must begin with / and have no characters but letters, digits, - . _ ~ / ! & + , = : @ "
             "and %XX, because controllers take others for more than a path"
         )
-    return {"path": text, "pathType": kind, "backend": {"service": _service(path.get("backend") or {}, reach)}}
+    return {
+        "path": text,
+        "pathType": kind,
+        "backend": {"service": _service(path.get("backend") or {}, backend_problem)},
+    }
 
 
-def _service(backend: dict, reach: Reach) -> dict:
+def _service(backend: dict, backend_problem: BackendCheck) -> dict:
     """Nobody sends requests past others' network policies: only where the host's own selector leads."""
     _listed(backend, {"service"}, ".backend")
     service = backend.get("service") or {}
     _listed(service, {"name", "port"}, ".backend.service")
     port = service.get("port") or {}
     _listed(port, {"name", "number"}, ".backend.service.port")
-    if problem := reach(service.get("name", "")):
-        raise _Refused(f".backend.service: {problem}")
+    if problem := backend_problem(service.get("name", "")):
+        raise _RejectedSpec(f".backend.service: {problem}")
     return {"name": service["name"], "port": port}
 
 
@@ -190,20 +194,20 @@ def _tls(spec: dict, offers: Offers, problems: list[str]) -> Iterator[dict]:
         try:
             _listed(one, {"hosts", "secretName"}, "")
             if not one.get("hosts"):
-                raise _Refused(".hosts: has none; name the hosts that the certificate is for")
+                raise _RejectedSpec(".hosts: has none; name the hosts that the certificate is for")
             if one.get("secretName") and not _NAME.fullmatch(one["secretName"]):
-                raise _Refused(f".secretName: {one['secretName']!r} is not the name of a Secret")
+                raise _RejectedSpec(f".secretName: {one['secretName']!r} is not the name of a Secret")
             for host in one["hosts"]:
                 _check_host(host, offers, ".hosts")
-        except _Refused as refused:
-            problems.append(f"{where}{refused}")
+        except _RejectedSpec as rejected:
+            problems.append(f"{where}{rejected}")
         else:
             yield {key: value for key, value in one.items() if value}
 
 
 def _listed(given: dict, fields: set[str], where: str) -> None:
     if unknown := sorted(given.keys() - fields):
-        raise _Refused(f"{where}.{unknown[0]}: is not passed on; leave it out")
+        raise _RejectedSpec(f"{where}.{unknown[0]}: is not passed on; leave it out")
 
 
 def _paths(rule: dict) -> list[dict]:

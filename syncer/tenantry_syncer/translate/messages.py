@@ -13,33 +13,33 @@ _TAINT = re.compile(r" \{[^{}]*\}")
 _HASHED = re.compile(rf"(?<![A-Za-z0-9-])[a-z0-9][a-z0-9-]*-[0-9a-f]{{{naming.NAME_HASH}}}(?![A-Za-z0-9])")
 
 
-def told_inside(text: str, host: Mapping, obj: Mapping | None, namespace: str) -> str:
+def to_virtual(text: str, host: Mapping, obj: Mapping | None, namespace: str) -> str:
     """A message about `host`, which stands for `obj` (None: who knows), in the namespace of that name."""
-    inside = naming.virtual_key(host)
+    key = naming.virtual_key(host)
     if "taint" in text:
         text = _TAINT.sub("", text)
-    if inside:
-        text = naming.renamed(text, _called(host, inside, namespace))
+    if key:
+        text = naming.replace_names(text, _called(host, key, namespace))
         if obj and _HASHED.search(text):
             references = _references(obj, namespace)
-            text = naming.renamed(text, {name: one for name, one in references.items() if name in text})
+            text = naming.replace_names(text, {name: one for name, one in references.items() if name in text})
     # In quotes it is the namespace that somebody asked for; elsewhere, in whatever longer name, it says nothing inside.
-    return text.replace(f'"{namespace}"', f'"{inside[0]}"' if inside else '"host"').replace(namespace, "host")
+    return text.replace(f'"{namespace}"', f'"{key[0]}"' if key else '"host"').replace(namespace, "host")
 
 
-def renamed_hashed(text: str, name_inside: Callable[[str], str | None]) -> str:
+def replace_hashed_names(text: str, virtual_name: Callable[[str], str | None]) -> str:
     """With what other objects are called inside, as far as anybody knows that."""
-    return _HASHED.sub(lambda found: name_inside(found[0]) or found[0], text)
+    return _HASHED.sub(lambda found: virtual_name(found[0]) or found[0], text)
 
 
-def _called(host: Mapping, inside: tuple[str, str], namespace: str) -> dict[str, str]:
+def _called(host: Mapping, key: tuple[str, str], namespace: str) -> dict[str, str]:
     name, uid = host["metadata"]["name"], host["metadata"].get("uid")
     found = {
-        f"{namespace}/{name}": "/".join(inside),
-        f"{name}_{namespace}": f"{inside[1]}_{inside[0]}",  # as kubelets do
-        f"{name}-tokens": f"service account token of {inside[1]}",
-        name: inside[1],
-        **{service_variables.host_name(inside[0], one): "variables of services" for one in service_variables.VARIANTS},
+        f"{namespace}/{name}": "/".join(key),
+        f"{name}_{namespace}": f"{key[1]}_{key[0]}",  # as kubelets do
+        f"{name}-tokens": f"service account token of {key[1]}",
+        name: key[1],
+        **{service_variables.host_name(key[0], one): "variables of services" for one in service_variables.VARIANTS},
     }
     if uid and (virtual := naming.virtual_uid(host)):
         found[uid] = virtual
@@ -53,8 +53,8 @@ def _references(obj: Mapping, namespace: str) -> dict[str, str]:
     mentioned = set(_strings(spec)) | {f"{name}-{one['name']}" for one in spec.get("volumes") or [] if "name" in one}
     found: dict[str, str] = {}
     for one in mentioned:
-        copy = naming.host_name(own, one)
-        found |= {f"{namespace}/{copy}": f"{own}/{one}", copy: one}
+        host_name = naming.host_name(own, one)
+        found |= {f"{namespace}/{host_name}": f"{own}/{one}", host_name: one}
     return found
 
 

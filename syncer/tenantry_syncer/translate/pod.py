@@ -29,7 +29,7 @@ from tenantry_syncer.translate import (
     pod_volumes,
     service_variables,
 )
-from tenantry_syncer.translate.refusal import Refused
+from tenantry_syncer.translate.rejection import RejectedSpec
 
 # As they are. A node selector may be of a runtime class inside, whose other half stays there (DECIDED).
 PASSED = (
@@ -82,7 +82,7 @@ DECIDED = (
     "serviceAccountName",
 )
 # Devices of the host, given out by objects that only the host has.
-REFUSED = ("resourceClaims",)
+REJECTED = ("resourceClaims",)
 CONTAINER = (
     "args",
     "command",
@@ -120,7 +120,7 @@ NEEDS = {"hostnameOverride": "1.35", "resources": "1.34"}
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class PodContext:
     """What else in the virtual cluster a pod depends on."""
 
     config: Config
@@ -129,16 +129,16 @@ class Surroundings:
     variables: Mapping[str, str] = field(default_factory=dict)
 
 
-def host_pod(pod: dict, around: Surroundings, name: str = "") -> dict:
+def host_pod(pod: dict, context: PodContext, name: str = "") -> dict:
     """The pod to make on the host, under another name than usual if one is given; or Refused."""
-    config, spec = around.config, pod["spec"]
+    config, spec = context.config, pod["spec"]
     namespace = pod["metadata"]["namespace"]
     metadata = host_metadata(pod, config)
     metadata["name"] = name or metadata["name"]
     if problem := pod_resources.problem_of_pod(spec, config):
-        raise Refused(problem)
-    made: dict[str, Any] = {name: copy.deepcopy(spec[name]) for name in PASSED if name in spec}
-    made.update(
+        raise RejectedSpec(problem)
+    result: dict[str, Any] = {name: copy.deepcopy(spec[name]) for name in PASSED if name in spec}
+    result.update(
         serviceAccountName=config.service_account,
         automountServiceAccountToken=False,
         enableServiceLinks=False,
@@ -149,23 +149,27 @@ def host_pod(pod: dict, around: Surroundings, name: str = "") -> dict:
         tolerations=pod_scheduling.tolerations(spec),
         volumes=[pod_volumes.host_volume(volume, pod, metadata["name"]) for volume in spec.get("volumes") or []],
     )
-    made |= _if_any(
+    result |= _if_any(
         hostnameOverride=pod_dns.full_hostname(pod, config),
         dnsConfig=pod_dns.dns(spec, namespace, config),
-        readinessGates=[{"conditionType": kind} for kind in pod_status.gates(pod)],
-        imagePullSecrets=_pull_secrets(namespace, spec),
-        affinity=pod_scheduling.affinity(pod, around.namespaces),
+        readinessGates=[{"conditionType": kind} for kind in pod_status.readiness_gates(pod)],
+        imagePullSecrets=[
+            {"name": naming.host_name(namespace, one["name"])}
+            for one in spec.get("imagePullSecrets") or []
+            if one.get("name")
+        ],
+        affinity=pod_scheduling.affinity(pod, context.namespaces),
         topologySpreadConstraints=[
             pod_scheduling.spread(one, pod) for one in spec.get("topologySpreadConstraints") or []
         ],
-        initContainers=[container(one, pod, around) for one in spec.get("initContainers") or []],
-        containers=[container(one, pod, around) for one in spec["containers"]],
+        initContainers=[container(one, pod, context) for one in spec.get("initContainers") or []],
+        containers=[container(one, pod, context) for one in spec["containers"]],
     )
-    hosts_file.add(made, pod, config)
-    pod_defaults.fill(made, spec, config.container_defaults)
+    hosts_file.add(result, pod, config)
+    pod_defaults.fill(result, spec, config.container_defaults)
     if config.pod_security == "restricted" and _is_dns(pod):
-        _restrict_dns(made)
-    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": made}
+        _restrict_dns(result)
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": result}
 
 
 def _pull_secrets(namespace: str, spec: dict) -> list[dict]:
@@ -180,7 +184,7 @@ def _if_any(**fields: Any) -> dict[str, Any]:
 def left_out(pod: dict) -> list[str]:
     """Fields that the pod asks for and this program does not know."""
     spec = pod["spec"]
-    found = [f"spec.{name}" for name in spec if name not in (*PASSED, *TRANSLATED, *DECIDED, *REFUSED)]
+    found = [f"spec.{name}" for name in spec if name not in (*PASSED, *TRANSLATED, *DECIDED, *REJECTED)]
     for group in CONTAINERS:
         for index, one in enumerate(spec.get(group) or []):
             found += [f"spec.{group}[{index}].{name}" for name in one if name not in CONTAINER]
@@ -188,30 +192,30 @@ def left_out(pod: dict) -> list[str]:
 
 
 def host_metadata(pod: dict, config: Config) -> dict:
-    inside = pod["metadata"]
+    given = pod["metadata"]
     metadata = naming.metadata(config.labels, POD.component, pod)
-    metadata["labels"].update(naming.pod_labels(inside["namespace"], inside.get("labels")))
+    metadata["labels"].update(naming.pod_labels(given["namespace"], given.get("labels")))
     metadata["annotations"].update(downward_api.pod_annotations(pod))
     return metadata
 
 
-def container(given: dict, pod: dict, around: Surroundings) -> dict:
+def container(given: dict, pod: dict, context: PodContext) -> dict:
     """A container of any sort, with its environment in the terms of the host, or Refused."""
     namespace = pod["metadata"]["namespace"]
-    made = {key: copy.deepcopy(given[key]) for key in CONTAINER if key in given}
-    _refuse_other_hosts(made)
-    if problem := pod_resources.problem(made.get("resources"), f"container {given['name']}", around.config):
-        raise Refused(problem)
-    made["env"] = _environment(service_variables.expanded(made.get("env") or [], around.variables), namespace)
-    for source in made.get("envFrom") or []:
+    result = {key: copy.deepcopy(given[key]) for key in CONTAINER if key in given}
+    _reject_other_hosts(result)
+    if problem := pod_resources.problem(result.get("resources"), f"container {given['name']}", context.config):
+        raise RejectedSpec(problem)
+    result["env"] = _environment(service_variables.expanded(result.get("env") or [], context.variables), namespace)
+    for source in result.get("envFrom") or []:
         for reference in ("configMapRef", "secretRef"):
             if reference in source:
                 source[reference]["name"] = naming.host_name(namespace, source[reference]["name"])
-    made["envFrom"] = [service_variables.source(pod), *(made.get("envFrom") or [])]
-    return made
+    result["envFrom"] = [service_variables.source(pod), *(result.get("envFrom") or [])]
+    return result
 
 
-def _refuse_other_hosts(given: dict) -> None:
+def _reject_other_hosts(given: dict) -> None:
     """The kubelet would ask them from the node's own network. Pod Security judges it from Kubernetes 1.34 on only."""
     handlers = [(name, given.get(name) or {}) for name in _PROBES]
     handlers += [(f"lifecycle {name}", one or {}) for name, one in (given.get("lifecycle") or {}).items()]
@@ -221,7 +225,7 @@ def _refuse_other_hosts(given: dict) -> None:
         for kind in ("httpGet", "tcpSocket"):
             if (handler.get(kind) or {}).get("host"):
                 what = name if name.startswith("lifecycle") else f"probe {name}"
-                raise Refused(f"container {given['name']}: {what}: {kind}.host is not offered; leave it out")
+                raise RejectedSpec(f"container {given['name']}: {what}: {kind}.host is not offered; leave it out")
 
 
 def _environment(given: list[dict], namespace: str) -> list[dict]:
@@ -240,9 +244,9 @@ def _is_dns(pod: dict) -> bool:
     return metadata["namespace"] == "kube-system" and (metadata.get("labels") or {}).get("k8s-app") == "kube-dns"
 
 
-def _restrict_dns(made: dict) -> None:
+def _restrict_dns(result: dict) -> None:
     """k3s's own CoreDNS lacks little of what the level restricted wants, and without it nothing would find anything."""
-    made["securityContext"] = {
+    result["securityContext"] = {
         "runAsNonRoot": True,
         "runAsUser": 65532,
         "runAsGroup": 65532,
@@ -250,7 +254,7 @@ def _restrict_dns(made: dict) -> None:
         # For port 53 without being root: not every runtime lets go of it by itself.
         "sysctls": [{"name": "net.ipv4.ip_unprivileged_port_start", "value": "0"}],
     }
-    for one in made["containers"]:
+    for one in result["containers"]:
         one["securityContext"] = {
             "allowPrivilegeEscalation": False,
             "readOnlyRootFilesystem": True,

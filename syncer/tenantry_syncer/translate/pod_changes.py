@@ -25,8 +25,8 @@ def patches(pod: dict, host: dict, config: Config) -> Iterator[Patch]:
     for group in ("initContainers", "containers"):
         for resized in _resized(pod, host, group, config):
             yield {"spec": {group: [resized]}}, "resize"
-    if gates := pod_status.gate_conditions(pod, host):
-        yield {"status": {"conditions": gates}}, "status"
+    if readiness_gates := pod_status.gate_conditions(pod, host):
+        yield {"status": {"conditions": readiness_gates}}, "status"
 
 
 def ephemeral(pod: dict, host: dict) -> list[dict]:
@@ -62,7 +62,7 @@ def _images(pod: dict, host: dict, group: str) -> list[dict]:
 def _resized(pod: dict, host: dict, group: str, config: Config) -> Iterator[dict]:
     """Containers whose resources were changed inside; what was filled in on the host alone is no change."""
     there = {one["name"]: one.get("resources") or {} for one in host["spec"].get(group) or []}
-    by_pod = (host["spec"].get("resources") or {}).get("limits") or ()
+    set_by_pod = (host["spec"].get("resources") or {}).get("limits") or ()
     for one in pod["spec"].get(group) or []:
         asked, current = one.get("resources") or {}, there.get(one["name"])
         if current is None or (group == "initContainers" and one.get("restartPolicy") != "Always"):
@@ -72,4 +72,7 @@ def _resized(pod: dict, host: dict, group: str, config: Config) -> Iterator[dict
             for kind in ("requests", "limits")
             for name, amount in (asked.get(kind) or {}).items()
         ):
-            yield {"name": one["name"], "resources": pod_defaults.completed(asked, config.container_defaults, by_pod)}
+            yield {
+                "name": one["name"],
+                "resources": pod_defaults.completed(asked, config.container_defaults, set_by_pod),
+            }

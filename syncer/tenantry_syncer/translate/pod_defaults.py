@@ -17,22 +17,22 @@ _BINARY = {"Ki": 1, "Mi": 2, "Gi": 3, "Ti": 4, "Pi": 5, "Ei": 6}
 
 def fill(made: dict, spec: dict, defaults: Defaults) -> None:
     """Complete the host's pod: by container, and for what the pod asks for as a whole, by pod."""
-    by_pod: dict[str, dict[str, str]] = {}
+    set_by_pod: dict[str, dict[str, str]] = {}
     if spec.get("resources"):
-        by_pod = {kind: dict(spec["resources"].get(kind) or {}) for kind in ("limits", "requests")}
-        for name in by_pod["requests"].keys() & defaults["limits"].keys() - by_pod["limits"].keys():
-            by_pod["limits"][name] = _limit_of_pod(name, by_pod["requests"][name], spec, defaults)
-        made["resources"] = {kind: amounts for kind, amounts in by_pod.items() if amounts}
+        set_by_pod = {kind: dict(spec["resources"].get(kind) or {}) for kind in ("limits", "requests")}
+        for name in set_by_pod["requests"].keys() & defaults["limits"].keys() - set_by_pod["limits"].keys():
+            set_by_pod["limits"][name] = _limit_of_pod(name, set_by_pod["requests"][name], spec, defaults)
+        made["resources"] = {kind: amounts for kind, amounts in set_by_pod.items() if amounts}
     for group in ("initContainers", "containers"):
         for one in made.get(group) or []:
-            one["resources"] = completed(one.get("resources"), defaults, by_pod.get("limits", ()))
+            one["resources"] = completed(one.get("resources"), defaults, set_by_pod.get("limits", ()))
 
 
-def completed(given: dict | None, defaults: Defaults, by_pod: Iterable[str] = ()) -> dict:
+def completed(given: dict | None, defaults: Defaults, set_by_pod: Iterable[str] = ()) -> dict:
     """A container's resources; what the pod limits as a whole is not limited again."""
     found = {kind: dict((given or {}).get(kind) or {}) for kind in ("limits", "requests")}
     limits, requests = found["limits"], found["requests"]
-    for name in defaults["limits"].keys() - set(by_pod):
+    for name in defaults["limits"].keys() - set(set_by_pod):
         limits.setdefault(name, larger(defaults["limits"][name], requests.get(name, "0")))
         requests.setdefault(name, smaller(defaults["requests"][name], limits[name]))
     return {kind: amounts for kind, amounts in found.items() if amounts}
@@ -41,14 +41,14 @@ def completed(given: dict | None, defaults: Defaults, by_pod: Iterable[str] = ()
 def _limit_of_pod(name: str, request: str, spec: dict, defaults: Defaults) -> str:
     """As much as its containers would have had each for itself."""
 
-    def together(containers: list[dict]) -> Decimal:
+    def total(containers: list[dict]) -> Decimal:
         each = (completed(one.get("resources"), defaults)["limits"][name] for one in containers)
         return sum(map(amount, each), Decimal(0))
 
     first = spec.get("initContainers") or []
     sidecars = [one for one in first if one.get("restartPolicy") == "Always"]
-    largest = max((together([*sidecars, one]) for one in first), default=Decimal(0))
-    return larger(request, _text(max(together([*sidecars, *spec["containers"]]), largest)))
+    largest = max((total([*sidecars, one]) for one in first), default=Decimal(0))
+    return larger(request, _text(max(total([*sidecars, *spec["containers"]]), largest)))
 
 
 def larger(one: str, other: str) -> str:

@@ -6,7 +6,7 @@ import copy
 
 from tenantry_syncer import naming
 from tenantry_syncer.config import Config
-from tenantry_syncer.translate.refusal import Refused
+from tenantry_syncer.translate.rejection import RejectedSpec
 
 # Of an API server; a kubelet leaves out what is more.
 _NAMESERVERS, _SEARCHES = 3, 32
@@ -36,7 +36,7 @@ def full_hostname(pod: dict, config: Config) -> str | None:
         return short if "." in short else None
     full = f"{short}.{spec['subdomain']}.{metadata['namespace']}.svc.{config.cluster_domain}"
     if len(full) > _LONGEST_HOSTNAME:
-        raise Refused(
+        raise RejectedSpec(
             f"setHostnameAsFQDN: {full} has {len(full)} characters, and a host name has {_LONGEST_HOSTNAME} at most; "
             "give the pod, its subdomain or its namespace a shorter name"
         )

@@ -6,12 +6,22 @@ import copy
 from collections.abc import Callable
 from typing import Any
 
-Told = Callable[[str], str]
+Translate = Callable[[str], str]
 _STATUSES = ("initContainerStatuses", "containerStatuses", "ephemeralContainerStatuses")
-SAME = ("phase", "reason", "hostIP", "hostIPs", "podIP", "podIPs", "startTime", "allocatedResources", "resources")
+PASSED_THROUGH = (
+    "phase",
+    "reason",
+    "hostIP",
+    "hostIPs",
+    "podIP",
+    "podIPs",
+    "startTime",
+    "allocatedResources",
+    "resources",
+)
 # Of the pod as it was created inside; of the host's own scheduler and its claims of devices, which are refused; and
 # what older kubelets said beside the conditions.
-NOT_SHOWN = ("qosClass", "nominatedNodeName", "resourceClaimStatuses", "extendedResourceClaimStatus", "resize")
+NOT_REPORTED = ("qosClass", "nominatedNodeName", "resourceClaimStatuses", "extendedResourceClaimStatus", "resize")
 _CONTAINERS = {"initContainerStatuses": "initContainers", "containerStatuses": "containers"}
 FINISHED = ("Succeeded", "Failed")
 # What Kubernetes itself says of a pod is not a tenant's to say on the host.
@@ -33,20 +43,22 @@ def is_finished(pod: dict) -> bool:
     return (pod.get("status") or {}).get("phase") in FINISHED
 
 
-def translated(pod: dict, host: dict, told: Told) -> dict:
+def translated(pod: dict, host: dict, to_virtual_message: Translate) -> dict:
     """The status to be shown inside, with the host's messages as `told`."""
     given = host.get("status") or {}
-    status: dict[str, Any] = {name: copy.deepcopy(given[name]) for name in SAME if name in given}
+    status: dict[str, Any] = {name: copy.deepcopy(given[name]) for name in PASSED_THROUGH if name in given}
     if "message" in given:
-        status["message"] = told(given["message"])
-    status["conditions"] = _conditions(pod, given, told)
+        status["message"] = to_virtual_message(given["message"])
+    status["conditions"] = _conditions(pod, given, to_virtual_message)
     generation = pod["metadata"].get("generation")
     if generation and given.get("observedGeneration") == host["metadata"].get("generation"):
         status["observedGeneration"] = generation
     for group in _STATUSES:
         if given.get(group):
             asked = {one["name"]: one for one in pod["spec"].get(_CONTAINERS.get(group, "ephemeralContainers")) or []}
-            found = [_container(one, asked[one["name"]], told) for one in given[group] if one["name"] in asked]
+            found = [
+                _container(one, asked[one["name"]], to_virtual_message) for one in given[group] if one["name"] in asked
+            ]
             if found:  # not only some that the host or the syncer has added
                 status[group] = found
     return status
@@ -55,42 +67,42 @@ def translated(pod: dict, host: dict, told: Told) -> dict:
 def patch(pod: dict, wanted: dict) -> dict | None:
     """The merge patch that gives the pod this status; None where it has it."""
     current = pod.get("status") or {}
-    changed = {key: value for key, value in wanted.items() if _said(current.get(key)) != _said(value)}
+    changed = {key: value for key, value in wanted.items() if _without_nulls(current.get(key)) != _without_nulls(value)}
     kept = ("qosClass", "observedGeneration", *wanted)
     gone = {key: None for key in current if key not in kept}
     return {**changed, **gone} or None
 
 
-def _said(value: Any) -> Any:
+def _without_nulls(value: Any) -> Any:
     """Without what is null, which says the same as nothing."""
     if isinstance(value, dict):
-        return {key: _said(one) for key, one in value.items() if one is not None}
-    return [_said(one) for one in value] if isinstance(value, list) else value
+        return {key: _without_nulls(one) for key, one in value.items() if one is not None}
+    return [_without_nulls(one) for one in value] if isinstance(value, list) else value
 
 
-def gates(pod: dict) -> list[str]:
+def readiness_gates(pod: dict) -> list[str]:
     """The conditions without which the pod is not ready, and which somebody inside sets."""
     given = pod["spec"].get("readinessGates") or []
     return [gate["conditionType"] for gate in given if gate["conditionType"] not in _KUBERNETES]
 
 
-def _conditions(pod: dict, given: dict, told: Told) -> list[dict]:
+def _conditions(pod: dict, given: dict, to_virtual_message: Translate) -> list[dict]:
     """Kubernetes' own are the host's to tell; all others are said inside by whoever wants to, and stay."""
     own = [one for one in (pod.get("status") or {}).get("conditions") or [] if one["type"] not in _KUBERNETES]
     found = []
     for one in given.get("conditions") or []:
         if one["type"] not in _KUBERNETES:
             continue
-        made = {key: value for key, value in one.items() if key != "observedGeneration"}
-        if "message" in made:
-            made["message"] = told(made["message"])
-        found.append(made)
+        result = {key: value for key, value in one.items() if key != "observedGeneration"}
+        if "message" in result:
+            result["message"] = to_virtual_message(result["message"])
+        found.append(result)
     return found + own
 
 
 def gate_conditions(pod: dict, host: dict) -> list[dict]:
     """Readiness gates as they are inside, where the host has them differently."""
-    wanted = gates(pod)
+    wanted = readiness_gates(pod)
 
     def of(obj: dict) -> dict[str, dict]:
         conditions = (obj.get("status") or {}).get("conditions") or []
@@ -102,20 +114,20 @@ def gate_conditions(pod: dict, host: dict) -> list[dict]:
     ]
 
 
-def _container(status: dict, asked: dict, told: Told) -> dict:
-    made = copy.deepcopy(status)
+def _container(status: dict, asked: dict, to_virtual_message: Translate) -> dict:
+    result = copy.deepcopy(status)
     wanted = asked.get("resources") or {}
-    _only_asked_requests(made, wanted.get("requests") or {})
-    for state in (made.get("state") or {}, made.get("lastState") or {}):
+    _drop_unrequested(result, wanted.get("requests") or {})
+    for state in (result.get("state") or {}, result.get("lastState") or {}):
         for detail in state.values():
             if "message" in detail:
-                detail["message"] = told(detail["message"])
+                detail["message"] = to_virtual_message(detail["message"])
         if ended := state.get("terminated"):
-            _explain(ended, made, wanted.get("limits") or {})
-    return made
+            _explain_oom_kill(ended, result, wanted.get("limits") or {})
+    return result
 
 
-def _only_asked_requests(status: dict, asked: dict) -> None:
+def _drop_unrequested(status: dict, asked: dict) -> None:
     """Without what was filled in: kubectl fails over requests that the pod itself does not name.
 
     Limits are told all of them, because they hold.
@@ -130,7 +142,7 @@ def _only_asked_requests(status: dict, asked: dict) -> None:
         status["resources"]["requests"] = named(status["resources"]["requests"])
 
 
-def _explain(ended: dict, status: dict, asked: dict) -> None:
+def _explain_oom_kill(ended: dict, status: dict, asked: dict) -> None:
     """A limit that the pod does not name is not found in what `kubectl describe` shows."""
     limit = ((status.get("resources") or {}).get("limits") or {}).get("memory")
     if ended.get("reason") == "OOMKilled" and limit and "memory" not in asked and not ended.get("message"):

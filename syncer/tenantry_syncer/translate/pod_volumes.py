@@ -6,14 +6,14 @@ import copy
 
 from tenantry_syncer import naming
 from tenantry_syncer.translate import downward_api
-from tenantry_syncer.translate.refusal import Refused
+from tenantry_syncer.translate.rejection import RejectedSpec
 
 # Others could read what lies in the namespace on the host, or reach what the host's nodes reach.
 KINDS = ("configMap", "downwardAPI", "emptyDir", "hostPath", "persistentVolumeClaim", "projected", "secret")
 PROJECTED = ("configMap", "downwardAPI", "secret")
 # What Kubernetes has besides, up to 1.35; what is newer is refused too.
-NOT_PROJECTED = ("clusterTrustBundle", "podCertificate")
-NOT_OFFERED = (
+UNSUPPORTED_PROJECTED = ("clusterTrustBundle", "podCertificate")
+UNSUPPORTED = (
     "awsElasticBlockStore",
     "azureDisk",
     "azureFile",
@@ -68,7 +68,7 @@ def host_volume(volume: dict, pod: dict, host_pod: str) -> dict:
     kinds = [key for key in made if key != "name"] or ["emptyDir"]
     for kind in kinds:
         if kind not in KINDS or len(kinds) > 1:
-            raise Refused(
+            raise RejectedSpec(
                 f"volume {name}: volumes of type {kind} are not offered; use {', '.join(KINDS[:3])} or a claim"
             )
     kind = kinds[0]
@@ -90,7 +90,7 @@ def _projection(source: dict, key: str, namespace: str, host_pod: str) -> dict:
         return {"secret": {"name": token_secret(host_pod), "items": items}}
     for kind in source:
         if kind not in PROJECTED:
-            raise Refused(
+            raise RejectedSpec(
                 f"a projected volume of {kind} is not offered; use {', '.join(PROJECTED)} or serviceAccountToken"
             )
         _rename(source, kind, namespace)

@@ -11,7 +11,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[3] / "syncer"))
 
 from tenantry_syncer.kubelet.streams import Streams
-from tenantry_syncer.serving.mtls_server import API_SERVER, Door
+from tenantry_syncer.serving.mtls_server import API_SERVER, MutualTlsServer
 
 from .authority import Authority
 from .host_api import HostApi
@@ -42,7 +42,7 @@ def door(authority, api_server):
             pods = {("shop", "web"): "web-x-shop", ("shop", "web-x"): "web-x-x"}
             server = await host.start()
             streams = Streams(lambda namespace, pod: pods.get((namespace, pod)), host, "payments--dev")
-            it = Door(API_SERVER, streams.handle, tls, **options)
+            it = MutualTlsServer(API_SERVER, streams.handle, tls, **options)
             await it.start(0, "127.0.0.1")
 
             async def connect(request=b"", context=api_server):

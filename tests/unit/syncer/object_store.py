@@ -9,11 +9,11 @@ from aiohttp import web
 from tenantry_syncer.kube.client import Api
 
 
-def merged(there: object, patch: object) -> object:
+def merged(current: object, patch: object) -> object:
     """By RFC 7396, as API servers do."""
     if not isinstance(patch, dict):
         return patch
-    result = dict(there) if isinstance(there, dict) else {}
+    result = dict(current) if isinstance(current, dict) else {}
     for key, value in patch.items():
         result[key] = merged(result.get(key), value)
     return {key: value for key, value in result.items() if value is not None}
@@ -25,14 +25,12 @@ class ObjectStore:
         self.writes: list[str] = []
         self.reads: list[str] = []
         self.deletions: list[dict] = []  # their options
-        self.refused: dict[str, int] = {}  # statuses by path
-        self.causes: list[dict] = []  # of those
+        self.rejected: dict[str, int] = {}  # statuses by path
 
     async def answer(self, request: web.Request) -> web.Response:
         path = request.path
-        if path in self.refused:
-            status = {"kind": "Status", "message": "refused", "details": {"causes": self.causes}}
-            return web.json_response(status, status=self.refused[path])
+        if path in self.rejected:
+            return web.json_response({"kind": "Status", "message": "refused"}, status=self.rejected[path])
         if request.method == "POST":
             body = await request.json()
             path = f"{path}/{body['metadata']['name']}"
@@ -45,9 +43,9 @@ class ObjectStore:
         if request.method == "PATCH":
             self.objects[path] = merged(self.objects[path], await request.json())
         if request.method == "PUT":
-            there, body = self.objects[path], await request.json()
+            current, body = self.objects[path], await request.json()
             body["metadata"]["resourceVersion"] += "0"
-            self.objects[path] = {**body, "metadata": {**there["metadata"], **body["metadata"]}}
+            self.objects[path] = {**body, "metadata": {**current["metadata"], **body["metadata"]}}
         if request.method == "DELETE":
             self.deletions.append(await request.json())
         if request.method == "GET":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 
 from tenantry_syncer.config import Config
-from tenantry_syncer.translate.pod import Surroundings
+from tenantry_syncer.translate.pod import PodContext
 
 CONFIG = Config(
     namespace="payments--dev",
@@ -17,9 +17,9 @@ CONFIG = Config(
     version="v1.34.4+k3s1",
     address="10.43.7.9",
 )
-AROUND = Surroundings(CONFIG, namespaces={"shop": {"team": "a"}, "bank": {"team": "b"}})
+POD_CONTEXT = PodContext(CONFIG, namespaces={"shop": {"team": "a"}, "bank": {"team": "b"}})
 # What a tenant would like to reach: objects of the platform in the namespace on the host.
-PLATFORMS = ("join-token", "platform-credential", "server-config", "syncer-config", "data-server-0", "default")
+PLATFORM_OBJECTS = ("join-token", "platform-credential", "server-config", "syncer-config", "data-server-0", "default")
 
 
 def pod(spec: dict | None = None, name: str = "web-0", namespace: str = "shop", **metadata: object) -> dict:

@@ -124,10 +124,12 @@ def test_what_the_syncer_did_not_make_is_no_copy(labels):
 def test_every_pair_of_short_names():
     """Names of these letters, split anywhere between namespace and name."""
     parts = ["".join(one) for length in (1, 2, 3) for one in itertools.product("ab-", repeat=length)]
-    found = {naming.host_name(space, name) for space in parts for name in parts}
+    found = {naming.host_name(namespace_object, name) for namespace_object in parts for name in parts}
     assert len(found) == len(parts) ** 2
 
 
 def test_names_are_replaced_as_a_whole():
     given = {"a--b": "ns", "web": "w.1"}
-    assert naming.renamed('"web" web-1 xweb web.x a--b/web a--b-c', given) == '"w.1" web-1 xweb w.1.x ns/w.1 a--b-c'
+    assert (
+        naming.replace_names('"web" web-1 xweb web.x a--b/web a--b-c', given) == '"w.1" web-1 xweb w.1.x ns/w.1 a--b-c'
+    )

@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 from tenantry_syncer import naming
 from tenantry_syncer.controllers import config_maps_and_secrets
-from tenantry_syncer.controllers.config_maps_and_secrets import Index, References
+from tenantry_syncer.controllers.config_maps_and_secrets import ReferenceIndex, References
 from tenantry_syncer.kube.resources import CONFIG_MAP, LINKS, POD, SECRET
-from tenantry_syncer.sync_context import Sides
+from tenantry_syncer.sync_context import SyncContext
 
 from ..object_store import with_store
 from ..objects import CONFIG, container, pod
@@ -34,7 +34,7 @@ def test_every_place_that_names_one():
     assert {name for kind, _space, name in found if kind is SECRET} == {f"s{one}" for one in range(6)}
     assert {name for kind, _space, name in found if kind is LINKS} == {"services"}
     assert {name for kind, _space, name in found if kind is CONFIG_MAP} == {f"c{one}" for one in range(1, 5)}
-    assert {space for _kind, space, _name in found} == {"shop"}
+    assert {namespace_object for _kind, namespace_object, _name in found} == {"shop"}
 
 
 def test_ingresses_name_secrets():
@@ -43,7 +43,7 @@ def test_ingresses_name_secrets():
 
 
 def test_the_index_knows_users():
-    index = Index()
+    index = ReferenceIndex()
     assert index.update(POD, ("shop", "one"), {A, B}) == {A, B}
     assert index.update(POD, ("shop", "two"), {A}) == {A}
     assert index.update(POD, ("shop", "one"), {A}) == {B}
@@ -70,26 +70,26 @@ def test_copies_of_secrets_act_on_nothing(given, made):
     notes = {"kubernetes.io/service-account.name": "syncer"}
     metadata = {"name": "a", "namespace": "shop", "uid": "u", "labels": {"x": "y"}, "annotations": notes}
     secret = {"metadata": metadata, "type": given, "data": {"k": "dg=="}, "immutable": True}
-    copy = References(Sides(CONFIG, None, None), Index(), None)._copy(SECRET, secret)
-    assert (copy["type"], copy["data"]) == (made, {"k": "dg=="})
-    assert set(copy) == {"apiVersion", "kind", "metadata", "data", "type"}
-    assert copy["metadata"]["annotations"] == {naming.NAMESPACE: "shop", naming.NAME: "a", naming.UID: "u"}
-    assert not {"x"} & set(copy["metadata"]["labels"])
+    host_object = References(SyncContext(CONFIG, None, None), ReferenceIndex(), None)._host_object(SECRET, secret)
+    assert (host_object["type"], host_object["data"]) == (made, {"k": "dg=="})
+    assert set(host_object) == {"apiVersion", "kind", "metadata", "data", "type"}
+    assert host_object["metadata"]["annotations"] == {naming.NAMESPACE: "shop", naming.NAME: "a", naming.UID: "u"}
+    assert not {"x"} & set(host_object["metadata"]["labels"])
 
 
 def test_what_is_in_a_secret_is_read_when_it_is_used_and_has_changed():
-    inside = "/api/v1/namespaces/shop/secrets/a"
+    virtual = "/api/v1/namespaces/shop/secrets/a"
     copies = f"/api/v1/namespaces/{CONFIG.namespace}/secrets"
-    copy = f"{copies}/{naming.host_name('shop', 'a')}"
+    host_object = f"{copies}/{naming.host_name('shop', 'a')}"
 
     async def scenario(store, api):
-        index = Index()
-        it = References(Sides(CONFIG, api, api), index, None)
+        index = ReferenceIndex()
+        it = References(SyncContext(CONFIG, api, api), index, None)
 
         def have(version: str, value: str) -> None:
             metadata = {"name": "a", "namespace": "shop", "uid": "u", "resourceVersion": version}
-            store.objects[inside] = {"metadata": metadata, "type": "Opaque", "data": {"k": value}}
-            it._heard[A] = int(version)
+            store.objects[virtual] = {"metadata": metadata, "type": "Opaque", "data": {"k": value}}
+            it._seen[A] = int(version)
 
         have("1", "b25l")
         await it.reconcile(*A)
@@ -97,13 +97,13 @@ def test_what_is_in_a_secret_is_read_when_it_is_used_and_has_changed():
         index.update(POD, ("shop", "one"), {A})
         for _time in range(2):
             await it.reconcile(*A)
-        assert store.reads == [inside]
-        assert store.writes == [f"POST {copy}"]
-        assert store.objects[copy]["data"] == {"k": "b25l"}
+        assert store.reads == [virtual]
+        assert store.writes == [f"POST {host_object}"]
+        assert store.objects[host_object]["data"] == {"k": "b25l"}
         have("2", "dHdv")
         for _time in range(2):
             await it.reconcile(*A)
-        assert store.reads == [inside, inside, copy]
-        assert store.objects[copy]["data"] == {"k": "dHdv"}
+        assert store.reads == [virtual, virtual, host_object]
+        assert store.objects[host_object]["data"] == {"k": "dHdv"}
 
     with_store(scenario)

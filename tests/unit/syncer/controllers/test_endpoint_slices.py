@@ -7,18 +7,18 @@ import json
 import pytest
 from tenantry_syncer import naming
 from tenantry_syncer.controllers import services
-from tenantry_syncer.controllers.endpoint_slices import Slices, addresses_of_pod
-from tenantry_syncer.host_networks import FILE, Networks
+from tenantry_syncer.controllers.endpoint_slices import EndpointSlices, addresses_of_pod
+from tenantry_syncer.host_networks import FILE, HostNetworks
 from tenantry_syncer.kube.resources import POD
 
 from ..objects import CONFIG, pod, service
-from .test_services import sides
+from .test_services import context
 
 CLOSED = ("10.42.0.0/16", "10.43.0.0/16", "192.168.77.0/24", "100.100.100.200/32", "fd00:ec2::254/128")
 
 
 @pytest.mark.parametrize(
-    ("address", "outside"),
+    ("address", "is_external"),
     [
         ("192.0.2.7", True),
         ("10.44.0.7", True),
@@ -39,22 +39,22 @@ CLOSED = ("10.42.0.0/16", "10.43.0.0/16", "192.168.77.0/24", "100.100.100.200/32
         *((address, False) for address in ("0.0.0.0", "::", "localhost", "", "010.44.0.7")),
     ],
 )
-def test_addresses_outside_of_the_host(address, outside):
-    assert Networks(closed=CLOSED, opened=("192.168.77.5/32",)).are_outside(address) is outside
+def test_addresses_outside_of_the_host(address, is_external):
+    assert HostNetworks(denied=CLOSED, allowed=("192.168.77.5/32",)).allows(address) is is_external
 
 
 def test_networks_are_read_again(tmp_path):
     file = tmp_path / FILE
     file.write_text(json.dumps({"closed": ["10.42.0.0/24"], "open": []}))
-    networks = Networks.read(tmp_path)
-    assert (networks.are_outside("10.42.0.1"), networks.refresh()) == (False, False)
+    networks = HostNetworks.read(tmp_path)
+    assert (networks.allows("10.42.0.1"), networks.refresh()) == (False, False)
     file.write_text(json.dumps({"closed": ["10.42.1.0/24"], "open": []}))
-    assert (networks.refresh(), networks.are_outside("10.42.0.1")) == (True, True)
+    assert (networks.refresh(), networks.allows("10.42.0.1")) == (True, True)
 
 
 def test_without_networks_nothing_is_passed_on(tmp_path):
     with pytest.raises(FileNotFoundError):
-        Networks.read(tmp_path)
+        HostNetworks.read(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -93,16 +93,16 @@ def test_a_slice_belongs_to_the_copy_of_its_service():
         {"addresses": ["10.42.0.7"]},
         {"addresses": ["10.42.0.8"]},
     ]
-    known = sides(service({"clusterIP": "10.43.0.9"}))
-    known.networks = Networks(closed=CLOSED)
+    known = context(service({"clusterIP": "10.43.0.9"}))
+    known.networks = HostNetworks(denied=CLOSED)
     own = {**pod(), "status": {"podIPs": [{"ip": "10.42.0.7"}]}}
     known.host.cache(POD).put(own)
-    made, refused = Slices(known, None)._wanted(a_slice(endpoints=endpoints))
+    made, rejected = EndpointSlices(known, None)._desired(a_slice(endpoints=endpoints))
     assert made["endpoints"] == [
         {"addresses": ["192.0.2.7"], "conditions": {"ready": True}, "nodeName": "a", "zone": "z"},
         {"addresses": ["10.42.0.7"]},
     ]
-    assert sorted(refused) == ["10.42.0.8", "127.0.0.1"]
+    assert sorted(rejected) == ["10.42.0.8", "127.0.0.1"]
     assert made["metadata"]["labels"] == {
         **CONFIG.labels,
         naming.MANAGED_BY: naming.SYNCER,
@@ -121,12 +121,12 @@ def test_a_slice_belongs_to_the_copy_of_its_service():
     ],
 )
 def test_slices_of_other_services_stay_inside(spec, name):
-    assert Slices(sides(service(spec, name)), None)._wanted(a_slice()) == (None, [])
+    assert EndpointSlices(context(service(spec, name)), None)._desired(a_slice()) == (None, [])
 
 
-@pytest.mark.parametrize(("namespace", "name"), services.PLATFORMS)
+@pytest.mark.parametrize(("namespace", "name"), services.PLATFORM_SERVICES)
 def test_slices_of_the_platforms_services_stay_inside(namespace, name):
     found = a_slice(name)
     found["metadata"]["namespace"] = namespace
-    known = sides(service({"clusterIP": "10.43.0.9"}, name, namespace))
-    assert Slices(known, None)._wanted(found) == (None, [])
+    known = context(service({"clusterIP": "10.43.0.9"}, name, namespace))
+    assert EndpointSlices(known, None)._desired(found) == (None, [])

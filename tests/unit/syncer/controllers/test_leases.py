@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from tenantry_syncer.controllers import nodes
 from tenantry_syncer.controllers.nodes import Nodes
 from tenantry_syncer.kube.resources import NODE, POD
-from tenantry_syncer.sync_context import Sides
+from tenantry_syncer.sync_context import SyncContext
 
 from ..object_store import with_store
 from ..objects import CONFIG
@@ -19,18 +19,18 @@ def with_node(scenario, uid: str = "n-1") -> None:
     """Runs scenario(store, nodes, sides) with a node that carries a pod."""
 
     async def main(store, api):
-        sides = Sides(CONFIG, api, api)
+        context = SyncContext(CONFIG, api, api)
         pod = {"name": "web", "namespace": CONFIG.namespace, "resourceVersion": "1"}
-        sides.host.cache(POD).put({"metadata": pod, "spec": {"nodeName": "one"}})
-        sides.inside.cache(NODE).put({"metadata": {"name": "one", "uid": uid, "resourceVersion": "1"}, "spec": {}})
+        context.host.cache(POD).put({"metadata": pod, "spec": {"nodeName": "one"}})
+        context.virtual.cache(NODE).put({"metadata": {"name": "one", "uid": uid, "resourceVersion": "1"}, "spec": {}})
         store.objects["/api/v1/nodes/one/status"] = store.objects["/api/v1/nodes/one"] = {}
-        await scenario(store, Nodes(sides), sides)
+        await scenario(store, Nodes(context), context)
 
     with_store(main)
 
 
 def test_a_lease_that_ends_with_its_node():
-    async def scenario(store, it, _sides):
+    async def scenario(store, it, _context):
         again = await it.reconcile("one")
         lease = store.objects[LEASE]
         assert lease["metadata"]["ownerReferences"] == [
@@ -45,7 +45,7 @@ def test_a_lease_that_ends_with_its_node():
 
 
 def test_it_is_renewed_when_it_is_due():
-    async def scenario(store, it, _sides):
+    async def scenario(store, it, _context):
         await it.reconcile("one")
         del store.writes[:]
         assert 0 < await it.reconcile("one") <= nodes.RENEW_SECONDS
@@ -58,8 +58,8 @@ def test_it_is_renewed_when_it_is_due():
 
 
 def test_a_node_that_carries_nothing_has_none():
-    async def scenario(store, it, sides):
-        sides.host.cache(POD)._store((CONFIG.namespace, "web"), None)
+    async def scenario(store, it, context):
+        context.host.cache(POD)._store((CONFIG.namespace, "web"), None)
         assert await it.reconcile("one") is None
         assert LEASE not in store.objects
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tenantry_syncer.controllers.nodes import Nodes
 from tenantry_syncer.kube.resources import POD, QUOTA
-from tenantry_syncer.sync_context import Sides
+from tenantry_syncer.sync_context import SyncContext
 
 from ..objects import CONFIG
 
@@ -14,13 +14,13 @@ SHOWN = {"type": "ExternalIP", "address": "192.0.2.1"}
 
 def status(current: dict, **of_pod: object) -> dict:
     """What has to change on a node that carries a pod with this status."""
-    sides = Sides(CONFIG, None, None)
+    context = SyncContext(CONFIG, None, None)
     hard = {"limits.cpu": "4", "pods": "10"}
     quota = {"name": "vcluster", "namespace": CONFIG.namespace, "resourceVersion": "1"}
-    sides.host.cache(QUOTA).put({"metadata": quota, "spec": {"hard": hard}})
+    context.host.cache(QUOTA).put({"metadata": quota, "spec": {"hard": hard}})
     pod = {"name": "web", "namespace": CONFIG.namespace, "resourceVersion": "1"}
-    sides.host.cache(POD).put({"metadata": pod, "spec": {"nodeName": "one"}, "status": of_pod})
-    return Nodes(sides)._status("one", {**NODE, "status": current})
+    context.host.cache(POD).put({"metadata": pod, "spec": {"nodeName": "one"}, "status": of_pod})
+    return Nodes(context)._status("one", {**NODE, "status": current})
 
 
 def external(current: list[dict], **of_pod: object) -> list[dict]:

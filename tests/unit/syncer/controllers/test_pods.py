@@ -6,18 +6,18 @@ import asyncio
 
 import pytest
 from tenantry_syncer import naming
-from tenantry_syncer.controllers.config_maps_and_secrets import Index, References
+from tenantry_syncer.controllers.config_maps_and_secrets import ReferenceIndex, References
 from tenantry_syncer.controllers.events import Events
 from tenantry_syncer.controllers.manager import Syncer
 from tenantry_syncer.controllers.pods import Pods
 from tenantry_syncer.kube.client import ApiError
 from tenantry_syncer.kube.resources import POD
-from tenantry_syncer.kube.work_queue import Again
-from tenantry_syncer.sync_context import Sides
+from tenantry_syncer.kube.work_queue import RequeueAfter
+from tenantry_syncer.sync_context import SyncContext
 from tenantry_syncer.translate.pod import host_pod
 
 from ..object_store import with_store
-from ..objects import AROUND, CONFIG, container, pod
+from ..objects import CONFIG, POD_CONTEXT, container, pod
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ def test_a_pod_has_its_time_to_end_and_no_more_than_the_platform_gives(asked, le
         ending = {} if left is None else {"deletionTimestamp": "now", "deletionGracePeriodSeconds": left}
         host = pod(namespace=CONFIG.namespace, **ending)
         store.objects[f"/api/v1/namespaces/{CONFIG.namespace}/pods/web-0"] = host
-        await Pods(Sides(CONFIG, api, api), None, None, None, None)._remove(host, asked)
+        await Pods(SyncContext(CONFIG, api, api), None, None, None, None)._remove(host, asked)
         assert [one.get("gracePeriodSeconds") for one in store.deletions] == ([] if given == "nothing" else [given])
 
     with_store(scenario)
@@ -40,15 +40,15 @@ HOST_POD = f"/api/v1/namespaces/{CONFIG.namespace}/pods/web-0"
 
 def test_a_successor_that_is_too_large_is_not_made_beside_an_earlier_pod():
     async def scenario(store, api):
-        sides = Sides(CONFIG, api, api)
-        earlier = host_pod(pod(uid="earlier"), AROUND)
+        context = SyncContext(CONFIG, api, api)
+        earlier = host_pod(pod(uid="earlier"), POD_CONTEXT)
         earlier["metadata"] |= {"namespace": CONFIG.namespace, "uid": "on-host", "resourceVersion": "1"}
         store.objects[POD.path(CONFIG.namespace, earlier["metadata"]["name"])] = earlier
-        sides.host.cache(POD).put(earlier)
+        context.host.cache(POD).put(earlier)
         later = pod({"containers": [container(env=[{"name": f"A{at}"} for at in range(20_000)])]}, uid="later")
         store.objects[POD.path("shop", "web-0")] = later
-        sides.inside.cache(POD).put(later)
-        syncer = Syncer(sides)
+        context.virtual.cache(POD).put(later)
+        syncer = Syncer(context)
         await syncer._work((POD, "shop", "web-0"))
         assert store.writes == [f"DELETE {POD.path(CONFIG.namespace, earlier['metadata']['name'])}"]
 
@@ -58,51 +58,55 @@ def test_a_successor_that_is_too_large_is_not_made_beside_an_earlier_pod():
 @pytest.mark.parametrize("gone", [False, True], ids=["with a successor", "alone"])
 def test_a_pod_deleted_by_force_frees_its_name_and_gets_a_second(gone):
     async def scenario(store, api):
-        sides = Sides(CONFIG, api, api)
-        earlier = host_pod(pod(uid="earlier"), AROUND)
+        context = SyncContext(CONFIG, api, api)
+        earlier = host_pod(pod(uid="earlier"), POD_CONTEXT)
         earlier["metadata"] |= {"namespace": CONFIG.namespace, "uid": "on-host", "resourceVersion": "1"}
         path = f"/api/v1/namespaces/{CONFIG.namespace}/pods"
         store.objects[f"{path}/{earlier['metadata']['name']}"] = earlier
-        sides.host.cache(POD).put(earlier)
+        context.host.cache(POD).put(earlier)
         if not gone:
-            sides.inside.cache(POD).put(pod(uid="later"))
-        tokens = References(sides, Index(), Events(sides))
+            context.virtual.cache(POD).put(pod(uid="later"))
+        tokens = References(context, ReferenceIndex(), Events(context))
         tokens.reconcile = lambda *_key: asyncio.sleep(0)
-        await Pods(sides, Events(sides), None, tokens, tokens).reconcile("shop", "web-0")
+        await Pods(context, Events(context), None, tokens, tokens).reconcile("shop", "web-0")
         assert [(one["gracePeriodSeconds"], one["preconditions"]) for one in store.deletions] == [
             (1, {"uid": "on-host"})
         ]
         made = [] if gone else [f"POST {path}/{naming.host_name('shop', 'web-0', 'later')}"]
         assert [one for one in store.writes if one.startswith("POST")] == made
         if not gone:
-            (copy,) = [one for one in sides.copies_of_pod("shop", "web-0") if naming.virtual_uid(one) == "later"]
-            assert copy["spec"]["hostname"] == "web-0"
+            (host_object,) = [
+                one for one in context.host_pods_for("shop", "web-0") if naming.virtual_uid(one) == "later"
+            ]
+            assert host_object["spec"]["hostname"] == "web-0"
 
     with_store(scenario)
 
 
-@pytest.mark.parametrize(("status", "raised"), [(403, Again), (422, Again), (500, ApiError), (409, ApiError)])
+@pytest.mark.parametrize(
+    ("status", "raised"), [(403, RequeueAfter), (422, RequeueAfter), (500, ApiError), (409, ApiError)]
+)
 def test_what_one_change_meets_keeps_no_other_away(status, raised):
     async def scenario(store, api):
-        sides = Sides(CONFIG, api, api)
+        context = SyncContext(CONFIG, api, api)
         before = pod({"readinessGates": [{"conditionType": "example.com/ready"}]})
         after = pod(
             {**before["spec"], "containers": [container(image="web:2", resources={"limits": {"cpu": "9"}})]},
             labels={"new": "1"},
         )
         after["status"] = {"conditions": [{"type": "example.com/ready", "status": "True"}]}
-        host = {**host_pod(before, AROUND), "status": {}}
+        host = {**host_pod(before, POD_CONTEXT), "status": {}}
         host["metadata"] |= {"namespace": CONFIG.namespace, "uid": "on-host", "resourceVersion": "1"}
         path = f"/api/v1/namespaces/{CONFIG.namespace}/pods/{host['metadata']['name']}"
         for part in ("", "/resize", "/status"):
             store.objects[path + part] = host
-        store.refused[f"{path}/resize"] = status
+        store.rejected[f"{path}/resize"] = status
         with pytest.raises(raised):
-            await Pods(sides, Events(sides), None, None, None)._pass_on_changes(after, host)
+            await Pods(context, Events(context), None, None, None)._sync_changes(after, host)
         patched = [one.removeprefix(f"PATCH {path}") for one in store.writes if one.startswith("PATCH")]
         assert patched == ["", "", "/status"]
-        told = [one for one in store.writes if "/events/" in one]
-        assert bool(told) is (raised is Again)
+        written = [one for one in store.writes if "/events/" in one]
+        assert bool(written) is (raised is RequeueAfter)
 
     with_store(scenario)
 
@@ -114,7 +118,7 @@ def test_a_patch_is_for_the_object_that_was_seen(how):
     async def scenario(store, api):
         host = pod(namespace=CONFIG.namespace)
         store.objects[HOST_POD] = host
-        await getattr(Sides(CONFIG, api, api).host, how)(
+        await getattr(SyncContext(CONFIG, api, api).host, how)(
             POD, {**host, "metadata": {**host["metadata"], "uid": "seen"}}, {}
         )
         assert store.objects[HOST_POD]["metadata"]["uid"] == "seen"

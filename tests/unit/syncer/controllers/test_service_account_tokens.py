@@ -7,33 +7,33 @@ import base64
 from tenantry_syncer import naming
 from tenantry_syncer.controllers.service_account_tokens import Tokens
 from tenantry_syncer.kube.resources import POD, SECRET, TOKEN
-from tenantry_syncer.sync_context import Sides
+from tenantry_syncer.sync_context import SyncContext
 from tenantry_syncer.translate.pod import host_pod
 from tenantry_syncer.translate.pod_volumes import token_secret
 
 from ..object_store import with_store
-from ..objects import AROUND, CONFIG, pod
+from ..objects import CONFIG, POD_CONTEXT, pod
 
 VOLUMES = [{"name": "t", "projected": {"sources": [{"serviceAccountToken": {"path": "token"}}]}}]
 
 
-def known(sides: Sides, store, uid: str, name: str) -> None:
+def known(context: SyncContext, store, uid: str, name: str) -> None:
     """A pod on the host with its tokens."""
-    inside = pod({"volumes": VOLUMES}, uid=uid)
-    copy = host_pod(inside, AROUND, name)
-    secret = {"metadata": naming.metadata(CONFIG.labels, TOKEN, inside, token_secret(copy["metadata"]["name"]))}
-    for kind, obj in ((POD, copy), (SECRET, secret)):
+    virtual = pod({"volumes": VOLUMES}, uid=uid)
+    host_object = host_pod(virtual, POD_CONTEXT, name)
+    secret = {"metadata": naming.metadata(CONFIG.labels, TOKEN, virtual, token_secret(host_object["metadata"]["name"]))}
+    for kind, obj in ((POD, host_object), (SECRET, secret)):
         obj["metadata"] |= {"namespace": CONFIG.namespace, "uid": f"on-host-{uid}", "resourceVersion": "1"}
         store.objects[kind.path(CONFIG.namespace, obj["metadata"]["name"])] = obj
-        sides.host.cache(kind).put(obj)
+        context.host.cache(kind).put(obj)
 
 
 def test_a_pod_that_is_ending_does_not_get_the_tokens_of_its_successor():
     async def scenario(store, api):
-        sides, later = Sides(CONFIG, api, api), naming.host_name("shop", "web-0", "later")
-        known(sides, store, "earlier", "")
-        sides.inside.cache(POD).put(pod({"volumes": VOLUMES}, uid="later"))
-        tokens = Tokens(sides)
+        context, later = SyncContext(CONFIG, api, api), naming.host_name("shop", "web-0", "later")
+        known(context, store, "earlier", "")
+        context.virtual.cache(POD).put(pod({"volumes": VOLUMES}, uid="later"))
+        tokens = Tokens(context)
 
         async def issued(path: str, body: dict, **_options: object) -> dict:
             assert body["spec"]["boundObjectRef"]["uid"] == "later"
@@ -45,8 +45,8 @@ def test_a_pod_that_is_ending_does_not_get_the_tokens_of_its_successor():
             made.append(obj)
             return obj
 
-        sides.inside.api.create, sides.host.create = issued, created
-        on_host = sides.name_of_pod(sides.inside.get(POD, "shop", "web-0"))
+        context.virtual.api.create, context.host.create = issued, created
+        on_host = context.host_pod_name_for(context.virtual.get(POD, "shop", "web-0"))
         assert on_host == later
         await tokens.reconcile("shop", "web-0", on_host)
         assert [one["metadata"]["name"] for one in made] == [token_secret(later)]
@@ -54,7 +54,7 @@ def test_a_pod_that_is_ending_does_not_get_the_tokens_of_its_successor():
         assert store.writes == [
             f"DELETE {SECRET.path(CONFIG.namespace, token_secret(naming.host_name('shop', 'web-0')))}"
         ]
-        (volume,) = host_pod(pod({"volumes": VOLUMES}, uid="later"), AROUND, later)["spec"]["volumes"]
+        (volume,) = host_pod(pod({"volumes": VOLUMES}, uid="later"), POD_CONTEXT, later)["spec"]["volumes"]
         assert volume["projected"]["sources"][0]["secret"]["name"] == token_secret(later)
 
     with_store(scenario)
@@ -62,15 +62,15 @@ def test_a_pod_that_is_ending_does_not_get_the_tokens_of_its_successor():
 
 def test_a_pod_keeps_its_tokens_when_the_earlier_one_is_gone():
     async def scenario(store, api):
-        sides, later = Sides(CONFIG, api, api), naming.host_name("shop", "web-0", "later")
-        known(sides, store, "later", later)
-        inside = pod({"volumes": VOLUMES}, uid="later")
-        sides.inside.cache(POD).put(inside)
-        assert sides.name_of_pod(inside) == later
-        secret = sides.host.get(SECRET, "", token_secret(later))
+        context, later = SyncContext(CONFIG, api, api), naming.host_name("shop", "web-0", "later")
+        known(context, store, "later", later)
+        virtual = pod({"volumes": VOLUMES}, uid="later")
+        context.virtual.cache(POD).put(virtual)
+        assert context.host_pod_name_for(virtual) == later
+        secret = context.host.get(SECRET, "", token_secret(later))
         secret["metadata"]["annotations"][naming.RENEW] = "2099-01-01T00:00:00+00:00"
-        sides.host.cache(SECRET).put({**secret, "metadata": {**secret["metadata"], "resourceVersion": "2"}})
-        assert await Tokens(sides).reconcile("shop", "web-0") > 3600
+        context.host.cache(SECRET).put({**secret, "metadata": {**secret["metadata"], "resourceVersion": "2"}})
+        assert await Tokens(context).reconcile("shop", "web-0") > 3600
         assert store.writes == []
 
     with_store(scenario)

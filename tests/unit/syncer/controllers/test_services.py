@@ -7,9 +7,9 @@ import dataclasses
 import pytest
 from tenantry_syncer import naming
 from tenantry_syncer.controllers import services
-from tenantry_syncer.controllers.persistent_volume_claims import Claims
+from tenantry_syncer.controllers.persistent_volume_claims import PersistentVolumeClaims
 from tenantry_syncer.kube.resources import SERVICE
-from tenantry_syncer.sync_context import Sides
+from tenantry_syncer.sync_context import SyncContext
 
 from ..objects import CONFIG, service
 
@@ -28,7 +28,7 @@ PORT = {"name": "http", "protocol": "TCP", "port": 80, "targetPort": "web", "app
     ],
 )
 def test_which_services_are_copied(spec, copied):
-    assert services.is_copied(service(spec)) is copied
+    assert services.is_synced(service(spec)) is copied
 
 
 @pytest.mark.parametrize(
@@ -49,15 +49,15 @@ def test_passes_as_it_is(field, value):
 @pytest.mark.parametrize(("kind", "passes"), [("ClusterIP", False), ("NodePort", True), ("LoadBalancer", True)])
 def test_ways_from_outside_are_told_of_services_that_have_any(kind, passes):
     """An API server defaults them for external addresses, which stay inside, and refuses them without."""
-    outside = {
+    exposed = {
         "externalTrafficPolicy": "Local",
         "loadBalancerSourceRanges": ["10.0.0.0/8"],
         "allocateLoadBalancerNodePorts": False,
         "healthCheckNodePort": 30999,
     }
     numbered = [{**PORT, "nodePort": 30000}]
-    made = services.host_spec(service({"type": kind, "ports": numbered, **outside}))
-    assert {key: made[key] for key in outside if key in made} == (outside if passes else {})
+    made = services.host_spec(service({"type": kind, "ports": numbered, **exposed}))
+    assert {key: made[key] for key in exposed if key in made} == (exposed if passes else {})
     assert made["ports"] == (numbered if passes else [PORT])
 
 
@@ -89,7 +89,7 @@ def managed(port: int, manager: str = "kubectl") -> dict:
 def test_a_node_port_is_asked_for_by_who_manages_the_field(managers, asked):
     """One that an API server has chosen, or the syncer has told, may be another one."""
     ports = [{**PORT, "nodePort": 30080}]
-    assert services._asked_for(service({"ports": ports}, managedFields=managers)) == asked
+    assert services._requested_node_ports(service({"ports": ports}, managedFields=managers)) == asked
 
 
 @pytest.mark.parametrize(
@@ -110,21 +110,21 @@ def test_a_selector_finds_pods_of_its_namespace_alone(selector):
 def test_a_service_made_anew_is_the_same_but_for_its_address():
     owners = [{"kind": "App", "name": "x", "uid": "o"}]
     given = service({"clusterIP": "10.43.0.9", "clusterIPs": ["10.43.0.9"], "ports": [PORT]}, ownerReferences=owners)
-    anew = services._anew(given)
-    assert anew["spec"] == {"ports": [PORT]}
-    assert anew["metadata"] == {"name": "web", "namespace": "shop", "ownerReferences": owners}
+    manifest = services._manifest_to_recreate(given)
+    assert manifest["spec"] == {"ports": [PORT]}
+    assert manifest["metadata"] == {"name": "web", "namespace": "shop", "ownerReferences": owners}
 
 
-def sides(*inside: dict, **config: object) -> Sides:
+def context(*virtual: dict, **config: object) -> SyncContext:
     """With caches that know these services, and no API servers."""
-    made = Sides(dataclasses.replace(CONFIG, **config), None, None)
-    for one in inside:
-        made.inside.cache(SERVICE).put(one)
+    made = SyncContext(dataclasses.replace(CONFIG, **config), None, None)
+    for one in virtual:
+        made.virtual.cache(SERVICE).put(one)
     return made
 
 
 @pytest.mark.parametrize(
-    ("allowed", "spec", "refused"),
+    ("allowed", "spec", "rejected"),
     [
         (None, {}, False),
         (None, {"storageClassName": "fast"}, False),
@@ -143,6 +143,8 @@ def sides(*inside: dict, **config: object) -> Sides:
         (None, {"volumeName": "pv-1"}, False),
     ],
 )
-def test_claims(allowed, spec, refused):
-    problem = Claims(sides(storage_classes=allowed), None)._problem(spec, spec.get("storageClassName"))
-    assert (problem is not None) is refused
+def test_claims(allowed, spec, rejected):
+    problem = PersistentVolumeClaims(context(storage_classes=allowed), None)._problem(
+        spec, spec.get("storageClassName")
+    )
+    assert (problem is not None) is rejected

@@ -139,32 +139,32 @@ def test_another_ca_is_another_cluster(tmp_path, monkeypatch, elsewhere):
 
     async def scenario(cluster, host):
         monkeypatch.setattr(config, "VIRTUAL_URL", cluster.url)
-        inside = Api(cluster.url, ours.client_context(), lambda: "")
+        virtual = Api(cluster.url, ours.client_context(), lambda: "")
         try:
-            keeping = asyncio.create_task(api_server_ca.keep(CONFIG, host, inside, ours.pem))
-            assert await inside.text("/cacerts") == ours.pem
-            inside.distrusted.set()
-            while inside.distrusted.is_set() or len(cluster.forwarded) < 2:
+            keeping = asyncio.create_task(api_server_ca.watch_for_replacement(CONFIG, host, virtual, ours.pem))
+            assert await virtual.text("/cacerts") == ours.pem
+            virtual.verification_failed.set()
+            while virtual.verification_failed.is_set() or len(cluster.forwarded) < 2:
                 await asyncio.sleep(0.01)
             assert not keeping.done()
             cluster.authority = Authority(tmp_path, "next")
-            inside.distrusted.set()
-            with pytest.raises(api_server_ca.Replaced):
+            virtual.verification_failed.set()
+            with pytest.raises(api_server_ca.CaReplaced):
                 await keeping
         finally:
-            await inside.close()
+            await virtual.close()
 
     with_cluster(ours, scenario)
 
 
 def test_a_certificate_that_is_not_trusted_is_noticed(tmp_path):
     async def scenario(cluster, _host):
-        inside = Api(cluster.url, Authority(tmp_path, "other").client_context(), lambda: "")
+        virtual = Api(cluster.url, Authority(tmp_path, "other").client_context(), lambda: "")
         try:
             with pytest.raises(Exception, match="CERTIFICATE_VERIFY_FAILED"):
-                await inside.text("/cacerts")
-            assert inside.distrusted.is_set()
+                await virtual.text("/cacerts")
+            assert virtual.verification_failed.is_set()
         finally:
-            await inside.close()
+            await virtual.close()
 
     with_cluster(Authority(tmp_path), scenario)

@@ -16,17 +16,19 @@ class Followed:
 
     def __init__(self, api: Api, selector: str = "") -> None:
         self.cache = Cache(api, CONFIG_MAP, "shop", selector)
-        self.told: list[tuple] = []
+        self.to_virtual_message: list[tuple] = []
         self._changed = asyncio.Event()
-        self.cache.listen(self._listen)
+        self.cache.listen(self._add_listeners)
 
-    def _listen(self, old: dict | None, new: dict | None) -> None:
+    def _add_listeners(self, old: dict | None, new: dict | None) -> None:
         one = self.last = new or old
-        self.told.append((one["metadata"]["name"], None if new is None else one["metadata"]["resourceVersion"]))
+        self.to_virtual_message.append(
+            (one["metadata"]["name"], None if new is None else one["metadata"]["resourceVersion"])
+        )
         self._changed.set()
 
-    async def until(self, *told: tuple) -> None:
-        while self.told[-len(told) :] != list(told):
+    async def until(self, *to_virtual_message: tuple) -> None:
+        while self.to_virtual_message[-len(to_virtual_message) :] != list(to_virtual_message):
             self._changed.clear()
             await self._changed.wait()
 

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from tenantry_syncer.kube import leader_election
 from tenantry_syncer.kube.client import ApiError
-from tenantry_syncer.kube.leader_election import Lost, Turn
+from tenantry_syncer.kube.leader_election import LeaderElector, LeadershipLost
 
 LEASE = "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases/tenantry-syncer"
 
@@ -56,10 +56,10 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_second_waits_as_long_as_the_first_renews_and_takes_over_when_it_has_gone():
     async def main():
         store = Store()
-        first, second = Turn(store, "server-0"), Turn(store, "server-1")
-        await first.taken()
-        keeping = asyncio.create_task(first.keep())
-        waiting = asyncio.create_task(second.taken())
+        first, second = LeaderElector(store, "server-0"), LeaderElector(store, "server-1")
+        await first.acquire()
+        keeping = asyncio.create_task(first.renew())
+        waiting = asyncio.create_task(second.acquire())
         await asyncio.sleep(0.6)
         assert not waiting.done()
         keeping.cancel()
@@ -72,8 +72,8 @@ def test_the_second_waits_as_long_as_the_first_renews_and_takes_over_when_it_has
 def test_its_successor_in_the_same_place_need_not_wait():
     async def main():
         store = Store()
-        await Turn(store, "server-0").taken()
-        await asyncio.wait_for(Turn(store, "server-0").taken(), 0.2)
+        await LeaderElector(store, "server-0").acquire()
+        await asyncio.wait_for(LeaderElector(store, "server-0").acquire(), 0.2)
 
     asyncio.run(main())
 
@@ -81,11 +81,11 @@ def test_its_successor_in_the_same_place_need_not_wait():
 def test_who_cannot_renew_stops_before_another_may_begin():
     async def main():
         store = Store()
-        first = Turn(store, "server-0")
-        await first.taken()
+        first = LeaderElector(store, "server-0")
+        await first.acquire()
         store.down = True
-        with pytest.raises(Lost):
-            await asyncio.wait_for(first.keep(), leader_election.SECONDS)
+        with pytest.raises(LeadershipLost):
+            await asyncio.wait_for(first.renew(), leader_election.SECONDS)
 
     asyncio.run(main())
 
@@ -93,11 +93,11 @@ def test_who_cannot_renew_stops_before_another_may_begin():
 def test_who_has_lost_it_to_another_stops():
     async def main():
         store = Store()
-        first = Turn(store, "server-0")
-        await first.taken()
+        first = LeaderElector(store, "server-0")
+        await first.acquire()
         store._put({**store.lease, "spec": {"holderIdentity": "server-1", "leaseDurationSeconds": 15}})
-        with pytest.raises(Lost, match="another"):
-            await asyncio.wait_for(first.keep(), 2)
+        with pytest.raises(LeadershipLost, match="another"):
+            await asyncio.wait_for(first.renew(), 2)
 
     asyncio.run(main())
 
@@ -105,7 +105,9 @@ def test_who_has_lost_it_to_another_stops():
 def test_of_two_at_once_one_gets_it():
     async def main():
         store = Store()
-        held = await asyncio.gather(*(Turn(store, f"server-{number}")._hold() for number in range(3)))
+        held = await asyncio.gather(
+            *(LeaderElector(store, f"server-{number}")._acquire_or_renew() for number in range(3))
+        )
         assert sorted(held) == [False, False, True]
 
     asyncio.run(main())

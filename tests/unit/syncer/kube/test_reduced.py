@@ -7,13 +7,13 @@ import json
 
 import pytest
 from tenantry_syncer import naming
-from tenantry_syncer.controllers.config_maps_and_secrets import Index, References
+from tenantry_syncer.controllers.config_maps_and_secrets import ReferenceIndex, References
 from tenantry_syncer.kube import reduced
 from tenantry_syncer.kube.client import ApiError, Gone
 from tenantry_syncer.kube.informer import Budget, Cache, key_of
 from tenantry_syncer.kube.resources import CONFIG_MAP, POD
-from tenantry_syncer.kube.work_queue import Again
-from tenantry_syncer.sync_context import Sides
+from tenantry_syncer.kube.work_queue import RequeueAfter
+from tenantry_syncer.sync_context import SyncContext
 
 from ..api_server import config_map, line, with_server
 from ..object_store import with_store
@@ -60,12 +60,14 @@ def test_by_its_face_a_copy_is_found_and_deleted():
     notes = {naming.NAMESPACE: "shop", naming.NAME: "web-0", naming.UID: "u", "x": "y" * 20_000}
     labels = {naming.MANAGED_BY: naming.SYNCER, **MANY}
     spec = {"nodeName": "n", "selector": {"a": "x" * 5000}, "containers": []}
-    face = reduced.face({**pod(spec, labels=labels, annotations=notes), "status": {"phase": "Running", "x": "y"}})
-    assert naming.virtual_key(face) == ("shop", "web-0")
-    assert naming.virtual_uid(face) == "u"
-    assert face["spec"] == {"nodeName": "n", "selector": True}
-    assert face["status"] == {"phase": "Running"}
-    assert len(raw(face)) < 1000
+    lookup_fields = reduced.lookup_fields(
+        {**pod(spec, labels=labels, annotations=notes), "status": {"phase": "Running", "x": "y"}}
+    )
+    assert naming.virtual_key(lookup_fields) == ("shop", "web-0")
+    assert naming.virtual_uid(lookup_fields) == "u"
+    assert lookup_fields["spec"] == {"nodeName": "n", "selector": True}
+    assert lookup_fields["status"] == {"phase": "Running"}
+    assert len(raw(lookup_fields)) < 1000
 
 
 def large(name: str, version: int) -> dict:
@@ -107,15 +109,15 @@ def test_what_does_not_fit_is_left_out_until_there_is_room():
 
 def test_while_it_is_listed_anew_nothing_is_taken_for_gone():
     """What is left out would be counted as none until its page comes, and its copy on the host would be removed."""
-    told = []
+    to_virtual_message = []
 
     class Listing:
         async def pages(self, _path, **_options):
             yield [config_map("0", 1)], "5"
-            told.append(cache.has_left_out)
+            to_virtual_message.append(cache.has_left_out)
             yield [config_map("1", 1)], "5"
-            told.append(cache.has_left_out)
-            if len(told) == 2:
+            to_virtual_message.append(cache.has_left_out)
+            if len(to_virtual_message) == 2:
                 raise ApiError(0, "Unreachable", "in the middle")
 
     cache = Cache(Listing(), CONFIG_MAP, budget=Budget(total=0))
@@ -126,7 +128,7 @@ def test_while_it_is_listed_anew_nothing_is_taken_for_gone():
         assert cache.has_left_out
         cache._budget = Budget()
         await cache._list()
-        assert told == [True] * 4
+        assert to_virtual_message == [True] * 4
         assert not cache.has_left_out
 
     asyncio.run(scenario())
@@ -136,15 +138,15 @@ def test_all_of_a_large_pod_is_at_hand_while_it_is_looked_at():
     path = "/api/v1/namespaces/shop/pods/web-0"
 
     async def scenario(store, api):
-        sides = Sides(CONFIG, api, api)
+        context = SyncContext(CONFIG, api, api)
         known = pod({"containers": [container(args=["x" * 20_000])]})
         store.objects[path] = known
-        sides.inside.cache(POD).put(known)
-        assert reduced.is_reduced(sides.inside.get(POD, "shop", "web-0"))
-        async with sides.at_hand(POD, "shop", "web-0") as fits:
+        context.virtual.cache(POD).put(known)
+        assert reduced.is_reduced(context.virtual.get(POD, "shop", "web-0"))
+        async with context.loaded(POD, "shop", "web-0") as fits:
             assert fits
-            assert sides.inside.get(POD, "shop", "web-0")["spec"] == known["spec"]
-        assert reduced.is_reduced(sides.inside.get(POD, "shop", "web-0"))
+            assert context.virtual.get(POD, "shop", "web-0")["spec"] == known["spec"]
+        assert reduced.is_reduced(context.virtual.get(POD, "shop", "web-0"))
 
     with_store(scenario)
 
@@ -153,17 +155,17 @@ def test_what_a_large_pod_names_is_copied_while_it_is_at_hand():
     one = (CONFIG_MAP, "shop", "settings")
 
     async def scenario(store, api):
-        index = Index()
-        sides = Sides(CONFIG, api, api)
+        index = ReferenceIndex()
+        context = SyncContext(CONFIG, api, api)
         for name in ("pods/web-0", "configmaps/settings"):
             metadata = {"name": name.partition("/")[2], "namespace": "shop", "uid": "u", "resourceVersion": "7"}
             store.objects[f"/api/v1/namespaces/shop/{name}"] = {"metadata": metadata, "spec": {}, "data": {"k": "v"}}
         known = pod({"containers": [container(args=["x" * 300_000])]})
         store.objects["/api/v1/namespaces/shop/pods/web-0"] = known
-        sides.inside.cache(POD).put(known)
+        context.virtual.cache(POD).put(known)
         index.update(POD, ("shop", "web-0"), {one})
-        async with sides.at_hand(POD, "shop", "web-0"):
-            await References(sides, index, None).reconcile(*one)
+        async with context.loaded(POD, "shop", "web-0"):
+            await References(context, index, None).reconcile(*one)
         assert (
             f"/api/v1/namespaces/{CONFIG.namespace}/configmaps/{naming.host_name('shop', 'settings')}" in store.objects
         )
@@ -173,10 +175,10 @@ def test_what_a_large_pod_names_is_copied_while_it_is_at_hand():
 
 def test_a_pod_that_is_gone_by_then_is_looked_at_again():
     async def scenario(_store, api):
-        sides = Sides(CONFIG, api, api)
-        sides.inside.cache(POD).put(pod({"containers": [container(args=["x" * 20_000])]}))
-        with pytest.raises(Again):
-            async with sides.at_hand(POD, "shop", "web-0"):
+        context = SyncContext(CONFIG, api, api)
+        context.virtual.cache(POD).put(pod({"containers": [container(args=["x" * 20_000])]}))
+        with pytest.raises(RequeueAfter):
+            async with context.loaded(POD, "shop", "web-0"):
                 pass
 
     with_store(scenario)
@@ -184,26 +186,26 @@ def test_a_pod_that_is_gone_by_then_is_looked_at_again():
 
 def test_a_pod_that_grows_stays_whole_for_all_who_are_at_it():
     async def scenario(_store, api):
-        sides = Sides(CONFIG, api, api)
-        sides.inside.cache(POD).put(pod())
-        async with sides.at_hand(POD, "shop", "web-0"):
-            async with sides.at_hand(POD, "shop", "web-0"):
+        context = SyncContext(CONFIG, api, api)
+        context.virtual.cache(POD).put(pod())
+        async with context.loaded(POD, "shop", "web-0"):
+            async with context.loaded(POD, "shop", "web-0"):
                 args = ["x" * 20_000]
-                sides.inside.cache(POD).put(pod({"containers": [container(args=args)]}, resourceVersion="8"))
-            found = sides.inside.get(POD, "shop", "web-0")
+                context.virtual.cache(POD).put(pod({"containers": [container(args=args)]}, resourceVersion="8"))
+            found = context.virtual.get(POD, "shop", "web-0")
             assert found["spec"]["containers"][0]["args"] == args
-        assert reduced.is_reduced(sides.inside.get(POD, "shop", "web-0"))
+        assert reduced.is_reduced(context.virtual.get(POD, "shop", "web-0"))
 
     with_store(scenario)
 
 
 def test_a_pod_with_too_many_parts_is_not_passed_on():
     async def scenario(store, api):
-        sides = Sides(CONFIG, api, api)
+        context = SyncContext(CONFIG, api, api)
         known = pod({"containers": [container(env=[{"name": f"A{at}"} for at in range(20_000)])]})
         store.objects["/api/v1/namespaces/shop/pods/web-0"] = known
-        sides.inside.cache(POD).put(known)
-        async with sides.at_hand(POD, "shop", "web-0") as fits:
+        context.virtual.cache(POD).put(known)
+        async with context.loaded(POD, "shop", "web-0") as fits:
             assert not fits
 
     with_store(scenario)

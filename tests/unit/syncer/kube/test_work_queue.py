@@ -3,14 +3,14 @@ from __future__ import annotations
 import asyncio
 
 from tenantry_syncer.kube.client import ApiError
-from tenantry_syncer.kube.work_queue import PATIENT, Again, Queue
+from tenantry_syncer.kube.work_queue import SLOW_AT, RequeueAfter, WorkQueue
 
 
 def run(scenario):
     asyncio.run(asyncio.wait_for(scenario(), 10))
 
 
-async def served(queue: Queue, until: asyncio.Event) -> None:
+async def served(queue: WorkQueue, until: asyncio.Event) -> None:
     serving = asyncio.ensure_future(queue.run())
     await until.wait()
     serving.cancel()
@@ -26,7 +26,7 @@ def test_keys_come_in_order_and_once():
             if key == "end":
                 done.set()
 
-        queue = Queue(work, workers=1)
+        queue = WorkQueue(work, workers=1)
         for key in ("a", "b", "a", "c", "b", "end"):
             queue.add(key)
         await served(queue, done)
@@ -54,7 +54,7 @@ def test_a_key_has_one_worker_and_comes_again_if_it_changed_meanwhile():
                 done.set()
             busy.discard(key)
 
-        queue = Queue(work, workers=3)
+        queue = WorkQueue(work, workers=3)
         queue.add("a")
         serving = asyncio.ensure_future(served(queue, done))
         await other.wait()  # the others go on beside it
@@ -79,7 +79,7 @@ def test_a_failure_is_tried_again_later_each_time():
                 raise KeyError("a bug ends nothing")
             done.set()
 
-        queue = Queue(work)
+        queue = WorkQueue(work)
         queue.add("a")
         await served(queue, done)
         first, second = times[1] - times[0], times[2] - times[1]
@@ -97,10 +97,10 @@ def test_again_is_no_failure_and_the_earlier_time_counts():
             seen.append(key)
             if len(seen) == 1:
                 queue.add_later(key, 0.02)
-                raise Again(30)
+                raise RequeueAfter(30)
             done.set()
 
-        queue = Queue(work)
+        queue = WorkQueue(work)
         queue.add("a")
         await served(queue, done)
         assert seen == ["a", "a"]
@@ -111,12 +111,12 @@ def test_again_is_no_failure_and_the_earlier_time_counts():
 def test_many_refusals_wait_longer_each():
     async def scenario():
         async def work(key):
-            raise Again(10)
+            raise RequeueAfter(10)
 
-        queue, loop = Queue(work), asyncio.get_running_loop()
-        for number in range(10 * PATIENT):
+        queue, loop = WorkQueue(work), asyncio.get_running_loop()
+        for number in range(10 * SLOW_AT):
             queue.add_later(number, 1000)
-        await queue._look_at("refused")
+        await queue._process("refused")
         assert queue._timers["refused"].when() - loop.time() > 90
         for timer in queue._timers.values():
             timer.cancel()

@@ -3,7 +3,7 @@
 from urllib.parse import parse_qsl, quote_plus
 
 import pytest
-from tenantry_syncer.kubelet.paths import Refused, parse
+from tenantry_syncer.kubelet.paths import RejectedRequest, parse
 
 POD = "/api/v1/namespaces/payments--dev/pods/web-x"
 LOG, EXEC, ATTACH, FORWARD = (f"{POD}/{name}" for name in ("log", "exec", "attach", "portforward"))
@@ -99,7 +99,7 @@ def test_a_command_survives_byte_by_byte():
     ],
 )
 def test_not_served(target):
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(RejectedRequest) as caught:
         parse("GET", target)
     assert caught.value.status == 404
 
@@ -120,7 +120,7 @@ def test_not_served(target):
     ],
 )
 def test_bad_values(target, says):
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(RejectedRequest) as caught:
         parse("GET", target)
     assert caught.value.status == 400
     assert says in str(caught.value)
@@ -128,13 +128,13 @@ def test_bad_values(target, says):
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "HEAD"])
 def test_logs_are_read_only(method):
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(RejectedRequest) as caught:
         parse(method, "/containerLogs/shop/web/app")
     assert caught.value.status == 405
 
 
 @pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "OPTIONS", "CONNECT"])
 def test_streams_are_got_or_posted(method):
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(RejectedRequest) as caught:
         parse(method, "/exec/shop/web/app?output=1")
     assert caught.value.status == 405

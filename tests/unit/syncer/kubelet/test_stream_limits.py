@@ -9,7 +9,7 @@ import json
 import pytest
 from tenantry_syncer.kubelet import stream_limits
 from tenantry_syncer.kubelet.paths import parse
-from tenantry_syncer.kubelet.stream_limits import FOLLOWED, INTERACTIVE, READ, Busy, StreamLimits
+from tenantry_syncer.kubelet.stream_limits import FOLLOWED, INTERACTIVE, READ, StreamLimits, TooManyStreams
 
 from ..host_api import EXEC, LOG, SWITCH, ask
 
@@ -22,32 +22,32 @@ def followed(pod: str, container: str = "app"):
     return parse("GET", f"/containerLogs/shop/{pod}/{container}?follow=true")
 
 
-def opened(stack: contextlib.ExitStack, limits: StreamLimits, request) -> int:
+def allowed(stack: contextlib.ExitStack, limits: StreamLimits, request) -> int:
     """As many of this one as there may be."""
     count = 0
-    with contextlib.suppress(Busy):
+    with contextlib.suppress(TooManyStreams):
         while True:
-            stack.enter_context(limits.one_more(request))
+            stack.enter_context(limits.acquire(request))
             count += 1
     return count
 
 
 def test_sorts():
     log = parse("GET", "/containerLogs/shop/web/app?tailLines=5")
-    found = [stream_limits.sort_of(one) for one in (exec_in("web"), followed("web"), log)]
+    found = [stream_limits.kind_of_stream(one) for one in (exec_in("web"), followed("web"), log)]
     assert found == [INTERACTIVE, FOLLOWED, READ]
 
 
 def test_who_holds_all_that_there_is_leaves_room_for_others():
     limits = StreamLimits()
     with contextlib.ExitStack() as stack:
-        held = [opened(stack, limits, exec_in(f"greedy-{at}")) for at in range(3)]
-        assert held[0] == stream_limits.MOST[INTERACTIVE] // 2
+        held = [allowed(stack, limits, exec_in(f"greedy-{at}")) for at in range(3)]
+        assert held[0] == stream_limits.MAX_PER_OBJECT[INTERACTIVE] // 2
         assert all(held)
-        assert opened(stack, limits, exec_in("other")) > 0
-        assert opened(stack, limits, followed("greedy-0")) > 0
+        assert allowed(stack, limits, exec_in("other")) > 0
+        assert allowed(stack, limits, followed("greedy-0")) > 0
     with contextlib.ExitStack() as stack:
-        assert opened(stack, limits, exec_in("greedy-0")) == held[0], "what was closed is free again"
+        assert allowed(stack, limits, exec_in("greedy-0")) == held[0], "what was closed is free again"
 
 
 def test_seventy_two_containers_can_be_followed_at_once():
@@ -55,7 +55,7 @@ def test_seventy_two_containers_can_be_followed_at_once():
     with contextlib.ExitStack() as stack:
         for pod in range(24):
             for container in range(3):
-                stack.enter_context(limits.one_more(followed(f"web-{pod}", f"c{container}")))
+                stack.enter_context(limits.acquire(followed(f"web-{pod}", f"c{container}")))
 
 
 @pytest.mark.parametrize("request_head", [EXEC + b"\r\n", LOG.replace(b"/app", b"/app?follow=true")])
@@ -69,7 +69,7 @@ def test_one_too_many_is_told_so(door, request_head):
 
     async def scenario(world):
         held = []
-        for _stream in range(stream_limits.MOST[FOLLOWED if is_log else INTERACTIVE] // 2):
+        for _stream in range(stream_limits.MAX_PER_OBJECT[FOLLOWED if is_log else INTERACTIVE] // 2):
             reader, writer = await world.connect(request_head)
             await reader.readuntil(b"\r\n\r\n")
             held.append(writer)

@@ -205,7 +205,7 @@ def test_a_client_that_still_sends_when_the_host_has_ended_gets_all_bytes(door):
     ids=["log before the head", "log", "exec"],
 )
 def test_a_client_that_vanishes_closes_the_host_side(door, request_head, moment):
-    reached, closed = asyncio.Event(), asyncio.Event()
+    reached, denied = asyncio.Event(), asyncio.Event()
     start = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n" if request_head is LOG else SWITCH
 
     async def script(reader, writer):
@@ -214,7 +214,7 @@ def test_a_client_that_vanishes_closes_the_host_side(door, request_head, moment)
         reached.set()
         with contextlib.suppress(ConnectionError):
             await reader.read(-1)
-        closed.set()
+        denied.set()
 
     async def scenario(world):
         reader, writer = await world.connect(request_head)
@@ -223,7 +223,7 @@ def test_a_client_that_vanishes_closes_the_host_side(door, request_head, moment)
             await reader.readuntil(b"\r\n\r\n")
         writer.transport.abort()
         async with asyncio.timeout(5):
-            await closed.wait()
+            await denied.wait()
         while world.door.streams:
             await asyncio.sleep(0)
 

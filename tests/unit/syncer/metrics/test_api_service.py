@@ -12,7 +12,7 @@ from tenantry_syncer.metrics import api_service
 from tenantry_syncer.metrics.api_service import ApiService
 from tenantry_syncer.metrics.pod_metrics import Metrics
 from tenantry_syncer.serving import certificates
-from tenantry_syncer.sync_context import Sides
+from tenantry_syncer.sync_context import SyncContext
 
 from ..object_store import with_store
 from ..objects import CONFIG
@@ -28,18 +28,18 @@ def offering(scenario) -> None:
     async def main(store, api):
         store.objects[HOST] = {"items": []}
 
-        async def agree() -> None:
-            sides = Sides(CONFIG, api, api)
-            await ApiService(sides, Metrics(sides), "the authority").agree()
+        async def reconcile() -> None:
+            context = SyncContext(CONFIG, api, api)
+            await ApiService(context, Metrics(context), "the authority").reconcile()
 
-        await scenario(store, agree)
+        await scenario(store, reconcile)
 
     with_store(main)
 
 
 def test_requests_go_to_the_syncer_and_its_certificate():
-    async def scenario(store, agree):
-        await agree()
+    async def scenario(store, reconcile):
+        await reconcile()
         service, offered = store.objects[SERVICE], store.objects[API_SERVICE]
         assert service["spec"] == {"type": "ExternalName", "externalName": CONFIG.address}
         to = offered["spec"]["service"]
@@ -52,14 +52,14 @@ def test_requests_go_to_the_syncer_and_its_certificate():
 
 
 def test_what_is_as_it_should_be_is_left_alone_and_what_was_changed_is_put_right():
-    async def scenario(store, agree):
-        await agree()
+    async def scenario(store, reconcile):
+        await reconcile()
         del store.writes[:]
-        await agree()
+        await reconcile()
         assert store.writes == []
         store.objects[API_SERVICE]["spec"]["caBundle"] = "b2xk"
         store.objects[SERVICE]["spec"]["externalName"] = "elsewhere.example.com"
-        await agree()
+        await reconcile()
         assert store.writes == [f"PATCH {SERVICE}", f"PATCH {API_SERVICE}"]
         assert store.objects[SERVICE]["spec"]["externalName"] == CONFIG.address
 
@@ -67,12 +67,12 @@ def test_what_is_as_it_should_be_is_left_alone_and_what_was_changed_is_put_right
 
 
 def test_what_the_tenant_offers_himself_is_left_alone():
-    async def scenario(store, agree):
+    async def scenario(store, reconcile):
         theirs = {"metadata": {"name": "v1beta1.metrics.k8s.io", "uid": "u"}, "spec": {"service": {"name": "mine"}}}
         store.objects[API_SERVICE] = theirs
-        await agree()
+        await reconcile()
         del store.objects[HOST]
-        await agree()
+        await reconcile()
         assert store.writes == []
 
     offering(scenario)
@@ -80,15 +80,15 @@ def test_what_the_tenant_offers_himself_is_left_alone():
 
 @pytest.mark.parametrize("lost", ["gone", "forbidden"])
 def test_it_is_offered_while_the_host_has_it(lost):
-    async def scenario(store, agree):
-        await agree()
+    async def scenario(store, reconcile):
+        await reconcile()
         del store.writes[:]
         if lost == "gone":
             del store.objects[HOST]
         else:
-            store.refused[HOST] = 403
-        await agree()
-        await agree()
+            store.rejected[HOST] = 403
+        await reconcile()
+        await reconcile()
         assert store.writes == [f"DELETE {API_SERVICE}"]
         assert naming.SYNCER not in str(store.objects.get(API_SERVICE))
 
@@ -99,13 +99,13 @@ def test_a_host_that_does_not_answer_changes_nothing_and_is_asked_again(monkeypa
     monkeypatch.setattr(api_service, "RETRY_SECONDS", 0.01)
 
     async def main(store, api):
-        store.refused[HOST] = 503
-        sides = Sides(CONFIG, api, api)
-        waiting = asyncio.create_task(ApiService(sides, Metrics(sides), "ca").wanted())
+        store.rejected[HOST] = 503
+        context = SyncContext(CONFIG, api, api)
+        waiting = asyncio.create_task(ApiService(context, Metrics(context), "ca").wait_for_metrics())
         while "refused" not in caplog.text:
             await asyncio.sleep(0.01)
         assert not waiting.done()
-        del store.refused[HOST]
+        del store.rejected[HOST]
         store.objects[HOST] = {"items": []}
         await waiting
         assert store.writes == []

@@ -10,7 +10,7 @@ from tenantry_syncer import naming
 from tenantry_syncer.kube.resources import POD
 from tenantry_syncer.metrics.pod_metrics import ROOT, Metrics, node_metrics
 from tenantry_syncer.serving.http_server import Head
-from tenantry_syncer.sync_context import Sides
+from tenantry_syncer.sync_context import SyncContext
 
 from ..api_server import with_server
 from ..objects import CONFIG, pod
@@ -26,14 +26,14 @@ def measured(name: str, cpu: str = "2000000n", memory: str = "1024Ki") -> dict:
     }
 
 
-def known(sides: Sides, name: str, namespace: str = "shop", node: str = "one", uid: str = "u") -> str:
+def known(context: SyncContext, name: str, namespace: str = "shop", node: str = "one", uid: str = "u") -> str:
     """Have a pod on both sides; its name on the host."""
-    inside = pod(name=name, namespace=namespace, uid="u", labels={"app": name})
-    copy = naming.metadata(CONFIG.labels, "pod", pod(name=name, namespace=namespace, uid=uid))
-    sides.inside.cache(POD).put(inside)
-    metadata = {**copy, "namespace": CONFIG.namespace, "resourceVersion": "1"}
-    sides.host.cache(POD).put({"metadata": metadata, "spec": {"nodeName": node}})
-    return copy["name"]
+    virtual = pod(name=name, namespace=namespace, uid="u", labels={"app": name})
+    host_object = naming.metadata(CONFIG.labels, "pod", pod(name=name, namespace=namespace, uid=uid))
+    context.virtual.cache(POD).put(virtual)
+    metadata = {**host_object, "namespace": CONFIG.namespace, "resourceVersion": "1"}
+    context.host.cache(POD).put({"metadata": metadata, "spec": {"nodeName": node}})
+    return host_object["name"]
 
 
 class Writer:
@@ -49,7 +49,7 @@ class Writer:
         pass
 
 
-async def ask(metrics: Metrics, target: str, method: str = "GET") -> tuple[int, dict]:
+async def send_request(metrics: Metrics, target: str, method: str = "GET") -> tuple[int, dict]:
     writer = Writer()
     await metrics.handle(Head(method, target, []), None, writer)
     head, _blank, body = writer.sent.partition(b"\r\n\r\n")
@@ -60,10 +60,10 @@ def with_metrics(scenario, *, host: list[dict] | None = None) -> None:
     """Runs scenario(metrics, sides, server) with an API server that is both sides."""
 
     async def main(server, api):
-        sides = Sides(CONFIG, api, api)
-        found = [known(sides, "a"), known(sides, "b", "bank", "two"), known(sides, "gone", uid="an earlier one")]
+        context = SyncContext(CONFIG, api, api)
+        found = [known(context, "a"), known(context, "b", "bank", "two"), known(context, "gone", uid="an earlier one")]
         server.lists = [([measured(one) for one in found] + [measured("server-0")] if host is None else host, 0)]
-        await scenario(Metrics(sides), sides, server)
+        await scenario(Metrics(context), context, server)
 
     asyncio.run(with_server(main))
 
@@ -73,8 +73,8 @@ def named(answer: dict) -> list[str]:
 
 
 def test_pods_have_their_names_and_labels_inside():
-    async def scenario(metrics, _sides, server):
-        status, answer = await ask(metrics, f"{ROOT}/pods")
+    async def scenario(metrics, _context, server):
+        status, answer = await send_request(metrics, f"{ROOT}/pods")
         assert (status, answer["kind"]) == (200, "PodMetricsList")
         assert named(answer) == ["shop/a", "bank/b"], "neither the platform's nor those of pods that are no more"
         first = answer["items"][0]
@@ -92,32 +92,34 @@ def test_pods_have_their_names_and_labels_inside():
     [("namespaces/shop/pods", ["shop/a"]), ("namespaces/none/pods", []), ("nodes", ["None/one", "None/two"])],
 )
 def test_lists(path, found):
-    async def scenario(metrics, _sides, _server):
-        assert named((await ask(metrics, f"{ROOT}/{path}"))[1]) == found
+    async def scenario(metrics, _context, _server):
+        assert named((await send_request(metrics, f"{ROOT}/{path}"))[1]) == found
 
     with_metrics(scenario)
 
 
 def test_one_of_each():
-    async def scenario(metrics, _sides, _server):
-        status, answer = await ask(metrics, f"{ROOT}/namespaces/bank/pods/b")
+    async def scenario(metrics, _context, _server):
+        status, answer = await send_request(metrics, f"{ROOT}/namespaces/bank/pods/b")
         assert (status, answer["kind"], answer["metadata"]["name"]) == (200, "PodMetrics", "b")
-        status, answer = await ask(metrics, f"{ROOT}/nodes/two")
+        status, answer = await send_request(metrics, f"{ROOT}/nodes/two")
         assert (status, answer["kind"], answer["usage"]) == (
             200,
             "NodeMetrics",
             {"cpu": "2000000n", "memory": "1024Ki"},
         )
-        status, answer = await ask(metrics, f"{ROOT}/namespaces/shop/pods/b")
+        status, answer = await send_request(metrics, f"{ROOT}/namespaces/shop/pods/b")
         assert (status, answer["reason"]) == (404, "NotFound")
 
     with_metrics(scenario)
 
 
 def test_selectors_are_the_api_servers_business():
-    async def scenario(metrics, _sides, server):
+    async def scenario(metrics, _context, server):
         server.lists.append(([pod(name="a"), pod(name="another")], 7))
-        _status, answer = await ask(metrics, f"{ROOT}/namespaces/shop/pods?labelSelector=app%20in%20%28a%2Cb%29")
+        _status, answer = await send_request(
+            metrics, f"{ROOT}/namespaces/shop/pods?labelSelector=app%20in%20%28a%2Cb%29"
+        )
         assert named(answer) == ["shop/a"]
         assert server.asked[-1]["labelSelector"] == "app in (a,b)"
 
@@ -125,9 +127,9 @@ def test_selectors_are_the_api_servers_business():
 
 
 def test_the_host_is_not_asked_each_time():
-    async def scenario(metrics, _sides, server):
+    async def scenario(metrics, _context, server):
         for _time in range(3):
-            await ask(metrics, f"{ROOT}/pods")
+            await send_request(metrics, f"{ROOT}/pods")
         assert len(server.asked) == 1
 
     with_metrics(scenario)
@@ -144,19 +146,19 @@ def test_the_host_is_not_asked_each_time():
     ],
 )
 def test_nothing_else_is_served(method, target, status):
-    async def scenario(metrics, _sides, server):
-        assert (await ask(metrics, target, method))[0] == status
+    async def scenario(metrics, _context, server):
+        assert (await send_request(metrics, target, method))[0] == status
         assert server.asked == []
 
     with_metrics(scenario)
 
 
 def test_without_metrics_on_the_host_it_is_unavailable_and_says_so():
-    async def scenario(metrics, _sides, server):
+    async def scenario(metrics, _context, server):
         server.elsewhere = "http://127.0.0.1:1/"
-        status, answer = await ask(metrics, f"{ROOT}/nodes")
+        status, answer = await send_request(metrics, f"{ROOT}/nodes")
         assert (status, answer["reason"]) == (503, "ServiceUnavailable")
-        status, answer = await ask(metrics, ROOT)
+        status, answer = await send_request(metrics, ROOT)
         assert (status, answer["kind"]) == (200, "APIResourceList"), "namespaces inside can still be deleted"
 
     with_metrics(scenario)

@@ -181,7 +181,7 @@ def test_renewal_goes_on_by_itself_and_after_failures(authority, directory, monk
 def test_two_thirds_of_what_is_left():
     now = datetime(2026, 1, 1, tzinfo=UTC)
     assert until_renewal(now + timedelta(hours=3), now) == 2 * 3600
-    assert until_renewal(now - timedelta(hours=3), now) == certificates.SOONEST
+    assert until_renewal(now - timedelta(hours=3), now) == certificates.MIN_RENEWAL_DELAY
 
 
 @pytest.mark.parametrize("kind", ["Denied", "Failed"])
@@ -234,10 +234,10 @@ def test_the_ca_that_signs_for_administrators_inside_is_not_trusted(tmp_path: Pa
     namespace, others = "guild--dev", Authority(tmp_path, "k3s-client-ca@1").pem
     platforms = client_ca.make(namespace)["ca.crt"]
     for bundle in (platforms + others, others + platforms, f"{platforms}\n\n{others}\n"):
-        assert certificates.authorities(bundle, f"{namespace} client").strip() == others.strip()
+        assert certificates.trusted_cas(bundle, f"{namespace} client").strip() == others.strip()
     for nothing in (platforms, "", "no certificate"):
-        assert certificates.authorities(nothing, f"{namespace} client") == ""
-    assert certificates.authorities(others + others, "another").count("BEGIN") == 2
+        assert certificates.trusted_cas(nothing, f"{namespace} client") == ""
+    assert certificates.trusted_cas(others + others, "another").count("BEGIN") == 2
 
 
 @pytest.mark.parametrize("first", [True, False])
@@ -252,18 +252,18 @@ def test_a_door_waits_for_a_ca_that_it_may_trust(tmp_path: Path, monkeypatch: py
         async def get(self, _path: str) -> dict | None:
             return answers.pop(0)
 
-    async def context(_api: object, pem: str, *_rest: object) -> None:
+    async def fake_context(_api: object, pem: str, *_rest: object) -> None:
         trusted.append(pem)
         raise asyncio.CancelledError
 
-    monkeypatch.setattr(certificates, "serving_context", context)
+    monkeypatch.setattr(certificates, "serving_context", fake_context)
     config = SimpleNamespace(namespace="guild--dev", address=ADDRESS)
-    sides = SimpleNamespace(inside=SimpleNamespace(api=Inside()), config=config)
+    context = SimpleNamespace(virtual=SimpleNamespace(api=Inside()), config=config)
 
-    async def opened() -> None:
-        async with __main__._door(sides, "system:apiserver", "client-ca-file", None, 0, tmp_path):
+    async def allowed() -> None:
+        async with __main__._serving(context, "system:apiserver", "client-ca-file", None, 0, tmp_path):
             pass
 
     with pytest.raises(asyncio.CancelledError):
-        run(opened())
+        run(allowed())
     assert [one.strip() for one in trusted] == [others.strip()]

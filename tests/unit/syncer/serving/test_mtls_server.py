@@ -8,7 +8,7 @@ import ssl
 
 import pytest
 from tenantry_syncer.serving import http_server
-from tenantry_syncer.serving.mtls_server import API_SERVER, Door
+from tenantry_syncer.serving.mtls_server import API_SERVER, MutualTlsServer
 
 from ..authority import SERVER, Authority
 from ..host_api import EXEC, LOG, SWITCH, answers, ask
@@ -165,21 +165,21 @@ def test_another_certificate_of_the_same_authority_is_refused(door, authority, n
 
 def test_the_certificate_of_a_server_is_refused(door, authority):
     async def scenario(world):
-        await refused(world, authority.client_context(authority.issue("system:apiserver", SERVER)))
+        await rejected(world, authority.client_context(authority.issue("system:apiserver", SERVER)))
 
     door(answers(SWITCH), scenario)
 
 
 def test_without_a_certificate_nobody_gets_in(door, authority):
-    door(answers(SWITCH), lambda world: refused(world, authority.client_context()))
+    door(answers(SWITCH), lambda world: rejected(world, authority.client_context()))
 
 
 def test_a_certificate_of_another_authority_is_refused(door, authority, tmp_path):
     certificate = Authority(tmp_path, "ca").issue("system:apiserver")
-    door(answers(SWITCH), lambda world: refused(world, authority.client_context(certificate)))
+    door(answers(SWITCH), lambda world: rejected(world, authority.client_context(certificate)))
 
 
-async def refused(world, context):
+async def rejected(world, context):
     """TLS 1.3 tells a client only when it reads."""
 
     async def first_byte() -> bytes:
@@ -197,4 +197,4 @@ async def never(_head, _reader, _writer):
 
 def test_a_context_that_lets_everybody_in_is_an_error(authority):
     with pytest.raises(ValueError, match="CERT_REQUIRED"):
-        Door(API_SERVER, never, authority.server_context())
+        MutualTlsServer(API_SERVER, never, authority.server_context())

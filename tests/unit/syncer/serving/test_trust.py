@@ -49,7 +49,7 @@ def test_the_ca_of_the_host(tmp_path, strict):
     file.write_text(authority.pem)
 
     async def scenario(url):
-        assert await ready(url, __main__.trusting(file)) == "ok"
+        assert await ready(url, __main__.tls_context(file)) == "ok"
 
     with_api_server(authority, scenario)
 
@@ -57,7 +57,7 @@ def test_the_ca_of_the_host(tmp_path, strict):
 def test_another_ca_of_the_same_name_is_not_trusted(tmp_path):
     async def scenario(url):
         with pytest.raises(ApiError, match="CERTIFICATE_VERIFY_FAILED"):
-            await ready(url, __main__.trusting(cadata=Authority(tmp_path).pem))
+            await ready(url, __main__.tls_context(cadata=Authority(tmp_path).pem))
 
     with_api_server(Authority(tmp_path), scenario)
 
@@ -67,6 +67,6 @@ def test_the_name_is_checked(tmp_path):
 
     async def scenario(url):
         with pytest.raises(ApiError, match="CERTIFICATE_VERIFY_FAILED"):
-            await ready(url.replace("127.0.0.1", "localhost"), __main__.trusting(cadata=authority.pem))
+            await ready(url.replace("127.0.0.1", "localhost"), __main__.tls_context(cadata=authority.pem))
 
     with_api_server(authority, scenario)

@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 from tenantry_syncer import naming
 from tenantry_syncer.translate import pod as pod_spec
-from tenantry_syncer.translate import refusal, service_variables
+from tenantry_syncer.translate import rejection, service_variables
 
-from ..objects import AROUND, CONFIG, container, pod
+from ..objects import CONFIG, POD_CONTEXT, container, pod
 
 PASSED = {
     "args": ["x"],
@@ -35,7 +35,7 @@ PASSED = {
 
 
 def made(**fields: object) -> dict:
-    return pod_spec.container(container(**fields), pod(), AROUND)
+    return pod_spec.container(container(**fields), pod(), POD_CONTEXT)
 
 
 @pytest.mark.parametrize("field", PASSED)
@@ -59,14 +59,14 @@ def test_nothing_else_passes():
 )
 @pytest.mark.parametrize("group", ["containers", "initContainers"])
 def test_the_kubelet_asks_nobody_else_for_a_tenant(fields, words, group):
-    with pytest.raises(refusal.Refused, match=words):
-        pod_spec.host_pod(pod({group: [container(**fields)]}), AROUND)
+    with pytest.raises(rejection.RejectedSpec, match=words):
+        pod_spec.host_pod(pod({group: [container(**fields)]}), POD_CONTEXT)
 
 
 @pytest.mark.parametrize(("links", "variant"), [(True, "services"), (False, "api")])
 def test_variables_of_services_give_way_to_the_pods_own(links, variant):
     asked = container(envFrom=[{"prefix": "KUBERNETES_", "configMapRef": {"name": "settings"}}])
-    sources = pod_spec.container(asked, pod({"enableServiceLinks": links}), AROUND)["envFrom"]
+    sources = pod_spec.container(asked, pod({"enableServiceLinks": links}), POD_CONTEXT)["envFrom"]
     assert [one["configMapRef"]["name"] for one in sources] == [
         service_variables.host_name("shop", variant),
         naming.host_name("shop", "settings"),
@@ -100,5 +100,5 @@ def test_only_the_dns_is_made_to_fit(level, namespace, labels, restricted):
     config = type(CONFIG)(**{**CONFIG.__dict__, "pod_security": level})
     privileged = {"containers": [container(securityContext={"privileged": True})]}
     asked = pod(privileged, namespace=namespace, labels=labels)
-    (one,) = pod_spec.host_pod(asked, pod_spec.Surroundings(config))["spec"]["containers"]
+    (one,) = pod_spec.host_pod(asked, pod_spec.PodContext(config))["spec"]["containers"]
     assert ("privileged" in one["securityContext"]) is not restricted

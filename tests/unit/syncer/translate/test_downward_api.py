@@ -75,7 +75,7 @@ def test_no_other_path_reaches_the_pod_on_the_host(path):
 
 
 def test_every_place_that_asks_gets_its_annotation():
-    def ask(path):
+    def send_request(path):
         return {"name": "x", "valueFrom": {"fieldRef": {"fieldPath": path}}}
 
     def item(path):
@@ -84,11 +84,13 @@ def test_every_place_that_asks_gets_its_annotation():
     limit = {"path": "cpu", "resourceFieldRef": {"resource": "limits.cpu", "containerName": "web"}}
     asked = pod(
         {
-            "initContainers": [container(env=[ask("metadata.name")])],
+            "initContainers": [container(env=[send_request("metadata.name")])],
             "containers": [
-                container(env=[ask("metadata.namespace"), ask("status.podIP"), {"name": "y", "value": "z"}])
+                container(
+                    env=[send_request("metadata.namespace"), send_request("status.podIP"), {"name": "y", "value": "z"}]
+                )
             ],
-            "ephemeralContainers": [container(env=[ask("metadata.uid")])],
+            "ephemeralContainers": [container(env=[send_request("metadata.uid")])],
             "volumes": [
                 {"name": "a", "downwardAPI": {"items": [item("metadata.labels"), limit]}},
                 {"name": "b", "projected": {"sources": [{"downwardAPI": {"items": [item("metadata.annotations")]}}]}},

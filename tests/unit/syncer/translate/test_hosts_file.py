@@ -27,7 +27,7 @@ fd00::7\tweb-0
 
 
 def made(config=OFFERED, **spec: object) -> dict:
-    return pod_spec.host_pod(pod({"subdomain": "stores", **spec}), pod_spec.Surroundings(config))["spec"]
+    return pod_spec.host_pod(pod({"subdomain": "stores", **spec}), pod_spec.PodContext(config))["spec"]
 
 
 def test_all_containers_get_the_file_after_it_was_written():
@@ -50,7 +50,7 @@ def test_all_containers_get_the_file_after_it_was_written():
 )
 def test_others_have_that_of_the_kubelet(config, spec):
     given = {key: value for key, value in {"subdomain": "stores", **spec}.items() if value is not None}
-    found = pod_spec.host_pod(pod(given), pod_spec.Surroundings(config))["spec"]
+    found = pod_spec.host_pod(pod(given), pod_spec.PodContext(config))["spec"]
     assert "initContainers" not in found
     assert hosts_file.NAME not in str(found)
 

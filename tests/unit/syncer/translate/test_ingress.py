@@ -7,10 +7,10 @@ import copy
 import pytest
 from tenantry_syncer import naming
 from tenantry_syncer.controllers.ingresses import Ingresses
-from tenantry_syncer.translate.ingress import Offers, judge, kept, services_of
+from tenantry_syncer.translate.ingress import Offers, check, kept, services_of
 
-from ..controllers.test_services import sides
-from ..objects import PLATFORMS, service, strings
+from ..controllers.test_services import context
+from ..objects import PLATFORM_OBJECTS, service, strings
 
 OFFERS = Offers(("nginx",), ("*.example.com",))
 NAME = naming.host_name("shop", "web")
@@ -35,9 +35,9 @@ def everywhere(_name: str) -> None:
     """Every service may be led to."""
 
 
-def judged(given: dict, offers: Offers = OFFERS):
+def checked(given: dict, offers: Offers = OFFERS):
     before = copy.deepcopy(given)
-    found = judge(given, offers, everywhere)
+    found = check(given, offers, everywhere)
     assert given == before, "what the cache holds was changed"
     return found
 
@@ -46,7 +46,7 @@ def test_all_that_is_passed_on():
     named = {"name": "web", "port": {"name": "http"}}
     second = {"path": "/b", "pathType": "Exact", "backend": {"service": named}}
     tls = [{"hosts": ["shop.example.com"], "secretName": "cert"}, {"hosts": ["*.example.com"]}]
-    found = judged(ingress(rule("shop.example.com", path("/a"), second), tls=tls))
+    found = checked(ingress(rule("shop.example.com", path("/a"), second), tls=tls))
     assert found.problems == []
     assert found.spec == {
         "ingressClassName": "nginx",
@@ -76,10 +76,10 @@ def test_all_that_is_passed_on():
     }
 
 
-@pytest.mark.parametrize("name", PLATFORMS)
+@pytest.mark.parametrize("name", PLATFORM_OBJECTS)
 def test_ingresses_lead_to_services_of_the_virtual_cluster(name):
     tls = [{"hosts": ["shop.example.com"], "secretName": name}]
-    found = strings(judged(ingress(rule("shop.example.com", path(to=name)), tls=tls)).spec)
+    found = strings(checked(ingress(rule("shop.example.com", path(to=name)), tls=tls)).spec)
     assert name not in found
     assert found.count(naming.host_name("shop", name)) == 2
 
@@ -108,7 +108,7 @@ UNLISTED = {
 
 @pytest.mark.parametrize("where", UNLISTED)
 def test_a_field_is_passed_on_because_it_is_listed(where):
-    found = judged(UNLISTED[where])
+    found = checked(UNLISTED[where])
     assert where.rpartition(".")[2] not in strings(found.spec or {})
     assert [problem for problem in found.problems if problem.startswith(where)]
 
@@ -116,7 +116,7 @@ def test_a_field_is_passed_on_because_it_is_listed(where):
 @pytest.mark.parametrize("text", ["/", "/a/b-c_d.e~f", "/a%20b", "/v1:get", "/a=b&c,d", "/@me", "/x+y!"])
 @pytest.mark.parametrize("kind", ["Prefix", "Exact"])
 def test_paths_pass(text, kind):
-    (made,) = judged(ingress(rule("a.example.com", path(text, kind)))).spec["rules"][0]["http"]["paths"]
+    (made,) = checked(ingress(rule("a.example.com", path(text, kind)))).spec["rules"][0]["http"]["paths"]
     assert (made["path"], made["pathType"]) == (text, kind)
 
 
@@ -132,7 +132,7 @@ SYNTAX = (
 @pytest.mark.parametrize("kind", ["Prefix", "Exact", "ImplementationSpecific"])
 def test_no_path_is_more_than_a_path(text, place, kind):
     offers = Offers(("nginx",), ("*",), specific_paths=True)
-    found = judged(ingress(rule("a.example.com", path(place.format(text), kind))), offers)
+    found = checked(ingress(rule("a.example.com", path(place.format(text), kind))), offers)
     allowed = text == "*" and kind == "ImplementationSpecific" and place != "{}"
     assert (found.spec is not None) is allowed
     if not allowed:
@@ -141,7 +141,7 @@ def test_no_path_is_more_than_a_path(text, place, kind):
 
 @pytest.mark.parametrize("path_type", [None, "", "Regex", "ImplementationSpecific"])
 def test_path_types_that_are_not_offered(path_type):
-    found = judged(ingress(rule("a.example.com", path(kind=path_type))))
+    found = checked(ingress(rule("a.example.com", path(kind=path_type))))
     assert found.spec is None
     assert "use Prefix or Exact" in found.problems[0]
 
@@ -152,36 +152,36 @@ def test_path_types_that_are_not_offered(path_type):
 @pytest.mark.parametrize("where", ["rules", "tls"])
 def test_hosts_are_host_names(host, where):
     given = ingress(rule(host)) if where == "rules" else ingress(tls=[{"hosts": [host]}])
-    found = judged(given, Offers(("nginx",), ("*",)))
+    found = checked(given, Offers(("nginx",), ("*",)))
     assert host not in strings(found.spec or {})
     assert "is not a host name" in found.problems[0]
 
 
 @pytest.mark.parametrize("secret", ["a b", "bank/cert", "../cert", "a`"])
 def test_secrets_are_names(secret):
-    found = judged(ingress(tls=[{"hosts": ["shop.example.com"], "secretName": secret}]))
+    found = checked(ingress(tls=[{"hosts": ["shop.example.com"], "secretName": secret}]))
     assert "tls" not in found.spec
     assert "secretName" in found.problems[0]
 
 
 @pytest.mark.parametrize(
-    ("allowed", "wanted", "refused"),
+    ("allowed", "wanted", "rejected"),
     [((), "nginx", True), ((), None, True), (("traefik",), "nginx", True), (("traefik",), None, True)]
     + [(("traefik",), "traefik", False)],
 )
-def test_classes_of_ingresses(allowed, wanted, refused):
-    found = judged(ingress(ingressClassName=wanted), Offers(allowed, ("*",)))
-    assert (found.spec is None) is refused
-    assert bool(found.problems) is refused
+def test_classes_of_ingresses(allowed, wanted, rejected):
+    found = checked(ingress(ingressClassName=wanted), Offers(allowed, ("*",)))
+    assert (found.spec is None) is rejected
+    assert bool(found.problems) is rejected
 
 
 def test_a_class_by_annotation_is_told_not_to_count():
     old = ingress(annotations={"kubernetes.io/ingress.class": "nginx"}, ingressClassName=None)
-    assert "annotation kubernetes.io/ingress.class does not count here; use nginx" in judged(old).problems[0]
+    assert "annotation kubernetes.io/ingress.class does not count here; use nginx" in checked(old).problems[0]
 
 
 def test_annotations_that_are_configuration_of_the_proxy_are_told_to_stay():
-    found = judged(ingress(annotations={"nginx.ingress.kubernetes.io/rewrite-target": "/", "team": "shop"}))
+    found = checked(ingress(annotations={"nginx.ingress.kubernetes.io/rewrite-target": "/", "team": "shop"}))
     assert found.spec is not None
     assert found.problems == [
         "metadata.annotations: nginx.ingress.kubernetes.io/rewrite-target: stay inside; "
@@ -190,7 +190,7 @@ def test_annotations_that_are_configuration_of_the_proxy_are_told_to_stay():
 
 
 @pytest.mark.parametrize(
-    ("offered", "host", "refused"),
+    ("offered", "host", "rejected"),
     [
         ((), "shop.example.com", True),
         (("*",), "shop.example.com", False),
@@ -204,26 +204,26 @@ def test_annotations_that_are_configuration_of_the_proxy_are_told_to_stay():
     ],
 )
 @pytest.mark.parametrize("where", ["rules", "tls"])
-def test_host_names_are_those_offered(offered, host, refused, where):
+def test_host_names_are_those_offered(offered, host, rejected, where):
     """One that is refused leaves the others."""
     own = rule("own.example.net")
     given = ingress(own, rule(host)) if where == "rules" else ingress(own, tls=[{"hosts": [host]}])
-    found = judged(given, Offers(("nginx",), (*offered, "own.example.net")))
+    found = checked(given, Offers(("nginx",), (*offered, "own.example.net")))
     assert found.spec["rules"][0]["host"] == "own.example.net"
-    assert (host in strings(found.spec)) is not refused
-    assert [host in problem for problem in found.problems] == [True] * refused
+    assert (host in strings(found.spec)) is not rejected
+    assert [host in problem for problem in found.problems] == [True] * rejected
 
 
 @pytest.mark.parametrize("host", [None, "", "*.example.com", "*"])
 def test_a_rule_takes_nothing_that_is_others(host):
-    found = judged(ingress(rule(host)), Offers(("nginx",), ("*",)))
+    found = checked(ingress(rule(host)), Offers(("nginx",), ("*",)))
     assert found.spec is None
     assert "spec.rules[0].host" in found.problems[0]
 
 
 def test_certificates_are_for_hosts_that_are_named():
     """Without any, they are for whoever asks the proxy."""
-    found = judged(ingress(tls=[{"secretName": "cert"}, {}]))
+    found = checked(ingress(tls=[{"secretName": "cert"}, {}]))
     assert "tls" not in found.spec
     assert len(found.problems) == 2
 
@@ -240,9 +240,9 @@ def test_certificates_are_for_hosts_that_are_named():
     ],
 )
 def test_an_ingress_leads_to_services_with_a_selector(spec, words):
-    known = sides(*([service(spec)] if spec is not None else []), ingress_classes=("nginx",), ingress_hosts=("*",))
+    known = context(*([service(spec)] if spec is not None else []), ingress_classes=("nginx",), ingress_hosts=("*",))
     two = ingress(rule("a.example.com", path(), path("/other", to="other")))
-    found = Ingresses(known, None)._judged(two)
+    found = Ingresses(known, None)._check(two)
     assert (found.spec is not None) is (words is None)
     assert "other" not in strings(found.spec or {})
     assert any((words or "no such service") in problem for problem in found.problems)
@@ -254,10 +254,10 @@ def test_services_are_found_wherever_they_are_named():
 
 
 def test_what_is_kept_is_there_and_still_wanted():
-    both = judged(ingress(rule("a.example.com", path("/1"), path("/2")), rule("b.example.com"))).spec
-    less = judged(ingress(rule("a.example.com", path("/2"), path("/3")), rule("c.example.com"))).spec
+    both = checked(ingress(rule("a.example.com", path("/1"), path("/2")), rule("b.example.com"))).spec
+    less = checked(ingress(rule("a.example.com", path("/2"), path("/3")), rule("c.example.com"))).spec
     (left,) = kept(both, less)["rules"]
     assert (left["host"], [one["path"] for one in left["http"]["paths"]]) == ("a.example.com", ["/2"])
-    assert kept(both, judged(ingress(rule("c.example.com"))).spec) is None
+    assert kept(both, checked(ingress(rule("c.example.com"))).spec) is None
     assert kept({**both, "ingressClassName": "old"}, both) is None
     assert kept(both, both) == both

@@ -22,7 +22,7 @@ def on_host(name: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "expected"),
     [
         (f'pods "{on_host("web")}" is forbidden', 'pods "web" is forbidden'),
         ('in namespace "payments--dev"', 'in namespace "shop"'),
@@ -42,8 +42,8 @@ def on_host(name: str) -> str:
         ),
     ],
 )
-def test_messages_of_the_host_name_nothing_of_the_host(text, told):
-    assert messages.told_inside(text, host_object("web"), None, HOST) == told
+def test_messages_of_the_host_name_nothing_of_the_host(text, expected):
+    assert messages.to_virtual(text, host_object("web"), None, HOST) == expected
 
 
 # Each place where a pod names an object, and that object's name.
@@ -70,11 +70,11 @@ REFERENCES = {
 )
 def test_what_the_pod_names_is_told_by_its_name_inside(place, form):
     spec, name = REFERENCES[place]
-    told = messages.told_inside(form.format(on_host(name)), host_object("web-0"), pod(spec), HOST)
-    assert told == form.format(name).replace(HOST, "shop")
+    text = messages.to_virtual(form.format(on_host(name)), host_object("web-0"), pod(spec), HOST)
+    assert text == form.format(name).replace(HOST, "shop")
 
 
 def test_other_objects_are_told_by_their_names_inside_if_they_are_known():
     known = {on_host("db"): "db"}
     text = f"volume is used by pods {on_host('db')}, {on_host('unknown')}"
-    assert messages.renamed_hashed(text, known.get) == f"volume is used by pods db, {on_host('unknown')}"
+    assert messages.replace_hashed_names(text, known.get) == f"volume is used by pods db, {on_host('unknown')}"

@@ -6,9 +6,9 @@ import pytest
 from tenantry_syncer import naming
 from tenantry_syncer.translate import pod as pod_spec
 
-from ..objects import AROUND, CONFIG, PLATFORMS, container, pod
+from ..objects import CONFIG, PLATFORM_OBJECTS, POD_CONTEXT, container, pod
 
-SAME = {
+PASSED_THROUGH = {
     "activeDeadlineSeconds": 30,
     "hostAliases": [{"ip": "10.0.0.1", "hostnames": ["db"]}],
     "hostIPC": True,
@@ -48,13 +48,13 @@ REPLACED = {
 }
 
 
-def made(spec: dict | None = None, around: pod_spec.Surroundings = AROUND, **metadata: object) -> dict:
-    return pod_spec.host_pod(pod(spec, **metadata), around)["spec"]
+def made(spec: dict | None = None, context: pod_spec.PodContext = POD_CONTEXT, **metadata: object) -> dict:
+    return pod_spec.host_pod(pod(spec, **metadata), context)["spec"]
 
 
-@pytest.mark.parametrize("field", SAME)
+@pytest.mark.parametrize("field", PASSED_THROUGH)
 def test_passes_as_it_is(field):
-    assert made({field: SAME[field]})[field] == SAME[field]
+    assert made({field: PASSED_THROUGH[field]})[field] == PASSED_THROUGH[field]
 
 
 @pytest.mark.parametrize("field", DROPPED)
@@ -69,15 +69,15 @@ def test_is_set_by_the_platform(field):
 
 
 def test_a_pod_has_no_other_fields():
-    everything = made({**SAME, **DROPPED, **{field: asked for field, (asked, _given) in REPLACED.items()}})
+    everything = made({**PASSED_THROUGH, **DROPPED, **{field: asked for field, (asked, _given) in REPLACED.items()}})
     others = {"containers", "tolerations", "volumes", "affinity"}
-    assert set(everything) == {*SAME, *REPLACED, *others}
+    assert set(everything) == {*PASSED_THROUGH, *REPLACED, *others}
 
 
 @pytest.mark.parametrize(
     ("spec", "fields"),
     [
-        ({**SAME, **{field: asked for field, (asked, _given) in REPLACED.items()}}, []),
+        ({**PASSED_THROUGH, **{field: asked for field, (asked, _given) in REPLACED.items()}}, []),
         ({"workloadRef": {"name": "new"}}, ["spec.workloadRef"]),
         ({"containers": [container(), container(new=1)]}, ["spec.containers[1].new"]),
         ({"initContainers": [container(new=1)]}, ["spec.initContainers[0].new"]),
@@ -104,7 +104,7 @@ def test_metadata_is_ours_alone():
         finalizers=["example.com/never"],
         generateName="web-",
     )
-    metadata = pod_spec.host_pod(crafted, AROUND)["metadata"]
+    metadata = pod_spec.host_pod(crafted, POD_CONTEXT)["metadata"]
     assert set(metadata) == {"name", "labels", "annotations"}
     assert metadata["annotations"] == {naming.NAMESPACE: "shop", naming.NAME: "web-0", naming.UID: "1-2-3"}
     foreign = {key for key in metadata["labels"] if not key.startswith(naming.TENANT_LABELS)}
@@ -170,7 +170,7 @@ def named(value: object, key: str = "") -> list[str]:
     return [value] if key in ("secretName", "claimName") or (key == "name" and isinstance(value, str)) else []
 
 
-@pytest.mark.parametrize("name", PLATFORMS)
+@pytest.mark.parametrize("name", PLATFORM_OBJECTS)
 def test_no_name_of_a_tenant_is_a_name_on_the_host(name):
     asked = pod(everywhere(name))
     found = made(everywhere(name))
@@ -178,11 +178,11 @@ def test_no_name_of_a_tenant_is_a_name_on_the_host(name):
     assert name not in named(found)
     assert naming.host_name("shop", name) in named(found)
     assert found["serviceAccountName"] == "pods"
-    ephemeral = pod_spec.container({**container(), **asked["spec"]["containers"][0]}, asked, AROUND)
+    ephemeral = pod_spec.container({**container(), **asked["spec"]["containers"][0]}, asked, POD_CONTEXT)
     assert name not in named(ephemeral)
 
 
 def test_the_pod_inside_is_left_as_it_is():
     asked, untouched = pod(everywhere("x")), pod(everywhere("x"))
-    pod_spec.host_pod(asked, AROUND)
+    pod_spec.host_pod(asked, POD_CONTEXT)
     assert asked == untouched

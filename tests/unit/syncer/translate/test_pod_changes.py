@@ -7,20 +7,20 @@ from tenantry_syncer import naming
 from tenantry_syncer.translate import pod_changes
 from tenantry_syncer.translate.pod import host_pod
 
-from ..objects import AROUND, CONFIG, container, pod
+from ..objects import CONFIG, POD_CONTEXT, container, pod
 
 
 def living(asked: dict) -> dict:
     """The pod on the host as it was made of this one, with what the host's own programs added."""
-    made = host_pod(asked, AROUND)
+    made = host_pod(asked, POD_CONTEXT)
     made["metadata"]["annotations"]["cni.example.com/status"] = "up"
     made["metadata"]["labels"]["mesh.example.com/injected"] = "yes"
     made["spec"]["containers"].append({"name": "mesh", "image": "mesh:1"})
     return made
 
 
-def patches(inside: dict, host: dict) -> list[tuple]:
-    return list(pod_changes.patches(inside, host, CONFIG))
+def patches(virtual: dict, host: dict) -> list[tuple]:
+    return list(pod_changes.patches(virtual, host, CONFIG))
 
 
 def test_nothing_changed():

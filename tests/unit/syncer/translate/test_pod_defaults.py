@@ -8,13 +8,13 @@ import pytest
 from tenantry_syncer.translate import pod as pod_spec
 from tenantry_syncer.translate import pod_defaults
 
-from ..objects import AROUND, CONFIG, container, pod
+from ..objects import CONFIG, POD_CONTEXT, container, pod
 
 DEFAULTS = CONFIG.container_defaults
 
 
 def made(spec: dict) -> dict:
-    return pod_spec.host_pod(pod(spec), AROUND)["spec"]
+    return pod_spec.host_pod(pod(spec), POD_CONTEXT)["spec"]
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,13 @@ from __future__ import annotations
 
 import pytest
 from tenantry_syncer.translate import pod as pod_spec
-from tenantry_syncer.translate import pod_dns, refusal
+from tenantry_syncer.translate import pod_dns, rejection
 
-from ..objects import AROUND, CONFIG, pod
+from ..objects import CONFIG, POD_CONTEXT, pod
 
 
-def made(spec: dict | None = None, around: pod_spec.Surroundings = AROUND, **metadata: object) -> dict:
-    return pod_spec.host_pod(pod(spec, **metadata), around)["spec"]
+def made(spec: dict | None = None, context: pod_spec.PodContext = POD_CONTEXT, **metadata: object) -> dict:
+    return pod_spec.host_pod(pod(spec, **metadata), context)["spec"]
 
 
 @pytest.mark.parametrize(
@@ -66,5 +66,5 @@ def test_a_name_that_no_hostname_can_hold(name, spec, full):
 
 def test_a_name_that_is_too_long_is_refused():
     spec = {"setHostnameAsFQDN": True, "subdomain": "s" * 30}
-    with pytest.raises(refusal.Refused, match=r"setHostnameAsFQDN: .* has \d+ characters, and a host name has"):
+    with pytest.raises(rejection.RejectedSpec, match=r"setHostnameAsFQDN: .* has \d+ characters, and a host name has"):
         made(spec, name="n" * 20)

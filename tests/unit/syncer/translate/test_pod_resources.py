@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 from tenantry_syncer.translate import pod as pod_spec
 
-from ..objects import AROUND, CONFIG, container, pod
+from ..objects import CONFIG, POD_CONTEXT, container, pod
 
 GPU = "nvidia.com/gpu"
-WITH_GPU = replace(AROUND, config=replace(CONFIG, extended=(GPU,)))
+WITH_GPU = replace(POD_CONTEXT, config=replace(CONFIG, extended=(GPU,)))
 
 
 @pytest.mark.parametrize("group", ["containers", "initContainers"])
@@ -18,8 +18,10 @@ WITH_GPU = replace(AROUND, config=replace(CONFIG, extended=(GPU,)))
 @pytest.mark.parametrize("name", ["example.com/gpu", GPU, "hugepages-2Mi", "storage", "attachable-volumes-csi"])
 def test_resource_that_no_quota_names_is_refused(group, kind, name):
     spec = {group: [container(resources={kind: {"cpu": "1", name: "1000"}})]}
-    with pytest.raises(pod_spec.Refused, match=rf"container web: resources\.{kind}: {name} is not offered; use cpu"):
-        pod_spec.host_pod(pod(spec), AROUND)
+    with pytest.raises(
+        pod_spec.RejectedSpec, match=rf"container web: resources\.{kind}: {name} is not offered; use cpu"
+    ):
+        pod_spec.host_pod(pod(spec), POD_CONTEXT)
 
 
 def test_resource_that_the_quota_names_passes():
@@ -29,8 +31,8 @@ def test_resource_that_the_quota_names_passes():
 
 
 def test_resource_of_the_whole_pod_is_refused():
-    with pytest.raises(pod_spec.Refused, match=r"spec: resources\.limits: hugepages-2Mi"):
-        pod_spec.host_pod(pod({"resources": {"limits": {"hugepages-2Mi": "2Mi"}}}), AROUND)
+    with pytest.raises(pod_spec.RejectedSpec, match=r"spec: resources\.limits: hugepages-2Mi"):
+        pod_spec.host_pod(pod({"resources": {"limits": {"hugepages-2Mi": "2Mi"}}}), POD_CONTEXT)
 
 
 @pytest.mark.parametrize(
@@ -41,5 +43,5 @@ def test_resource_of_the_whole_pod_is_refused():
     ],
 )
 def test_claims_of_devices_are_refused(spec):
-    with pytest.raises(pod_spec.Refused, match="dynamic resource allocation is not offered"):
-        pod_spec.host_pod(pod(spec), AROUND)
+    with pytest.raises(pod_spec.RejectedSpec, match="dynamic resource allocation is not offered"):
+        pod_spec.host_pod(pod(spec), POD_CONTEXT)

@@ -9,11 +9,11 @@ from tenantry_syncer import naming
 from tenantry_syncer.translate import pod as pod_spec
 from tenantry_syncer.translate import pod_scheduling
 
-from ..objects import AROUND, pod
+from ..objects import POD_CONTEXT, pod
 
 
-def made(spec: dict | None = None, around: pod_spec.Surroundings = AROUND, **metadata: object) -> dict:
-    return pod_spec.host_pod(pod(spec, **metadata), around)["spec"]
+def made(spec: dict | None = None, context: pod_spec.PodContext = POD_CONTEXT, **metadata: object) -> dict:
+    return pod_spec.host_pod(pod(spec, **metadata), context)["spec"]
 
 
 @pytest.mark.parametrize(
@@ -147,14 +147,17 @@ def chosen(term: dict, own: str, spread: bool) -> set[tuple[str, int]]:
     spaces = {own}
     if not spread and (term.get("namespaces") or term.get("namespaceSelector") is not None):
         by_labels = term.get("namespaceSelector")
-        among = {} if by_labels is None else AROUND.namespaces
+        among = {} if by_labels is None else POD_CONTEXT.namespaces
         spaces = set(term.get("namespaces") or [])
         spaces |= {name for name, labels in among.items() if pod_scheduling.matches(by_labels, labels)}
     selector = term.get("labelSelector")
     if chooses_none(selector, spread):
         return set()
     return {
-        (space, at) for space in spaces for at, labels in enumerate(LABELS) if pod_scheduling.matches(selector, labels)
+        (namespace_object, at)
+        for namespace_object in spaces
+        for at, labels in enumerate(LABELS)
+        if pod_scheduling.matches(selector, labels)
     }
 
 
@@ -194,11 +197,11 @@ def test_a_selector_chooses_the_same_pods_on_the_host(place, selector, spaces, k
         found = got(made(put(given), labels=own))
         assert not {"matchLabelKeys", "mismatchLabelKeys", "namespaces", "namespaceSelector"} & set(found)
         on_host = {
-            (space, at)
-            for space in AROUND.namespaces
+            (namespace_object, at)
+            for namespace_object in POD_CONTEXT.namespaces
             for at, labels in enumerate(LABELS)
             if not chooses_none(found.get("labelSelector"), spread)
-            and pod_scheduling.matches(found["labelSelector"], naming.pod_labels(space, labels))
+            and pod_scheduling.matches(found["labelSelector"], naming.pod_labels(namespace_object, labels))
         }
         assert on_host == wanted
         if not chooses_none(found.get("labelSelector"), spread):

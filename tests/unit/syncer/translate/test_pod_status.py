@@ -15,9 +15,11 @@ def host(status: dict, **metadata: object) -> dict:
     return {"metadata": {**known, **metadata}, "spec": {}, "status": status}
 
 
-def told(given: dict, inside: dict | None = None, **metadata: object) -> dict:
-    inside, there = inside or pod(), host(given, **metadata)
-    return pod_status.translated(inside, there, lambda text: messages.told_inside(text, there, inside, "payments--dev"))
+def status_of(given: dict, virtual: dict | None = None, **metadata: object) -> dict:
+    virtual, there = virtual or pod(), host(given, **metadata)
+    return pod_status.translated(
+        virtual, there, lambda text: messages.to_virtual(text, there, virtual, "payments--dev")
+    )
 
 
 @pytest.mark.parametrize(
@@ -32,18 +34,18 @@ def told(given: dict, inside: dict | None = None, **metadata: object) -> dict:
     ],
 )
 def test_is_told_as_it_is(field, value):
-    assert told({field: value}) == {field: value, "conditions": []}
+    assert status_of({field: value}) == {field: value, "conditions": []}
 
 
 @pytest.mark.parametrize("field", ["qosClass", "nominatedNodeName", "resourceClaimStatuses", "somethingNew"])
 def test_is_not_told(field):
-    assert told({field: "x"}) == {"conditions": []}
+    assert status_of({field: "x"}) == {"conditions": []}
 
 
 def test_messages_are_in_the_words_of_the_virtual_cluster():
     text = 'pod "web-0-shop-77" in namespace "payments--dev"'
     state = {"waiting": {"reason": "ImagePullBackOff", "message": text}}
-    status = told(
+    status = status_of(
         {
             "message": text,
             "conditions": [{"type": "Ready", "status": "False", "message": text, "observedGeneration": 9}],
@@ -56,10 +58,10 @@ def test_messages_are_in_the_words_of_the_virtual_cluster():
 
 
 def test_containers_that_the_host_added_are_not_told():
-    inside = pod({"initContainers": [container(name="first")], "ephemeralContainers": [container(name="debug")]})
+    virtual = pod({"initContainers": [container(name="first")], "ephemeralContainers": [container(name="debug")]})
     given = [{"name": name} for name in ("web", "first", "debug", "mesh-proxy")]
-    status = told(
-        dict.fromkeys(("containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses"), given), inside
+    status = status_of(
+        dict.fromkeys(("containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses"), given), virtual
     )
     assert [one["name"] for one in status["containerStatuses"]] == ["web"]
     assert [one["name"] for one in status["initContainerStatuses"]] == ["first"]
@@ -71,7 +73,7 @@ def test_limits_that_were_filled_in_are_told_and_requests_are_not():
     given = {"name": "web", "allocatedResources": requests, "resources": {"limits": limits, "requests": requests}}
 
     def resources_of(asked: dict) -> tuple[dict, dict]:
-        status = told({"containerStatuses": [given]}, pod({"containers": [container(resources=asked)]}))
+        status = status_of({"containerStatuses": [given]}, pod({"containers": [container(resources=asked)]}))
         return status["containerStatuses"][0]["allocatedResources"], status["containerStatuses"][0]["resources"]
 
     assert resources_of({}) == ({}, {"limits": limits, "requests": {}})
@@ -95,29 +97,29 @@ def test_limits_that_were_filled_in_are_told_and_requests_are_not():
 @pytest.mark.parametrize("state", ["state", "lastState"])
 def test_a_kill_by_a_limit_that_the_pod_does_not_name_is_explained(asked, ended, message, state):
     given = {"name": "web", "resources": {"limits": {"memory": "128Mi"}}, state: {"terminated": ended}}
-    status = told({"containerStatuses": [given]}, pod({"containers": [container(resources=asked)]}))
+    status = status_of({"containerStatuses": [given]}, pod({"containers": [container(resources=asked)]}))
     found = status["containerStatuses"][0][state]["terminated"].get("message", "")
     assert found.startswith(message)
     assert bool(found) == bool(message)
 
 
 def test_generations_are_those_inside():
-    assert told({"observedGeneration": 2}, pod(generation=5), generation=2)["observedGeneration"] == 5
-    assert "observedGeneration" not in told({"observedGeneration": 1}, pod(generation=5), generation=2)
+    assert status_of({"observedGeneration": 2}, pod(generation=5), generation=2)["observedGeneration"] == 5
+    assert "observedGeneration" not in status_of({"observedGeneration": 1}, pod(generation=5), generation=2)
 
 
 def gated(kind: str, **condition: object) -> dict:
-    inside = pod({"readinessGates": [{"conditionType": kind}]})
-    inside["status"] = {"conditions": [{"type": kind, "status": "True", **condition}]}
-    return inside
+    virtual = pod({"readinessGates": [{"conditionType": kind}]})
+    virtual["status"] = {"conditions": [{"type": kind, "status": "True", **condition}]}
+    return virtual
 
 
 def test_gates_go_down_and_not_up():
-    inside = gated("example.com/ready", reason="Because", **{"$patch": "replace", "x": 1})
+    virtual = gated("example.com/ready", reason="Because", **{"$patch": "replace", "x": 1})
     condition = {"type": "example.com/ready", "status": "True", "reason": "Because"}
-    assert pod_status.gate_conditions(inside, host({})) == [condition]
-    assert pod_status.gate_conditions(inside, host({"conditions": [condition]})) == []
-    up = told({"conditions": [{**condition, "status": "False"}, {"type": "Ready", "status": "True"}]}, inside)
+    assert pod_status.gate_conditions(virtual, host({})) == [condition]
+    assert pod_status.gate_conditions(virtual, host({"conditions": [condition]})) == []
+    up = status_of({"conditions": [{**condition, "status": "False"}, {"type": "Ready", "status": "True"}]}, virtual)
     assert [(one["type"], one["status"]) for one in up["conditions"]] == [
         ("Ready", "True"),
         ("example.com/ready", "True"),
@@ -125,12 +127,12 @@ def test_gates_go_down_and_not_up():
 
 
 def test_conditions_that_somebody_inside_sets_stay_and_the_hosts_own_are_not_shown():
-    inside = pod()
-    inside["status"] = {
+    virtual = pod()
+    virtual["status"] = {
         "conditions": [{"type": "example.com/seen", "status": "True"}, {"type": "Ready", "status": "True"}]
     }
-    up = told(
-        {"conditions": [{"type": "Ready", "status": "False"}, {"type": "host.example/x", "status": "True"}]}, inside
+    up = status_of(
+        {"conditions": [{"type": "Ready", "status": "False"}, {"type": "host.example/x", "status": "True"}]}, virtual
     )
     assert [(one["type"], one["status"]) for one in up["conditions"]] == [
         ("Ready", "False"),
@@ -140,9 +142,9 @@ def test_conditions_that_somebody_inside_sets_stay_and_the_hosts_own_are_not_sho
 
 @pytest.mark.parametrize("kind", ["Ready", "PodScheduled", "DisruptionTarget", "ContainersReady"])
 def test_a_tenant_says_nothing_of_the_kubelets_conditions(kind):
-    inside = gated(kind)
-    assert pod_status.gate_conditions(inside, host({"conditions": [{"type": kind, "status": "False"}]})) == []
-    assert told({"conditions": [{"type": kind, "status": "False"}]}, inside)["conditions"][0]["status"] == "False"
+    virtual = gated(kind)
+    assert pod_status.gate_conditions(virtual, host({"conditions": [{"type": kind, "status": "False"}]})) == []
+    assert status_of({"conditions": [{"type": kind, "status": "False"}]}, virtual)["conditions"][0]["status"] == "False"
 
 
 @pytest.mark.parametrize(

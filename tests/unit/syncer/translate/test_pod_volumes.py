@@ -3,20 +3,20 @@ from __future__ import annotations
 import pytest
 from tenantry_syncer import naming
 from tenantry_syncer.translate import pod as pod_spec
-from tenantry_syncer.translate import pod_volumes, refusal
+from tenantry_syncer.translate import pod_volumes, rejection
 
-from ..objects import AROUND, pod
+from ..objects import POD_CONTEXT, pod
 
 
-def made(spec: dict | None = None, around: pod_spec.Surroundings = AROUND, **metadata: object) -> dict:
-    return pod_spec.host_pod(pod(spec, **metadata), around)["spec"]
+def made(spec: dict | None = None, context: pod_spec.PodContext = POD_CONTEXT, **metadata: object) -> dict:
+    return pod_spec.host_pod(pod(spec, **metadata), context)["spec"]
 
 
 VOLUMES = {
     "emptyDir": {"medium": "Memory", "sizeLimit": "1Gi"},
     "hostPath": {"path": "/"},
 }
-REFUSED = [
+REJECTED = [
     *("awsElasticBlockStore", "azureDisk", "azureFile", "cephfs", "cinder", "csi", "fc", "flexVolume", "flocker"),
     *("gcePersistentDisk", "gitRepo", "glusterfs", "image", "iscsi", "nfs", "photonPersistentDisk", "portworxVolume"),
     *("quobyte", "rbd", "scaleIO", "storageos", "vsphereVolume", "somethingNew"),
@@ -29,21 +29,21 @@ def test_volumes_that_pass(kind):
     assert made({"volumes": [volume]})["volumes"] == [volume]
 
 
-@pytest.mark.parametrize("kind", REFUSED)
+@pytest.mark.parametrize("kind", REJECTED)
 def test_volumes_that_are_refused(kind):
-    with pytest.raises(refusal.Refused, match=f"volume v: volumes of type {kind} are not offered"):
+    with pytest.raises(rejection.RejectedSpec, match=f"volume v: volumes of type {kind} are not offered"):
         made({"volumes": [{"name": "v", kind: {}}]})
 
 
 @pytest.mark.parametrize("kind", ["clusterTrustBundle", "podCertificate", "somethingNew"])
 def test_projections_that_are_refused(kind):
-    with pytest.raises(refusal.Refused, match=kind):
+    with pytest.raises(rejection.RejectedSpec, match=kind):
         made({"volumes": [{"name": "v", "projected": {"sources": [{kind: {}}]}}]})
 
 
 def test_a_volume_is_of_one_type():
     crafted = {"name": "v", "configMap": {"name": "a"}, "secret": {"secretName": "join-token"}}
-    with pytest.raises(refusal.Refused):
+    with pytest.raises(rejection.RejectedSpec):
         made({"volumes": [crafted]})
 
 

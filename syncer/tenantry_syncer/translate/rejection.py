@@ -1,5 +1,5 @@
 """What the platform does not let a tenant ask for."""
 
 
-class Refused(Exception):
+class RejectedSpec(Exception):
     """The message names field, value, rule and what to do next: it is told on the object."""

@@ -1,0 +1,73 @@
+"""What was allowed once is looked at again, even where memory or size keep the syncer from knowing all of it."""
+
+from __future__ import annotations
+
+import pytest
+from tenantry_syncer.controllers.manager import Syncer
+from tenantry_syncer.kube.resources import ENDPOINT_SLICE, INGRESS, SERVICE
+from tenantry_syncer.sync_context import SERVICE_NAME, SyncContext
+
+from ..object_store import with_store
+from ..objects import CONFIG, service
+
+MANY = [{"addresses": ["192.0.2.7"], "conditions": {}, "hints": {}, "zone": "z"} for _one in range(3000)]
+
+
+def known_on_host(store, context: SyncContext, kind, obj: dict, **fields: object) -> str:
+    host_object = context.host_object(kind, obj, **fields)
+    host_object["metadata"] |= {"namespace": CONFIG.namespace, "uid": "on-host", "resourceVersion": "1"}
+    path = kind.path(CONFIG.namespace, host_object["metadata"]["name"])
+    store.objects[path] = host_object
+    context.host.cache(kind).put(host_object)
+    return path
+
+
+def made_inside(kind, **fields: object) -> dict:
+    metadata = {"name": "web", "namespace": "shop", "uid": "e-1", "resourceVersion": "7"}
+    return {"apiVersion": kind.api_version, "kind": kind.name, "metadata": metadata, **fields}
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields"),
+    [
+        (ENDPOINT_SLICE, {"addressType": "IPv4", "endpoints": MANY}),
+        (INGRESS, {"spec": {"rules": [{"host": f"h{at}", "http": {"paths": []}} for at in range(6000)]}}),
+    ],
+    ids=["slice", "ingress"],
+)
+def test_what_has_become_too_large_to_check_leaves_the_host(kind, fields):
+    async def scenario(store, api):
+        context = SyncContext(CONFIG, api, api)
+        obj = made_inside(kind, **fields)
+        store.objects[kind.path("shop", "web")] = obj
+        context.virtual.cache(kind).put(obj)
+        path = known_on_host(store, context, kind, obj, spec={})
+        await Syncer(context)._work((kind, "shop", "web"))
+        assert path not in store.objects
+        assert [one for one in store.writes if "events" in one]  # and the tenant is told
+
+    with_store(scenario)
+
+
+def waiting(syncer: Syncer) -> set:
+    return set(syncer.queue._queued)
+
+
+def test_a_copy_is_looked_at_though_its_object_is_left_out_of_memory():
+    async def scenario(store, api):
+        context = SyncContext(CONFIG, api, api)
+        labels = {SERVICE_NAME: "web"}
+        for kind in (ENDPOINT_SLICE, INGRESS):
+            known_on_host(store, context, kind, made_inside(kind), spec={}, endpoints=[])
+        syncer = Syncer(context)
+        syncer._requeue_slices({"10.42.0.7"})
+        context.virtual.cache(SERVICE).put(service({"clusterIP": "10.43.0.9"}, labels=labels))
+        assert not {(ENDPOINT_SLICE, "shop", "web"), (INGRESS, "shop", "web")} & waiting(syncer)
+        for kind in (ENDPOINT_SLICE, INGRESS):
+            context.virtual.cache(kind)._left_out = 1
+        syncer._requeue_slices({"10.42.0.7"})
+        assert (ENDPOINT_SLICE, "shop", "web") in waiting(syncer)
+        context.virtual.cache(SERVICE).put(service({"clusterIP": "10.43.0.9"}, resourceVersion="4"))
+        assert (INGRESS, "shop", "web") in waiting(syncer)
+
+    with_store(scenario)
