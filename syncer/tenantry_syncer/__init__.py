@@ -1,1 +1,1 @@
-"""The syncer of tenantry.kube: makes the pods of a virtual cluster ordinary pods of its namespace on the host."""
+"""The syncer of tenantry.kube: runs the pods of a virtual cluster as ordinary pods in its namespace on the host."""

@@ -1,4 +1,4 @@
-"""python3 -m tenantry_syncer"""
+"""Entry point: `python3 -m tenantry_syncer`."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ async def main() -> None:
     syncer: Syncer | None = None
     streams_open = asyncio.Event()
     async with AsyncExitStack() as stack:
-        # Before anything else: that it waits for the API server is no reason to start it again.
+        # First of all: while the syncer waits for the API server, the liveness probe must already succeed.
         status = Server(health(lambda: syncer is not None and syncer.ready and streams_open.is_set()))
         await status.start(None, settings.HEALTH_PORT)
         stack.push_async_callback(status.close)
@@ -59,7 +59,7 @@ async def main() -> None:
         networks, classes = HostNetworks.read(settings.SETTINGS), OfferedClasses.read(settings.SETTINGS)
         syncer = Syncer(SyncContext(config, host, virtual, networks, classes), elector)
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        # What is there by now stays; not to be looked through again and again.
+        # What is loaded by now stays: exclude it from garbage collection.
         gc.freeze()
         await _until_stopped(
             syncer.run(),
@@ -70,15 +70,15 @@ async def main() -> None:
 
 
 def tls_context(cafile: Path | None = None, cadata: str | None = None) -> ssl.SSLContext:
-    """For the API of a cluster with this CA, in a file or as PEM."""
+    """Return a client TLS context that trusts the given CA, from a file or as PEM."""
     tls = ssl.create_default_context(cafile=cafile, cadata=cadata)
-    # As the collection does: Python 3.13 asks of certificates what the CAs of many clusters do not give.
+    # As in the collection: the CAs of many clusters lack extensions that Python 3.13 requires in strict mode.
     tls.verify_flags &= ~ssl.VERIFY_X509_STRICT
     return tls
 
 
 async def _serve_streams(syncer: Syncer, directory: Path, is_open: asyncio.Event) -> None:
-    """The nodes' door, for as long as this runs."""
+    """Serve the kubelet API of the virtual nodes until cancelled."""
     context = syncer.context
     streams = Streams(syncer.host_pod, context.host.api, context.config.namespace)
     async with _serving(context, API_SERVER, "client-ca-file", streams.handle, settings.KUBELET_PORT, directory):
@@ -87,7 +87,7 @@ async def _serve_streams(syncer: Syncer, directory: Path, is_open: asyncio.Event
 
 
 async def _serve_metrics(syncer: Syncer, ca: str, directory: Path) -> None:
-    """Another one, from when the host has metrics on."""
+    """Serve metrics.k8s.io once the host has it, until cancelled."""
     metrics = Metrics(syncer.context)
     api_service = ApiService(syncer.context, metrics, ca)
     await api_service.wait_for_metrics()
@@ -100,21 +100,21 @@ async def _serve_metrics(syncer: Syncer, ca: str, directory: Path) -> None:
 async def _serving(
     context: SyncContext, client: str, client_ca: str, handler: Handler, port: int, directory: Path
 ) -> AsyncIterator[None]:
-    """One that is open and whose certificate is kept renewed; `client_ca` is a key of _CLIENT_CAS."""
+    """Run an mTLS server and keep its certificate renewed; `client_ca` is a key of _CLIENT_CAS."""
     virtual, address = context.virtual.api, context.config.address
-    # Whoever is administrator inside has a certificate of any name signed by the platform's CA (client_ca).
-    signs_for_anybody = f"{context.config.namespace} client"
-    while not (trusted := certificates.trusted_cas(await _client_ca_bundle(virtual, client_ca), signs_for_anybody)):
-        await asyncio.sleep(0.2)  # published by the API server soon after its start
+    # Administrators of the virtual cluster can get a certificate for any name signed by this CA.
+    tenant_signer = f"{context.config.namespace} client"
+    while not (trusted := certificates.trusted_cas(await _client_ca_bundle(virtual, client_ca), tenant_signer)):
+        await asyncio.sleep(0.2)  # the API server publishes it soon after its start
     tls, expires = await certificates.serving_context(virtual, trusted, address, directory)
-    door = MutualTlsServer(client, handler, tls)
-    await door.start(port)
+    server = MutualTlsServer(client, handler, tls)
+    await server.start(port)
     renewal = asyncio.create_task(certificates.keep_renewed(virtual, tls, address, directory, expires))
     try:
         yield
     finally:
         renewal.cancel()
-        await door.close()
+        await server.close()
 
 
 async def _client_ca_bundle(virtual: Api, client_ca: str) -> str:
@@ -123,7 +123,7 @@ async def _client_ca_bundle(virtual: Api, client_ca: str) -> str:
 
 
 async def _until_stopped(*work: Coroutine[None, None, None]) -> None:
-    """Run until a signal says stop; an error in any part ends all, and the kubelet starts the container again."""
+    """Run all coroutines until SIGINT or SIGTERM; the first error ends them all and thus the container."""
     tasks = [asyncio.ensure_future(one) for one in work]
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, lambda: [task.cancel() for task in tasks])
@@ -141,5 +141,5 @@ if __name__ == "__main__":
     try:
         asyncio.run(main())
     except api_server_ca.CaReplaced:
-        # From the beginning, with nothing in memory; the kubelet would wait longer each time.
-        os.execv(sys.executable, sys.orig_argv)  # noqa: S606 - this very program
+        # Restart without state. An exit would be subject to the kubelet's crash-loop back-off.
+        os.execv(sys.executable, sys.orig_argv)  # noqa: S606 - this program itself

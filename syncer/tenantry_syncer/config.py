@@ -1,4 +1,4 @@
-"""What the platform tells the syncer, and where it finds the two API servers."""
+"""The syncer's configuration, and the addresses of the two API servers."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-# Where things are in its container. The environment says otherwise where it runs without one, as in tests.
+# Paths and ports in the container. The environment overrides them where the syncer runs without one, as in tests.
 SETTINGS = Path(os.environ.get("TENANTRY_SETTINGS", "/etc/tenantry/syncer"))
 SERVICE_ACCOUNT = Path(os.environ.get("TENANTRY_SERVICE_ACCOUNT", "/var/run/secrets/kubernetes.io/serviceaccount"))
-VIRTUAL_URL = os.environ.get("TENANTRY_VIRTUAL_URL", "")  # empty: at its address on the host
+VIRTUAL_URL = os.environ.get("TENANTRY_VIRTUAL_URL", "")  # empty: Config.api_address
 KUBELET_PORT = int(os.environ.get("TENANTRY_KUBELET_PORT", "10250"))
 METRICS_PORT = int(os.environ.get("TENANTRY_METRICS_PORT", "10251"))
 HEALTH_PORT = int(os.environ.get("TENANTRY_HEALTH_PORT", "8080"))
@@ -26,29 +26,29 @@ class Config:
     dns_address: str
     api_address: str
     version: str
-    # Where the API server inside reaches the syncer: that of its Service on the host.
+    # Cluster IP of the syncer's Service on the host, where the virtual API server reaches it.
     address: str = "127.0.0.1"
     cluster_domain: str = "cluster.local"
     pod_security: str = "baseline"
-    # None: any that the host has.
+    # None: every class of the host.
     storage_classes: tuple[str, ...] | None = None
     ingress_classes: tuple[str, ...] = ()
-    # Names, *.example.com for all below a domain, * for any.
+    # Host names, *.example.com for all below a domain, * for any.
     ingress_hosts: tuple[str, ...] = ()
-    # Whether paths may be what the host's controller takes them for.
+    # Whether ingresses may use pathType ImplementationSpecific.
     ingress_implementation_specific_paths: bool = False
-    # Resources beside processor, memory and disk that pods may request, because the quota limits them.
+    # Resources besides CPU, memory and ephemeral storage that pods may request, because the quota limits them.
     extended: tuple[str, ...] = ()
-    # The limits and requests of containers that say none.
+    # Limits and requests of containers that set none.
     container_defaults: Mapping[str, Mapping[str, str]] = field(
         default_factory=lambda: {
             "limits": {"cpu": "100m", "memory": "128Mi"},
             "requests": {"cpu": "50m", "memory": "64Mi"},
         }
     )
-    # With Python, for nodes to pull without credentials; empty: pods do without what it writes (hosts_file.py).
+    # An image with Python that nodes can pull without credentials. Empty: /etc/hosts is not rewritten (hosts_file.py).
     hosts_image: str = ""
-    # Whether there are other syncers of the same virtual cluster, of which one works at a time.
+    # Whether the virtual cluster has several syncers, which then elect a leader.
     several: bool = False
     host_url: str = field(default="", compare=False)
 
@@ -72,7 +72,7 @@ def _url(host: str, port: str) -> str:
 
 
 class TokenFile:
-    """A token that is replaced in its file from time to time."""
+    """A bearer token in a file that the kubelet rotates; call it for the current token."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

@@ -1,4 +1,4 @@
-"""What the platform tells of the storage classes of the host that are offered."""
+"""The host's storage classes that the virtual cluster may use, as the platform writes them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ FILE = "storage-classes.json"
 
 
 class OfferedClasses:
-    """What the platform tells of the classes of the host that are offered, by their names."""
+    """The offered storage classes of the host by name."""
 
     def __init__(self, path: Path | None = None) -> None:
         self._path = path
@@ -18,13 +18,13 @@ class OfferedClasses:
 
     @classmethod
     def read(cls, directory: Path) -> OfferedClasses:
-        made = cls(directory / FILE)
-        made.refresh()
-        return made
+        classes = cls(directory / FILE)
+        classes.refresh()
+        return classes
 
     def refresh(self) -> set[str]:
-        """The names of those that are not as they were."""
-        # An older platform tells none.
+        """Read the file again and return the names of the classes that were added, changed or removed."""
+        # An older platform does not write the file.
         text = self._path.read_text() if self._path and self._path.exists() else "[]"
         if text == self._text:
             return set()

@@ -1,7 +1,7 @@
-"""How the objects of a virtual cluster are called on the host. Pure.
+"""Names and labels of a virtual cluster's objects on the host. Pure.
 
-All of them share one namespace there, beside the virtual cluster's own control plane: every name ends in a hash of
-namespace and name, so that two never collide and none can be made to collide with an object of the platform.
+All of them share one namespace on the host with the virtual cluster's own control plane. Every name ends in a hash of
+namespace and name, so that no two collide and no tenant can cause a collision with an object of the platform.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ TENANT_LABELS = "x.tenantry.dev/"
 NAMESPACE = "tenantry.dev/namespace"
 NAME = "tenantry.dev/name"
 UID = "tenantry.dev/uid"
-# When tokens have to be renewed.
+# When the tokens in a Secret are due for renewal.
 RENEW = "tenantry.dev/renew"
 
-# Of a label's value and of a Service's name.
+# Maximum length of a label value and of a Service name.
 LIMIT = 63
 _HASH = 10
-# Of names more than of labels: whoever may only make objects in one namespace must not hit upon another's name.
+# Longer for names than for labels: a user limited to one namespace must not find a collision with another's object.
 NAME_HASH = 16
 _KEY = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?")
 
@@ -35,9 +35,9 @@ def digest(text: str, length: int = _HASH) -> str:
 
 
 def host_name(namespace: str, name: str, uid: str = "") -> str:
-    """The name on the host: readable, at most 63 characters, one for each namespace and name.
+    """Return the name on the host: readable, at most 63 characters, unique for each namespace and name.
 
-    With a UID, one for this object alone, where an earlier one of its name is not gone yet.
+    With a UID, the name is unique to that object, for use while an earlier object of the same name still exists.
     """
     readable = re.sub(r"[^a-z0-9-]", "-", f"{name}-{namespace}")[: LIMIT - NAME_HASH - 1].rstrip("-")
     whole = f"{namespace}/{name}/{uid}" if uid else f"{namespace}/{name}"
@@ -45,7 +45,7 @@ def host_name(namespace: str, name: str, uid: str = "") -> str:
 
 
 def label_key(key: str) -> str:
-    """A tenant's label key on the host: below a prefix of its own, where no policy of the host looks."""
+    """Return a tenant's label key on the host: under a prefix of its own, which no policy of the host selects on."""
     if _KEY.fullmatch(key):
         return TENANT_LABELS + key
     return f"{TENANT_LABELS}{key.replace('/', '_')[:54]}-{digest(key, 8)}"
@@ -56,12 +56,12 @@ def host_labels(labels: Mapping[str, str] | None) -> dict[str, str]:
 
 
 def pod_labels(namespace: str, labels: Mapping[str, str] | None) -> dict[str, str]:
-    """What tells the host's selectors the pods of one virtual namespace."""
+    """Return the labels of a host pod: the tenant's, and one that identifies the virtual namespace."""
     return {**host_labels(labels), NAMESPACE_LABEL: digest(namespace)}
 
 
 def host_selector(selector: Mapping | None) -> dict:
-    """A label selector on the tenant's labels as one on the host's."""
+    """Translate a label selector to the label keys on the host."""
     selector = selector or {}
     found: dict = {}
     if selector.get("matchLabels"):
@@ -72,7 +72,7 @@ def host_selector(selector: Mapping | None) -> dict:
 
 
 def virtual_key(obj: Mapping) -> tuple[str, str] | None:
-    """Namespace and name inside of an object on the host; None where it is not the syncer's."""
+    """Return namespace and name in the virtual cluster of a host object; None if the syncer does not manage it."""
     metadata = obj["metadata"]
     notes = metadata.get("annotations") or {}
     if (metadata.get("labels") or {}).get(MANAGED_BY) != SYNCER or NAME not in notes:
@@ -85,7 +85,7 @@ def virtual_uid(obj: Mapping) -> str | None:
 
 
 def metadata(labels: Mapping[str, str], component: str, virtual: Mapping, name: str | None = None) -> dict:
-    """What the copy of an object on the host is known by."""
+    """Return the metadata of the host object for a virtual object."""
     given = virtual["metadata"]
     namespace = given.get("namespace", "")
     return {
@@ -100,7 +100,7 @@ def _always(text: str) -> Callable[[re.Match[str]], str]:
 
 
 def replace_names(text: str, new_names: Mapping[str, str]) -> str:
-    """Whole names replaced: `web` is not found in `web-1`."""
+    """Replace whole names in a text: `web` does not match in `web-1`."""
     for old, new in new_names.items():
         text = re.sub(rf"(?<![A-Za-z0-9-]){re.escape(old)}(?![A-Za-z0-9-])", _always(new), text)
     return text

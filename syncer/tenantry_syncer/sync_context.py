@@ -1,4 +1,4 @@
-"""The two sides of a virtual cluster: its own API server (inside), and its namespace on the host."""
+"""The virtual cluster's own API server and its namespace on the host, with caches of both."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ from tenantry_syncer.kube.resources import (
 from tenantry_syncer.kube.work_queue import RequeueAfter
 from tenantry_syncer.translate import messages
 
-# Selects what the syncer has made on the host.
+# Selects the objects that the syncer manages on the host.
 SYNCER_SELECTOR = f"{naming.MANAGED_BY}={naming.SYNCER}"
-# Of those inside the most are used by no pod, and all of them may be large: they are read when a pod uses them.
+# Not cached from the virtual cluster: most are used by no pod and they may be large. Read when a pod uses them.
 READ_WHEN_USED = (CONFIG_MAP, SECRET)
 SYNCED = (POD, SERVICE, PVC, ENDPOINT_SLICE, INGRESS)
 SERVICE_NAME = "kubernetes.io/service-name"
 
 
 class ClusterView:
-    """One API server with what is known of it."""
+    """One API server with its caches."""
 
     def __init__(self, api: Api, namespace: str | None = None, budget: Budget | None = None) -> None:
         self.api = api
@@ -50,7 +50,7 @@ class ClusterView:
         self._caches: dict[Kind, Cache] = {}
 
     def follow(self, kind: Kind, selector: str = "", *, partial: bool = False) -> None:
-        # The host counts what there may be of each kind, and what is there must be found to be deleted.
+        # Host objects are always cached: the quota limits their number, and the syncer must find them to delete them.
         self._caches[kind] = Cache(
             self.api,
             kind,
@@ -76,7 +76,7 @@ class ClusterView:
         return self._caches[kind]
 
     def by_index(self, kind: Kind, index_key: str) -> list[tuple[str, str]]:
-        """Namespaces and names of the pods of a node, copies and tokens of a pod, or slices of a service."""
+        """Return the keys of the pods of a node, the host objects and tokens of a pod, or a service's slices."""
         return self._caches[kind].by_index(index_key)
 
     async def create(self, kind: Kind, obj: dict) -> dict:
@@ -84,18 +84,18 @@ class ClusterView:
         return self._seen(kind, await self.api.create(path, obj, partial=kind in READ_WHEN_USED))
 
     async def merge(self, kind: Kind, obj: dict, body: dict, *subresource: str) -> dict:
-        """A merge patch for this very object, not for a later one of its name."""
+        """Apply a merge patch to the object with this UID; a later object of the same name is not changed."""
         body = {**body, "metadata": {**body.get("metadata", {}), "uid": obj["metadata"]["uid"]}}
         partial = kind in READ_WHEN_USED
         return self._seen(kind, await self.api.merge(self.path(kind, obj, *subresource), body, partial=partial))
 
     async def strategic(self, kind: Kind, obj: dict, body: dict, *subresource: str) -> dict:
-        """A patch by which lists of named things are merged by name; for this very object too."""
+        """Apply a strategic merge patch to the object with this UID."""
         body = {**body, "metadata": {**body.get("metadata", {}), "uid": obj["metadata"]["uid"]}}
         return self._seen(kind, await self.api.strategic(self.path(kind, obj, *subresource), body))
 
     async def replace(self, kind: Kind, obj: dict, desired: dict) -> dict:
-        """All of this very object as it was seen, unless somebody has changed it since."""
+        """Replace the object; the API server answers 409 if it has changed since `obj` was read."""
         metadata = {**desired["metadata"], "resourceVersion": obj["metadata"]["resourceVersion"]}
         body, partial = {**desired, "metadata": metadata}, kind in READ_WHEN_USED
         return self._seen(kind, await self.api.replace(self.path(kind, obj), body, partial=partial))
@@ -109,7 +109,7 @@ class ClusterView:
 
     def _seen(self, kind: Kind, obj: dict) -> dict:
         if reduced.is_reduced(obj):
-            raise RequeueAfter  # it was small when this began
+            raise RequeueAfter  # it has grown too large since it was read
         if kind in self._caches and obj.get("kind") in (kind.name, "PartialObjectMetadata"):
             self._caches[kind].put(obj)
         return obj
@@ -120,13 +120,13 @@ def _no_index(_obj: dict) -> tuple[str, ...]:
 
 
 def _index_pod(pod: dict) -> tuple[str, ...]:
-    """Its node and, on the host, the pod inside that it stands for. A node's name has no slash."""
+    """Return the pod's node and, on the host, the key of its virtual pod. Node names contain no slash."""
     key, node = naming.virtual_key(pod), pod["spec"].get("nodeName")
     return (*([node] if node else []), *(["/".join(key)] if key else []))
 
 
 def _index_secret(secret: dict) -> tuple[str, ...]:
-    """On the host, the pod inside whose tokens it holds."""
+    """Return, on the host, the key of the virtual pod whose tokens the Secret holds."""
     key = naming.virtual_key(secret)
     return ("/".join(key),) if key and secret["metadata"]["labels"].get(naming.COMPONENT) == TOKEN else ()
 
@@ -143,7 +143,7 @@ def slice_index_key(metadata: dict) -> str:
 
 
 class SyncContext:
-    """Both, as every part of the syncer gets them."""
+    """The virtual cluster and the host, as every controller gets them."""
 
     def __init__(
         self,
@@ -159,7 +159,7 @@ class SyncContext:
         budget = Budget()
         self.host = ClusterView(host, config.namespace, budget)
         self.virtual = ClusterView(virtual, None, budget)
-        # Whoever is at something large is alone in that; and so, while at it perhaps, who copies what pods name.
+        # One large object is in memory at a time. A worker may hold both locks: this one first.
         self._large_lock = asyncio.Lock()
         self.copy_lock = asyncio.Lock()
         for kind in SYNCED:
@@ -177,9 +177,9 @@ class SyncContext:
 
     @asynccontextmanager
     async def loaded(self, kind: Kind, namespace: str, name: str) -> AsyncIterator[bool]:
-        """Have all of an object and of its copy, however large; False where the object is too large to be passed on.
+        """Hold an object and its host object in memory as a whole, however large, while the context lasts.
 
-        Of what was read and what is followed the later one holds.
+        Yields False if the object is too large for the host. Raises RequeueAfter if the watch lags behind.
         """
         places = [(self.virtual, (namespace, name))]
         if kind is POD:
@@ -203,7 +203,7 @@ class SyncContext:
                 if obj is None and entry is None:
                     continue
                 if obj is None or not (reduced.is_reduced(obj) or cache.hold(obj)):
-                    raise RequeueAfter  # the watch has not told yet
+                    raise RequeueAfter  # the watch has not caught up
                 if not reduced.is_reduced(obj):
                     stack.callback(cache.release, key)
                 if side is self.virtual and not fits_host(obj):
@@ -211,16 +211,16 @@ class SyncContext:
             yield fits
 
     def host_object_for(self, kind: Kind, namespace: str, name: str) -> dict | None:
-        """The object on the host that stands for one inside."""
+        """Return the host object of this name for a virtual object, or None. See is_host_object_of."""
         return self.host.get(kind, "", naming.host_name(namespace, name))
 
     def host_pods_for(self, namespace: str, name: str) -> list[dict]:
-        """That of the pod, and those of earlier pods of its name as long as they are ending."""
+        """Return the host pod of a pod, and those of earlier pods of the same name that are still terminating."""
         found = (self.host.get(POD, "", key[1]) for key in self.host.by_index(POD, f"{namespace}/{name}"))
         return [one for one in found if one]
 
     def host_pod_name_for(self, pod: dict) -> str:
-        """On the host: as it is called there, or is to be, where an earlier pod of its name may still be ending."""
+        """Return a pod's name on the host; its hash includes the UID while an earlier pod of that name terminates."""
         namespace, name, uid = (pod["metadata"][field] for field in ("namespace", "name", "uid"))
         known = [
             one["metadata"]["name"] for one in self.host_pods_for(namespace, name) if self.is_host_object_of(one, pod)
@@ -229,21 +229,21 @@ class SyncContext:
         return known[0] if known else naming.host_name(namespace, name, "" if usual else uid)
 
     def is_host_object_of(self, host_object: dict, of: dict | None) -> bool:
-        """Whether it stands for this very object, not for an earlier one of the same name."""
+        """Return whether a host object belongs to this virtual object, not to an earlier one of the same name."""
         return of is not None and naming.virtual_uid(host_object) == of["metadata"]["uid"]
 
     def host_object(self, kind: Kind, obj: dict, **fields: Any) -> dict:
-        """What is made on the host of an object inside: under its name and labels there, with these fields."""
+        """Return the manifest of the host object for a virtual object, with these fields besides metadata."""
         metadata = naming.metadata(self.config.labels, kind.component, obj)
         return {"apiVersion": kind.api_version, "kind": kind.name, "metadata": metadata, **fields}
 
     def to_virtual_message(self, text: str, host: dict, obj: dict | None = None) -> str:
-        """A message of the host about `host` in the words of the virtual cluster, where `obj` is what it stands for."""
+        """Translate a host message about `host` to the names of the virtual cluster; `obj` is its virtual object."""
         text = messages.to_virtual(text, host, obj, self.config.namespace)
         return messages.replace_hashed_names(text, self._virtual_name)
 
     def _virtual_name(self, host_name: str) -> str | None:
-        """Of any object that the syncer has made."""
+        """Return the virtual name of any object that the syncer manages; None if there is none."""
         for kind in SYNCED:
             if host_object := self.host.get(kind, "", host_name):
                 return (naming.virtual_key(host_object) or (None, None))[1]
@@ -251,5 +251,5 @@ class SyncContext:
 
 
 def fits_host(obj: dict) -> bool:
-    """Whether an object inside is known whole, and not too large to be passed on."""
+    """Return whether a virtual object is in memory as a whole and small enough for the host."""
     return not reduced.is_reduced(obj) and reduced.weight(reduced.dumped(obj)) <= reduced.HEAVIEST_PASSED_ON

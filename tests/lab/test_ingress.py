@@ -130,12 +130,12 @@ def test_what_is_deleted_is_not_answered(controller: str, shop: Space, hub: Path
 
 def test_a_class_that_is_not_offered_is_refused(shop: Space, hub: Path) -> None:
     shop.create(ingress("other", "other.shop.example.com", "nginx"))
-    assert "spec.ingressClassName: nginx is not offered; use contour" in shop.warning("other")
+    assert "spec.ingressClassName: nginx is not offered. Use contour" in shop.warning("other")
     assert not shop.copy_of(hub, "ingresses", "other")
 
 
 def test_a_host_name_of_others_is_refused(controller: str, shop: Space, rival: Space, hub: Path) -> None:
     rival.create(ingress("thief", "shop.example.com"))
-    assert "host shop.example.com: is not offered; use *.rival.example.com" in rival.warning("thief")
+    assert "host shop.example.com is not offered. Use *.rival.example.com" in rival.warning("thief")
     until(lambda: "front end" in answer(controller, "shop.example.com")[1])
     assert not rival.copy_of(hub, "ingresses", "thief")

@@ -152,7 +152,7 @@ def test_a_tenants_own_class_stays_and_is_refused(pair: Pair, space: PairSpace) 
     ran(pair.virtual, "create", "-f", "-", stdin=json.dumps(own))
     try:
         make(space, "of-own", storageClassName="own")
-        until(lambda: space.told("of-own", "own is not offered; use fast or later or slow"))
+        until(lambda: space.told("of-own", "own is not offered. Use fast or later or slow"))
         assert not space.found_on_host("persistentvolumeclaims", "of-own")
         assert classes(pair)["own"]["provisioner"] == "tenant.example.com"
     finally:
@@ -239,5 +239,5 @@ def test_a_volume_that_a_claim_names_is_told_not_to_be_passed_on(space: PairSpac
 def test_a_claim_that_selects_volumes_is_refused(space: PairSpace, selector: dict) -> None:
     name = "selects-some" if selector else "selects-all"
     make(space, name, storageClassName="fast", selector=selector)
-    until(lambda: space.told(name, "spec.selector: is not offered"))
+    until(lambda: space.told(name, "spec.selector: not supported"))
     assert not space.found_on_host("persistentvolumeclaims", name)

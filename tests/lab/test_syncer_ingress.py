@@ -131,7 +131,7 @@ def test_a_service_made_anew_without_a_selector_loses_its_ingress(pair: Pair, sp
 
 def test_a_service_that_does_not_exist_yet_is_waited_for(pair: Pair, space: PairSpace) -> None:
     space.apply(ingress("shop", rule("shop.dev.example.com")))
-    until_told(space, "shop", "there is no such service")
+    until_told(space, "shop", "web does not exist")
     assert not hosts(pair, space, "shop")
     space.apply(service())
     assert until(lambda: hosts(pair, space, "shop")) == ["shop.dev.example.com"]
@@ -155,7 +155,7 @@ def test_a_refused_rule_leaves_the_others(pair: Pair, space: PairSpace) -> None:
     space.apply(service(), ingress("live", rule("live.dev.example.com")))
     until(lambda: hosts(pair, space, "live"))
     space.apply(ingress("live", rule("live.dev.example.com"), rule("shop.bank.example.com")))
-    until_told(space, "live", "shop.bank.example.com: is not offered")
+    until_told(space, "live", "shop.bank.example.com is not offered")
     assert hosts(pair, space, "live") == ["live.dev.example.com"]
     space.apply(ingress("live", rule("live.dev.example.com"), rule("more.dev.example.com")))
     until(lambda: hosts(pair, space, "live") == ["live.dev.example.com", "more.dev.example.com"])
@@ -257,12 +257,12 @@ TOLD = {
         ingress(
             "i", rule("i.dev.example.com"), annotations={"kubernetes.io/ingress.class": "nginx"}, ingressClassName=None
         ),
-        "the annotation kubernetes.io/ingress.class does not count",
+        "the annotation kubernetes.io/ingress.class is ignored",
     ),
     "injected": (ingress("i", rule("i.dev.example.com", path("/`) || Host(`shop.other.example.com"))), "spec.rules[0]"),
     "implementation specific": (
         ingress("i", rule("i.dev.example.com", path(kind="ImplementationSpecific"))),
-        "use Prefix or Exact",
+        "Use Prefix or Exact",
     ),
     "resource": (
         ingress(
@@ -272,7 +272,7 @@ TOLD = {
                 {"path": "/", "pathType": "Prefix", "backend": {"resource": {"kind": "Secret", "name": "x"}}},
             ),
         ),
-        "backend.resource: is not passed on",
+        "backend.resource: not passed on",
     ),
 }
 

@@ -1,4 +1,4 @@
-"""Config maps and secrets: those that pods or ingresses use are copied to the host, no others."""
+"""Config maps and Secrets: only those that pods or ingresses reference are synced to the host."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from tenantry_syncer.translate import service_variables
 
 Reference = tuple[Kind, str, str]
 
-# The host's controllers act on what other types hold.
+# Controllers of the host act on Secrets of other types.
 _TYPES = ("kubernetes.io/dockerconfigjson", "kubernetes.io/dockercfg", "kubernetes.io/tls")
-# Of one pod or ingress, and of all together: on the host there may be no more of them anyway.
+# References of one pod or ingress, and of all together: the host's quota allows no more objects.
 MAX_PER_OBJECT, MAX_TOTAL = 250, 20_000
 
 _log = logging.getLogger(__name__)
 
 
 def of_pod(pod: dict) -> set[Reference]:
-    """What a pod names, there or not yet there, and the variables of services."""
+    """Return what a pod references, whether it exists or not, and its service environment variables."""
     namespace = pod["metadata"]["namespace"]
     named = {(kind, namespace, name) for kind, name in _named(pod) if name}
     return named | {(LINKS, namespace, service_variables.which(pod))}
@@ -64,7 +64,7 @@ def _refs(source: dict, config_map: str, secret: str) -> Iterator[tuple[Kind, st
 
 
 class ReferenceIndex:
-    """Who uses what."""
+    """The references of pods and ingresses, by user and by object."""
 
     def __init__(self) -> None:
         self._uses: dict[tuple[Kind, Key], set[Reference]] = {}
@@ -72,7 +72,7 @@ class ReferenceIndex:
         self._count = 0
 
     def update(self, kind: Kind, key: Key, references: set[Reference]) -> set[Reference]:
-        """Those whose users have changed. One who uses too much uses nothing, see `knows`."""
+        """Set the references of a user; return those whose users changed. Beyond the limit, none count: see `has`."""
         user = (kind, key)
         before = self._uses.pop(user, set())
         self._count -= len(before)
@@ -100,19 +100,19 @@ class ReferenceIndex:
 
 
 class References:
-    """None of those inside is followed: a watch tells which of those in use has changed, and that one is read."""
+    """Syncs referenced config maps and Secrets. They are not cached but read after the watch reports a change."""
 
     def __init__(self, context: SyncContext, index: ReferenceIndex, events: Events) -> None:
         self.index = index
         self.links = ServiceLinks(context, index)
         self._context = context
         self._events = events
-        # The versions of both that were found to agree, and the last one inside that was heard of.
+        # Resource versions of both sides when they were last equal, and the latest virtual one that the watch reported.
         self._synced: dict[Reference, tuple[str, str]] = {}
         self._seen: dict[Reference, int] = {}
 
     async def follow(self, kind: Kind, changed: Callable[[Reference], None]) -> None:
-        """For ever: tell which of those in use may have changed."""
+        """Watch a kind until cancelled and call `changed` with each reference that may have changed."""
         api, path = self._context.virtual.api, kind.path()
         version = ""
         while True:
@@ -131,7 +131,7 @@ class References:
             except Gone:
                 version = ""
             except (ApiError, aiohttp.ClientError, TimeoutError, ValueError) as error:
-                _log.warning("watching %s: %s", kind.plural, error)
+                _log.warning("could not watch %s: %s", kind.plural, error)
                 await asyncio.sleep(1)
 
     async def reconcile(self, kind: Kind, namespace: str, name: str) -> None:
@@ -148,7 +148,7 @@ class References:
             return
         if self._in_sync(reference, host_object):
             return
-        # Both sides of it are in memory at once.
+        # One at a time: both objects are in memory as a whole.
         async with context.copy_lock:
             host_object = context.host_object_for(kind, namespace, name)
             if not self._in_sync(reference, host_object):
@@ -160,7 +160,7 @@ class References:
         return known and int(virtual_version) >= self._seen.get(reference, 0)
 
     async def _sync(self, reference: Reference, host_object: dict | None) -> None:
-        """Read what is inside and have the same on the host."""
+        """Read the virtual object and create, update or delete the host object."""
         context, (kind, namespace, name) = self._context, reference
         obj = await context.virtual.api.read(kind.path(namespace, name))
         if obj is None:
@@ -169,12 +169,12 @@ class References:
                 await context.host.delete(kind, host_object)
             return
         if reduced.is_reduced(obj):
-            message = "it has too many keys or fields for a pod to use it. Split it into several"
+            message = "Too many keys or fields for a pod to use it. Split it into several objects."
             await self._events.reject(kind, obj, "TooLarge", message)
             return
         desired = self._host_object(kind, obj)
         if host_object and not context.is_host_object_of(host_object, obj):
-            await context.host.delete(kind, host_object)  # its deletion leads back here
+            await context.host.delete(kind, host_object)  # the deletion queues this key again
             return
         current = await context.host.api.read(context.host.path(kind, host_object)) if host_object else None
         if host_object and current and current.get("type") != desired.get("type"):

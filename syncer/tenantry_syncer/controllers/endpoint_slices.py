@@ -1,7 +1,7 @@
-"""Endpoint slices of services without a selector: where a tenant sends such a service by hand.
+"""Endpoint slices of services without a selector, whose addresses a tenant sets.
 
-The host's nodes, load balancers and ingress controllers send packets there on the tenant's behalf, past the network
-policies that hold for its pods. So an address must be a pod of this virtual cluster, or outside of the host's networks.
+The host's nodes, load balancers and ingress controllers connect to them on the tenant's behalf and bypass the network
+policies of its pods. So an address must belong to a pod of this virtual cluster or lie outside the host's networks.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from tenantry_syncer.kube.work_queue import RequeueAfter
 from tenantry_syncer.sync_context import SERVICE_NAME, SyncContext
 
 PASSED_THROUGH = ("addressType", "ports")
-# Where an endpoint is, the host's proxies use to send packets to near ones: nodes have the same names on both sides.
+# Node and zone serve topology-aware routing on the host: nodes have the same names on both sides.
 ENDPOINT = ("addresses", "conditions", "hints", "nodeName", "zone")
-# For the DNS inside and whoever reads it there.
+# For the DNS and clients of the virtual cluster only.
 VIRTUAL_ONLY = ("hostname", "targetRef", "deprecatedTopology")
-# What can change of a copy; the rest of it is of the slice inside as it was made.
+# Fields of the host object that can change; the rest never changes.
 _CHANGING = ("endpoints", "ports")
 
 
 def service_of(found: dict) -> str | None:
-    """The name of the service that a slice is of."""
+    """Return the name of the Service that a slice belongs to, or None."""
     return (found["metadata"].get("labels") or {}).get(SERVICE_NAME)
 
 
 def addresses_of_pod(pod: dict | None) -> set[str]:
-    """Those that are its own: not a node's, and not what it had until it ended."""
+    """Return the addresses that belong to a pod: none if it uses the host network or has ended."""
     if pod is None or pod["spec"].get("hostNetwork"):
         return set()
     status = pod.get("status") or {}
@@ -52,7 +52,7 @@ class EndpointSlices:
             or not self._context.is_host_object_of(host_object, found)
             or service_of(host_object) != service_of(desired)
         ):
-            await self._context.host.delete(ENDPOINT_SLICE, host_object)  # its deletion leads back here
+            await self._context.host.delete(ENDPOINT_SLICE, host_object)  # the deletion queues this key again
         elif found and desired:
             await self._write(found, desired, host_object)
         if found and rejected:
@@ -71,10 +71,10 @@ class EndpointSlices:
             await self._events.host_rejected(ENDPOINT_SLICE, found, desired, error)
 
     async def _sync_status(self, found: dict, rejected: list[str]) -> None:
-        """On the slice, and on the service by which it is looked for: most slices are made of Endpoints."""
+        """Report rejected addresses on the slice and on its Service: users who create Endpoints look there."""
         message = (
-            f"endpoints: {', '.join(sorted(rejected)[:5])}: not passed on; an address must be of a pod of this "
-            "cluster, or outside of the networks of the host (its pods, services, nodes, API server, metadata)"
+            f"endpoints: {', '.join(sorted(rejected)[:5])}: not passed on. An address must belong to a pod of this "
+            "virtual cluster or lie outside the host's networks (pods, services, nodes, API server, metadata)."
         )
         await self._events.reject(ENDPOINT_SLICE, found, "Refused", message)
         owner = service_of(found)
@@ -83,7 +83,7 @@ class EndpointSlices:
             await self._events.reject(SERVICE, service, "Refused", message)
 
     def _desired(self, found: dict) -> tuple[dict | None, list[str]]:
-        """The copy, and the addresses that it must not have."""
+        """Return the host object, None if there must be none, and the rejected addresses."""
         metadata, owner = found["metadata"], service_of(found)
         service = self._context.virtual.get(SERVICE, metadata["namespace"], owner) if owner else None
         if owner is None or service is None or service["spec"].get("selector") or not is_synced(service):

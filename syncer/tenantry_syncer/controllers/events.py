@@ -1,4 +1,4 @@
-"""Events: the host's, told inside of the object they are about; and the syncer's own refusals."""
+"""Events in the virtual cluster: those of the host about synced objects, and the syncer's own about rejections."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tenantry_syncer.kube.work_queue import RequeueAfter
 from tenantry_syncer.sync_context import SyncContext
 from tenantry_syncer.translate import hosts_file
 
-# The host may let in later what it refuses now: a quota has room again, a policy was changed. Seconds.
+# Seconds. The host may accept later what it rejects now: a quota has room again, a policy has changed.
 REJECTED_RETRY_SECONDS = 10.0
 _REJECTION_STATUSES = (400, 403, 413, 422)
 SOURCE = "tenantry-syncer"
@@ -29,7 +29,7 @@ class Events:
         self._context = context
 
     async def reject(self, kind: Kind, obj: dict, reason: str, message: str) -> None:
-        """Tell the tenant, on the object itself, why it does not come to be. The same is counted, not repeated."""
+        """Record a warning about an object or a part of it that is not synced; repetitions only raise its count."""
         now = _now()
         event = {
             **_event(obj, kind, f"{reason}/{message}"),
@@ -43,11 +43,11 @@ class Events:
         }
         try:
             await self._write(event)
-        except ApiError as error:  # what is refused is so whether it can be told or not
+        except ApiError as error:  # the rejection holds with or without an event
             _log.debug("event about %s: %s", obj["metadata"]["name"], error)
 
     async def host_rejected(self, kind: Kind, obj: dict, host: dict, error: ApiError) -> NoReturn:
-        """Tell what the host said to `host`, and have the object looked at again later. Raises what is no refusal."""
+        """Record the host's rejection of `host` and raise RequeueAfter; re-raise an error that is not a rejection."""
         if not await self.report_rejection(kind, obj, host, error):
             raise error
         raise RequeueAfter(REJECTED_RETRY_SECONDS) from None
@@ -57,26 +57,26 @@ class Events:
         return error.status in _REJECTION_STATUSES
 
     async def reject_parts(self, kind: Kind, obj: dict, messages: list[str]) -> NoReturn:
-        """Tell what the host said to parts of an object, and have it looked at again later."""
+        """Record the host's rejections of parts of an object and raise RequeueAfter."""
         for message in messages:
             await self.reject(kind, obj, "HostRefused", message)
         raise RequeueAfter(REJECTED_RETRY_SECONDS) from None
 
     async def report_rejection(self, kind: Kind, obj: dict, host: dict, error: ApiError) -> bool:
-        """Whether it was a refusal of `host`, which is told then."""
-        if not self.is_rejection(error) or "metadata.uid" in error.message:  # of another object of that name
+        """Record an event if the error is a rejection of `host`; return whether it is."""
+        if not self.is_rejection(error) or "metadata.uid" in error.message:  # about another object of the same name
             return False
         await self.reject(kind, obj, "HostRefused", self._context.to_virtual_message(error.message, host, obj))
         return True
 
     async def run(self) -> None:
-        """For ever: the host's events, from now on. Those of before are in nobody's way if they are missed."""
+        """Copy the host's events from now on until cancelled; earlier ones may be missed."""
         path = EVENT.path(self._context.config.namespace)
         while True:
             try:
                 await self._follow(path, await self._context.host.api.version(path))
             except (Gone, ApiError, aiohttp.ClientError, TimeoutError, ValueError) as error:
-                _log.warning("watching events: %s", error)
+                _log.warning("could not watch events: %s", error)
                 await asyncio.sleep(2)
 
     async def _follow(self, path: str, version: str) -> None:
@@ -85,7 +85,7 @@ class Events:
                 try:
                     await self._sync_status(event)
                 except ApiError as error:
-                    # Most often the namespace is being deleted, where nothing new can be made.
+                    # Usually the namespace is being deleted and rejects new objects.
                     _log.debug("event %s: %s", event["metadata"]["name"], error)
 
     async def _sync_status(self, event: dict) -> None:
@@ -97,7 +97,7 @@ class Events:
         if kind is None or host_object is None or obj is None or not self._context.is_host_object_of(host_object, obj):
             return
         if event.get("type") == "Normal" and f"{{{hosts_file.NAME}}}" in about.get("fieldPath", ""):
-            return  # a container that nobody inside has asked for
+            return  # about the container that the syncer adds
         same = (
             "type",
             "reason",
@@ -134,7 +134,7 @@ class Events:
 
 
 def _event(obj: dict, kind: Kind, identity: str) -> dict:
-    """The same identity gives the same name, so that a restart tells nothing twice."""
+    """Return an Event whose name derives from `identity`, so that a restart creates no duplicates."""
     metadata = obj["metadata"]
     namespace = metadata.get("namespace", "default")
     return {

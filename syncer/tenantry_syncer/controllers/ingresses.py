@@ -1,4 +1,4 @@
-"""Ingresses: of the classes the platform offers, for the virtual cluster's own services."""
+"""Ingresses of the classes that the platform offers, for services of the virtual cluster."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tenantry_syncer.kube.work_queue import RequeueAfter
 from tenantry_syncer.sync_context import SyncContext
 from tenantry_syncer.translate.ingress import CheckedIngress, Offers, check, kept
 
-# Of one look at an ingress that are told; a tenant can make any number.
+# Problems of an ingress that are reported each time; a tenant can create any number.
 _MAX_REPORTED = 10
 
 
@@ -33,7 +33,7 @@ class Ingresses:
             if ingress and not checked.offered:
                 await self._sync_status(
                     ingress, None
-                )  # first: the copy is what says that the address came from the host
+                )  # first: only the host object shows that the address came from the host
             await self._context.host.delete(INGRESS, host_object)
             host_object = None
         elif ingress and checked.spec and (host_object or not ingress["metadata"].get("deletionTimestamp")):
@@ -45,18 +45,18 @@ class Ingresses:
         return check(ingress, self._offers, lambda name: self._backend_problem(ingress["metadata"]["namespace"], name))
 
     def _backend_problem(self, namespace: str, name: str) -> str | None:
-        """Looked at again with every change of the service (syncer.py)."""
+        """Return why an ingress cannot use a service; None if it can. Rechecked with each change of the service."""
         service = self._context.virtual.get(SERVICE, namespace, name)
         if service is None:
-            return f"{name}: there is no such service. Create it; the path then takes effect"
+            return f"{name} does not exist. Create the Service; the path then takes effect."
         if not is_synced(service):
-            return f"{name}: is headless or of type ExternalName; use a service of type ClusterIP"
+            return f"{name} is headless or of type ExternalName. Use a Service of type ClusterIP."
         if not service["spec"].get("selector"):
-            return f"{name}: has no selector; use a service that selects pods of this cluster"
+            return f"{name} has no selector. Use a Service that selects pods of this virtual cluster."
         return None
 
     async def _write(self, ingress: dict, spec: dict, host_object: dict | None) -> dict | None:
-        """The copy, after all that the host would take. What is refused now does not keep what is refused elsewhere."""
+        """Apply the spec on the host and return the host object; after a rejection, remove what is not desired."""
         desired = self._context.host_object(INGRESS, ingress, spec=spec)
         if host_object is not None and host_object["spec"] == spec:
             return host_object
@@ -72,7 +72,7 @@ class Ingresses:
             return await self._events.host_rejected(INGRESS, ingress, desired, error)
 
     async def _keep(self, host_object: dict, desired: dict) -> None:
-        """Of what is on the host, no more than may still be there."""
+        """Reduce the host object to what is still desired, or delete it."""
         rest = kept(host_object["spec"], desired["spec"])
         if rest == host_object["spec"]:
             return
@@ -87,7 +87,7 @@ class Ingresses:
             await self._context.host.delete(INGRESS, host_object)
 
     async def _sync_status(self, ingress: dict, host_object: dict | None) -> None:
-        """Its address, which is taken back when there is none."""
+        """Copy the address to the virtual ingress, or remove it if the host has none."""
         addresses = _addresses(host_object) if host_object else []
         if addresses != _addresses(ingress):
             status = {"loadBalancer": {"ingress": addresses or None}}

@@ -1,4 +1,4 @@
-"""Which change on which side leads to which object being looked at, and what then looks at it."""
+"""Queue the objects that a change on either side affects, and run the reconciler of each kind."""
 
 from __future__ import annotations
 
@@ -40,17 +40,17 @@ from tenantry_syncer.kube.work_queue import RequeueAfter, WorkQueue
 from tenantry_syncer.sync_context import READ_WHEN_USED, SyncContext
 from tenantry_syncer.translate.ingress import services_of
 
-# Services are often made many at once; pods that are there need the variables of new ones when they start again only.
+# Seconds. Services are often created in bulk, and running pods need the variables of new ones only after a restart.
 _LINKS_DELAY = 1.0
 _TOO_LARGE = (
-    "it is too large for the host: the limit is 2 MiB, with a surcharge for each field and text. Make it smaller"
+    "Too large for the host: the limit is 2 MiB, including a surcharge for each field and string. Reduce its size."
 )
-# What a copy of these may say depends on other objects. Nobody can check one again that has become too large.
+# The checks of these kinds depend on other objects and cannot run again on an object that has become too large.
 _DELETE_IF_TOO_LARGE = (ENDPOINT_SLICE, INGRESS)
 
 
 class Reconciler(Protocol):
-    """Of one kind."""
+    """Syncs the objects of one kind."""
 
     async def reconcile(self, namespace: str, name: str) -> None: ...
 
@@ -58,7 +58,7 @@ class Reconciler(Protocol):
 class Syncer:
     def __init__(self, context: SyncContext, elector: LeaderElector | None = None) -> None:
         self.context = context
-        self._elector = elector  # None: there is no other
+        self._elector = elector  # None: this is the only syncer
         self.events = Events(context)
         self.nodes = Nodes(context)
         self._classes = StorageClasses(context)
@@ -81,9 +81,9 @@ class Syncer:
         return all(cache.ready.is_set() for cache in self.context.caches)
 
     async def run(self) -> None:
-        """For ever. Nothing is made before all lists are in: what is not listed yet would seem to be gone.
+        """Run until cancelled. Reconcile only after all lists: an object not listed yet would appear deleted.
 
-        Pods come first, and those on the host that nobody asks for any more go before anything else is listed.
+        Pods are listed first, and orphaned host pods are deleted before the other lists.
         """
         await self.nodes.start()
         async with asyncio.TaskGroup() as group:
@@ -106,7 +106,7 @@ class Syncer:
             group.create_task(self._watch_settings())
 
     async def _remove_orphans(self) -> None:
-        """Those that cannot be removed now are looked at again with all others."""
+        """Delete host pods without a virtual pod. Failures are retried with all other keys."""
         for host_object in self.context.host.all(POD):
             key = naming.virtual_key(host_object)
             if key and self.context.virtual.get(POD, *key) is None:
@@ -114,7 +114,7 @@ class Syncer:
                     await self._work((POD, *key))
 
     def host_pod(self, namespace: str, name: str) -> str | None:
-        """The pod on the host that stands for one inside."""
+        """Return the name of the host pod of a pod; None if there is none."""
         pod = self.context.virtual.get(POD, namespace, name)
         copies = self.context.host_pods_for(namespace, name)
         return next((one["metadata"]["name"] for one in copies if self.context.is_host_object_of(one, pod)), None)
@@ -222,7 +222,7 @@ class Syncer:
             self.queue.add_later(link, _LINKS_DELAY)
 
     async def _watch_settings(self) -> None:
-        """For ever: what it tells of the host changes when nodes, or classes of storage, come and go."""
+        """Poll the settings that the platform updates, networks and storage classes of the host, until cancelled."""
         for name in self.context.classes.names:
             self.queue.add((STORAGE_CLASS, name))
         while True:
@@ -233,7 +233,7 @@ class Syncer:
                 self.queue.add((STORAGE_CLASS, name))
 
     def _requeue_slices(self, addresses: set[str] | None = None) -> None:
-        """All, or those that name one of these addresses or may do so."""
+        """Queue all slices, or those that contain or may contain one of these addresses."""
         for one in self.context.virtual.all(ENDPOINT_SLICE):
             named = (address for endpoint in one.get("endpoints") or [] for address in endpoint["addresses"])
             if addresses is None or reduced.is_reduced(one) or not addresses.isdisjoint(named):
@@ -241,7 +241,7 @@ class Syncer:
         self._requeue_host_objects(ENDPOINT_SLICE)
 
     def _requeue_host_objects(self, kind: Kind) -> None:
-        """At all that the host has, where some of those inside are not known: nothing there goes unchecked."""
+        """Queue all host objects of a kind if some virtual ones are not cached, so that each is checked."""
         if self.context.virtual.cache(kind).has_left_out:
             for host_object in self.context.host.all(kind):
                 if key := naming.virtual_key(host_object):

@@ -1,4 +1,4 @@
-"""Nodes: those of the host that carry pods of this virtual cluster, and of them only what the tenant may know."""
+"""Virtual nodes: one for each host node that runs pods of the virtual cluster, with the data that tenants may see."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from tenantry_syncer.sync_context import SyncContext
 from tenantry_syncer.translate.pod_status import FINISHED
 
 _CONDITIONS = (
-    ("Ready", "True", "SyncerReady", "the syncer passes on what happens on the host"),
-    ("MemoryPressure", "False", "HostDecides", "the host's own business"),
-    ("DiskPressure", "False", "HostDecides", "the host's own business"),
-    ("PIDPressure", "False", "HostDecides", "the host's own business"),
+    ("Ready", "True", "SyncerReady", "The syncer reports the status of pods on the host"),
+    ("MemoryPressure", "False", "HostManaged", "Managed by the host cluster"),
+    ("DiskPressure", "False", "HostManaged", "Managed by the host cluster"),
+    ("PIDPressure", "False", "HostManaged", "Managed by the host cluster"),
 )
 _VCLUSTER_QUOTA = "vcluster"
-# Who looks at leases takes a node for dead when its lease has ended. Kubelets too renew theirs after a quarter.
+# The node controller considers a node dead once its lease has expired. Kubelets, too, renew after a quarter of it.
 LEASES = "kube-node-lease"
 LEASE_SECONDS = 240
 RENEW_SECONDS = 60.0
@@ -33,28 +33,28 @@ class Nodes:
         self._context = context
         self._locks: dict[str, asyncio.Lock] = {}
         self._renewed: dict[str, float] = {}
-        self._host: dict = {}  # the version of the host's API server, for its platform
+        self._host: dict = {}  # /version of the host's API server, for os and architecture
 
     async def start(self) -> None:
         self._host = await self._context.host.api.get("/version") or {}
 
     async def ensure(self, name: str) -> None:
-        """Have this node inside, as it should be."""
+        """Create or update this node in the virtual cluster."""
         async with self._locks.setdefault(name, asyncio.Lock()):
             node = self._context.virtual.get(NODE, "", name)
             if node is None:
                 node = await self._create(name)
             if reduced.is_reduced(node):
-                return  # what is left of it says nothing; with all of it at hand it is looked at by itself
+                return  # its own key loads and reconciles it as a whole
             if node["spec"].get("taints") or node["spec"].get("unschedulable"):
-                # New nodes are tainted until a kubelet says that it is ready.
+                # New nodes are tainted until a kubelet reports ready.
                 node = await self._context.virtual.merge(NODE, node, {"spec": {"taints": None, "unschedulable": None}})
             status = self._status(name, node)
             if status is not None:
                 await self._context.virtual.merge(NODE, node, {"status": status}, "status")
 
     async def reconcile(self, name: str) -> float | None:
-        """A node that carries nothing any more goes; one that does is looked at again after these seconds."""
+        """Delete a node without pods, or update it and return the seconds until its lease is due."""
         if self._context.host.by_index(POD, name):
             await self.ensure(name)
             return await self._renew(name)
@@ -65,7 +65,7 @@ class Nodes:
         return None
 
     async def _renew(self, name: str) -> float:
-        """Keep the node's lease; the seconds until that is due again."""
+        """Renew the node's lease if due; return the seconds until the next renewal."""
         node = self._context.virtual.get(NODE, "", name)
         age = time.monotonic() - self._renewed.get(name, float("-inf"))
         if node is None or age < RENEW_SECONDS:
@@ -101,7 +101,7 @@ class Nodes:
             return await self._context.virtual.api.get(NODE.path(name=name)) or node
 
     def _status(self, name: str, node: dict) -> dict | None:
-        """What is not yet as it should be, or None."""
+        """Return the merge patch of the node's status; None if it is current."""
         now = _now("seconds")
         limits = self._quota_limits()
         current = node.get("status") or {}
@@ -109,7 +109,7 @@ class Nodes:
         desired = {
             "capacity": limits,
             "allocatable": limits,
-            # The API server inside finds the kubelet of each node at the syncer: it takes the first address.
+            # The first address leads the virtual API server to the syncer, which serves the kubelet API.
             "addresses": [
                 {"type": "InternalIP", "address": self._context.config.address},
                 *self._addresses(name, current),
@@ -131,7 +131,7 @@ class Nodes:
         }
         changed: dict[str, Any] = {key: value for key, value in desired.items() if current.get(key) != value}
         for key in ("capacity", "allocatable"):
-            if key in changed:  # in a merge patch a key goes only if it is named
+            if key in changed:  # a merge patch removes only the keys that it names
                 changed[key] = {**dict.fromkeys(current.get(key) or {}), **limits}
         kinds = {one["type"]: one["status"] for one in current.get("conditions") or []}
         if kinds != {kind: status for kind, status, *_rest in _CONDITIONS}:
@@ -143,7 +143,7 @@ class Nodes:
         return changed or None
 
     def _addresses(self, name: str, current: dict) -> list[dict]:
-        """Those of the host's node, which its pods name and where node ports are reached; as before where none does."""
+        """Return the host node's addresses, for node ports, from its pods' status; unchanged if no pod has one."""
         for _namespace, pod_name in self._context.host.by_index(POD, name):
             pod = self._context.host.get(POD, "", pod_name)
             status = (pod or {}).get("status") or {}
@@ -152,7 +152,7 @@ class Nodes:
         return [one for one in current.get("addresses") or [] if one["type"] == "ExternalIP"]
 
     def _quota_limits(self) -> dict[str, str]:
-        """Of its resources: what all pods of the virtual cluster together may use, on whichever node."""
+        """Return what all pods of the virtual cluster together may use, on any node."""
         quota = self._context.host.get(QUOTA, "", _VCLUSTER_QUOTA) or {}
         hard = (quota.get("spec") or {}).get("hard") or {}
         given = {"cpu": hard.get("limits.cpu"), "memory": hard.get("limits.memory"), "pods": hard.get("pods")}

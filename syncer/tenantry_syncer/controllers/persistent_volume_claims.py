@@ -1,4 +1,4 @@
-"""Volumes: claims are made on the host, where they are bound; what came of them is told inside."""
+"""PersistentVolumeClaims: created and bound on the host; their status is copied back."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from tenantry_syncer.kube.resources import PVC
 from tenantry_syncer.sync_context import SyncContext
 
 PASSED_THROUGH = ("accessModes", "resources", "volumeMode", "storageClassName")
-# They name volumes of the host, which are not the tenant's.
+# They refer to volumes of the host, which do not belong to the tenant.
 REJECTED = ("dataSource", "dataSourceRef", "selector", "volumeAttributesClassName")
 IGNORED = ("volumeName",)
 STATUS = ("phase", "accessModes", "capacity", "conditions", "allocatedResources", "allocatedResourceStatuses")
-# Of volumeAttributesClassName, which is not offered.
+# They belong to volumeAttributesClassName, which is not supported.
 NOT_REPORTED = ("currentVolumeAttributesClassName", "modifyVolumeStatus")
 
 
@@ -50,26 +50,26 @@ class PersistentVolumeClaims:
             created = await self._context.host.create(PVC, desired)
         except ApiError as error:
             await self._events.host_rejected(PVC, claim, desired, error)
-        # The syncer itself names a volume after its claim, see _tell.
+        # _sync_status sets volumeName to the name of the host's claim.
         if (volume := claim["spec"].get("volumeName")) and volume != created["metadata"]["name"]:
-            message = f"spec.volumeName: {volume} is not passed on; the claim gets a new volume of the host"
+            message = f"spec.volumeName: {volume} is not passed on. The claim gets a new volume."
             await self._events.reject(PVC, claim, "NotPassedOn", message)
 
     def _problem(self, spec: dict, desired: str | None) -> str | None:
         for field in REJECTED:
             if spec.get(field) not in (None, ""):  # an empty selector selects too
-                return f"spec.{field}: is not offered; leave it out"
+                return f"spec.{field}: not supported. Omit it."
         allowed = self._context.config.storage_classes
         if desired == "":
-            return "spec.storageClassName: '' takes a volume that lies ready on the host; leave the field out"
+            return "spec.storageClassName: '' selects a pre-provisioned volume of the host. Omit the field."
         if allowed == ():
-            return "spec: claims are not offered in this virtual cluster; use emptyDir"
+            return "spec: this virtual cluster offers no storage classes. Use emptyDir."
         if allowed is not None and desired and desired not in allowed:
-            return f"spec.storageClassName: {desired} is not offered; use {' or '.join(allowed)}"
+            return f"spec.storageClassName: {desired} is not offered. Use {' or '.join(allowed)}."
         return None
 
     async def _grow(self, claim: dict, host_object: dict) -> None:
-        """As far as the class on the host allows it, whatever the class inside says."""
+        """Resize the host's claim; the host's class decides whether that is allowed."""
         desired = claim["spec"]["resources"]
         if desired == host_object["spec"]["resources"]:
             return
@@ -84,10 +84,10 @@ class PersistentVolumeClaims:
         changed = {field: status.get(field) for field in STATUS if status.get(field) != current.get(field)}
         known = {}
         if status.get("phase") == "Bound" and not claim["spec"].get("volumeName"):
-            # The name of the volume on the host says nothing inside; that there is one does.
+            # A bound claim needs a volumeName; that of the host's volume would mean nothing in the virtual cluster.
             known["volumeName"] = host_object["metadata"]["name"]
         if _class_of(claim) is None and host_object["spec"].get("storageClassName"):
-            known["storageClassName"] = host_object["spec"]["storageClassName"]  # the default of the host
+            known["storageClassName"] = host_object["spec"]["storageClassName"]  # the host's default
         if known:
             claim = await self._context.virtual.merge(PVC, claim, {"spec": known})
         if changed:
@@ -95,6 +95,6 @@ class PersistentVolumeClaims:
 
 
 def _class_of(claim: dict) -> str | None:
-    """By its field or, as Kubernetes still takes it, by the annotation of before."""
+    """Return the storage class of a claim, from its field or the legacy annotation; None for the default."""
     notes = claim["metadata"].get("annotations") or {}
     return notes.get("volume.beta.kubernetes.io/storage-class", claim["spec"].get("storageClassName"))

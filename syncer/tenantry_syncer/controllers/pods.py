@@ -1,4 +1,4 @@
-"""Pods: made on the host as they are asked for inside, and their fate there told inside."""
+"""Pods: created on the host; their status there is copied to the virtual cluster."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tenantry_syncer.translate import pod as pod_spec
 from tenantry_syncer.translate import pod_changes, pod_status, service_variables
 from tenantry_syncer.translate.rejection import RejectedSpec
 
-# Seconds that a pod has to end which nobody knows inside any more, or which shall end at once.
+# Grace period in seconds of a host pod that was force-deleted in the virtual cluster or is orphaned.
 _FORCED = 1
 
 
@@ -30,7 +30,7 @@ class Pods:
         self._nodes = nodes
         self._references = references
         self._tokens = tokens
-        # How pods were when they vanished from the host, until that has been told inside.
+        # The last status of pods that were deleted on the host, until it is copied.
         self._last: dict[Key, dict] = {}
 
     def host_pod_deleted(self, host: dict) -> None:
@@ -43,11 +43,11 @@ class Pods:
         host = next((one for one in references if self._context.is_host_object_of(one, pod)), None)
         for one in references:
             if one is not host:
-                # Deleted by force inside, where its name is free at once. Its resources are when it has ended, and not
-                # before: whoever got them earlier could use more than the quota says.
+                # Force-deleted in the virtual cluster, which frees the name at once. The quota counts its resources
+                # until it has ended on the host.
                 await self._remove(one, _FORCED)
         if pod and not host:
-            # That it is too large is told when those before it are gone (syncer.py).
+            # manager.py reports a pod that is too large once its predecessors are gone.
             if not references or pod["metadata"].get("deletionTimestamp") or fits_host(pod):
                 await self._sync_missing(pod)
             return
@@ -66,7 +66,7 @@ class Pods:
         elif pod_status.is_finished(pod) or pod["spec"].get("schedulingGates"):
             pass
         elif (pod.get("status") or {}).get("startTime"):
-            # It ran and is gone from the host: evicted, or removed with its node. Its controller makes another.
+            # It ran and is gone from the host: evicted, or removed with its node. Its controller replaces it.
             await self._context.virtual.delete(POD, pod, grace=0)
         else:
             await self._create(pod)
@@ -86,43 +86,43 @@ class Pods:
             await self._events.reject(POD, pod, "Refused", str(rejected))
         except ApiError as error:
             if error.reason == "AlreadyExists":
-                raise RequeueAfter from None  # the watch has not told yet
+                raise RequeueAfter from None  # the watch has not caught up
             await self._events.host_rejected(POD, pod, self._context.host_object(POD, pod), error)
         else:
             await self._report_left_out(pod, desired, created)
             await self._report_left_out_variables(pod)
 
     async def _report_left_out(self, pod: dict, desired: dict, created: dict) -> None:
-        """Nothing that the tenant asked for is left out silently, by this program or by a host that is older."""
+        """Record an event about each field that the syncer does not pass on or an older host drops."""
         if fields := pod_spec.left_out(pod):
-            message = f"{', '.join(fields)}: not supported by this platform; the pod runs without"
+            message = f"{', '.join(fields)}: not supported by the platform and ignored."
             await self._events.reject(POD, pod, "NotPassedOn", message)
         for field, kubernetes in pod_spec.NEEDS.items():
             if field in desired["spec"] and field not in created["spec"]:
                 message = (
-                    f"{field}: requires Kubernetes {kubernetes} on the host; the pod runs without; "
-                    f"it would be {desired['spec'][field]}"
+                    f"{field}: requires Kubernetes {kubernetes} on the host and is ignored. "
+                    f"Its value would be {desired['spec'][field]}."
                 )
                 await self._events.reject(POD, pod, "NotPassedOn", message)
 
     async def _sync_references(self, pod: dict) -> None:
-        """First of all: what is in some of them has a say in what the pod is."""
+        """Sync what the pod references before the pod itself, which needs it to start."""
         for reference in config_maps_and_secrets.of_pod(pod):
             await self._references.reconcile(*reference)
 
     async def _reject_excess_references(self, pod: dict) -> None:
-        """Of a pod that is not in the index; unless there is room for it by now."""
+        """Add the pod to the index; report it and raise RequeueAfter if its references exceed the limits."""
         used = config_maps_and_secrets.of_pod(pod)
         self._references.index.update(POD, (pod["metadata"]["namespace"], pod["metadata"]["name"]), used)
         if self._references.index.has(POD, (pod["metadata"]["namespace"], pod["metadata"]["name"])):
             return
         own = (
-            f"the pod names {len(used) - 1} config maps and secrets; the limit is "
-            f"{config_maps_and_secrets.MAX_PER_OBJECT - 1}. Combine some"
+            f"The pod references {len(used) - 1} config maps and Secrets; the limit is "
+            f"{config_maps_and_secrets.MAX_PER_OBJECT - 1}. Combine some of them."
         )
         all_pods = (
-            f"all pods together name more than {config_maps_and_secrets.MAX_TOTAL} config maps and secrets. Delete "
-            "pods, or combine config maps and secrets"
+            f"All pods together reference more than {config_maps_and_secrets.MAX_TOTAL} config maps and Secrets. "
+            "Delete pods, or combine config maps and Secrets."
         )
         await self._events.reject(
             POD, pod, "Refused", own if len(used) > config_maps_and_secrets.MAX_PER_OBJECT else all_pods
@@ -131,8 +131,8 @@ class Pods:
 
     async def _report_left_out_variables(self, pod: dict) -> None:
         if count := self._references.links.left_out(pod):
-            room = f"those of all services would be more than {service_variables.LARGEST // 1024} KiB"
-            message = f"variables of the {count} newest services are left out: {room}; use DNS instead"
+            room = f"together they would exceed {service_variables.LARGEST // 1024} KiB"
+            message = f"Environment variables of the {count} newest services are omitted: {room}. Use DNS instead."
             await self._events.reject(POD, pod, "ServiceVariablesLeftOut", message)
 
     async def _sync_existing(self, pod: dict, host: dict) -> None:
@@ -154,9 +154,9 @@ class Pods:
             await self._sync_changes(pod, host)
 
     async def _remove(self, host: dict, grace: int | None) -> None:
-        """
-        With the tenant's time to stop, as far as the platform gives it; never with more than there was. Never with
-        none: the host would forget a pod at once whose processes still run, and its quota with it.
+        """Delete the host pod with the tenant's grace period in seconds, within the platform's limit; never extend it.
+
+        At least one second: with 0, the host would drop the pod and its quota while its processes still run.
         """
         grace = None if grace is None else max(_FORCED, min(grace, pod_spec.LONGEST_GRACE))
         metadata = host["metadata"]
@@ -171,11 +171,11 @@ class Pods:
         try:
             await self._context.virtual.api.create(self._context.virtual.path(POD, pod, "binding"), body)
         except ApiError as error:
-            if error.status != 409:  # bound already
+            if error.status != 409:  # already bound
                 raise
 
     async def _sync_status(self, pod: dict, host: dict) -> dict:
-        """Bring the status inside up to date; the pod as it is then."""
+        """Update the status of the virtual pod and return the pod."""
         status = pod_status.translated(pod, host, lambda text: self._context.to_virtual_message(text, host, pod))
         patch = pod_status.patch(pod, status)
         if patch is None:
@@ -188,7 +188,7 @@ class Pods:
             raise
 
     async def _sync_changes(self, pod: dict, host: dict) -> None:
-        """Each by itself: what the host refuses of one is told, and tried again later; the others are there."""
+        """Apply each change separately. Report rejected ones and raise RequeueAfter once the others are applied."""
         patches = [*pod_changes.patches(pod, host, self._context.config), *(await self._ephemeral(pod, host))]
         rejected, failed = False, None
         for body, *subresource in patches:
@@ -205,7 +205,7 @@ class Pods:
             raise RequeueAfter(REJECTED_RETRY_SECONDS)
 
     async def _ephemeral(self, pod: dict, host: dict) -> list[tuple]:
-        """Of what was added inside to look at the pod, all that can be there."""
+        """Return the patches for new ephemeral containers; report those that are rejected."""
         found: list[tuple] = []
         added = pod_changes.ephemeral(pod, host)
         if added:
@@ -220,7 +220,7 @@ class Pods:
         return found
 
     def _pod_context(self, pod: dict) -> pod_spec.PodContext:
-        """No more than what this pod depends on: there may be many namespaces and services."""
+        """Return only the context that this pod depends on: there may be many namespaces and services."""
         given = self._context.virtual.all(NAMESPACE) if pod["spec"].get("affinity") else ()
         namespaces = {one["metadata"]["name"]: one["metadata"].get("labels") or {} for one in given}
         variables = self._references.links.variables(pod) if service_variables.uses_variables(pod) else {}

@@ -1,4 +1,4 @@
-"""Tokens of the virtual cluster's service accounts for its pods: in a Secret of the host per pod, renewed in time."""
+"""Service account tokens of the virtual cluster for its pods: one Secret on the host per pod, renewed in time."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tenantry_syncer.sync_context import SyncContext
 from tenantry_syncer.translate.pod_status import is_finished
 from tenantry_syncer.translate.pod_volumes import token_secret, token_sources
 
-# The kubelet does the same: renewed after four fifths of its life, or a day.
+# As in the kubelet, a token is renewed after 80% of its lifetime or a day.
 _SHARE, _LONGEST = 0.8, timedelta(hours=24)
 
 
@@ -20,7 +20,7 @@ class Tokens:
         self._context = context
 
     async def reconcile(self, namespace: str, name: str, host_pod: str = "") -> float | None:
-        """Seconds until the pod's tokens have to be looked at again. `host_pod` is what it will be called there."""
+        """Issue or renew the pod's tokens; return the seconds until renewal, or None. `host_pod` is a future name."""
         pod = self._context.virtual.get(POD, namespace, name)
         wanted = pod if pod is not None and token_sources(pod) else None
         secret = token_secret(host_pod or self._context.host_pod_name_for(wanted)) if wanted else ""
@@ -58,7 +58,7 @@ class Tokens:
         return _left(host_object)
 
     async def _request(self, pod: dict, source: dict) -> tuple[str, datetime]:
-        """By the API server inside, for this pod alone: the token dies with it."""
+        """Request a token bound to this pod from the virtual API server; return it and the time of its renewal."""
         metadata = pod["metadata"]
         account = pod["spec"].get("serviceAccountName") or "default"
         spec = {

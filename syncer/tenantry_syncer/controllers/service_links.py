@@ -1,4 +1,4 @@
-"""The config maps on the host from which pods take the variables of services: one per namespace that has pods."""
+"""Config maps on the host with service environment variables: one or two for each namespace with pods."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ if TYPE_CHECKING:
 
 
 class ServiceLinks:
-    """Keeps the config maps that pods take these variables from."""
+    """Syncs these config maps."""
 
     def __init__(self, context: SyncContext, index: ReferenceIndex) -> None:
         self._context = context
         self._index = index
         self._changes: dict[str, int] = {}
-        # Of each config map: the changes and the copy's version up to which it is as it should be.
+        # For each config map, the change count and the host object's resource version when it was last current.
         self._synced: dict[Reference, tuple[int, str]] = {}
         self._left_out: dict[str, int] = {}
 
     def changed(self, namespace: str) -> list[Reference]:
-        """A service of the namespace is not as it was; those config maps that have to be looked at."""
+        """Record that a service of the namespace changed; return the references to reconcile."""
         self._changes[namespace] = self._changes.get(namespace, 0) + 1
         one = (LINKS, namespace, ALL)
         return [one] if self._index.is_used(one) else []
@@ -37,7 +37,7 @@ class ServiceLinks:
         return of_services(services, self._context.config)[0]
 
     def left_out(self, pod: dict) -> int:
-        """How many services the pod does not find by variables, because all would be too many."""
+        """Return how many services have no variables in the pod because of the size limit."""
         return self._left_out.get(pod["metadata"]["namespace"], 0) if which(pod) == ALL else 0
 
     async def reconcile(self, namespace: str, variant: str) -> None:
@@ -50,9 +50,9 @@ class ServiceLinks:
                 await context.host.delete(CONFIG_MAP, host_object)
             return
         if namespace_object is None:
-            raise RequeueAfter  # the watch has not told yet
+            raise RequeueAfter  # the watch has not caught up
         if not self._in_sync(one, host_object):
-            # One after the other: all that a namespace has to say may be half a megabyte.
+            # One at a time: the variables of a namespace may take half a megabyte.
             async with context.copy_lock:
                 host_object = context.host.get(CONFIG_MAP, "", host_name(namespace, variant))
                 if not self._in_sync(one, host_object):
@@ -65,7 +65,7 @@ class ServiceLinks:
     async def _sync(self, one: Reference, namespace_object: dict, host_object: dict | None) -> None:
         context, (_kind, namespace, variant) = self._context, one
         if host_object and not context.is_host_object_of(host_object, namespace_object):
-            await context.host.delete(CONFIG_MAP, host_object)  # its deletion leads back here
+            await context.host.delete(CONFIG_MAP, host_object)  # the deletion queues this key again
             return
         state = self._changes.get(namespace, 0)
         services = context.virtual.all(SERVICE, namespace) if variant == ALL else ()
@@ -86,6 +86,6 @@ def is_links(host_object: dict) -> bool:
 
 
 def variant_of(host_object: dict) -> str:
-    """Its namespace inside is what the copy stands for."""
+    """Return the variant of a config map of links. Its virtual object is the Namespace."""
     _no_index, namespace = naming.virtual_key(host_object) or ("", "")
     return ALL if host_object["metadata"]["name"] == host_name(namespace, ALL) else API

@@ -1,4 +1,4 @@
-"""Services: made on the host under the address they have inside, so that both sides mean the same by it."""
+"""Services: created on the host with the same cluster IP as in the virtual cluster."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from tenantry_syncer.sync_context import SyncContext
 
 API = ("default", "kubernetes")
 DNS = ("kube-system", "kube-dns")
-# Made by the platform before the virtual cluster: their addresses are in its configuration.
+# The platform creates them before the virtual cluster: their addresses are in its configuration.
 PLATFORM_SERVICES = (API, DNS)
 
-# Each of these is applied by itself; the fields of one go together.
+# Each part is applied separately; the fields of a part are applied together.
 _PARTS: dict[str, tuple[str, ...]] = {
     "selector": ("selector",),
     "ports": ("ports",),
@@ -26,8 +26,8 @@ _PARTS: dict[str, tuple[str, ...]] = {
     "publishNotReadyAddresses": ("publishNotReadyAddresses",),
     "trafficDistribution": ("trafficDistribution",),
 }
-# How a service is reached from outside; refused of those that only the cluster itself reaches. What is allocated on
-# the host is asked for as it is inside.
+# Fields of external access, which the API server rejects for type ClusterIP. Values that the virtual API server
+# allocated are requested from the host.
 _EXPOSURE = (
     "externalTrafficPolicy",
     "loadBalancerSourceRanges",
@@ -40,9 +40,9 @@ PASSED_THROUGH = (
 )
 _PORT = ("name", "protocol", "port", "targetPort", "appProtocol")
 _PORT_WITH_NODE_PORT = (*_PORT, "nodePort")
-# How an API server says that a number is somebody else's.
+# An API server's message for a node port that another service has.
 _ALREADY_ALLOCATED = "already allocated"
-# What the API server inside decides by itself, and has the same meaning on both sides.
+# Set by the virtual API server, with the same meaning on both sides.
 _SET_BY_API_SERVER = (
     "clusterIP",
     "clusterIPs",
@@ -51,18 +51,18 @@ _SET_BY_API_SERVER = (
     "externalTrafficPolicy",
     "sessionAffinityConfig",
 )
-# On the copy, while the service inside is made anew: what it was, so that it comes back whatever happens in between.
+# Annotation of the host object while the virtual service is recreated: its manifest, which survives a restart.
 _RECREATE_ANNOTATION = "tenantry.dev/renewal"
 
 
 def is_synced(service: dict) -> bool:
-    """Headless ones and other names for what is elsewhere are answered by the DNS inside alone."""
+    """Return whether a service exists on the host: headless and ExternalName services need only the virtual DNS."""
     spec = service["spec"]
     return spec.get("type") != "ExternalName" and spec.get("clusterIP") not in (None, "", "None")
 
 
 def host_spec(service: dict, kind: str | None = None) -> dict:
-    """Without an address, which is not changed. Never external addresses. `kind` is in place of the service's type."""
+    """Return the host's spec without the immutable clusterIP and without externalIPs; `kind` overrides the type."""
     spec = {**service["spec"], "type": kind} if kind else service["spec"]
     exposed = spec.get("type", "ClusterIP") != "ClusterIP"
     fields = (*PASSED_THROUGH, *_EXPOSURE) if exposed else PASSED_THROUGH
@@ -74,7 +74,7 @@ def host_spec(service: dict, kind: str | None = None) -> dict:
 
 
 def left_out(service: dict) -> list[str]:
-    """The fields that a tenant has set and that do not reach the host."""
+    """Return the fields that a tenant has set and that are not passed on."""
     spec = service["spec"]
     passed = ("selector", "ports", *PASSED_THROUGH, *_EXPOSURE, *_SET_BY_API_SERVER)
     found = [field for field, value in spec.items() if value and field not in passed]
@@ -102,10 +102,10 @@ class Services:
         elif host_object is None:
             await self._create(service)
         elif host_object["spec"].get("clusterIP") != service["spec"]["clusterIP"]:
-            await self._context.host.delete(SERVICE, host_object)  # it was without one for a moment, and got another
+            await self._context.host.delete(SERVICE, host_object)  # it lost its address for a moment and got another
         elif bool(host_object["spec"].get("selector")) != bool(service["spec"].get("selector")):
-            # The host would leave the endpoints of before in place, and nobody would keep them current: the addresses
-            # would stay when they have become another tenant's.
+            # The host would keep the old endpoints without updating them, even when another tenant's pods get their
+            # addresses.
             await self._context.host.delete(SERVICE, host_object)
         else:
             await self._update(service, host_object)
@@ -128,11 +128,11 @@ class Services:
                 if error.reason == "AlreadyExists":
                     raise RequeueAfter from None
                 if error.status == 422 and "clusterIP" in error.message:
-                    # Somebody else on the host has this address: the service takes one that is free on both sides.
+                    # The address is taken on the host: the service gets one that is free on both sides.
                     return await self._allocate_on_host(service, {**desired, "spec": spec})
                 if kind or _kind(service) == "ClusterIP":
                     await self._events.host_rejected(SERVICE, service, desired, error)
-                continue  # without the way from outside: the cluster itself reaches it all the same
+                continue  # retry as ClusterIP: the service then works within the cluster
             return await self._update(service, created)
         return None
 
@@ -145,7 +145,7 @@ class Services:
         await self._adopt_host_address(service, created)
 
     async def _adopt_host_address(self, service: dict | None, host_object: dict) -> None:
-        """Give the service inside the address of its copy."""
+        """Recreate the virtual service with the cluster IP of its host object."""
         address, notes = host_object["spec"]["clusterIP"], host_object["metadata"]["annotations"]
         if service is None or service["spec"].get("clusterIP") != address:
             service = await self._recreate_with_address(service, json.loads(notes[_RECREATE_ANNOTATION]), address)
@@ -153,7 +153,7 @@ class Services:
         await self._context.host.merge(SERVICE, host_object, {"metadata": {"annotations": notes}})
 
     async def _recreate_with_address(self, service: dict | None, manifest: dict, address: str) -> dict:
-        """An address cannot be changed: the same service again, with another one."""
+        """Delete and create the virtual service with another cluster IP, which is immutable."""
         if service is not None:
             await self._context.virtual.delete(SERVICE, service)
         return await self._context.virtual.create(
@@ -161,10 +161,10 @@ class Services:
         )
 
     async def _update(self, service: dict, host_object: dict) -> None:
-        """Bring the copy up to date: all at once, or where that is refused each part of it by itself."""
+        """Update the host object at once or, if the host rejects that, part by part."""
         if fields := left_out(service):
             listed = ", ".join(f"spec.{field}" for field in fields)
-            await self._events.reject(SERVICE, service, "Refused", f"{listed}: not passed on to the host; leave it out")
+            await self._events.reject(SERVICE, service, "Refused", f"{listed}: not passed on to the host. Omit it.")
         rejected: list[str] = []
         exposed: list[str] = []
         try:
@@ -181,7 +181,7 @@ class Services:
             await self._events.reject_parts(SERVICE, service, rejected + exposed)
 
     async def _update_parts(self, service: dict, host_object: dict) -> tuple[dict, list[str]]:
-        """As it is reached now. The copy then, and what the host said to the parts that it refused."""
+        """Update each part with the current type; return the host object and the messages of rejected parts."""
         desired = host_spec(service, host_object["spec"]["type"])
         desired["ports"] = _with_node_ports(_ports(service["spec"], _PORT), host_object)
         changes, rejected = _changes(desired, host_object), []
@@ -192,7 +192,7 @@ class Services:
         return host_object, rejected
 
     async def _update_exposure(self, service: dict, host_object: dict, *, ports: bool) -> tuple[dict, list[str]]:
-        """The same for its type, its node ports, and what goes with them."""
+        """Update type, node ports and the fields that depend on them; return the same as _update_parts."""
         fields = ("type", *_EXPOSURE, *(["ports"] if ports else []))
         desired = host_spec(service)
 
@@ -208,8 +208,8 @@ class Services:
         return result, problem
 
     async def _drop_allocated_node_ports(self, service: dict, desired: dict) -> bool:
-        """Take away the numbers that nobody asked for: the API server inside has chosen them. Whether there are any."""
-        # Who manages which field is in no cache.
+        """Drop node ports that the virtual API server allocated, not a user; return whether there were any."""
+        # The caches have no managedFields.
         known = await self._context.virtual.api.text(self._context.virtual.path(SERVICE, service))
         asked = _requested_node_ports(json.loads(known))
         chosen = [port for port in desired["ports"] if "nodePort" in port and port["nodePort"] not in asked]
@@ -229,7 +229,7 @@ class Services:
         return await self._context.host.merge(SERVICE, host_object, {"spec": change}) if change else host_object
 
     async def _sync_status(self, service: dict, host_object: dict, *, ports: bool) -> None:
-        """The host decides on node ports that nobody asked for, and on the load balancer, and says how that is."""
+        """Copy node ports, load balancer addresses and conditions from the host to the virtual service."""
         ports_now = _with_node_ports(service["spec"].get("ports") or [], host_object)
         if ports and ports_now != service["spec"].get("ports"):
             service = await self._context.virtual.merge(SERVICE, service, {"spec": {"ports": ports_now}})
@@ -257,7 +257,7 @@ def _kind(service: dict) -> str:
 
 
 def _manifest_to_recreate(service: dict) -> dict:
-    """What a service has to be made of again."""
+    """Return the manifest to recreate a service from."""
     kept = ("name", "namespace", "labels", "annotations", "ownerReferences")
     metadata = {key: service["metadata"][key] for key in kept if key in service["metadata"]}
     given = ("clusterIP", "clusterIPs", "healthCheckNodePort")
@@ -266,7 +266,7 @@ def _manifest_to_recreate(service: dict) -> dict:
 
 
 def _changes(desired: dict, host_object: dict) -> dict:
-    """The merge patch that makes a copy what it should be; what is not wanted is taken away."""
+    """Return the merge patch from the host object to the desired spec; it removes undesired fields."""
     spec = host_object["spec"]
     current = {field: spec[field] for field in (*PASSED_THROUGH, *_EXPOSURE, "selector") if field in spec}
     current["ports"] = _ports(spec, _PORT_WITH_NODE_PORT)
@@ -274,14 +274,14 @@ def _changes(desired: dict, host_object: dict) -> dict:
         field: desired.get(field) for field in {**desired, **current} if desired.get(field) != current.get(field)
     }
     if "healthCheckNodePort" in current:
-        changed.pop("healthCheckNodePort", None)  # never changes, and goes by itself
+        changed.pop("healthCheckNodePort", None)  # immutable; the API server removes it
     if changed.get("selector") and "selector" in current:
         changed["selector"] = _replace_map(current["selector"], desired["selector"])
     return changed
 
 
 def _requested_node_ports(service: dict) -> set[int]:
-    """The node ports that somebody has set: those that an API server allocates are managed by nobody."""
+    """Return the node ports that a user has set: allocated ones have no field manager."""
     numbers = set()
     for entry in service["metadata"].get("managedFields") or []:
         if entry.get("manager") == naming.SYNCER:
@@ -303,7 +303,7 @@ def _ports(spec: dict, fields: tuple[str, ...]) -> list[dict]:
 
 
 def _replace_map(old: dict, new: dict) -> dict:
-    """In a merge patch a key goes only if it is named."""
+    """Return a merge patch that replaces a map: a key is removed only if the patch sets it to null."""
     return {**dict.fromkeys(old), **new}
 
 

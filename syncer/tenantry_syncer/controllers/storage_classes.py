@@ -1,7 +1,7 @@
-"""Storage classes: those that are offered, as far as a tenant's claims depend on them. The host decides on claims.
+"""Storage classes in the virtual cluster: those that the platform offers. The host's class decides about claims.
 
-The syncer reads nothing outside of its namespace. So the platform tells what classes the host has, and keeps that
-current as it does with the host's networks.
+The syncer reads nothing outside its namespace. So the platform lists the host's classes in a file and keeps it current,
+as it does with the host's networks.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from tenantry_syncer.kube.resources import STORAGE_CLASS
 from tenantry_syncer.kube.work_queue import RequeueAfter
 from tenantry_syncer.sync_context import SyncContext
 
-# Nobody inside makes volumes for it.
+# No provisioner in the virtual cluster serves it.
 PROVISIONER = "tenantry.dev/host"
 _DEFAULT = "storageclass.kubernetes.io/is-default-class"
 _CHANGING = ("allowVolumeExpansion",)
@@ -24,7 +24,7 @@ class StorageClasses:
         self._context = context
 
     async def reconcile(self, name: str) -> None:
-        """A tenant's own classes stay as they are; under the name of one that is offered there is only that."""
+        """Create, restore or delete an offered class; classes of other names belong to the tenant."""
         found = self._context.virtual.get(STORAGE_CLASS, "", name)
         offered = self._context.classes.get(name)
         if offered is None:
@@ -35,7 +35,7 @@ class StorageClasses:
         if found is None:
             await self._create(desired)
         elif any(found.get(field) != desired[field] for field in ("provisioner", *_FIXED)) or found.get("parameters"):
-            await self._context.virtual.delete(STORAGE_CLASS, found)  # its deletion leads back here
+            await self._context.virtual.delete(STORAGE_CLASS, found)  # the deletion queues this key again
         elif change := _change(found, desired):
             await self._context.virtual.merge(STORAGE_CLASS, found, change)
 
@@ -44,7 +44,7 @@ class StorageClasses:
             await self._context.virtual.create(STORAGE_CLASS, desired)
         except ApiError as error:
             if error.reason == "AlreadyExists":
-                raise RequeueAfter from None  # the watch has not told yet
+                raise RequeueAfter from None  # the watch has not caught up
             raise
 
 
@@ -66,7 +66,7 @@ def _desired(offered: dict) -> dict:
 
 
 def _change(found: dict, desired: dict) -> dict:
-    """The merge patch that makes a class what it should be; what else somebody has noted on it stays."""
+    """Return the merge patch to the desired class; other labels and annotations stay."""
     change: dict = {field: desired[field] for field in _CHANGING if bool(found.get(field)) != desired[field]}
     metadata = {}
     if not _is_ours(found):

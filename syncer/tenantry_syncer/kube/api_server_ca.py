@@ -1,4 +1,4 @@
-"""The CA of the API server inside, by a way on which nobody else can answer."""
+"""Read the CA of the virtual API server over a path that nobody else can answer on."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ SERVERS = "app.kubernetes.io/component=server,app.kubernetes.io/managed-by=tenan
 PROTOCOL = "v4.channel.k8s.io"
 TIMEOUT = 10.0
 RETRY = 0.5
-# Channels of a port-forward. The first message on each repeats the number of the port.
+# Channels of a port-forward. The first message on each repeats the port number.
 DATA, ERROR = b"\0", b"\1"
 
 _log = logging.getLogger(__name__)
 
 
 class CaReplaced(Exception):
-    """The API server inside has another CA now: it is another cluster."""
+    """The virtual API server has another CA now, so it is another cluster."""
 
 
 async def read(config: Config, host: Api) -> str:
-    """As PEM, once the API server inside answers."""
+    """Wait for the virtual API server and return its CA as PEM."""
     unverified = ssl.create_default_context()
     unverified.check_hostname, unverified.verify_mode = False, ssl.CERT_NONE
     api = Api(config.virtual_url, unverified, lambda: "")
     try:
         await until_ready(api, PATH)
         if _is_loopback(config.virtual_url):
-            return await api.text(PATH)  # nobody else can listen there
+            return await api.text(PATH)  # no other pod can listen there
     finally:
         await api.close()
     while True:
@@ -49,12 +49,12 @@ async def read(config: Config, host: Api) -> str:
             async with asyncio.timeout(TIMEOUT):
                 return await _forwarded(host, config.namespace, unverified)
         except (ApiError, aiohttp.ClientError, OSError, EOFError, h11.RemoteProtocolError) as error:
-            _log.warning("reading the CA inside: %s", str(error) or type(error).__name__)
+            _log.warning("could not read the CA of the virtual API server: %s", str(error) or type(error).__name__)
             await asyncio.sleep(RETRY)
 
 
 async def watch_for_replacement(config: Config, host: Api, virtual: Api, known: str) -> None:
-    """For ever; raises Replaced. A server without a volume has a new CA after its pod was replaced."""
+    """Run until the CA changes, then raise CaReplaced. A server without a volume gets a new CA with each pod."""
     while True:
         await virtual.verification_failed.wait()
         virtual.verification_failed.clear()
@@ -64,10 +64,10 @@ async def watch_for_replacement(config: Config, host: Api, virtual: Api, known: 
 
 
 async def _forwarded(host: Api, namespace: str, unverified: ssl.SSLContext) -> str:
-    """By the host's API server and the kubelet, which connects inside of the pod of a server."""
+    """Read the CA through a port-forward of the host: the kubelet connects within the server's pod."""
     pods = [pod async for page, _version in host.pages(POD.path(namespace), labelSelector=SERVERS) for pod in page]
     if not pods:
-        raise EOFError("there is no pod of a server")
+        raise EOFError("no server pod found")
     pod = max(pods, key=_is_ready)
     path = POD.path(namespace, pod["metadata"]["name"], "portforward")
     async with host.websocket(f"{path}?ports={PORT}", PROTOCOL) as socket:
@@ -84,7 +84,7 @@ def _is_ready(pod: dict) -> bool:
 
 
 class _Stream:
-    """TLS in the messages of a port-forward, for one request."""
+    """TLS over the messages of a port-forward, for one request."""
 
     def __init__(self, socket: aiohttp.ClientWebSocketResponse, context: ssl.SSLContext) -> None:
         self._socket = socket
@@ -109,7 +109,7 @@ class _Stream:
             elif status == 200:
                 return body.decode()
             else:
-                raise ApiError(status, "", f"{path}: the server answered {status}")
+                raise ApiError(status, "", f"{path}: the server returned status {status}")
 
     async def _do(self, step: Callable[[], Any]) -> Any:
         while True:
@@ -130,7 +130,7 @@ class _Stream:
         while True:
             message = await self._socket.receive()
             if message.type is not aiohttp.WSMsgType.BINARY:
-                raise EOFError("the port-forward has ended")
+                raise EOFError("port-forward closed")
             channel, data = message.data[:1], message.data[1:]
             if channel not in self._opened_channels:
                 self._opened_channels.add(channel)

@@ -1,4 +1,4 @@
-"""An API server as plain JSON over HTTP. No models: what this program copies may be newer than it is."""
+"""Client of an API server in plain JSON. Without models, because objects may be of a newer version than the syncer."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ import aiohttp
 from tenantry_syncer.kube import reduced
 
 TIMEOUT = aiohttp.ClientTimeout(total=30, connect=10)
-# The server ends a watch after this; a connection that died silently is found out soon after.
+# The server ends a watch after this time; a dead connection is detected soon after.
 WATCH_SECONDS = 300
-# So many seconds after the last byte, a peer is asked whether it is still there; so often, so many seconds apart. The
-# node of an API server may be gone without a word.
+# TCP keep-alive, in seconds: the node of an API server may disappear without closing its connections.
 KEEPALIVE = {socket.TCP_KEEPIDLE: 15, socket.TCP_KEEPINTVL: 5, socket.TCP_KEEPCNT: 3}
-# The most objects of a page, of how many the first one is, and how long one may be that has more than one.
+# Objects per page at most and in the first page, and the maximum size in bytes of a page of several objects.
 PAGE, FIRST_PAGE, PAGE_BYTES = 500, 32, 512 * 1024
-# Answers and events that are longer than BULK are received one at a time. Of an answer that is longer than LARGEST,
-# or an event longer than LONGEST_EVENT, only the beginning is kept: no object of Kubernetes' own is that long.
+# Bytes. Responses and events longer than BULK are received one at a time. Only the beginning is kept of a response
+# longer than LARGEST or an event longer than LONGEST_EVENT: no object of Kubernetes itself is that long.
 BULK, LONGEST_EVENT, LARGEST = 256 * 1024, 4 * 1024 * 1024, 8 * 1024 * 1024
 BULK_SECONDS = 30
 JSON = "application/json"
-# API servers call the manager of what this program writes so.
+# API servers derive the field manager from it.
 AGENT = "tenantry-syncer"
 MERGE = "application/merge-patch+json"
 STRATEGIC = "application/strategic-merge-patch+json"
-_TAKEN = "already allocated"
-# Of each object no more than its metadata; a list of such is asked for by its own name.
+# How an API server reports that an address or a port belongs to another object.
+_ALREADY_ALLOCATED = "already allocated"
+# Requests metadata only; `List` in place of {} requests a list.
 PARTIAL = "application/json;as=PartialObjectMetadata{};g=meta.k8s.io;v=v1"
 
 
 class ApiError(Exception):
-    """An answer other than success; status 0 where there was none.
+    """An unsuccessful response; status 0 if there was no response.
 
     `causes` are those of the API server's Status: the fields of an object that were refused, and why.
     """
@@ -56,32 +56,32 @@ class ApiError(Exception):
     @property
     def is_taken(self) -> bool:
         """Whether an address or a port is another's already, which API servers say only in words."""
-        return any(_TAKEN in str(one.get("message", "")) for one in self._causes)
+        return any(_ALREADY_ALLOCATED in str(one.get("message", "")) for one in self._causes)
 
 
 class TooLarge(ApiError):
-    """An answer that is longer than what was asked for may be."""
+    """A response that exceeds the size limit of its request."""
 
     def __init__(self, path: str) -> None:
-        super().__init__(0, "TooLarge", f"{path}: the answer is too large")
+        super().__init__(0, "TooLarge", f"{path}: the response is too large")
 
 
 class Gone(Exception):
-    """A watch cannot go on from where it was."""
+    """The resource version of a watch has expired (410)."""
 
 
 class Api:
-    """One API server. `url` without a slash at the end; `token` is asked for each request, because it is rotated."""
+    """One API server. `url` has no trailing slash; `token` is called for each request, because tokens rotate."""
 
     def __init__(self, url: str, context: ssl.SSLContext, token: Callable[[], str]) -> None:
         self.url = url
         self.ssl = context
         self.token = token
-        # Set when the server at this address has no certificate of the CA that is trusted.
+        # Set when the server's certificate does not verify against the trusted CA.
         self.verification_failed = asyncio.Event()
         trace = aiohttp.TraceConfig()
         trace.on_request_exception.append(self._failed)
-        # Watches hold a connection each; the rest is for the workers.
+        # One connection per watch; the rest is for the workers.
         connector = aiohttp.TCPConnector(limit=64, keepalive_timeout=60, socket_factory=_socket)
         self._session = aiohttp.ClientSession(timeout=TIMEOUT, connector=connector, trace_configs=[trace])
         self._bulk = asyncio.Lock()
@@ -90,14 +90,14 @@ class Api:
         await self._session.close()
 
     async def get(self, path: str, **query: str) -> dict | None:
-        """The object, or None if there is none."""
+        """Return the object, or None if it does not exist. Raises TooLarge."""
         obj = await self._read(path, query, LARGEST)
         if obj is not None and reduced.is_reduced(obj):
             raise TooLarge(path)
         return obj
 
     async def read(self, path: str, *, limit: int = LARGEST, **query: str) -> dict | None:
-        """The object, its head where all of it is too much to hold or longer than `limit`, or None."""
+        """Return the object, only its head if it is too large or exceeds `limit` bytes; None if it does not exist."""
         return await self._read(path, query, limit)
 
     async def _read(self, path: str, query: dict[str, str], limit: int) -> dict | None:
@@ -109,22 +109,22 @@ class Api:
             raise
 
     async def create(self, path: str, body: dict, *, partial: bool = False) -> dict:
-        """With `partial`, the answer is the object's metadata; so it is below."""
+        """Create an object and return it. With `partial`, here and below, the response has only its metadata."""
         return await self._request("POST", path, body, partial=partial)
 
     async def replace(self, path: str, body: dict, *, partial: bool = False) -> dict:
         return await self._request("PUT", path, body, partial=partial)
 
     async def merge(self, path: str, body: dict, *, partial: bool = False) -> dict:
-        """A JSON merge patch: None removes, lists are replaced whole."""
+        """Apply a JSON merge patch: None removes a field, lists are replaced as a whole."""
         return await self._request("PATCH", path, body, content_type=MERGE, partial=partial)
 
     async def strategic(self, path: str, body: dict) -> dict:
-        """A strategic merge patch: lists of named things are merged by name."""
+        """Apply a strategic merge patch: lists with a merge key are merged by that key."""
         return await self._request("PATCH", path, body, content_type=STRATEGIC)
 
     async def delete(self, path: str, *, uid: str | None = None, grace: int | None = None) -> bool:
-        """Whether there was something to delete: of this uid, if one is given."""
+        """Delete an object and return whether it existed, with this UID if one is given. `grace` is in seconds."""
         options: dict[str, Any] = {"apiVersion": "v1", "kind": "DeleteOptions"}
         if uid:
             options["preconditions"] = {"uid": uid}
@@ -139,7 +139,7 @@ class Api:
         return True
 
     async def pages(self, path: str, *, partial: bool = False, **query: str) -> AsyncIterator[tuple[list[dict], str]]:
-        """All objects, or their metadata, and the version they are of. Pages of large objects are short."""
+        """Yield pages of objects, or of their metadata, with the resource version; fewer per page if they are large."""
         count = FIRST_PAGE
         accept = PARTIAL.format("List") if partial else JSON
         while True:
@@ -159,17 +159,17 @@ class Api:
                 count = min(count * 2, PAGE)
 
     async def version(self, path: str) -> str:
-        """From which a watch tells all that changes from now on."""
+        """Return the current resource version, from which a watch gets all later changes."""
         async for _nothing, version in self.pages(path, partial=True, fieldSelector="metadata.name=-"):
             return version
-        raise ApiError(0, "Unreachable", f"{path}: no answer")
+        raise ApiError(0, "Unreachable", f"{path}: no response")
 
     async def watch(
         self, path: str, version: str, *, partial: bool = False, heads: bool = False, **query: str
     ) -> AsyncIterator[tuple[str, dict]]:
-        """Changes after `version`, until the server ends it. Raises Gone where it cannot begin there.
+        """Yield changes after `version` until the server ends the watch. Raises Gone if the version has expired.
 
-        With `heads`, no more is told of each object than by what it is known.
+        With `heads`, each object has only its head (reduced.head).
         """
         query = {
             **query,
@@ -189,7 +189,7 @@ class Api:
                 yield change, obj
 
     async def _lines(self, content: aiohttp.StreamReader) -> AsyncIterator[tuple[bytes, bool]]:
-        """Line by line, however long, and whether it is whole."""
+        """Yield each line, of any length, and whether it is complete."""
         held, chunk = bytearray(), await content.readany()
         while chunk:
             *ends, rest = chunk.split(b"\n")
@@ -207,7 +207,7 @@ class Api:
             chunk = chunk or await content.readany()
 
     async def _rest_of_line(self, content: aiohttp.StreamReader, line: bytearray) -> tuple[bool, bytes]:
-        """Complete a long line; whether all of it is there, and what came behind it."""
+        """Complete a long line in place; return whether it is complete, and the bytes after it."""
         whole = True
         async with self._bulk, asyncio.timeout(BULK_SECONDS):
             while chunk := await content.readany():
@@ -218,10 +218,10 @@ class Api:
                     del line[2 * reduced.HEAD_BYTES :]
                 if newline:
                     return whole, behind
-        raise aiohttp.ClientPayloadError("a watch ended within an event")
+        raise aiohttp.ClientPayloadError("watch closed within an event")
 
     async def text(self, path: str) -> str:
-        """What is not an object, such as /readyz."""
+        """Return a response that is not an object, such as that of /readyz."""
         try:
             async with self._open("GET", path) as answer:
                 await _raise_for(answer)
@@ -230,7 +230,7 @@ class Api:
             raise ApiError(0, "Unreachable", f"{self.url}: {error}") from None
 
     def websocket(self, path: str, protocol: str) -> Any:
-        """A connection on which messages go both ways; aiohttp's, to be entered."""
+        """Return aiohttp's context manager of a WebSocket connection."""
         headers = {"Authorization": f"Bearer {self.token()}"}
         return self._session.ws_connect(self.url + path, protocols=(protocol,), headers=headers, ssl=self.ssl)
 
@@ -253,7 +253,7 @@ class Api:
     async def _body(
         self, method: str, path: str, *, limit: int = LARGEST, cut: bool = False, **options: Any
     ) -> bytearray:
-        """The answer. Over `limit` bytes: its beginning with `cut`, or else TooLarge."""
+        """Return the response body. Beyond `limit` bytes, return its beginning with `cut`, otherwise raise TooLarge."""
         try:
             async with self._open(method, path, **options) as answer:
                 await _raise_for(answer)
@@ -288,13 +288,13 @@ class Api:
         headers = {
             "Authorization": f"Bearer {self.token()}",
             "Accept": accept,
-            # Compressed, an answer says nothing about the room that it takes.
+            # The size of a compressed response does not limit what it expands to.
             "Accept-Encoding": "identity",
             "User-Agent": AGENT,
         }
         if data is not None:
             headers["Content-Type"] = content_type
-        # A tenant may serve parts of the API inside himself: what he answers sends nobody elsewhere.
+        # A tenant may serve aggregated APIs of the virtual cluster: their redirects must not lead the syncer elsewhere.
         return self._session.request(
             method,
             self.url + path,
@@ -334,7 +334,7 @@ async def _raise_for(answer: aiohttp.ClientResponse) -> None:
 
 
 async def until_ready(api: Api, path: str = "/readyz") -> None:
-    """Wait until the API server answers."""
+    """Wait until the API server answers successfully."""
     while True:
         try:
             await api.text(path)

@@ -1,4 +1,4 @@
-"""What an API server has of one kind, kept up by a watch."""
+"""A cache of the objects of one kind, kept current by a watch."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from tenantry_syncer.kube.client import Api, ApiError, Gone
 from tenantry_syncer.kube.resources import Kind
 
 Key = tuple[str, str]
-# Called with what was (None: new; perhaps its face alone) and what is (None: gone).
+# Called with the old object (None: created; possibly only its lookup fields) and the new one (None: deleted).
 Listener = Callable[[dict | None, dict | None], None]
-# By what objects are found beside their names.
+# Returns the index keys of an object, for Cache.by_index.
 Indexer = Callable[[dict], tuple[str, ...]]
 
 _log = logging.getLogger(__name__)
 _LONGEST_PAUSE = 10.0
-_OVERHEAD = 400  # bytes of an object's key, entry and place in the tables, beside its text
+_OVERHEAD = 400  # bytes per object besides its text: key, entry and tables
 
 
 def key_of(obj: dict) -> Key:
@@ -31,15 +31,15 @@ def key_of(obj: dict) -> Key:
 
 
 def newest(old: dict | None, new: dict | None) -> dict:
-    """Of a change, what is or, where that is gone, what was."""
+    """Return the new object of a change, or the old one after a deletion."""
     obj = new or old
     if obj is None:
-        raise TypeError("a change of nothing")
+        raise TypeError("neither an old nor a new object")
     return obj
 
 
 class Budget:
-    """How many bytes all caches together may hold. A tenant decides how many objects there are."""
+    """The memory limit of all caches together, in bytes: a tenant decides how many objects there are."""
 
     def __init__(self, whole: int = 10 * 1024 * 1024, total: int = 20 * 1024 * 1024) -> None:
         self._held = whole
@@ -56,9 +56,9 @@ class Budget:
 
 class Entry(NamedTuple):
     version: int
-    text: bytes  # JSON: all of the object, or its face
+    text: bytes  # JSON: the whole object, or its lookup fields
     is_whole: bool
-    length: int  # of all of it
+    length: int  # of the whole object, in bytes
     index_keys: tuple[str, ...]
 
     @property
@@ -67,9 +67,9 @@ class Entry(NamedTuple):
 
 
 class Cache:
-    """Small objects whole, the faces of others; if `partial` of the metadata alone.
+    """Caches small objects whole and only the lookup fields of others; with `partial`, only metadata.
 
-    What does not fit the budget is left out, until there is room: of what the host has (`needed`) nothing is.
+    Objects beyond the budget are left out until there is room, unless `needed`.
     """
 
     def __init__(
@@ -95,19 +95,19 @@ class Cache:
         self._query = {"labelSelector": selector} if selector else {}
         self._objects: dict[Key, Entry] = {}
         self._index: dict[str, set[Key]] = {}
-        # Those that somebody is at, and how many are.
+        # Objects held as a whole, and by how many holders.
         self._held: dict[Key, dict] = {}
         self._holders: dict[Key, int] = {}
         self._left_out = 0
         self._is_listing = False
-        self._seen = 0  # the version up to which this is all there is
+        self._seen = 0  # the resource version that the cache is complete up to
         self._listeners: list[Listener] = []
 
     def listen(self, listener: Listener) -> None:
         self._listeners.append(listener)
 
     def get(self, namespace: str, name: str) -> dict | None:
-        """The object, a new one each time; its face where it is large and nobody has read it."""
+        """Return a copy of the object, only its lookup fields if it is large and not held; None if not cached."""
         key = (namespace, name)
         if key in self._held:
             return self._held[key]
@@ -116,7 +116,7 @@ class Cache:
 
     @property
     def has_left_out(self) -> bool:
-        """Then what is not here may be there; so it is until a list has come to its end."""
+        """Whether objects may be missing from the cache: left out for lack of room, or a list is in progress."""
         return self._left_out > 0 or self._is_listing
 
     def entry(self, key: Key) -> Entry | None:
@@ -130,15 +130,15 @@ class Cache:
         return list(self._index.get(index_key, ()))
 
     def put(self, obj: dict) -> None:
-        """What a write has answered, so that the next step need not wait for the watch."""
+        """Store the response to a write, so that the next step need not wait for the watch."""
         key = key_of(obj)
         known = self._objects.get(key)
-        # What is not here although the watch is past it was deleted in the meantime, and nobody would say so again.
+        # An object that is not cached although the watch is past its version was deleted: no event will follow.
         if _version(obj) > (self._seen if known is None else known.version):
             self._store(key, self._complete(obj))
 
     def hold(self, obj: dict) -> bool:
-        """Have all of an object that was just read until it is let go; False where it has changed since."""
+        """Hold a whole object that was just read until release(); return False if it has changed since."""
         key = key_of(obj)
         self.put(obj)
         known = self._objects.get(key)
@@ -148,7 +148,7 @@ class Cache:
         return True
 
     def hold_cached(self, key: Key) -> None:
-        """The same of one that is known whole: it may grow while somebody is at it."""
+        """Hold an object that is cached whole: it may outgrow the cache meanwhile. Raises KeyError."""
         obj = self.get(*key)
         if obj is None:
             raise KeyError(key)
@@ -165,7 +165,7 @@ class Cache:
         self._holders[key] = self._holders.get(key, 0) + 1
 
     async def run(self) -> None:
-        """For ever: list, then watch; from the last version on as long as the server knows it."""
+        """List, then watch until cancelled; list again when the resource version has expired."""
         pause = 0.0
         version = ""
         while True:
@@ -179,12 +179,12 @@ class Cache:
                 await asyncio.sleep(0.1)
             except (ApiError, aiohttp.ClientError, TimeoutError, ValueError) as error:
                 if not self.ready.is_set() or pause > 1:
-                    _log.warning("watching %s: %s", self.kind.plural, error)
+                    _log.warning("could not watch %s: %s", self.kind.plural, error)
                 pause = min(pause * 2 or 0.1, _LONGEST_PAUSE)
                 await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311
 
     async def _list(self) -> str:
-        """Each page is stored as it comes; what the last one has not brought is gone."""
+        """Store each page as it arrives, delete what no page contained, and return the resource version."""
         gone, version = set(self._objects), "0"
         self._left_out, self._is_listing = 0, True
         async for items, of_page in self._api.pages(self._path, partial=self._partial, **self._query):
@@ -196,7 +196,7 @@ class Cache:
             self._store(key, None)
         self._is_listing = False
         if self._left_out:
-            _log.warning("%s: %d are left out, there are too many objects", self.kind.plural, self._left_out)
+            _log.warning("%s: %d objects not cached: the cache is full", self.kind.plural, self._left_out)
         self._seen = int(version)
         self.ready.set()
         self._relist_if_room()
@@ -204,7 +204,7 @@ class Cache:
 
     def _relist_if_room(self) -> None:
         if self._left_out and self._budget.has_room:
-            raise Gone("there is room for what was left out")
+            raise Gone("the cache has room again")
 
     async def _watch(self, version: str) -> str:
         try:
@@ -217,7 +217,7 @@ class Cache:
                 self._seen = int(version)
                 self._relist_if_room()
         except (aiohttp.ClientError, TimeoutError):
-            _log.debug("watch of %s broke off", self.kind.plural)
+            _log.debug("watch of %s closed", self.kind.plural)
             await asyncio.sleep(0.2)
         return version
 
@@ -271,11 +271,11 @@ class Cache:
                 del self._index[index_key]
 
     def _complete(self, obj: dict) -> dict:
-        """Lists leave out what all their objects have in common."""
+        """Return the object with apiVersion and kind, which lists omit, and without managedFields."""
         obj["metadata"].pop("managedFields", None)
         return {**obj, "apiVersion": self.kind.api_version, "kind": self.kind.name}
 
 
 def _version(obj: dict) -> int:
-    """Both kinds of datastore count, and Kubernetes 1.35 says that versions may be compared."""
+    """Return the resource version as a number: both datastores count, and Kubernetes 1.35 documents the order."""
     return int(obj["metadata"]["resourceVersion"])

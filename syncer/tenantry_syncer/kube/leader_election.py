@@ -1,4 +1,4 @@
-"""Of several syncers beside as many servers one works: who holds a lease inside the virtual cluster."""
+"""Leader election among the syncers of a virtual cluster with several servers, by a Lease in the virtual cluster."""
 
 from __future__ import annotations
 
@@ -12,55 +12,55 @@ from tenantry_syncer.kube.resources import LEASE
 
 _log = logging.getLogger(__name__)
 NAME, NAMESPACE = "tenantry-syncer", "kube-system"
-# Who has not renewed it for so long has lost it. He stops before that, by his own clock.
+# Seconds: the duration of the lease, when a leader that cannot renew it stops, and the renewal interval.
 SECONDS = 15
 STOP_SECONDS = 10.0
 RENEW_SECONDS = 3.0
 
 
 class LeadershipLost(Exception):
-    """Another may be working now."""
+    """Another syncer may be the leader now."""
 
 
 class LeaderElector:
-    """No clocks are compared: a lease has run out when it was seen unchanged for as long as it lasts."""
+    """Compares no clocks: a lease has expired once it was seen unchanged for its whole duration."""
 
     def __init__(self, api: Api, identity: str) -> None:
         self._api = api
         self._identity = identity
-        self._seen: tuple[str, float] = ("", 0.0)  # the version of another's lease, and since when
+        self._seen: tuple[str, float] = ("", 0.0)  # resource version of another's lease, and when it was first seen
 
     async def acquire(self) -> None:
-        """Wait for it, however long that is."""
+        """Wait until this syncer is the leader."""
         while True:
             try:
                 if await self._acquire_or_renew():
-                    _log.info("this syncer works now")
+                    _log.info("became leader")
                     return
             except ApiError as error:
                 _log.warning("lease: %s", error)
             await asyncio.sleep(RENEW_SECONDS)
 
     async def renew(self) -> None:
-        """For ever; raises Lost in time before another can have it."""
+        """Renew the lease until it is lost; raises LeadershipLost before another syncer can acquire it."""
         renewed = time.monotonic()
         while True:
             await asyncio.sleep(RENEW_SECONDS)
             begun = time.monotonic()
             try:
                 async with asyncio.timeout(renewed + STOP_SECONDS - begun):
-                    held = await self._acquire_or_renew()
+                    is_leader = await self._acquire_or_renew()
             except (ApiError, TimeoutError) as error:
                 _log.warning("lease: %s", error)
                 if time.monotonic() - renewed >= STOP_SECONDS:
-                    raise LeadershipLost("the lease could not be renewed") from None
+                    raise LeadershipLost("could not renew the lease") from None
                 continue
-            if not held:
-                raise LeadershipLost("another syncer has the lease")
+            if not is_leader:
+                raise LeadershipLost("another syncer holds the lease")
             renewed = begun
 
     async def _acquire_or_renew(self) -> bool:
-        """Take or renew it; whether it is ours now."""
+        """Try to acquire or renew the lease; return whether this syncer holds it."""
         lease = await self._api.get(LEASE.path(NAMESPACE, NAME))
         spec = {
             "holderIdentity": self._identity,
@@ -69,14 +69,19 @@ class LeaderElector:
         }
         try:
             if lease is None:
-                made = {"apiVersion": LEASE.api_version, "kind": LEASE.name, "metadata": {"name": NAME}, "spec": spec}
-                await self._api.create(LEASE.path(NAMESPACE), made)
+                manifest = {
+                    "apiVersion": LEASE.api_version,
+                    "kind": LEASE.name,
+                    "metadata": {"name": NAME},
+                    "spec": spec,
+                }
+                await self._api.create(LEASE.path(NAMESPACE), manifest)
                 return True
             if lease["spec"].get("holderIdentity") != self._identity and not self._has_expired(lease):
                 return False
             await self._api.replace(LEASE.path(NAMESPACE, NAME), {**lease, "spec": {**lease["spec"], **spec}})
         except ApiError as error:
-            if error.status == 409:  # somebody was faster
+            if error.status == 409:  # another syncer was faster
                 return False
             raise
         return True

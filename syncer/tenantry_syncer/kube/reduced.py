@@ -1,7 +1,7 @@
-"""What of an object is kept in memory: all of a small one, of any other no more than what is needed to know it again.
+"""Reduce objects to what is kept in memory: small objects whole, of others only the fields for lookups. Pure.
 
-A tenant decides how large an object is and how many small parts it has. So nothing is parsed before it is known what
-that would take, and one that would take too much is known by the beginning of its metadata alone. Pure.
+A tenant decides how large an object is and how many small parts it has. So the memory that parsing takes is estimated
+first; of an object that would take too much, only the beginning of its metadata is read.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from collections.abc import Mapping
 
 from tenantry_syncer import naming
 
-# Bytes of JSON up to which an object is kept whole.
+# Bytes of JSON up to which an object is cached whole.
 SMALL = 16 * 1024
-# What parsing may take, and what an object that is passed on may: the host adds who manages which of its fields.
+# Bytes that parsing may take, and that an object for the host may take: the host adds managedFields.
 HEAVIEST = 8 * 1024 * 1024
 HEAVIEST_PASSED_ON = 2 * 1024 * 1024
 
@@ -33,7 +33,7 @@ _LABELS = (naming.MANAGED_BY, naming.COMPONENT, "kubernetes.io/service-name")
 _SPEC = ("nodeName", "hostNetwork", "type", "clusterIP", "selector")
 _STATUS = ("phase", "startTime", "hostIPs", "podIPs")
 _LONGEST = 1024
-# API servers write an object's fields in this order; none of these values holds a quote.
+# API servers write an object's fields in this order; none of these values contains a quote.
 _HEAD = re.compile(
     rb'"metadata":\{((?:"(?:name|generateName|namespace|selfLink|uid|resourceVersion)":"[^"]*",?'
     rb'|"(?:creationTimestamp|deletionTimestamp)":(?:"[^"]*"|null),?'
@@ -45,7 +45,7 @@ HEAD_BYTES = 8 * 1024
 
 
 def weight(raw: bytes | bytearray) -> int:
-    """About the bytes that parsing this takes at most: each text, list and object has a size of its own."""
+    """Estimate the bytes that parsing takes at most: each string, list and object has an overhead."""
     return len(raw) + 32 * raw.count(b'"') + 200 * raw.count(b"{") + 64 * raw.count(b"[")
 
 
@@ -54,7 +54,7 @@ def is_reduced(obj: Mapping) -> bool:
 
 
 def parsed(raw: bytes | bytearray) -> dict:
-    """The object without what nobody here reads, or its head."""
+    """Parse an object, without managedFields; return only its head if parsing would take too much memory."""
     if weight(raw) > HEAVIEST:
         return head(raw)
     obj = json.loads(raw)
@@ -64,22 +64,22 @@ def parsed(raw: bytes | bytearray) -> dict:
 
 
 def without_managers(obj: dict) -> dict:
-    """Who manages which field is often the largest part."""
+    """Remove managedFields, often the largest part, and return the object."""
     if isinstance(obj.get("metadata"), dict):
         obj["metadata"].pop("managedFields", None)
     return obj
 
 
 def head(raw: bytes | bytearray, start: int = 0) -> dict:
-    """The beginning of an object's metadata, as far as nobody can make it long. Raises ValueError."""
+    """Return the beginning of an object's metadata, whose length a tenant cannot control. Raises ValueError."""
     found = _HEAD.search(raw, start, start + HEAD_BYTES)
     if not found:
-        raise ValueError("an object without metadata")
+        raise ValueError("object without metadata")
     return {"metadata": json.loads(b"{%b}" % found[1].rstrip(b",")), "spec": {}, "status": {}, _MARK: True}
 
 
 def event(raw: bytes, *, heads: bool = False) -> tuple[str, dict]:
-    """A line of a watch; with `heads` no more than the head of the object that it tells of."""
+    """Parse a watch event into its type and object; with `heads`, only the object's head."""
     kind = _TYPE.match(raw)
     if kind and kind[1] != b"ERROR" and (heads or weight(raw) > HEAVIEST):
         return kind[1].decode(), head(raw, kind.end())
@@ -88,15 +88,15 @@ def event(raw: bytes, *, heads: bool = False) -> tuple[str, dict]:
 
 
 def page(raw: bytes | bytearray) -> tuple[list[dict], dict]:
-    """The objects of a page of a list, and the list's own metadata."""
+    """Parse a page of a list into its objects and the metadata of the list. Raises ValueError."""
     if weight(raw) <= HEAVIEST:
         given = json.loads(raw)
-        # An empty list of metadata is null.
+        # In an empty list of metadata, items is null.
         return [without_managers(item) for item in given["items"] or []], given["metadata"]
     start = raw.index(b'"items":[')
     found = _LIST.search(raw, 0, start)
     if not found:
-        raise ValueError("a list without metadata")
+        raise ValueError("list without metadata")
     return [head(raw, start)], json.loads(found[1])
 
 
@@ -105,18 +105,18 @@ def dumped(obj: dict) -> bytes:
 
 
 def lookup_fields(obj: dict) -> dict:
-    """What a large object is known by: enough to find it, to delete it, and to see what belongs to it."""
+    """Return the fields of a large object that are needed to find it, delete it and match its virtual object."""
     metadata, spec, status = obj["metadata"], obj.get("spec") or {}, obj.get("status") or {}
-    made: dict = {"metadata": _picked(metadata, _METADATA), "spec": _picked(spec, _SPEC), _MARK: True}
-    made["status"] = _picked(status, _STATUS)
+    result: dict = {"metadata": _picked(metadata, _METADATA), "spec": _picked(spec, _SPEC), _MARK: True}
+    result["status"] = _picked(status, _STATUS)
     for field, always in (("labels", _LABELS), ("annotations", _ANNOTATIONS)):
         given = metadata.get(field) or {}
-        made["metadata"][field] = _picked(given, always if field == "annotations" or _is_long(given) else given)
-    return made
+        result["metadata"][field] = _picked(given, always if field == "annotations" or _is_long(given) else given)
+    return result
 
 
 def _picked(given: Mapping, wanted: Mapping | tuple[str, ...]) -> dict:
-    """Of what is long, that it is there."""
+    """Return the given keys; a long value is replaced by True."""
     return {key: True if _is_long(given[key]) else given[key] for key in wanted if key in given}
 
 

@@ -1,4 +1,4 @@
-"""The kinds of objects the syncer deals in, and where an API server has them."""
+"""The kinds of objects that the syncer reads or writes, and their API paths."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ class Kind:
     api_version: str
     name: str
     plural: str
-    component: str = ""  # what the syncer calls its copies on the host
+    component: str = ""  # value of the component label on the host
     namespaced: bool = True
 
     def path(self, namespace: str | None = None, name: str | None = None, *more: str) -> str:
@@ -37,7 +37,7 @@ SERVICE_ACCOUNT = Kind("v1", "ServiceAccount", "serviceaccounts")
 QUOTA = Kind("v1", "ResourceQuota", "resourcequotas")
 POD_METRICS = Kind("metrics.k8s.io/v1beta1", "PodMetrics", "pods")
 API_SERVICE = Kind("apiregistration.k8s.io/v1", "APIService", "apiservices", namespaced=False)
-# What a namespace's pods are told of its services: config maps of the host that stand for nothing but that.
+# Config maps on the host with the service environment variables of a namespace; they have no virtual object.
 LINKS = Kind("v1", "ConfigMap", "configmaps", "service-variables")
 
-TOKEN = "token"  # noqa: S105 - the component of Secrets that hold a pod's tokens
+TOKEN = "token"  # noqa: S105 - component label of Secrets with a pod's tokens

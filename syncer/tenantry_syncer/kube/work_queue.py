@@ -1,4 +1,4 @@
-"""Keys to be looked at: each by one worker at a time, and again after a failure, later each time."""
+"""A work queue: one worker at a time processes a key; failures are retried with exponential back-off."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from tenantry_syncer.kube.client import ApiError, Gone
 _log = logging.getLogger(__name__)
 FIRST_PAUSE = 0.05
 LONGEST_PAUSE = 30.0
-# With more than these in waiting, each waits longer: nobody gets to ask without end by having ever more refused.
+# With more delayed keys than this, every delay grows in proportion, so that rejected objects cannot flood the host.
 SLOW_AT = 200
 
 
 class RequeueAfter(Exception):
-    """To be looked at again after some seconds; not a failure."""
+    """Process the key again after some seconds; not a failure."""
 
     def __init__(self, seconds: float = FIRST_PAUSE) -> None:
         super().__init__(seconds)
@@ -44,7 +44,7 @@ class WorkQueue(Generic[K]):
             self._available.release()
 
     def add_later(self, key: K, seconds: float) -> None:
-        """After some seconds, or earlier if it was asked for before."""
+        """Add a key after some seconds, or earlier if an earlier time is already set."""
         loop = asyncio.get_running_loop()
         timer = self._timers.get(key)
         if timer and timer.when() <= loop.time() + seconds:
@@ -66,7 +66,7 @@ class WorkQueue(Generic[K]):
         while True:
             await self._available.acquire()
             key = next((one for one in self._queued if one not in self._processing), None)
-            if key is None:  # only keys that others are at, who put them back when they are done
+            if key is None:  # other workers process all queued keys and release them when done
                 continue
             del self._queued[key]
             self._processing.add(key)

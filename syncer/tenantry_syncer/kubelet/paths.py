@@ -1,7 +1,7 @@
-"""The kubelet's stream paths and their translation into paths of the host's API. Pure functions.
+"""Translate the kubelet API's paths of streams to paths of the host's API. Pure.
 
-The API server asks a kubelet with names of its own (`input`, `port`); the host's API has others (`stdin`, `ports`).
-Whatever is not known here is refused (paths) or dropped (query keys).
+The kubelet API has other parameter names (`input`, `port`) than the Kubernetes API (`stdin`, `ports`). Unknown paths
+are rejected, unknown query keys dropped.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl, quote, urlencode
 Query = list[tuple[str, str]]
 
 SUBRESOURCES = {"containerLogs": "log", "exec": "exec", "attach": "attach", "portForward": "portforward"}
-# The kubelet's names of the standard streams, in the order in which the API names them.
+# Names of the standard streams in the kubelet API and in the Kubernetes API, in the latter's order.
 STREAMS = {"input": "stdin", "output": "stdout", "error": "stderr", "tty": "tty"}
 LOG_FLAGS = ("follow", "previous", "timestamps")
 LOG_NUMBERS = ("tailLines", "limitBytes", "sinceSeconds")
@@ -27,7 +27,7 @@ _TIME = re.compile(r"[0-9Tt:.Zz+-]{1,64}")
 
 
 class RejectedRequest(Exception):
-    """A request that the door does not pass on, with the HTTP status that says why."""
+    """A request that is not passed on, with its HTTP status."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -36,7 +36,7 @@ class RejectedRequest(Exception):
 
 @dataclass(frozen=True)
 class StreamRequest:
-    """What the API server wants of a container; `query` is in the host API's terms already."""
+    """A request of the virtual API server for a stream; `query` is already translated for the host's API."""
 
     kind: str
     namespace: str
@@ -45,38 +45,38 @@ class StreamRequest:
 
     @property
     def is_log(self) -> bool:
-        """A log is a plain response; the other kinds upgrade the connection."""
+        """Whether the request is for a log, a plain response; the other kinds upgrade the connection."""
         return self.kind == "containerLogs"
 
     def host_target(self, namespace: str, pod: str) -> str:
-        """The request target at the host's API for the host's namespace and pod."""
+        """Return the request target at the host's API for the host's namespace and pod."""
         path = f"/api/v1/namespaces/{quote(namespace, safe='')}/pods/{quote(pod, safe='')}/{SUBRESOURCES[self.kind]}"
         query = urlencode(self.query, quote_via=quote, safe="", errors="surrogateescape")
         return f"{path}?{query}" if query else path
 
 
 def parse(method: str, target: str) -> StreamRequest:
-    """Read a request to the kubelet; raises Refused with 404, 405 or 400."""
+    """Parse a request to the kubelet API. Raises RejectedRequest with 404, 405 or 400."""
     path, _mark, text = target.partition("?")
     kind, _slash, rest = path.removeprefix("/").partition("/")
     if not path.startswith("/") or kind not in SUBRESOURCES:
-        raise RejectedRequest(404, f"path {path[:200]!r}: not served here; the paths are {', '.join(SUBRESOURCES)}")
+        raise RejectedRequest(404, f"path {path[:200]!r}: not found. Supported: {', '.join(SUBRESOURCES)}.")
     namespace, pod, container = _names(kind, rest.split("/"))
     if method not in (("GET",) if kind == "containerLogs" else ("GET", "POST")):
-        raise RejectedRequest(405, f"method {method}: not possible for {kind}")
+        raise RejectedRequest(405, f"method {method}: not allowed for {kind}")
     query = parse_qsl(text, keep_blank_values=True, errors="surrogateescape")
     return StreamRequest(kind, namespace, pod, tuple(_translate(kind, container, query)))
 
 
 def _names(kind: str, parts: list[str]) -> tuple[str, str, str]:
-    """Namespace, pod and container ('' for portForward). The optional UID is checked and, as by kubelets, not used."""
+    """Return namespace, pod and container ('' for portForward). The optional UID is ignored, as in kubelets."""
     fixed = 2 if kind == "portForward" else 3
     has_uid = kind != "containerLogs" and len(parts) == fixed + 1
     if has_uid and _UID.fullmatch(parts[2]):
         del parts[2]
     if len(parts) != fixed or not all(len(part) <= 253 and _NAME.fullmatch(part) for part in parts):
         raise RejectedRequest(
-            404, f"path of {kind}: expected namespace, pod{'' if fixed == 2 else ' and container'}, by name"
+            404, f"path of {kind}: must consist of the names of namespace, pod{'' if fixed == 2 else ' and container'}"
         )
     return parts[0], parts[1], parts[2] if fixed == 3 else ""
 
@@ -91,17 +91,17 @@ def _translate(kind: str, container: str, query: Query) -> Query:
 
 
 def _log_query(query: Query) -> Query:
-    given = dict(reversed(query))  # of a key that is there twice the first counts, as in the kubelet
+    given = dict(reversed(query))  # the first value of a key counts, as in the kubelet
     result = [(key, "true") for key in LOG_FLAGS if given.get(key, "false").lower() not in ("false", "0")]
     for key in LOG_NUMBERS:
         if key in given:
             result.append((key, _checked(key, given[key], _INTEGER, "a whole number")))
     if "sinceTime" in given:
-        result.append(("sinceTime", _checked("sinceTime", given["sinceTime"], _TIME, "a time such as RFC 3339 has")))
+        result.append(("sinceTime", _checked("sinceTime", given["sinceTime"], _TIME, "a time as in RFC 3339")))
     stream = given.get("stream", "All")
     if stream not in LOG_STREAMS:
         raise RejectedRequest(400, f"stream {stream[:64]!r}: must be one of {', '.join(LOG_STREAMS)}")
-    return result + ([("stream", stream)] if stream != "All" else [])  # hosts before 1.32 do not know the key
+    return result + ([("stream", stream)] if stream != "All" else [])  # unknown before Kubernetes 1.32
 
 
 def _checked(key: str, value: str, rule: re.Pattern[str], expected: str) -> str:
@@ -114,7 +114,7 @@ def _streams(query: Query) -> Query:
     wanted = {key for key, value in query if key in STREAMS and value in ("1", "true")}
     if not wanted - {"tty"}:
         raise RejectedRequest(400, "you must specify at least 1 of stdin, stdout, stderr")
-    if "tty" in wanted:  # a terminal has one output; the kubelet drops the other as well
+    if "tty" in wanted:  # a terminal has one output; the kubelet drops stderr as well
         wanted.discard("error")
     return [(host, "true") for key, host in STREAMS.items() if key in wanted]
 

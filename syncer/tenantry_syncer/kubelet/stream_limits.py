@@ -1,8 +1,7 @@
-"""How many streams there may be at once. Each takes up to half a megabyte of the syncer's memory.
+"""Limit the number of open streams. Each takes up to half a megabyte of the syncer's memory.
 
-A kubelet is not told which user asks: logs are asked for by the API server itself, without a word of whose request it
-is. So a pod is what shares are given to: one may hold as many streams of a sort as are still free. However many hold
-as many as they can get, there is room for one that has none; and logs that are followed never take the room of exec.
+A kubelet does not learn which user sends a request, so the limits are shared by pod: a pod may hold as many streams of
+a kind as are still free. Thus a pod without streams always gets one, and followed logs never block exec.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ RETRY_SECONDS = {FOLLOWED: 30, READ: 1, INTERACTIVE: 5}
 
 
 class TooManyStreams(Exception):
-    """No further stream at present; `seconds` after which it may be worth another try."""
+    """The pod has reached its share of streams; retry after `seconds`."""
 
     def __init__(self, message: str, seconds: int) -> None:
         super().__init__(message)
@@ -34,13 +33,13 @@ class StreamLimits:
 
     @contextlib.contextmanager
     def acquire(self, request: StreamRequest) -> Iterator[None]:
-        """Raises Busy where the request's pod has its share."""
+        """Count a stream while the context lasts. Raises TooManyStreams if the pod has reached its share."""
         sort, pod = kind_of_stream(request), (request.namespace, request.pod)
         held = self._open[sort]
         free = self._most[sort] - held.total()
         if held[pod] >= free:
-            whose = f"{held[pod]} of pod {request.pod} and {held.total()} of all pods"
-            raise TooManyStreams(f"too many {sort} are open ({whose}); close some, or try again", RETRY_SECONDS[sort])
+            whose = f"{held[pod]} of pod {request.pod}, {held.total()} of all pods"
+            raise TooManyStreams(f"too many {sort} are open ({whose}). Close some or retry.", RETRY_SECONDS[sort])
         held[pod] += 1
         try:
             yield

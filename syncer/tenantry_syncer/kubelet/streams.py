@@ -1,6 +1,6 @@
-"""The syncer as the kubelet of the virtual nodes. Streams are spliced to the host's API.
+"""Serve the kubelet API of the virtual nodes by proxying streams to the host's API.
 
-Only a whitelist of headers passes: what a caller says about its identity never reaches the host.
+Only listed headers are passed on: credentials and identities of clients never reach the host.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ REQUEST_HEADERS = (
     "sec-websocket-protocol",
     "sec-websocket-extensions",
 )
-# A WebSocket client may put its bearer token here; see k8s.io/apiserver/pkg/authentication/request/websocket.
+# A WebSocket client may send its bearer token here; see k8s.io/apiserver/pkg/authentication/request/websocket.
 TOKEN_PROTOCOL = "base64url.bearer.authorization.k8s.io."  # noqa: S105 (a prefix, no secret)
 Resolve = Callable[[str, str], str | None]
 
 
 def request_headers(head: Head) -> Headers:
-    """Those headers of the API server's request that the host's API gets."""
+    """Return the headers of the API server's request that are passed on to the host's API."""
     kept = [("connection", "Upgrade" if head.get("upgrade") else "close")]
     for name, value in head.headers:
         allowed = _without_token(value) if name == "sec-websocket-protocol" else value
@@ -53,7 +53,7 @@ def _without_token(protocols: str) -> str:
 
 
 class Streams:
-    """Answers as a kubelet does. `resolve(namespace, pod)` names the host's pod, `namespace` is the host's."""
+    """Responds as a kubelet. `resolve(namespace, pod)` returns the name of the host pod in the host's `namespace`."""
 
     def __init__(self, resolve: Resolve, host: Host, namespace: str, limits: StreamLimits | None = None) -> None:
         self._resolve = resolve
@@ -62,7 +62,7 @@ class Streams:
         self._limits = limits or StreamLimits()
 
     async def handle(self, head: Head, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One request of the API server, until its stream has ended."""
+        """Handle one request of the API server until its stream ends."""
         try:
             request = parse(head.method, head.target)
         except RejectedRequest as error:
@@ -103,7 +103,7 @@ class Streams:
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
     ) -> None:
-        """Ask the host and pass on what it answers until either side has closed."""
+        """Send the request to the host and pass on the response until either side closes."""
         async with self._open(request, pod, head) as upstream:
             if upstream.status == 101:
                 await splice(upstream, head.rest, reader, writer)
@@ -113,16 +113,16 @@ class Streams:
                 await self._pass_error(upstream, request, pod, writer)
 
     def _open(self, request: StreamRequest, pod: str, head: Head) -> AbstractAsyncContextManager[Upstream]:
-        """The translated request, sent to the host's API."""
+        """Send the translated request to the host's API."""
         target = request.host_target(self._namespace, pod)
-        # The head of a followed log comes with the log's first byte, however late that is.
+        # The response head of a followed log may arrive only with the first line of the log.
         timeout = None if request.is_log else UPGRADE_TIMEOUT
         return open_upstream(self._host, head.method, target, request_headers(head), timeout)
 
     async def _pass_error(
         self, upstream: Upstream, request: StreamRequest, pod: str, writer: asyncio.StreamWriter
     ) -> None:
-        """Pass on an error with the tenant's names in place of the host's."""
+        """Pass on an error of the host with the names of the virtual cluster."""
         if upstream.status == 401:
             raise HostError(502, "the host's API does not accept the syncer's token")
         body = b""
@@ -141,7 +141,7 @@ class Streams:
 
 
 async def _wait_for_disconnect(reader: asyncio.StreamReader) -> None:
-    """Wait for the end of a client that has nothing more to say."""
+    """Wait until the client closes the connection."""
     while await reader.read(CHUNK):
         pass
 
@@ -149,7 +149,7 @@ async def _wait_for_disconnect(reader: asyncio.StreamReader) -> None:
 async def _write_error(
     writer: asyncio.StreamWriter, request: StreamRequest, code: int, text: str, headers: Headers | None = None
 ) -> None:
-    """Answer with an error: logs, as by kubelets, in plain text that the API server puts into its own Status."""
+    """Respond with an error; for logs in plain text, as kubelets do, which the API server puts into its own Status."""
     try:
         status = json.loads(text)
         is_status = isinstance(status, dict) and status.get("kind") == "Status"

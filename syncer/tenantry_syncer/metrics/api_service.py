@@ -1,4 +1,4 @@
-"""That the API server inside passes on requests for metrics to the syncer, for as long as the host has any."""
+"""Register the syncer as the server of metrics.k8s.io in the virtual cluster while the host has metrics."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tenantry_syncer.kube.resources import API_SERVICE, SERVICE, Kind
 from tenantry_syncer.metrics.pod_metrics import GROUP, VERSION, Metrics
 from tenantry_syncer.sync_context import SyncContext
 
-# The name in the door's certificate that the API server looks for comes from these.
+# The API server verifies the name NAME.NAMESPACE.svc in the serving certificate.
 NAMESPACE, NAME = "kube-system", "tenantry-metrics"
 CHECK_SECONDS = 300.0
 RETRY_SECONDS = 15.0
@@ -25,8 +25,11 @@ _LABELS = {naming.MANAGED_BY: naming.SYNCER}
 
 
 class ApiService:
-    """Offered, it answers as long as the syncer runs, whatever becomes of the host's metrics: an API that does not
-    answer would keep namespaces from being deleted. One that the tenant has made is left alone."""
+    """Manages the APIService, unless the tenant has created one.
+
+    Once registered, the syncer keeps serving it even without metrics on the host: an unavailable API would block the
+    deletion of namespaces.
+    """
 
     def __init__(self, context: SyncContext, metrics: Metrics, ca: str) -> None:
         self._context = context
@@ -34,15 +37,15 @@ class ApiService:
         self._ca = base64.b64encode(ca.encode()).decode()
 
     async def wait_for_metrics(self) -> None:
-        """Return once the host has metrics."""
+        """Wait until the host has metrics."""
         await _until(self._metrics.are_available)
 
     async def run(self) -> None:
-        """For ever."""
+        """Reconcile from time to time until cancelled."""
         await _until(self.reconcile)
 
     async def reconcile(self) -> None:
-        """Have it as it should be."""
+        """Create, update or delete the Service and the APIService."""
         current = await self._context.virtual.api.get(API_SERVICE.path(name=f"{VERSION}.{GROUP}"))
         if current and (current["metadata"].get("labels") or {}).get(naming.MANAGED_BY) != naming.SYNCER:
             return
@@ -60,7 +63,7 @@ class ApiService:
             await self._context.virtual.merge(kind, current, {"spec": desired["spec"]})
 
     def _service(self) -> dict:
-        """The name of the syncer's address on the host, which no Service inside could have."""
+        """Return an ExternalName Service for the syncer's address on the host, which no virtual Service can have."""
         metadata = {"namespace": NAMESPACE, "name": NAME, "labels": _LABELS}
         spec = {"type": "ExternalName", "externalName": self._context.config.address}
         return {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec}
@@ -79,13 +82,13 @@ class ApiService:
 
 
 async def _until(step: Callable[[], Awaitable[bool | None]]) -> None:
-    """Look from time to time until that gives True."""
+    """Call a step from time to time until it returns True; retry errors of the API server."""
     while True:
         pause = CHECK_SECONDS
         try:
             if await step():
                 return
         except (ApiError, Gone) as error:
-            _log.warning("offering metrics inside: %s; next try in %d s", error, RETRY_SECONDS)
+            _log.warning("could not register metrics.k8s.io: %s; retrying in %d s", error, RETRY_SECONDS)
             pause = RETRY_SECONDS
         await asyncio.sleep(pause * random.uniform(0.9, 1.1))  # noqa: S311

@@ -1,6 +1,6 @@
-"""metrics.k8s.io inside: what the host measures of this virtual cluster's pods, under their names inside.
+"""Serve metrics.k8s.io in the virtual cluster from the host's metrics of its pods.
 
-A node is told as the sum of this virtual cluster's pods on it: whatever else happens there is nobody's business inside.
+The metrics of a node are the sum of this virtual cluster's pods on it; tenants do not see other usage of the node.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tenantry_syncer.sync_context import SYNCER_SELECTOR, SyncContext
 
 GROUP, VERSION = POD_METRICS.api_version.split("/")
 ROOT = f"/apis/{GROUP}/{VERSION}"
-# The host measures less often than that; however often somebody asks, the host is not asked more often.
+# Responses are cached for this time; the host measures less often.
 FRESH_SECONDS = 5.0
 
 _SELECTORS = ("labelSelector", "fieldSelector")
@@ -35,7 +35,7 @@ _RESOURCES = [
     {"name": plural, "singularName": "", "namespaced": plural == "pods", "kind": kind, "verbs": ["get", "list"]}
     for plural, kind in (("nodes", "NodeMetrics"), ("pods", "PodMetrics"))
 ]
-# What API servers ask for by themselves. Of the descriptions of types they want no more than that they are there.
+# Discovery documents that API servers request. The OpenAPI documents need only exist.
 _DOCUMENTS: dict[str, dict] = {
     ROOT: {
         "kind": "APIResourceList",
@@ -56,7 +56,7 @@ class Metrics:
         self._measured: list[dict] | None = None
 
     async def are_available(self) -> bool:
-        """Whether the host has a metrics API and lets the syncer read it. Raises ApiError where it does not say."""
+        """Return whether the host has a metrics API that the syncer may read. Raises ApiError on other errors."""
         try:
             return await self._read() is not None
         except ApiError as error:
@@ -65,7 +65,7 @@ class Metrics:
             raise
 
     async def handle(self, head: Head, _reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One request that the API server passes on; it has asked already whether who asks may."""
+        """Handle one request that the API server has authorized and proxied."""
         try:
             status, body = 200, json.dumps(await self._answer(head))
         except ApiError as error:
@@ -76,7 +76,7 @@ class Metrics:
         path, _mark, text = head.target.partition("?")
         query = dict(parse_qsl(text))
         if head.method != "GET" or "watch" in query:
-            raise ApiError(405, "", "metrics can be read only, and not be watched")
+            raise ApiError(405, "", "metrics.k8s.io supports only get and list")
         if path in _DOCUMENTS:
             return _DOCUMENTS[path]
         selectors = {key: query[key] for key in _SELECTORS if key in query}
@@ -109,7 +109,7 @@ class Metrics:
     async def _selected(
         self, found: list[dict], kind: Kind, namespace: str | None, selectors: dict[str, str]
     ) -> list[dict]:
-        """The API server knows best what a selector means."""
+        """Filter by selectors, which the virtual API server evaluates."""
         if not selectors:
             return found
         pages = self._context.virtual.api.pages(kind.path(namespace), partial=True, **selectors)
@@ -117,13 +117,13 @@ class Metrics:
         return [one for one in found if _key(one) in wanted]
 
     async def _translated_metrics(self) -> list[tuple[str, dict]]:
-        """The metrics of pods, each with the name of its node."""
+        """Return the metrics of pods, each with the name of its node. Raises ApiError if there are none."""
         try:
             measured = await self._read()
         except ApiError:
             measured = None
         if measured is None:
-            raise ApiError(503, "ServiceUnavailable", "the host does not tell what pods use at present")
+            raise ApiError(503, "ServiceUnavailable", "the host's metrics API is not available")
         return list(self._translated(measured))
 
     def _translated(self, measured: list[dict]) -> Iterator[tuple[str, dict]]:
@@ -135,7 +135,7 @@ class Metrics:
                 yield host_object["spec"].get("nodeName", ""), pod_metrics(pod, one)
 
     async def _read(self) -> list[dict] | None:
-        """As the host has them; None if it has no metrics API."""
+        """Return the host's pod metrics; None if it has no metrics API."""
         async with self._lock:
             if time.monotonic() >= self._asked + FRESH_SECONDS:
                 path = POD_METRICS.path(self._context.config.namespace)
@@ -153,7 +153,7 @@ def pod_metrics(pod: dict, measured: dict) -> dict:
 
 
 def node_metrics(name: str, pods: list[dict]) -> dict:
-    """What these pods, all of them on this node, use together."""
+    """Return the metrics of a node: the sum of these pods."""
     usages = [one["usage"] for pod in pods for one in pod["containers"]]
     cpu = sum(_amount(usage.get("cpu", "0")) for usage in usages)
     memory = sum(_amount(usage.get("memory", "0")) for usage in usages)
@@ -171,7 +171,7 @@ def _measurement(kind: str, metadata: dict, measured: dict) -> dict:
 def _amount(text: str) -> Decimal:
     found = _AMOUNT.fullmatch(text)
     if found is None:
-        raise TypeError(f"{text} is no amount")
+        raise TypeError(f"{text} is not a quantity")
     return Decimal(found[1]) * _UNITS[found[2]]
 
 

@@ -1,4 +1,4 @@
-"""What asyncio holds per encrypted connection: by itself a quarter of a megabyte, and there may be hundreds of them."""
+"""Reduce asyncio's buffer per TLS connection, a quarter of a megabyte by default: there may be hundreds."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ from asyncio import sslproto
 
 
 def limit() -> None:
-    """For the whole process."""
+    """Set the buffer size for the whole process."""
     sslproto.SSLProtocol.max_size = 64 * 1024

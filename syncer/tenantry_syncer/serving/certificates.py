@@ -1,7 +1,7 @@
-"""The doors' serving certificates, from the virtual cluster's CertificateSigningRequest API.
+"""Serving certificates of the syncer's servers, from the virtual cluster's CertificateSigningRequest API.
 
-Key and request are made by `python -m tenantry_syncer.serving.certificates` in a process of its own, which ends at
-once: the library for it would stay in the syncer's memory for good.
+A short-lived process (`python -m tenantry_syncer.serving.certificates`) creates key and request, because the library
+for it would otherwise stay in the syncer's memory.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ LOG = logging.getLogger(__name__)
 REQUESTS = "/apis/certificates.k8s.io/v1/certificatesigningrequests"
 SIGNER = "kubernetes.io/kubelet-serving"
 NAME = "tenantry-syncer"
-# What the signer demands of a kubelet's certificate: this organization, a name with this prefix, no other SANs.
+# The signer of kubelets' certificates requires this organization, a common name with this prefix, and no other SANs.
 ORGANIZATION = "system:nodes"
 COMMON_NAME = f"system:node:{NAME}"
-# The last is the service of api_service.py: what the API server expects at the other end.
+# The last is the service of api_service.py, which the API server verifies.
 DNS_NAMES = (NAME, "localhost", "tenantry-metrics.kube-system.svc")
 ISSUE_TIMEOUT = 30.0
 POLL = 0.1
@@ -41,24 +41,24 @@ class CertificateError(Exception):
 
 
 class Api(Protocol):
-    """The part of the syncer's API client that is used here."""
+    """The part of the API client that this module uses."""
 
     async def get(self, path: str) -> dict[str, Any] | None:
-        """The object, None if there is none."""
+        """Return the object, or None if it does not exist."""
 
     async def create(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
-        """POST."""
+        """Create an object and return it."""
 
     async def replace(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
-        """PUT."""
+        """Replace an object and return it."""
 
     async def delete(self, path: str) -> bool:
-        """DELETE."""
+        """Delete an object and return whether it existed."""
 
 
 @dataclass(frozen=True)
 class Issued:
-    """A private key with its certificate chain, and when the certificate ends."""
+    """A private key with its certificate chain, and when the certificate expires."""
 
     pem: bytes
     expires: datetime
@@ -67,22 +67,22 @@ class Issued:
 async def serving_context(
     api: Api, client_ca_pem: str, address: str, directory: Path
 ) -> tuple[ssl.SSLContext, datetime]:
-    """A TLS context for a server at this address: a fresh certificate, clients only with a certificate of this CA."""
+    """Return a TLS context with a new certificate for this address that accepts clients of this CA, and its expiry."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
     context.verify_mode = ssl.CERT_REQUIRED
     context.load_verify_locations(cadata=client_ca_pem)
-    # No resumption: every connection shows its certificate.
+    # No resumption: the client presents its certificate on every connection.
     context.options |= ssl.OP_NO_TICKET
     context.num_tickets = 0
     return context, await renew(api, context, address, directory)
 
 
-def trusted_cas(bundle: str, but: str) -> str:
-    """The CAs of a bundle that go by another common name: API servers trust more of them than this program may."""
+def trusted_cas(bundle: str, excluded: str) -> str:
+    """Return the CAs of a PEM bundle without that of the common name `excluded`, which the syncer must not trust."""
     found = (f"{one}{_END}\n" for one in bundle.split(_END)[:-1])
-    return "".join(one for one in found if but not in (names := _common_names(one)) and names)
+    return "".join(one for one in found if excluded not in (names := _common_names(one)) and names)
 
 
 def _common_names(authority: str) -> list[str]:
@@ -94,31 +94,36 @@ def _common_names(authority: str) -> list[str]:
 
 
 async def renew(api: Api, context: ssl.SSLContext, address: str, directory: Path) -> datetime:
-    """Load a new certificate into a context that is in use; new connections get it. Returns when it ends."""
+    """Load a new certificate into a TLS context in use, for new connections; return its expiry."""
     issued = await issue(api, address)
     _load(context, issued.pem, directory)
     return issued.expires
 
 
 async def keep_renewed(api: Api, context: ssl.SSLContext, address: str, directory: Path, expires: datetime) -> None:
-    """Renew at two thirds of the remaining lifetime, for ever; what fails is tried again."""
+    """Renew at two thirds of the remaining lifetime until cancelled; retry failures."""
     while True:
         await asyncio.sleep(until_renewal(expires))
         try:
             expires = await renew(api, context, address, directory)
         except Exception as error:
-            LOG.warning("the door's certificate (ends %s) was not renewed: %s; next try in a minute", expires, error)
+            LOG.warning(
+                "could not renew the serving certificate (expires %s): %s; retrying in %d s", expires, error, RETRY
+            )
             await asyncio.sleep(RETRY)
 
 
 def until_renewal(expires: datetime, now: datetime | None = None) -> float:
-    """Seconds until two thirds of the time that is left have passed."""
+    """Return the seconds until two thirds of the remaining lifetime have passed."""
     left = expires - (now or datetime.now(UTC))
     return max(left.total_seconds() * 2 / 3, MIN_RENEWAL_DELAY)
 
 
 async def issue(api: Api, address: str) -> Issued:
-    """Have a new key signed: create the request, approve it, wait for the certificate, delete the request."""
+    """Create and approve a request for a new key, wait for the certificate, and delete the request.
+
+    Raises CertificateError.
+    """
     made = (await _child("request", address)).decode()
     key, csr = (
         made[: made.index("-----BEGIN CERTIFICATE REQUEST")],
@@ -129,14 +134,14 @@ async def issue(api: Api, address: str) -> Issued:
             async with asyncio.timeout(ISSUE_TIMEOUT):
                 certificate = await _certificate(api, path)
         except TimeoutError:
-            raise CertificateError(f"{path}: no certificate within {ISSUE_TIMEOUT:.0f} s: is the signer on?") from None
+            raise CertificateError(f"{path}: no certificate within {ISSUE_TIMEOUT:.0f} s. Check the signer.") from None
     expires = (await _child("expiry", data=certificate)).decode().strip()
     return Issued(key.encode() + certificate, datetime.fromisoformat(expires))
 
 
 @contextlib.asynccontextmanager
 async def _requested(api: Api, csr: str) -> AsyncIterator[str]:
-    """An approved request while the context lasts."""
+    """Yield the path of an approved request; delete the request afterwards."""
     spec = {
         "signerName": SIGNER,
         "request": base64.b64encode(csr.encode()).decode(),
@@ -151,12 +156,17 @@ async def _requested(api: Api, csr: str) -> AsyncIterator[str]:
     created = await api.create(REQUESTS, body)
     path = f"{REQUESTS}/{created['metadata']['name']}"
     try:
-        condition = {"type": "Approved", "status": "True", "reason": "Syncer", "message": "a door of the syncer"}
+        condition = {
+            "type": "Approved",
+            "status": "True",
+            "reason": "Syncer",
+            "message": "Serving certificate of the syncer",
+        }
         created.setdefault("status", {})["conditions"] = [condition]
         await api.replace(f"{path}/approval", created)
         yield path
     finally:
-        # The controller manager collects what is left here.
+        # The controller manager collects leftovers.
         with contextlib.suppress(Exception):
             await api.delete(path)
 
@@ -174,16 +184,16 @@ async def _certificate(api: Api, path: str) -> bytes:
 
 
 def _load(context: ssl.SSLContext, pem: bytes, directory: Path) -> None:
-    """ssl reads keys from files only: one that nobody else can read and that is gone afterwards."""
-    with tempfile.TemporaryDirectory(dir=directory, prefix="door-") as private:
-        file = Path(private) / "door.pem"
+    """Load key and certificate through a private temporary file, because ssl reads keys only from files."""
+    with tempfile.TemporaryDirectory(dir=directory, prefix="certificate-") as private:
+        file = Path(private) / "certificate.pem"
         with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
             stream.write(pem)
         context.load_cert_chain(file)
 
 
 async def _child(task: str, *words: str, data: bytes = b"") -> bytes:
-    """Run this module for a task."""
+    """Run this module in a child process and return its output. Raises CertificateError."""
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     command = (sys.executable, "-m", "tenantry_syncer.serving.certificates", task, *words)
     pipe = asyncio.subprocess.PIPE
@@ -196,7 +206,7 @@ async def _child(task: str, *words: str, data: bytes = b"") -> bytes:
 
 
 def make_request(address: str) -> bytes:
-    """A new P-256 key and a certificate signing request for it, both as PEM."""
+    """Return a new P-256 key and a certificate signing request for it, both as PEM."""
     from ipaddress import ip_address
 
     from cryptography import x509
@@ -218,14 +228,14 @@ def make_request(address: str) -> bytes:
 
 
 def expiry(certificate: bytes) -> str:
-    """When a certificate ends, in ISO 8601."""
+    """Return when a certificate expires, in ISO 8601."""
     from cryptography import x509
 
     return x509.load_pem_x509_certificate(certificate).not_valid_after_utc.isoformat()
 
 
 def main(arguments: Sequence[str]) -> int:
-    """`request ADDRESS` prints a key and a signing request; `expiry` reads a certificate and prints when it ends."""
+    """`request ADDRESS` prints a key and a signing request; `expiry` reads a certificate and prints when it expires."""
     match list(arguments):
         case ["request", address]:
             sys.stdout.buffer.write(make_request(address))

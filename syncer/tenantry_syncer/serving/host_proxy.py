@@ -1,7 +1,7 @@
-"""A connection to the host's API: one request, its answer, and the copying of bytes.
+"""Proxy one request to the host's API: request, response, and copying of bytes.
 
-Neither Go's TLS connections nor asyncio's are ever half closed: the ends of stdin and stdout travel inside SPDY or
-WebSocket frames, and a closed connection means that both directions are over.
+Neither Go nor asyncio half-closes TLS connections: SPDY and WebSocket frames carry the ends of stdin and stdout, and a
+closed connection ends both directions.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ UPGRADE_HEADERS = (
 
 
 class Host(Protocol):
-    """The host's API: where it is, how to trust it and who we are."""
+    """The host's API: address, TLS context and credentials."""
 
     url: str
     ssl: ssl.SSLContext
 
     def token(self) -> str:
-        """The bearer token of now (the kubelet rotates it)."""
+        """Return the current bearer token (the kubelet rotates it)."""
 
 
 @dataclass
 class Upstream:
-    """A connection to the host's API whose response head was read."""
+    """A connection to the host's API after its response head was read."""
 
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
@@ -52,7 +52,7 @@ class Upstream:
     headers: Headers
 
     async def body(self) -> AsyncIterator[bytes]:
-        """The decoded body; raises h11.RemoteProtocolError when it ends too early."""
+        """Yield the decoded body; raises h11.RemoteProtocolError if it is incomplete."""
         while True:
             event = self.parser.next_event()
             if event is h11.NEED_DATA:
@@ -64,7 +64,7 @@ class Upstream:
 
 
 class HostError(Exception):
-    """The host's API could not be asked; `status` is what the caller is told."""
+    """A request to the host's API failed; `status` is the HTTP status for the client."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -73,11 +73,11 @@ class HostError(Exception):
 
 @contextlib.contextmanager
 def as_host_error(doing: str) -> Iterator[None]:
-    """Turn what goes wrong on the way to the host into a HostError that does not show the host's addresses."""
+    """Convert connection errors into a HostError without addresses of the host."""
     try:
         yield
     except TimeoutError as error:
-        raise HostError(504, f"{doing}: no answer in time") from error
+        raise HostError(504, f"{doing}: timed out") from error
     except (OSError, EOFError, h11.RemoteProtocolError) as error:
         raise HostError(502, f"{doing}: {type(error).__name__}") from error
 
@@ -90,7 +90,7 @@ async def open_upstream(
     headers: Headers,
     timeout: float | None,
 ) -> AsyncIterator[Upstream]:
-    """A fresh connection on which a request was sent and the head of its response received, within `timeout`."""
+    """Send a request on a new connection and yield its response; `timeout` is the seconds for the response head."""
     url = urlsplit(host.url)
     with as_host_error("connecting to the host's API"):
         async with asyncio.timeout(CONNECT_TIMEOUT):
@@ -128,14 +128,14 @@ async def send_request(
             reason = event.reason.decode("latin-1")
             return Upstream(reader, writer, parser, event.status_code, reason, text_headers(event.headers))
         elif not isinstance(event, h11.InformationalResponse):
-            raise EOFError("closed before an answer")
+            raise EOFError("closed before a response")
 
 
 async def relay(upstream: Upstream, writer: asyncio.StreamWriter) -> None:
-    """Pass on a response such as a log.
+    """Pass on a response without upgrade, such as a log.
 
-    The last chunk is a write, hence a TLS record, of its own: the API server's WebSocket reader drops bytes that it
-    reads together with the end, which a body with a Content-Length or a copy of the host's records would give it.
+    The last chunk is a separate write, hence a TLS record: the API server's WebSocket reader drops bytes that it reads
+    together with the end of the body.
     """
     kept = [(name, value) for name, value in upstream.headers if name == "content-type"]
     headers = [*kept, ("transfer-encoding", "chunked"), ("connection", "close")]
@@ -145,13 +145,13 @@ async def relay(upstream: Upstream, writer: asyncio.StreamWriter) -> None:
             writer.write(b"%x\r\n%b\r\n" % (len(data), data))
             await writer.drain()
     except h11.RemoteProtocolError as error:
-        raise ConnectionResetError("the host's API ended a response too early") from error
+        raise ConnectionResetError("the host's API sent an incomplete response") from error
     writer.write(b"0\r\n\r\n")
     await flush(writer)
 
 
 async def splice(upstream: Upstream, rest: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Switch protocols and copy both ways until one side closes."""
+    """Switch protocols and copy in both directions until one side closes."""
     kept = [(name, value) for name, value in upstream.headers if name in UPGRADE_HEADERS]
     writer.write(response_head(101, [("connection", "Upgrade"), *kept], upstream.reason))
     early = bytes(upstream.parser.trailing_data[0])
@@ -168,7 +168,7 @@ async def copy(
     *,
     flush_timeout: float | None = None,
 ) -> None:
-    """Copy until the end of reader; done when writer's buffer is empty."""
+    """Copy until the end of the reader and flush the writer, within `flush_timeout` seconds."""
     data = early or await reader.read(CHUNK)
     while data:
         writer.write(data)
@@ -179,7 +179,7 @@ async def copy(
 
 
 async def first(*coroutines: Coroutine[Any, Any, None]) -> None:
-    """Run coroutines until one ends, cancel the others; what the first of those that ended raised is raised."""
+    """Run coroutines until one ends and cancel the others; raise the exception of the one that ended."""
     tasks = [asyncio.ensure_future(coroutine) for coroutine in coroutines]
     try:
         done, _running = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

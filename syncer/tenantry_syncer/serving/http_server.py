@@ -1,6 +1,6 @@
-"""A small HTTP/1.1 server: one request per connection. h11 reads the head, a handler does the rest.
+"""A small HTTP/1.1 server: one request per connection. h11 parses the head, a handler does the rest.
 
-The syncer's health port uses it in plain text, its door (streams.py) with TLS.
+The health port uses it in plain text, mtls_server.py with TLS.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import h11
 
 LOG = logging.getLogger(__name__)
 CHUNK = 16 * 1024
-# A paused pager holds back the last bytes of a log: only a peer that takes nothing for this long loses them.
+# Seconds that a client may take to read the last bytes, for example of a log in a paused pager.
 SHUTDOWN_TIMEOUT = 3600.0
 LINGER = 10.0
 QUIET = 0.5
@@ -27,7 +27,7 @@ Headers = list[tuple[str, str]]
 
 @dataclass(frozen=True)
 class Head:
-    """The head of a request. `headers` have lower-case names; `rest` are bytes that came after the request."""
+    """The head of a request. `headers` have lower-case names; `rest` holds bytes received after the request."""
 
     method: str
     target: str
@@ -35,7 +35,7 @@ class Head:
     rest: bytes = b""
 
     def get(self, name: str) -> str | None:
-        """The first value of a header."""
+        """Return the first value of a header; None if it is missing."""
         return next((value for key, value in self.headers if key == name), None)
 
 
@@ -43,7 +43,7 @@ Handler = Callable[[Head, asyncio.StreamReader, asyncio.StreamWriter], Awaitable
 
 
 class BadRequest(Exception):
-    """A request that is answered with a status before any handler sees it."""
+    """An invalid request, answered with a status before any handler is called."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -51,12 +51,12 @@ class BadRequest(Exception):
 
 
 def text_headers(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
-    """h11's headers as text."""
+    """Decode h11's headers."""
     return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers]
 
 
 def response_head(status: int, headers: Iterable[tuple[str, str]], reason: str = "") -> bytes:
-    """The bytes of a response's head."""
+    """Return the bytes of a response head."""
     with contextlib.suppress(ValueError):
         reason = reason or HTTPStatus(status).phrase
     lines = [f"HTTP/1.1 {status} {reason}", *(f"{name}: {value}" for name, value in headers), "", ""]
@@ -66,7 +66,7 @@ def response_head(status: int, headers: Iterable[tuple[str, str]], reason: str =
 async def answer(
     writer: asyncio.StreamWriter, status: int, body: str, content_type: str = "text/plain", more: Iterable = ()
 ) -> None:
-    """Write a whole response, with more headers."""
+    """Write a whole response; `more` are additional headers."""
     payload = body.encode()
     headers = [("Content-Type", content_type), ("Content-Length", str(len(payload))), ("Connection", "close")]
     writer.write(response_head(status, [*headers, *more]) + payload)
@@ -74,13 +74,13 @@ async def answer(
 
 
 async def flush(writer: asyncio.StreamWriter) -> None:
-    """Wait until everything that was written has left the transport's own buffer."""
-    writer.transport.set_write_buffer_limits(high=1, low=0)  # TLS transports pause for good at high=0
+    """Wait until the transport's own buffer is empty."""
+    writer.transport.set_write_buffer_limits(high=1, low=0)  # TLS transports pause forever with high=0
     await writer.drain()
 
 
 def health(ready: Callable[[], bool], live: Callable[[], bool] = lambda: True) -> Handler:
-    """A handler for /readyz and /livez: 200 while the callable says so, 503 otherwise."""
+    """Return a handler for /readyz and /livez: 200 while the callable returns True, 503 otherwise."""
     checks = {"/readyz": ready, "/livez": live}
 
     async def handle(head: Head, _reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -88,7 +88,7 @@ def health(ready: Callable[[], bool], live: Callable[[], bool] = lambda: True) -
         if check is None:
             await answer(writer, 404, "not found\n")
         elif head.method != "GET":
-            await answer(writer, 405, "only GET is possible here\n")
+            await answer(writer, 405, "only GET is allowed\n")
         else:
             await (answer(writer, 200, "ok\n") if check() else answer(writer, 503, "not ok\n"))
 
@@ -96,7 +96,7 @@ def health(ready: Callable[[], bool], live: Callable[[], bool] = lambda: True) -
 
 
 async def read_head(reader: asyncio.StreamReader, limit: int) -> Head:
-    """Read one request up to its end. A body is refused: nothing that is served here takes one."""
+    """Read one request. Raises BadRequest if it has a body: no handler takes one."""
     parser = h11.Connection(h11.SERVER, max_incomplete_event_size=limit)
     request: h11.Request | None = None
     while True:
@@ -111,11 +111,11 @@ async def read_head(reader: asyncio.StreamReader, limit: int) -> Head:
         elif isinstance(event, h11.ConnectionClosed):
             raise ConnectionResetError("closed before a request")
         else:
-            raise BadRequest(413, "a request body is not accepted here")
+            raise BadRequest(413, "request bodies are not accepted")
 
 
 class Server:
-    """Listens, reads a head within limits of size and time, calls the handler, closes the connection."""
+    """Reads a request head within limits of size and time, calls the handler and closes the connection."""
 
     def __init__(
         self, handler: Handler, *, head_limit: int = 16 * 1024, head_timeout: float = 10.0, max_connections: int = 64
@@ -128,25 +128,25 @@ class Server:
         self._server: asyncio.Server | None = None
 
     async def start(self, host: str | None, port: int, tls: ssl.SSLContext | None = None) -> None:
-        """Listen on host (None: every address) and port (0: any, see `port`)."""
+        """Listen on a host (None: all addresses) and port (0: any free one, see `port`)."""
         timeouts = {"ssl_handshake_timeout": self._head_timeout, "ssl_shutdown_timeout": SHUTDOWN_TIMEOUT}
         extra = timeouts if tls else {}
         self._server = await asyncio.start_server(self._connected, host, port, ssl=tls, limit=CHUNK, **extra)
 
     @property
     def port(self) -> int:
-        """The port that is listened on."""
+        """The port that the server listens on."""
         if not self._server:
-            raise RuntimeError("the server was not started: call start() first")
+            raise RuntimeError("the server is not started: call start() first")
         return self._server.sockets[0].getsockname()[1]
 
     @property
     def connections(self) -> int:
-        """How many connections are open."""
+        """The number of open connections."""
         return len(self._connections)
 
     async def close(self) -> None:
-        """Stop listening and cut every connection."""
+        """Stop listening and abort all connections."""
         if self._server:
             self._server.close()
         for task, writer in list(self._connections.items()):
@@ -167,7 +167,7 @@ class Server:
         except (OSError, EOFError):  # ssl.SSLError and TimeoutError are OSErrors
             writer.transport.abort()
         except Exception:
-            LOG.exception("a request failed")
+            LOG.exception("request failed")
             writer.transport.abort()
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -175,18 +175,18 @@ class Server:
             async with asyncio.timeout(self._head_timeout):
                 head = await read_head(reader, self._head_limit)
         except TimeoutError:
-            return await answer(writer, 408, "the request took too long\n")
+            return await answer(writer, 408, "timed out waiting for the request\n")
         except BadRequest as error:
             return await answer(writer, error.status, f"{error}\n")
         except h11.RemoteProtocolError as error:
             return await answer(writer, error.error_status_hint, f"{error}\n")
         if len(self._connections) > self._max_connections:
-            return await answer(writer, 503, f"more than {self._max_connections} connections: try again later\n")
+            return await answer(writer, 503, f"more than {self._max_connections} open connections. Retry later.\n")
         return await self._handler(head, reader, writer)
 
 
 async def _finish(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Close so that the peer gets all that was written: closing with unread bytes would reset the connection."""
+    """Close after the client has received everything: closing with unread bytes would reset the connection."""
     await flush(writer)
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(LINGER):

@@ -1,4 +1,4 @@
-"""A door: a server for this virtual cluster's API server and nobody else, who is known by a certificate."""
+"""A server that only the virtual API server can use, identified by its client certificate."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any
 
 from tenantry_syncer.serving.http_server import Handler, Head, Server, answer
 
-# Who comes as a kubelet's client, and who passes on requests to APIs that are served elsewhere.
+# Common names of the API server as a client of kubelets, and as a client of aggregated APIs.
 API_SERVER = "system:apiserver"
 AGGREGATOR = "system:auth-proxy"
-HEAD_LIMIT = 1024 * 1024  # what API servers accept: the command of an exec is in the request line
+HEAD_LIMIT = 1024 * 1024  # as in API servers: the request line contains the command of an exec
 REASONS = {
     400: "BadRequest",
     403: "Forbidden",
@@ -26,7 +26,7 @@ REASONS = {
 
 
 def status_json(code: int, message: str, pod: str = "", *, retry_seconds: int = 0) -> str:
-    """A Status object as the API's clients understand it."""
+    """Return a Status object as JSON."""
     status: dict[str, Any] = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure"}
     status |= {"message": message, "reason": REASONS.get(code, ""), "code": code}
     details = ({"name": pod, "kind": "pods"} if pod else {}) | (
@@ -38,41 +38,41 @@ def status_json(code: int, message: str, pod: str = "", *, retry_seconds: int = 
 
 
 def client_names(writer: asyncio.StreamWriter) -> list[str]:
-    """The common names in the certificate of the peer."""
+    """Return the common names in the client certificate."""
     certificate = writer.get_extra_info("peercert") or {}
     return [value for rdn in certificate.get("subject", ()) for key, value in rdn if key == "commonName"]
 
 
 class MutualTlsServer:
-    """Calls a handler for whoever has a certificate of this name.
+    """Calls a handler for clients with the common name `client`.
 
-    `tls` comes from certificates.py and must require client certificates, of the authority that gave `client` its own.
+    `tls` must require client certificates of the CA that issued that of `client`; see certificates.py.
     """
 
     def __init__(self, client: str, handler: Handler, tls: ssl.SSLContext, *, max_connections: int = 256) -> None:
         if tls.verify_mode is not ssl.CERT_REQUIRED:
-            raise ValueError("tls: verify_mode must be CERT_REQUIRED: the door is for the API server only")
+            raise ValueError("tls: verify_mode must be CERT_REQUIRED: only the API server may connect")
         self._client = client
         self._handler = handler
         self._tls = tls
         self._server = Server(self._handle, head_limit=HEAD_LIMIT, max_connections=max_connections)
 
     async def start(self, port: int, address: str | None = None) -> None:
-        """Listen on an address, or on all that there are."""
+        """Listen on an address; None: on all addresses."""
         await self._server.start(address, port, self._tls)
 
     async def close(self) -> None:
-        """Stop listening and cut every stream."""
+        """Stop listening and abort all streams."""
         await self._server.close()
 
     @property
     def port(self) -> int:
-        """The port that is listened on."""
+        """The port that the server listens on."""
         return self._server.port
 
     @property
     def streams(self) -> int:
-        """How many streams are open."""
+        """The number of open streams."""
         return self._server.connections
 
     async def _handle(self, head: Head, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

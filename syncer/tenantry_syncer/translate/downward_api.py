@@ -1,7 +1,7 @@
-"""The downward API: what a pod is told of itself, in the terms of the virtual cluster. Pure.
+"""Translate the downward API, so that pods see their virtual metadata. Pure.
 
-The kubelet would answer with the name, labels and account of the pod on the host. So each field that a pod asks for is
-put into an annotation of the host's pod, and the reference goes there; the kubelet follows its changes.
+The kubelet would give name, labels and service account of the host pod. So each referenced field is stored in an
+annotation of the host pod, and the reference points to it; the kubelet follows changes of annotations.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from tenantry_syncer import naming
 
 ANNOTATION = "downward.tenantry.dev/"
 _SUBSCRIPT = re.compile(r"metadata\.(labels|annotations)\['(.+)'\]")
-# The host's own value is the right one, or the only one there is.
+# Fields whose value on the host is the right one, or the only one.
 _HOST_FIELDS = ("spec.nodeName", "status.")
 _ESCAPES = {character: f"\\{letter}" for character, letter in zip('\a\b\f\n\r\t\v\\"', 'abfnrtv\\"', strict=True)}
 
@@ -25,13 +25,13 @@ def reference(field_ref: dict) -> dict:
 
 
 def pod_annotations(pod: dict) -> dict[str, str]:
-    """The annotations that references of this pod lead to."""
+    """Return the annotations that the pod's translated references point to."""
     paths = {path for path in _paths(pod) if not path.startswith(_HOST_FIELDS)}
     return {_annotation(path): value(pod, path) for path in sorted(paths)}
 
 
 def value(pod: dict, path: str) -> str:
-    """What the kubelet would say."""
+    """Return the value of a field as a kubelet of the virtual cluster would."""
     metadata = pod["metadata"]
     if match := _SUBSCRIPT.fullmatch(path):
         return (metadata.get(match[1]) or {}).get(match[2], "")
@@ -44,7 +44,7 @@ def value(pod: dict, path: str) -> str:
 
 
 def _quoted(text: str) -> str:
-    """As Go quotes: the kubelet prints maps with %q."""
+    """Quote as Go's %q, which the kubelet uses for maps."""
     return f'"{"".join(map(_escaped, text))}"'
 
 

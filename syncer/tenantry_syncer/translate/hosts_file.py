@@ -1,7 +1,7 @@
-"""/etc/hosts of a pod that has a subdomain: with its full name beside its address, as a kubelet inside would write it.
+"""Rewrite /etc/hosts of a pod with a subdomain, so that it has the full name in the virtual cluster. Pure.
 
-The host's kubelet knows the name of the host's namespace alone, and the pod's address only when nothing of the pod can
-be changed any more. So a container that runs before all others writes the file again, and they get that. Pure.
+The host's kubelet knows only the host's namespace, and the pod's address is known only after the pod can no longer be
+changed. So an init container that runs first rewrites the file, and the other containers mount the result.
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ from __future__ import annotations
 from tenantry_syncer import naming
 from tenantry_syncer.config import Config
 
-# Of the container and of the volume. Nobody inside sees them.
+# Name of the container and of the volume. The virtual cluster does not show them.
 NAME = "tenantry-hosts"
 _FILE = "/etc/hosts"
 _DIRECTORY = "/hosts"
 _LIMITS = {"cpu": "100m", "memory": "32Mi"}
 _REQUESTS = {"cpu": "5m", "memory": "8Mi"}
-# Lines that give the pod's own addresses no other name than its host name; those of host aliases stay as they are.
+# Replaces the lines with only the pod's own addresses and host name; lines of host aliases stay.
 _SCRIPT = """
 import os
 full, short, own = os.environ["FULL"], os.environ["SHORT"], os.environ["ADDRESSES"].split(",")
@@ -28,22 +28,22 @@ os.chmod("/hosts/hosts", 0o644)
 """
 
 
-def add(made: dict, pod: dict, config: Config) -> None:
-    """To the host's pod, before what its containers leave open is filled in."""
+def add(host_pod: dict, pod: dict, config: Config) -> None:
+    """Add the container, volume and mounts to the host pod, in place, before resource defaults are set."""
     full = full_name(pod, config)
     if not full or not config.hosts_image:
         return
     for group in ("initContainers", "containers"):
-        for one in made.get(group) or []:
+        for one in host_pod.get(group) or []:
             mounts = one.get("volumeMounts") or []
             if all(mount["mountPath"] != _FILE for mount in mounts):
                 one["volumeMounts"] = [*mounts, {"name": NAME, "mountPath": _FILE, "subPath": "hosts"}]
-    made["volumes"] = [*made["volumes"], {"name": NAME, "emptyDir": {}}]
-    made["initContainers"] = [_container(full, pod, config), *made.get("initContainers", [])]
+    host_pod["volumes"] = [*host_pod["volumes"], {"name": NAME, "emptyDir": {}}]
+    host_pod["initContainers"] = [_container(full, pod, config), *host_pod.get("initContainers", [])]
 
 
 def full_name(pod: dict, config: Config) -> str | None:
-    """None of a pod that has no more than a host name, or that is not asked for one."""
+    """Return the full name of the pod; None without a subdomain, on the host network or on Windows."""
     spec, metadata = pod["spec"], pod["metadata"]
     if not spec.get("subdomain") or spec.get("hostNetwork") or (spec.get("os") or {}).get("name") == "windows":
         return None
@@ -72,7 +72,7 @@ def _container(full: str, pod: dict, config: Config) -> dict:
             kind: {name: amount for name, amount in amounts.items() if name not in set_by_pod}
             for kind, amounts in (("limits", _LIMITS), ("requests", _REQUESTS))
         },
-        # As the level restricted wants it, whatever the pod says.
+        # Complies with the level restricted, whatever the pod sets.
         "securityContext": {
             "allowPrivilegeEscalation": False,
             "capabilities": {"drop": ["ALL"]},

@@ -1,8 +1,8 @@
-"""What of an ingress reaches the host, and why the rest does not. Pure.
+"""Translate an ingress to the host, and say which parts are rejected and why. Pure.
 
-The controller on the host is everybody's, and turns what it reads into its own configuration: rules in a language,
-lines of a file. So only listed fields are passed on, and of their values only what no controller takes for more than
-a name or a path. Each part is judged by itself: one that is refused takes no other with it.
+All tenants share the controller on the host, which turns ingresses into its own configuration. So only listed fields
+are passed on, and only values that no controller interprets as more than a name or a path. Each part is checked
+separately: a rejected part does not affect the others.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 
 from tenantry_syncer import naming
 
-# Says what is wrong with leading to this service, if anything is.
+# Returns why a service of this name cannot be a backend; None if it can.
 BackendCheck = Callable[[str], str | None]
 
 _LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 _NAME = re.compile(rf"{_LABEL}(\.{_LABEL})*")
-# Of what RFC 3986 lets into a path, without $ ' ( ) * and ; which are syntax to some controller.
+# Path characters of RFC 3986 without $ ' ( ) * and ; which are syntax to some controllers.
 _PATH = re.compile(r"/([A-Za-z0-9/._~!&+,=:@-]|%[0-9A-Fa-f]{2})*")
 _PATTERN = re.compile(r"/([A-Za-z0-9/._~!&+,=:@*-]|%[0-9A-Fa-f]{2})*")
 _SPEC = {"ingressClassName", "rules", "tls", "defaultBackend"}
@@ -28,7 +28,7 @@ CLASS_ANNOTATION = "kubernetes.io/ingress.class"
 
 @dataclass(frozen=True)
 class Offers:
-    """What the administrator lets this virtual cluster have of the host's ingress."""
+    """Ingress classes, hosts and path types that the administrator offers to this virtual cluster."""
 
     classes: tuple[str, ...]
     hosts: tuple[str, ...]
@@ -43,9 +43,9 @@ class Offers:
 
 @dataclass
 class CheckedIngress:
-    """`spec` is for the host; None where nothing of the ingress gets there.
+    """`spec` is for the host; None if the host gets nothing of the ingress.
 
-    An ingress of a class that is not `offered` may be that of a controller inside: its status is that controller's.
+    A controller in the virtual cluster may own an ingress of a class that is not `offered`, and sets its status.
     """
 
     spec: dict | None = None
@@ -54,7 +54,7 @@ class CheckedIngress:
 
 
 class _RejectedSpec(Exception):
-    """A part that stays inside, with the reason."""
+    """A part is not passed on; the message gives its path below the parent and the reason."""
 
 
 def check(ingress: dict, offers: Offers, backend_problem: BackendCheck) -> CheckedIngress:
@@ -64,9 +64,9 @@ def check(ingress: dict, offers: Offers, backend_problem: BackendCheck) -> Check
         checked.problems.append(problem)
         checked.offered = False
         return checked
-    checked.problems += [f"spec.{key}: is not passed on; leave it out" for key in sorted(spec.keys() - _SPEC)]
+    checked.problems += [f"spec.{key}: not passed on. Omit it." for key in sorted(spec.keys() - _SPEC)]
     if spec.get("defaultBackend"):
-        checked.problems.append("spec.defaultBackend: is not offered; give a rule with a host")
+        checked.problems.append("spec.defaultBackend: not supported. Add a rule with a host.")
     rules = list(_rules(spec, offers, backend_problem, checked.problems))
     tls = list(_tls(spec, offers, checked.problems))
     if rules:
@@ -80,7 +80,7 @@ def check(ingress: dict, offers: Offers, backend_problem: BackendCheck) -> Check
 
 
 def kept(there: dict, wanted: dict) -> dict | None:
-    """What is there and still wanted; None where that is nothing."""
+    """Return the parts of the current spec that are still desired; None if there are none."""
     paths = {(rule["host"], _frozen(path)) for rule in wanted["rules"] for path in rule["http"]["paths"]}
     rules = []
     for rule in there.get("rules") or []:
@@ -94,30 +94,30 @@ def kept(there: dict, wanted: dict) -> dict | None:
 
 
 def services_of(ingress: dict) -> set[str]:
-    """The names of the services that an ingress names."""
+    """Return the names of the services that an ingress references."""
     spec = ingress["spec"]
     backends = [path.get("backend") or {} for rule in spec.get("rules") or [] for path in _paths(rule)]
     return {one["service"]["name"] for one in backends if one.get("service")}
 
 
 def _annotation_problems(ingress: dict) -> Iterator[str]:
-    """To many controllers annotations are configuration of the whole proxy: they stay inside."""
+    """Report annotations of controllers, which often configure the whole proxy and are not passed on."""
     given = ingress["metadata"].get("annotations") or {}
     found = sorted(key for key in given if "ingress" in key.partition("/")[0] and key != CLASS_ANNOTATION)
     if found:
-        yield f"metadata.annotations: {', '.join(found)}: stay inside; the host's ingress controller does not see them"
+        yield f"metadata.annotations: {', '.join(found)}: not passed on. The host's controller does not see them."
 
 
 def _class_problem(ingress: dict, offers: Offers) -> str | None:
     wanted = ingress["spec"].get("ingressClassName")
     if wanted in offers.classes:
         return None
-    use = f"use {' or '.join(offers.classes)}" if offers.classes else "no class is offered in this virtual cluster"
+    use = f"Use {' or '.join(offers.classes)}." if offers.classes else "This virtual cluster offers no class."
     if wanted:
-        return f"spec.ingressClassName: {wanted} is not offered; {use}"
+        return f"spec.ingressClassName: {wanted} is not offered. {use}"
     if CLASS_ANNOTATION in (ingress["metadata"].get("annotations") or {}):
-        return f"spec.ingressClassName: is required; the annotation {CLASS_ANNOTATION} does not count here; {use}"
-    return f"spec.ingressClassName: is required; {use}"
+        return f"spec.ingressClassName: required; the annotation {CLASS_ANNOTATION} is ignored. {use}"
+    return f"spec.ingressClassName: required. {use}"
 
 
 def _rules(spec: dict, offers: Offers, backend_problem: BackendCheck, problems: list[str]) -> Iterator[dict]:
@@ -133,41 +133,41 @@ def _rules(spec: dict, offers: Offers, backend_problem: BackendCheck, problems: 
             try:
                 paths.append(_path(path, offers, backend_problem))
             except _RejectedSpec as rejected:
-                problems.append(f"{where}.http.paths[{at}]{rejected} (host {host})")
+                problems.append(f"{where}.http.paths[{at}]{rejected} Host: {host}.")
         if paths:
             yield {"host": host, "http": {"paths": paths}}
 
 
 def _rule_host(rule: dict, offers: Offers) -> str:
-    """The proxy is everybody's: nobody takes what no rule names, or names that are not his."""
+    """Return the host of a rule. The proxy is shared: a rule must name one of the tenant's own hosts. Raises."""
     _listed(rule, {"host", "http"}, "")
     _listed(rule.get("http") or {}, {"paths"}, ".http")
     host = rule.get("host", "")
     if not host or host.startswith("*"):
-        raise _RejectedSpec(f".host: {host or 'none'}: must be a host name, without a wildcard")
+        raise _RejectedSpec(f".host: must be a host name without a wildcard, not {host or 'empty'}.")
     _check_host(host, offers, ".host")
     if not _paths(rule):
-        raise _RejectedSpec(".http.paths: has none; give a path")
+        raise _RejectedSpec(".http.paths: empty. Add a path.")
     return host
 
 
 def _check_host(host: str, offers: Offers, where: str) -> None:
-    # Controllers give the certificate of a name to whoever says it here.
+    # Controllers serve the certificate of a host to any ingress that names it.
     if not offers.covers(host):
-        raise _RejectedSpec(f"{where}: host {host}: is not offered; use {' or '.join(offers.hosts)}")
+        raise _RejectedSpec(f"{where}: host {host} is not offered. Use {' or '.join(offers.hosts)}.")
     if not _NAME.fullmatch(host.removeprefix("*.")):
-        raise _RejectedSpec(f"{where}: {host!r} is not a host name")
+        raise _RejectedSpec(f"{where}: {host!r} is not a valid host name.")
 
 
 def _path(path: dict, offers: Offers, backend_problem: BackendCheck) -> dict:
     _listed(path, {"path", "pathType", "backend"}, "")
     kind, text = path.get("pathType"), path.get("path") or "/"
     if kind not in ("Exact", "Prefix", SPECIFIC) or (kind == SPECIFIC and not offers.specific_paths):
-        raise _RejectedSpec(f".pathType: {kind} is not offered; use Prefix or Exact")
+        raise _RejectedSpec(f".pathType: {kind} is not offered. Use Prefix or Exact.")
     if not (_PATTERN if kind == SPECIFIC else _PATH).fullmatch(text):
         raise _RejectedSpec(
-            f".path: {text!r}: must begin with / and have no characters but letters, digits, - . _ ~ / ! & + , = : @ "
-            "and %XX, because controllers take others for more than a path"
+            f".path: {text!r} must begin with / and contain only letters, digits, - . _ ~ / ! & + , = : @ and %XX: "
+            "some controllers interpret other characters."
         )
     return {
         "path": text,
@@ -177,7 +177,7 @@ def _path(path: dict, offers: Offers, backend_problem: BackendCheck) -> dict:
 
 
 def _service(backend: dict, backend_problem: BackendCheck) -> dict:
-    """Nobody sends requests past others' network policies: only where the host's own selector leads."""
+    """Return the backend; only services with a selector, because others could bypass network policies. Raises."""
     _listed(backend, {"service"}, ".backend")
     service = backend.get("service") or {}
     _listed(service, {"name", "port"}, ".backend.service")
@@ -194,9 +194,9 @@ def _tls(spec: dict, offers: Offers, problems: list[str]) -> Iterator[dict]:
         try:
             _listed(one, {"hosts", "secretName"}, "")
             if not one.get("hosts"):
-                raise _RejectedSpec(".hosts: has none; name the hosts that the certificate is for")
+                raise _RejectedSpec(".hosts: empty. Add the hosts that the certificate is for.")
             if one.get("secretName") and not _NAME.fullmatch(one["secretName"]):
-                raise _RejectedSpec(f".secretName: {one['secretName']!r} is not the name of a Secret")
+                raise _RejectedSpec(f".secretName: {one['secretName']!r} is not a valid name of a Secret.")
             for host in one["hosts"]:
                 _check_host(host, offers, ".hosts")
         except _RejectedSpec as rejected:
@@ -207,7 +207,7 @@ def _tls(spec: dict, offers: Offers, problems: list[str]) -> Iterator[dict]:
 
 def _listed(given: dict, fields: set[str], where: str) -> None:
     if unknown := sorted(given.keys() - fields):
-        raise _RejectedSpec(f"{where}.{unknown[0]}: is not passed on; leave it out")
+        raise _RejectedSpec(f"{where}.{unknown[0]}: not passed on. Omit it.")
 
 
 def _paths(rule: dict) -> list[dict]:

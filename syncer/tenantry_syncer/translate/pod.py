@@ -1,11 +1,11 @@
-"""A pod of the virtual cluster as a pod of its namespace on the host. Pure.
+"""Translate a pod of the virtual cluster to a pod on the host. Pure.
 
-Of the pod's own fields only those listed here are taken over: what is new in Kubernetes stays inside until somebody has
-thought about it, and the pod says so (`left_out`). What the Pod Security of the host judges is passed on as it is, for
-the host to refuse. docs/shared-mode.md has the same lists.
+Only the fields listed here are passed on. Fields of a later Kubernetes are not, until they are added here; an event
+reports them (`left_out`). Fields for Pod Security are passed on unchanged, for the host to reject.
+docs/shared-mode.md has the same lists.
 
-A pod that arrives here has been through the admission of the API server inside. What that works into it holds as if
-the tenant had said it, and is never asked of the host a second time: see the fields below, and scheduling.py.
+The pod has passed admission in the virtual cluster. What admission added counts as set by the tenant and is not applied
+again on the host: see the fields below and pod_scheduling.py.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from tenantry_syncer.translate import (
 )
 from tenantry_syncer.translate.rejection import RejectedSpec
 
-# As they are. A node selector may be of a runtime class inside, whose other half stays there (DECIDED).
+# Passed on unchanged. A node selector may stem from a runtime class, which itself is not passed on (DECIDED).
 PASSED = (
     "activeDeadlineSeconds",
     "hostAliases",
@@ -45,31 +45,31 @@ PASSED = (
     "securityContext",
     "shareProcessNamespace",
 )
-# In the terms of the host.
+# Translated to the host.
 TRANSLATED = (
     "affinity",
     "containers",
     "dnsConfig",
     "dnsPolicy",
-    "enableServiceLinks",  # the variables are set here, of the services inside
+    "enableServiceLinks",  # off on the host: service_variables.py sets the variables
     "ephemeralContainers",
     "hostname",
     "hostnameOverride",
-    "imagePullSecrets",  # the service account's are among them
+    "imagePullSecrets",  # including those of the service account
     "initContainers",
     "nodeName",
     "readinessGates",
     "resources",
-    "schedulingGates",  # the pod comes to the host when they are gone
+    "schedulingGates",  # the host pod is created once they are removed
     "setHostnameAsFQDN",
-    "subdomain",  # a name in the DNS inside
+    "subdomain",  # a name in the virtual DNS
     "terminationGracePeriodSeconds",
-    "tolerations",  # those that admission adds are for a node's condition
+    "tolerations",  # those that admission adds are for node conditions
     "topologySpreadConstraints",
-    "volumes",  # the service account's token is one of them
+    "volumes",  # including the service account token
 )
-# By the platform, whatever is asked. Admission fills most of them from objects inside that mean nothing on the host:
-# priority classes, runtime classes, service accounts.
+# Decided by the platform. Admission sets most of them from objects that exist only in the virtual cluster: priority
+# classes, runtime classes, service accounts.
 DECIDED = (
     "automountServiceAccountToken",
     "overhead",
@@ -81,7 +81,7 @@ DECIDED = (
     "serviceAccount",
     "serviceAccountName",
 )
-# Devices of the host, given out by objects that only the host has.
+# Devices of the host, allocated by objects that only the host has.
 REJECTED = ("resourceClaims",)
 CONTAINER = (
     "args",
@@ -113,24 +113,24 @@ CONTAINER = (
 )
 _PROBES = ("livenessProbe", "readinessProbe", "startupProbe")
 CONTAINERS = ("initContainers", "containers", "ephemeralContainers")
-# Nobody keeps a node of the host from being drained for longer.
+# Seconds that a pod may delay the drain of a host node.
 LONGEST_GRACE = 3600
-# What a host may be too old for, and since when Kubernetes has it. It would leave the field out without a word.
+# Fields with the Kubernetes version that they require. Older hosts drop them silently.
 NEEDS = {"hostnameOverride": "1.35", "resources": "1.34"}
 
 
 @dataclass(frozen=True)
 class PodContext:
-    """What else in the virtual cluster a pod depends on."""
+    """Configuration and objects of the virtual cluster that the translation of a pod depends on."""
 
     config: Config
     namespaces: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # name to labels
-    # Of the services of the pod's namespace, where the pod's own variables have references.
+    # Service environment variables of the namespace, if the pod's own variables contain references.
     variables: Mapping[str, str] = field(default_factory=dict)
 
 
 def host_pod(pod: dict, context: PodContext, name: str = "") -> dict:
-    """The pod to make on the host, under another name than usual if one is given; or Refused."""
+    """Return the host pod, with this name if one is given. Raises RejectedSpec."""
     config, spec = context.config, pod["spec"]
     namespace = pod["metadata"]["namespace"]
     metadata = host_metadata(pod, config)
@@ -182,7 +182,7 @@ def _if_any(**fields: Any) -> dict[str, Any]:
 
 
 def left_out(pod: dict) -> list[str]:
-    """Fields that the pod asks for and this program does not know."""
+    """Return the fields of the pod that the syncer does not know."""
     spec = pod["spec"]
     found = [f"spec.{name}" for name in spec if name not in (*PASSED, *TRANSLATED, *DECIDED, *REJECTED)]
     for group in CONTAINERS:
@@ -200,7 +200,7 @@ def host_metadata(pod: dict, config: Config) -> dict:
 
 
 def container(given: dict, pod: dict, context: PodContext) -> dict:
-    """A container of any sort, with its environment in the terms of the host, or Refused."""
+    """Translate a container of any type. Raises RejectedSpec."""
     namespace = pod["metadata"]["namespace"]
     result = {key: copy.deepcopy(given[key]) for key in CONTAINER if key in given}
     _reject_other_hosts(result)
@@ -216,7 +216,10 @@ def container(given: dict, pod: dict, context: PodContext) -> dict:
 
 
 def _reject_other_hosts(given: dict) -> None:
-    """The kubelet would ask them from the node's own network. Pod Security judges it from Kubernetes 1.34 on only."""
+    """Reject probes and hooks of other hosts, which the kubelet would call from the node's network.
+
+    Pod Security checks them only from Kubernetes 1.34 on.
+    """
     handlers = [(name, given.get(name) or {}) for name in _PROBES]
     handlers += [(f"lifecycle {name}", one or {}) for name, one in (given.get("lifecycle") or {}).items()]
     for name, handler in handlers:
@@ -225,7 +228,7 @@ def _reject_other_hosts(given: dict) -> None:
         for kind in ("httpGet", "tcpSocket"):
             if (handler.get(kind) or {}).get("host"):
                 what = name if name.startswith("lifecycle") else f"probe {name}"
-                raise RejectedSpec(f"container {given['name']}: {what}: {kind}.host is not offered; leave it out")
+                raise RejectedSpec(f"container {given['name']}: {what}: {kind}.host is not supported. Omit it.")
 
 
 def _environment(given: list[dict], namespace: str) -> list[dict]:
@@ -245,13 +248,13 @@ def _is_dns(pod: dict) -> bool:
 
 
 def _restrict_dns(result: dict) -> None:
-    """k3s's own CoreDNS lacks little of what the level restricted wants, and without it nothing would find anything."""
+    """Make k3s's own CoreDNS comply with the level restricted, since the virtual cluster needs DNS."""
     result["securityContext"] = {
         "runAsNonRoot": True,
         "runAsUser": 65532,
         "runAsGroup": 65532,
         "seccompProfile": {"type": "RuntimeDefault"},
-        # For port 53 without being root: not every runtime lets go of it by itself.
+        # Allows port 53 without root; not every runtime sets it by default.
         "sysctls": [{"name": "net.ipv4.ip_unprivileged_port_start", "value": "0"}],
     }
     for one in result["containers"]:
@@ -263,5 +266,5 @@ def _restrict_dns(result: dict) -> None:
 
 
 def named(pod: dict) -> Iterable[dict]:
-    """All containers of a pod."""
+    """Return all containers of a pod."""
     return (one for group in CONTAINERS for one in pod["spec"].get(group) or [])

@@ -1,4 +1,4 @@
-"""What may change on a pod that lives, as patches of the host's pod that do not depend on each other. Pure."""
+"""Changes of a running pod, as independent patches of the host pod. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tenantry_syncer.config import Config
 from tenantry_syncer.translate import downward_api, pod_defaults, pod_status
 from tenantry_syncer.translate import pod as pod_spec
 
-# A body and, if it is for one, a subresource.
+# A body and optionally a subresource.
 Patch = tuple
 
 
@@ -30,7 +30,7 @@ def patches(pod: dict, host: dict, config: Config) -> Iterator[Patch]:
 
 
 def ephemeral(pod: dict, host: dict) -> list[dict]:
-    """Containers that were added inside."""
+    """Return the ephemeral containers that the host pod lacks."""
     there = {one["name"] for one in host["spec"].get("ephemeralContainers") or []}
     given = pod["spec"].get("ephemeralContainers") or []
     return [one for one in given if one["name"] not in there]
@@ -42,7 +42,7 @@ def _metadata(pod: dict, host: dict, config: Config) -> dict:
     for field, ours in (("labels", naming.TENANT_LABELS), ("annotations", downward_api.ANNOTATION)):
         there = host["metadata"].get(field) or {}
         patch = {key: value for key, value in wanted[field].items() if there.get(key) != value}
-        # Only what is ours: the host's own programs leave theirs here too.
+        # Only the syncer's own keys: programs of the host set others.
         patch |= {key: None for key in there if key.startswith(ours) and key not in wanted[field]}
         if patch:
             found[field] = patch
@@ -60,7 +60,7 @@ def _images(pod: dict, host: dict, group: str) -> list[dict]:
 
 
 def _resized(pod: dict, host: dict, group: str, config: Config) -> Iterator[dict]:
-    """Containers whose resources were changed inside; what was filled in on the host alone is no change."""
+    """Yield containers whose resources a user changed; defaults set on the host are no change."""
     there = {one["name"]: one.get("resources") or {} for one in host["spec"].get(group) or []}
     set_by_pod = (host["spec"].get("resources") or {}).get("limits") or ()
     for one in pod["spec"].get(group) or []:

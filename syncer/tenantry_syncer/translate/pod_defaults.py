@@ -1,7 +1,7 @@
-"""What a pod takes on the host, where a quota wants every limit told. Pure.
+"""Set default limits and requests, because the host's quota requires limits. Pure.
 
-What the tenant set stays as it is. What is left open gets the virtual cluster's defaults, or more, so that nothing
-contradicts what was set: a limit is never below its request.
+Values that the tenant set stay. Others get the virtual cluster's defaults, adjusted so that no limit is below its
+request.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _BINARY = {"Ki": 1, "Mi": 2, "Gi": 3, "Ti": 4, "Pi": 5, "Ei": 6}
 
 
 def fill(made: dict, spec: dict, defaults: Defaults) -> None:
-    """Complete the host's pod: by container, and for what the pod asks for as a whole, by pod."""
+    """Complete the resources of the host pod, for containers and at pod level where the pod sets `resources`."""
     set_by_pod: dict[str, dict[str, str]] = {}
     if spec.get("resources"):
         set_by_pod = {kind: dict(spec["resources"].get(kind) or {}) for kind in ("limits", "requests")}
@@ -29,7 +29,7 @@ def fill(made: dict, spec: dict, defaults: Defaults) -> None:
 
 
 def completed(given: dict | None, defaults: Defaults, set_by_pod: Iterable[str] = ()) -> dict:
-    """A container's resources; what the pod limits as a whole is not limited again."""
+    """Return a container's resources with defaults, except for resources limited at pod level."""
     found = {kind: dict((given or {}).get(kind) or {}) for kind in ("limits", "requests")}
     limits, requests = found["limits"], found["requests"]
     for name in defaults["limits"].keys() - set(set_by_pod):
@@ -39,7 +39,7 @@ def completed(given: dict | None, defaults: Defaults, set_by_pod: Iterable[str] 
 
 
 def _limit_of_pod(name: str, request: str, spec: dict, defaults: Defaults) -> str:
-    """As much as its containers would have had each for itself."""
+    """Return the pod-level limit: the request, or the sum of the containers' default limits if larger."""
 
     def total(containers: list[dict]) -> Decimal:
         each = (completed(one.get("resources"), defaults)["limits"][name] for one in containers)
@@ -60,7 +60,7 @@ def smaller(one: str, other: str) -> str:
 
 
 def amount(quantity: str) -> Decimal:
-    """As an API server writes it: with a unit or an exponent, or neither."""
+    """Parse a canonical quantity: with a suffix, an exponent or neither."""
     for unit, power in _BINARY.items():
         if quantity.endswith(unit):
             return Decimal(quantity.removesuffix(unit)) * 1024**power
@@ -71,5 +71,5 @@ def amount(quantity: str) -> Decimal:
 
 
 def _text(number: Decimal) -> str:
-    """In thousandths where it is no whole number: of processors."""
+    """Return a quantity, in milli-units if it is not a whole number, as for CPU."""
     return str(int(number)) if number == int(number) else f"{int(number * 1000)}m"

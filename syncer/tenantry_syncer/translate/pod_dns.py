@@ -1,4 +1,4 @@
-"""What a pod is called, and whom it asks for names. Pure."""
+"""Host name and DNS configuration of a pod. Pure."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from tenantry_syncer import naming
 from tenantry_syncer.config import Config
 from tenantry_syncer.translate.rejection import RejectedSpec
 
-# Of an API server; a kubelet leaves out what is more.
+# Limits of the API server; a kubelet omits entries beyond them.
 _NAMESERVERS, _SEARCHES = 3, 32
-# Of Linux.
+# Limit of Linux.
 _LONGEST_HOSTNAME = 64
 
 
 def hostname(pod: dict) -> str:
-    """A label, because the host's API takes no other: of dots in a pod's name see full_hostname."""
+    """Return `hostname` for the host, which must be a label; see full_hostname for names with dots."""
     given = pod["spec"].get("hostname")
     return given or pod["metadata"]["name"].replace(".", "-")[: naming.LIMIT].rstrip("-")
 
 
 def full_hostname(pod: dict, config: Config) -> str | None:
-    """The name that the pod has inside and `hostname` cannot hold; None where it can. Raises Refused.
+    """Return the pod's host name if `hostname` cannot express it, otherwise None. Raises RejectedSpec.
 
-    Only a host that has hostnameOverride (beta in Kubernetes 1.35) can give it: the host's kubelet would put the names
-    of the host's namespace and domain into one with setHostnameAsFQDN.
+    It requires hostnameOverride on the host (beta in Kubernetes 1.35): with setHostnameAsFQDN, the host's kubelet would
+    use the host's namespace and domain.
     """
     spec, metadata = pod["spec"], pod["metadata"]
     if spec.get("hostNetwork"):
@@ -37,8 +37,8 @@ def full_hostname(pod: dict, config: Config) -> str | None:
     full = f"{short}.{spec['subdomain']}.{metadata['namespace']}.svc.{config.cluster_domain}"
     if len(full) > _LONGEST_HOSTNAME:
         raise RejectedSpec(
-            f"setHostnameAsFQDN: {full} has {len(full)} characters, and a host name has {_LONGEST_HOSTNAME} at most; "
-            "give the pod, its subdomain or its namespace a shorter name"
+            f"setHostnameAsFQDN: {full} has {len(full)} characters; the limit is {_LONGEST_HOSTNAME}. "
+            "Shorten the name of the pod, its subdomain or its namespace."
         )
     return full
 

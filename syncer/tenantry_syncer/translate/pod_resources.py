@@ -1,7 +1,7 @@
-"""Which resources a pod may request: those that the quota of the host limits. Pure.
+"""Restrict the resources that a pod may request to those that the host's quota limits. Pure.
 
-A quota limits extended resources by name. It says nothing of one that it does not name, and a pod that requests that
-could take all that a node has.
+A quota limits extended resources by name. A pod that requests one that the quota does not name could take all that a
+node has.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ from typing import Any
 from tenantry_syncer.config import Config
 
 _ALWAYS = ("cpu", "memory", "ephemeral-storage")
-_NO_CLAIMS = "dynamic resource allocation is not offered; leave it out"
+_NO_CLAIMS = "dynamic resource allocation is not supported. Omit it."
 
 
 def problem_of_pod(spec: Mapping[str, Any], config: Config) -> str | None:
-    """Why a pod cannot have what it requests apart from its containers."""
+    """Return why a pod cannot have its pod-level resources or claims; None if it can."""
     if spec.get("resourceClaims"):
         return f"spec.resourceClaims: {_NO_CLAIMS}"
     return problem(spec.get("resources"), "spec", config)
 
 
 def problem(resources: Mapping[str, Any] | None, what: str, config: Config) -> str | None:
-    """Why these resources cannot be had; None where they can."""
+    """Return why these resources of `what`, such as `container web`, are rejected; None if they are not."""
     given = resources or {}
     if given.get("claims"):
         return f"{what}: resources.claims: {_NO_CLAIMS}"
@@ -32,7 +32,7 @@ def problem(resources: Mapping[str, Any] | None, what: str, config: Config) -> s
         for name in given.get(kind) or {}:
             if name not in offered:
                 return (
-                    f"{what}: resources.{kind}: {name} is not offered; use {', '.join(offered)}, or ask the "
-                    "administrators of the platform to offer it"
+                    f"{what}: resources.{kind}: {name} is not offered. Use {', '.join(offered)}, or ask a "
+                    "platform administrator to offer it."
                 )
     return None

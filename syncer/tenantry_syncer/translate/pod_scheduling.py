@@ -1,8 +1,8 @@
-"""Where a pod may run: affinity, spreading and tolerations in the terms of the host. Pure.
+"""Translate affinity, topology spread and tolerations to the host. Pure.
 
-All namespaces of a virtual cluster are one on the host, so every selector of pods says there which namespaces it means.
-A selector that is not there selects nothing, an empty one everything: upstream's rule, kept on both sides. Where a pod
-spreads, upstream's scheduler counts no pod by an empty one.
+All namespaces of a virtual cluster share one on the host, so every pod selector there also selects the namespaces. A
+null selector selects nothing and an empty one everything, as upstream. For topology spread, upstream's scheduler counts
+no pods for an empty selector.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from tenantry_syncer import naming
 _TERMS = "requiredDuringSchedulingIgnoredDuringExecution"
 _WEIGHTED = "preferredDuringSchedulingIgnoredDuringExecution"
 MODES = (_TERMS, _WEIGHTED)
-# What passes as it is; the rest of TERM and SPREAD is worked into the label selector.
+# Passed on unchanged; the rest of TERM and SPREAD becomes part of the label selector.
 _TERM = ("topologyKey",)
 _SPREAD = ("maxSkew", "minDomains", "nodeAffinityPolicy", "nodeTaintsPolicy", "topologyKey", "whenUnsatisfiable")
 TERM = (*_TERM, "labelSelector", "matchLabelKeys", "mismatchLabelKeys", "namespaceSelector", "namespaces")
 SPREAD = (*_SPREAD, "labelSelector", "matchLabelKeys")
 AFFINITY = ("nodeAffinity", "podAffinity", "podAntiAffinity")
-# By their operators in a label selector, as the API server of Kubernetes 1.34 merges them.
+# The operators by which the API server of Kubernetes 1.34 merges these keys into the label selector.
 _LABEL_KEYS = {"matchLabelKeys": "In", "mismatchLabelKeys": "NotIn"}
-# A label value that no namespace has.
+# A digest that no namespace has.
 _NO_NAMESPACE = "none"
-# Taints that say how a node is. What else it may be tainted for, being cordoned too, is the host's own.
+# Taints for a node's condition. Tolerations of other taints, such as that of a cordoned node, are up to the host.
 _TOLERATIONS = tuple(
     f"node.kubernetes.io/{state}"
     for state in ("not-ready", "unreachable", "memory-pressure", "disk-pressure", "pid-pressure", "network-unavailable")
@@ -41,7 +41,7 @@ def tolerations(spec: dict) -> list[dict]:
 def affinity(pod: dict, namespaces: Namespaces) -> dict:
     spec = pod["spec"]
     given = spec.get("affinity") or {}
-    made = {"nodeAffinity": copy.deepcopy(given["nodeAffinity"])} if given.get("nodeAffinity") else {}
+    result = {"nodeAffinity": copy.deepcopy(given["nodeAffinity"])} if given.get("nodeAffinity") else {}
     for kind in ("podAffinity", "podAntiAffinity"):
         terms = given.get(kind) or {}
         found = {}
@@ -53,24 +53,24 @@ def affinity(pod: dict, namespaces: Namespaces) -> dict:
                 for one in terms[_WEIGHTED]
             ]
         if found:
-            made[kind] = found
+            result[kind] = found
     if spec.get("nodeName"):
-        _require_node(made, spec["nodeName"])
-    return made
+        _require_node(result, spec["nodeName"])
+    return result
 
 
 def spread(constraint: dict, pod: dict) -> dict:
-    made = {key: constraint[key] for key in _SPREAD if key in constraint}
+    result = {key: constraint[key] for key in _SPREAD if key in constraint}
     selector = _selector(constraint, pod)
     if selector:
         selector.setdefault("matchLabels", {})[naming.NAMESPACE_LABEL] = naming.digest(pod["metadata"]["namespace"])
     if selector is not None:
-        made["labelSelector"] = selector
-    return made
+        result["labelSelector"] = selector
+    return result
 
 
 def left_out(spec: dict) -> list[str]:
-    """Fields that the pod asks for and this program does not know."""
+    """Return the fields of the pod that the syncer does not know."""
     given = spec.get("affinity") or {}
     found = [f"spec.affinity.{name}" for name in given if name not in AFFINITY]
     for kind in AFFINITY[1:]:
@@ -84,18 +84,18 @@ def left_out(spec: dict) -> list[str]:
 
 
 def _term(term: dict, pod: dict, namespaces: Namespaces) -> dict:
-    made = {key: term[key] for key in _TERM if key in term}
+    result = {key: term[key] for key in _TERM if key in term}
     selector = _selector(term, pod)
     if selector is not None:
         chosen = sorted(map(naming.digest, _chosen(term, pod["metadata"]["namespace"], namespaces))) or [_NO_NAMESPACE]
         among = {"key": naming.NAMESPACE_LABEL, "operator": "In", "values": chosen}
         selector["matchExpressions"] = [*selector.get("matchExpressions", []), among]
-        made["labelSelector"] = selector
-    return made
+        result["labelSelector"] = selector
+    return result
 
 
 def _chosen(term: dict, own: str, namespaces: Namespaces) -> set[str]:
-    """The namespaces inside whose pods a term is about: its own where it says nothing."""
+    """Return the virtual namespaces of a term: the pod's own by default."""
     chosen, by_labels = set(term.get("namespaces") or []), term.get("namespaceSelector")
     if by_labels is not None:
         return chosen | {name for name, labels in namespaces.items() if matches(by_labels, labels)}
@@ -103,10 +103,10 @@ def _chosen(term: dict, own: str, namespaces: Namespaces) -> set[str]:
 
 
 def _selector(holder: dict, pod: dict) -> dict | None:
-    """The label selector on the host's labels, with the label keys that go with it; None selects no pod at all.
+    """Return the label selector on the host, including matchLabelKeys and mismatchLabelKeys; None selects no pod.
 
-    The API server inside has merged the keys already, if it is new enough, and the host's would refuse a key that is in
-    both places. So the keys themselves are never passed on, and those that nobody has merged are merged here.
+    A recent virtual API server has merged the keys already, and the host's rejects a key in both places. So the keys
+    are never passed on; those that are not merged yet are merged here.
     """
     given = holder.get("labelSelector")
     if given is None:
@@ -122,14 +122,14 @@ def _selector(holder: dict, pod: dict) -> dict | None:
 
 
 def _is_merged(expression: dict, merged: dict) -> bool:
-    """Whatever its value: it is of the labels that the pod had when it was made."""
+    """Return whether an expression is a merged key, with any value: the pod's labels may have changed since."""
     same = all(expression.get(field) == merged[field] for field in ("key", "operator"))
     return same and len(expression.get("values") or []) == 1
 
 
-def _require_node(made: dict, node: str) -> None:
-    """By the host's scheduler, not past it: whoever names a node himself is asked neither for taints nor for room."""
-    required = made.setdefault("nodeAffinity", {}).setdefault(_TERMS, {})
+def _require_node(result: dict, node: str) -> None:
+    """Require a node by affinity: nodeName itself would bypass the host's scheduler, its taints and capacity checks."""
+    required = result.setdefault("nodeAffinity", {}).setdefault(_TERMS, {})
     wanted = {"key": "metadata.name", "operator": "In", "values": [node]}
     for term in required.setdefault("nodeSelectorTerms", [{}]):
         fields = [one for one in term.get("matchFields") or [] if one["key"] != "metadata.name"]
@@ -137,7 +137,7 @@ def _require_node(made: dict, node: str) -> None:
 
 
 def matches(selector: Mapping, labels: Mapping[str, str]) -> bool:
-    """Whether a label selector chooses these labels."""
+    """Return whether a label selector matches labels."""
     if any(labels.get(key) != value for key, value in (selector.get("matchLabels") or {}).items()):
         return False
     return all(_holds(one, labels) for one in selector.get("matchExpressions") or [])

@@ -1,4 +1,4 @@
-"""The status of a pod on the host as that of its pod inside. Pure."""
+"""Translate the status of a host pod to the virtual pod. Pure."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ PASSED_THROUGH = (
     "allocatedResources",
     "resources",
 )
-# Of the pod as it was created inside; of the host's own scheduler and its claims of devices, which are refused; and
-# what older kubelets said beside the conditions.
+# Set at the creation of the virtual pod; by the host's scheduler; for rejected device claims; and by older kubelets in
+# addition to conditions.
 NOT_REPORTED = ("qosClass", "nominatedNodeName", "resourceClaimStatuses", "extendedResourceClaimStatus", "resize")
 _CONTAINERS = {"initContainerStatuses": "initContainers", "containerStatuses": "containers"}
 FINISHED = ("Succeeded", "Failed")
-# What Kubernetes itself says of a pod is not a tenant's to say on the host.
+# Condition types of Kubernetes itself, which a tenant cannot set on the host.
 _KUBERNETES = (
     "AllContainersRestarting",
     "ContainersReady",
@@ -44,7 +44,7 @@ def is_finished(pod: dict) -> bool:
 
 
 def translated(pod: dict, host: dict, to_virtual_message: Translate) -> dict:
-    """The status to be shown inside, with the host's messages as `told`."""
+    """Return the status of the virtual pod; `to_virtual_message` translates the host's messages."""
     given = host.get("status") or {}
     status: dict[str, Any] = {name: copy.deepcopy(given[name]) for name in PASSED_THROUGH if name in given}
     if "message" in given:
@@ -59,13 +59,13 @@ def translated(pod: dict, host: dict, to_virtual_message: Translate) -> dict:
             found = [
                 _container(one, asked[one["name"]], to_virtual_message) for one in given[group] if one["name"] in asked
             ]
-            if found:  # not only some that the host or the syncer has added
+            if found:  # empty if the host or the syncer added them all
                 status[group] = found
     return status
 
 
 def patch(pod: dict, wanted: dict) -> dict | None:
-    """The merge patch that gives the pod this status; None where it has it."""
+    """Return the merge patch to this status; None if it is current."""
     current = pod.get("status") or {}
     changed = {key: value for key, value in wanted.items() if _without_nulls(current.get(key)) != _without_nulls(value)}
     kept = ("qosClass", "observedGeneration", *wanted)
@@ -74,20 +74,20 @@ def patch(pod: dict, wanted: dict) -> dict | None:
 
 
 def _without_nulls(value: Any) -> Any:
-    """Without what is null, which says the same as nothing."""
+    """Return the value without null fields, which are the same as missing ones."""
     if isinstance(value, dict):
         return {key: _without_nulls(one) for key, one in value.items() if one is not None}
     return [_without_nulls(one) for one in value] if isinstance(value, list) else value
 
 
 def readiness_gates(pod: dict) -> list[str]:
-    """The conditions without which the pod is not ready, and which somebody inside sets."""
+    """Return the condition types of the pod's readiness gates that are set in the virtual cluster."""
     given = pod["spec"].get("readinessGates") or []
     return [gate["conditionType"] for gate in given if gate["conditionType"] not in _KUBERNETES]
 
 
 def _conditions(pod: dict, given: dict, to_virtual_message: Translate) -> list[dict]:
-    """Kubernetes' own are the host's to tell; all others are said inside by whoever wants to, and stay."""
+    """Return Kubernetes' own conditions from the host, and all others from the virtual pod."""
     own = [one for one in (pod.get("status") or {}).get("conditions") or [] if one["type"] not in _KUBERNETES]
     found = []
     for one in given.get("conditions") or []:
@@ -101,7 +101,7 @@ def _conditions(pod: dict, given: dict, to_virtual_message: Translate) -> list[d
 
 
 def gate_conditions(pod: dict, host: dict) -> list[dict]:
-    """Readiness gates as they are inside, where the host has them differently."""
+    """Return the conditions of readiness gates that differ on the host."""
     wanted = readiness_gates(pod)
 
     def of(obj: dict) -> dict[str, dict]:
@@ -128,10 +128,7 @@ def _container(status: dict, asked: dict, to_virtual_message: Translate) -> dict
 
 
 def _drop_unrequested(status: dict, asked: dict) -> None:
-    """Without what was filled in: kubectl fails over requests that the pod itself does not name.
-
-    Limits are told all of them, because they hold.
-    """
+    """Remove requests that the syncer added: kubectl fails if the pod's spec lacks them. All limits stay."""
 
     def named(amounts: dict) -> dict:
         return {name: amount for name, amount in amounts.items() if name in asked}
@@ -143,9 +140,9 @@ def _drop_unrequested(status: dict, asked: dict) -> None:
 
 
 def _explain_oom_kill(ended: dict, status: dict, asked: dict) -> None:
-    """A limit that the pod does not name is not found in what `kubectl describe` shows."""
+    """Add a message if a default memory limit, which `kubectl describe` does not show, caused an OOM kill."""
     limit = ((status.get("resources") or {}).get("limits") or {}).get("memory")
     if ended.get("reason") == "OOMKilled" and limit and "memory" not in asked and not ended.get("message"):
         ended["message"] = (
-            f"memory limit {limit}: the default of the virtual cluster; set resources.limits.memory of the container"
+            f"memory limit {limit}: the default of the virtual cluster. Set resources.limits.memory of the container."
         )

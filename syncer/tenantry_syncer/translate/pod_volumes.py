@@ -1,4 +1,4 @@
-"""A pod's volumes, with the names that their sources have on the host. Pure."""
+"""Translate a pod's volumes to the names of their sources on the host. Pure."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from tenantry_syncer import naming
 from tenantry_syncer.translate import downward_api
 from tenantry_syncer.translate.rejection import RejectedSpec
 
-# Others could read what lies in the namespace on the host, or reach what the host's nodes reach.
+# Other types could read objects of the host's namespace or reach what the host's nodes reach.
 KINDS = ("configMap", "downwardAPI", "emptyDir", "hostPath", "persistentVolumeClaim", "projected", "secret")
 PROJECTED = ("configMap", "downwardAPI", "secret")
-# What Kubernetes has besides, up to 1.35; what is newer is refused too.
+# The other types up to Kubernetes 1.35; later ones are rejected too.
 UNSUPPORTED_PROJECTED = ("clusterTrustBundle", "podCertificate")
 UNSUPPORTED = (
     "awsElasticBlockStore",
@@ -40,12 +40,12 @@ UNSUPPORTED = (
 
 
 def token_secret(host_pod: str) -> str:
-    """By the name of the pod on the host: a successor's tokens are not those of the pod that it runs beside."""
+    """Return the name of the token Secret of a host pod; a successor that runs beside it has its own."""
     return f"{host_pod}-tokens"
 
 
 def token_sources(pod: dict) -> list[tuple[str, dict]]:
-    """Where the pod wants tokens: the key in the Secret that holds them, and the source as it was asked for."""
+    """Return the pod's serviceAccountToken sources, each with its key in the token Secret."""
     return [
         (f"{volume['name']}.{index}", source["serviceAccountToken"])
         for volume in pod["spec"].get("volumes") or []
@@ -55,33 +55,33 @@ def token_sources(pod: dict) -> list[tuple[str, dict]]:
 
 
 def ephemeral_claim(pod: dict, volume: str) -> str:
-    """The claim inside that Kubernetes makes of a generic ephemeral volume."""
+    """Return the name of the claim that Kubernetes creates for a generic ephemeral volume."""
     return f"{pod['metadata']['name']}-{volume}"
 
 
 def host_volume(volume: dict, pod: dict, host_pod: str) -> dict:
     namespace, name = pod["metadata"]["namespace"], volume["name"]
-    made = copy.deepcopy(volume)
-    if "ephemeral" in made:
+    result = copy.deepcopy(volume)
+    if "ephemeral" in result:
         claim = naming.host_name(namespace, ephemeral_claim(pod, name))
         return {"name": name, "persistentVolumeClaim": {"claimName": claim}}
-    kinds = [key for key in made if key != "name"] or ["emptyDir"]
+    kinds = [key for key in result if key != "name"] or ["emptyDir"]
     for kind in kinds:
         if kind not in KINDS or len(kinds) > 1:
             raise RejectedSpec(
-                f"volume {name}: volumes of type {kind} are not offered; use {', '.join(KINDS[:3])} or a claim"
+                f"volume {name}: volumes of type {kind} are not supported. Use {', '.join(KINDS[:3])} or a claim."
             )
     kind = kinds[0]
     if kind == "persistentVolumeClaim":
-        made[kind]["claimName"] = naming.host_name(namespace, made[kind]["claimName"])
+        result[kind]["claimName"] = naming.host_name(namespace, result[kind]["claimName"])
     elif kind == "projected":
-        sources = made[kind].get("sources") or []
-        made[kind]["sources"] = [
+        sources = result[kind].get("sources") or []
+        result[kind]["sources"] = [
             _projection(one, f"{name}.{at}", namespace, host_pod) for at, one in enumerate(sources)
         ]
     else:
-        _rename(made, kind, namespace)
-    return made
+        _rename(result, kind, namespace)
+    return result
 
 
 def _projection(source: dict, key: str, namespace: str, host_pod: str) -> dict:
@@ -91,19 +91,19 @@ def _projection(source: dict, key: str, namespace: str, host_pod: str) -> dict:
     for kind in source:
         if kind not in PROJECTED:
             raise RejectedSpec(
-                f"a projected volume of {kind} is not offered; use {', '.join(PROJECTED)} or serviceAccountToken"
+                f"projected volumes of {kind} are not supported. Use {', '.join(PROJECTED)} or serviceAccountToken."
             )
         _rename(source, kind, namespace)
     return source
 
 
 def _rename(holder: dict, kind: str, namespace: str) -> None:
-    """Names of config maps and secrets, and references to the pod's own fields."""
+    """Translate names of config maps and Secrets, and references to the pod's own fields, in place."""
     source = holder[kind]
     if kind == "configMap":
         source["name"] = naming.host_name(namespace, source["name"])
     elif kind == "secret":
-        # A volume calls it so, a projection otherwise. Never leave one of the two as it was.
+        # Volumes use secretName, projections name. Translate both, so that neither can name an object of the host.
         for field_name in ("secretName", "name"):
             if field_name in source:
                 source[field_name] = naming.host_name(namespace, source[field_name])

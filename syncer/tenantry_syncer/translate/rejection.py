@@ -1,5 +1,5 @@
-"""What the platform does not let a tenant ask for."""
+"""Rejections of what a tenant may not request."""
 
 
 class RejectedSpec(Exception):
-    """The message names field, value, rule and what to do next: it is told on the object."""
+    """An object cannot be synced; the message, `field: fact. Remedy.`, becomes an event of the object."""

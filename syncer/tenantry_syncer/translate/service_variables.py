@@ -1,8 +1,8 @@
-"""The variables by which pods find services, as a kubelet sets them: in a config map of the host per namespace.
+"""Service environment variables as a kubelet sets them, in a config map on the host for each namespace. Pure.
 
-A container takes them from there before all that it names itself, which so comes first as it would on a node; a
-container that is started again gets those of then. As variables of the pod itself they would make each pod as large
-as all services of its namespace are together. Pure.
+The config map is a container's first envFrom source, so the container's own variables take precedence, as on a node. A
+restarted container gets the current variables. As variables of the pod itself, they would add the size of all services
+of the namespace to each pod.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from collections.abc import Iterable, Mapping
 from tenantry_syncer import naming
 from tenantry_syncer.config import Config
 
-# What a config map of them holds: those of all services of the namespace, or of the API server alone.
+# Variants of the config map: variables of all services of the namespace, or of the API server only.
 ALL, API = VARIANTS = "services", "api"
-# Together with a container's own, a program can be started with two megabytes.
+# Bytes. The kernel allows about two megabytes for these and the container's own variables.
 LARGEST = 512 * 1024
 _REFERENCE = re.compile(r"\$\$|\$\(([^()]*)\)")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -26,12 +26,12 @@ def which(pod: dict) -> str:
 
 
 def host_name(namespace: str, variant: str) -> str:
-    """Hashed like all names on the host. Nothing inside can have a name with a colon."""
+    """Return the config map's name on the host; the colon excludes a collision with any virtual object."""
     return naming.host_name(namespace, f"{variant}:links")
 
 
 def source(pod: dict) -> dict:
-    """Where a container takes them from."""
+    """Return the envFrom source for the pod's containers."""
     return {"configMapRef": {"name": host_name(pod["metadata"]["namespace"], which(pod))}}
 
 
@@ -40,9 +40,9 @@ def of_api(config: Config) -> dict[str, str]:
 
 
 def of_services(services: Iterable[dict], config: Config) -> tuple[dict[str, str], int]:
-    """As the kubelet would set them, the API server's among them, and how many services there is no room for.
+    """Return the variables of services and of the API server, and how many services exceed the size limit.
 
-    The oldest come first, so that a new one takes nothing away from pods that are there.
+    The oldest services come first, so that a new one removes no variables of existing pods.
     """
     found, left_out = of_api(config), 0
     room = LARGEST - _size(found)
@@ -57,14 +57,14 @@ def of_services(services: Iterable[dict], config: Config) -> tuple[dict[str, str
 
 
 def expanded(given: list[dict], variables: Mapping[str, str]) -> list[dict]:
-    """A container's own variables with those of services in place of `$(NAME)`, which a kubelet finds nowhere else."""
+    """Expand `$(NAME)` of service variables in a container's own variables, since kubelets do not for envFrom."""
     own: set[str] = set()
-    made = []
+    expanded_variables = []
     for one in given:
         value = _expanded(one["value"], variables, own) if one.get("value") else None
-        made.append({**one, "value": value} if value else one)
+        expanded_variables.append({**one, "value": value} if value else one)
         own.add(one["name"])
-    return made
+    return expanded_variables
 
 
 def _expanded(text: str, variables: Mapping[str, str], own: set[str]) -> str:
@@ -81,7 +81,7 @@ def uses_variables(pod: dict) -> bool:
 
 
 def _brief(service: dict) -> tuple[str, str, str, list[dict]]:
-    """Without ports where there is no address to reach it by."""
+    """Return age, name, address and ports of a service; no ports without a cluster IP."""
     metadata, spec = service["metadata"], service["spec"]
     address = spec.get("clusterIP")
     ports = [] if not address or address == "None" else spec.get("ports") or []

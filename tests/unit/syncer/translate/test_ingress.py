@@ -143,7 +143,7 @@ def test_no_path_is_more_than_a_path(text, place, kind):
 def test_path_types_that_are_not_offered(path_type):
     found = checked(ingress(rule("a.example.com", path(kind=path_type))))
     assert found.spec is None
-    assert "use Prefix or Exact" in found.problems[0]
+    assert "Use Prefix or Exact" in found.problems[0]
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,7 @@ def test_hosts_are_host_names(host, where):
     given = ingress(rule(host)) if where == "rules" else ingress(tls=[{"hosts": [host]}])
     found = checked(given, Offers(("nginx",), ("*",)))
     assert host not in strings(found.spec or {})
-    assert "is not a host name" in found.problems[0]
+    assert "is not a valid host name" in found.problems[0]
 
 
 @pytest.mark.parametrize("secret", ["a b", "bank/cert", "../cert", "a`"])
@@ -177,15 +177,15 @@ def test_classes_of_ingresses(allowed, wanted, rejected):
 
 def test_a_class_by_annotation_is_told_not_to_count():
     old = ingress(annotations={"kubernetes.io/ingress.class": "nginx"}, ingressClassName=None)
-    assert "annotation kubernetes.io/ingress.class does not count here; use nginx" in checked(old).problems[0]
+    assert "annotation kubernetes.io/ingress.class is ignored. Use nginx" in checked(old).problems[0]
 
 
 def test_annotations_that_are_configuration_of_the_proxy_are_told_to_stay():
     found = checked(ingress(annotations={"nginx.ingress.kubernetes.io/rewrite-target": "/", "team": "shop"}))
     assert found.spec is not None
     assert found.problems == [
-        "metadata.annotations: nginx.ingress.kubernetes.io/rewrite-target: stay inside; "
-        "the host's ingress controller does not see them"
+        "metadata.annotations: nginx.ingress.kubernetes.io/rewrite-target: not passed on. "
+        "The host's controller does not see them."
     ]
 
 
@@ -236,7 +236,7 @@ def test_certificates_are_for_hosts_that_are_named():
         ({"clusterIP": "10.43.0.9", "selector": {}}, "has no selector"),
         ({"clusterIP": "None", "selector": {"app": "web"}}, "headless"),
         ({"type": "ExternalName", "externalName": "x", "selector": {"app": "web"}}, "ExternalName"),
-        (None, "no such service"),
+        (None, "does not exist"),
     ],
 )
 def test_an_ingress_leads_to_services_with_a_selector(spec, words):
@@ -245,7 +245,7 @@ def test_an_ingress_leads_to_services_with_a_selector(spec, words):
     found = Ingresses(known, None)._check(two)
     assert (found.spec is not None) is (words is None)
     assert "other" not in strings(found.spec or {})
-    assert any((words or "no such service") in problem for problem in found.problems)
+    assert any((words or "does not exist") in problem for problem in found.problems)
 
 
 def test_services_are_found_wherever_they_are_named():

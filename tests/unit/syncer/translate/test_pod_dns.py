@@ -66,5 +66,5 @@ def test_a_name_that_no_hostname_can_hold(name, spec, full):
 
 def test_a_name_that_is_too_long_is_refused():
     spec = {"setHostnameAsFQDN": True, "subdomain": "s" * 30}
-    with pytest.raises(rejection.RejectedSpec, match=r"setHostnameAsFQDN: .* has \d+ characters, and a host name has"):
+    with pytest.raises(rejection.RejectedSpec, match=r"setHostnameAsFQDN: .* has \d+ characters; the limit is 64"):
         made(spec, name="n" * 20)

@@ -19,7 +19,7 @@ WITH_GPU = replace(POD_CONTEXT, config=replace(CONFIG, extended=(GPU,)))
 def test_resource_that_no_quota_names_is_refused(group, kind, name):
     spec = {group: [container(resources={kind: {"cpu": "1", name: "1000"}})]}
     with pytest.raises(
-        pod_spec.RejectedSpec, match=rf"container web: resources\.{kind}: {name} is not offered; use cpu"
+        pod_spec.RejectedSpec, match=rf"container web: resources\.{kind}: {name} is not offered\. Use cpu"
     ):
         pod_spec.host_pod(pod(spec), POD_CONTEXT)
 
@@ -43,5 +43,5 @@ def test_resource_of_the_whole_pod_is_refused():
     ],
 )
 def test_claims_of_devices_are_refused(spec):
-    with pytest.raises(pod_spec.RejectedSpec, match="dynamic resource allocation is not offered"):
+    with pytest.raises(pod_spec.RejectedSpec, match="dynamic resource allocation is not supported"):
         pod_spec.host_pod(pod(spec), POD_CONTEXT)

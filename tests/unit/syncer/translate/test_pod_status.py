@@ -87,7 +87,7 @@ def test_limits_that_were_filled_in_are_told_and_requests_are_not():
 @pytest.mark.parametrize(
     ("asked", "ended", "message"),
     [
-        ({}, {"reason": "OOMKilled"}, "memory limit 128Mi: the default of the virtual cluster; set resources.limits"),
+        ({}, {"reason": "OOMKilled"}, "memory limit 128Mi: the default of the virtual cluster. Set resources.limits"),
         ({"limits": {"cpu": "1"}}, {"reason": "OOMKilled"}, "memory limit 128Mi: the default"),
         ({"limits": {"memory": "128Mi"}}, {"reason": "OOMKilled"}, ""),
         ({}, {"reason": "Error"}, ""),

@@ -31,7 +31,7 @@ def test_volumes_that_pass(kind):
 
 @pytest.mark.parametrize("kind", REJECTED)
 def test_volumes_that_are_refused(kind):
-    with pytest.raises(rejection.RejectedSpec, match=f"volume v: volumes of type {kind} are not offered"):
+    with pytest.raises(rejection.RejectedSpec, match=f"volume v: volumes of type {kind} are not supported"):
         made({"volumes": [{"name": "v", kind: {}}]})
 
 
