@@ -159,9 +159,9 @@ class SyncContext:
         budget = Budget()
         self.host = ClusterView(host, config.namespace, budget)
         self.virtual = ClusterView(virtual, None, budget)
-        # One large object is in memory at a time. A worker may hold both locks: this one first.
+        # At most one large object, and one synced reference, is in memory. A worker may hold both locks, this one first.
         self._large_lock = asyncio.Lock()
-        self.copy_lock = asyncio.Lock()
+        self.reference_lock = asyncio.Lock()
         for kind in SYNCED:
             self.host.follow(kind, SYNCER_SELECTOR)
             self.virtual.follow(kind)
@@ -181,32 +181,32 @@ class SyncContext:
 
         Yields False if the object is too large for the host. Raises RequeueAfter if the watch lags behind.
         """
-        places = [(self.virtual, (namespace, name))]
+        views = [(self.virtual, (namespace, name))]
         if kind is POD:
-            places += [(self.host, key) for key in self.host.by_index(POD, f"{namespace}/{name}")]
+            views += [(self.host, key) for key in self.host.by_index(POD, f"{namespace}/{name}")]
         elif kind in SYNCED:
-            places.append((self.host, (self.config.namespace, naming.host_name(namespace, name))))
+            views.append((self.host, (self.config.namespace, naming.host_name(namespace, name))))
         async with AsyncExitStack() as stack:
-            fits, alone = True, False
-            for side, key in places:
-                cache = side.cache(kind)
+            fits, holds_lock = True, False
+            for view, key in views:
+                cache = view.cache(kind)
                 entry = cache.entry(key)
                 if entry and entry.is_whole:
                     cache.hold_cached(key)
                     stack.callback(cache.release, key)
                 if entry.is_whole if entry else not cache.has_left_out:
                     continue
-                if not alone and entry and entry.length > BULK:
+                if not holds_lock and entry and entry.length > BULK:
                     await stack.enter_async_context(self._large_lock)
-                    alone = True
-                obj = await side.api.read(kind.path(*key), limit=LARGEST if alone else 4 * BULK)
+                    holds_lock = True
+                obj = await view.api.read(kind.path(*key), limit=LARGEST if holds_lock else 4 * BULK)
                 if obj is None and entry is None:
                     continue
                 if obj is None or not (reduced.is_reduced(obj) or cache.hold(obj)):
                     raise RequeueAfter  # the watch has not caught up
                 if not reduced.is_reduced(obj):
                     stack.callback(cache.release, key)
-                if side is self.virtual and not fits_host(obj):
+                if view is self.virtual and not fits_host(obj):
                     fits = False
             yield fits
 

@@ -149,7 +149,7 @@ class References:
         if self._in_sync(reference, host_object):
             return
         # One at a time: both objects are in memory as a whole.
-        async with context.copy_lock:
+        async with context.reference_lock:
             host_object = context.host_object_for(kind, namespace, name)
             if not self._in_sync(reference, host_object):
                 await self._sync(reference, host_object)
@@ -190,7 +190,7 @@ class References:
 
     def _host_object(self, kind: Kind, obj: dict) -> dict:
         data = {field: obj[field] for field in ("data", "binaryData") if obj.get(field)}
-        created = self._context.host_object(kind, obj, **data)
+        desired = self._context.host_object(kind, obj, **data)
         if kind is SECRET:
-            created["type"] = obj["type"] if obj.get("type") in _TYPES else "Opaque"
-        return created
+            desired["type"] = obj["type"] if obj.get("type") in _TYPES else "Opaque"
+        return desired

@@ -56,7 +56,7 @@ class EndpointSlices:
         elif found and desired:
             await self._write(found, desired, host_object)
         if found and rejected:
-            await self._sync_status(found, rejected)
+            await self._report_rejected(found, rejected)
 
     async def _write(self, found: dict, desired: dict, host_object: dict | None) -> None:
         changed = {field: desired.get(field) for field in _CHANGING}
@@ -70,7 +70,7 @@ class EndpointSlices:
                 raise RequeueAfter from None
             await self._events.host_rejected(ENDPOINT_SLICE, found, desired, error)
 
-    async def _sync_status(self, found: dict, rejected: list[str]) -> None:
+    async def _report_rejected(self, found: dict, rejected: list[str]) -> None:
         """Report rejected addresses on the slice and on its Service: users who create Endpoints look there."""
         message = (
             f"endpoints: {', '.join(sorted(rejected)[:5])}: not passed on. An address must belong to a pod of this "
@@ -91,19 +91,19 @@ class EndpointSlices:
         if (metadata["namespace"], owner) in PLATFORM_SERVICES:
             return None, []
         rejected = self._rejected_addresses(found)
-        created = self._context.host_object(
+        desired = self._context.host_object(
             ENDPOINT_SLICE, found, **{field: found[field] for field in PASSED_THROUGH if field in found}
         )
-        created["metadata"]["labels"] |= {
+        desired["metadata"]["labels"] |= {
             SERVICE_NAME: naming.host_name(metadata["namespace"], owner),
             "endpointslice.kubernetes.io/managed-by": naming.SYNCER,
         }
-        created["endpoints"] = [
+        desired["endpoints"] = [
             {field: one[field] for field in ENDPOINT if field in one}
             for one in found.get("endpoints") or []
             if rejected.isdisjoint(one["addresses"])
         ]
-        return created, list(rejected)
+        return desired, list(rejected)
 
     def _rejected_addresses(self, found: dict) -> set[str]:
         named = {address for one in found.get("endpoints") or [] for address in one["addresses"]}

@@ -31,9 +31,8 @@ class Ingresses:
                 await self._events.reject(INGRESS, ingress, "Refused", problem)
         if host_object and (checked.spec is None or not self._context.is_host_object_of(host_object, ingress)):
             if ingress and not checked.offered:
-                await self._sync_status(
-                    ingress, None
-                )  # first: only the host object shows that the address came from the host
+                # Before the deletion: only the host object shows that the address came from the host.
+                await self._sync_status(ingress, None)
             await self._context.host.delete(INGRESS, host_object)
             host_object = None
         elif ingress and checked.spec and (host_object or not ingress["metadata"].get("deletionTimestamp")):

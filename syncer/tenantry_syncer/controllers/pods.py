@@ -39,16 +39,16 @@ class Pods:
 
     async def reconcile(self, namespace: str, name: str) -> None:
         pod = self._context.virtual.get(POD, namespace, name)
-        references = self._context.host_pods_for(namespace, name)
-        host = next((one for one in references if self._context.is_host_object_of(one, pod)), None)
-        for one in references:
+        host_pods = self._context.host_pods_for(namespace, name)
+        host = next((one for one in host_pods if self._context.is_host_object_of(one, pod)), None)
+        for one in host_pods:
             if one is not host:
                 # Force-deleted in the virtual cluster, which frees the name at once. The quota counts its resources
                 # until it has ended on the host.
                 await self._remove(one, _FORCED)
         if pod and not host:
             # manager.py reports a pod that is too large once its predecessors are gone.
-            if not references or pod["metadata"].get("deletionTimestamp") or fits_host(pod):
+            if not host_pods or pod["metadata"].get("deletionTimestamp") or fits_host(pod):
                 await self._sync_missing(pod)
             return
         self._last.pop((namespace, name), None)
@@ -131,8 +131,8 @@ class Pods:
 
     async def _report_left_out_variables(self, pod: dict) -> None:
         if count := self._references.links.left_out(pod):
-            room = f"together they would exceed {service_variables.LARGEST // 1024} KiB"
-            message = f"Environment variables of the {count} newest services are omitted: {room}. Use DNS instead."
+            reason = f"together they would exceed {service_variables.LARGEST // 1024} KiB"
+            message = f"Environment variables of the {count} newest services are omitted: {reason}. Use DNS instead."
             await self._events.reject(POD, pod, "ServiceVariablesLeftOut", message)
 
     async def _sync_existing(self, pod: dict, host: dict) -> None:
@@ -212,11 +212,11 @@ class Pods:
             await self._sync_references(pod)
         for one in added:
             try:
-                created = pod_spec.container(one, pod, self._pod_context(pod))
+                translated = pod_spec.container(one, pod, self._pod_context(pod))
             except RejectedSpec as rejected:
                 await self._events.reject(POD, pod, "Refused", str(rejected))
             else:
-                found.append(({"spec": {"ephemeralContainers": [created]}}, "ephemeralcontainers"))
+                found.append(({"spec": {"ephemeralContainers": [translated]}}, "ephemeralcontainers"))
         return found
 
     def _pod_context(self, pod: dict) -> pod_spec.PodContext:

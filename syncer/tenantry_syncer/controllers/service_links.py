@@ -53,7 +53,7 @@ class ServiceLinks:
             raise RequeueAfter  # the watch has not caught up
         if not self._in_sync(one, host_object):
             # One at a time: the variables of a namespace may take half a megabyte.
-            async with context.copy_lock:
+            async with context.reference_lock:
                 host_object = context.host.get(CONFIG_MAP, "", host_name(namespace, variant))
                 if not self._in_sync(one, host_object):
                     await self._sync(one, namespace_object, host_object)

@@ -66,11 +66,11 @@ def host_spec(service: dict, kind: str | None = None) -> dict:
     spec = {**service["spec"], "type": kind} if kind else service["spec"]
     exposed = spec.get("type", "ClusterIP") != "ClusterIP"
     fields = (*PASSED_THROUGH, *_EXPOSURE) if exposed else PASSED_THROUGH
-    created = {field: deepcopy(spec[field]) for field in fields if field in spec}
-    created["ports"] = _ports(spec, _PORT_WITH_NODE_PORT if exposed else _PORT)
+    result = {field: deepcopy(spec[field]) for field in fields if field in spec}
+    result["ports"] = _ports(spec, _PORT_WITH_NODE_PORT if exposed else _PORT)
     if spec.get("selector"):
-        created["selector"] = naming.pod_labels(service["metadata"]["namespace"], spec["selector"])
-    return created
+        result["selector"] = naming.pod_labels(service["metadata"]["namespace"], spec["selector"])
+    return result
 
 
 def left_out(service: dict) -> list[str]:
@@ -166,19 +166,19 @@ class Services:
             listed = ", ".join(f"spec.{field}" for field in fields)
             await self._events.reject(SERVICE, service, "Refused", f"{listed}: not passed on to the host. Omit it.")
         rejected: list[str] = []
-        exposed: list[str] = []
+        exposure_rejected: list[str] = []
         try:
             host_object = await self._merge(host_object, _changes(host_spec(service), host_object))
         except ApiError as error:
             if not Events.is_rejection(error):
                 raise
             host_object, rejected = await self._update_parts(service, host_object)
-            host_object, exposed = await self._update_exposure(
+            host_object, exposure_rejected = await self._update_exposure(
                 service, host_object, ports=not any(one.startswith("spec.ports:") for one in rejected)
             )
-        await self._sync_status(service, host_object, ports=not exposed)
-        if rejected + exposed:
-            await self._events.reject_parts(SERVICE, service, rejected + exposed)
+        await self._sync_status(service, host_object, ports=not exposure_rejected)
+        if rejected + exposure_rejected:
+            await self._events.reject_parts(SERVICE, service, rejected + exposure_rejected)
 
     async def _update_parts(self, service: dict, host_object: dict) -> tuple[dict, list[str]]:
         """Update each part with the current type; return the host object and the messages of rejected parts."""
@@ -196,26 +196,26 @@ class Services:
         fields = ("type", *_EXPOSURE, *(["ports"] if ports else []))
         desired = host_spec(service)
 
-        async def tried() -> tuple[dict, list[str]]:
+        async def attempt() -> tuple[dict, list[str]]:
             changes = _changes(desired, host_object)
             return await self._try_merge(
                 host_object, "type", {field: changes[field] for field in fields if field in changes}
             )
 
-        result, problem = await tried()
+        result, problem = await attempt()
         if problem and _ALREADY_ALLOCATED in problem[0] and await self._drop_allocated_node_ports(service, desired):
-            return await tried()
+            return await attempt()
         return result, problem
 
     async def _drop_allocated_node_ports(self, service: dict, desired: dict) -> bool:
         """Drop node ports that the virtual API server allocated, not a user; return whether there were any."""
         # The caches have no managedFields.
         known = await self._context.virtual.api.text(self._context.virtual.path(SERVICE, service))
-        asked = _requested_node_ports(json.loads(known))
-        chosen = [port for port in desired["ports"] if "nodePort" in port and port["nodePort"] not in asked]
-        for port in chosen:
+        requested = _requested_node_ports(json.loads(known))
+        allocated = [port for port in desired["ports"] if "nodePort" in port and port["nodePort"] not in requested]
+        for port in allocated:
             del port["nodePort"]
-        return bool(chosen)
+        return bool(allocated)
 
     async def _try_merge(self, host_object: dict, part: str, change: dict) -> tuple[dict, list[str]]:
         try:

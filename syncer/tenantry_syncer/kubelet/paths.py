@@ -60,7 +60,7 @@ def parse(method: str, target: str) -> StreamRequest:
     path, _mark, text = target.partition("?")
     kind, _slash, rest = path.removeprefix("/").partition("/")
     if not path.startswith("/") or kind not in SUBRESOURCES:
-        raise RejectedRequest(404, f"path {path[:200]!r}: not found. Supported: {', '.join(SUBRESOURCES)}.")
+        raise RejectedRequest(404, f"path {path[:200]!r}: not served here. Supported: {', '.join(SUBRESOURCES)}.")
     namespace, pod, container = _names(kind, rest.split("/"))
     if method not in (("GET",) if kind == "containerLogs" else ("GET", "POST")):
         raise RejectedRequest(405, f"method {method}: not allowed for {kind}")

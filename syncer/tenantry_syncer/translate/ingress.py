@@ -79,18 +79,18 @@ def check(ingress: dict, offers: Offers, backend_problem: BackendCheck) -> Check
     return checked
 
 
-def kept(there: dict, wanted: dict) -> dict | None:
+def kept(current: dict, desired: dict) -> dict | None:
     """Return the parts of the current spec that are still desired; None if there are none."""
-    paths = {(rule["host"], _frozen(path)) for rule in wanted["rules"] for path in rule["http"]["paths"]}
+    paths = {(rule["host"], _frozen(path)) for rule in desired["rules"] for path in rule["http"]["paths"]}
     rules = []
-    for rule in there.get("rules") or []:
+    for rule in current.get("rules") or []:
         left = [one for one in (rule.get("http") or {}).get("paths") or [] if (rule.get("host"), _frozen(one)) in paths]
         if left:
             rules.append({"host": rule["host"], "http": {"paths": left}})
-    if not rules or there.get("ingressClassName") != wanted["ingressClassName"]:
+    if not rules or current.get("ingressClassName") != desired["ingressClassName"]:
         return None
-    tls = [one for one in there.get("tls") or [] if one in wanted.get("tls", [])]
-    return {"ingressClassName": wanted["ingressClassName"], "rules": rules, **({"tls": tls} if tls else {})}
+    tls = [one for one in current.get("tls") or [] if one in desired.get("tls", [])]
+    return {"ingressClassName": desired["ingressClassName"], "rules": rules, **({"tls": tls} if tls else {})}
 
 
 def services_of(ingress: dict) -> set[str]:
@@ -109,12 +109,12 @@ def _annotation_problems(ingress: dict) -> Iterator[str]:
 
 
 def _class_problem(ingress: dict, offers: Offers) -> str | None:
-    wanted = ingress["spec"].get("ingressClassName")
-    if wanted in offers.classes:
+    desired = ingress["spec"].get("ingressClassName")
+    if desired in offers.classes:
         return None
     use = f"Use {' or '.join(offers.classes)}." if offers.classes else "This virtual cluster offers no class."
-    if wanted:
-        return f"spec.ingressClassName: {wanted} is not offered. {use}"
+    if desired:
+        return f"spec.ingressClassName: {desired} is not offered. {use}"
     if CLASS_ANNOTATION in (ingress["metadata"].get("annotations") or {}):
         return f"spec.ingressClassName: required; the annotation {CLASS_ANNOTATION} is ignored. {use}"
     return f"spec.ingressClassName: required. {use}"

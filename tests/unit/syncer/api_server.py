@@ -1,4 +1,4 @@
-"""A small API server: lists, and watches whose chunks the test writes itself."""
+"""A small API server with lists, and watches whose chunks the test writes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def line(change: str, obj: dict) -> bytes:
 
 
 class ApiServer:
-    """`lists` are answered in turn, the last one again and again; so are `watches`, functions that write."""
+    """Returns `lists` in turn, the last one repeatedly, and runs `watches`, functions that write a response."""
 
     def __init__(self) -> None:
         self.lists: list[tuple[list[dict], int]] = []

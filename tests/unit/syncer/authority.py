@@ -1,4 +1,4 @@
-"""A certificate authority of the tests' own."""
+"""A certificate authority for the tests."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def _usage(*, ca: bool) -> x509.KeyUsage:
 
 
 class Authority:
-    """Signs certificates; keeps files in a directory. If not `strict`, as before RFC 5280: no usage, no identifiers."""
+    """Signs certificates and keeps files in a directory. Without `strict`, as before RFC 5280: no key usage and IDs."""
 
     def __init__(self, directory: Path, name: str = "ca", *, strict: bool = True) -> None:
         self.directory = directory
@@ -48,7 +48,7 @@ class Authority:
         return builder.add_extension(signer, False)
 
     def sign(self, subject, public_key, usage, names=None, lifetime=timedelta(hours=1)) -> str:
-        """A certificate as PEM."""
+        """Return a certificate as PEM."""
         builder = self._builder(subject, public_key, lifetime)
         builder = builder.add_extension(x509.ExtendedKeyUsage([usage]), False)
         if names:
@@ -56,7 +56,7 @@ class Authority:
         return builder.sign(self._key, hashes.SHA256()).public_bytes(PEM).decode()
 
     def issue(self, common_name: str, usage=CLIENT) -> Path:
-        """A file with a new key and its certificate."""
+        """Return a file with a new key and its certificate."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
         names = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]) if usage == SERVER else None
@@ -66,13 +66,13 @@ class Authority:
         return file
 
     def server_context(self) -> ssl.SSLContext:
-        """For a server at 127.0.0.1."""
+        """Return the TLS context of a server at 127.0.0.1."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(self.issue("server", SERVER))
         return context
 
     def client_context(self, certificate: Path | None = None) -> ssl.SSLContext:
-        """For clients that trust this authority, with a client certificate if one is given."""
+        """Return the TLS context of a client that trusts this CA, with a client certificate if one is given."""
         context = ssl.create_default_context(cadata=self.pem)
         if certificate:
             context.load_cert_chain(certificate)

@@ -1,4 +1,4 @@
-"""Makes the syncer's package importable; a door between an API server and a host."""
+"""Make the syncer's package importable; fixtures of the kubelet API between an API server and a host."""
 
 import asyncio
 import ssl
@@ -29,8 +29,8 @@ def api_server(authority):
 
 
 @pytest.fixture
-def door(authority, api_server):
-    """Runs scenario(world) with a host whose answers are script(reader, writer)."""
+def run_scenario(authority, api_server):
+    """Run scenario(world) with a host that responds by script(reader, writer)."""
 
     def run(script, scenario, **options):
         async def main():
@@ -51,7 +51,7 @@ def door(authority, api_server):
                 return reader, writer
 
             try:
-                await scenario(SimpleNamespace(door=it, host=host, connect=connect, server=server))
+                await scenario(SimpleNamespace(kubelet=it, host=host, connect=connect, server=server))
             finally:
                 await it.close()
                 server.close()

@@ -1,4 +1,4 @@
-"""A host's API for the door's tests, and requests to the door."""
+"""A host's API for tests of the kubelet API, and requests to the latter."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SWITCH += b"X-Stream-Protocol-Version: v4.channel.k8s.io\r\nAudit-Id: host-secre
 
 
 class HostApi:
-    """Accepts connections, reads the request's head and lets the test's function answer."""
+    """Accepts connections, reads the request head and calls the test's function to respond."""
 
     def __init__(self, authority: Authority) -> None:
         self.authority = authority
@@ -44,7 +44,7 @@ class HostApi:
 
 
 async def ask(world, request: bytes) -> tuple[list[str], bytes]:
-    """The response's head and decoded body."""
+    """Return the response's head and decoded body."""
     reader, writer = await world.connect(request)
     head = (await reader.readuntil(b"\r\n\r\n")).decode().strip().split("\r\n")
     body = await (dechunked(reader) if "transfer-encoding: chunked" in head else reader.read(-1))

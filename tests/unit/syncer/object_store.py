@@ -1,4 +1,4 @@
-"""An API server that keeps what it is given: one object per path."""
+"""An API server that stores one object per path."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tenantry_syncer.kube.client import Api
 
 
 def merged(current: object, patch: object) -> object:
-    """By RFC 7396, as API servers do."""
+    """Merge as RFC 7396."""
     if not isinstance(patch, dict):
         return patch
     result = dict(current) if isinstance(current, dict) else {}
@@ -24,8 +24,8 @@ class ObjectStore:
         self.objects: dict[str, dict] = {}
         self.writes: list[str] = []
         self.reads: list[str] = []
-        self.deletions: list[dict] = []  # their options
-        self.rejected: dict[str, int] = {}  # statuses by path
+        self.deletions: list[dict] = []  # their DeleteOptions
+        self.rejected: dict[str, int] = {}  # status codes by path
 
     async def answer(self, request: web.Request) -> web.Response:
         path = request.path
@@ -56,7 +56,7 @@ class ObjectStore:
 
 
 def with_store(scenario: Callable[[ObjectStore, Api], Awaitable[None]]) -> None:
-    """Runs scenario(store, api)."""
+    """Run scenario(store, api)."""
 
     async def main() -> None:
         store = ObjectStore()

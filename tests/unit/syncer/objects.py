@@ -1,4 +1,4 @@
-"""Objects as an API server gives them, for the tests."""
+"""Objects as an API server returns them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CONFIG = Config(
     address="10.43.7.9",
 )
 POD_CONTEXT = PodContext(CONFIG, namespaces={"shop": {"team": "a"}, "bank": {"team": "b"}})
-# What a tenant would like to reach: objects of the platform in the namespace on the host.
+# Objects of the platform in the host namespace, which a tenant must not reach.
 PLATFORM_OBJECTS = ("join-token", "platform-credential", "server-config", "syncer-config", "data-server-0", "default")
 
 
@@ -38,7 +38,7 @@ def service(spec: dict, name: str = "web", namespace: str = "shop", **metadata: 
 
 
 def strings(value: object) -> list[str]:
-    """Every string in it, keys too."""
+    """Return every string in a value, including keys."""
     if isinstance(value, dict):
         return [one for key, inner in value.items() for one in (key, *strings(inner))]
     if isinstance(value, list):

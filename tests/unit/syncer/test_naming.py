@@ -26,20 +26,20 @@ CRAFTED = [
 ]
 
 
-def test_no_two_objects_share_a_name():
+def test_host_name_is_unique():
     found = [naming.host_name(*one) for one in CRAFTED]
     assert len(set(found)) == len(CRAFTED)
 
 
 @pytest.mark.parametrize(("namespace", "name"), CRAFTED)
-def test_a_name_is_a_label_of_dns_and_ends_in_its_hash(namespace, name):
+def test_host_name_is_dns_label_with_hash(namespace, name):
     made = naming.host_name(namespace, name)
     assert LABEL.fullmatch(made)
     assert len(made) <= 63
     assert made.endswith("-" + naming.digest(f"{namespace}/{name}", 16))
 
 
-def test_a_name_is_the_same_after_a_restart():
+def test_host_name_is_stable():
     assert naming.host_name("kube-system", "coredns") == "coredns-kube-system-1444b0647cdf399b"
 
 
@@ -52,7 +52,7 @@ def test_a_name_is_the_same_after_a_restart():
         ("app.kubernetes.io/name", "x.tenantry.dev/app.kubernetes.io_name-71dafa31"),
     ],
 )
-def test_label_keys(key, host):
+def test_label_key(key, host):
     assert naming.label_key(key) == host
 
 
@@ -68,7 +68,7 @@ def test_label_keys(key, host):
         f"{'a' * 60}.{'b' * 60}.example.com/{'n' * 63}",
     ],
 )
-def test_no_label_of_a_tenant_is_one_that_the_platform_looks_at(key):
+def test_label_key_has_no_prefix_of_the_platform(key):
     labels = naming.pod_labels("shop", {key: "tenantry.kube", "app": "web"})
     prefixed = {one for one in labels if one.startswith(naming.TENANT_LABELS)}
     assert set(labels) - prefixed == {naming.NAMESPACE_LABEL}
@@ -77,12 +77,12 @@ def test_no_label_of_a_tenant_is_one_that_the_platform_looks_at(key):
     assert len(prefixed) == 2
 
 
-def test_long_label_keys_stay_apart():
+def test_label_key_long_keys_are_unique():
     keys = [f"{'a' * 54}{one}.example.com/name" for one in "bcd"] + ["a/b", "a_b"]
     assert len({naming.label_key(key) for key in keys}) == len(keys)
 
 
-def test_selectors_select_by_the_same_keys():
+def test_host_selector_uses_label_keys():
     selector = {
         "matchLabels": {"app": "web"},
         "matchExpressions": [{"key": "tenantry.dev/tenant", "operator": "Exists"}],
@@ -98,7 +98,7 @@ def virtual(**metadata):
     return {"metadata": {"name": "web", "namespace": "shop", "uid": "u-1", **metadata}}
 
 
-def test_a_copy_tells_what_it_is_of():
+def test_metadata_identifies_virtual_object():
     copy = {"metadata": naming.metadata({"tenantry.dev/tenant": "payments"}, "pod", virtual())}
     assert naming.virtual_key(copy) == ("shop", "web")
     assert naming.virtual_uid(copy) == "u-1"
@@ -110,25 +110,25 @@ def test_a_copy_tells_what_it_is_of():
 
 
 @pytest.mark.parametrize("field", ["ownerReferences", "finalizers", "annotations", "labels", "generateName"])
-def test_nothing_of_the_tenants_metadata_is_taken_over(field):
+def test_metadata_ignores_tenants_metadata(field):
     crafted = naming.metadata({}, "pod", virtual(**{field: {naming.MANAGED_BY: "tenantry.kube", "evil": "x"}}))
     assert crafted == naming.metadata({}, "pod", virtual())
 
 
 @pytest.mark.parametrize("labels", [{}, {naming.MANAGED_BY: "tenantry.kube"}])
-def test_what_the_syncer_did_not_make_is_no_copy(labels):
+def test_virtual_key_of_foreign_object_is_none(labels):
     foreign = {"metadata": {"name": "join-token", "labels": labels, "annotations": {naming.NAME: "x"}}}
     assert naming.virtual_key(foreign) is None
 
 
-def test_every_pair_of_short_names():
-    """Names of these letters, split anywhere between namespace and name."""
+def test_host_name_short_pairs_are_unique():
+    """Names of these letters, divided anywhere between namespace and name."""
     parts = ["".join(one) for length in (1, 2, 3) for one in itertools.product("ab-", repeat=length)]
     found = {naming.host_name(namespace_object, name) for namespace_object in parts for name in parts}
     assert len(found) == len(parts) ** 2
 
 
-def test_names_are_replaced_as_a_whole():
+def test_replace_names_only_whole_names():
     given = {"a--b": "ns", "web": "w.1"}
     assert (
         naming.replace_names('"web" web-1 xweb web.x a--b/web a--b-c', given) == '"w.1" web-1 xweb w.1.x ns/w.1 a--b-c'

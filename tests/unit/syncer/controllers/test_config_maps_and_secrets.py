@@ -13,7 +13,7 @@ from ..objects import CONFIG, container, pod
 A, B = (SECRET, "shop", "a"), (CONFIG_MAP, "shop", "b")
 
 
-def test_every_place_that_names_one():
+def test_of_pod_returns_every_reference():
     env = [
         {"name": "A", "valueFrom": {"secretKeyRef": {"name": "s1", "key": "k"}}},
         {"name": "B", "valueFrom": {"configMapKeyRef": {"name": "c1", "key": "k"}}},
@@ -37,12 +37,12 @@ def test_every_place_that_names_one():
     assert {namespace_object for _kind, namespace_object, _name in found} == {"shop"}
 
 
-def test_ingresses_name_secrets():
+def test_of_ingress_returns_tls_secrets():
     ingress = {"metadata": {"namespace": "shop"}, "spec": {"tls": [{"secretName": "a"}, {"hosts": ["x"]}]}}
     assert config_maps_and_secrets.of_ingress(ingress) == {A}
 
 
-def test_the_index_knows_users():
+def test_index_tracks_users():
     index = ReferenceIndex()
     assert index.update(POD, ("shop", "one"), {A, B}) == {A, B}
     assert index.update(POD, ("shop", "two"), {A}) == {A}
@@ -66,7 +66,7 @@ def test_the_index_knows_users():
         ("example.com/acted-upon", "Opaque"),
     ],
 )
-def test_copies_of_secrets_act_on_nothing(given, made):
+def test_host_secret_has_an_inert_type(given, made):
     notes = {"kubernetes.io/service-account.name": "syncer"}
     metadata = {"name": "a", "namespace": "shop", "uid": "u", "labels": {"x": "y"}, "annotations": notes}
     secret = {"metadata": metadata, "type": given, "data": {"k": "dg=="}, "immutable": True}
@@ -77,7 +77,7 @@ def test_copies_of_secrets_act_on_nothing(given, made):
     assert not {"x"} & set(host_object["metadata"]["labels"])
 
 
-def test_what_is_in_a_secret_is_read_when_it_is_used_and_has_changed():
+def test_secret_is_read_only_when_used_and_changed():
     virtual = "/api/v1/namespaces/shop/secrets/a"
     copies = f"/api/v1/namespaces/{CONFIG.namespace}/secrets"
     host_object = f"{copies}/{naming.host_name('shop', 'a')}"
@@ -93,7 +93,7 @@ def test_what_is_in_a_secret_is_read_when_it_is_used_and_has_changed():
 
         have("1", "b25l")
         await it.reconcile(*A)
-        assert store.reads == [], "nobody uses it"
+        assert store.reads == [], "no pod uses it"
         index.update(POD, ("shop", "one"), {A})
         for _time in range(2):
             await it.reconcile(*A)

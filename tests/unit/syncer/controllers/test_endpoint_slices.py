@@ -1,4 +1,4 @@
-"""Endpoint slices made by hand: which addresses and fields of them come out on the host."""
+"""Manual endpoint slices: which addresses and fields reach the host."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CLOSED = ("10.42.0.0/16", "10.43.0.0/16", "192.168.77.0/24", "100.100.100.200/32
         ("192.0.2.7", True),
         ("10.44.0.7", True),
         ("2001:db8::1", True),
-        ("192.168.77.5", True),  # opened by name
+        ("192.168.77.5", True),  # allowed explicitly
         ("192.168.77.6", False),
         ("10.42.0.7", False),
         ("100.100.100.200", False),
@@ -31,7 +31,7 @@ CLOSED = ("10.42.0.0/16", "10.43.0.0/16", "192.168.77.0/24", "100.100.100.200/32
         *((address, False) for address in ("::ffff:10.42.0.7", "::10.42.0.7", "::ffff:0:a2a:7", "64:ff9b::a2a:7")),
         *((address, False) for address in ("2002:0a2a:0007::1", "2001:0:a2a:7::1")),  # 6to4, Teredo
         ("64:ff9b::192.0.2.7", True),
-        # NAT64 of a site's own, with a prefix of 48, 56, 64 and 96 bits.
+        # A site's own NAT64, with a prefix of 48, 56, 64 and 96 bits.
         *((f"64:ff9b:1:{rest}", False) for rest in ("a2a:0:700::", "b0a:2a:7::", "b:a:2a00:700:0", "b:c::a2a:7")),
         *((f"64:ff9b:1:{rest}", True) for rest in ("c000:2:700::", "bc0:0:207::", "b:c0:2:700:0", "b:c::c000:207")),
         *((address, False) for address in ("127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1", "64:ff9b::127.0.0.1")),
@@ -39,11 +39,11 @@ CLOSED = ("10.42.0.0/16", "10.43.0.0/16", "192.168.77.0/24", "100.100.100.200/32
         *((address, False) for address in ("0.0.0.0", "::", "localhost", "", "010.44.0.7")),
     ],
 )
-def test_addresses_outside_of_the_host(address, is_external):
+def test_networks_allow_external_addresses(address, is_external):
     assert HostNetworks(denied=CLOSED, allowed=("192.168.77.5/32",)).allows(address) is is_external
 
 
-def test_networks_are_read_again(tmp_path):
+def test_networks_refresh_after_file_change(tmp_path):
     file = tmp_path / FILE
     file.write_text(json.dumps({"closed": ["10.42.0.0/24"], "open": []}))
     networks = HostNetworks.read(tmp_path)
@@ -52,7 +52,7 @@ def test_networks_are_read_again(tmp_path):
     assert (networks.refresh(), networks.allows("10.42.0.1")) == (True, True)
 
 
-def test_without_networks_nothing_is_passed_on(tmp_path):
+def test_networks_missing_file_is_an_error(tmp_path):
     with pytest.raises(FileNotFoundError):
         HostNetworks.read(tmp_path)
 
@@ -66,7 +66,7 @@ def test_without_networks_nothing_is_passed_on(tmp_path):
         ({"podIPs": None}, set()),
     ],
 )
-def test_addresses_of_a_pod_are_its_own_while_it_runs(changes, found):
+def test_addresses_of_pod_until_it_ends(changes, found):
     made = {**pod(), "status": {"phase": "Running", "podIPs": [{"ip": "10.42.0.7"}], **changes}}
     assert addresses_of_pod(made) == found
     made["spec"]["hostNetwork"] = True
@@ -79,7 +79,7 @@ def a_slice(owner: str = "web", **fields: object) -> dict:
     return {"metadata": metadata, "addressType": "IPv4", "ports": [{"port": 80}], "endpoints": [], **fields}
 
 
-def test_a_slice_belongs_to_the_copy_of_its_service():
+def test_slice_belongs_to_host_service():
     reference = {"kind": "Pod", "name": "server-0", "namespace": "payments--dev"}
     endpoints = [
         {
@@ -120,12 +120,12 @@ def test_a_slice_belongs_to_the_copy_of_its_service():
         ({"clusterIP": "10.43.0.9"}, "other"),
     ],
 )
-def test_slices_of_other_services_stay_inside(spec, name):
+def test_slice_of_other_service_is_not_synced(spec, name):
     assert EndpointSlices(context(service(spec, name)), None)._desired(a_slice()) == (None, [])
 
 
 @pytest.mark.parametrize(("namespace", "name"), services.PLATFORM_SERVICES)
-def test_slices_of_the_platforms_services_stay_inside(namespace, name):
+def test_slice_of_platform_service_is_not_synced(namespace, name):
     found = a_slice(name)
     found["metadata"]["namespace"] = namespace
     known = context(service({"clusterIP": "10.43.0.9"}, name, namespace))

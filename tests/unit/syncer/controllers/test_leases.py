@@ -1,4 +1,4 @@
-"""Leases of nodes: there for nodes that carry pods, renewed in time and no more often."""
+"""Leases of nodes with pods, renewed when due."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LEASE = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/one"
 
 
 def with_node(scenario, uid: str = "n-1") -> None:
-    """Runs scenario(store, nodes, sides) with a node that carries a pod."""
+    """Run scenario(store, nodes, context) with a node that has a pod."""
 
     async def main(store, api):
         context = SyncContext(CONFIG, api, api)
@@ -29,7 +29,7 @@ def with_node(scenario, uid: str = "n-1") -> None:
     with_store(main)
 
 
-def test_a_lease_that_ends_with_its_node():
+def test_lease_is_owned_by_its_node():
     async def scenario(store, it, _context):
         again = await it.reconcile("one")
         lease = store.objects[LEASE]
@@ -44,12 +44,12 @@ def test_a_lease_that_ends_with_its_node():
     with_node(scenario)
 
 
-def test_it_is_renewed_when_it_is_due():
+def test_lease_is_renewed_when_due():
     async def scenario(store, it, _context):
         await it.reconcile("one")
         del store.writes[:]
         assert 0 < await it.reconcile("one") <= nodes.RENEW_SECONDS
-        assert LEASE not in str(store.writes), "however often the node is looked at"
+        assert LEASE not in str(store.writes), "however often the node is reconciled"
         it._renewed["one"] -= nodes.RENEW_SECONDS
         await it.reconcile("one")
         assert f"PATCH {LEASE}" in store.writes
@@ -57,7 +57,7 @@ def test_it_is_renewed_when_it_is_due():
     with_node(scenario)
 
 
-def test_a_node_that_carries_nothing_has_none():
+def test_lease_needs_a_node_with_pods():
     async def scenario(store, it, context):
         context.host.cache(POD)._store((CONFIG.namespace, "web"), None)
         assert await it.reconcile("one") is None

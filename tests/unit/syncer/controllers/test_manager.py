@@ -1,4 +1,4 @@
-"""What was allowed once is looked at again, even where memory or size keep the syncer from knowing all of it."""
+"""Checks run again even for objects that are too large or not cached."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def made_inside(kind, **fields: object) -> dict:
     ],
     ids=["slice", "ingress"],
 )
-def test_what_has_become_too_large_to_check_leaves_the_host(kind, fields):
+def test_object_grown_too_large_is_deleted_on_host(kind, fields):
     async def scenario(store, api):
         context = SyncContext(CONFIG, api, api)
         obj = made_inside(kind, **fields)
@@ -44,7 +44,7 @@ def test_what_has_become_too_large_to_check_leaves_the_host(kind, fields):
         path = known_on_host(store, context, kind, obj, spec={})
         await Syncer(context)._work((kind, "shop", "web"))
         assert path not in store.objects
-        assert [one for one in store.writes if "events" in one]  # and the tenant is told
+        assert [one for one in store.writes if "events" in one]  # and an event reports it
 
     with_store(scenario)
 
@@ -53,7 +53,7 @@ def waiting(syncer: Syncer) -> set:
     return set(syncer.queue._queued)
 
 
-def test_a_copy_is_looked_at_though_its_object_is_left_out_of_memory():
+def test_host_object_is_queued_if_virtual_is_not_cached():
     async def scenario(store, api):
         context = SyncContext(CONFIG, api, api)
         labels = {SERVICE_NAME: "web"}

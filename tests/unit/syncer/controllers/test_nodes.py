@@ -1,4 +1,4 @@
-"""Nodes inside: what is shown of those on the host."""
+"""Virtual nodes: what they show of those of the host."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SHOWN = {"type": "ExternalIP", "address": "192.0.2.1"}
 
 
 def status(current: dict, **of_pod: object) -> dict:
-    """What has to change on a node that carries a pod with this status."""
+    """Return the changes of the addresses of a node that has a pod with this status."""
     context = SyncContext(CONFIG, None, None)
     hard = {"limits.cpu": "4", "pods": "10"}
     quota = {"name": "vcluster", "namespace": CONFIG.namespace, "resourceVersion": "1"}
@@ -28,17 +28,17 @@ def external(current: list[dict], **of_pod: object) -> list[dict]:
     return [one for one in found if one["type"] == "ExternalIP"]
 
 
-def test_capacity_that_the_quota_has_no_more_is_taken_away():
+def test_status_removes_capacity_without_quota():
     changed = status({"capacity": {"cpu": "4", "memory": "8Gi"}})
     assert changed["capacity"] == {"cpu": "4", "memory": None, "pods": "10"}
 
 
-def test_a_node_has_the_addresses_that_its_pods_name():
+def test_status_has_addresses_of_its_pods():
     both = [{"ip": "192.0.2.2"}, {"ip": "fd00::2"}]
     assert [one["address"] for one in external([SHOWN], phase="Running", hostIPs=both)] == ["192.0.2.2", "fd00::2"]
 
 
-def test_a_node_whose_pods_name_none_keeps_its_addresses():
+def test_status_keeps_addresses_without_pods():
     assert external([SHOWN], phase="Pending") == [SHOWN]
     assert external([SHOWN], phase="Succeeded", hostIPs=[{"ip": "192.0.2.9"}]) == [SHOWN]
     assert external([], phase="Pending") == []

@@ -1,4 +1,4 @@
-"""The life of pods on the host: changed, ended."""
+"""The lifecycle of pods on the host: changes and deletion."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from ..objects import CONFIG, POD_CONTEXT, container, pod
     ("asked", "left", "given"),
     [(None, None, None), (5, None, 5), (7200, None, 3600), (5, 30, 5), (40, 30, "nothing"), (9000, 3600, "nothing")],
 )
-def test_a_pod_has_its_time_to_end_and_no_more_than_the_platform_gives(asked, left, given):
+def test_remove_limits_the_grace_period(asked, left, given):
     async def scenario(store, api):
         ending = {} if left is None else {"deletionTimestamp": "now", "deletionGracePeriodSeconds": left}
         host = pod(namespace=CONFIG.namespace, **ending)
@@ -38,7 +38,7 @@ def test_a_pod_has_its_time_to_end_and_no_more_than_the_platform_gives(asked, le
 HOST_POD = f"/api/v1/namespaces/{CONFIG.namespace}/pods/web-0"
 
 
-def test_a_successor_that_is_too_large_is_not_made_beside_an_earlier_pod():
+def test_too_large_successor_waits_for_predecessor():
     async def scenario(store, api):
         context = SyncContext(CONFIG, api, api)
         earlier = host_pod(pod(uid="earlier"), POD_CONTEXT)
@@ -56,7 +56,7 @@ def test_a_successor_that_is_too_large_is_not_made_beside_an_earlier_pod():
 
 
 @pytest.mark.parametrize("gone", [False, True], ids=["with a successor", "alone"])
-def test_a_pod_deleted_by_force_frees_its_name_and_gets_a_second(gone):
+def test_force_deleted_pod_gets_one_second(gone):
     async def scenario(store, api):
         context = SyncContext(CONFIG, api, api)
         earlier = host_pod(pod(uid="earlier"), POD_CONTEXT)
@@ -86,7 +86,7 @@ def test_a_pod_deleted_by_force_frees_its_name_and_gets_a_second(gone):
 @pytest.mark.parametrize(
     ("status", "raised"), [(403, RequeueAfter), (422, RequeueAfter), (500, ApiError), (409, ApiError)]
 )
-def test_what_one_change_meets_keeps_no_other_away(status, raised):
+def test_rejected_change_does_not_block_others(status, raised):
     async def scenario(store, api):
         context = SyncContext(CONFIG, api, api)
         before = pod({"readinessGates": [{"conditionType": "example.com/ready"}]})
@@ -112,8 +112,8 @@ def test_what_one_change_meets_keeps_no_other_away(status, raised):
 
 
 @pytest.mark.parametrize("how", ["merge", "strategic"])
-def test_a_patch_is_for_the_object_that_was_seen(how):
-    """D16: a later one of its name is another object."""
+def test_patch_has_uid_of_object(how):
+    """A later object of the same name must not be changed."""
 
     async def scenario(store, api):
         host = pod(namespace=CONFIG.namespace)

@@ -1,4 +1,4 @@
-"""The Secrets on the host that hold a pod's tokens: each for one pod, also where two have one name for a while."""
+"""Token Secrets on the host belong to one pod, even while two pods have the same name."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ VOLUMES = [{"name": "t", "projected": {"sources": [{"serviceAccountToken": {"pat
 
 
 def known(context: SyncContext, store, uid: str, name: str) -> None:
-    """A pod on the host with its tokens."""
+    """Return a host pod with its tokens."""
     virtual = pod({"volumes": VOLUMES}, uid=uid)
     host_object = host_pod(virtual, POD_CONTEXT, name)
     secret = {"metadata": naming.metadata(CONFIG.labels, TOKEN, virtual, token_secret(host_object["metadata"]["name"]))}
@@ -28,7 +28,7 @@ def known(context: SyncContext, store, uid: str, name: str) -> None:
         context.host.cache(kind).put(obj)
 
 
-def test_a_pod_that_is_ending_does_not_get_the_tokens_of_its_successor():
+def test_terminating_pod_keeps_its_own_tokens():
     async def scenario(store, api):
         context, later = SyncContext(CONFIG, api, api), naming.host_name("shop", "web-0", "later")
         known(context, store, "earlier", "")
@@ -60,7 +60,7 @@ def test_a_pod_that_is_ending_does_not_get_the_tokens_of_its_successor():
     with_store(scenario)
 
 
-def test_a_pod_keeps_its_tokens_when_the_earlier_one_is_gone():
+def test_successor_keeps_tokens_after_predecessor():
     async def scenario(store, api):
         context, later = SyncContext(CONFIG, api, api), naming.host_name("shop", "web-0", "later")
         known(context, store, "later", later)

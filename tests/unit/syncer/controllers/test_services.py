@@ -1,4 +1,4 @@
-"""Services and claims: what of them comes out on the host."""
+"""Services and claims: what reaches the host."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PORT = {"name": "http", "protocol": "TCP", "port": 80, "targetPort": "web", "app
         ({"type": "ExternalName", "externalName": "x", "clusterIP": "10.43.0.9"}, False),
     ],
 )
-def test_which_services_are_copied(spec, copied):
+def test_is_synced(spec, copied):
     assert services.is_synced(service(spec)) is copied
 
 
@@ -42,13 +42,13 @@ def test_which_services_are_copied(spec, copied):
         ("trafficDistribution", "PreferClose"),
     ],
 )
-def test_passes_as_it_is(field, value):
+def test_host_spec_passes_field_unchanged(field, value):
     assert services.host_spec(service({field: value})) == {field: value, "ports": []}
 
 
 @pytest.mark.parametrize(("kind", "passes"), [("ClusterIP", False), ("NodePort", True), ("LoadBalancer", True)])
-def test_ways_from_outside_are_told_of_services_that_have_any(kind, passes):
-    """An API server defaults them for external addresses, which stay inside, and refuses them without."""
+def test_host_spec_exposure_fields_by_type(kind, passes):
+    """An API server sets them by default with externalIPs, which are not passed on, and rejects them without."""
     exposed = {
         "externalTrafficPolicy": "Local",
         "loadBalancerSourceRanges": ["10.0.0.0/8"],
@@ -65,12 +65,12 @@ ASIDE = ("externalIPs", "loadBalancerIP", "loadBalancerClass", "somethingNew")
 
 
 @pytest.mark.parametrize("field", [*ASIDE, "externalName", "clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"])
-def test_stays_inside(field):
+def test_host_spec_omits_field(field):
     assert services.host_spec(service({field: ["192.0.2.1"]})) == {"ports": []}
 
 
 @pytest.mark.parametrize("field", ASIDE)
-def test_what_stays_inside_is_told(field):
+def test_left_out_reports_field(field):
     decided = {"clusterIP": "10.43.0.9", "clusterIPs": ["10.43.0.9"], "ipFamilies": ["IPv4"]}
     given = {**decided, "ipFamilyPolicy": "SingleStack", "ports": [PORT], "selector": {"a": "b"}}
     assert services.left_out(service({**given, field: "x"})) == [field]
@@ -86,8 +86,8 @@ def managed(port: int, manager: str = "kubectl") -> dict:
     ("managers", "asked"),
     [([], set()), ([managed(80)], {30080}), ([managed(81)], set()), ([managed(80, "tenantry-syncer")], set())],
 )
-def test_a_node_port_is_asked_for_by_who_manages_the_field(managers, asked):
-    """One that an API server has chosen, or the syncer has told, may be another one."""
+def test_requested_node_ports_have_a_field_manager(managers, asked):
+    """A node port that an API server allocated or the syncer set may change."""
     ports = [{**PORT, "nodePort": 30080}]
     assert services._requested_node_ports(service({"ports": ports}, managedFields=managers)) == asked
 
@@ -100,14 +100,14 @@ def test_a_node_port_is_asked_for_by_who_manages_the_field(managers, asked):
         {"tenantry.dev/virtual-namespace": "x", "statefulset.kubernetes.io/pod-name": "server-0"},
     ],
 )
-def test_a_selector_finds_pods_of_its_namespace_alone(selector):
+def test_host_spec_selector_includes_namespace(selector):
     made = services.host_spec(service({"selector": selector}))["selector"]
     assert made.pop(naming.NAMESPACE_LABEL) == naming.digest("shop")
     assert len(made) == len(selector)
     assert all(key.startswith(naming.TENANT_LABELS) for key in made)
 
 
-def test_a_service_made_anew_is_the_same_but_for_its_address():
+def test_manifest_to_recreate_omits_cluster_ip():
     owners = [{"kind": "App", "name": "x", "uid": "o"}]
     given = service({"clusterIP": "10.43.0.9", "clusterIPs": ["10.43.0.9"], "ports": [PORT]}, ownerReferences=owners)
     manifest = services._manifest_to_recreate(given)
@@ -116,7 +116,7 @@ def test_a_service_made_anew_is_the_same_but_for_its_address():
 
 
 def context(*virtual: dict, **config: object) -> SyncContext:
-    """With caches that know these services, and no API servers."""
+    """Return a context whose caches contain these services, without API servers."""
     made = SyncContext(dataclasses.replace(CONFIG, **config), None, None)
     for one in virtual:
         made.virtual.cache(SERVICE).put(one)
@@ -143,7 +143,7 @@ def context(*virtual: dict, **config: object) -> SyncContext:
         (None, {"volumeName": "pv-1"}, False),
     ],
 )
-def test_claims(allowed, spec, rejected):
+def test_claim_problem(allowed, spec, rejected):
     problem = PersistentVolumeClaims(context(storage_classes=allowed), None)._problem(
         spec, spec.get("storageClassName")
     )

@@ -1,4 +1,4 @@
-"""How the syncer comes to know the CA of the API server inside. The host's API server is a stand-in for a kubelet."""
+"""Reading the CA of the virtual API server. A fake of the host's API forwards ports as a kubelet."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def server_pod(name: str, *, ready: bool) -> dict:
 
 
 class Cluster:
-    """A server that tells its CA as k3s does, and the API of a host that forwards ports to it."""
+    """A server that publishes its CA as k3s does, and the API of a host that forwards ports to it."""
 
     def __init__(self, authority: Authority) -> None:
         self.authority = authority
@@ -66,7 +66,7 @@ class Cluster:
 
 
 def with_cluster(authority: Authority, scenario) -> None:
-    """Runs scenario(cluster, host)."""
+    """Run scenario(cluster, host)."""
 
     async def listening(stack, context, *routes) -> int:
         application = web.Application()
@@ -92,14 +92,14 @@ def with_cluster(authority: Authority, scenario) -> None:
 
 @pytest.fixture
 def elsewhere(monkeypatch):
-    """The API server inside is not on the loopback address, as far as anybody can tell."""
+    """Make the virtual API server appear not to be on the loopback address."""
     monkeypatch.setattr(api_server_ca, "_is_loopback", lambda _url: False)
     monkeypatch.setattr(api_server_ca, "RETRY", 0.01)
 
 
 @pytest.mark.parametrize("strict", [True, False], ids=["RFC 5280", "older"])
-def test_it_is_read_through_the_host_and_a_refusal_is_no_answer(tmp_path, monkeypatch, elsewhere, strict):
-    """The older ones are refused by Python 3.13's default."""
+def test_read_uses_port_forward_and_retries_errors(tmp_path, monkeypatch, elsewhere, strict):
+    """Python 3.13 rejects older certificates by default."""
     ours = Authority(tmp_path, strict=strict)
 
     async def scenario(cluster, host):
@@ -110,8 +110,8 @@ def test_it_is_read_through_the_host_and_a_refusal_is_no_answer(tmp_path, monkey
     with_cluster(ours, scenario)
 
 
-def test_whoever_answers_at_the_address_is_not_believed(tmp_path, monkeypatch, elsewhere):
-    """The server whose pod it is has another CA than the one at the address of the Service."""
+def test_read_ignores_server_at_service_address(tmp_path, monkeypatch, elsewhere):
+    """The server in the pod has another CA than the server at the address of the Service."""
     ours, theirs = Authority(tmp_path), Authority(tmp_path, "theirs")
 
     async def false(cluster, _host):
@@ -124,7 +124,7 @@ def test_whoever_answers_at_the_address_is_not_believed(tmp_path, monkeypatch, e
     with_cluster(theirs, false)
 
 
-def test_nothing_lies_between_on_the_loopback_address(tmp_path, monkeypatch):
+def test_read_connects_directly_to_loopback(tmp_path, monkeypatch):
     async def scenario(cluster, host):
         monkeypatch.setattr(config, "VIRTUAL_URL", cluster.url)
         assert await api_server_ca.read(CONFIG, host) == cluster.authority.pem
@@ -133,8 +133,8 @@ def test_nothing_lies_between_on_the_loopback_address(tmp_path, monkeypatch):
     with_cluster(Authority(tmp_path), scenario)
 
 
-def test_another_ca_is_another_cluster(tmp_path, monkeypatch, elsewhere):
-    """A certificate that was refused once is no reason; one of another authority that is the server's now is."""
+def test_watch_raises_only_for_another_ca(tmp_path, monkeypatch, elsewhere):
+    """One rejected certificate is no reason to restart; another CA of the server is."""
     ours = Authority(tmp_path)
 
     async def scenario(cluster, host):
@@ -157,7 +157,7 @@ def test_another_ca_is_another_cluster(tmp_path, monkeypatch, elsewhere):
     with_cluster(ours, scenario)
 
 
-def test_a_certificate_that_is_not_trusted_is_noticed(tmp_path):
+def test_api_untrusted_certificate_sets_event(tmp_path):
     async def scenario(cluster, _host):
         virtual = Api(cluster.url, Authority(tmp_path, "other").client_context(), lambda: "")
         try:

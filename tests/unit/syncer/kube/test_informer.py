@@ -12,7 +12,7 @@ from ..api_server import ApiServer, config_map, line, with_server
 
 
 class Followed:
-    """A cache that runs, and what its listener was told."""
+    """A running cache, and the changes that its listener received."""
 
     def __init__(self, api: Api, selector: str = "") -> None:
         self.cache = Cache(api, CONFIG_MAP, "shop", selector)
@@ -45,7 +45,7 @@ def run(scenario) -> None:
     asyncio.run(with_server(scenario))
 
 
-def test_list_and_watch():
+def test_cache_lists_and_watches():
     async def scenario(server: ApiServer, api: Api):
         server.lists = [([config_map("a", 1), config_map("b", 2)], 5)]
 
@@ -73,7 +73,7 @@ def test_list_and_watch():
     run(scenario)
 
 
-def test_a_line_of_a_megabyte():
+def test_watch_accepts_line_of_a_megabyte():
     async def scenario(server: ApiServer, api: Api):
         server.lists = [([], 1)]
 
@@ -91,7 +91,7 @@ def test_a_line_of_a_megabyte():
     run(scenario)
 
 
-def test_a_connection_that_breaks_goes_on_where_it_was():
+def test_watch_resumes_after_disconnect():
     async def scenario(server: ApiServer, api: Api):
         server.lists = [([], 1)]
 
@@ -111,7 +111,7 @@ def test_a_connection_that_breaks_goes_on_where_it_was():
 
 
 @pytest.mark.parametrize("code", [410, 500])
-def test_a_version_that_is_gone_means_another_list(code):
+def test_expired_version_causes_list(code):
     async def scenario(server: ApiServer, api: Api):
         server.lists = [([config_map("a", 1), config_map("b", 1)], 1), ([config_map("b", 4)], 9)]
 
@@ -126,7 +126,7 @@ def test_a_version_that_is_gone_means_another_list(code):
     run(scenario)
 
 
-def test_what_was_deleted_does_not_come_back_by_a_late_answer():
+def test_put_after_deletion_is_ignored():
     async def scenario(server: ApiServer, api: Api):
         server.lists = [([config_map("a", 1)], 1)]
 
@@ -136,7 +136,7 @@ def test_what_was_deleted_does_not_come_back_by_a_late_answer():
         server.watches = [changes]
         async with Followed(api) as it:
             await it.until(("a", "1"), ("a", None))
-            it.cache.put(config_map("a", 3))  # the answer to a write of just before
+            it.cache.put(config_map("a", 3))  # the response to an earlier write
             assert it.cache.get("shop", "a") is None
             it.cache.put(config_map("a", 5))
             assert it.cache.get("shop", "a")["metadata"]["resourceVersion"] == "5"
@@ -146,7 +146,7 @@ def test_what_was_deleted_does_not_come_back_by_a_late_answer():
     run(scenario)
 
 
-def test_no_answer_sends_anybody_elsewhere():
+def test_api_follows_no_redirects():
     async def scenario(server: ApiServer, api: Api):
         server.elsewhere = "/stolen"
         with pytest.raises(ApiError) as caught:

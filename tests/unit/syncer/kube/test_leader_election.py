@@ -1,4 +1,4 @@
-"""Of several syncers one works, and another only when that has not been heard of for as long as its lease lasts."""
+"""One of several syncers is the leader; another takes over only after its lease has expired."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ LEASE = "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases/tenantry-syn
 
 
 class Store:
-    """One object with a version, as an API server keeps it; `down` answers nothing."""
+    """One object with a resource version, as in an API server; unreachable while `down`."""
 
     def __init__(self) -> None:
         self.lease: dict | None = None
@@ -53,7 +53,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(leader_election, name, seconds)
 
 
-def test_the_second_waits_as_long_as_the_first_renews_and_takes_over_when_it_has_gone():
+def test_acquire_waits_until_lease_expires():
     async def main():
         store = Store()
         first, second = LeaderElector(store, "server-0"), LeaderElector(store, "server-1")
@@ -69,7 +69,7 @@ def test_the_second_waits_as_long_as_the_first_renews_and_takes_over_when_it_has
     asyncio.run(main())
 
 
-def test_its_successor_in_the_same_place_need_not_wait():
+def test_acquire_with_same_identity_is_immediate():
     async def main():
         store = Store()
         await LeaderElector(store, "server-0").acquire()
@@ -78,7 +78,7 @@ def test_its_successor_in_the_same_place_need_not_wait():
     asyncio.run(main())
 
 
-def test_who_cannot_renew_stops_before_another_may_begin():
+def test_renew_stops_before_lease_expires():
     async def main():
         store = Store()
         first = LeaderElector(store, "server-0")
@@ -90,7 +90,7 @@ def test_who_cannot_renew_stops_before_another_may_begin():
     asyncio.run(main())
 
 
-def test_who_has_lost_it_to_another_stops():
+def test_renew_stops_if_another_holds_lease():
     async def main():
         store = Store()
         first = LeaderElector(store, "server-0")
@@ -102,7 +102,7 @@ def test_who_has_lost_it_to_another_stops():
     asyncio.run(main())
 
 
-def test_of_two_at_once_one_gets_it():
+def test_acquire_concurrently_has_one_leader():
     async def main():
         store = Store()
         held = await asyncio.gather(

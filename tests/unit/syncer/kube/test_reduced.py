@@ -1,4 +1,4 @@
-"""What is kept of objects of every size, and that none is parsed that would take too much."""
+"""What is cached of objects of each size; objects that would take too much memory are not parsed."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def raw(obj: dict) -> bytes:
         {"metadata": {**HEAD, "generation": 3, "deletionTimestamp": "now", "labels": MANY}},
     ],
 )
-def test_of_what_has_too_many_parts_the_head_is_known(obj):
+def test_parsed_too_many_parts_returns_head(obj):
     found = reduced.parsed(raw(obj))
     assert reduced.is_reduced(found)
     assert key_of(found) == ("shop", "a")
@@ -43,12 +43,12 @@ def test_of_what_has_too_many_parts_the_head_is_known(obj):
     assert found["metadata"] == wanted
 
 
-def test_large_texts_are_no_reason():
+def test_parsed_large_text_returns_object():
     found = reduced.parsed(raw({"metadata": HEAD, "data": {"k": "x" * 3_000_000}}))
     assert len(found["data"]["k"]) == 3_000_000
 
 
-def test_events_and_pages_of_such_objects():
+def test_event_and_page_too_many_parts_return_heads():
     obj = {"metadata": HEAD, "data": MANY}
     assert key_of(reduced.event(raw({"type": "ADDED", "object": obj}))[1]) == ("shop", "a")
     items, of_list = reduced.page(raw({"kind": "L", "metadata": {"resourceVersion": "9"}, "items": [obj]}))
@@ -56,7 +56,7 @@ def test_events_and_pages_of_such_objects():
     assert "data" not in reduced.event(raw({"type": "ADDED", "object": config_map("a", 1)}), heads=True)[1]
 
 
-def test_by_its_face_a_copy_is_found_and_deleted():
+def test_lookup_fields_suffice_to_find_and_delete():
     notes = {naming.NAMESPACE: "shop", naming.NAME: "web-0", naming.UID: "u", "x": "y" * 20_000}
     labels = {naming.MANAGED_BY: naming.SYNCER, **MANY}
     spec = {"nodeName": "n", "selector": {"a": "x" * 5000}, "containers": []}
@@ -74,7 +74,7 @@ def large(name: str, version: int) -> dict:
     return {**config_map(name, version), "data": {"k": "x" * 20_000}}
 
 
-def test_lists_come_in_short_pages_where_objects_are_large():
+def test_pages_shrink_for_large_objects():
     async def scenario(server, api):
         server.lists = [([config_map(str(at), 1, k="x" * 40_000) for at in range(32)], 5)]
         server.lists += [([config_map("a", 1, k="x" * 40_000)], 5)]
@@ -85,7 +85,7 @@ def test_lists_come_in_short_pages_where_objects_are_large():
     asyncio.run(with_server(scenario))
 
 
-def test_what_does_not_fit_is_left_out_until_there_is_room():
+def test_cache_leaves_out_objects_until_room():
     async def scenario(server, api):
         objects = [config_map(str(at), 1) for at in range(10)]
         server.lists = [(objects, 5), (objects[5:], 9)]
@@ -107,17 +107,17 @@ def test_what_does_not_fit_is_left_out_until_there_is_room():
     asyncio.run(with_server(scenario))
 
 
-def test_while_it_is_listed_anew_nothing_is_taken_for_gone():
-    """What is left out would be counted as none until its page comes, and its copy on the host would be removed."""
-    to_virtual_message = []
+def test_cache_relist_does_not_count_as_complete():
+    """Otherwise, objects on later pages would count as deleted, and their host objects would be deleted."""
+    left_out = []
 
     class Listing:
         async def pages(self, _path, **_options):
             yield [config_map("0", 1)], "5"
-            to_virtual_message.append(cache.has_left_out)
+            left_out.append(cache.has_left_out)
             yield [config_map("1", 1)], "5"
-            to_virtual_message.append(cache.has_left_out)
-            if len(to_virtual_message) == 2:
+            left_out.append(cache.has_left_out)
+            if len(left_out) == 2:
                 raise ApiError(0, "Unreachable", "in the middle")
 
     cache = Cache(Listing(), CONFIG_MAP, budget=Budget(total=0))
@@ -128,13 +128,13 @@ def test_while_it_is_listed_anew_nothing_is_taken_for_gone():
         assert cache.has_left_out
         cache._budget = Budget()
         await cache._list()
-        assert to_virtual_message == [True] * 4
+        assert left_out == [True] * 4
         assert not cache.has_left_out
 
     asyncio.run(scenario())
 
 
-def test_all_of_a_large_pod_is_at_hand_while_it_is_looked_at():
+def test_loaded_holds_whole_large_pod():
     path = "/api/v1/namespaces/shop/pods/web-0"
 
     async def scenario(store, api):
@@ -151,7 +151,7 @@ def test_all_of_a_large_pod_is_at_hand_while_it_is_looked_at():
     with_store(scenario)
 
 
-def test_what_a_large_pod_names_is_copied_while_it_is_at_hand():
+def test_loaded_large_pod_syncs_its_references():
     one = (CONFIG_MAP, "shop", "settings")
 
     async def scenario(store, api):
@@ -173,7 +173,7 @@ def test_what_a_large_pod_names_is_copied_while_it_is_at_hand():
     with_store(scenario)
 
 
-def test_a_pod_that_is_gone_by_then_is_looked_at_again():
+def test_loaded_deleted_pod_is_requeued():
     async def scenario(_store, api):
         context = SyncContext(CONFIG, api, api)
         context.virtual.cache(POD).put(pod({"containers": [container(args=["x" * 20_000])]}))
@@ -184,7 +184,7 @@ def test_a_pod_that_is_gone_by_then_is_looked_at_again():
     with_store(scenario)
 
 
-def test_a_pod_that_grows_stays_whole_for_all_who_are_at_it():
+def test_loaded_growing_pod_stays_whole():
     async def scenario(_store, api):
         context = SyncContext(CONFIG, api, api)
         context.virtual.cache(POD).put(pod())
@@ -199,7 +199,7 @@ def test_a_pod_that_grows_stays_whole_for_all_who_are_at_it():
     with_store(scenario)
 
 
-def test_a_pod_with_too_many_parts_is_not_passed_on():
+def test_loaded_pod_with_too_many_parts_does_not_fit():
     async def scenario(store, api):
         context = SyncContext(CONFIG, api, api)
         known = pod({"containers": [container(env=[{"name": f"A{at}"} for at in range(20_000)])]})
@@ -211,7 +211,7 @@ def test_a_pod_with_too_many_parts_is_not_passed_on():
     with_store(scenario)
 
 
-def test_an_error_in_a_watch_is_one_whatever_is_asked_for():
+def test_event_error_is_parsed_with_heads():
     event = raw({"type": "ERROR", "object": {"kind": "Status", "message": "too old"}})
     assert reduced.event(event, heads=True)[0] == "ERROR"
     assert issubclass(Gone, Exception)

@@ -17,7 +17,7 @@ async def served(queue: WorkQueue, until: asyncio.Event) -> None:
     await asyncio.gather(serving, return_exceptions=True)
 
 
-def test_keys_come_in_order_and_once():
+def test_keys_are_processed_in_order_and_once():
     async def scenario():
         seen, done = [], asyncio.Event()
 
@@ -35,7 +35,7 @@ def test_keys_come_in_order_and_once():
     run(scenario)
 
 
-def test_a_key_has_one_worker_and_comes_again_if_it_changed_meanwhile():
+def test_key_has_one_worker_and_is_requeued_on_change():
     async def scenario():
         done, go, other = asyncio.Event(), asyncio.Event(), asyncio.Event()
         busy, seen = set(), []
@@ -57,7 +57,7 @@ def test_a_key_has_one_worker_and_comes_again_if_it_changed_meanwhile():
         queue = WorkQueue(work, workers=3)
         queue.add("a")
         serving = asyncio.ensure_future(served(queue, done))
-        await other.wait()  # the others go on beside it
+        await other.wait()  # other keys are processed meanwhile
         assert seen == ["a", "b"]
         go.set()
         await serving
@@ -66,7 +66,7 @@ def test_a_key_has_one_worker_and_comes_again_if_it_changed_meanwhile():
     run(scenario)
 
 
-def test_a_failure_is_tried_again_later_each_time():
+def test_failure_is_retried_with_back_off():
     async def scenario():
         loop, done = asyncio.get_running_loop(), asyncio.Event()
         times = []
@@ -89,7 +89,7 @@ def test_a_failure_is_tried_again_later_each_time():
     run(scenario)
 
 
-def test_again_is_no_failure_and_the_earlier_time_counts():
+def test_requeue_after_keeps_the_earlier_time():
     async def scenario():
         done, seen = asyncio.Event(), []
 
@@ -108,7 +108,7 @@ def test_again_is_no_failure_and_the_earlier_time_counts():
     run(scenario)
 
 
-def test_many_refusals_wait_longer_each():
+def test_many_delayed_keys_wait_longer():
     async def scenario():
         async def work(key):
             raise RequeueAfter(10)

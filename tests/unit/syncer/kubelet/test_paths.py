@@ -1,4 +1,4 @@
-"""The table of paths: what the API server asks of a kubelet, and what the host's API is asked instead."""
+"""Paths of the kubelet API and their translation to the host's API."""
 
 from urllib.parse import parse_qsl, quote_plus
 
@@ -43,17 +43,17 @@ TABLE = {
 
 
 @pytest.mark.parametrize("target", TABLE)
-def test_translation(target):
+def test_parse_translates_target(target):
     assert parse("GET", target).host_target("payments--dev", "web-x") == TABLE[target]
 
 
-def test_names_are_those_of_the_virtual_cluster():
+def test_parse_returns_virtual_names():
     request = parse("POST", "/exec/shop/web.v1/app?output=1")
     assert (request.namespace, request.pod, request.kind, request.is_log) == ("shop", "web.v1", "exec", False)
     assert parse("GET", "/containerLogs/shop/web/app").is_log
 
 
-def test_a_command_survives_byte_by_byte():
+def test_parse_keeps_bytes_of_command():
     command = "".join(chr(code) for code in range(1, 256)) + "é🙂;&=+%"
     target = parse("GET", f"/exec/a/b/c?output=1&command={quote_plus(command)}").host_target("n", "p")
     assert dict(parse_qsl(target.partition("?")[2]))["command"] == command
@@ -98,7 +98,7 @@ def test_a_command_survives_byte_by_byte():
         "/attach",
     ],
 )
-def test_not_served(target):
+def test_parse_unknown_path_is_rejected(target):
     with pytest.raises(RejectedRequest) as caught:
         parse("GET", target)
     assert caught.value.status == 404
@@ -119,7 +119,7 @@ def test_not_served(target):
         ("/portForward/shop/web?port=٨٠", "must be a number from 1 to 65535"),
     ],
 )
-def test_bad_values(target, says):
+def test_parse_bad_value_is_rejected(target, says):
     with pytest.raises(RejectedRequest) as caught:
         parse("GET", target)
     assert caught.value.status == 400
@@ -127,14 +127,14 @@ def test_bad_values(target, says):
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "HEAD"])
-def test_logs_are_read_only(method):
+def test_parse_log_allows_only_get(method):
     with pytest.raises(RejectedRequest) as caught:
         parse(method, "/containerLogs/shop/web/app")
     assert caught.value.status == 405
 
 
 @pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "OPTIONS", "CONNECT"])
-def test_streams_are_got_or_posted(method):
+def test_parse_stream_allows_get_and_post(method):
     with pytest.raises(RejectedRequest) as caught:
         parse(method, "/exec/shop/web/app?output=1")
     assert caught.value.status == 405

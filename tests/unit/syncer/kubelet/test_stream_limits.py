@@ -1,4 +1,4 @@
-"""Streams at once: shares by pod and by sort, and what the one too many is answered."""
+"""Limits of open streams by pod and kind, and the response beyond them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def followed(pod: str, container: str = "app"):
 
 
 def allowed(stack: contextlib.ExitStack, limits: StreamLimits, request) -> int:
-    """As many of this one as there may be."""
+    """Open as many streams of this request as possible; return their number."""
     count = 0
     with contextlib.suppress(TooManyStreams):
         while True:
@@ -32,13 +32,13 @@ def allowed(stack: contextlib.ExitStack, limits: StreamLimits, request) -> int:
     return count
 
 
-def test_sorts():
+def test_kind_of_stream():
     log = parse("GET", "/containerLogs/shop/web/app?tailLines=5")
     found = [stream_limits.kind_of_stream(one) for one in (exec_in("web"), followed("web"), log)]
     assert found == [INTERACTIVE, FOLLOWED, READ]
 
 
-def test_who_holds_all_that_there_is_leaves_room_for_others():
+def test_pod_with_most_streams_leaves_room():
     limits = StreamLimits()
     with contextlib.ExitStack() as stack:
         held = [allowed(stack, limits, exec_in(f"greedy-{at}")) for at in range(3)]
@@ -47,10 +47,10 @@ def test_who_holds_all_that_there_is_leaves_room_for_others():
         assert allowed(stack, limits, exec_in("other")) > 0
         assert allowed(stack, limits, followed("greedy-0")) > 0
     with contextlib.ExitStack() as stack:
-        assert allowed(stack, limits, exec_in("greedy-0")) == held[0], "what was closed is free again"
+        assert allowed(stack, limits, exec_in("greedy-0")) == held[0], "closed streams are free again"
 
 
-def test_seventy_two_containers_can_be_followed_at_once():
+def test_seventy_two_logs_can_be_followed():
     limits = StreamLimits()
     with contextlib.ExitStack() as stack:
         for pod in range(24):
@@ -59,8 +59,8 @@ def test_seventy_two_containers_can_be_followed_at_once():
 
 
 @pytest.mark.parametrize("request_head", [EXEC + b"\r\n", LOG.replace(b"/app", b"/app?follow=true")])
-def test_one_too_many_is_told_so(door, request_head):
-    """By a Status as the API has it; the API server makes its own of what it reads of a log."""
+def test_stream_beyond_limit_gets_429(run_scenario, request_head):
+    """The response is a Status; for a log, it is text that the API server puts into its own Status."""
     is_log = request_head.startswith(b"GET")
 
     async def script(_reader, writer):
@@ -86,4 +86,4 @@ def test_one_too_many_is_told_so(door, request_head):
         for writer in held:
             writer.close()
 
-    door(script, scenario)
+    run_scenario(script, scenario)

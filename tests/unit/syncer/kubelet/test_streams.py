@@ -1,4 +1,4 @@
-"""The door over real TLS connections: what passes, and that every byte does."""
+"""Streams over real TLS connections: what is passed on, and that no byte is lost."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def digest(data: bytes) -> str:
 # What reaches the host
 
 
-def test_only_whitelisted_headers_reach_the_host(door):
+def test_only_listed_headers_reach_the_host(run_scenario):
     request = EXEC + b"".join(
         b"%b: tenant\r\n" % name
         for name in (
@@ -61,17 +61,17 @@ def test_only_whitelisted_headers_reach_the_host(door):
             "x-stream-protocol-version: v4.channel.k8s.io",
         ]
 
-    door(answers(SWITCH), scenario)
+    run_scenario(answers(SWITCH), scenario)
 
 
-def test_a_token_among_the_websocket_protocols_is_dropped():
+def test_token_in_websocket_protocols_is_dropped():
     token = "base64url.bearer.authorization.k8s.io.c2VjcmV0"
     for value, expected in ((f"v4.channel.k8s.io, {token}", ["v4.channel.k8s.io"]), (token, [])):
         head = Head("GET", "/", [("upgrade", "websocket"), ("sec-websocket-protocol", value)])
         assert [v for k, v in request_headers(head) if k == "sec-websocket-protocol"] == expected
 
 
-def test_only_whitelisted_headers_come_back(door):
+def test_only_listed_headers_reach_the_client(run_scenario):
     async def scenario(world):
         head, _body = await ask(world, EXEC + b"\r\n")
         assert head == [
@@ -81,13 +81,13 @@ def test_only_whitelisted_headers_come_back(door):
             "x-stream-protocol-version: v4.channel.k8s.io",
         ]
 
-    door(answers(SWITCH), scenario)
+    run_scenario(answers(SWITCH), scenario)
 
 
 # Upgraded connections
 
 
-def test_twenty_megabytes_both_ways_at_once(door):
+def test_splice_twenty_megabytes_in_both_directions(run_scenario):
     async def script(reader, writer):
         async def send():
             writer.write(SWITCH + NOISE)
@@ -114,11 +114,11 @@ def test_twenty_megabytes_both_ways_at_once(door):
         assert digest(data) == digest(NOISE)
         assert digest(got[0]) == digest(NOISE[::-1])
 
-    door(script, scenario)
+    run_scenario(script, scenario)
 
 
-def test_bytes_that_came_early_are_passed_on(door):
-    """Those right behind the request's head and right behind the 101."""
+def test_splice_passes_on_early_bytes(run_scenario):
+    """Bytes directly after the request head and directly after the 101."""
 
     async def script(reader, writer):
         writer.write(SWITCH + b"early")
@@ -127,11 +127,11 @@ def test_bytes_that_came_early_are_passed_on(door):
     async def scenario(world):
         assert (await ask(world, EXEC + b"\r\nstdin"))[1] == b"early heard stdin"
 
-    door(script, scenario)
+    run_scenario(script, scenario)
 
 
-def test_a_host_that_does_not_read_holds_the_client_back(door):
-    """The kernel's buffers take some megabytes; nothing in between may take without end."""
+def test_splice_slow_host_blocks_the_client(run_scenario):
+    """The kernel's buffers take some megabytes; the proxy must not buffer without limit."""
     go_on = asyncio.Event()
 
     async def script(reader, writer):
@@ -149,17 +149,17 @@ def test_a_host_that_does_not_read_holds_the_client_back(door):
                 writer.write(part)
                 written += len(part)
                 await asyncio.wait_for(writer.drain(), 1)
-        assert written < 16 * SIZE, "the door took everything"
+        assert written < 16 * SIZE, "the proxy buffered everything"
         go_on.set()
         writer.write(NOISE[written % SIZE :])
         assert (await reader.read(-1)).decode() == digest(NOISE)
         writer.close()
 
-    door(script, scenario)
+    run_scenario(script, scenario)
 
 
-def test_a_client_that_ends_has_its_last_bytes_delivered(door):
-    """A command whose stdin ends: all that was sent arrives, then the end."""
+def test_splice_delivers_last_bytes_of_client(run_scenario):
+    """A command whose stdin ends: everything sent arrives, then the end."""
     got = asyncio.Queue()
 
     async def script(reader, writer):
@@ -174,10 +174,10 @@ def test_a_client_that_ends_has_its_last_bytes_delivered(door):
         writer.close()
         assert digest(await got.get()) == digest(NOISE)
 
-    door(script, scenario)
+    run_scenario(script, scenario)
 
 
-def test_a_client_that_still_sends_when_the_host_has_ended_gets_all_bytes(door):
+def test_splice_sending_client_gets_all_bytes(run_scenario):
     """A command that does not read its stdin to the end: closing at once would reset the connection."""
     ended = asyncio.Event()
 
@@ -196,7 +196,7 @@ def test_a_client_that_still_sends_when_the_host_has_ended_gets_all_bytes(door):
         assert await reader.read(-1) == b""
         writer.close()
 
-    door(script, scenario)
+    run_scenario(script, scenario)
 
 
 @pytest.mark.parametrize(
@@ -204,7 +204,7 @@ def test_a_client_that_still_sends_when_the_host_has_ended_gets_all_bytes(door):
     [(LOG, "before the head"), (LOG, "in the stream"), (EXEC + b"\r\n", "in the stream")],
     ids=["log before the head", "log", "exec"],
 )
-def test_a_client_that_vanishes_closes_the_host_side(door, request_head, moment):
+def test_lost_client_closes_host_connection(run_scenario, request_head, moment):
     reached, denied = asyncio.Event(), asyncio.Event()
     start = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n" if request_head is LOG else SWITCH
 
@@ -224,14 +224,14 @@ def test_a_client_that_vanishes_closes_the_host_side(door, request_head, moment)
         writer.transport.abort()
         async with asyncio.timeout(5):
             await denied.wait()
-        while world.door.streams:
+        while world.kubelet.streams:
             await asyncio.sleep(0)
 
-    door(script, scenario)
+    run_scenario(script, scenario)
 
 
 @pytest.mark.parametrize("request_head", [LOG, EXEC + b"\r\n"], ids=["log", "exec"])
-def test_a_host_that_vanishes_closes_the_client_side(door, request_head):
+def test_lost_host_closes_client_connection(run_scenario, request_head):
     start = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n" if request_head is LOG else SWITCH
 
     async def script(_reader, writer):
@@ -251,7 +251,7 @@ def test_a_host_that_vanishes_closes_the_client_side(door, request_head):
             assert not rest.endswith(b"0\r\n\r\n"), "a log that was cut off must not look complete"
         writer.close()
 
-    door(script, scenario)
+    run_scenario(script, scenario)
 
 
 # Logs
@@ -267,8 +267,8 @@ def test_a_host_that_vanishes_closes_the_client_side(door, request_head):
     ],
     ids=["length", "chunked", "until close"],
 )
-def test_log_bytes_that_come_together_with_the_end(door, api_server, response):
-    """Each call of recv() gets one TLS record: the end must have one of its own (see relay)."""
+def test_relay_sends_end_in_separate_record(run_scenario, api_server, response):
+    """Each call of recv() returns one TLS record: the end must be in a separate one (see relay)."""
 
     def records(port):
         with (
@@ -283,17 +283,17 @@ def test_log_bytes_that_come_together_with_the_end(door, api_server, response):
             return parts
 
     async def scenario(world):
-        head, *chunks = await asyncio.to_thread(records, world.door.port)
+        head, *chunks = await asyncio.to_thread(records, world.kubelet.port)
         assert head.startswith(b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\n")
         assert chunks == [b"b\r\nlast words\n\r\n", b"0\r\n\r\n"]
         line = "GET /api/v1/namespaces/payments--dev/pods/web-x-shop/log?container=app HTTP/1.1"
         assert world.host.heads[0][0] == line
         assert "connection: close" in world.host.heads[0]
 
-    door(answers(response), scenario)
+    run_scenario(answers(response), scenario)
 
 
-def test_a_log_of_twenty_megabytes_and_a_reader_that_pauses(door):
+def test_relay_twenty_megabytes_to_pausing_reader(run_scenario):
     sent = []
 
     async def script(_reader, writer):
@@ -313,10 +313,10 @@ def test_a_log_of_twenty_megabytes_and_a_reader_that_pauses(door):
         assert digest(await dechunked(reader)) == digest(NOISE)
         writer.close()
 
-    door(script, scenario)
+    run_scenario(script, scenario)
 
 
-def test_a_followed_log_comes_as_it_is_written(door):
+def test_relay_passes_on_followed_log_at_once(run_scenario):
     heard = asyncio.Event()
 
     async def script(_reader, writer):
@@ -332,4 +332,4 @@ def test_a_followed_log_comes_as_it_is_written(door):
         assert await dechunked(reader) == b"two\n"
         writer.close()
 
-    door(script, scenario)
+    run_scenario(script, scenario)

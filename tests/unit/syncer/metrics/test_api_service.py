@@ -1,4 +1,4 @@
-"""When metrics are offered inside, and where requests for them go."""
+"""When metrics.k8s.io is registered, and where its requests go."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ HOST = f"/apis/metrics.k8s.io/v1beta1/namespaces/{CONFIG.namespace}/pods"
 
 
 def offering(scenario) -> None:
-    """Runs scenario(store, agree) where the host has metrics; each `agree` is one of a syncer that has just begun."""
+    """Run scenario(store, reconcile) with metrics on the host; each `reconcile` is that of a new syncer."""
 
     async def main(store, api):
         store.objects[HOST] = {"items": []}
@@ -37,7 +37,7 @@ def offering(scenario) -> None:
     with_store(main)
 
 
-def test_requests_go_to_the_syncer_and_its_certificate():
+def test_reconcile_creates_service_and_api_service():
     async def scenario(store, reconcile):
         await reconcile()
         service, offered = store.objects[SERVICE], store.objects[API_SERVICE]
@@ -51,7 +51,7 @@ def test_requests_go_to_the_syncer_and_its_certificate():
     offering(scenario)
 
 
-def test_what_is_as_it_should_be_is_left_alone_and_what_was_changed_is_put_right():
+def test_reconcile_reverts_changes():
     async def scenario(store, reconcile):
         await reconcile()
         del store.writes[:]
@@ -66,7 +66,7 @@ def test_what_is_as_it_should_be_is_left_alone_and_what_was_changed_is_put_right
     offering(scenario)
 
 
-def test_what_the_tenant_offers_himself_is_left_alone():
+def test_reconcile_keeps_tenants_own_api_service():
     async def scenario(store, reconcile):
         theirs = {"metadata": {"name": "v1beta1.metrics.k8s.io", "uid": "u"}, "spec": {"service": {"name": "mine"}}}
         store.objects[API_SERVICE] = theirs
@@ -79,7 +79,7 @@ def test_what_the_tenant_offers_himself_is_left_alone():
 
 
 @pytest.mark.parametrize("lost", ["gone", "forbidden"])
-def test_it_is_offered_while_the_host_has_it(lost):
+def test_reconcile_follows_metrics_of_host(lost):
     async def scenario(store, reconcile):
         await reconcile()
         del store.writes[:]
@@ -95,7 +95,7 @@ def test_it_is_offered_while_the_host_has_it(lost):
     offering(scenario)
 
 
-def test_a_host_that_does_not_answer_changes_nothing_and_is_asked_again(monkeypatch, caplog):
+def test_wait_for_metrics_retries_errors(monkeypatch, caplog):
     monkeypatch.setattr(api_service, "RETRY_SECONDS", 0.01)
 
     async def main(store, api):

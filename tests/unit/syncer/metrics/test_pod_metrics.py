@@ -1,4 +1,4 @@
-"""Metrics inside: whose they are, what selects them, how much a node is."""
+"""Metrics in the virtual cluster: names, selectors and sums for nodes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ WHEN = {"timestamp": "2026-01-01T00:00:00Z", "window": "15s"}
 
 
 def measured(name: str, cpu: str = "2000000n", memory: str = "1024Ki") -> dict:
-    """As the host has it, which says nothing of annotations."""
+    """Return the host's metrics of a pod, which have no annotations."""
     containers = [{"name": "web", "usage": {"cpu": cpu, "memory": memory}}]
     return {"metadata": {"name": name, "namespace": CONFIG.namespace, "labels": {"host": "only"}}, **WHEN} | {
         "containers": containers
@@ -27,7 +27,7 @@ def measured(name: str, cpu: str = "2000000n", memory: str = "1024Ki") -> dict:
 
 
 def known(context: SyncContext, name: str, namespace: str = "shop", node: str = "one", uid: str = "u") -> str:
-    """Have a pod on both sides; its name on the host."""
+    """Add a pod to both sides; return its name on the host."""
     virtual = pod(name=name, namespace=namespace, uid="u", labels={"app": name})
     host_object = naming.metadata(CONFIG.labels, "pod", pod(name=name, namespace=namespace, uid=uid))
     context.virtual.cache(POD).put(virtual)
@@ -37,7 +37,7 @@ def known(context: SyncContext, name: str, namespace: str = "shop", node: str = 
 
 
 class Writer:
-    """Keeps what an answer consists of."""
+    """Records a response."""
 
     def __init__(self) -> None:
         self.sent = b""
@@ -57,7 +57,7 @@ async def send_request(metrics: Metrics, target: str, method: str = "GET") -> tu
 
 
 def with_metrics(scenario, *, host: list[dict] | None = None) -> None:
-    """Runs scenario(metrics, sides, server) with an API server that is both sides."""
+    """Run scenario(metrics, context, server) with one API server for both sides."""
 
     async def main(server, api):
         context = SyncContext(CONFIG, api, api)
@@ -72,7 +72,7 @@ def named(answer: dict) -> list[str]:
     return [f"{one['metadata'].get('namespace')}/{one['metadata']['name']}" for one in answer["items"]]
 
 
-def test_pods_have_their_names_and_labels_inside():
+def test_pods_have_virtual_names_and_labels():
     async def scenario(metrics, _context, server):
         status, answer = await send_request(metrics, f"{ROOT}/pods")
         assert (status, answer["kind"]) == (200, "PodMetricsList")
@@ -91,14 +91,14 @@ def test_pods_have_their_names_and_labels_inside():
     ("path", "found"),
     [("namespaces/shop/pods", ["shop/a"]), ("namespaces/none/pods", []), ("nodes", ["None/one", "None/two"])],
 )
-def test_lists(path, found):
+def test_list_by_path(path, found):
     async def scenario(metrics, _context, _server):
         assert named((await send_request(metrics, f"{ROOT}/{path}"))[1]) == found
 
     with_metrics(scenario)
 
 
-def test_one_of_each():
+def test_get_pod_and_node():
     async def scenario(metrics, _context, _server):
         status, answer = await send_request(metrics, f"{ROOT}/namespaces/bank/pods/b")
         assert (status, answer["kind"], answer["metadata"]["name"]) == (200, "PodMetrics", "b")
@@ -114,7 +114,7 @@ def test_one_of_each():
     with_metrics(scenario)
 
 
-def test_selectors_are_the_api_servers_business():
+def test_selectors_are_evaluated_by_api_server():
     async def scenario(metrics, _context, server):
         server.lists.append(([pod(name="a"), pod(name="another")], 7))
         _status, answer = await send_request(
@@ -126,7 +126,7 @@ def test_selectors_are_the_api_servers_business():
     with_metrics(scenario)
 
 
-def test_the_host_is_not_asked_each_time():
+def test_responses_of_host_are_cached():
     async def scenario(metrics, _context, server):
         for _time in range(3):
             await send_request(metrics, f"{ROOT}/pods")
@@ -145,7 +145,7 @@ def test_the_host_is_not_asked_each_time():
         ("GET", f"{ROOT}/pods?watch=true", 405),
     ],
 )
-def test_nothing_else_is_served(method, target, status):
+def test_other_requests_are_rejected(method, target, status):
     async def scenario(metrics, _context, server):
         assert (await send_request(metrics, target, method))[0] == status
         assert server.asked == []
@@ -153,7 +153,7 @@ def test_nothing_else_is_served(method, target, status):
     with_metrics(scenario)
 
 
-def test_without_metrics_on_the_host_it_is_unavailable_and_says_so():
+def test_no_metrics_on_host_is_unavailable():
     async def scenario(metrics, _context, server):
         server.elsewhere = "http://127.0.0.1:1/"
         status, answer = await send_request(metrics, f"{ROOT}/nodes")
@@ -164,7 +164,7 @@ def test_without_metrics_on_the_host_it_is_unavailable_and_says_so():
     with_metrics(scenario)
 
 
-def test_a_node_is_the_sum_of_the_pods():
+def test_node_metrics_sum_pods():
     pods = [measured("a", "1500m", "1Mi"), measured("b", "2500000n", "524288"), measured("c", "1", "1.5Ki")]
     pods[1]["timestamp"] = "2026-01-01T00:00:07Z"
     node = node_metrics("one", pods)

@@ -1,4 +1,4 @@
-"""The door's certificate. An authority behind the API of signing requests plays the virtual cluster."""
+"""Serving certificates. A fake of the CertificateSigningRequest API signs them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def run(coroutine):
 
 
 class SigningApi:
-    """Stores signing requests; signs approved ones by the rules of the signer kubernetes.io/kubelet-serving."""
+    """Stores signing requests and signs approved ones by the rules of kubernetes.io/kubelet-serving."""
 
     def __init__(self, authority: Authority, lifetime=timedelta(hours=1), answer_after: int = 2) -> None:
         self.authority = authority
@@ -99,7 +99,7 @@ def directory(tmp_path):
 
 
 async def certificate_of(context, authority, client) -> bytes:
-    """The certificate that a server with this context shows to a client that checks it for 127.0.0.1."""
+    """Return the certificate that a server with this context presents to a client that verifies it for 127.0.0.1."""
     seen = asyncio.Queue()
 
     async def serve(_reader, writer):
@@ -116,7 +116,7 @@ async def certificate_of(context, authority, client) -> bytes:
     return shown
 
 
-def test_a_context_that_the_api_server_can_use(authority, directory):
+def test_serving_context_verifies_for_api_server(authority, directory):
     api = SigningApi(authority)
 
     async def scenario():
@@ -132,7 +132,7 @@ def test_a_context_that_the_api_server_can_use(authority, directory):
     assert list(directory.iterdir()) == [], "the key is not left on the disk"
 
 
-def test_renewal_changes_the_context_in_use(authority, directory):
+def test_renew_updates_context_in_use(authority, directory):
     api = SigningApi(authority)
 
     async def scenario():
@@ -148,7 +148,7 @@ def test_renewal_changes_the_context_in_use(authority, directory):
     run(scenario())
 
 
-def test_renewal_goes_on_by_itself_and_after_failures(authority, directory, monkeypatch, caplog):
+def test_keep_renewed_retries_failures(authority, directory, monkeypatch, caplog):
     api = SigningApi(authority, answer_after=1)
     ends = []
     renewed = asyncio.Event()
@@ -178,14 +178,14 @@ def test_renewal_goes_on_by_itself_and_after_failures(authority, directory, monk
     assert (ends[0], ends[-1]) == (api.issued[0].not_valid_after_utc, api.issued[-1].not_valid_after_utc)
 
 
-def test_two_thirds_of_what_is_left():
+def test_until_renewal_is_two_thirds_of_lifetime():
     now = datetime(2026, 1, 1, tzinfo=UTC)
     assert until_renewal(now + timedelta(hours=3), now) == 2 * 3600
     assert until_renewal(now - timedelta(hours=3), now) == certificates.MIN_RENEWAL_DELAY
 
 
 @pytest.mark.parametrize("kind", ["Denied", "Failed"])
-def test_a_refusal_says_why(authority, directory, kind):
+def test_issue_denied_gives_reason(authority, directory, kind):
     api = SigningApi(authority)
     api.verdict = {"type": kind, "reason": "Policy", "message": "no kubelets here"}
     with pytest.raises(CertificateError, match=f"{kind}: Policy: no kubelets here"):
@@ -193,7 +193,7 @@ def test_a_refusal_says_why(authority, directory, kind):
     assert api.objects == {}
 
 
-def test_a_signer_that_is_off(authority, directory, monkeypatch):
+def test_issue_without_signer_times_out(authority, directory, monkeypatch):
     monkeypatch.setattr(certificates, "ISSUE_TIMEOUT", 0.2)
     api = SigningApi(authority, answer_after=10**9)
     with pytest.raises(CertificateError, match=r"no certificate within 0 s\. Check the signer"):
@@ -201,7 +201,7 @@ def test_a_signer_that_is_off(authority, directory, monkeypatch):
     assert api.objects == {}
 
 
-def test_the_key_can_be_read_by_nobody_else(authority, directory):
+def test_load_key_file_is_private(authority, directory):
     modes = {}
 
     class Context:
@@ -212,7 +212,7 @@ def test_the_key_can_be_read_by_nobody_else(authority, directory):
     assert modes == {"file": 0o600, "directory": 0o700}
 
 
-def test_the_library_stays_out_of_the_syncers_memory():
+def test_import_does_not_load_cryptography():
     code = "import sys, tenantry_syncer.serving.certificates; print('cryptography' in sys.modules)"
     package = Path(certificates.__file__).parents[2]
     command = [sys.executable, "-c", code]
@@ -220,17 +220,17 @@ def test_the_library_stays_out_of_the_syncers_memory():
     assert done.stdout == "False\n"
 
 
-def test_a_child_that_fails_says_why():
+def test_child_failure_gives_reason():
     with pytest.raises(CertificateError, match=r"exit status 1: .*PEM"):
         run(certificates._child("expiry", data=b"nonsense"))
 
 
-def test_the_command_line_has_two_tasks(capsys):
+def test_main_accepts_two_tasks(capsys):
     assert certificates.main(["other"]) == 2
     assert "must be 'request ADDRESS' or 'expiry'" in capsys.readouterr().err
 
 
-def test_the_ca_that_signs_for_administrators_inside_is_not_trusted(tmp_path: Path) -> None:
+def test_trusted_cas_exclude_signer_of_tenants(tmp_path: Path) -> None:
     namespace, others = "guild--dev", Authority(tmp_path, "k3s-client-ca@1").pem
     platforms = client_ca.make(namespace)["ca.crt"]
     for bundle in (platforms + others, others + platforms, f"{platforms}\n\n{others}\n"):
@@ -241,8 +241,8 @@ def test_the_ca_that_signs_for_administrators_inside_is_not_trusted(tmp_path: Pa
 
 
 @pytest.mark.parametrize("first", [True, False])
-def test_a_door_waits_for_a_ca_that_it_may_trust(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: bool) -> None:
-    """Published may be the platform's CA alone for a moment, or nothing."""
+def test_serving_waits_for_trusted_ca(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: bool) -> None:
+    """At first, only the platform's CA or nothing may be published."""
     platforms, others = client_ca.make("guild--dev")["ca.crt"], Authority(tmp_path, "k3s-client-ca@1").pem
     early = {"data": {"client-ca-file": platforms}} if first else None
     answers = [early, early, {"data": {"client-ca-file": platforms + others}}]

@@ -42,7 +42,7 @@ async def asked(request: bytes, handler=echo, **limits) -> tuple[str, str]:
     return head, body
 
 
-def test_health_follows_its_callables():
+def test_health_returns_result_of_checks():
     state = {"ready": False, "live": True}
 
     async def scenario():
@@ -62,14 +62,14 @@ def test_health_follows_its_callables():
     run(scenario())
 
 
-def test_a_request_reaches_the_handler():
+def test_server_passes_request_to_handler():
     head, body = run(asked(b"GET /a?b=c HTTP/1.1\r\nHost: x\r\nX-Thing: 1\r\n\r\nrest"))
     assert head.startswith("HTTP/1.1 200 OK\r\n")
     assert "\r\nConnection: close" in head
     assert body == "GET /a?b=c [('host', 'x'), ('x-thing', '1')] b'rest'"
 
 
-def test_a_head_in_single_bytes():
+def test_read_head_in_single_bytes():
     async def scenario():
         async with serving(echo) as server:
             reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
@@ -95,12 +95,12 @@ def test_a_head_in_single_bytes():
         (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n", "200"),
     ],
 )
-def test_what_is_a_request(request_bytes, status):
+def test_invalid_request_status(request_bytes, status):
     head, _body = run(asked(request_bytes, head_limit=1024))
     assert head.split()[1] == status
 
 
-def test_one_request_per_connection():
+def test_server_one_request_per_connection():
     async def scenario():
         async with serving(echo) as server:
             reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
@@ -111,12 +111,12 @@ def test_one_request_per_connection():
     run(scenario())
 
 
-def test_a_slow_head_is_answered_with_408():
+def test_slow_head_gets_408():
     head, _body = run(asked(b"GET / HTTP/1.1\r\nHos", head_timeout=0.05))
     assert head.split()[1] == "408"
 
 
-def test_a_handler_that_fails_closes_the_connection_and_the_server_lives_on(caplog):
+def test_failed_handler_closes_only_its_connection(caplog):
     async def handler(head, _reader, writer):
         if head.target == "/fail":
             raise ValueError("a bug")
@@ -132,7 +132,7 @@ def test_a_handler_that_fails_closes_the_connection_and_the_server_lives_on(capl
     assert "a bug" in caplog.text
 
 
-def test_connections_are_limited_and_given_back():
+def test_server_limits_and_frees_connections():
     async def scenario():
         release, entered = asyncio.Event(), asyncio.Event()
 
@@ -155,7 +155,7 @@ def test_connections_are_limited_and_given_back():
     run(scenario())
 
 
-def test_close_cuts_what_is_open():
+def test_close_aborts_open_connections():
     async def scenario():
         entered = asyncio.Event()
 

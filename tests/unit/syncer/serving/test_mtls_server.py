@@ -1,4 +1,4 @@
-"""The door over real TLS connections: who gets in, and what errors say."""
+"""The mTLS server over real connections: which clients it accepts, and error messages."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..host_api import EXEC, LOG, SWITCH, answers, ask
 
 @pytest.fixture(autouse=True)
 def no_lingering(monkeypatch):
-    """No client here still sends when it is answered."""
+    """Skip the wait of _finish: no client here still sends after the response."""
     monkeypatch.setattr(http_server, "QUIET", 0.05)
 
 
@@ -40,7 +40,7 @@ def content_length(head: list[str]) -> int:
     return next(int(line.partition(": ")[2]) for line in head if line.startswith("Content-Length"))
 
 
-def test_errors_of_an_upgrade_name_the_tenants_objects(door):
+def test_upgrade_error_has_virtual_names(run_scenario):
     async def scenario(world):
         head, body = await ask(world, EXEC + b"\r\n")
         assert head[0] == "HTTP/1.1 400 Bad Request"
@@ -49,10 +49,10 @@ def test_errors_of_an_upgrade_name_the_tenants_objects(door):
         assert not any(line.startswith("Audit-Id") for line in head)
         assert json.loads(body) == STATUS | {"message": REWRITTEN, "details": {"name": "web"}}
 
-    door(answers(error(json.dumps(STATUS).encode())), scenario)
+    run_scenario(answers(error(json.dumps(STATUS).encode())), scenario)
 
 
-def test_errors_of_a_log_are_plain_text_as_from_a_kubelet(door):
+def test_log_error_is_plain_text(run_scenario):
     async def scenario(world):
         head, body = await ask(world, LOG)
         assert head[0] == "HTTP/1.1 400 Bad Request"
@@ -60,10 +60,10 @@ def test_errors_of_a_log_are_plain_text_as_from_a_kubelet(door):
         assert content_length(head) == len(body)
         assert body.decode() == REWRITTEN
 
-    door(answers(error(json.dumps(STATUS).encode())), scenario)
+    run_scenario(answers(error(json.dumps(STATUS).encode())), scenario)
 
 
-def test_a_long_error_is_cut(door):
+def test_long_error_is_cut(run_scenario):
     async def scenario(world):
         head, body = await ask(world, EXEC + b"\r\n")
         assert content_length(head) == len(body) == 64 * 1024
@@ -75,16 +75,16 @@ def test_a_long_error_is_cut(door):
                 writer.write(b"400\r\n" + b"a" * 1024 + b"\r\n")
                 await writer.drain()
 
-    door(script, scenario)
+    run_scenario(script, scenario)
 
 
-def test_a_refused_token_is_not_the_tenants_fault(door):
+def test_rejected_host_token_gets_502(run_scenario):
     async def scenario(world):
         head, body = await ask(world, EXEC + b"\r\n")
         assert head[0].startswith("HTTP/1.1 502 ")
         assert json.loads(body)["message"] == "the host's API does not accept the syncer's token"
 
-    door(answers(error(b"Unauthorized", status=b"401 Unauthorized")), scenario)
+    run_scenario(answers(error(b"Unauthorized", status=b"401 Unauthorized")), scenario)
 
 
 @pytest.mark.parametrize(
@@ -92,18 +92,18 @@ def test_a_refused_token_is_not_the_tenants_fault(door):
     [b"", b"nonsense\r\n\r\n", b"HTTP/1.1 101 Switching Protocols\r\n\r\n"],
     ids=["closed", "garbage", "101"],
 )
-def test_a_host_that_answers_nonsense(door, response):
-    """A 101 to a request that did not ask for it is nonsense as well."""
+def test_invalid_host_response_gets_502(run_scenario, response):
+    """A 101 without a request for an upgrade is invalid too."""
 
     async def scenario(world):
         head, body = await ask(world, LOG)
         assert head[0].startswith("HTTP/1.1 502 ")
         assert body.startswith(b"waiting for the host's API: ")
 
-    door(answers(response), scenario)
+    run_scenario(answers(response), scenario)
 
 
-def test_a_host_that_is_away(door):
+def test_unreachable_host_gets_502(run_scenario):
     async def scenario(world):
         world.server.close()
         await world.server.wait_closed()
@@ -113,21 +113,21 @@ def test_a_host_that_is_away(door):
         assert (status["kind"], status["code"]) == ("Status", 502)
         assert "127.0.0.1" not in status["message"]
 
-    door(answers(b""), scenario)
+    run_scenario(answers(b""), scenario)
 
 
-def test_a_host_with_a_certificate_of_somebody_else_gets_no_token(door, tmp_path):
+def test_untrusted_host_gets_no_token(run_scenario, tmp_path):
     async def scenario(world):
         world.host.ssl = Authority(tmp_path, "other").client_context()
         head, _body = await ask(world, EXEC + b"\r\n")
         assert head[0].startswith("HTTP/1.1 502 ")
         assert world.host.heads == []
 
-    door(answers(SWITCH), scenario)
+    run_scenario(answers(SWITCH), scenario)
 
 
 @pytest.mark.parametrize("target", ["/exec/shop/nobody/app?output=1", "/exec/other/web/app?output=1"])
-def test_a_pod_that_does_not_exist(door, target):
+def test_missing_pod_gets_404(run_scenario, target):
     async def scenario(world):
         head, body = await ask(world, b"POST %b HTTP/1.1\r\nHost: node\r\n\r\n" % target.encode())
         assert head[0] == "HTTP/1.1 404 Not Found"
@@ -135,52 +135,52 @@ def test_a_pod_that_does_not_exist(door, target):
         assert (status["kind"], status["reason"], status["code"]) == ("Status", "NotFound", 404)
         assert world.host.heads == []
 
-    door(answers(SWITCH), scenario)
+    run_scenario(answers(SWITCH), scenario)
 
 
 @pytest.mark.parametrize(("target", "status"), [("/run/shop/web/app", 404), ("/exec/shop/web/app", 400)])
-def test_what_is_not_a_stream_does_not_reach_the_host(door, target, status):
+def test_other_requests_do_not_reach_the_host(run_scenario, target, status):
     async def scenario(world):
         head, body = await ask(world, b"POST %b HTTP/1.1\r\nHost: node\r\n\r\n" % target.encode())
         assert head[0].startswith(f"HTTP/1.1 {status} ")
         assert json.loads(body)["code"] == status
         assert world.host.heads == []
 
-    door(answers(SWITCH), scenario)
+    run_scenario(answers(SWITCH), scenario)
 
 
-# Who gets in
+# Which clients are accepted
 
 
 @pytest.mark.parametrize("name", ["admin", "system:apiserver2", "System:apiserver", "system:node:a"])
-def test_another_certificate_of_the_same_authority_is_refused(door, authority, name):
+def test_client_with_other_name_is_rejected(run_scenario, authority, name):
     async def scenario(world):
         reader, writer = await world.connect(LOG, authority.client_context(authority.issue(name)))
         assert (await reader.readuntil(b"\r\n")).startswith(b"HTTP/1.1 403 ")
         writer.close()
         assert world.host.heads == []
 
-    door(answers(SWITCH), scenario)
+    run_scenario(answers(SWITCH), scenario)
 
 
-def test_the_certificate_of_a_server_is_refused(door, authority):
+def test_client_with_server_certificate_is_rejected(run_scenario, authority):
     async def scenario(world):
         await rejected(world, authority.client_context(authority.issue("system:apiserver", SERVER)))
 
-    door(answers(SWITCH), scenario)
+    run_scenario(answers(SWITCH), scenario)
 
 
-def test_without_a_certificate_nobody_gets_in(door, authority):
-    door(answers(SWITCH), lambda world: rejected(world, authority.client_context()))
+def test_client_without_certificate_is_rejected(run_scenario, authority):
+    run_scenario(answers(SWITCH), lambda world: rejected(world, authority.client_context()))
 
 
-def test_a_certificate_of_another_authority_is_refused(door, authority, tmp_path):
+def test_client_of_other_ca_is_rejected(run_scenario, authority, tmp_path):
     certificate = Authority(tmp_path, "ca").issue("system:apiserver")
-    door(answers(SWITCH), lambda world: rejected(world, authority.client_context(certificate)))
+    run_scenario(answers(SWITCH), lambda world: rejected(world, authority.client_context(certificate)))
 
 
 async def rejected(world, context):
-    """TLS 1.3 tells a client only when it reads."""
+    """With TLS 1.3, a client notices the rejection only when it reads."""
 
     async def first_byte() -> bytes:
         reader, _writer = await world.connect(LOG, context)
@@ -195,6 +195,6 @@ async def never(_head, _reader, _writer):
     raise AssertionError("nobody may come so far")
 
 
-def test_a_context_that_lets_everybody_in_is_an_error(authority):
+def test_context_without_client_certificates_fails(authority):
     with pytest.raises(ValueError, match="CERT_REQUIRED"):
         MutualTlsServer(API_SERVER, never, authority.server_context())

@@ -1,4 +1,4 @@
-"""Whom the syncer trusts, over real TLS connections."""
+"""Which servers the syncer trusts, over real TLS connections."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..authority import Authority
 
 
 def with_api_server(authority: Authority, scenario) -> None:
-    """Runs scenario(url) with a server that has a certificate of this authority and tells of it as k3s does."""
+    """Run scenario(url) with a server that has a certificate of this CA and publishes it as k3s does."""
 
     async def answer(request):
         return web.Response(text={"/cacerts": authority.pem, "/readyz": "ok"}[request.path])
@@ -42,8 +42,8 @@ async def ready(url: str, context: ssl.SSLContext) -> str:
 
 
 @pytest.mark.parametrize("strict", [True, False], ids=["RFC 5280", "older"])
-def test_the_ca_of_the_host(tmp_path, strict):
-    """The older ones are refused by Python 3.13's default."""
+def test_api_trusts_ca_of_host(tmp_path, strict):
+    """Python 3.13 rejects older certificates by default."""
     authority = Authority(tmp_path, strict=strict)
     file = tmp_path / "ca.crt"
     file.write_text(authority.pem)
@@ -54,7 +54,7 @@ def test_the_ca_of_the_host(tmp_path, strict):
     with_api_server(authority, scenario)
 
 
-def test_another_ca_of_the_same_name_is_not_trusted(tmp_path):
+def test_api_rejects_other_ca_of_same_name(tmp_path):
     async def scenario(url):
         with pytest.raises(ApiError, match="CERTIFICATE_VERIFY_FAILED"):
             await ready(url, __main__.tls_context(cadata=Authority(tmp_path).pem))
@@ -62,7 +62,7 @@ def test_another_ca_of_the_same_name_is_not_trusted(tmp_path):
     with_api_server(Authority(tmp_path), scenario)
 
 
-def test_the_name_is_checked(tmp_path):
+def test_api_checks_server_name(tmp_path):
     authority = Authority(tmp_path)
 
     async def scenario(url):

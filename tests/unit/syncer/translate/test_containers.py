@@ -39,11 +39,11 @@ def made(**fields: object) -> dict:
 
 
 @pytest.mark.parametrize("field", PASSED)
-def test_passes_as_it_is(field):
+def test_container_passes_field_unchanged(field):
     assert made(**{field: PASSED[field]})[field] == PASSED[field]
 
 
-def test_nothing_else_passes():
+def test_container_drops_unknown_fields():
     assert set(made(**PASSED, somethingNew=1)) == {*PASSED, "name", "env", "envFrom"}
 
 
@@ -58,13 +58,13 @@ def test_nothing_else_passes():
     ],
 )
 @pytest.mark.parametrize("group", ["containers", "initContainers"])
-def test_the_kubelet_asks_nobody_else_for_a_tenant(fields, words, group):
+def test_probe_or_hook_with_host_is_rejected(fields, words, group):
     with pytest.raises(rejection.RejectedSpec, match=words):
         pod_spec.host_pod(pod({group: [container(**fields)]}), POD_CONTEXT)
 
 
 @pytest.mark.parametrize(("links", "variant"), [(True, "services"), (False, "api")])
-def test_variables_of_services_give_way_to_the_pods_own(links, variant):
+def test_service_variables_come_before_own(links, variant):
     asked = container(envFrom=[{"prefix": "KUBERNETES_", "configMapRef": {"name": "settings"}}])
     sources = pod_spec.container(asked, pod({"enableServiceLinks": links}), POD_CONTEXT)["envFrom"]
     assert [one["configMapRef"]["name"] for one in sources] == [
@@ -73,7 +73,7 @@ def test_variables_of_services_give_way_to_the_pods_own(links, variant):
     ]
 
 
-def test_references_to_fields():
+def test_container_translates_field_references():
     env = made(
         env=[
             {"name": "NODE", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}},
@@ -96,7 +96,7 @@ def test_references_to_fields():
         ("restricted", "kube-system", {"k8s-app": "other"}, False),
     ],
 )
-def test_only_the_dns_is_made_to_fit(level, namespace, labels, restricted):
+def test_only_coredns_is_restricted(level, namespace, labels, restricted):
     config = type(CONFIG)(**{**CONFIG.__dict__, "pod_security": level})
     privileged = {"containers": [container(securityContext={"privileged": True})]}
     asked = pod(privileged, namespace=namespace, labels=labels)

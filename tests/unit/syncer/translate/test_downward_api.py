@@ -22,8 +22,8 @@ from ..objects import container, pod
         ("'</script>&", '"\'</script>&"'),
     ],
 )
-def test_maps_are_printed_as_the_kubelet_does(text, quoted):
-    """The right-hand sides are what Go's strconv.Quote answers."""
+def test_value_quotes_maps_as_kubelet(text, quoted):
+    """The expected values are those of Go's strconv.Quote."""
     for field in ("labels", "annotations"):
         assert downward_api.value(pod(**{field: {"b": text, "a": "1"}}), f"metadata.{field}") == f'a="1"\nb={quoted}'
 
@@ -45,13 +45,13 @@ def test_maps_are_printed_as_the_kubelet_does(text, quoted):
         ("status", ""),
     ],
 )
-def test_values_are_those_of_the_pod_inside(path, value):
+def test_value_is_that_of_virtual_pod(path, value):
     asked = pod(labels={"app": "web"}, annotations={"example.com/a[b]c": "deep"})
     assert downward_api.value(asked, path) == value
 
 
 @pytest.mark.parametrize("path", ["spec.nodeName", "status.podIP", "status.podIPs", "status.hostIP"])
-def test_what_only_the_host_knows_is_asked_of_the_host(path):
+def test_reference_host_field_is_unchanged(path):
     given = {"apiVersion": "v1", "fieldPath": path}
     assert downward_api.reference(given) == given
 
@@ -69,12 +69,12 @@ def test_what_only_the_host_knows_is_asked_of_the_host(path):
         "x" * 5000,
     ],
 )
-def test_no_other_path_reaches_the_pod_on_the_host(path):
+def test_reference_other_field_is_translated(path):
     made = downward_api.reference({"fieldPath": path})["fieldPath"]
     assert re.fullmatch(r"metadata\.annotations\['downward\.tenantry\.dev/[0-9a-f]{10}'\]", made)
 
 
-def test_every_place_that_asks_gets_its_annotation():
+def test_pod_annotations_for_every_reference():
     def send_request(path):
         return {"name": "x", "valueFrom": {"fieldRef": {"fieldPath": path}}}
 

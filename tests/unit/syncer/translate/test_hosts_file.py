@@ -1,4 +1,4 @@
-"""/etc/hosts of pods with a subdomain: who gets one that is written again, by what, and what is in it."""
+"""/etc/hosts of pods with a subdomain: which pods get a rewritten file, how, and its content."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def made(config=OFFERED, **spec: object) -> dict:
     return pod_spec.host_pod(pod({"subdomain": "stores", **spec}), pod_spec.PodContext(config))["spec"]
 
 
-def test_all_containers_get_the_file_after_it_was_written():
+def test_add_mounts_file_in_all_containers():
     spec = made(initContainers=[container(name="first")], containers=[container(), container(name="b")])
     assert [one["name"] for one in spec["initContainers"]] == [hosts_file.NAME, "first"]
     assert spec["initContainers"][0]["image"] == OFFERED.hosts_image
@@ -48,28 +48,28 @@ def test_all_containers_get_the_file_after_it_was_written():
         (OFFERED, {"os": {"name": "windows"}}),
     ],
 )
-def test_others_have_that_of_the_kubelet(config, spec):
+def test_add_keeps_other_pods(config, spec):
     given = {key: value for key, value in {"subdomain": "stores", **spec}.items() if value is not None}
     found = pod_spec.host_pod(pod(given), pod_spec.PodContext(config))["spec"]
     assert "initContainers" not in found
     assert hosts_file.NAME not in str(found)
 
 
-def test_a_container_with_a_file_of_its_own_keeps_it():
+def test_add_keeps_own_mount_of_container():
     own = {"name": "own", "mountPath": "/etc/hosts", "subPath": "mine"}
     spec = made(containers=[container(volumeMounts=[own])], volumes=[{"name": "own", "emptyDir": {}}])
     assert spec["containers"][0]["volumeMounts"] == [own]
 
 
-def test_limits_of_the_pod_as_a_whole_are_not_contradicted():
+def test_add_omits_resources_set_by_pod():
     (first,) = made(resources={"limits": {"memory": "16Mi"}, "requests": {"cpu": "1m"}})["initContainers"]
     for amounts in first["resources"].values():
         assert not {"cpu", "memory"} & set(amounts)
 
 
 @pytest.mark.parametrize("known", ["web-0", FULL])
-def test_the_file_is_as_a_kubelet_inside_would_write_it(tmp_path, known):
-    """On hosts of Kubernetes 1.35 the host name may be the full name."""
+def test_script_writes_full_name(tmp_path, known):
+    """With Kubernetes 1.35 on the host, the host name may be the full name."""
     (first,) = made(setHostnameAsFQDN=True)["initContainers"]
     (tmp_path / "given").write_text(KUBELETS.replace("\tweb-0", f"\t{known}"))
     (*command, script) = first["command"]
@@ -80,7 +80,7 @@ def test_the_file_is_as_a_kubelet_inside_would_write_it(tmp_path, known):
     assert (tmp_path / "made").stat().st_mode & 0o777 == 0o644
 
 
-def test_nobody_inside_sees_the_container():
+def test_status_hides_added_container():
     status = {"name": hosts_file.NAME, "ready": True, "state": {"terminated": {"exitCode": 0}}}
     host = {"metadata": {}, "status": {"phase": "Running", "initContainerStatuses": [status]}}
     given = pod({"subdomain": "stores"})

@@ -1,4 +1,4 @@
-"""What of an ingress reaches the host: listed fields, harmless values, each part by itself."""
+"""What of an ingress reaches the host: listed fields with harmless values, each part separately."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ def ingress(*rules: dict, annotations: dict | None = None, **fields: object) -> 
 
 
 def everywhere(_name: str) -> None:
-    """Every service may be led to."""
+    """Check an ingress; every service may be a backend."""
 
 
 def checked(given: dict, offers: Offers = OFFERS):
     before = copy.deepcopy(given)
     found = check(given, offers, everywhere)
-    assert given == before, "what the cache holds was changed"
+    assert given == before, "the cached object was modified"
     return found
 
 
-def test_all_that_is_passed_on():
+def test_check_passes_on_listed_fields():
     named = {"name": "web", "port": {"name": "http"}}
     second = {"path": "/b", "pathType": "Exact", "backend": {"service": named}}
     tls = [{"hosts": ["shop.example.com"], "secretName": "cert"}, {"hosts": ["*.example.com"]}]
@@ -77,14 +77,14 @@ def test_all_that_is_passed_on():
 
 
 @pytest.mark.parametrize("name", PLATFORM_OBJECTS)
-def test_ingresses_lead_to_services_of_the_virtual_cluster(name):
+def test_check_translates_service_names(name):
     tls = [{"hosts": ["shop.example.com"], "secretName": name}]
     found = strings(checked(ingress(rule("shop.example.com", path(to=name)), tls=tls)).spec)
     assert name not in found
     assert found.count(naming.host_name("shop", name)) == 2
 
 
-# Every place of an ingress that a field could be added to, with one that nobody knows.
+# Every object in an ingress, with an unknown field.
 UNLISTED = {
     "spec.somethingNew": ingress(somethingNew="x"),
     "spec.defaultBackend": ingress(defaultBackend={"service": {"name": "web"}}),
@@ -107,7 +107,7 @@ UNLISTED = {
 
 
 @pytest.mark.parametrize("where", UNLISTED)
-def test_a_field_is_passed_on_because_it_is_listed(where):
+def test_check_rejects_unlisted_field(where):
     found = checked(UNLISTED[where])
     assert where.rpartition(".")[2] not in strings(found.spec or {})
     assert [problem for problem in found.problems if problem.startswith(where)]
@@ -115,7 +115,7 @@ def test_a_field_is_passed_on_because_it_is_listed(where):
 
 @pytest.mark.parametrize("text", ["/", "/a/b-c_d.e~f", "/a%20b", "/v1:get", "/a=b&c,d", "/@me", "/x+y!"])
 @pytest.mark.parametrize("kind", ["Prefix", "Exact"])
-def test_paths_pass(text, kind):
+def test_check_accepts_path(text, kind):
     (made,) = checked(ingress(rule("a.example.com", path(text, kind)))).spec["rules"][0]["http"]["paths"]
     assert (made["path"], made["pathType"]) == (text, kind)
 
@@ -130,7 +130,7 @@ SYNTAX = (
 @pytest.mark.parametrize("text", SYNTAX)
 @pytest.mark.parametrize("place", ["/{}", "/a{}b", "{}"])
 @pytest.mark.parametrize("kind", ["Prefix", "Exact", "ImplementationSpecific"])
-def test_no_path_is_more_than_a_path(text, place, kind):
+def test_check_rejects_path_with_syntax(text, place, kind):
     offers = Offers(("nginx",), ("*",), specific_paths=True)
     found = checked(ingress(rule("a.example.com", path(place.format(text), kind))), offers)
     allowed = text == "*" and kind == "ImplementationSpecific" and place != "{}"
@@ -140,7 +140,7 @@ def test_no_path_is_more_than_a_path(text, place, kind):
 
 
 @pytest.mark.parametrize("path_type", [None, "", "Regex", "ImplementationSpecific"])
-def test_path_types_that_are_not_offered(path_type):
+def test_check_rejects_path_type(path_type):
     found = checked(ingress(rule("a.example.com", path(kind=path_type))))
     assert found.spec is None
     assert "Use Prefix or Exact" in found.problems[0]
@@ -150,7 +150,7 @@ def test_path_types_that_are_not_offered(path_type):
     "host", ["a`b.example.com", "a b.example.com", "a;.example.com", "$x.example.com", "-.example.com"]
 )
 @pytest.mark.parametrize("where", ["rules", "tls"])
-def test_hosts_are_host_names(host, where):
+def test_check_rejects_invalid_host(host, where):
     given = ingress(rule(host)) if where == "rules" else ingress(tls=[{"hosts": [host]}])
     found = checked(given, Offers(("nginx",), ("*",)))
     assert host not in strings(found.spec or {})
@@ -158,7 +158,7 @@ def test_hosts_are_host_names(host, where):
 
 
 @pytest.mark.parametrize("secret", ["a b", "bank/cert", "../cert", "a`"])
-def test_secrets_are_names(secret):
+def test_check_rejects_invalid_secret_name(secret):
     found = checked(ingress(tls=[{"hosts": ["shop.example.com"], "secretName": secret}]))
     assert "tls" not in found.spec
     assert "secretName" in found.problems[0]
@@ -169,18 +169,18 @@ def test_secrets_are_names(secret):
     [((), "nginx", True), ((), None, True), (("traefik",), "nginx", True), (("traefik",), None, True)]
     + [(("traefik",), "traefik", False)],
 )
-def test_classes_of_ingresses(allowed, wanted, rejected):
+def test_check_ingress_class(allowed, wanted, rejected):
     found = checked(ingress(ingressClassName=wanted), Offers(allowed, ("*",)))
     assert (found.spec is None) is rejected
     assert bool(found.problems) is rejected
 
 
-def test_a_class_by_annotation_is_told_not_to_count():
+def test_check_reports_class_annotation():
     old = ingress(annotations={"kubernetes.io/ingress.class": "nginx"}, ingressClassName=None)
     assert "annotation kubernetes.io/ingress.class is ignored. Use nginx" in checked(old).problems[0]
 
 
-def test_annotations_that_are_configuration_of_the_proxy_are_told_to_stay():
+def test_check_reports_controller_annotations():
     found = checked(ingress(annotations={"nginx.ingress.kubernetes.io/rewrite-target": "/", "team": "shop"}))
     assert found.spec is not None
     assert found.problems == [
@@ -204,8 +204,8 @@ def test_annotations_that_are_configuration_of_the_proxy_are_told_to_stay():
     ],
 )
 @pytest.mark.parametrize("where", ["rules", "tls"])
-def test_host_names_are_those_offered(offered, host, rejected, where):
-    """One that is refused leaves the others."""
+def test_check_accepts_only_offered_hosts(offered, host, rejected, where):
+    """A rejected host does not affect the others."""
     own = rule("own.example.net")
     given = ingress(own, rule(host)) if where == "rules" else ingress(own, tls=[{"hosts": [host]}])
     found = checked(given, Offers(("nginx",), (*offered, "own.example.net")))
@@ -215,14 +215,14 @@ def test_host_names_are_those_offered(offered, host, rejected, where):
 
 
 @pytest.mark.parametrize("host", [None, "", "*.example.com", "*"])
-def test_a_rule_takes_nothing_that_is_others(host):
+def test_check_rejects_rule_without_own_host(host):
     found = checked(ingress(rule(host)), Offers(("nginx",), ("*",)))
     assert found.spec is None
     assert "spec.rules[0].host" in found.problems[0]
 
 
-def test_certificates_are_for_hosts_that_are_named():
-    """Without any, they are for whoever asks the proxy."""
+def test_check_rejects_tls_without_hosts():
+    """Without hosts, the certificate would apply to all hosts of the proxy."""
     found = checked(ingress(tls=[{"secretName": "cert"}, {}]))
     assert "tls" not in found.spec
     assert len(found.problems) == 2
@@ -239,7 +239,7 @@ def test_certificates_are_for_hosts_that_are_named():
         (None, "does not exist"),
     ],
 )
-def test_an_ingress_leads_to_services_with_a_selector(spec, words):
+def test_check_requires_service_with_selector(spec, words):
     known = context(*([service(spec)] if spec is not None else []), ingress_classes=("nginx",), ingress_hosts=("*",))
     two = ingress(rule("a.example.com", path(), path("/other", to="other")))
     found = Ingresses(known, None)._check(two)
@@ -248,12 +248,12 @@ def test_an_ingress_leads_to_services_with_a_selector(spec, words):
     assert any((words or "does not exist") in problem for problem in found.problems)
 
 
-def test_services_are_found_wherever_they_are_named():
+def test_services_of_returns_all_backends():
     assert services_of(ingress(rule("a", path(to="x"), path(to="y")), rule("b", path(to="z")))) == {"x", "y", "z"}
     assert services_of(ingress({"host": "a"}, rule("a", path(backend={"resource": {}})))) == set()
 
 
-def test_what_is_kept_is_there_and_still_wanted():
+def test_kept_returns_desired_parts():
     both = checked(ingress(rule("a.example.com", path("/1"), path("/2")), rule("b.example.com"))).spec
     less = checked(ingress(rule("a.example.com", path("/2"), path("/3")), rule("c.example.com"))).spec
     (left,) = kept(both, less)["rules"]

@@ -1,4 +1,4 @@
-"""What the host says, as it is told inside."""
+"""Messages of the host as the virtual cluster shows them."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ def on_host(name: str) -> str:
         ),
     ],
 )
-def test_messages_of_the_host_name_nothing_of_the_host(text, expected):
+def test_to_virtual_has_no_host_names(text, expected):
     assert messages.to_virtual(text, host_object("web"), None, HOST) == expected
 
 
-# Each place where a pod names an object, and that object's name.
+# Each field in which a pod references an object, with the object's name.
 REFERENCES = {
     "environment": ({"containers": [container(envFrom=[{"secretRef": {"name": "credentials"}}])]}, "credentials"),
     "variable": (
@@ -68,13 +68,13 @@ REFERENCES = {
 @pytest.mark.parametrize(
     "form", ['secret "{}" not found', "Secret payments--dev/{}: no such key", 'object "payments--dev"/"{}"']
 )
-def test_what_the_pod_names_is_told_by_its_name_inside(place, form):
+def test_to_virtual_translates_references(place, form):
     spec, name = REFERENCES[place]
     text = messages.to_virtual(form.format(on_host(name)), host_object("web-0"), pod(spec), HOST)
     assert text == form.format(name).replace(HOST, "shop")
 
 
-def test_other_objects_are_told_by_their_names_inside_if_they_are_known():
+def test_replace_hashed_names_of_known_objects():
     known = {on_host("db"): "db"}
     text = f"volume is used by pods {on_host('db')}, {on_host('unknown')}"
     assert messages.replace_hashed_names(text, known.get) == f"volume is used by pods db, {on_host('unknown')}"

@@ -1,4 +1,4 @@
-"""What of a pod comes out on the host, field by field of Kubernetes 1.34."""
+"""What of a pod reaches the host, field by field of Kubernetes 1.34."""
 
 from __future__ import annotations
 
@@ -53,22 +53,22 @@ def made(spec: dict | None = None, context: pod_spec.PodContext = POD_CONTEXT, *
 
 
 @pytest.mark.parametrize("field", PASSED_THROUGH)
-def test_passes_as_it_is(field):
+def test_host_pod_passes_field_unchanged(field):
     assert made({field: PASSED_THROUGH[field]})[field] == PASSED_THROUGH[field]
 
 
 @pytest.mark.parametrize("field", DROPPED)
-def test_stays_inside(field):
+def test_host_pod_omits_field(field):
     assert field not in made({field: DROPPED[field]})
 
 
 @pytest.mark.parametrize("field", REPLACED)
-def test_is_set_by_the_platform(field):
+def test_host_pod_field_is_set_by_platform(field):
     asked, set_to = REPLACED[field]
     assert made({field: asked})[field] == set_to
 
 
-def test_a_pod_has_no_other_fields():
+def test_host_pod_has_no_other_fields():
     everything = made({**PASSED_THROUGH, **DROPPED, **{field: asked for field, (asked, _given) in REPLACED.items()}})
     others = {"containers", "tolerations", "volumes", "affinity"}
     assert set(everything) == {*PASSED_THROUGH, *REPLACED, *others}
@@ -92,11 +92,11 @@ def test_a_pod_has_no_other_fields():
         ),
     ],
 )
-def test_fields_that_nobody_has_thought_about_are_named(spec, fields):
+def test_left_out_returns_unknown_fields(spec, fields):
     assert pod_spec.left_out(pod(spec)) == fields
 
 
-def test_metadata_is_ours_alone():
+def test_host_metadata_ignores_tenants_metadata():
     crafted = pod(
         labels={"app": "web", "app.kubernetes.io/component": "server", "tenantry.dev/tenant": "bank"},
         annotations={"tenantry.dev/uid": "theirs", "cni.example.com/networks": "all", "big": "x" * 1_000_000},
@@ -127,12 +127,12 @@ def test_metadata_is_ours_alone():
         "PodResizeInProgress",
     ],
 )
-def test_conditions_of_kubernetes_are_no_gates(kind):
+def test_readiness_gates_omit_kubernetes_conditions(kind):
     assert "readinessGates" not in made({"readinessGates": [{"conditionType": kind}]})
 
 
 def everywhere(name: str) -> dict:
-    """A spec with this name wherever an object of the namespace can be named."""
+    """Return a spec with this name in every field that references an object of the namespace."""
     environment = [
         {"name": "A", "valueFrom": {"secretKeyRef": {"name": name, "key": "k"}}},
         {"name": "B", "valueFrom": {"configMapKeyRef": {"name": name, "key": "k"}}},
@@ -140,7 +140,7 @@ def everywhere(name: str) -> dict:
     guilty = container(env=environment, envFrom=[{"secretRef": {"name": name}}, {"configMapRef": {"name": name}}])
     sources = [
         {"secret": {"name": name}},
-        {"secret": {"name": name, "secretName": name}},  # as only an API server of the tenant's own would give it
+        {"secret": {"name": name, "secretName": name}},  # only a manipulated API server would return both
         {"configMap": {"name": name}},
         {"secret": {"name": name}, "configMap": {"name": name}},
     ]
@@ -162,7 +162,7 @@ def everywhere(name: str) -> dict:
 
 
 def named(value: object, key: str = "") -> list[str]:
-    """All names of objects in it: values of keys that name something."""
+    """Return all names of objects in a value."""
     if isinstance(value, dict):
         return [one for inner, it in value.items() for one in named(it, inner)]
     if isinstance(value, list):
@@ -171,7 +171,7 @@ def named(value: object, key: str = "") -> list[str]:
 
 
 @pytest.mark.parametrize("name", PLATFORM_OBJECTS)
-def test_no_name_of_a_tenant_is_a_name_on_the_host(name):
+def test_host_pod_has_no_name_of_the_tenant(name):
     asked = pod(everywhere(name))
     found = made(everywhere(name))
     assert name in named(asked["spec"])
@@ -182,7 +182,7 @@ def test_no_name_of_a_tenant_is_a_name_on_the_host(name):
     assert name not in named(ephemeral)
 
 
-def test_the_pod_inside_is_left_as_it_is():
+def test_host_pod_does_not_modify_virtual_pod():
     asked, untouched = pod(everywhere("x")), pod(everywhere("x"))
     pod_spec.host_pod(asked, POD_CONTEXT)
     assert asked == untouched

@@ -1,4 +1,4 @@
-"""What may change on a pod that lives."""
+"""Changes of a running pod."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..objects import CONFIG, POD_CONTEXT, container, pod
 
 
 def living(asked: dict) -> dict:
-    """The pod on the host as it was made of this one, with what the host's own programs added."""
+    """Return the host pod of this pod, with additions of programs on the host."""
     made = host_pod(asked, POD_CONTEXT)
     made["metadata"]["annotations"]["cni.example.com/status"] = "up"
     made["metadata"]["labels"]["mesh.example.com/injected"] = "yes"
@@ -23,12 +23,12 @@ def patches(virtual: dict, host: dict) -> list[tuple]:
     return list(pod_changes.patches(virtual, host, CONFIG))
 
 
-def test_nothing_changed():
+def test_patches_without_change_are_empty():
     asked = pod(labels={"app": "web"})
     assert patches(asked, living(asked)) == []
 
 
-def test_changes_of_a_living_pod_are_patches_of_their_own():
+def test_patches_are_separate_for_each_change():
     field = {"name": "L", "valueFrom": {"fieldRef": {"fieldPath": "metadata.labels['app']"}}}
     two = [container(env=[field]), container(name="two")]
     before = pod({"containers": two, "initContainers": [container(name="first")]}, labels={"app": "web", "old": "1"})
@@ -62,7 +62,7 @@ def test_changes_of_a_living_pod_are_patches_of_their_own():
     ]
 
 
-def test_ephemeral_containers_are_added_once():
+def test_ephemeral_returns_new_containers_once():
     asked = pod({"ephemeralContainers": [container(name="debug", env=[])]})
     there = living(asked)
     assert [one["name"] for one in pod_changes.ephemeral(asked, there)] == ["debug"]
@@ -78,24 +78,24 @@ FILLED = {"limits": {"cpu": "100m", "memory": "128Mi"}, "requests": {"cpu": "50m
     [
         ({"limits": {"cpu": "2"}}, FILLED, {**FILLED, "limits": {"cpu": "2", "memory": "128Mi"}}),
         ({"limits": {"cpu": "1"}}, {"limits": {"cpu": "1", "memory": "128Mi"}, "requests": {"cpu": "1"}}, None),
-        # What is filled in follows what was asked for.
+        # Defaults follow the requested values.
         (
             {"requests": {"memory": "256Mi"}},
             FILLED,
             {"limits": {"cpu": "100m", "memory": "256Mi"}, "requests": {"cpu": "50m", "memory": "256Mi"}},
         ),
         ({}, {"limits": {"cpu": "100m"}}, None),
-        ({}, {"limits": {"cpu": "7", "memory": "1Gi"}}, None),  # of other defaults than now
+        ({}, {"limits": {"cpu": "7", "memory": "1Gi"}}, None),  # from other defaults than the current ones
     ],
 )
-def test_resizes(wanted, there, resized):
+def test_patches_resize(wanted, there, resized):
     asked, host = pod({"containers": [container(resources=wanted)]}), living(pod())
     host["spec"]["containers"][0]["resources"] = there
     found = [body["spec"]["containers"][0]["resources"] for body, *_subresource in patches(asked, host)]
     assert found == ([resized] if resized else [])
 
 
-def test_what_the_pod_limits_as_a_whole_is_not_resized_by_container():
+def test_patches_resize_omits_limits_set_by_pod():
     whole = {"limits": {"cpu": "1", "memory": "1Gi"}}
     before = pod({"resources": whole, "containers": [container(resources={"requests": {"cpu": "5m"}})]})
     after = pod({"resources": whole, "containers": [container(resources={"requests": {"cpu": "6m"}})]})

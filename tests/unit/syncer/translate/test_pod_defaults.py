@@ -1,4 +1,4 @@
-"""Limits that the quota wants, and nothing that contradicts what the pod says."""
+"""Default limits for the quota, which never contradict what the pod sets."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ def made(spec: dict) -> dict:
     ],
 )
 @pytest.mark.parametrize("group", ["containers", "initContainers"])
-def test_what_a_container_says_holds_and_what_it_leaves_open_is_filled(asked, limits, requests, group):
+def test_completed_fills_missing_values(asked, limits, requests, group):
     (one,) = made({group: [container(resources=asked)]})[group]
     assert one["resources"] == {"limits": limits, "requests": requests}
 
 
-def test_what_the_pod_limits_as_a_whole_is_not_limited_by_container():
+def test_fill_omits_limits_set_by_pod():
     whole = {"limits": {"cpu": "100m", "memory": "100Mi"}, "requests": {"cpu": "20m", "memory": "64Mi"}}
     spec = made({"resources": whole, "containers": [container(), container(resources={"requests": {"cpu": "5m"}})]})
     assert spec["resources"] == whole
@@ -66,15 +66,15 @@ def test_what_the_pod_limits_as_a_whole_is_not_limited_by_container():
         ),
     ],
 )
-def test_what_the_pod_requests_as_a_whole_is_limited_so(whole, more, limit):
-    """The quota would let a pod with any resources of its own have the rest without limit."""
+def test_fill_limits_requests_of_pod(whole, more, limit):
+    """Otherwise the quota would not limit the other resources of a pod that sets pod-level resources."""
     spec = made({"resources": whole, "containers": [container(), container()], **more})
     assert spec["resources"] == {**whole, "limits": {"memory": limit}}
     assert all("memory" not in one["resources"].get("limits", {}) for one in spec["containers"])
     assert all(one["resources"]["limits"] == {"cpu": "100m"} for one in spec["containers"])
 
 
-def test_defaults_are_those_of_the_virtual_cluster():
+def test_fill_uses_defaults_of_virtual_cluster():
     given = {"limits": {"cpu": "1", "memory": "1Gi"}, "requests": {"cpu": "500m", "memory": "512Mi"}}
     assert pod_defaults.completed(None, given) == given
 
@@ -84,5 +84,5 @@ def test_defaults_are_those_of_the_virtual_cluster():
     [("0", 0), ("100m", "0.1"), ("1", 1), ("1.5", "1.5"), ("128Mi", 128 * 1024**2), ("1k", 1000), ("1e3", 1000),
      ("1E", 10**18), ("1Ei", 1024**6), ("1E3", 1000), ("5u", "0.000005"), ("12M", 12_000_000)],
 )  # fmt: skip
-def test_amounts(quantity, amount):
+def test_amount(quantity, amount):
     assert pod_defaults.amount(quantity) == Decimal(amount)

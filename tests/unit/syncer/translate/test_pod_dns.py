@@ -21,11 +21,11 @@ def made(spec: dict | None = None, context: pod_spec.PodContext = POD_CONTEXT, *
         ("a" * 61 + ".-.b", "a" * 61),
     ],
 )
-def test_hostnames_are_labels(name, hostname):
+def test_hostname_is_a_label(name, hostname):
     assert made(name=name)["hostname"] == hostname
 
 
-def test_names_are_asked_of_the_dns_inside():
+def test_dns_uses_virtual_dns():
     assert made()["dnsConfig"] == {
         "nameservers": ["10.43.7.53"],
         "searches": ["shop.svc.cluster.local", "svc.cluster.local", "cluster.local"],
@@ -46,7 +46,7 @@ def test_names_are_asked_of_the_dns_inside():
         ("web-0", {}, None),
         ("n" * 200, {}, None),
         ("dotted.pod.name", {}, "dotted.pod.name"),
-        ("x" * 62 + ".y", {}, None),  # a kubelet cuts it off before the dot
+        ("x" * 62 + ".y", {}, None),  # a kubelet truncates it before the dot
         ("dotted.pod.name", {"hostname": "web"}, None),
         ("zk", {"hostname": "zk-1", "subdomain": "zk-headless"}, None),
         ("zk", {"setHostnameAsFQDN": True}, None),
@@ -59,12 +59,12 @@ def test_names_are_asked_of_the_dns_inside():
         ("dotted.pod.name", {"hostNetwork": True}, None),
     ],
 )
-def test_a_name_that_no_hostname_can_hold(name, spec, full):
+def test_full_hostname(name, spec, full):
     assert pod_dns.full_hostname(pod(spec, name=name), CONFIG) == full
     assert made(spec, name=name).get("hostnameOverride") == full
 
 
-def test_a_name_that_is_too_long_is_refused():
+def test_full_hostname_too_long_is_rejected():
     spec = {"setHostnameAsFQDN": True, "subdomain": "s" * 30}
     with pytest.raises(rejection.RejectedSpec, match=r"setHostnameAsFQDN: .* has \d+ characters; the limit is 64"):
         made(spec, name="n" * 20)

@@ -1,4 +1,4 @@
-"""Where pods may run, with selectors that mean on the host what they mean inside."""
+"""Scheduling: selectors select the same pods on the host as in the virtual cluster."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_tolerations(toleration, passes):
     assert made({"tolerations": [toleration]})["tolerations"] == ([toleration] if passes else [])
 
 
-def test_a_pod_on_a_node_of_its_choice_is_scheduled_there_by_the_host():
+def test_affinity_node_name_is_required_by_affinity():
     other = {"nodeSelectorTerms": [{"matchFields": [{"key": "metadata.name", "operator": "In", "values": ["b"]}]}]}
     for affinity in ({}, {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": other}}):
         spec = made({"nodeName": "a", "affinity": affinity})
@@ -54,7 +54,7 @@ def test_a_pod_on_a_node_of_its_choice_is_scheduled_there_by_the_host():
     ],
 )
 @pytest.mark.parametrize("kind", ["podAffinity", "podAntiAffinity"])
-def test_affinity_is_about_pods_of_this_virtual_cluster(kind, term, spaces):
+def test_affinity_term_selects_virtual_namespaces(kind, term, spaces):
     whole = {"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": {"app": "web"}}, **term}
     affinity = {kind: {"requiredDuringSchedulingIgnoredDuringExecution": [whole]}}
     found = made({"affinity": affinity})["affinity"][kind]["requiredDuringSchedulingIgnoredDuringExecution"][0]
@@ -78,11 +78,11 @@ def test_affinity_is_about_pods_of_this_virtual_cluster(kind, term, spaces):
         ({"matchExpressions": [{"key": "b", "operator": "DoesNotExist"}]}, True),
     ],
 )
-def test_selectors(selector, chosen):
+def test_matches(selector, chosen):
     assert pod_scheduling.matches(selector, {"a": "1"}) is chosen
 
 
-# Every place of a pod that selects pods by labels. Each takes a selector with its companions, and gives it back.
+# Every field of a pod that selects pods by labels. Each takes a selector with its companions and returns it.
 def _affinity(kind: str, mode: str) -> tuple:
     def put(term: dict) -> dict:
         whole = {"topologyKey": "host", **term}
@@ -117,7 +117,7 @@ SELECTORS = {
     "expressions": {"labelSelector": {"matchExpressions": [{"key": "app", "operator": "NotIn", "values": ["db"]}]}},
     "exists": {"labelSelector": {"matchExpressions": [{"key": "tier", "operator": "DoesNotExist"}]}},
 }
-# Of affinity alone: which namespaces.
+# Affinity only: namespaces.
 SPACES = {
     "absent": {},
     "null": {"namespaceSelector": None, "namespaces": None},
@@ -143,7 +143,7 @@ LABELS = [
 
 
 def chosen(term: dict, own: str, spread: bool) -> set[tuple[str, int]]:
-    """The pods a scheduler would take, by the rules of Kubernetes: the positions in LABELS, by namespace."""
+    """Return the pods that a scheduler would select, as positions in LABELS by namespace."""
     spaces = {own}
     if not spread and (term.get("namespaces") or term.get("namespaceSelector") is not None):
         by_labels = term.get("namespaceSelector")
@@ -162,12 +162,12 @@ def chosen(term: dict, own: str, spread: bool) -> set[tuple[str, int]]:
 
 
 def chooses_none(selector: dict | None, spread: bool) -> bool:
-    """Where pods spread, the scheduler of Kubernetes counts none by an empty selector (test_syncer_selectors.py)."""
+    """For topology spread, Kubernetes' scheduler counts no pods for an empty selector (test_syncer_selectors.py)."""
     return selector is None or (spread and not any(selector.values()))
 
 
 def merged(term: dict, labels: dict) -> dict:
-    """As the API server of Kubernetes 1.34 does it on creation."""
+    """Merge label keys as the API server of Kubernetes 1.34 does on creation."""
     selector = term.get("labelSelector")
     if selector is None:
         return term
@@ -183,16 +183,16 @@ def merged(term: dict, labels: dict) -> dict:
 @pytest.mark.parametrize("spaces", SPACES)
 @pytest.mark.parametrize("selector", SELECTORS)
 @pytest.mark.parametrize("place", PLACES)
-def test_a_selector_chooses_the_same_pods_on_the_host(place, selector, spaces, keys):
+def test_selector_selects_same_pods_on_host(place, selector, spaces, keys):
     spread = place == "spread"
     if spread and (spaces != "absent" or keys == "mismatch"):
-        return  # it has no such fields
+        return  # the field has no such companions
     put, got = PLACES[place]
     term = {**SELECTORS[selector], **({} if spread else SPACES[spaces]), **KEYS[keys]}
     own = {"app": "web", "version": "1"}
     wanted = chosen(merged(term, own), "shop", spread)
-    platform = [{}, {"app": "web", naming.COMPONENT: "server"}]  # pods that are not the tenant's
-    # An API server inside of before 1.34 does not merge for spreading.
+    platform = [{}, {"app": "web", naming.COMPONENT: "server"}]  # pods of the platform
+    # A virtual API server before 1.34 does not merge for topology spread.
     for given in (term, merged(term, own)):
         found = got(made(put(given), labels=own))
         assert not {"matchLabelKeys", "mismatchLabelKeys", "namespaces", "namespaceSelector"} & set(found)
@@ -208,7 +208,7 @@ def test_a_selector_chooses_the_same_pods_on_the_host(place, selector, spaces, k
             assert not any(pod_scheduling.matches(found["labelSelector"], labels) for labels in platform)
 
 
-def test_a_label_that_changed_after_the_pod_was_made_changes_no_selector():
+def test_selector_ignores_later_label_changes():
     key = {"matchLabelKeys": ["version"], "labelSelector": {}}
     put, got = PLACES["spread"]
     found = got(made(put(merged(key, {"version": "1"})), labels={"version": "2"}))

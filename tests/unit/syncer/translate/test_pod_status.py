@@ -33,16 +33,16 @@ def status_of(given: dict, virtual: dict | None = None, **metadata: object) -> d
         ("hostIP", "192.0.2.1"),
     ],
 )
-def test_is_told_as_it_is(field, value):
+def test_translated_passes_field_unchanged(field, value):
     assert status_of({field: value}) == {field: value, "conditions": []}
 
 
 @pytest.mark.parametrize("field", ["qosClass", "nominatedNodeName", "resourceClaimStatuses", "somethingNew"])
-def test_is_not_told(field):
+def test_translated_omits_field(field):
     assert status_of({field: "x"}) == {"conditions": []}
 
 
-def test_messages_are_in_the_words_of_the_virtual_cluster():
+def test_translated_messages_have_virtual_names():
     text = 'pod "web-0-shop-77" in namespace "payments--dev"'
     state = {"waiting": {"reason": "ImagePullBackOff", "message": text}}
     status = status_of(
@@ -57,7 +57,7 @@ def test_messages_are_in_the_words_of_the_virtual_cluster():
     assert status["conditions"] == [{"type": "Ready", "status": "False", "message": 'pod "web-0" in namespace "shop"'}]
 
 
-def test_containers_that_the_host_added_are_not_told():
+def test_translated_omits_added_containers():
     virtual = pod({"initContainers": [container(name="first")], "ephemeralContainers": [container(name="debug")]})
     given = [{"name": name} for name in ("web", "first", "debug", "mesh-proxy")]
     status = status_of(
@@ -68,7 +68,7 @@ def test_containers_that_the_host_added_are_not_told():
     assert [one["name"] for one in status["ephemeralContainerStatuses"]] == ["debug"]
 
 
-def test_limits_that_were_filled_in_are_told_and_requests_are_not():
+def test_translated_shows_default_limits_not_requests():
     limits, requests = {"cpu": "1", "memory": "128Mi"}, {"cpu": "1", "memory": "64Mi"}
     given = {"name": "web", "allocatedResources": requests, "resources": {"limits": limits, "requests": requests}}
 
@@ -95,7 +95,7 @@ def test_limits_that_were_filled_in_are_told_and_requests_are_not():
     ],
 )
 @pytest.mark.parametrize("state", ["state", "lastState"])
-def test_a_kill_by_a_limit_that_the_pod_does_not_name_is_explained(asked, ended, message, state):
+def test_translated_explains_oom_kill_by_default_limit(asked, ended, message, state):
     given = {"name": "web", "resources": {"limits": {"memory": "128Mi"}}, state: {"terminated": ended}}
     status = status_of({"containerStatuses": [given]}, pod({"containers": [container(resources=asked)]}))
     found = status["containerStatuses"][0][state]["terminated"].get("message", "")
@@ -103,7 +103,7 @@ def test_a_kill_by_a_limit_that_the_pod_does_not_name_is_explained(asked, ended,
     assert bool(found) == bool(message)
 
 
-def test_generations_are_those_inside():
+def test_translated_observed_generation_is_virtual():
     assert status_of({"observedGeneration": 2}, pod(generation=5), generation=2)["observedGeneration"] == 5
     assert "observedGeneration" not in status_of({"observedGeneration": 1}, pod(generation=5), generation=2)
 
@@ -114,7 +114,7 @@ def gated(kind: str, **condition: object) -> dict:
     return virtual
 
 
-def test_gates_go_down_and_not_up():
+def test_readiness_gates_are_synced_to_host_only():
     virtual = gated("example.com/ready", reason="Because", **{"$patch": "replace", "x": 1})
     condition = {"type": "example.com/ready", "status": "True", "reason": "Because"}
     assert pod_status.gate_conditions(virtual, host({})) == [condition]
@@ -126,7 +126,7 @@ def test_gates_go_down_and_not_up():
     ]
 
 
-def test_conditions_that_somebody_inside_sets_stay_and_the_hosts_own_are_not_shown():
+def test_translated_keeps_own_conditions_only():
     virtual = pod()
     virtual["status"] = {
         "conditions": [{"type": "example.com/seen", "status": "True"}, {"type": "Ready", "status": "True"}]
@@ -141,7 +141,7 @@ def test_conditions_that_somebody_inside_sets_stay_and_the_hosts_own_are_not_sho
 
 
 @pytest.mark.parametrize("kind", ["Ready", "PodScheduled", "DisruptionTarget", "ContainersReady"])
-def test_a_tenant_says_nothing_of_the_kubelets_conditions(kind):
+def test_gate_conditions_omit_kubernetes_conditions(kind):
     virtual = gated(kind)
     assert pod_status.gate_conditions(virtual, host({"conditions": [{"type": kind, "status": "False"}]})) == []
     assert status_of({"conditions": [{"type": kind, "status": "False"}]}, virtual)["conditions"][0]["status"] == "False"
@@ -157,5 +157,5 @@ def test_a_tenant_says_nothing_of_the_kubelets_conditions(kind):
         ({"conditions": [{"type": "A", "probe": None}]}, {"conditions": [{"type": "A"}]}, None),
     ],
 )
-def test_patches(current, wanted, patch):
+def test_patch(current, wanted, patch):
     assert pod_status.patch({"status": current}, wanted) == patch

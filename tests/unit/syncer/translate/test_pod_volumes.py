@@ -24,35 +24,35 @@ REJECTED = [
 
 
 @pytest.mark.parametrize("kind", VOLUMES)
-def test_volumes_that_pass(kind):
+def test_host_volume_supported_type(kind):
     volume = {"name": "v", kind: VOLUMES[kind]}
     assert made({"volumes": [volume]})["volumes"] == [volume]
 
 
 @pytest.mark.parametrize("kind", REJECTED)
-def test_volumes_that_are_refused(kind):
+def test_host_volume_other_type_is_rejected(kind):
     with pytest.raises(rejection.RejectedSpec, match=f"volume v: volumes of type {kind} are not supported"):
         made({"volumes": [{"name": "v", kind: {}}]})
 
 
 @pytest.mark.parametrize("kind", ["clusterTrustBundle", "podCertificate", "somethingNew"])
-def test_projections_that_are_refused(kind):
+def test_host_volume_other_projection_is_rejected(kind):
     with pytest.raises(rejection.RejectedSpec, match=kind):
         made({"volumes": [{"name": "v", "projected": {"sources": [{kind: {}}]}}]})
 
 
-def test_a_volume_is_of_one_type():
+def test_host_volume_with_two_types_is_rejected():
     crafted = {"name": "v", "configMap": {"name": "a"}, "secret": {"secretName": "join-token"}}
     with pytest.raises(rejection.RejectedSpec):
         made({"volumes": [crafted]})
 
 
-def test_the_claim_of_an_ephemeral_volume_is_that_of_its_pod():
+def test_host_volume_ephemeral_becomes_claim():
     volume = made({"volumes": [{"name": "data", "ephemeral": {}}]})["volumes"][0]
     assert volume == {"name": "data", "persistentVolumeClaim": {"claimName": naming.host_name("shop", "web-0-data")}}
 
 
-def test_tokens_come_from_the_secret_of_this_pod():
+def test_host_volume_token_becomes_secret():
     source = {"serviceAccountToken": {"path": "token", "audience": "https://kubernetes.default.svc"}}
     volume = made({"volumes": [{"name": "t", "projected": {"sources": [source], "defaultMode": 420}}]})["volumes"][0]
     secret = {
@@ -62,7 +62,7 @@ def test_tokens_come_from_the_secret_of_this_pod():
     assert volume == {"name": "t", "projected": {"sources": [{"secret": secret}], "defaultMode": 420}}
 
 
-def test_secrets_of_tokens_have_names_of_their_own():
+def test_token_secret_has_a_distinct_name():
     secret = pod_volumes.token_secret(naming.host_name("shop", "web"))
     assert secret == naming.host_name("shop", "web") + "-tokens"
     assert secret != naming.host_name("shop", "web-tokens")

@@ -1,4 +1,4 @@
-"""What pods are told of services: as by a kubelet, and no more than a program can be started with."""
+"""Service environment variables: as those of a kubelet, up to the size limit."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..objects import CONFIG, service
 VARIABLES = {"DB_SERVICE_HOST": "10.43.0.9", "DB_SERVICE_PORT": "80"}
 
 
-def test_services_are_told_as_the_kubelet_tells_them():
+def test_of_services_returns_kubelets_variables():
     ports = [{"name": "http-web", "port": 80, "protocol": "TCP"}, {"port": 53, "protocol": "UDP"}]
     services = [service({"clusterIP": "10.43.0.9", "ports": ports}, "my-web"), service({"clusterIP": "None"}, "none")]
     found, left_out = of_services(services, CONFIG)
@@ -34,7 +34,7 @@ def test_services_are_told_as_the_kubelet_tells_them():
     assert of_api(CONFIG)["KUBERNETES_SERVICE_HOST"] == "10.43.7.1"
 
 
-def test_beyond_the_bound_the_newest_are_left_out():
+def test_of_services_leaves_out_newest():
     spec = {"clusterIP": "10.43.0.9", "ports": [{"name": f"p{at}", "port": at} for at in range(1, 100)]}
     services = [
         service(spec, f"s{at:03}", creationTimestamp=f"2026-01-01T00:{59 - at // 2:02}:00Z") for at in range(118)
@@ -55,17 +55,17 @@ def test_beyond_the_bound_the_newest_are_left_out():
         ("", ""),
     ],
 )
-def test_references_are_expanded_as_by_the_kubelet(given, value):
+def test_expanded_replaces_references(given, value):
     assert expanded([{"name": "URL", "value": given}], VARIABLES)[0]["value"] == value
 
 
-def test_what_the_pod_itself_has_said_before_is_left_to_the_kubelet():
+def test_expanded_keeps_own_variables():
     own = [{"name": "DB_SERVICE_HOST", "value": "mine"}, {"name": "URL", "value": "$(DB_SERVICE_HOST)"}]
     assert expanded(own, VARIABLES) == own
     assert expanded(own[::-1], VARIABLES)[0]["value"] == "10.43.0.9"
 
 
 @pytest.mark.parametrize(("value", "uses"), [("$(A)", True), ("a", False)])
-def test_only_pods_with_references_need_them(value, uses):
+def test_uses_variables(value, uses):
     env = [{"name": "A", "valueFrom": {}}, {"name": "B", "value": value}]
     assert service_variables.uses_variables({"spec": {"containers": [{"env": env}]}}) is uses
