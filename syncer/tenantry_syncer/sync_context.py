@@ -159,7 +159,7 @@ class SyncContext:
         budget = Budget()
         self.host = ClusterView(host, config.namespace, budget)
         self.virtual = ClusterView(virtual, None, budget)
-        # At most one large object, and one synced reference, is in memory. A worker may hold both locks, this one first.
+        # One large object and one synced reference are in memory at a time. Workers lock this one first.
         self._large_lock = asyncio.Lock()
         self.reference_lock = asyncio.Lock()
         for kind in SYNCED:

@@ -99,10 +99,10 @@ def virtual(**metadata):
 
 
 def test_metadata_identifies_virtual_object():
-    copy = {"metadata": naming.metadata({"tenantry.dev/tenant": "payments"}, "pod", virtual())}
-    assert naming.virtual_key(copy) == ("shop", "web")
-    assert naming.virtual_uid(copy) == "u-1"
-    assert copy["metadata"]["labels"] == {
+    host_object = {"metadata": naming.metadata({"tenantry.dev/tenant": "payments"}, "pod", virtual())}
+    assert naming.virtual_key(host_object) == ("shop", "web")
+    assert naming.virtual_uid(host_object) == "u-1"
+    assert host_object["metadata"]["labels"] == {
         "tenantry.dev/tenant": "payments",
         naming.MANAGED_BY: "tenantry-syncer",
         naming.COMPONENT: "pod",

@@ -79,8 +79,8 @@ def test_host_secret_has_an_inert_type(given, made):
 
 def test_secret_is_read_only_when_used_and_changed():
     virtual = "/api/v1/namespaces/shop/secrets/a"
-    copies = f"/api/v1/namespaces/{CONFIG.namespace}/secrets"
-    host_object = f"{copies}/{naming.host_name('shop', 'a')}"
+    host_secrets = f"/api/v1/namespaces/{CONFIG.namespace}/secrets"
+    host_object = f"{host_secrets}/{naming.host_name('shop', 'a')}"
 
     async def scenario(store, api):
         index = ReferenceIndex()

@@ -17,7 +17,7 @@ PORT = {"name": "http", "protocol": "TCP", "port": 80, "targetPort": "web", "app
 
 
 @pytest.mark.parametrize(
-    ("spec", "copied"),
+    ("spec", "synced"),
     [
         ({"clusterIP": "10.43.0.9"}, True),
         ({"clusterIP": "10.43.0.9", "type": "NodePort"}, True),
@@ -27,8 +27,8 @@ PORT = {"name": "http", "protocol": "TCP", "port": 80, "targetPort": "web", "app
         ({"type": "ExternalName", "externalName": "x", "clusterIP": "10.43.0.9"}, False),
     ],
 )
-def test_is_synced(spec, copied):
-    assert services.is_synced(service(spec)) is copied
+def test_is_synced(spec, synced):
+    assert services.is_synced(service(spec)) is synced
 
 
 @pytest.mark.parametrize(

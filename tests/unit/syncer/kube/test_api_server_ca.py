@@ -29,7 +29,7 @@ class Cluster:
         self.authority = authority
         self.pods = [server_pod("server-0", ready=False), server_pod("server-1", ready=True)]
         self.forwarded: list[str] = []
-        self.refusals = [b"not yet"]
+        self.errors = [b"not yet"]
         self.url = ""
 
     async def cacerts(self, _request: web.Request) -> web.Response:
@@ -47,8 +47,8 @@ class Cluster:
         await socket.prepare(request)
         for channel in (b"\0", b"\1"):
             await socket.send_bytes(channel + (6443).to_bytes(2, "little"))
-        if self.refusals:
-            await socket.send_bytes(b"\1" + self.refusals.pop())
+        if self.errors:
+            await socket.send_bytes(b"\1" + self.errors.pop())
             return socket
         reader, writer = await asyncio.open_connection("127.0.0.1", int(self.url.rpartition(":")[2]))
         back = asyncio.create_task(self._back(reader, socket))

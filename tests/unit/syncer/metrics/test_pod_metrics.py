@@ -159,7 +159,7 @@ def test_no_metrics_on_host_is_unavailable():
         status, answer = await send_request(metrics, f"{ROOT}/nodes")
         assert (status, answer["reason"]) == (503, "ServiceUnavailable")
         status, answer = await send_request(metrics, ROOT)
-        assert (status, answer["kind"]) == (200, "APIResourceList"), "namespaces inside can still be deleted"
+        assert (status, answer["kind"]) == (200, "APIResourceList"), "virtual namespaces can still be deleted"
 
     with_metrics(scenario)
 

@@ -126,7 +126,7 @@ def test_untrusted_host_gets_no_token(run_scenario, tmp_path):
     run_scenario(answers(SWITCH), scenario)
 
 
-@pytest.mark.parametrize("target", ["/exec/shop/nobody/app?output=1", "/exec/other/web/app?output=1"])
+@pytest.mark.parametrize("target", ["/exec/shop/missing/app?output=1", "/exec/other/web/app?output=1"])
 def test_missing_pod_gets_404(run_scenario, target):
     async def scenario(world):
         head, body = await ask(world, b"POST %b HTTP/1.1\r\nHost: node\r\n\r\n" % target.encode())
@@ -192,7 +192,7 @@ async def rejected(world, context):
 
 
 async def never(_head, _reader, _writer):
-    raise AssertionError("nobody may come so far")
+    raise AssertionError("the handler must not be called")
 
 
 def test_context_without_client_certificates_fails(authority):
