@@ -343,7 +343,7 @@ def test_a_host_name_that_the_host_cannot_give_is_told(
     if "hostnameOverride" in copy["spec"]:  # Kubernetes 1.35
         assert copy["spec"]["hostnameOverride"] == hostname.format(space.name)
     else:
-        assert f"it would be {hostname.format(space.name)}" in space.warning(name)
+        assert f"Its value would be {hostname.format(space.name)}." in space.warning(name)
 
 
 @pytest.mark.parametrize("length", [52, 63, 200, 253])
