@@ -80,7 +80,7 @@ def tls_context(cafile: Path | None = None, cadata: str | None = None) -> ssl.SS
 async def _serve_streams(syncer: Syncer, directory: Path, is_open: asyncio.Event) -> None:
     """Serve the kubelet API of the virtual nodes until cancelled."""
     context = syncer.context
-    streams = Streams(syncer.host_pod, context.host.api, context.config.namespace)
+    streams = Streams(syncer.host_pod_name, context.host.api, context.config.namespace)
     async with _serving(context, API_SERVER, "client-ca-file", streams.handle, settings.KUBELET_PORT, directory):
         is_open.set()
         await asyncio.Event().wait()

@@ -113,11 +113,11 @@ class Syncer:
                 with contextlib.suppress(ApiError, Gone, RequeueAfter):
                     await self._work((POD, *key))
 
-    def host_pod(self, namespace: str, name: str) -> str | None:
+    def host_pod_name(self, namespace: str, name: str) -> str | None:
         """Return the name of the host pod of a pod; None if there is none."""
         pod = self.context.virtual.get(POD, namespace, name)
-        copies = self.context.host_pods_for(namespace, name)
-        return next((one["metadata"]["name"] for one in copies if self.context.is_host_object_of(one, pod)), None)
+        host_pods = self.context.host_pods_for(namespace, name)
+        return next((one["metadata"]["name"] for one in host_pods if self.context.is_host_object_of(one, pod)), None)
 
     async def _work(self, key: tuple) -> None:
         what, *rest = key
