@@ -105,7 +105,6 @@ class Nodes:
         now = _now("seconds")
         limits = self._quota_limits()
         current = node.get("status") or {}
-        machine = node["metadata"].get("labels") or {}
         desired = {
             "capacity": limits,
             "allocatable": limits,
@@ -116,18 +115,7 @@ class Nodes:
                 {"type": "Hostname", "address": name},
             ],
             "daemonEndpoints": {"kubeletEndpoint": {"Port": KUBELET_PORT}},
-            "nodeInfo": {
-                "architecture": machine.get("kubernetes.io/arch", ""),
-                "operatingSystem": machine.get("kubernetes.io/os", ""),
-                "kubeletVersion": self._context.config.version,
-                "kubeProxyVersion": "",
-                "containerRuntimeVersion": "",
-                "kernelVersion": "",
-                "osImage": "shared host",
-                "machineID": "",
-                "systemUUID": "",
-                "bootID": "",
-            },
+            "nodeInfo": _node_info(node["metadata"].get("labels") or {}, self._context.config.version),
         }
         changed: dict[str, Any] = {key: value for key, value in desired.items() if current.get(key) != value}
         for key in ("capacity", "allocatable"):

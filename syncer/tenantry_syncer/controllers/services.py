@@ -40,8 +40,6 @@ PASSED_THROUGH = (
 )
 _PORT = ("name", "protocol", "port", "targetPort", "appProtocol")
 _PORT_WITH_NODE_PORT = (*_PORT, "nodePort")
-# An API server's message for a node port that another service has.
-_ALREADY_ALLOCATED = "already allocated"
 # Set by the virtual API server, with the same meaning on both sides.
 _SET_BY_API_SERVER = (
     "clusterIP",
@@ -127,7 +125,7 @@ class Services:
             except ApiError as error:
                 if error.reason == "AlreadyExists":
                     raise RequeueAfter from None
-                if error.status == 422 and "clusterIP" in error.message:
+                if error.status == 422 and error.is_about("spec.clusterIP"):
                     # The address is taken on the host: the service gets one that is free on both sides.
                     return await self._allocate_on_host(service, {**desired, "spec": spec})
                 if kind or _kind(service) == "ClusterIP":
@@ -165,7 +163,7 @@ class Services:
         if fields := left_out(service):
             listed = ", ".join(f"spec.{field}" for field in fields)
             await self._events.reject(SERVICE, service, "Refused", f"{listed}: not passed on to the host. Omit it.")
-        rejected: list[str] = []
+        rejected: dict[str, str] = {}
         exposure_rejected: list[str] = []
         try:
             host_object = await self._merge(host_object, _changes(host_spec(service), host_object))
@@ -174,38 +172,37 @@ class Services:
                 raise
             host_object, rejected = await self._update_parts(service, host_object)
             host_object, exposure_rejected = await self._update_exposure(
-                service, host_object, ports=not any(one.startswith("spec.ports:") for one in rejected)
+                service, host_object, ports="ports" not in rejected
             )
         await self._sync_status(service, host_object, ports=not exposure_rejected)
-        if rejected + exposure_rejected:
-            await self._events.reject_parts(SERVICE, service, rejected + exposure_rejected)
+        if messages := [*rejected.values(), *exposure_rejected]:
+            await self._events.reject_parts(SERVICE, service, messages)
 
-    async def _update_parts(self, service: dict, host_object: dict) -> tuple[dict, list[str]]:
-        """Update each part with the current type; return the host object and the messages of rejected parts."""
+    async def _update_parts(self, service: dict, host_object: dict) -> tuple[dict, dict[str, str]]:
+        """Update each part with the current type; return the host object and the messages by rejected part."""
         desired = host_spec(service, host_object["spec"]["type"])
         desired["ports"] = _with_node_ports(_ports(service["spec"], _PORT), host_object)
-        changes, rejected = _changes(desired, host_object), []
+        changes, rejected = _changes(desired, host_object), {}
         for part, fields in _PARTS.items():
             change = {field: changes[field] for field in fields if field in changes}
-            host_object, problem = await self._try_merge(host_object, part, change)
-            rejected += problem
+            host_object, error = await self._try_merge(host_object, change)
+            if error:
+                rejected[part] = self._message(part, error, host_object)
         return host_object, rejected
 
     async def _update_exposure(self, service: dict, host_object: dict, *, ports: bool) -> tuple[dict, list[str]]:
-        """Update type, node ports and the fields that depend on them; return the same as _update_parts."""
+        """Update type, node ports and the fields that depend on them; return the host object and messages."""
         fields = ("type", *_EXPOSURE, *(["ports"] if ports else []))
         desired = host_spec(service)
 
-        async def attempt() -> tuple[dict, list[str]]:
+        async def attempt() -> tuple[dict, ApiError | None]:
             changes = _changes(desired, host_object)
-            return await self._try_merge(
-                host_object, "type", {field: changes[field] for field in fields if field in changes}
-            )
+            return await self._try_merge(host_object, {field: changes[field] for field in fields if field in changes})
 
-        result, problem = await attempt()
-        if problem and _ALREADY_ALLOCATED in problem[0] and await self._drop_allocated_node_ports(service, desired):
-            return await attempt()
-        return result, problem
+        result, error = await attempt()
+        if error and error.is_taken and await self._drop_allocated_node_ports(service, desired):
+            result, error = await attempt()
+        return result, [self._message("type", error, result)] if error else []
 
     async def _drop_allocated_node_ports(self, service: dict, desired: dict) -> bool:
         """Drop node ports that the virtual API server allocated, not a user; return whether there were any."""
@@ -217,13 +214,17 @@ class Services:
             del port["nodePort"]
         return bool(allocated)
 
-    async def _try_merge(self, host_object: dict, part: str, change: dict) -> tuple[dict, list[str]]:
+    async def _try_merge(self, host_object: dict, change: dict) -> tuple[dict, ApiError | None]:
+        """The host object afterwards, and the error if the host rejected the change."""
         try:
-            return await self._merge(host_object, change), []
+            return await self._merge(host_object, change), None
         except ApiError as error:
             if not Events.is_rejection(error):
                 raise
-            return host_object, [f"spec.{part}: {self._context.to_virtual_message(error.message, host_object)}"]
+            return host_object, error
+
+    def _message(self, part: str, error: ApiError, host_object: dict) -> str:
+        return f"spec.{part}: {self._context.to_virtual_message(error.message, host_object)}"
 
     async def _merge(self, host_object: dict, change: dict) -> dict:
         return await self._context.host.merge(SERVICE, host_object, {"spec": change}) if change else host_object

@@ -153,11 +153,7 @@ def host_pod(pod: dict, context: PodContext, name: str = "") -> dict:
         hostnameOverride=pod_dns.full_hostname(pod, config),
         dnsConfig=pod_dns.dns(spec, namespace, config),
         readinessGates=[{"conditionType": kind} for kind in pod_status.readiness_gates(pod)],
-        imagePullSecrets=[
-            {"name": naming.host_name(namespace, one["name"])}
-            for one in spec.get("imagePullSecrets") or []
-            if one.get("name")
-        ],
+        imagePullSecrets=_pull_secrets(namespace, spec),
         affinity=pod_scheduling.affinity(pod, context.namespaces),
         topologySpreadConstraints=[
             pod_scheduling.spread(one, pod) for one in spec.get("topologySpreadConstraints") or []

@@ -26,11 +26,13 @@ class ObjectStore:
         self.reads: list[str] = []
         self.deletions: list[dict] = []  # their DeleteOptions
         self.rejected: dict[str, int] = {}  # status codes by path
+        self.causes: list[dict] = []  # of those
 
     async def answer(self, request: web.Request) -> web.Response:
         path = request.path
         if path in self.rejected:
-            return web.json_response({"kind": "Status", "message": "refused"}, status=self.rejected[path])
+            status = {"kind": "Status", "message": "refused", "details": {"causes": self.causes}}
+            return web.json_response(status, status=self.rejected[path])
         if request.method == "POST":
             body = await request.json()
             path = f"{path}/{body['metadata']['name']}"

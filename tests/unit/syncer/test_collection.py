@@ -29,8 +29,8 @@ from tenantry_syncer.config import Config
 from tenantry_syncer.kube import api_server_ca
 from tenantry_syncer.kube.resources import SERVICE
 from tenantry_syncer.metrics import api_service, pod_metrics
-from tenantry_syncer.sync_context import Sides
-from tenantry_syncer.translate.pod import Surroundings, host_pod
+from tenantry_syncer.sync_context import SyncContext
+from tenantry_syncer.translate.pod import PodContext, host_pod
 
 from .objects import pod, service
 
@@ -61,7 +61,7 @@ def read(directory: Path, **changes: object) -> Config:
 
 def on_host(directory: Path, namespace: str, labels: dict[str, str]) -> dict:
     """The pod of the host that the syncer creates for a pod in the virtual cluster."""
-    around = Surroundings(read(directory), namespaces={namespace: {}})
+    around = PodContext(read(directory), namespaces={namespace: {}})
     return host_pod(pod(namespace=namespace, labels=labels), around)
 
 
@@ -81,8 +81,8 @@ def test_the_service_of_dns_selects_the_pods_of_dns(
 
 def test_the_collection_selects_all_that_the_syncer_creates(tmp_path: Path) -> None:
     selector = {collection_naming.LABEL_MANAGED_BY: collection_naming.MANAGED_BY_SYNCER}
-    sides = Sides(read(tmp_path), None, None)
-    copy = sides.copy(SERVICE, service({}))
+    context = SyncContext(read(tmp_path), None, None)
+    copy = context.host_object(SERVICE, service({}))
     assert matches(selector, on_host(tmp_path, "shop", {}))
     assert matches(selector, copy)
     assert not collection_naming.is_ours(copy)

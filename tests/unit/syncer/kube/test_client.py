@@ -6,7 +6,7 @@ import pytest
 from tenantry_syncer.controllers.events import Events
 from tenantry_syncer.kube.client import ApiError
 from tenantry_syncer.kube.resources import SERVICE
-from tenantry_syncer.sync_context import Sides
+from tenantry_syncer.sync_context import SyncContext
 
 from ..object_store import with_store
 from ..objects import CONFIG, service
@@ -46,6 +46,6 @@ def test_a_refusal_of_another_object_is_not_told(cause: dict, told: bool) -> Non
     async def scenario(_store, api):
         one = {**service({}), "apiVersion": "v1", "kind": "Service"}
         error = ApiError(422, "Invalid", "metadata.uid", [cause])
-        assert await Events(Sides(CONFIG, api, api)).tell_refusal(SERVICE, one, one, error) is told
+        assert await Events(SyncContext(CONFIG, api, api)).report_rejection(SERVICE, one, one, error) is told
 
     with_store(scenario)
