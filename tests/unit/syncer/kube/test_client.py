@@ -31,7 +31,7 @@ UID = {"field": "metadata.uid", "message": "Invalid value: field is immutable"}
 )
 def test_a_refusal_names_its_fields(causes: list, about: str | None, taken: bool) -> None:
     async def scenario(store, api):
-        store.causes, store.refused = causes, {"/api": 422}
+        store.causes, store.rejected = causes, {"/api": 422}
         with pytest.raises(ApiError) as refused:
             await api.text("/api")
         fields = ("spec.clusterIP", "spec.ports", "metadata.uid")
