@@ -132,7 +132,7 @@ class Context:
 
 
 @overload
-def check_each(
+def validate_all(
     items: Iterable[Given],
     check: Callable[[Given], Result],
     *,
@@ -142,7 +142,7 @@ def check_each(
 
 
 @overload
-def check_each(
+def validate_all(
     items: Iterable[Given],
     check: Callable[[Given], Result],
     *,
@@ -152,7 +152,7 @@ def check_each(
 ) -> list[Result | None]: ...
 
 
-def check_each(
+def validate_all(
     items: Iterable[Given],
     check: Callable[[Given], Result],
     *,
@@ -190,7 +190,7 @@ def check_each(
     return results
 
 
-def do_each(
+def run_each(
     cluster: Cluster, items: Sequence[Given], what: Callable[[Given], str | Row], do: Callable[[Given], Row]
 ) -> list[Row]:
     """

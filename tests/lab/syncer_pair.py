@@ -354,13 +354,13 @@ class Pair:
         return False
 
 
-def rendering(tenant: str, **options: Any) -> common.Rendering:
+def rendering(tenant: str, **options: Any) -> common.RenderContext:
     """A virtual cluster `dev` of mode shared, as the module vcluster would render it with these options."""
     given = {"tenant": tenant, "name": "dev", "version": "v1.34.4+k3s1", **OPTIONS, **options}
     checked = ArgumentSpecValidator(options_spec.OPTIONS).validate(given)
     assert not checked.error_messages, checked.error_messages
     spec = cluster_spec.parse({"host": "hub", **checked.validated_parameters, "mode": "shared"})
-    return common.Rendering(spec, KEYS, address="192.0.2.10", host=NETWORKS)
+    return common.RenderContext(spec, KEYS, address="192.0.2.10", host=NETWORKS)
 
 
 def _object(api: str, kind: str, name: str) -> dict:

@@ -181,8 +181,8 @@ def test_two_make_the_same_tenant_and_user(payments: Path, dev: Path, tmp_path: 
     user = {"module": "tenant_user", "kubeconfig": payments, "tenant": "twins", "name": "bob", "role": "admin"}
     for done in at_once({**user}, {**user}):
         assert not done.failed, done.msg
-    for settled in (tenant, user):
-        module = settled.pop("module")
-        assert not call_module(module, **settled).changed
+    for with_resolved_networks in (tenant, user):
+        module = with_resolved_networks.pop("module")
+        assert not call_module(module, **with_resolved_networks).changed
     assert not call_module("tenant_user", kubeconfig=payments, tenant="twins", name="bob", state="absent").failed
     assert not call_module("tenant_quota", kubeconfig=payments, tenant="twins", state="absent").failed

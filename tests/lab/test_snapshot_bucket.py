@@ -20,7 +20,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._snapshot.descriptio
 from ansible_collections.tenantry.kube.plugins.module_utils._snapshot.s3_store import Bucket
 from ansible_collections.tenantry.kube.plugins.module_utils._snapshot.store import Store
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.datastore.server_volume import (
-    Captured,
+    DataCopy,
     keys_archive,
 )
 
@@ -74,7 +74,7 @@ def add(store: Store, directory: Path, name: str, day: int, tenant: str = "payme
         made.execute("INSERT INTO kine (name) VALUES ('/registry/namespaces/kube-system')")
         made.commit()
     token = snapshot_archive.tar_entry("token", 5)
-    captured = Captured(keys_archive([(token, b"token")]), database, 0.0)
+    captured = DataCopy(keys_archive([(token, b"token")]), database, 0.0)
     key = encryption.new_key(PASSPHRASE)
     origin = Origin(
         snapshot=name,
@@ -90,7 +90,7 @@ def add(store: Store, directory: Path, name: str, day: int, tenant: str = "payme
         database_bytes=database.stat().st_size,
     )
     with store.draft(origin.namespace, name, directory) as draft:
-        snapshot_archive.write(draft.file, key, origin, dict.fromkeys(snapshot_archive.KEPT, "x"), captured)
+        snapshot_archive.write(draft.file, key, origin, dict.fromkeys(snapshot_archive.PRE_UPGRADE, "x"), captured)
         store.add(origin, key, draft)
 
 

@@ -92,7 +92,7 @@ def until_told(space: PairSpace, name: str, words: str) -> None:
     until(lambda: space.told(name, words))
 
 
-def settled(pair: Pair, space: PairSpace) -> None:
+def with_resolved_networks(pair: Pair, space: PairSpace) -> None:
     """The syncer has looked at all that was there: a later object has come through."""
     space.apply(service("last"))
     until(lambda: space.found_on_host("services", "last"))
@@ -242,7 +242,7 @@ def test_the_status_of_another_controllers_ingress_stays(pair: Pair, space: Pair
     address = [{"ip": "203.0.113.6"}]
     space.api.patch("ingresses", space.name, "own", {"status": {"loadBalancer": {"ingress": address}}}, "status")
     space.patch("ingresses", "own", {"metadata": {"labels": {"seen": "again"}}})
-    settled(pair, space)
+    with_resolved_networks(pair, space)
     assert balanced(space, "own") == address
 
 
@@ -347,7 +347,7 @@ def test_endpoints_by_hand_are_mirrored_and_held_to_the_same(pair: Pair, space: 
 
 def test_a_service_with_a_selector_has_no_endpoints_by_hand(pair: Pair, space: PairSpace) -> None:
     space.apply(service(), by_hand(OUTSIDE))
-    settled(pair, space)
+    with_resolved_networks(pair, space)
     assert not addresses(pair, space, "by-hand")
     space.patch("services", "web", {"spec": {"selector": None}})
     until(lambda: addresses(pair, space, "by-hand") == [OUTSIDE])

@@ -141,7 +141,7 @@ def test_the_invitation_ends_after_a_day_and_the_user_stays(
     alice = client(hub, "alice")
     first = taken(alice, "initial-kubeconfig-bob", tmp_path / "first.yaml")
     own = taken(client(hub, "bob"), "kubeconfig-bob", tmp_path / "own.yaml")
-    later = requests.clock() + user_requests.INVITED
+    later = requests.clock() + user_requests.INITIAL_LIFETIME
     monkeypatch.setattr(self_service_users, "clock", lambda: later)
     ended = serve(hub)
     assert not ended.failed, ended.msg

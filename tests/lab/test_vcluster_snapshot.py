@@ -271,8 +271,8 @@ def test_from_nodes_of_its_own_to_shared_on_a_member(archive: Path, edge: Path, 
     source = {"tenant": TENANT, "name": "woven"}
     restored = snapshot(archive, tmp_path / "snapshots", "moved", state="restored", source=source)
     assert not restored.failed, restored.msg
-    settled = vcluster(archive, "moved", host="edge", resources=RESOURCES, kubeconfig_path=second)
-    assert not settled.failed, settled.msg
+    with_resolved_networks = vcluster(archive, "moved", host="edge", resources=RESOURCES, kubeconfig_path=second)
+    assert not with_resolved_networks.failed, with_resolved_networks.msg
     assert kubectl(second, "get", "configmap", "kept", "-o", "jsonpath={.data.from}").stdout == "woven"
     assert kubectl(second, "wait", "--for=create", "serviceaccount/default", "--timeout=30s").returncode == 0
     assert kubectl(second, "create", "-f", str(POD)).returncode == 0

@@ -43,7 +43,7 @@ class HostNetworks:
     services: tuple[str, ...] = ()
     nodes: tuple[str, ...] = ()
     api: tuple[tuple[str, int], ...] = ()  # addresses and ports of its API server, behind the Service
-    strays: tuple[str, ...] = ()  # addresses of pods outside of what is known of pods
+    unlisted_pod_ips: tuple[str, ...] = ()  # addresses of pods outside of what is known of pods
 
     @property
     def closed(self) -> list[str]:
@@ -60,7 +60,7 @@ class HostNetworks:
             services=tuple(_service_cidrs(host) or api_service),
             nodes=tuple(filter(is_address, addresses)),
             api=tuple(_api_servers(host)),
-            strays=tuple(address for address in _addresses_of_pods(host) if not within(address, pods)),
+            unlisted_pod_ips=tuple(address for address in _addresses_of_pods(host) if not within(address, pods)),
         )
 
 

@@ -50,7 +50,7 @@ def _install(context: Context, options: HostOptions) -> dict:
     hub = context.hub
     version = registry.check_version(hub, "kubeconfig")
     namespace = registry.platform_namespace(hub)
-    component, known = registry.component(namespace), network_policy_probe.known_of(namespace)
+    component, known = registry.component(namespace), network_policy_probe.cached_result(namespace)
     if component in WHOSE:
         raise TenantryError(f"kubeconfig: the cluster at {hub.server} {WHOSE[component]}")
     identity = hub.identity()

@@ -37,8 +37,8 @@ from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resource
     VALIDATING_ADMISSION_POLICY,
     VALIDATING_ADMISSION_POLICY_BINDING,
 )
-from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import insist, is_forbidden, wait_gone
-from ansible_collections.tenantry.kube.plugins.module_utils._module import Context, check_each, do_each
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import is_forbidden, retry, wait_gone
+from ansible_collections.tenantry.kube.plugins.module_utils._module import Context, run_each, validate_all
 from ansible_collections.tenantry.kube.plugins.module_utils._platform.manifests import HUB_ANNOTATION
 
 KINDS = (
@@ -57,7 +57,7 @@ RBAC_DELAY = 10
 
 
 @dataclass
-class Wanted:
+class DesiredMember:
     """One item, valid as far as that can be told without asking anybody."""
 
     name: str
@@ -77,26 +77,26 @@ class Wanted:
 
 
 def run(context: Context, items: list[dict], options: HostOptions) -> list[dict]:
-    wanted = check_each(items, _validated)
+    wanted = validate_all(items, _validated)
     with registry.open_fleet(context) as fleet:
         try:
             fleet.hub.map(lambda want: _contact(context, want), wanted)
             _refuse_doubles(fleet, wanted)
-            return do_each(fleet.hub, wanted, lambda want: want.name, lambda want: _row(context, fleet, want, options))
+            return run_each(fleet.hub, wanted, lambda want: want.name, lambda want: _row(context, fleet, want, options))
         finally:
             for want in wanted:
                 if want.cluster:
                     want.cluster.close()
 
 
-def _validated(item: dict) -> Wanted:
+def _validated(item: dict) -> DesiredMember:
     name = naming.check_name(item["name"], "name")
     path = item["member_kubeconfig"]
     if item["state"] == "present" and not path:
         raise TenantryError(
             f"member_kubeconfig: missing for member {name}; give the path of a kubeconfig of an administrator of it"
         )
-    return Wanted(
+    return DesiredMember(
         name=name,
         present=item["state"] == "present",
         kubeconfig=path
@@ -106,7 +106,7 @@ def _validated(item: dict) -> Wanted:
     )
 
 
-def _contact(context: Context, want: Wanted) -> None:
+def _contact(context: Context, want: DesiredMember) -> None:
     """Find out who the cluster is, or why it does not answer."""
     if want.kubeconfig is None:
         return
@@ -120,13 +120,13 @@ def _contact(context: Context, want: Wanted) -> None:
         _stopped(want, error)
 
 
-def _refuse_doubles(fleet: registry.Fleet, wanted: list[Wanted]) -> None:
+def _refuse_doubles(fleet: registry.Fleet, wanted: list[DesiredMember]) -> None:
     """One cluster has one name in the fleet, told by the UID of its kube-system namespace."""
     names = {member.identity: member.name for member in fleet.members.values()}
     hub = fleet.hub.identity()
     joining = [want for want in wanted if want.present and want.cluster]
 
-    def check(want: Wanted) -> None:
+    def check(want: DesiredMember) -> None:
         if want.identity == hub:
             raise TenantryError(f"its cluster is the hub itself, in the fleet already as {naming.HUB}")
         other = names.setdefault(want.identity, want.name)
@@ -142,18 +142,18 @@ def _refuse_doubles(fleet: registry.Fleet, wanted: list[Wanted]) -> None:
             )
         _refuse_strangers(want, hub)
 
-    check_each(joining, check, name=_name_of, found=_stopped)
+    validate_all(joining, check, name=_name_of, found=_stopped)
 
 
-def _name_of(want: Wanted) -> str:
+def _name_of(want: DesiredMember) -> str:
     return f"member {want.name}"
 
 
-def _stopped(want: Wanted, obstacle: Obstacle) -> None:
+def _stopped(want: DesiredMember, obstacle: Obstacle) -> None:
     want.problem = f"{_name_of(want)}: {obstacle}"
 
 
-def _refuse_strangers(want: Wanted, hub_identity: str) -> None:
+def _refuse_strangers(want: DesiredMember, hub_identity: str) -> None:
     """A hub, a virtual cluster or a member of another fleet cannot be joined."""
     namespace = registry.platform_namespace(want.answering)
     component = registry.component(namespace)
@@ -169,16 +169,16 @@ def _hub_of(namespace: dict | None) -> str | None:
     return (namespace["metadata"].get("annotations") or {}).get(HUB_ANNOTATION) if namespace else None
 
 
-def _row(context: Context, fleet: registry.Fleet, want: Wanted, options: HostOptions) -> dict:
+def _row(context: Context, fleet: registry.Fleet, want: DesiredMember, options: HostOptions) -> dict:
     if want.problem and (want.present or not want.force):
         raise TenantryError(want.problem)
     step = _join if want.present else _leave
     return step(context, fleet, want, options)
 
 
-def _join(context: Context, fleet: registry.Fleet, want: Wanted, options: HostOptions) -> dict:
+def _join(context: Context, fleet: registry.Fleet, want: DesiredMember, options: HostOptions) -> dict:
     hub, member, cluster = fleet.hub, fleet.members.get(want.name), want.answering
-    known = network_policy_probe.known_of(registry.platform_namespace(cluster))
+    known = network_policy_probe.cached_result(registry.platform_namespace(cluster))
     plan = Plan.make(
         cluster,
         member_manifests.member_objects(hub.identity(), known),
@@ -216,7 +216,9 @@ def _join(context: Context, fleet: registry.Fleet, want: Wanted, options: HostOp
     }
 
 
-def _token_to_keep(context: Context, member: registry.Member | None, want: Wanted, secrets: list[dict]) -> str | None:
+def _token_to_keep(
+    context: Context, member: registry.Member | None, want: DesiredMember, secrets: list[dict]
+) -> str | None:
     """The token in the registry, if it has life enough and the member accepts it."""
     if member is None:
         return None
@@ -237,7 +239,7 @@ def _token_to_keep(context: Context, member: registry.Member | None, want: Wante
     return token
 
 
-def _issue(context: Context, want: Wanted, previous: list[dict]) -> str:
+def _issue(context: Context, want: DesiredMember, previous: list[dict]) -> str:
     credential = bound_tokens.issue(
         want.answering,
         naming.PLATFORM_NAMESPACE,
@@ -250,23 +252,23 @@ def _issue(context: Context, want: Wanted, previous: list[dict]) -> str:
     return credential.token
 
 
-def _wait_accepted(context: Context, want: Wanted, token: str) -> None:
+def _wait_accepted(context: Context, want: DesiredMember, token: str) -> None:
     """Prove the credential before it goes into the registry."""
     stored = context.cluster(_kubeconfig_for(want, token), want.name)
     try:
-        insist(stored.identity, is_forbidden, context.deadline(RBAC_DELAY))
+        retry(stored.identity, is_forbidden, context.deadline(RBAC_DELAY))
     finally:
         stored.close()
 
 
-def _kubeconfig_for(want: Wanted, token: str) -> dict:
+def _kubeconfig_for(want: DesiredMember, token: str) -> dict:
     """The way to the member that the administrator gave, with the platform's own credential."""
     given = require(want.kubeconfig, "the kubeconfig of the member")
     name = given["users"][0]["name"]
     return {**given, "users": [{"name": name, "user": {"token": token}}]}
 
 
-def _entry(want: Wanted, token: str) -> dict:
+def _entry(want: DesiredMember, token: str) -> dict:
     claims = bound_tokens.claims(token)
     return member_manifests.member_secret(
         want.name,
@@ -278,7 +280,7 @@ def _entry(want: Wanted, token: str) -> dict:
     )
 
 
-def _leave(context: Context, fleet: registry.Fleet, want: Wanted, options: HostOptions) -> dict:
+def _leave(context: Context, fleet: registry.Fleet, want: DesiredMember, options: HostOptions) -> dict:
     member = fleet.members.get(want.name)
     if member and want.cluster and want.identity != member.identity:
         raise TenantryError(
@@ -293,7 +295,7 @@ def _leave(context: Context, fleet: registry.Fleet, want: Wanted, options: HostO
         plans.insert(0, _removal_on_member(fleet.hub, want))
     changed = any(plan.changed for plan in plans)
     if member and changed and not want.cluster:
-        context.warn(_remains(member, want.problem))
+        context.warn(_leftover_warning(member, want.problem))
     by_credential = None if want.cluster else host
     revoked = [_revocation()] if by_credential else []
     if not context.check_mode and changed:
@@ -313,14 +315,14 @@ def _revocation() -> dict:
     return {"action": "delete", "kind": "ServiceAccount", **account}
 
 
-def _stored(fleet: registry.Fleet, want: Wanted) -> Cluster | None:
+def _stored(fleet: registry.Fleet, want: DesiredMember) -> Cluster | None:
     """The member by the credential in the registry."""
     clusters, problems = fleet.reachable([want.name])
     want.problem = want.problem or problems.get(want.name)
     return clusters.get(want.name)
 
 
-def _refuse_while_used(want: Wanted, host: Cluster | None) -> None:
+def _refuse_while_used(want: DesiredMember, host: Cluster | None) -> None:
     if want.force:
         return
     if host is None:
@@ -342,14 +344,14 @@ def _removal(cluster: Cluster, owned: str, kinds: Iterable[str]) -> Plan:
     return Plan.make(cluster, [], owned=owned, prune_kinds=tuple(kinds), namespace=naming.PLATFORM_NAMESPACE)
 
 
-def _removal_on_member(hub: Cluster, want: Wanted) -> Plan:
+def _removal_on_member(hub: Cluster, want: DesiredMember) -> Plan:
     namespace = registry.platform_namespace(want.answering)
     if registry.component(namespace) == "member" and _hub_of(namespace) != hub.identity():
         raise TenantryError("its cluster belongs to another hub, so nothing is removed from it")
     return _removal(want.answering, naming.selector("member"), KINDS)
 
 
-def _remains(member: registry.Member, problem: str | None) -> str:
+def _leftover_warning(member: registry.Member, problem: str | None) -> str:
     reason = f" ({problem})" if problem else ""
     return (
         f"member {member.name} is forgotten, but on its cluster at {member.server}{reason} remain the namespace "
@@ -358,7 +360,7 @@ def _remains(member: registry.Member, problem: str | None) -> str:
     )
 
 
-def _execute(context: Context, want: Wanted, plans: list[Plan], options: HostOptions) -> None:
+def _execute(context: Context, want: DesiredMember, plans: list[Plan], options: HostOptions) -> None:
     """The member first: while the registry knows it, a run that was interrupted can be repeated."""
     for plan in plans:
         plan.execute()

@@ -87,7 +87,7 @@ def tell(context: Context, host: Cluster, image: str | None, known: dict[str, st
     return {ANNOTATION: ENFORCED}
 
 
-def known_of(namespace: dict | None) -> dict[str, str]:
+def cached_result(namespace: dict | None) -> dict[str, str]:
     """What a former run found out."""
     found = ((namespace or {}).get("metadata", {}).get("annotations") or {}).get(ANNOTATION)
     return {ANNOTATION: found} if found else {}

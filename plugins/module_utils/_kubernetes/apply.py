@@ -48,8 +48,8 @@ from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resource
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import (
     SHORT_PAUSE,
     Deadline,
-    insist,
     is_forbidden,
+    retry,
 )
 
 try:
@@ -282,7 +282,7 @@ class Plan:
         force = action.action == "update" and not action.replaces
         if force and action.is_extended:
             self.cluster.merge(action.kind, action.name, action.namespace, _reduced(action))
-        return insist(
+        return retry(
             lambda: self.cluster.apply(action.desired, force=force),
             lambda error: is_forbidden(error) and (self._grants or self._is_made_meanwhile(action, error)),
             Deadline(RIGHTS_DELAY),

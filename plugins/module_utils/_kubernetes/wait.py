@@ -37,7 +37,7 @@ class Deadline:
         time.sleep(min(seconds, self.remaining()))
 
 
-def insist(action: Callable[[], T], again: Callable[[ApiError], bool], deadline: Deadline) -> T:
+def retry(action: Callable[[], T], again: Callable[[ApiError], bool], deadline: Deadline) -> T:
     """The action's result, tried again while it fails for a reason that passes by itself and that no watch tells of."""
     while True:
         try:

@@ -142,7 +142,7 @@ def own_secret(user: str) -> str:
     return f"kubeconfig-{user}"
 
 
-def invitation(user: str) -> str:
+def initial_kubeconfig(user: str) -> str:
     """The Secret in the tenant namespace with a user's first kubeconfig, for who asked for the user to hand over."""
     return f"initial-kubeconfig-{user}"
 
@@ -178,7 +178,9 @@ def hub_user(
     if request:
         account["metadata"]["annotations"][REQUEST_ANNOTATION] = request["uid"]
         if request["reader"]:
-            objects += _right_to_secret(f"tenantry:{user}:invitation", invitation(user), account, request["reader"])
+            objects += _right_to_secret(
+                f"tenantry:{user}:invitation", initial_kubeconfig(user), account, request["reader"]
+            )
     if hub_access:
         account["metadata"]["annotations"][HUB_ACCESS_ANNOTATION] = "true"
         objects += _right_to_secret(f"tenantry:{user}:kubeconfig", own_secret(user), account, _subject(account))

@@ -35,19 +35,19 @@ from ansible_collections.tenantry.kube.plugins.module_utils._self_service.reques
     PENDING,
     READY,
     Outcome,
-    asked_as,
-    asker,
     clock,
     each,
+    is_requester,
     judged,
     note,
+    requester_account,
     row_of,
     tell,
     told,
     with_renamed_fields,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._self_service.user_requests import UserRequest
-from ansible_collections.tenantry.kube.plugins.module_utils._self_service.users import People
+from ansible_collections.tenantry.kube.plugins.module_utils._self_service.users import UserReconciler
 from ansible_collections.tenantry.kube.plugins.module_utils._self_service.vcluster_requests import (
     Request,
     forgotten,
@@ -58,7 +58,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._self_service.vclust
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._users.access import user_of
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import lifecycle, reconcile
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.fleet_state import Places
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.fleet_state import FleetState
 
 # What has another kind than the one that is watched is seen after so many seconds.
 LOOK_AGAIN = 5
@@ -85,7 +85,7 @@ def run(context: Context, items: list[dict], options: SelfServiceOptions) -> lis
     rows: dict[str, dict] = {}
     while True:
         with closing(registry.hosts(context.hub, context.cluster)) as fleet:
-            turn = Turn.look(context, tenant, fleet, options)
+            turn = Round.look(context, tenant, fleet, options)
             turn.carry_out()
         for name, row in turn.rows.items():
             rows[name] = _added(rows.get(name), row)
@@ -127,7 +127,7 @@ def _version(request: dict) -> tuple[str, int]:
 
 
 @dataclass
-class Turn:
+class Round:
     """One look at all requests, and what follows from it."""
 
     context: Context
@@ -135,15 +135,15 @@ class Turn:
     definition: dict  # of the kind
     homes: dict[str, dict]  # by tenant
     requests: dict[str, Request]  # by the namespace of the virtual cluster, the oldest first
-    places: Places
+    places: FleetState
     found: dict[str, VirtualCluster]  # the virtual clusters there are, likewise
-    people: People
+    people: UserReconciler
     seen: set[tuple[str, int]]
     rows: dict[str, dict] = field(default_factory=dict)
     outcomes: dict[str, Outcome] = field(default_factory=dict)
 
     @classmethod
-    def look(cls, context: Context, tenant: str | None, fleet: registry.Fleet, options: SelfServiceOptions) -> Turn:
+    def look(cls, context: Context, tenant: str | None, fleet: registry.Fleet, options: SelfServiceOptions) -> Round:
         hub = context.hub
         definition, users_definition = (_definition(hub, plural) for plural in (PLURAL, USER_PLURAL))
         homes = {
@@ -158,12 +158,14 @@ class Turn:
         def asked(objects: list[dict]) -> list[tuple[str, dict]]:
             return [(owners[space], one) for one in objects if (space := one["metadata"]["namespace"]) in owners]
 
-        places = Places(fleet)
+        places = FleetState(fleet)
         found = {name: one for name, one in places.found.items() if one.tenant in homes}
         accounts = hub.list(SERVICE_ACCOUNT, selector=naming.selector("user"))
         seen = {_version(one) for one in [*live, *users]}
         requests = {one.namespace: one for one in (Request(*those) for those in asked(live))}
-        people = People(context, users_definition, homes, [UserRequest(*those) for those in asked(users)], accounts)
+        people = UserReconciler(
+            context, users_definition, homes, [UserRequest(*those) for those in asked(users)], accounts
+        )
         return cls(context, options, definition, homes, requests, places, found, people, seen)
 
     def carry_out(self) -> None:
@@ -174,7 +176,7 @@ class Turn:
         self._make()
         concerned |= {one.tenant for one in self.requests.values() if not self._is_refused(one)}
         for tenant in sorted(concerned):
-            self._let_in(tenant)
+            self._grant_access(tenant)
         for request in self.requests.values():
             told(self.rows[request.namespace], partial(self._tell, request))
         self.rows |= self.people.rows
@@ -262,7 +264,7 @@ class Turn:
         _problem, since = attempt(lambda: request.expired(clock()))  # _admit() reports the problem
         return since or ""
 
-    def _let_in(self, tenant: str) -> None:
+    def _grant_access(self, tenant: str) -> None:
         """The users of the tenant, into what there is now: its requester as administrator, others as everywhere."""
         of_tenant = [name for name, row in self.rows.items() if row["tenant"] == tenant]
         problems: list[tuple[str, set[str]]] = []  # with the namespaces of the virtual clusters concerned
@@ -302,10 +304,13 @@ class Turn:
         return row_of("vcluster", tenant, name, space, self.requests.get(space), phase)
 
     def _asker(self, request: Request) -> dict[str, str | None]:
-        account = asker(request, self.people.accounts)
+        account = requester_account(request, self.people.accounts)
         if account is None:
             return {"user": None, "account": None}
-        return {"user": user_of(account), "account": account["metadata"]["uid"] if asked_as(request, account) else None}
+        return {
+            "user": user_of(account),
+            "account": account["metadata"]["uid"] if is_requester(request, account) else None,
+        }
 
 
 def _definition(hub: Cluster, plural: str) -> dict:

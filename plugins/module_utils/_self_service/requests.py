@@ -85,7 +85,7 @@ class BaseRequest:
         return self.status.get("observedGeneration") != self.generation
 
 
-def asker(request: BaseRequest, accounts: list[dict]) -> dict | None:
+def requester_account(request: BaseRequest, accounts: list[dict]) -> dict | None:
     """The account of the user of the tenant who asks; None for somebody from outside, or who is gone."""
     mine = [one for one in accounts if one["metadata"]["labels"].get(naming.LABEL_TENANT) == request.tenant]
     return next((account for account in mine if full_name(account) == _full(request)), None)
@@ -115,7 +115,7 @@ def _full(request: BaseRequest) -> str:
     return f"system:serviceaccount:{home}:{request.user}" if request.user else request.requester
 
 
-def asked_as(request: BaseRequest, account: dict) -> bool:
+def is_requester(request: BaseRequest, account: dict) -> bool:
     """
     Whether this is who asked. One that is younger than the request is another user of the same name, and in whole
     seconds one of the same age may be.

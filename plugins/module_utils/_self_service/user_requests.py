@@ -20,12 +20,12 @@ from ansible_collections.tenantry.kube.plugins.module_utils._platform.rbac impor
 from ansible_collections.tenantry.kube.plugins.module_utils._self_service.requests import (
     BaseRequest,
     annotations_of,
-    asked_as,
+    is_requester,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._users.access import user_of
 
-INVITATION = "invitation"
-INVITED = timedelta(days=1)
+INITIAL_KUBECONFIG = "invitation"
+INITIAL_LIFETIME = timedelta(days=1)
 
 
 class UserRequest(BaseRequest):
@@ -53,7 +53,7 @@ def refusal(request: UserRequest, account: dict | None, requester: dict | None) 
             f"spec.requestedBy: {request.requester} is no user of the tenant and no operator on record, so their "
             "rights are not known; ask an admin of the tenant to create a request"
         )
-    if not asked_as(request, requester):
+    if not is_requester(request, requester):
         return (
             f"spec.requestedBy: the current user {request.user} did not create this request; ask an admin of the "
             "tenant to create a new one"
@@ -85,11 +85,13 @@ def _excess(request: UserRequest, own: dict) -> str:
     return ""
 
 
-def invitation_of(request: UserRequest, account: dict | None, requester: dict | None, now: datetime) -> dict | None:
+def initial_kubeconfig_of(
+    request: UserRequest, account: dict | None, requester: dict | None, now: datetime
+) -> dict | None:
     """Who may read the user's first kubeconfig, as the subject of a binding: who asked, for a day."""
-    if account and moment(account["metadata"]["creationTimestamp"]) + INVITED <= now:
+    if account and moment(account["metadata"]["creationTimestamp"]) + INITIAL_LIFETIME <= now:
         return None
-    if requester is None or not asked_as(request, requester):
+    if requester is None or not is_requester(request, requester):
         return None
     if OIDC_ANNOTATION in annotations_of(requester):
         return {"apiGroup": RBAC_GROUP, "kind": "User", "name": request.requester}

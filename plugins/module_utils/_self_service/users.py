@@ -16,7 +16,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._platform.identities
     REQUEST_ANNOTATION,
     ROLE_ANNOTATION,
     access_of,
-    invitation,
+    initial_kubeconfig,
     own_secret,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._self_service.requests import (
@@ -28,22 +28,22 @@ from ansible_collections.tenantry.kube.plugins.module_utils._self_service.reques
     BaseRequest,
     Outcome,
     annotations_of,
-    asker,
     clock,
     each,
     is_lost,
     judged,
     note,
     operator,
+    requester_account,
     row_of,
     tell,
     told,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._self_service.user_requests import (
-    INVITATION,
-    INVITED,
+    INITIAL_KUBECONFIG,
+    INITIAL_LIFETIME,
     UserRequest,
-    invitation_of,
+    initial_kubeconfig_of,
     kubeconfig,
     refusal,
 )
@@ -57,7 +57,7 @@ LIFETIME = "30d"
 Who = tuple[str, str]  # tenant and name
 
 
-class People:
+class UserReconciler:
     """The users of some tenants, and the requests for users there."""
 
     def __init__(
@@ -146,20 +146,22 @@ class People:
             return Outcome(DENIED if done.get("refused") else FAILED, error)
         if self.context.check_mode and done["changed"]:
             return Outcome(PENDING, "is to be made or changed")
-        invited = any(one["name"] == INVITATION and one["contexts"] for one in done["kubeconfigs"])
-        return Outcome(READY, kubeconfig=(invitation if invited else own_secret)(done["name"]))
+        is_initial = any(one["name"] == INITIAL_KUBECONFIG and one["contexts"] for one in done["kubeconfigs"])
+        return Outcome(READY, kubeconfig=(initial_kubeconfig if is_initial else own_secret)(done["name"]))
 
     def _requester(self, request: UserRequest) -> dict | None:
-        return asker(request, self.accounts) or operator(request, self.accounts)
+        return requester_account(request, self.accounts) or operator(request, self.accounts)
 
     def _requested(self, request: UserRequest, account: dict | None) -> dict:
         item = _item(request.tenant, request.name, request.role, request.access, hub_access=True)
         return self._invited(item, request, account)
 
     def _invited(self, item: dict, request: UserRequest, account: dict | None) -> dict:
-        reader = invitation_of(request, account, self._requester(request), clock())
-        secret, lifetime = invitation(request.name), f"{INVITED.days}d"
-        item["kubeconfigs"].append(kubeconfig(request.tenant, INVITATION, secret, lifetime, present=bool(reader)))
+        reader = initial_kubeconfig_of(request, account, self._requester(request), clock())
+        secret, lifetime = initial_kubeconfig(request.name), f"{INITIAL_LIFETIME.days}d"
+        item["kubeconfigs"].append(
+            kubeconfig(request.tenant, INITIAL_KUBECONFIG, secret, lifetime, present=bool(reader))
+        )
         return {**item, "request": {"uid": request.uid, "reader": reader}}
 
     def _item(self, account: dict) -> dict:

@@ -65,7 +65,7 @@ def refusal(request: Request, found: VirtualCluster | None) -> str:
 
 
 def item_of(
-    request: Request, defaults: Mapping[str, Any], versions: Iterable[str], asker: Mapping[str, str | None]
+    request: Request, defaults: Mapping[str, Any], versions: Iterable[str], requester_account: Mapping[str, str | None]
 ) -> dict:
     """The item of the module vcluster: the administrators' defaults, with what a requester decides, and no more."""
     spec = request.spec
@@ -76,7 +76,7 @@ def item_of(
         "state": "present",
         "kubeconfig_path": None,
         "resources": {key: _plain(spec["resources"].get(key)) for key in RESOURCES},
-        "request": {"uid": request.uid, **asker},
+        "request": {"uid": request.uid, **requester_account},
     }
     if spec.get("version"):
         item["version"] = _version(spec["version"], defaults["version"], versions)

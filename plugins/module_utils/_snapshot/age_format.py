@@ -34,11 +34,11 @@ _HEADER = re.compile(
 _LAST_CHUNK = bytes(11) + b"\x01"  # the nonce of a payload of one chunk
 
 
-class Locked(TenantryError):
+class WrongPassphrase(TenantryError):
     """The passphrase is another, or the text was damaged."""
 
 
-def lock(text: str, passphrase: str) -> str:
+def wrap_key(text: str, passphrase: str) -> str:
     salt, file_key, nonce = os.urandom(16), os.urandom(16), os.urandom(16)
     wrapped = ChaCha20Poly1305(_stretched(passphrase, salt)).encrypt(bytes(12), file_key, None)
     header = b"\n".join([_VERSION, b"-> scrypt %s %d" % (_text(salt), WORK), _text(wrapped), b"---"])
@@ -48,23 +48,23 @@ def lock(text: str, passphrase: str) -> str:
     return "\n".join([_BEGIN, *lines, _END, ""])
 
 
-def unlock(locked: str, passphrase: str) -> str:
+def unwrap_key(locked: str, passphrase: str) -> str:
     try:
         whole = base64.b64decode("".join(locked.strip().removeprefix(_BEGIN).removesuffix(_END).split()), validate=True)
     except ValueError:
-        raise Locked("it is not armored text of age") from None
+        raise WrongPassphrase("it is not armored text of age") from None
     found = _HEADER.match(whole)
     if not found or int(found[2]) != WORK:
-        raise Locked(f"it is not encrypted with a passphrase and the work factor {WORK}")
+        raise WrongPassphrase(f"it is not encrypted with a passphrase and the work factor {WORK}")
     salt, wrapped, mac = (base64.b64decode(found[number] + b"==="[: -len(found[number]) % 4]) for number in (1, 3, 4))
     try:
         file_key = ChaCha20Poly1305(_stretched(passphrase, salt)).decrypt(bytes(12), wrapped, None)
         if not hmac.compare_digest(mac, _mac(file_key, whole[: found.start(4) - 1])):
-            raise Locked("its header was changed")
+            raise WrongPassphrase("its header was changed")
         nonce, body = whole[found.end() : found.end() + 16], whole[found.end() + 16 :]
         return ChaCha20Poly1305(_derived(file_key, nonce, b"payload")).decrypt(_LAST_CHUNK, body, None).decode()
     except (InvalidTag, ValueError):
-        raise Locked("the passphrase is another, or it was damaged") from None
+        raise WrongPassphrase("the passphrase is another, or it was damaged") from None
 
 
 def _stretched(passphrase: str, salt: bytes) -> bytes:

@@ -16,11 +16,11 @@ from typing import Any, BinaryIO
 
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError, require, shown
 from ansible_collections.tenantry.kube.plugins.module_utils._snapshot.description import SQLITE, Origin, Snapshot
-from ansible_collections.tenantry.kube.plugins.module_utils._snapshot.encryption import Key, seal, unseal
+from ansible_collections.tenantry.kube.plugins.module_utils._snapshot.encryption import Key, decrypt_from, encrypt_to
 from ansible_collections.tenantry.kube.plugins.module_utils._snapshot.store import CHUNK, check_archive, digest
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.datastore import etcd_client, sqlite
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.datastore.server_volume import (
-    Captured,
+    DataCopy,
     keys_archive,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.etcd import PLACE
@@ -53,7 +53,7 @@ def credentials_of(*secrets: dict | None) -> dict[str, str]:
     return {key: base64.b64decode(found[key]).decode() for key in KEPT}
 
 
-def write(target: BinaryIO, key: Key, origin: Origin, credentials: dict[str, str], captured: Captured) -> None:
+def write(target: BinaryIO, key: Key, origin: Origin, credentials: dict[str, str], captured: DataCopy) -> None:
     def fill(tar: tarfile.TarFile) -> None:
         _add(tar, ORIGIN, json.dumps(origin.as_dict()).encode())
         _add(tar, CREDENTIALS, json.dumps(credentials).encode())
@@ -66,7 +66,7 @@ def write(target: BinaryIO, key: Key, origin: Origin, credentials: dict[str, str
         with captured.database.open("rb") as database:
             tar.addfile(tar_entry(DATABASES[origin.datastore], captured.database.stat().st_size), database)
 
-    seal(target, key, fill)
+    encrypt_to(target, key, fill)
 
 
 def read(snapshot: Snapshot, archive: BinaryIO, key: Key, directory: Path) -> Content:
@@ -74,7 +74,7 @@ def read(snapshot: Snapshot, archive: BinaryIO, key: Key, directory: Path) -> Co
     what = snapshot.path
     check_archive(snapshot, archive)
     database = directory / sqlite.NAME
-    with unseal(archive, key, what, snapshot.origin.database_bytes + 2 * MOST_BYTES) as members:
+    with decrypt_from(archive, key, what, snapshot.origin.database_bytes + 2 * MOST_BYTES) as members:
         found = _unpacked(members, snapshot.origin, database, what)
     origin, credentials = (_parsed(found.pop(name, b""), what) for name in (ORIGIN, CREDENTIALS))
     if origin != snapshot.origin.as_dict():

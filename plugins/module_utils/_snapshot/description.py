@@ -17,7 +17,7 @@ from typing import Any
 
 from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError, shown
-from ansible_collections.tenantry.kube.plugins.module_utils._snapshot.encryption import Key, unlock
+from ansible_collections.tenantry.kube.plugins.module_utils._snapshot.encryption import Key, unwrap_key
 
 FORMAT = 2
 LATEST = "latest"
@@ -119,7 +119,7 @@ def describe(origin: Origin, key: Key, size: int, sha256: str, path: str) -> Sna
 
 def authenticate(snapshot: Snapshot, passphrase: str) -> Key:
     """The key of the archive, if all the description says was written by somebody who knows the passphrase."""
-    key = unlock(snapshot.key, passphrase, snapshot.path)
+    key = unwrap_key(snapshot.key, passphrase, snapshot.path)
     claims = _claims(snapshot.origin, snapshot.bytes, snapshot.sha256, snapshot.key)
     if not hmac.compare_digest(snapshot.mac, _mac(claims, key)):
         raise TenantryError(

@@ -52,13 +52,13 @@ def check_passphrase(passphrase: str | None) -> str:
 
 def new_key(passphrase: str) -> Key:
     identity = pyrage.x25519.Identity.generate()
-    return Key(identity, age_format.lock(f"{identity}\n", passphrase))
+    return Key(identity, age_format.wrap_key(f"{identity}\n", passphrase))
 
 
-def unlock(locked: str, passphrase: str, what: str) -> Key:
+def unwrap_key(locked: str, passphrase: str, what: str) -> Key:
     try:
-        return Key(pyrage.x25519.Identity.from_str(age_format.unlock(locked, passphrase).strip()), locked)
-    except (age_format.Locked, pyrage.IdentityError):
+        return Key(pyrage.x25519.Identity.from_str(age_format.unwrap_key(locked, passphrase).strip()), locked)
+    except (age_format.WrongPassphrase, pyrage.IdentityError):
         raise TenantryError(
             f"passphrase: does not open {what}; give the passphrase with which that snapshot was made"
         ) from None
@@ -78,7 +78,7 @@ class _Bounded:
         return content
 
 
-def seal(target: BinaryIO, key: Key, fill: Callable[[tarfile.TarFile], None]) -> None:
+def encrypt_to(target: BinaryIO, key: Key, fill: Callable[[tarfile.TarFile], None]) -> None:
     """Encrypt what `fill` adds to the archive into an open file."""
 
     def archive(descriptor: int) -> None:
@@ -101,7 +101,7 @@ def seal(target: BinaryIO, key: Key, fill: Callable[[tarfile.TarFile], None]) ->
 
 
 @contextmanager
-def unseal(source: BinaryIO, key: Key, what: str, most: int) -> Iterator[Iterator[tuple[tarfile.TarInfo, Any]]]:
+def decrypt_from(source: BinaryIO, key: Key, what: str, most: int) -> Iterator[Iterator[tuple[tarfile.TarInfo, Any]]]:
     """
     Members and their contents, in order, of an archive of at most so many bytes when unpacked. What was cut off or
     changed is found at the end at the latest.

@@ -20,7 +20,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clust
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import exec as pod_exec
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import SECRET, STATEFUL_SET
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import Deadline
-from ansible_collections.tenantry.kube.plugins.module_utils._module import Context, attempt, check_each
+from ansible_collections.tenantry.kube.plugins.module_utils._module import Context, attempt, validate_all
 from ansible_collections.tenantry.kube.plugins.module_utils._snapshot import archive as snapshot_archive
 from ansible_collections.tenantry.kube.plugins.module_utils._snapshot import encryption, newest
 from ansible_collections.tenantry.kube.plugins.module_utils._snapshot.description import (
@@ -43,12 +43,12 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.datastore.
     workshop,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.datastore.server_volume import (
-    KEPT,
-    Captured,
+    PRE_UPGRADE,
+    DataCopy,
     capture,
     keys_archive,
 )
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.fleet_state import Places
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.fleet_state import FleetState
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.common import (
     JOIN_TOKEN,
     PLATFORM_CREDENTIAL,
@@ -128,7 +128,7 @@ class Call:
 
 
 def run(context: Context, items: list[dict], options: SnapshotOptions) -> list[dict]:
-    jobs = check_each(items, _validated, name=_name_of)
+    jobs = validate_all(items, _validated, name=_name_of)
     # Where only what volumes keep is asked for, there is no store.
     store = None if all(job.state == "rolled_back" for job in jobs) else options.place.store()
     _do_each(jobs, lambda job: _look_up(store, job))
@@ -140,7 +140,7 @@ def run(context: Context, items: list[dict], options: SnapshotOptions) -> list[d
     if any(job.state in ("present", "restored") for job in jobs):
         encryption.check_passphrase(options.passphrase)
     with registry.open_fleet(context) as fleet:
-        places = Places(fleet)
+        places = FleetState(fleet)
         for problem in places.unreachable.values():
             context.warn(problem)
         _do_each(jobs, lambda job: _place(context, places, job))
@@ -190,7 +190,7 @@ def _validated(item: dict) -> Job:
 
 def _look_up(store: Store | None, job: Job) -> None:
     if job.state == "rolled_back" or store is None:
-        job.name = KEPT
+        job.name = PRE_UPGRADE
     elif job.state == "restored":
         listing = store.list(job.source) if job.name == LATEST else None
         job.unreadable = listing.unreadable if listing else []
@@ -203,7 +203,7 @@ def _look_up(store: Store | None, job: Job) -> None:
         job.snapshots = [there] if there else []
 
 
-def _place(context: Context, places: Places, job: Job) -> None:
+def _place(context: Context, places: FleetState, job: Job) -> None:
     if job.state not in LIVE:
         return
     job.found = places.found.get(job.namespace)
@@ -292,17 +292,17 @@ def _take(call: Call, job: Job) -> dict:
     return {**_facts(snapshot), "api_paused_seconds": captured.frozen, "actions": _action("create", job.name)}
 
 
-def _captured(call: Call, job: Job, directory: Path) -> tuple[Captured, int]:
+def _captured(call: Call, job: Job, directory: Path) -> tuple[DataCopy, int]:
     """With the newest revision in it."""
     if job.datastore == PLACE:
         database = directory / "etcd.db"
         revision = take(job.known_found.host, job.namespace, database, call.deadline())
-        return Captured(keys_archive([]), database, 0.0), revision
+        return DataCopy(keys_archive([]), database, 0.0), revision
     captured = _captured_of_volume(call, job, directory)
     return captured, sqlite.consolidate(captured.database)
 
 
-def _captured_of_volume(call: Call, job: Job, directory: Path) -> Captured:
+def _captured_of_volume(call: Call, job: Job, directory: Path) -> DataCopy:
     """From the server's own container or, where it is stopped for good, from a pod in its place."""
     host, namespace, seconds = job.known_found.host, job.namespace, call.options.wait_timeout
     stateful_set = host.get(STATEFUL_SET, SERVER, namespace)
@@ -348,14 +348,14 @@ def _revert(call: Call, job: Job) -> dict:
         raise TenantryError(
             "state: rolled_back needs an upgrade to go back from, and there was none; use state restored"
         )
-    origin = _origin(job, KEPT, 0, 0)
+    origin = _origin(job, PRE_UPGRADE, 0, 0)
     with _private_directory(call.context) as directory:
         restore = _restore_of(call, job, replace(origin, version=version), directory)
         restore.check()
         if not call.check_mode:
             restore.revert()
-    actions = [{"action": "restore", "kind": "Snapshot", "name": f"{KEPT} ({version})"}]
-    return {"snapshot": KEPT, "version": version, "actions": actions}
+    actions = [{"action": "restore", "kind": "Snapshot", "name": f"{PRE_UPGRADE} ({version})"}]
+    return {"snapshot": PRE_UPGRADE, "version": version, "actions": actions}
 
 
 def _origin(job: Job, snapshot: str, revision: int, size: int) -> Origin:

@@ -45,7 +45,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.datastore.
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.datastore.server_volume import (
     BEFORE,
     install,
-    put_back,
+    restore_kept,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.common import (
     DATA_DIRECTORY,
@@ -62,7 +62,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.
     authentication_api,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.syncer import CONFIG as SYNCER_CONFIG
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.rollout import wait_until_led_to
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.rollout import wait_until_endpoint_accepts
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.etcd import PLACE
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.version import parse_version
 
@@ -148,7 +148,7 @@ class Restore:
     def revert(self) -> None:
         """Back to what the volume keeps from before an upgrade. It has the same token and CA."""
         self._stop()
-        self._put_back()
+        self._restore_kept()
         if client_ca_renewal.find(self.host, self.namespace):
             trusted_keys.note(self.host, self.namespace, None)  # its CAs come with the data
         if self.version != self.target.record.version:
@@ -181,10 +181,10 @@ class Restore:
         self.tell("data in place")
         return expected
 
-    def _put_back(self) -> None:
+    def _restore_kept(self) -> None:
         """What the volume keeps."""
         with workshop(self.host, self.stateful_set, self.deadline, self.version) as container:
-            put_back(container, self.deadline.remaining())
+            restore_kept(container, self.deadline.remaining())
         self.tell("data in place")
 
     def _forget(self) -> None:
@@ -243,7 +243,7 @@ class Restore:
             ),
         )
         if self.servers > 1:
-            wait_until_led_to(connection.endpoint(self.target), self.deadline)
+            wait_until_endpoint_accepts(connection.endpoint(self.target), self.deadline)
         self.tell("server ready")
 
     def _prove(self, expected: dict[str, set[str]]) -> dict[str, int]:

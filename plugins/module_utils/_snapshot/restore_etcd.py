@@ -86,7 +86,7 @@ class EtcdRestore(Restore):
                 _rehome(api)
             return {kind: _names(api, f"/registry/{prefix}/") for kind, prefix in PROVEN.items()}
 
-    def _put_back(self) -> None:
+    def _restore_kept(self) -> None:
         """From the volume of the first member to all of them."""
         database = self.directory / FILE
         with self._made_anew() as members:

@@ -24,7 +24,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resource
     SECRET,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import wait_gone
-from ansible_collections.tenantry.kube.plugins.module_utils._module import Context, check_each, do_each
+from ansible_collections.tenantry.kube.plugins.module_utils._module import Context, run_each, validate_all
 from ansible_collections.tenantry.kube.plugins.module_utils._tenant import allocation, resources_in_use
 from ansible_collections.tenantry.kube.plugins.module_utils._tenant.manifests import RECORD, quota_of, tenant_objects
 
@@ -36,7 +36,7 @@ LONGEST_DISPLAY_NAME = 100
 
 
 @dataclass(frozen=True)
-class Wanted:
+class DesiredTenant:
     tenant: str
     present: bool
     quota: dict[str, str]
@@ -82,28 +82,28 @@ class QuotaOptions:
 
 
 def run(context: Context, items: list[dict], options: QuotaOptions) -> list[dict]:
-    wanted = check_each(items, _validated)
+    wanted = validate_all(items, _validated)
     hub = context.hub
     registry.require_platform(hub)
     found = existing(hub, KINDS, naming.selector("tenant"))
     problems: dict[str, Obstacle] = {}
 
-    def stopped(want: Wanted, obstacle: Obstacle) -> None:
+    def stopped(want: DesiredTenant, obstacle: Obstacle) -> None:
         problems[want.tenant] = obstacle
 
-    made = check_each(wanted, lambda want: _plan(hub, want, found), found=stopped)
+    made = validate_all(wanted, lambda want: _plan(hub, want, found), found=stopped)
     plans = {want.tenant: plan for want, plan in zip(wanted, made, strict=True) if plan}
     # The fleet is asked only where the answer matters: the usual second run stays with the hub.
     possible = [want for want in wanted if want.tenant not in problems]
     asked = any(not want.present or _other_quota(want, plans[want.tenant]) for want in possible)
     in_use = _in_use(context) if asked else InUse({}, {})
 
-    def row(want: Wanted) -> dict:
+    def row(want: DesiredTenant) -> dict:
         if want.tenant in problems:
             raise problems[want.tenant]
         return _row(context, want, plans[want.tenant], in_use, options)
 
-    return do_each(hub, wanted, lambda want: want.tenant, row)
+    return run_each(hub, wanted, lambda want: want.tenant, row)
 
 
 def _in_use(context: Context) -> InUse:
@@ -119,7 +119,7 @@ def _in_use(context: Context) -> InUse:
     return InUse(vclusters, unreachable, taken)
 
 
-def _validated(item: dict) -> Wanted:
+def _validated(item: dict) -> DesiredTenant:
     tenant = naming.check_name(item["tenant"], "tenant")
     naming.tenant_namespace(tenant)
     display_name = item["display_name"] or tenant
@@ -128,7 +128,7 @@ def _validated(item: dict) -> Wanted:
             f"display_name: {shown(display_name)} of tenant {tenant} is not plain text of up to "
             f"{LONGEST_DISPLAY_NAME} characters"
         )
-    return Wanted(tenant, item["state"] == "present", _whole_quota(tenant, item["quota"] or {}), display_name)
+    return DesiredTenant(tenant, item["state"] == "present", _whole_quota(tenant, item["quota"] or {}), display_name)
 
 
 def _whole_quota(tenant: str, given: dict) -> dict[str, str]:
@@ -143,7 +143,7 @@ def _whole_quota(tenant: str, given: dict) -> dict[str, str]:
     return {key: str(value) for key, value in quota.items()}
 
 
-def _plan(hub: Cluster, want: Wanted, found: Inventory) -> Plan:
+def _plan(hub: Cluster, want: DesiredTenant, found: Inventory) -> Plan:
     kinds = KINDS if want.present else KINDS[:1]  # what is in the namespace goes with it
     mine = Inventory(
         obj for kind in kinds for obj in found.of(kind) if obj["metadata"]["labels"][naming.LABEL_TENANT] == want.tenant
@@ -153,8 +153,8 @@ def _plan(hub: Cluster, want: Wanted, found: Inventory) -> Plan:
     return Plan.make(hub, desired, owned=owned, prune_kinds=kinds, inventory=mine)
 
 
-def _row(context: Context, want: Wanted, plan: Plan, in_use: InUse, options: QuotaOptions) -> dict:
-    plans = [plan] if want.present else [_left_abroad(context.hub, want), plan]
+def _row(context: Context, want: DesiredTenant, plan: Plan, in_use: InUse, options: QuotaOptions) -> dict:
+    plans = [plan] if want.present else [_objects_outside_namespace(context.hub, want), plan]
     if want.present:
         _warn_of_overuse(context, want, plan, in_use)
     else:
@@ -173,7 +173,7 @@ def _row(context: Context, want: Wanted, plan: Plan, in_use: InUse, options: Quo
     }
 
 
-def _left_abroad(hub: Cluster, want: Wanted) -> Plan:
+def _objects_outside_namespace(hub: Cluster, want: DesiredTenant) -> Plan:
     """The removal of what a tenant's users have outside of the tenant namespace: an operator's rights, kubeconfigs."""
     owned = naming.selector("user", tenant=want.tenant)
     return Plan.make(hub, [], owned=owned, prune_kinds=ABROAD)
@@ -185,13 +185,13 @@ def _wait_gone(context: Context, tenant: str, options: QuotaOptions) -> None:
     wait_gone(context.hub, NAMESPACE, name, None, deadline, what=f"tenant {tenant}")
 
 
-def _other_quota(want: Wanted, plan: Plan) -> bool:
+def _other_quota(want: DesiredTenant, plan: Plan) -> bool:
     """Whether a tenant that exists gets another quota."""
     record = plan.object(CONFIG_MAP, RECORD, naming.tenant_namespace(want.tenant))
     return want.present and record is not None and quota_of(record) != want.quota
 
 
-def _warn_of_overuse(context: Context, want: Wanted, plan: Plan, in_use: InUse) -> None:
+def _warn_of_overuse(context: Context, want: DesiredTenant, plan: Plan, in_use: InUse) -> None:
     """A quota below what is used is accepted: nothing is taken away, but nothing can be added."""
     if not _other_quota(want, plan):
         return

@@ -56,10 +56,14 @@ KINDS = (
 )
 
 
-def find_places(fleet: Fleet, tenants: Collection[str] | None = None) -> tuple[list[Place], dict[str, str]]:
+def find_accessible(
+    fleet: Fleet, tenants: Collection[str] | None = None
+) -> tuple[list[VClusterAccess], dict[str, str]]:
     """The virtual clusters of these tenants, or of all, and one line for every host that could not be asked."""
     found, unreachable = fleet.vclusters()
-    places = [Place(one) for one in found if not one.is_deleting and (tenants is None or one.tenant in tenants)]
+    places = [
+        VClusterAccess(one) for one in found if not one.is_deleting and (tenants is None or one.tenant in tenants)
+    ]
     return sorted(places, key=lambda place: place.context), unreachable
 
 
@@ -79,7 +83,7 @@ def new_and_gone(plan: Plan) -> set[tuple[str, str]]:
 
 
 @dataclass
-class Place:
+class VClusterAccess:
     """A virtual cluster of a tenant, for its users."""
 
     found: VirtualCluster
@@ -340,7 +344,7 @@ class Place:
             return False  # somebody has ended all tokens of the user, with their account
         return bound_tokens.still_good(token, self.secrets_of(user, kubeconfig), lifetime, time.time())
 
-    def leftovers(self, user: str, kubeconfig: str, there: str | None, kept: bool) -> list[dict]:
+    def superseded_secrets(self, user: str, kubeconfig: str, there: str | None, kept: bool) -> list[dict]:
         """What to revoke once the kubeconfig is written: what it superseded, and whatever has expired.
 
         `there` is the token in the kubeconfig as it was found, which may go by another name than this one's.

@@ -11,7 +11,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import 
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.apply import Plan
 from ansible_collections.tenantry.kube.plugins.module_utils._module import (
     Context,
-    check_each,
+    validate_all,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._platform.identities import (
     ADMINISTRATOR,
@@ -21,17 +21,17 @@ from ansible_collections.tenantry.kube.plugins.module_utils._platform.oidc impor
 from ansible_collections.tenantry.kube.plugins.module_utils._users import former as users_former
 from ansible_collections.tenantry.kube.plugins.module_utils._users import kubeconfigs as users_kubeconfigs
 from ansible_collections.tenantry.kube.plugins.module_utils._users.access import (
-    Place,
+    VClusterAccess,
 )
-from ansible_collections.tenantry.kube.plugins.module_utils._users.home import Home
-from ansible_collections.tenantry.kube.plugins.module_utils._users.kubeconfigs import Handout
+from ansible_collections.tenantry.kube.plugins.module_utils._users.kubeconfigs import RequestedKubeconfig
+from ansible_collections.tenantry.kube.plugins.module_utils._users.tenant_namespace import TenantNamespaceAccess
 
 # Users share a namespace with the platform's own administrator: one of his name would be him.
 RESERVED = {*naming.RESERVED, ADMINISTRATOR}
 
 
 @dataclass
-class Wanted:
+class DesiredUser:
     """One user, as asked for."""
 
     tenant: str
@@ -40,7 +40,7 @@ class Wanted:
     role: str
     access: dict[str, str] | None  # role by virtual cluster; None: the user's role in all of the tenant's
     person: Person | None  # at an issuer; None: a ServiceAccount
-    handouts: list[Handout]
+    requested_kubeconfigs: list[RequestedKubeconfig]
     purge: bool
     revoke: bool = False  # the certificates too
     hub_access: bool = False
@@ -50,7 +50,7 @@ class Wanted:
     before: list[OnRecord] = field(default_factory=list)  # what the hub has of the user, if it does
     note: users_former.Note | None = None  # of an earlier run
     unasked: bool = False  # a host does not answer
-    places: list[Place] = field(default_factory=list)  # all of the tenant's that could be found
+    places: list[VClusterAccess] = field(default_factory=list)  # all of the tenant's that could be found
     problems: list[str] = field(default_factory=list)
 
     @property
@@ -61,15 +61,15 @@ class Wanted:
     def on_record(self) -> OnRecord:
         return OnRecord(self.name, self.role, self.access, self.account)
 
-    def role_in(self, place: Place) -> str | None:
+    def role_in(self, place: VClusterAccess) -> str | None:
         if not self.present:
             return None
-        if isinstance(place, Home):
+        if isinstance(place, TenantNamespaceAccess):
             return self.role if self.hub_access else None
         return self.on_record.role_in(place.vcluster, place.request)
 
 
-def validated(context: Context, item: dict) -> Wanted:
+def validated(context: Context, item: dict) -> DesiredUser:
     tenant = naming.check_name(item["tenant"], "tenant")
     name = naming.check_name(item["name"], "name", reserved=RESERVED)
     naming.tenant_namespace(tenant)
@@ -83,14 +83,14 @@ def validated(context: Context, item: dict) -> Wanted:
         )
     if present and item["revoke_certificates"]:
         raise TenantryError(f"revoke_certificates: requires state absent, and {who} is to be present. Omit it")
-    return Wanted(
+    return DesiredUser(
         tenant=tenant,
         name=name,
         present=present,
         role=item["role"],
         access=_access(item["access"], item["role"], who),
         person=person,
-        handouts=users_kubeconfigs.asked_for(context, item, who),
+        requested_kubeconfigs=users_kubeconfigs.asked_for(context, item, who),
         purge=item["purge_kubeconfigs"],
         revoke=item["revoke_certificates"],
         hub_access=item["hub_access"],
@@ -110,11 +110,11 @@ def _access(given: list[dict] | None, role: str, who: str) -> dict[str, str] | N
     return access
 
 
-def refuse_shared_files(wanted: list[Wanted]) -> None:
+def refuse_shared_files(wanted: list[DesiredUser]) -> None:
     owners: dict[str, str] = {}
 
-    def check(want: Wanted) -> None:
-        for label in [handout.file.label for handout in want.handouts if handout.file]:
+    def check(want: DesiredUser) -> None:
+        for label in [requested.file.label for requested in want.requested_kubeconfigs if requested.file]:
             if label in owners:
                 raise TenantryError(
                     f"kubeconfig_path: {label} is given for {owners[label]} and {want.name}; "
@@ -122,4 +122,4 @@ def refuse_shared_files(wanted: list[Wanted]) -> None:
                 )
             owners[label] = want.name
 
-    check_each(wanted, check)
+    validate_all(wanted, check)

@@ -30,17 +30,21 @@ from ansible_collections.tenantry.kube.plugins.module_utils._platform.identities
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._platform.rbac import role_name
 from ansible_collections.tenantry.kube.plugins.module_utils._users import findings as users_findings
-from ansible_collections.tenantry.kube.plugins.module_utils._users.access import Place, find_places, user_of
-from ansible_collections.tenantry.kube.plugins.module_utils._users.home import Home
+from ansible_collections.tenantry.kube.plugins.module_utils._users.access import (
+    VClusterAccess,
+    find_accessible,
+    user_of,
+)
 from ansible_collections.tenantry.kube.plugins.module_utils._users.kubeconfig_stores import kubeconfig_of
+from ansible_collections.tenantry.kube.plugins.module_utils._users.tenant_namespace import TenantNamespaceAccess
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import client_ca_renewal, connection
 
 
 @dataclass
-class _Inside:
+class _VClusterUsers:
     """What one virtual cluster knows of users."""
 
-    place: Place
+    place: VClusterAccess
     roles: dict[str, str] = field(default_factory=dict)
     secrets: list[dict] = field(default_factory=list)
     findings: list[users_findings.Finding] = field(default_factory=list)
@@ -65,7 +69,7 @@ def look(
     users: dict[str, list[OnRecord]] = defaultdict(list)
     for account in every:
         users[account["metadata"]["labels"][naming.LABEL_TENANT]].append(OnRecord.of(account))
-    places, unreachable = find_places(fleet, None if tenant is None else {tenant})
+    places, unreachable = find_accessible(fleet, None if tenant is None else {tenant})
     known = [(place, users[place.tenant] if findings else None) for place in places]
     insides = beside_each_other(lambda one: _look(*one), known) + _homes(hub, tenant)
     rows = [_row(account, insides, uses) for account in every if name in (None, user_of(account))]
@@ -80,18 +84,18 @@ def look(
     }
 
 
-def _finding(place: Place, found: users_findings.Finding) -> dict:
+def _finding(place: VClusterAccess, found: users_findings.Finding) -> dict:
     return {"tenant": place.tenant, "vcluster": place.vcluster, "host": place.host.name, **found}
 
 
-def _look(place: Place, users: list[OnRecord] | None) -> _Inside:
+def _look(place: VClusterAccess, users: list[OnRecord] | None) -> _VClusterUsers:
     """With the findings there, if `users`, which the platform made, are given."""
-    found = _Inside(place)
+    found = _VClusterUsers(place)
     found.problem, _nothing = attempt(lambda: _read(found, users))
     return found
 
 
-def _read(found: _Inside, users: list[OnRecord] | None) -> None:
+def _read(found: _VClusterUsers, users: list[OnRecord] | None) -> None:
     place, selector = found.place, naming.selector("user")
     api = connection.inside(place.host, place.context).limited(place.host.timeout)
     try:
@@ -106,16 +110,18 @@ def _read(found: _Inside, users: list[OnRecord] | None) -> None:
         api.close()
 
 
-def _homes(hub: Cluster, tenant: str | None) -> list[_Inside]:
+def _homes(hub: Cluster, tenant: str | None) -> list[_VClusterUsers]:
     """What users hold for the hub itself."""
     secrets: dict[str, list[dict]] = defaultdict(list)
     for secret in hub.list(SECRET, selector=naming.selector("user", tenant=tenant)):
         if secret.get("type") == bound_tokens.TYPE:
             secrets[secret["metadata"]["labels"][naming.LABEL_TENANT]].append(secret)
-    return [_Inside(Home.of(hub, name), secrets=found) for name, found in sorted(secrets.items())]
+    return [
+        _VClusterUsers(TenantNamespaceAccess.of(hub, name), secrets=found) for name, found in sorted(secrets.items())
+    ]
 
 
-def _row(account: dict, insides: list[_Inside], uses: dict[str, str]) -> dict:
+def _row(account: dict, insides: list[_VClusterUsers], uses: dict[str, str]) -> dict:
     meta = account["metadata"]
     annotations = meta.get("annotations") or {}
     tenant, name = meta["labels"][naming.LABEL_TENANT], meta["labels"][naming.LABEL_USER]
@@ -141,7 +147,7 @@ def _row(account: dict, insides: list[_Inside], uses: dict[str, str]) -> dict:
     }
 
 
-def _credential(place: Place, secret: dict, uses: dict[str, str]) -> dict:
+def _credential(place: VClusterAccess, secret: dict, uses: dict[str, str]) -> dict:
     """What was written down when it was issued; a credential of an earlier release has less of it."""
     annotations = secret["metadata"].get("annotations") or {}
     credential = annotations.get(bound_tokens.ID_ANNOTATION)

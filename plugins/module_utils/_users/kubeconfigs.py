@@ -22,7 +22,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._module import (
     beside_each_other,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._platform.oidc import Person
-from ansible_collections.tenantry.kube.plugins.module_utils._users.access import Place, user_of
+from ansible_collections.tenantry.kube.plugins.module_utils._users.access import VClusterAccess, user_of
 from ansible_collections.tenantry.kube.plugins.module_utils._users.kubeconfig_stores import (
     SECRET_TYPE,
     FileStore,
@@ -39,7 +39,7 @@ T = TypeVar("T")
 
 
 @dataclass
-class Handout:
+class RequestedKubeconfig:
     """One kubeconfig of a user, as asked for."""
 
     name: str
@@ -55,35 +55,37 @@ class Owner:
 
     tenant: str
     name: str
-    entered: list[Place]
+    entered: list[VClusterAccess]
     examined: set[str]  # contexts of the virtual clusters that answered
     incomplete: bool  # others did not: what leads there is kept
     person: Person | None = None  # at an issuer, who needs no token of ours
 
 
-def asked_for(context: Context, item: dict, who: str) -> list[Handout]:
+def asked_for(context: Context, item: dict, who: str) -> list[RequestedKubeconfig]:
     """Everything that an item of tenant_user says about kubeconfigs, checked."""
     present, lifetime = item["state"] == "present", item["lifetime"]
-    handouts = []
+    requested_kubeconfigs = []
     if item["kubeconfig_path"]:
         store = FileStore(item["kubeconfig_path"])
         file = UserKubeconfig(store, item["tenant"])
-        handouts.append(Handout(store.id, present, _seconds(lifetime, who), item["force"], file))
+        requested_kubeconfigs.append(
+            RequestedKubeconfig(store.id, present, _seconds(lifetime, who), item["force"], file)
+        )
     else:
         _seconds(lifetime, who)
     for given in item["kubeconfigs"] or []:
         of = f"kubeconfig {given['name']} of {who}"
-        handout = Handout(
+        requested = RequestedKubeconfig(
             name=naming.check_name(given["name"], "kubeconfigs.name", reserved=()),
             present=present and given["state"] == "present",
             lifetime=_seconds(given["lifetime"] or lifetime, of),
             force=given["force"] or item["force"],
             file=_file(context, item, given, of),
         )
-        if handout.name in {other.name for other in handouts}:
-            raise TenantryError(f"kubeconfigs: {handout.name} is given twice for {who}; give each once")
-        handouts.append(handout)
-    return handouts
+        if requested.name in {other.name for other in requested_kubeconfigs}:
+            raise TenantryError(f"kubeconfigs: {requested.name} is given twice for {who}; give each once")
+        requested_kubeconfigs.append(requested)
+    return requested_kubeconfigs
 
 
 def _seconds(lifetime: str, of: str) -> int:
@@ -142,27 +144,27 @@ def _runner(context: Context) -> Runner:
     return run
 
 
-def hand_out(context: Context, owner: Owner, handout: Handout) -> dict:
+def write_kubeconfig(context: Context, owner: Owner, requested: RequestedKubeconfig) -> dict:
     """Bring one kubeconfig up to date. What it supersedes is revoked after the new one is in place."""
-    entries = [_Entry.of(owner, place, handout) for place in owner.entered]
+    entries = [_Entry.of(owner, place, requested) for place in owner.entered]
     actions = [row for entry in entries for row in entry.actions()]
     if not context.check_mode:
         beside_each_other(lambda entry: entry.obtain(context), entries)
         context.secret(*(entry.token for entry in entries))
     entries, failed = _by_success(entries)
-    ways = [entry.way() for entry in entries if handout.present]
-    if handout.file:
-        kept = handout.present and bool(owner.incomplete or failed)
+    ways = [entry.way() for entry in entries if requested.present]
+    if requested.file:
+        kept = requested.present and bool(owner.incomplete or failed)
         examined = owner.examined - {entry.place.context for entry in failed}
-        config = handout.file.content(ways, lambda name: kept and name not in examined)
-        if handout.file.put(config, check=context.check_mode):
-            actions.append(handout.file.action(config))
+        config = requested.file.content(ways, lambda name: kept and name not in examined)
+        if requested.file.put(config, check=context.check_mode):
+            actions.append(requested.file.action(config))
     if not context.check_mode:
         beside_each_other(_Entry.clean_up, entries)
     claims = [found for entry in entries if (found := bound_tokens.claims(entry.token))]
     return {
-        "name": handout.name,
-        **(handout.file.where if handout.file and ways else {}),
+        "name": requested.name,
+        **(requested.file.where if requested.file and ways else {}),
         "contexts": [way.name for way in ways],
         "credential": "oidc" if owner.person else "token",
         "expires": min((claim.expires_at for claim in claims), default=None),
@@ -195,42 +197,42 @@ class _Entry:
     """A user's way into one virtual cluster, as one kubeconfig has it."""
 
     user: str
-    place: Place
-    handout: Handout
+    place: VClusterAccess
+    requested: RequestedKubeconfig
     token: str | None
-    leftovers: list[dict]
+    superseded_secrets: list[dict]
     person: Person | None = None
     problem: str = ""  # of this way; the user's others are given all the same
 
     @classmethod
-    def of(cls, owner: Owner, place: Place, handout: Handout) -> _Entry:
-        there = handout.file.tokens.get(place.context) if handout.file else None
+    def of(cls, owner: Owner, place: VClusterAccess, requested: RequestedKubeconfig) -> _Entry:
+        there = requested.file.tokens.get(place.context) if requested.file else None
         stays = (
-            handout.present
+            requested.present
             and not owner.person
-            and not handout.force
-            and place.still_good(owner.name, there, handout.name, handout.lifetime)
+            and not requested.force
+            and place.still_good(owner.name, there, requested.name, requested.lifetime)
         )
         # Of a person at an issuer, all tokens of ours are gone by now.
-        leftovers = [] if owner.person else place.leftovers(owner.name, handout.name, there, stays)
-        return cls(owner.name, place, handout, there if stays else None, leftovers, owner.person)
+        superseded_secrets = [] if owner.person else place.superseded_secrets(owner.name, requested.name, there, stays)
+        return cls(owner.name, place, requested, there if stays else None, superseded_secrets, owner.person)
 
     def actions(self) -> list[dict]:
-        ended = bound_tokens.revocation_actions(self.leftovers)
+        ended = bound_tokens.revocation_actions(self.superseded_secrets)
         if not self._needs_token:
             return ended
-        secret = self.place.next_secret(self.user, self.handout.name)
+        secret = self.place.next_secret(self.user, self.requested.name)
         return [bound_tokens.creation_action(self.place.people, secret), *ended]
 
     @property
     def _needs_token(self) -> bool:
-        return self.handout.present and not self.token and not self.person
+        return self.requested.present and not self.token and not self.person
 
     def obtain(self, context: Context) -> None:
         if self._needs_token:
             requester = context.requester()
             self.token = self._try(
-                lambda: self.place.issue(self.user, self.handout.name, self.handout.lifetime, requester)
+                lambda: self.place.issue(self.user, self.requested.name, self.requested.lifetime, requester)
             )
 
     def _try(self, do: Callable[[], T]) -> T | None:
@@ -246,7 +248,7 @@ class _Entry:
         return KubeContext(place.context, place.server, place.ca_data, self.user, token, namespace, plugin)
 
     def clean_up(self) -> None:
-        self._try(lambda: self.place.revoke(self.leftovers))
+        self._try(lambda: self.place.revoke(self.superseded_secrets))
 
 
 def _by_success(entries: list[_Entry]) -> tuple[list[_Entry], list[_Entry]]:

@@ -23,8 +23,8 @@ from ansible_collections.tenantry.kube.plugins.module_utils._module import (
     Context,
     attempt,
     beside_each_other,
-    check_each,
-    do_each,
+    run_each,
+    validate_all,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._platform.identities import (
     OnRecord,
@@ -34,18 +34,18 @@ from ansible_collections.tenantry.kube.plugins.module_utils._users import bindin
 from ansible_collections.tenantry.kube.plugins.module_utils._users import former as users_former
 from ansible_collections.tenantry.kube.plugins.module_utils._users import kubeconfigs as users_kubeconfigs
 from ansible_collections.tenantry.kube.plugins.module_utils._users.access import (
-    Place,
-    find_places,
+    VClusterAccess,
+    find_accessible,
     new_and_gone,
     user_of,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._users.desired import (
-    Wanted,
+    DesiredUser,
     refuse_shared_files,
     validated,
 )
-from ansible_collections.tenantry.kube.plugins.module_utils._users.home import Home
 from ansible_collections.tenantry.kube.plugins.module_utils._users.kubeconfig_stores import SECRET_TYPE
+from ansible_collections.tenantry.kube.plugins.module_utils._users.tenant_namespace import TenantNamespaceAccess
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.client_ca_renewal import Renewal
 
 HUB_KINDS = (SERVICE_ACCOUNT, ROLE, *bindings.KINDS)
@@ -53,29 +53,29 @@ _SELECTOR = naming.selector("user")
 
 
 def run(context: Context, items: list[dict]) -> list[dict]:
-    wanted = check_each(items, lambda item: validated(context, item))
+    wanted = validate_all(items, lambda item: validated(context, item))
     refuse_shared_files(wanted)
     tenants = sorted({want.tenant for want in wanted})
     with registry.open_fleet(context) as fleet, ExitStack() as at_the_end:
         _check_tenants(context, wanted)
-        places, unreachable = find_places(fleet, set(tenants))
+        places, unreachable = find_accessible(fleet, set(tenants))
         _know_requesters(fleet.hub, wanted, places)
-        places += [Home.of(fleet.hub, tenant) for tenant in tenants]
+        places += [TenantNamespaceAccess.of(fleet.hub, tenant) for tenant in tenants]
         for place in places:
             at_the_end.callback(place.close)
-        check_each(wanted, lambda want: _assign(context, want, places, unreachable))
+        validate_all(wanted, lambda want: _assign(context, want, places, unreachable))
         notes = users_former.read(fleet.hub, tenants)
         for want in wanted:
             want.note, want.unasked = notes.get(want.key), bool(unreachable)
         return _reconcile(context, wanted, places)
 
 
-def _check_tenants(context: Context, wanted: list[Wanted]) -> None:
+def _check_tenants(context: Context, wanted: list[DesiredUser]) -> None:
     """A tenant that is gone took its users' identities along; asking for their absence is fine."""
     spaces = context.hub.list(NAMESPACE, selector=naming.selector("tenant"))
     tenants = {space["metadata"]["labels"][naming.LABEL_TENANT] for space in spaces}
 
-    def check(want: Wanted) -> None:
+    def check(want: DesiredUser) -> None:
         if want.present and want.tenant not in tenants:
             context.missing(
                 TenantryError(
@@ -84,10 +84,10 @@ def _check_tenants(context: Context, wanted: list[Wanted]) -> None:
                 )
             )
 
-    check_each(wanted, check)
+    validate_all(wanted, check)
 
 
-def _know_requesters(hub: Cluster, wanted: list[Wanted], places: list[Place]) -> None:
+def _know_requesters(hub: Cluster, wanted: list[DesiredUser], places: list[VClusterAccess]) -> None:
     """A virtual cluster is administered by who asked for it, not by a later user of the same name."""
     if any(place.request for place in places):
         accounts = hub.list(SERVICE_ACCOUNT, selector=_SELECTOR)
@@ -96,10 +96,10 @@ def _know_requesters(hub: Cluster, wanted: list[Wanted], places: list[Place]) ->
             want.account = uids.get(want.key)
 
 
-def _assign(context: Context, want: Wanted, places: list[Place], unreachable: dict[str, str]) -> None:
+def _assign(context: Context, want: DesiredUser, places: list[VClusterAccess], unreachable: dict[str, str]) -> None:
     """Bring user and virtual clusters together."""
     want.places = [place for place in places if place.tenant == want.tenant]
-    known = {place.vcluster for place in want.places if not isinstance(place, Home)}
+    known = {place.vcluster for place in want.places if not isinstance(place, TenantNamespaceAccess)}
     missing = sorted(set(want.access or ()) - known) if want.present else []
     if missing and not unreachable:
         context.missing(
@@ -119,7 +119,7 @@ def _assign(context: Context, want: Wanted, places: list[Place], unreachable: di
                     context.missing(_no_issuer(want, place))
 
 
-def _no_issuer(want: Wanted, place: Place) -> TenantryError:
+def _no_issuer(want: DesiredUser, place: VClusterAccess) -> TenantryError:
     of = "groups_claim of the option oidc" if place.issuer else "option oidc"
     return TenantryError(
         f"oidc: user {want.name} cannot enter vcluster {place.vcluster} of tenant {want.tenant} by an issuer, because "
@@ -127,7 +127,7 @@ def _no_issuer(want: Wanted, place: Place) -> TenantryError:
     )
 
 
-def _reconcile(context: Context, wanted: list[Wanted], places: list[Place]) -> list[dict]:
+def _reconcile(context: Context, wanted: list[DesiredUser], places: list[VClusterAccess]) -> list[dict]:
     """Everything is planned before anything is written."""
     hub = context.hub
     known = _plan_hub(hub, wanted)
@@ -148,7 +148,7 @@ def _reconcile(context: Context, wanted: list[Wanted], places: list[Place]) -> l
         if place.paused and place.problem:
             context.warn(place.problem)
     if not context.check_mode:
-        beside_each_other(Place.execute, places)
+        beside_each_other(VClusterAccess.execute, places)
     else:  # what a user loses is still there
         for want in wanted:
             known[want.tenant] += want.before
@@ -156,14 +156,14 @@ def _reconcile(context: Context, wanted: list[Wanted], places: list[Place]) -> l
     for place in places:
         if place.former and not place.problem:
             context.warn(_left_behind(place))
-    return do_each(hub, wanted, _named, lambda want: _row(context, want))
+    return run_each(hub, wanted, _named, lambda want: _row(context, want))
 
 
-def _named(want: Wanted) -> dict:
+def _named(want: DesiredUser) -> dict:
     return {"name": want.name, "tenant": want.tenant}
 
 
-def _left_behind(place: Place) -> str:
+def _left_behind(place: VClusterAccess) -> str:
     """Removing an administrator ends the user, not what that user made inside."""
     return (
         f"{place.where} of tenant {place.tenant}: {', '.join(place.former)} was administrator there, and may have left "
@@ -173,7 +173,7 @@ def _left_behind(place: Place) -> str:
     )
 
 
-def _plan_hub(hub: Cluster, wanted: list[Wanted]) -> dict[str, list[OnRecord]]:
+def _plan_hub(hub: Cluster, wanted: list[DesiredUser]) -> dict[str, list[OnRecord]]:
     """
     What changes on the hub for each user; what stands in the way of one is that one's problem.
 
@@ -189,7 +189,7 @@ def _plan_hub(hub: Cluster, wanted: list[Wanted]) -> dict[str, list[OnRecord]]:
             if kind != SECRET or (obj.get("type") == SECRET_TYPE and _owner(obj) in gone):
                 found[_owner(obj)].append(obj)
 
-    def make(want: Wanted) -> None:
+    def make(want: DesiredUser) -> None:
         problem, want.plan = attempt(lambda: _hub_plan(hub, want, kinds, found[want.key]))
         if problem:
             want.problems.append(problem)
@@ -211,7 +211,7 @@ def _plan_hub(hub: Cluster, wanted: list[Wanted]) -> dict[str, list[OnRecord]]:
     return known
 
 
-def _hub_plan(hub: Cluster, want: Wanted, kinds: Sequence[str], found: list[dict]) -> Plan:
+def _hub_plan(hub: Cluster, want: DesiredUser, kinds: Sequence[str], found: list[dict]) -> Plan:
     desired = []
     if want.present:
         subject = want.person.on_hub() if want.person else None
@@ -229,7 +229,7 @@ def _hub_plan(hub: Cluster, want: Wanted, kinds: Sequence[str], found: list[dict
     return plan
 
 
-def _end_administration(want: Wanted, plan: Plan) -> None:
+def _end_administration(want: DesiredUser, plan: Plan) -> None:
     """
     Of which places the user is no administrator any more, by the hub's record: inside, an administrator can delete or
     rename everything that tells of it.
@@ -239,13 +239,13 @@ def _end_administration(want: Wanted, plan: Plan) -> None:
     for place in want.places:
         former = [*want.before, *([want.note.before] if want.note and place.context not in want.note.done else [])]
         was = {one.role_in(place.vcluster, place.request) for one in former}
-        if "admin" in was and want.role_in(place) != "admin" and not isinstance(place, Home):
+        if "admin" in was and want.role_in(place) != "admin" and not isinstance(place, TenantNamespaceAccess):
             place.ending.add(want.name)
 
 
-def _note(hub: Cluster, want: Wanted) -> None:
+def _note(hub: Cluster, want: DesiredUser) -> None:
     """For the next run, where a host could not be asked and has no record of its own."""
-    of_user = {place.context: place for place in want.places if not isinstance(place, Home)}
+    of_user = {place.context: place for place in want.places if not isinstance(place, TenantNamespaceAccess)}
     done = {name for name, place in of_user.items() if not place.problem or place.is_recorded}
     is_less = (want.role if want.present else None, want.access) != users_former.rights(want.note, want.before)
     note = None
@@ -259,7 +259,7 @@ def _owner(obj: dict) -> tuple[str | None, str | None]:
     return (obj["metadata"].get("labels") or {}).get(naming.LABEL_TENANT), user_of(obj)
 
 
-def _row(context: Context, want: Wanted) -> dict:
+def _row(context: Context, want: DesiredUser) -> dict:
     if want.plan is None:
         raise TenantryError("; ".join(want.problems))
     if not context.check_mode:
@@ -274,17 +274,19 @@ def _row(context: Context, want: Wanted) -> dict:
     incomplete = bool(want.present and (want.problems or len(ready) < len(want.places)))
     examined = {place.context for place in ready}
     owner = users_kubeconfigs.Owner(want.tenant, want.name, entered, examined, incomplete, want.person)
-    kubeconfigs = [users_kubeconfigs.hand_out(context, owner, handout) for handout in want.handouts]
+    kubeconfigs = [
+        users_kubeconfigs.write_kubeconfig(context, owner, requested) for requested in want.requested_kubeconfigs
+    ]
     actions += [action for row in kubeconfigs for action in row.pop("actions")]
     problems = _hindrances(want) + [problem for row in kubeconfigs for problem in row.pop("problems")]
     problems += [(place.context, place.unrevoked[want.name]) for place in ready if want.name in place.unrevoked]
     if want.purge and want.present:
         actions += users_kubeconfigs.purge(
-            context, owner, {handout.name for handout in want.handouts if handout.present}
+            context, owner, {requested.name for requested in want.requested_kubeconfigs if requested.present}
         )
     return {
         **_access_of(want, entered),
-        "remains": _remains(want, ready),
+        "remains": _leftover_warning(want, ready),
         "kubeconfig": next((row["path"] for row in kubeconfigs if row.get("path") and row["contexts"]), None),
         "kubeconfigs": kubeconfigs,
         "expires": min((row["expires"] for row in kubeconfigs if row["expires"]), default=None),
@@ -296,25 +298,25 @@ def _row(context: Context, want: Wanted) -> dict:
     }
 
 
-def _access_of(want: Wanted, entered: list[Place]) -> dict:
+def _access_of(want: DesiredUser, entered: list[VClusterAccess]) -> dict:
     return {
         "tenant": want.tenant,
         "role": want.role if want.present else None,
         "vclusters": [
             {"vcluster": p.vcluster, "host": p.host.name, "role": p.roles[want.name], "context": p.context}
             for p in entered
-            if not isinstance(p, Home)
+            if not isinstance(p, TenantNamespaceAccess)
         ],
         "pending_vclusters": [place.vcluster for place in want.places if place.paused and want.name in place.roles],
     }
 
 
-def _remains(want: Wanted, ready: list[Place]) -> list[dict]:
+def _leftover_warning(want: DesiredUser, ready: list[VClusterAccess]) -> list[dict]:
     left = [place for place in ready if want.name in place.former]
     return [{"vcluster": place.vcluster, **finding} for place in left for finding in place.findings]
 
 
-def _hindrances(want: Wanted) -> list[tuple[str, str]]:
+def _hindrances(want: DesiredUser) -> list[tuple[str, str]]:
     """By context. A paused virtual cluster can wait for what a user gets there, but not for what a user loses."""
     return [
         (place.context, place.problem)
@@ -323,7 +325,7 @@ def _hindrances(want: Wanted) -> list[tuple[str, str]]:
     ]
 
 
-def _concerns(action: Action, want: Wanted, plan: Plan) -> bool:
+def _concerns(action: Action, want: DesiredUser, plan: Plan) -> bool:
     """Whether somebody else's binding is changed for this user."""
     accounts = {(naming.tenant_namespace(want.tenant), want.name), *bindings.ended(plan.actions)}
     return any(bindings.names(action.live, *account) for account in accounts)

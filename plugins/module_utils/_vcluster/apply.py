@@ -19,9 +19,9 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import (
     upgrade,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.guest import (
-    Inside,
+    GuestCluster,
     agents_of,
-    open_inside,
+    connect_guest,
     ready_of_all,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests import cluster, exposure
@@ -41,12 +41,12 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.request im
     completed,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.rollout import (
-    first_contact,
+    read_ca_on_first_use,
     replace_agents,
     wait_for_etcd,
     wait_for_syncer,
-    wait_until_it_answers,
-    wait_until_led_to,
+    wait_until_api_ready,
+    wait_until_endpoint_accepts,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.exposure import LOAD_BALANCER
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.volume import wait_until_grown
@@ -73,7 +73,7 @@ class _Application:
         self.context, self.plan, self.deadline = context, plan, deadline
         self.host, self.spec, self.namespace = plan.host, plan.spec, plan.namespace
         self.rendering = plan.rendering
-        self.guest: Inside | None = plan.guest
+        self.guest: GuestCluster | None = plan.guest
         self.renewals: list[dict] = []
 
     def run(self) -> OperationResult:
@@ -120,7 +120,7 @@ class _Application:
         early = wait and not self.rendering.keys.ca and not leaving and not later.changed
         if early:
             # Its host needs a moment to find out that a new one is ready, which is time enough for what is inside.
-            self.host.map(lambda step: step(), (self._wait_for_server, self._enter_early))
+            self.host.map(lambda step: step(), (self._wait_for_server, self._enter_before_ready))
         elif wait or leaving:
             self._wait_for_server()
         if leaving:
@@ -192,7 +192,7 @@ class _Application:
             self._report("syncer ready")
 
     def _wait_for_endpoint(self, url: str) -> None:
-        if not wait_until_led_to(url, self.deadline):
+        if not wait_until_endpoint_accepts(url, self.deadline):
             self.context.warn(
                 f"{self.namespace}: the servers are ready, but {url} refuses connections; check the Service, load "
                 "balancer or firewall behind that address"
@@ -200,14 +200,14 @@ class _Application:
 
     # In the virtual cluster -------------------------------------------------------------------------------------------
 
-    def _enter_early(self) -> None:
-        wait_until_it_answers(self.host, self.namespace, self.deadline)
+    def _enter_before_ready(self) -> None:
+        wait_until_api_ready(self.host, self.namespace, self.deadline)
         self._apply_guest_objects()
 
     def _apply_guest_objects(self) -> None:
         """Requires that its API answers."""
         self._pin_ca()
-        self.guest = guest = open_inside(self.host, self.rendering)
+        self.guest = guest = connect_guest(self.host, self.rendering)
         guest.execute(self.deadline)
         client_ca = self.plan.changes.object(SECRET, CLIENT_CA, self.namespace)
         if self.spec.lasting and not trusted_keys.noted(client_ca):
@@ -218,7 +218,7 @@ class _Application:
         kept = self.rendering.keys.ca
         if kept and self.spec.lasting:
             return
-        ca = first_contact(self.host, self.namespace, self.deadline)
+        ca = read_ca_on_first_use(self.host, self.namespace, self.deadline)
         if ca == kept:
             return
         self.rendering = replace(self.rendering, keys=replace(self.rendering.keys, ca=ca))

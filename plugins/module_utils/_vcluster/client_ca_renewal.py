@@ -23,7 +23,11 @@ from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resource
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.secret_data import decoded
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import Deadline
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import connection
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.lifecycle import Turn, change_of, wait_until_ready
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.lifecycle import (
+    LifecyclePlan,
+    change_of,
+    wait_until_ready,
+)
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests import client_ca
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.common import (
     CLIENT_CA,
@@ -87,7 +91,7 @@ def _annotate(host: Cluster, namespace: str, users: dict[str, str | None]) -> No
     host.merge(SECRET, CLIENT_CA, namespace, {"metadata": {"annotations": annotations}})
 
 
-class Renewal(Turn):
+class Renewal(LifecyclePlan):
     """
     The record stays until all is done and looked at, so that one that was interrupted is done again.
 

@@ -41,7 +41,7 @@ def execute(removal: Plan, host: Cluster, namespace: str, deadline: Deadline | N
     """Delete it and, with a deadline, return when nothing of it is left."""
     volumes = _volumes_of(host, namespace)
     removal.execute()
-    _hasten(host, namespace)
+    _start_slow_deletions(host, namespace)
     if deadline is None:
         return
     wait_gone(host, NAMESPACE, namespace, None, deadline, what=f"namespace {namespace}")
@@ -49,7 +49,7 @@ def execute(removal: Plan, host: Cluster, namespace: str, deadline: Deadline | N
         wait_gone(host, PERSISTENT_VOLUME, volume, None, deadline, what=f"volume {volume}")
 
 
-def _hasten(host: Cluster, namespace: str) -> None:
+def _start_slow_deletions(host: Cluster, namespace: str) -> None:
     """
     A namespace is emptied five seconds after its deletion was asked for, and looked at again many seconds after that
     if it was not empty at once. So what takes time is begun now; where that fails, it happens then.

@@ -18,7 +18,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._module import Conte
 from ansible_collections.tenantry.kube.plugins.module_utils._tenant import allocation, reservations, resources_in_use
 from ansible_collections.tenantry.kube.plugins.module_utils._tenant.manifests import quota_of
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.cluster import (
-    VCluster,
+    VClusterSpec,
     parse,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.mode import mode_of
@@ -28,7 +28,7 @@ class Unreachable(Obstacle):
     """A host does not answer, so what is on it, or may be on it, is not known."""
 
 
-class Places:
+class FleetState:
     """The fleet as it is now, asked once for all items of a call."""
 
     def __init__(self, fleet: registry.Fleet) -> None:
@@ -61,7 +61,7 @@ class Places:
             raise Unreachable(f"host: {self.unreachable[name]}")
         return self.fleet.cluster(name)
 
-    def spec_of(self, item: dict) -> VCluster:
+    def spec_of(self, item: dict) -> VClusterSpec:
         """What an item asks for. One that leaves out the mode means the mode that there is, or that of a new one."""
         found = self.found.get(naming.vcluster_namespace(item["tenant"], item["name"]))
         return parse({**item, "mode": mode_of(item["mode"], found.record if found else None)})
@@ -76,13 +76,13 @@ class Places:
             )
 
     def over_quota(
-        self, wanted: Iterable[VCluster], leaving: Iterable[str], *, reserve: bool = False
+        self, wanted: Iterable[VClusterSpec], leaving: Iterable[str], *, reserve: bool = False
     ) -> dict[str, TenantryError]:
         """
         All resources of a tenant together, those in question as they are asked for now, against its quota: why they
         cannot be had, by tenant. With `reserve`, runs at the same time are told of them too.
         """
-        asked: dict[str, dict[str, VCluster]] = defaultdict(dict)
+        asked: dict[str, dict[str, VClusterSpec]] = defaultdict(dict)
         for spec in wanted:
             asked[spec.tenant][spec.namespace] = spec
         gone = set(leaving)
@@ -100,13 +100,13 @@ class Places:
                 problems[tenant] = error
         return problems
 
-    def admit(self, spec: VCluster, leaving: Iterable[str]) -> None:
+    def admit(self, spec: VClusterSpec, leaving: Iterable[str]) -> None:
         """Refuse one that the quota has no room for beside those admitted before; of those that follow, it is one."""
         if problem := self.over_quota([spec], leaving).get(spec.tenant):
             raise problem
         self._admitted[spec.namespace] = (spec.tenant, spec.resources.as_text())
 
-    def shared_datastores(self, wanted: Iterable[VCluster]) -> dict[str, str]:
+    def shared_datastores(self, wanted: Iterable[VClusterSpec]) -> dict[str, str]:
         """
         What is wrong with those whose database is that of another, by namespace, as far as the records of the fleet
         tell. Of two new ones the first has it.
@@ -124,7 +124,7 @@ class Places:
                 )
         return problems
 
-    def _check_quota(self, tenant: str, specs: dict[str, VCluster], gone: set[str], record: dict) -> None:
+    def _check_quota(self, tenant: str, specs: dict[str, VClusterSpec], gone: set[str], record: dict) -> None:
         if not any(map(self.grows, specs.values())):
             return  # a quota lowered below its use stops growth, not the upkeep of what there is
         if self.unreachable:
@@ -147,7 +147,7 @@ class Places:
         asked |= {name: resources_in_use.in_use(asked[name], self._quota(mine[name])) for name in asked if name in mine}
         allocation.check(tenant, quota_of(record), allocation.total(others.values()), allocation.total(asked.values()))
 
-    def lowered_below_use(self, specs: Iterable[VCluster]) -> Iterator[str]:
+    def lowered_below_use(self, specs: Iterable[VClusterSpec]) -> Iterator[str]:
         """A line for each virtual cluster whose resources are reduced below its use."""
         for spec in specs:
             found, asked = self.found.get(spec.namespace), spec.resources.as_text()
@@ -170,7 +170,7 @@ class Places:
             self._quotas[found.tenant] = resources_in_use.quotas(self.fleet.hub, hosts, found.tenant)
         return self._quotas[found.tenant].get((found.host.name, found.namespace)) or {}
 
-    def grows(self, spec: VCluster) -> bool:
+    def grows(self, spec: VClusterSpec) -> bool:
         """Whether it is new, or gets more of anything than it has."""
         found = self.found.get(spec.namespace)
         return found is None or not allocation.fits(spec.resources.as_text(), found.record.resources)

@@ -21,18 +21,18 @@ from ansible_collections.tenantry.kube.plugins.module_utils._platform.identities
     inside_base,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import connection
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.common import Rendering
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.common import RenderContext
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.rollout import _AGENT_NODE, wait_for_agents
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.cluster import VCluster
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.cluster import VClusterSpec
 
 # On a node inside that is made ready to leave.
 LEAVING = "tenantry.dev/leaving"
 
 
-class Inside:
+class GuestCluster:
     """One virtual cluster seen from inside, by the platform."""
 
-    def __init__(self, host: Cluster, rendering: Rendering, api: Cluster) -> None:
+    def __init__(self, host: Cluster, rendering: RenderContext, api: Cluster) -> None:
         self.host = host
         self.rendering = rendering
         self.api = api
@@ -62,13 +62,13 @@ class Inside:
             self._nodes = wait_for_agents(self.host, self.api, namespace, agents, deadline)
 
 
-def open_inside(host: Cluster, rendering: Rendering) -> Inside:
+def connect_guest(host: Cluster, rendering: RenderContext) -> GuestCluster:
     ca_data = base64.b64encode(require(rendering.keys.ca, "the CA of its API server").encode()).decode()
     api = connection.connect(host, rendering.namespace, token=rendering.keys.platform_token, ca_data=ca_data)
-    return Inside(host, rendering, api.limited(host.timeout))
+    return GuestCluster(host, rendering, api.limited(host.timeout))
 
 
-def is_stale(node: dict, spec: VCluster) -> bool:
+def is_stale(node: dict, spec: VClusterSpec) -> bool:
     """Whether it is that of an agent that is gone. In mode shared nodes are the syncer's, whatever they are called."""
     match = None if spec.shared else _AGENT_NODE.fullmatch(node["metadata"]["name"])
     return match is not None and int(match[1]) >= spec.agents
@@ -84,7 +84,7 @@ def _is_leaving(node: dict) -> bool:
     return LEAVING in (node["metadata"].get("annotations") or {})
 
 
-def agents_of(spec: VCluster) -> int | None:
+def agents_of(spec: VClusterSpec) -> int | None:
     """How many nodes there should be. In mode shared that changes with the pods: those of the host that carry any."""
     return None if spec.shared else spec.agents
 

@@ -20,13 +20,13 @@ from ansible_collections.tenantry.kube.plugins.module_utils._fleet.record import
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import NODE, SERVICE, STORAGE_CLASS
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.cluster import (
-    VCluster,
+    VClusterSpec,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.exposure import LOAD_BALANCER, NODE_PORT
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class HostFacts:
     """What a host tells about itself that a virtual cluster on it must know."""
 
     host: str
@@ -37,7 +37,7 @@ class Surroundings:
     storage_classes: tuple[dict, ...] = ()  # likewise
 
     @classmethod
-    def of(cls, host: Cluster, *, shared: bool = False) -> Surroundings:
+    def of(cls, host: Cluster, *, shared: bool = False) -> HostFacts:
         nodes = sorted(host.list(NODE), key=lambda node: node["metadata"]["name"])
         service = host.get(SERVICE, "kubernetes", "default") or {}
         network = service_network(host) if shared else None
@@ -45,7 +45,7 @@ class Surroundings:
         classes = tuple(host.list(STORAGE_CLASS)) if shared else ()
         return cls(host.name, nodes, addresses, network, HostNetworks.of(host, nodes, addresses), classes)
 
-    def settled(self, spec: VCluster) -> VCluster:
+    def with_resolved_networks(self, spec: VClusterSpec) -> VClusterSpec:
         """With its networks: its own, free on this host, or in mode shared those of the host."""
         if not spec.shared:
             self.check_networks(spec)
@@ -57,9 +57,9 @@ class Surroundings:
             )
         return replace(spec, service_cidr=self.service_network)
 
-    def hole(self, spec: VCluster) -> str | None:
+    def isolation_gap(self, spec: VClusterSpec) -> str | None:
         """What is wrong where the host's own pods have addresses that no wall is known to be around."""
-        outside = [one for one in self.networks.strays if not within(one, spec.walls.egress_deny)]
+        outside = [one for one in self.networks.unlisted_pod_ips if not within(one, spec.network_options.egress_deny)]
         if not outside:
             return None
         return (
@@ -67,7 +67,7 @@ class Surroundings:
             "nodes name for pods, so others' pods may be reached; give the network of its pods in network.egress_deny"
         )
 
-    def check_networks(self, spec: VCluster) -> None:
+    def check_networks(self, spec: VClusterSpec) -> None:
         """A virtual cluster's networks are routed in its pods, where the host's addresses must stay reachable."""
         for option in ("cluster_cidr", "service_cidr"):
             ours = ipaddress.ip_network(getattr(spec, option))
@@ -79,7 +79,7 @@ class Surroundings:
                         "choose a network that the host does not use"
                     )
 
-    def published_address(self, spec: VCluster, record: VClusterRecord) -> str:
+    def published_address(self, spec: VClusterSpec, record: VClusterRecord) -> str:
         """Where people reach it: as given, else as before while a node has it, else at a node from outside."""
         if spec.exposure.address:
             return spec.exposure.address

@@ -18,10 +18,10 @@ from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resource
 from ansible_collections.tenantry.kube.plugins.module_utils._module import (
     Context,
     attempt,
-    do_each,
+    run_each,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import activity, connection, delete, lifecycle
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.lifecycle import Turn
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.lifecycle import LifecyclePlan
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.lifecycle import (
     expiry,
     parse_sleep,
@@ -104,7 +104,7 @@ def run(context: Context, items: list[dict]) -> list[dict]:
             context.warn(problem)
         due = [one for one in vclusters if tenant in (None, one.tenant) and not one.is_deleting]
         due.sort(key=lambda one: (one.tenant, one.name))
-        return do_each(context.hub, due, _known, lambda found: _row(context, found))
+        return run_each(context.hub, due, _known, lambda found: _row(context, found))
 
 
 def _known(found: VirtualCluster) -> dict:
@@ -131,7 +131,7 @@ def _row(context: Context, found: VirtualCluster) -> dict:
         row["actions"] = plan.rows() if plan else []
         row["changed"] = bool(row["actions"])
         row["diff"] = [plan.diff()] if plan else []
-        if isinstance(plan, Turn) and plan.warning:
+        if isinstance(plan, LifecyclePlan) and plan.warning:
             context.warn(plan.warning)
         if not context.check_mode:
             _carry_out(context, found, plan, decision.notes, before)
@@ -150,7 +150,7 @@ def _sample(found: VirtualCluster) -> list[int] | None:
         api.close()
 
 
-def _plan(found: VirtualCluster, action: str) -> Plan | Turn | None:
+def _plan(found: VirtualCluster, action: str) -> Plan | LifecyclePlan | None:
     if action == "delete":
         return delete.plan(found.host, found.tenant, found.name)
     if action == "pause":
@@ -158,7 +158,9 @@ def _plan(found: VirtualCluster, action: str) -> Plan | Turn | None:
     return lifecycle.plan_resume(found) if action == "resume" else None
 
 
-def _carry_out(context: Context, found: VirtualCluster, plan: Plan | Turn | None, notes: Notes, before: Notes) -> None:
+def _carry_out(
+    context: Context, found: VirtualCluster, plan: Plan | LifecyclePlan | None, notes: Notes, before: Notes
+) -> None:
     """Notes come between the deed and the wait for it: without them, a later run would not know whose pause it was."""
     name, wait = found.namespace, context.module.params["wait"]
     deadline = context.deadline(context.module.params["wait_timeout"]) if wait else None

@@ -13,7 +13,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.apply im
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import SECRET
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.secret_data import decoded
-from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import Deadline, insist, is_forbidden
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import Deadline, is_forbidden, retry
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests import client_ca as client_ca_manifests
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests import (
     etcd_certificates,
@@ -28,19 +28,19 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.
     JOIN_TOKEN,
     PLATFORM_CREDENTIAL,
     Keys,
-    Rendering,
+    RenderContext,
     keys,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.etcd import CERTIFICATES, certificates
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.cluster import VCluster
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.cluster import VClusterSpec
 
 
-def new(spec: VCluster) -> Keys:
+def new(spec: VClusterSpec) -> Keys:
     etcd = etcd_certificates.make(spec.namespace, ETCD) if spec.etcd else None
     return keys(None, None, etcd, _client_ca(spec, {}))
 
 
-def kept(host: Cluster, spec: VCluster) -> tuple[Keys, bool]:
+def kept(host: Cluster, spec: VClusterSpec) -> tuple[Keys, bool]:
     """Those in the Secrets there are, what is missing made anew; and whether all these Secrets exist."""
     names = [JOIN_TOKEN, PLATFORM_CREDENTIAL, CLIENT_CA, *([CERTIFICATES] if spec.etcd else [])]
     join, credential, authority, *etcd = found = [host.get(SECRET, name, spec.namespace) for name in names]
@@ -50,11 +50,11 @@ def kept(host: Cluster, spec: VCluster) -> tuple[Keys, bool]:
     return keys(join, credential, files, _client_ca(spec, decoded(authority))), None not in found
 
 
-def _client_ca(spec: VCluster, files: Mapping[str, str]) -> dict[str, str]:
+def _client_ca(spec: VClusterSpec, files: Mapping[str, str]) -> dict[str, str]:
     return client_ca_manifests.kept_or_new(files, spec.namespace, accepted=spec.client_certificates)
 
 
-def claim(host: Cluster, rendering: Rendering) -> Rendering:
+def claim(host: Cluster, rendering: RenderContext) -> RenderContext:
     """With the keys that are stored: these or, where another run was first, its own."""
     for secret in (join_token(rendering), platform_credential(rendering), client_ca(rendering)):
         _store(host, secret)
@@ -67,7 +67,7 @@ def _store(host: Cluster, secret: dict) -> None:
     """Created, not applied: an apply of two would have the second replace what the first has built on."""
     meta = secret["metadata"]
     try:
-        insist(lambda: host.create(secret), is_forbidden, Deadline(RIGHTS_DELAY))
+        retry(lambda: host.create(secret), is_forbidden, Deadline(RIGHTS_DELAY))
     except ApiError as error:
         answer_lost = error.transient and host.get(SECRET, meta["name"], meta["namespace"])
         if error.status != 409 and not answer_lost:

@@ -36,7 +36,7 @@ RESTARTED_AT = "tenantry.dev/restarted"
 LONGEST_GRACE = 30
 
 
-class Turn:
+class LifecyclePlan:
     """
     Changes to single fields, and pods to end, in an order of their own. It is shown as a plan is, but is none: a plan
     is executed by applying whole objects, and these are fields of some.
@@ -68,7 +68,7 @@ class Turn:
                 self.cluster.merge(action.kind, action.name, action.namespace, action.desired)
 
 
-class Pause(Turn):
+class PausePlan(LifecyclePlan):
     """
     Server, syncer and agents first: a syncer that still runs would tell its API server that the pods have failed, or
     create them again. What the servers have their data in goes after them.
@@ -89,7 +89,7 @@ class Pause(Turn):
                 wait_gone(self.cluster, POD, name, self.namespace, deadline, what=f"pod {name}")
 
 
-class Start(Turn):
+class StartPlan(LifecyclePlan):
     """Again, as many servers and agents as there were; or anew, each part one by one."""
 
     def perform(self, deadline: Deadline | None) -> None:
@@ -98,7 +98,7 @@ class Start(Turn):
             wait_until_ready(self.cluster, self.namespace, deadline)
 
 
-def plan_pause(found: VirtualCluster | None, name: str) -> Turn:
+def plan_pause(found: VirtualCluster | None, name: str) -> LifecyclePlan:
     found, sets = _stoppable(found, PAUSED, name)
     pause = _pause(found.host, found.namespace, sets)
     if found.record.mode == SHARED and not is_paused(sets[0]):
@@ -106,7 +106,7 @@ def plan_pause(found: VirtualCluster | None, name: str) -> Turn:
     return pause
 
 
-def plan_restart(found: VirtualCluster | None, name: str, now: datetime) -> Turn:
+def plan_restart(found: VirtualCluster | None, name: str, now: datetime) -> LifecyclePlan:
     found, sets = _stoppable(found, RESTARTED, name)
     if is_paused(sets[0]):
         raise TenantryError(f"state: {name} is paused and cannot be restarted; resume it with state: present")
@@ -130,7 +130,7 @@ def _stoppable(found: VirtualCluster | None, state: str, name: str) -> tuple[Vir
     return found, sets
 
 
-def plan_resume(found: VirtualCluster) -> Turn:
+def plan_resume(found: VirtualCluster) -> LifecyclePlan:
     namespace, record = found.namespace, found.record
     servers = record.servers
     wanted = {SERVER: servers, SYNCER: servers, AGENT: record.agents, ETCD: MEMBERS}
@@ -140,7 +140,7 @@ def plan_resume(found: VirtualCluster) -> Turn:
         for one in sets
         if one["spec"]["replicas"] != wanted[one["metadata"]["name"]]
     ]
-    return Start(found.host, namespace, actions)
+    return StartPlan(found.host, namespace, actions)
 
 
 def stateful_sets(found: VirtualCluster) -> list[dict]:
@@ -183,12 +183,12 @@ def wait_until_ready(host: Cluster, namespace: str, deadline: Deadline) -> None:
         api.close()
 
 
-def _pause(host: Cluster, namespace: str, sets: list[dict]) -> Pause:
+def _pause(host: Cluster, namespace: str, sets: list[dict]) -> PausePlan:
     actions = [change_of(one, {"replicas": 0}) for one in sets if one["spec"]["replicas"]]
     for pod in _tenants_pods(host, namespace):
         if not pod["metadata"].get("deletionTimestamp"):
             actions.append(Action(POD, namespace, pod["metadata"]["name"], "delete", before=pod))
-    return Pause(host, namespace, actions)
+    return PausePlan(host, namespace, actions)
 
 
 def _losses(host: Cluster, namespace: str) -> str:
@@ -204,9 +204,9 @@ def _losses(host: Cluster, namespace: str) -> str:
     return f"{namespace}: pods without a controller, which will be gone when it is resumed: {lost}" if lost else ""
 
 
-def _restart(host: Cluster, namespace: str, sets: list[dict], now: datetime) -> Start:
+def _restart(host: Cluster, namespace: str, sets: list[dict], now: datetime) -> StartPlan:
     change = {"template": {"metadata": {"annotations": {RESTARTED_AT: stamp(now)}}}}
-    return Start(host, namespace, [change_of(one, change) for one in sets])
+    return StartPlan(host, namespace, [change_of(one, change) for one in sets])
 
 
 def change_of(live: dict, spec: dict) -> Action:

@@ -59,7 +59,7 @@ class AbsentOperation(VClusterOperation):
 class LifecycleOperation(VClusterOperation):
     """Fields of StatefulSets change, and pods end. All else stays as it is."""
 
-    turn: lifecycle.Turn
+    turn: lifecycle.LifecyclePlan
 
     def execute(self, context: Context, deadline: Deadline) -> OperationResult:
         result = OperationResult(self.turn.rows(), [self.turn.diff()])

@@ -19,24 +19,24 @@ from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resource
     SERVICE,
     STATEFUL_SET,
 )
-from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import Deadline, insist, is_forbidden
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import Deadline, is_forbidden, retry
 from ansible_collections.tenantry.kube.plugins.module_utils._module import Context
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import drain, keys, lifecycle
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.admin_kubeconfig import AdministratorsKubeconfig
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.datastore.etcd import interrupted
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.guest import Inside, open_inside
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.host_facts import Surroundings
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.guest import GuestCluster, connect_guest
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.host_facts import HostFacts
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests import cluster, exposure, syncer
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.common import (
     API_SERVICE,
     JOIN_TOKEN,
-    Rendering,
+    RenderContext,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.etcd import CLAIMS
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.etcd import NAMES as MEMBERS
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.server import VOLUME_CLAIM
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.request import PlacedVCluster
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.cluster import VCluster, check_change
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.cluster import VClusterSpec, check_change
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.datastore import Datastore
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.exposure import CLUSTER_IP, LOAD_BALANCER
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.upgrade import Upgrade, upgrade_of
@@ -48,14 +48,14 @@ class CheckedVCluster:
     """The request for one that is to be present, as its host and its record allow it."""
 
     placed: PlacedVCluster
-    spec: VCluster
-    facts: Surroundings
+    spec: VClusterSpec
+    facts: HostFacts
     address: str
 
-    def rendering(self) -> Rendering:
+    def rendering(self) -> RenderContext:
         """As that of a new one: with new keys, and without addresses of its own."""
         host, found = self.placed.host, self.placed.found
-        return Rendering(
+        return RenderContext(
             self.spec,
             keys.new(self.spec),
             address=self.address,
@@ -72,14 +72,14 @@ class PresentPlan:
     """What it takes to have a virtual cluster present."""
 
     placed: PlacedVCluster
-    rendering: Rendering
+    rendering: RenderContext
     changes: Plan
     rights: Plan | None = None  # given back already, where a member's platform had lost those to the namespace
     has_keys: bool = False  # they are stored
     paused: bool = False  # until now
     upgrade: Upgrade | None = None
     leaving: tuple[str, ...] = ()  # nodes to drain
-    guest: Inside | None = None  # in check mode: its API, to predict changes
+    guest: GuestCluster | None = None  # in check mode: its API, to predict changes
     kubeconfig: AdministratorsKubeconfig | None = None
 
     @property
@@ -91,7 +91,7 @@ class PresentPlan:
         return self.placed.namespace
 
     @property
-    def spec(self) -> VCluster:
+    def spec(self) -> VClusterSpec:
         return self.rendering.spec
 
     @property
@@ -100,12 +100,12 @@ class PresentPlan:
         return _claims(self.changes, self.spec)
 
 
-def check_present(context: Context, placed: PlacedVCluster, spec: VCluster, facts: Surroundings) -> CheckedVCluster:
+def check_present(context: Context, placed: PlacedVCluster, spec: VClusterSpec, facts: HostFacts) -> CheckedVCluster:
     """What its host and its record say to it, before anything is planned."""
     found, record = placed.found, placed.record
-    spec = facts.settled(spec)
+    spec = facts.with_resolved_networks(spec)
     check_change(record, spec)
-    if problem := facts.hole(spec):
+    if problem := facts.isolation_gap(spec):
         context.warn(f"{placed.namespace}: {problem}")
     if found and (snapshot := interrupted(found.namespace_object)):
         context.warn(
@@ -138,7 +138,7 @@ def plan_present(context: Context, checked: CheckedVCluster) -> PresentPlan:
     return replace(_planned(context, placed, rendering, has_keys=has_keys), rights=rights)
 
 
-def _planned(context: Context, placed: PlacedVCluster, rendering: Rendering, *, has_keys: bool) -> PresentPlan:
+def _planned(context: Context, placed: PlacedVCluster, rendering: RenderContext, *, has_keys: bool) -> PresentPlan:
     host, spec, found = placed.host, rendering.spec, placed.found
     context.secret(*rendering.keys.secrets)
     changes = changes_of(host, rendering, placed.record)
@@ -163,7 +163,7 @@ def _planned(context: Context, placed: PlacedVCluster, rendering: Rendering, *, 
     )
 
 
-def _claims(changes: Plan, spec: VCluster) -> list[dict]:
+def _claims(changes: Plan, spec: VClusterSpec) -> list[dict]:
     names = CLAIMS if spec.etcd else (VOLUME_CLAIM,)
     found = (changes.object(PVC, name, spec.namespace) for name in names)
     return [claim for claim in found if claim]
@@ -189,7 +189,7 @@ def _datastore_address(host: Cluster, datastore: Datastore | None) -> str:
     return address
 
 
-def _missing_rights(host: Cluster, rendering: Rendering) -> Plan | None:
+def _missing_rights(host: Cluster, rendering: RenderContext) -> Plan | None:
     """
     What gives the platform back the right to look into the namespace on a member: a run was killed before it gave it,
     or somebody took it away. None if it has it.
@@ -202,10 +202,10 @@ def _give_back(rights: Plan, placed: PlacedVCluster) -> None:
     """Nothing in the namespace can be read before, so this comes before the rest is planned."""
     host = placed.host
     rights.execute()
-    insist(lambda: host.get(SECRET, JOIN_TOKEN, placed.namespace), is_forbidden, Deadline(RIGHTS_DELAY))
+    retry(lambda: host.get(SECRET, JOIN_TOKEN, placed.namespace), is_forbidden, Deadline(RIGHTS_DELAY))
 
 
-def with_addresses(rendering: Rendering, host: Cluster) -> Rendering:
+def with_addresses(rendering: RenderContext, host: Cluster) -> RenderContext:
     """With the addresses that the Services of its foundation have; none of a Service that is not there (yet)."""
 
     def address(name: str) -> str:
@@ -226,7 +226,7 @@ def with_addresses(rendering: Rendering, host: Cluster) -> Rendering:
     return rendering
 
 
-def changes_of(host: Cluster, rendering: Rendering, record: VClusterRecord) -> Plan:
+def changes_of(host: Cluster, rendering: RenderContext, record: VClusterRecord) -> Plan:
     """From what exists on the host to the rendering as it is now."""
     spec = rendering.spec
     owned = naming.selector("vcluster", tenant=spec.tenant, vcluster=spec.name)
@@ -239,10 +239,10 @@ def changes_of(host: Cluster, rendering: Rendering, record: VClusterRecord) -> P
     )
 
 
-def _guest_for_check(context: Context, host: Cluster, rendering: Rendering) -> Inside | None:
+def _guest_for_check(context: Context, host: Cluster, rendering: RenderContext) -> GuestCluster | None:
     """None, with a warning, if its API does not answer now."""
     try:
-        return open_inside(host, rendering)
+        return connect_guest(host, rendering)
     except ApiError as error:
         context.warn(f"{rendering.namespace}: cannot predict changes in the virtual cluster: {error}")
         return None

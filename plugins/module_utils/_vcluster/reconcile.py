@@ -16,13 +16,13 @@ from ansible_collections.tenantry.kube.plugins.module_utils._module import (
     Context,
     attempt,
     beside_each_other,
-    check_each,
-    do_each,
+    run_each,
+    validate_all,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import lifecycle
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.apply import PresentOperation
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.fleet_state import Places
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.host_facts import Surroundings
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.fleet_state import FleetState
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.host_facts import HostFacts
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.operations import (
     AbsentOperation,
     PausedOperation,
@@ -41,8 +41,8 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.request im
     Stopped,
     VClusterOperation,
 )
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.cluster import VCluster
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.k3s import misplaced
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.cluster import VClusterSpec
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.k3s import values_of_rejected_keys
 
 # Of the states that need no more than the virtual cluster that there is.
 OPERATIONS: dict[str, Callable[[PlacedVCluster], VClusterOperation]] = {
@@ -53,10 +53,10 @@ OPERATIONS: dict[str, Callable[[PlacedVCluster], VClusterOperation]] = {
 
 
 def run(context: Context, items: list[dict]) -> list[dict]:
-    context.secret(*(text for item in items for text in misplaced(item["k3s_config"])))
-    desired = check_each(items, DesiredVCluster.of, name=_name_of)
+    context.secret(*(text for item in items for text in values_of_rejected_keys(item["k3s_config"])))
+    desired = validate_all(items, DesiredVCluster.of, name=_name_of)
     with registry.open_fleet(context) as fleet:
-        places = Places(fleet)
+        places = FleetState(fleet)
         for problem in places.unreachable.values():
             context.warn(problem)
         batch = Batch(context, places, desired)
@@ -67,7 +67,7 @@ def run(context: Context, items: list[dict]) -> list[dict]:
         batch.plan()
         if not context.check_mode:
             batch.check_quotas(reserve=True)
-        return do_each(context.hub, desired, batch.known, batch.row)
+        return run_each(context.hub, desired, batch.known, batch.row)
 
 
 def _name_of(item: dict) -> str:
@@ -84,17 +84,17 @@ class Batch:
     nothing is written for any; what a host or a tenant's quota says stops those concerned, and the others go on.
     """
 
-    def __init__(self, context: Context, places: Places, desired: list[DesiredVCluster]) -> None:
+    def __init__(self, context: Context, places: FleetState, desired: list[DesiredVCluster]) -> None:
         self.context, self.places, self.desired = context, places, desired
         self.placed: dict[str, PlacedVCluster] = {}
-        self.specs: dict[str, VCluster] = {}  # of those to be present
+        self.specs: dict[str, VClusterSpec] = {}  # of those to be present
         self.operations: dict[str, VClusterOperation] = {}
         self.stopped: dict[str, Stopped] = {}
         self._started = time.monotonic()
 
     def place(self) -> None:
         """The host of each, and the spec of each that is to be present."""
-        check_each(self.desired, self._place, name=_namespace)
+        validate_all(self.desired, self._place, name=_namespace)
 
     def check_databases(self) -> None:
         for name, problem in self.places.shared_datastores(self._possible_specs().values()).items():
@@ -123,7 +123,7 @@ class Batch:
         def check(one: PlacedVCluster) -> CheckedVCluster:
             return check_present(self.context, one, self.specs[one.namespace], facts[one.host.name])
 
-        found = check_each(present, check, name=_namespace, found=self._stop_placed)
+        found = validate_all(present, check, name=_namespace, found=self._stop_placed)
         checked = {one.placed.namespace: one for one in found if one}
         self.specs |= {name: one.spec for name, one in checked.items()}
 
@@ -135,7 +135,7 @@ class Batch:
                 operation = OPERATIONS[one.desired.state](one)
             self.operations[one.namespace] = operation
 
-        check_each(self._possible(), planned, name=_namespace, each=beside_each_other, found=self._stop_placed)
+        validate_all(self._possible(), planned, name=_namespace, each=beside_each_other, found=self._stop_placed)
 
     def known(self, desired: DesiredVCluster) -> dict:
         placed = self.placed.get(desired.namespace)
@@ -182,19 +182,19 @@ class Batch:
         host, found = self.places.host_of(desired.namespace, desired.host), self.places.found.get(desired.namespace)
         return PlacedVCluster(desired, host, found, found.record if found else NO_RECORD)
 
-    def _below_use(self, spec: VCluster) -> list[str]:
+    def _below_use(self, spec: VClusterSpec) -> list[str]:
         return list(self.places.lowered_below_use([spec]))
 
-    def _host_facts(self) -> dict[str, Surroundings]:
+    def _host_facts(self) -> dict[str, HostFacts]:
         """By host, of those that are to have a virtual cluster present."""
         specs = self._possible_specs()
         concerned = [one for one in self._possible() if one.namespace in specs]
         hosts = {one.host.name: one.host for one in concerned}
         sharing = {one.host.name for one in concerned if specs[one.namespace].shared}
-        facts: dict[str, Surroundings] = {}
+        facts: dict[str, HostFacts] = {}
 
         def look(host: Cluster) -> None:
-            problem, found = attempt(lambda: Surroundings.of(host, shared=host.name in sharing))
+            problem, found = attempt(lambda: HostFacts.of(host, shared=host.name in sharing))
             if found:
                 facts[host.name] = found
             for one in concerned if problem else ():
@@ -207,7 +207,7 @@ class Batch:
     def _possible(self) -> list[PlacedVCluster]:
         return [one for name, one in self.placed.items() if name not in self.stopped]
 
-    def _possible_specs(self) -> dict[str, VCluster]:
+    def _possible_specs(self) -> dict[str, VClusterSpec]:
         return {name: spec for name, spec in self.specs.items() if name not in self.stopped}
 
     def _stop(self, namespace: str, problem: TenantryError | str) -> None:

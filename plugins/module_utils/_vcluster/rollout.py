@@ -23,11 +23,11 @@ from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resource
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import (
     Deadline,
     explanation,
-    insist,
+    retry,
     wait_for,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import connection
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.common import Rendering
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.common import RenderContext
 
 REVISION_LABEL = "controller-revision-hash"
 HTTPS = 443
@@ -35,19 +35,19 @@ LED_SECONDS = 15
 _AGENT_NODE = re.compile(rf"{AGENT}-([0-9]+)")
 
 
-def first_contact(host: Cluster, namespace: str, deadline: Deadline) -> str:
+def read_ca_on_first_use(host: Cluster, namespace: str, deadline: Deadline) -> str:
     """The CA, as PEM. The API answers; what lies between may need a moment longer."""
-    return insist(lambda: connection.authority(host, namespace), lambda error: error.transient, deadline)
+    return retry(lambda: connection.authority(host, namespace), lambda error: error.transient, deadline)
 
 
-def wait_until_it_answers(host: Cluster, namespace: str, deadline: Deadline) -> None:
+def wait_until_api_ready(host: Cluster, namespace: str, deadline: Deadline) -> None:
     """Until the API server says that it is ready, which no watch tells before the kubelet asks it the next time."""
     what = f"server of virtual cluster {namespace}"
     wait_for(host, POD, connection.SERVER_POD, namespace, _has_started, deadline, what=what)
-    insist(lambda: connection.ready(host, namespace), lambda error: error.transient, deadline)
+    retry(lambda: connection.ready(host, namespace), lambda error: error.transient, deadline)
 
 
-def wait_until_led_to(url: str, deadline: Deadline) -> bool:
+def wait_until_endpoint_accepts(url: str, deadline: Deadline) -> bool:
     """
     Until its address refuses nobody any more, which of several servers is so a moment after one is ready: the host's
     nodes learn last to which they may lead. Whether it can be reached from here at all is another question.
@@ -62,13 +62,13 @@ def wait_until_led_to(url: str, deadline: Deadline) -> bool:
                 raise ApiError(one_line(error)) from None
 
     try:
-        insist(connect, lambda error: True, Deadline(min(LED_SECONDS, deadline.remaining())))
+        retry(connect, lambda error: True, Deadline(min(LED_SECONDS, deadline.remaining())))
     except ApiError:
         return False
     return True
 
 
-def replace_agents(host: Cluster, rendering: Rendering) -> list[str]:
+def replace_agents(host: Cluster, rendering: RenderContext) -> list[str]:
     """Recreate all agents: an agent trusts only the CA with which it joined."""
     pods = host.list(POD, rendering.namespace, naming.selecting(rendering.selector(AGENT)))
     for pod in pods:

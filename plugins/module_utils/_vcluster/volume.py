@@ -11,11 +11,11 @@ from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import 
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import PVC, STORAGE_CLASS
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import Deadline, one_condition, wait_for
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.cluster import VCluster
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.cluster import VClusterSpec
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.resources import memory_text
 
 
-def check_volume(host: Cluster, spec: VCluster, claim: dict | None) -> None:
+def check_volume(host: Cluster, spec: VClusterSpec, claim: dict | None) -> None:
     """Whether the volume that exists can become what is asked for."""
     if claim is None or spec.volume is None:
         return

@@ -130,7 +130,7 @@ def host_of(platform: Path) -> Iterator[Host]:
     ran(platform, "label", "namespace", SPACE, "tenantry.dev/tier=dev")
     ran(platform, "annotate", "namespace", SPACE, *(f"{key}={value}" for key, value in OFFERS.items()))
     account(platform, SPACE, "syncer", [*rbac.SYNCER, *everything()])
-    _furnish(platform)
+    _apply_guest_objects(platform)
     # As a pod has it: bound to the pod, which says so in each of its requests.
     until(lambda: kubectl(platform, "get", "pod", "syncer-0", "-n", SPACE).returncode == 0, 20)
     token = ran(
@@ -158,7 +158,7 @@ def host_of(platform: Path) -> Iterator[Host]:
         assert not removed.failed, removed.msg
 
 
-def _furnish(platform: Path) -> None:
+def _apply_guest_objects(platform: Path) -> None:
     space = {"namespace": SPACE, "labels": OURS}
     ports = {"ports": [{"port": 6443}], "selector": {"app": "server"}}
     size = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}, "storageClassName": "none"}

@@ -118,7 +118,7 @@ def test_all_bad_items_are_named_before_anything_is_done(call: Callable[..., dic
             raise TenantryError(f"{item['name']}: size too big")
 
     def run(context: _module.Context, items: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        _module.check_each(items, check)
+        _module.validate_all(items, check)
         raise AssertionError("reached")
 
     result = call(run, things=[_thing("a", size=2), _thing("b"), _thing("c", size=3)])

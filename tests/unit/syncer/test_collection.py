@@ -114,9 +114,9 @@ def test_the_syncer_reads_its_configuration(tmp_path: Path, changes: dict) -> No
 def test_the_syncer_reads_the_networks_and_storage_classes(tmp_path: Path) -> None:
     network = {"egress_deny": ["198.51.100.0/24"], "egress_allow": ["198.51.100.7/32"]}
     read(tmp_path, network=network)
-    found = host_networks.Networks.read(tmp_path)
-    assert not found.are_outside("198.51.100.1")
-    assert found.are_outside("198.51.100.7")
+    found = host_networks.HostNetworks.read(tmp_path)
+    assert not found.allows("198.51.100.1")
+    assert found.allows("198.51.100.7")
     assert host_storage_classes.Offered.read(tmp_path).names == ["local-path"]
 
 
@@ -124,7 +124,7 @@ def test_ports_and_directories_of_the_container() -> None:
     container = manifests.container(rendering())
     ports = {one["name"]: one["containerPort"] for one in container["ports"]}
     assert ports == {
-        "kubelet": syncer_config.DOOR_PORT,
+        "kubelet": syncer_config.KUBELET_PORT,
         "metrics": syncer_config.METRICS_PORT,
         "health": syncer_config.HEALTH_PORT,
     }

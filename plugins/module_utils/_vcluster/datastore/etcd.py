@@ -20,7 +20,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.datastore 
     maintenance_pod,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.datastore.etcd_client import etcd_of
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.datastore.server_volume import KEPT
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.datastore.server_volume import PRE_UPGRADE
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.etcd import (
     CERTIFICATE_DIRECTORY,
     CLIENT_PORT,
@@ -29,7 +29,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.rollout import wait_for_etcd
 
-KEPT_FILE = f"{DATA_DIRECTORY}/{KEPT}.db"
+KEPT_FILE = f"{DATA_DIRECTORY}/{PRE_UPGRADE}.db"
 # On the namespace, while members may be of different snapshots.
 RESTORING = "tenantry.dev/restoring"
 

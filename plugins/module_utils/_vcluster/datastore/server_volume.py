@@ -27,7 +27,7 @@ WAL = f"{NAME}-wal"
 STAGES = ".snapshot-"
 UPLOAD = ".restore"
 BEFORE = "server.before-restore"
-KEPT = "before-upgrade"
+PRE_UPGRADE = "before-upgrade"
 
 # Built-in commands and those of the k3s image only. All threads must stand still before the first byte is copied. A
 # stage that nobody fetched is removed by the next one, but not before an hour has passed.
@@ -102,7 +102,7 @@ if [ -s "$3/state.db-wal" ]; then cp "$3/state.db-wal" "$2/server/db/"; fi
 
 
 @dataclass(frozen=True)
-class Captured:
+class DataCopy:
     """What was taken: the small files in memory, for they are keys, and the database in a file."""
 
     keys: bytes  # a tar archive
@@ -110,7 +110,7 @@ class Captured:
     frozen: float  # seconds for which the server stood still
 
 
-def capture(container: Container, stage: str, directory: Path, seconds: float) -> Captured:
+def capture(container: Container, stage: str, directory: Path, seconds: float) -> DataCopy:
     """Take the data of a server, running or not, into a directory of ours."""
     name = STAGES + stage
     told = run(container, "taking the snapshot", _STAGE, DATA_DIRECTORY, name, seconds=seconds).split()
@@ -124,7 +124,7 @@ def capture(container: Container, stage: str, directory: Path, seconds: float) -
     finally:
         with suppress(TenantryError):  # the next one removes it
             run(container, "removing the copy on the volume", _DISCARD, DATA_DIRECTORY, name)
-    return Captured(bytes(keys), directory / NAME, frozen)
+    return DataCopy(bytes(keys), directory / NAME, frozen)
 
 
 def _fetch(container: Container, stage: str, file: str, target: Path, size: int, sha256: str, seconds: float) -> None:
@@ -152,15 +152,15 @@ def keys_archive(files: Iterable[tuple[tarfile.TarInfo, bytes]]) -> bytes:
 
 def keep_on_volume(container: Container, seconds: float) -> None:
     """Keep the data of a server, running or not, beside it; what was kept before goes."""
-    new = f"{KEPT}.new"
+    new = f"{PRE_UPGRADE}.new"
     run(container, "keeping the data of before", _STAGE, DATA_DIRECTORY, new, seconds=seconds)
-    run(container, "keeping the data of before", _KEEP, DATA_DIRECTORY, new, KEPT, seconds=seconds)
+    run(container, "keeping the data of before", _KEEP, DATA_DIRECTORY, new, PRE_UPGRADE, seconds=seconds)
 
 
-def put_back(container: Container, seconds: float) -> None:
+def restore_kept(container: Container, seconds: float) -> None:
     """Have the data that is kept on a volume, which no server uses, in the place of what is there."""
     where = (DATA_DIRECTORY, UPLOAD)
-    run(container, "putting the data of before back", _PUT_BACK, *where, KEPT, seconds=seconds)
+    run(container, "putting the data of before back", _PUT_BACK, *where, PRE_UPGRADE, seconds=seconds)
     run(container, "putting the data in place", _INSTALL, *where, BEFORE, seconds=seconds)
 
 

@@ -19,7 +19,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.
     K3S,
     STOP_SECONDS,
     TOKEN_DIRECTORY,
-    Rendering,
+    RenderContext,
     as_yaml,
     fingerprint,
     own_priority,
@@ -78,7 +78,7 @@ exec "$K3S" agent "$@"
 """
 
 
-def config(rendering: Rendering) -> dict:
+def config(rendering: RenderContext) -> dict:
     own = {
         "server": f"https://{rendering.api_name}:{API_PORT}",
         "token-file": f"{TOKEN_DIRECTORY}/agent-token",
@@ -88,11 +88,11 @@ def config(rendering: Rendering) -> dict:
     return added(own, rendering.spec.k3s.agent)
 
 
-def config_secret(rendering: Rendering) -> dict:
+def config_secret(rendering: RenderContext) -> dict:
     return secret(rendering.metadata(CONFIG), _files(rendering))
 
 
-def stateful_set(rendering: Rendering) -> dict:
+def stateful_set(rendering: RenderContext) -> dict:
     """A StatefulSet for its names: agent-0 is the same node after its pod was replaced."""
     return {
         "apiVersion": "apps/v1",
@@ -114,14 +114,14 @@ def stateful_set(rendering: Rendering) -> dict:
     }
 
 
-def _files(rendering: Rendering) -> dict[str, str]:
+def _files(rendering: RenderContext) -> dict[str, str]:
     files = {"config.yaml": as_yaml(config(rendering))}
     if rendering.spec.registries:
         files["registries.yaml"] = as_yaml(rendering.spec.registries)
     return files
 
 
-def _pod(rendering: Rendering) -> dict:
+def _pod(rendering: RenderContext) -> dict:
     return {
         "serviceAccountName": "vcluster",
         "automountServiceAccountToken": False,
@@ -142,7 +142,7 @@ def _pod(rendering: Rendering) -> dict:
     }
 
 
-def _container(rendering: Rendering) -> dict:
+def _container(rendering: RenderContext) -> dict:
     spec = rendering.spec
     return {
         "name": "k3s",

@@ -10,7 +10,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.
     CONFIG_DIRECTORY,
     DATA_DIRECTORY,
     PLATFORM_USER,
-    Rendering,
+    RenderContext,
     as_yaml,
 )
 
@@ -25,7 +25,7 @@ EVENTS_PER_SECOND = 50
 EVENTS_AT_ONCE = 500
 
 
-def files(rendering: Rendering) -> dict[str, str]:
+def files(rendering: RenderContext) -> dict[str, str]:
     return {"audit.yaml": as_yaml(audit_policy()), "admission.yaml": as_yaml(admission(rendering))}
 
 
@@ -80,7 +80,7 @@ def audit_policy() -> dict:
     }
 
 
-def admission(rendering: Rendering) -> dict:
+def admission(rendering: RenderContext) -> dict:
     """In mode shared, Pod Security is the host's: inside, it would refuse without saying what the host allows."""
     plugins = [_plugin("EventRateLimit", "eventratelimit.admission.k8s.io/v1alpha1", "Configuration", limits=_limits())]
     if not rendering.spec.shared:

@@ -36,7 +36,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.
     CLIENT_CA,
     JOIN_TOKEN,
     PLATFORM_CREDENTIAL,
-    Rendering,
+    RenderContext,
     disruption_budget,
     names_service,
     secret,
@@ -66,11 +66,11 @@ KINDS = (
 )
 
 
-def everything(rendering: Rendering) -> list[dict]:
+def everything(rendering: RenderContext) -> list[dict]:
     return [*foundation(rendering), *_content(rendering)]
 
 
-def foundation(rendering: Rendering) -> list[dict]:
+def foundation(rendering: RenderContext) -> list[dict]:
     """What must stand before the rest is known: the address of a Service goes into the certificate."""
     objects = [
         _namespace(rendering),
@@ -86,7 +86,7 @@ def foundation(rendering: Rendering) -> list[dict]:
     return objects
 
 
-def _content(rendering: Rendering) -> list[dict]:
+def _content(rendering: RenderContext) -> list[dict]:
     objects = [
         service_account(rendering.metadata("vcluster")),
         *network_policies.policies(rendering),
@@ -108,7 +108,7 @@ def _content(rendering: Rendering) -> list[dict]:
     return objects
 
 
-def _namespace(rendering: Rendering) -> dict:
+def _namespace(rendering: RenderContext) -> dict:
     spec = rendering.spec
     # Agents run privileged: they are nodes. Without agents the namespace is as closed as Kubernetes can make it.
     level = "privileged" if spec.agents else "restricted"
@@ -132,7 +132,7 @@ def _namespace(rendering: Rendering) -> dict:
     }
 
 
-def platform_binding(rendering: Rendering) -> dict:
+def platform_binding(rendering: RenderContext) -> dict:
     """On a member, the platform's right to fill the namespace."""
     return {
         "apiVersion": f"{rbac.RBAC_GROUP}/v1",
@@ -149,7 +149,7 @@ def platform_binding(rendering: Rendering) -> dict:
     }
 
 
-def join_token(rendering: Rendering) -> dict:
+def join_token(rendering: RenderContext) -> dict:
     kept = rendering.keys
     values = {
         "server-token": kept.server_token,
@@ -161,18 +161,18 @@ def join_token(rendering: Rendering) -> dict:
     return secret(rendering.metadata(JOIN_TOKEN), values)
 
 
-def platform_credential(rendering: Rendering) -> dict:
+def platform_credential(rendering: RenderContext) -> dict:
     values = {"token": rendering.keys.platform_token}
     if rendering.keys.ca:
         values["ca.crt"] = rendering.keys.ca
     return secret(rendering.metadata(PLATFORM_CREDENTIAL), values)
 
 
-def client_ca(rendering: Rendering) -> dict:
+def client_ca(rendering: RenderContext) -> dict:
     return secret(rendering.metadata(CLIENT_CA), dict(rendering.keys.client_ca))
 
 
-def _quotas(rendering: Rendering) -> list[dict]:
+def _quotas(rendering: RenderContext) -> list[dict]:
     """
     All together and, where pods of the tenant run beside the platform's, those apart: whatever they take, the servers
     find room when their pods are replaced.
@@ -180,7 +180,7 @@ def _quotas(rendering: Rendering) -> list[dict]:
     return [_quota(rendering), *([_quota_of_pods(rendering)] if rendering.spec.shared else [])]
 
 
-def _quota_of_pods(rendering: Rendering) -> dict:
+def _quota_of_pods(rendering: RenderContext) -> dict:
     spec = rendering.spec
     tenants = {"scopeName": "PriorityClass", "operator": "In", "values": [pods_priority(spec.tier)]}
     return {
@@ -194,7 +194,7 @@ def _quota_of_pods(rendering: Rendering) -> dict:
     }
 
 
-def _quota(rendering: Rendering) -> dict:
+def _quota(rendering: RenderContext) -> dict:
     spec = rendering.spec
     claims = {"persistentvolumeclaims": str(0 if spec.volume is None else spec.servers)}
     return {
@@ -211,7 +211,7 @@ def _quota(rendering: Rendering) -> dict:
     }
 
 
-def _limit_range(rendering: Rendering) -> dict:
+def _limit_range(rendering: RenderContext) -> dict:
     """A pod without resources would be refused by the quota; with these it is small instead.
 
     Processor and memory not in mode shared: there the syncer does it, which knows what the tenant asked for. A limit

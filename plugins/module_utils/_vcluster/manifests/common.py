@@ -17,7 +17,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import 
 from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import PART_LABEL
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.host_networks import HostNetworks
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.secret_data import decoded, encoded
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.cluster import VCluster
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.cluster import VClusterSpec
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.exposure import CLUSTER_IP
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.resources import (
     DISK_HELD,
@@ -75,10 +75,10 @@ class Keys:
 
 
 @dataclass(frozen=True)
-class Rendering:
+class RenderContext:
     """A virtual cluster, with what only the host can tell."""
 
-    spec: VCluster
+    spec: VClusterSpec
     keys: Keys
     cluster_ip: str = ""
     kubernetes_ip: str = ""  # in mode shared, the address of the API inside
@@ -179,7 +179,7 @@ def as_yaml(content: dict | list) -> str:
     return json.dumps(content, indent=2, sort_keys=True) + "\n"
 
 
-def claim_spec(rendering: Rendering, size: str) -> dict:
+def claim_spec(rendering: RenderContext, size: str) -> dict:
     """Of a volume for data of its own."""
     storage_class = rendering.spec.storage_class
     return {
@@ -189,7 +189,7 @@ def claim_spec(rendering: Rendering, size: str) -> dict:
     }
 
 
-def volume_claim(rendering: Rendering, name: str, part: str) -> dict:
+def volume_claim(rendering: RenderContext, name: str, part: str) -> dict:
     """Not a template of the StatefulSet, which could never be changed: a claim of its own can grow."""
     return {
         "apiVersion": "v1",
@@ -208,7 +208,7 @@ def resolving(names: Mapping[str, str]) -> dict:
     return {"dnsPolicy": "Default", **({"hostAliases": aliases} if aliases else {})}
 
 
-def names_service(rendering: Rendering, part: str, ports: dict[str, int]) -> dict:
+def names_service(rendering: RenderContext, part: str, ports: dict[str, int]) -> dict:
     """Gives each pod of a part a name of its own, from before it is ready: they find each other by it."""
     return {
         "apiVersion": "v1",
@@ -225,7 +225,7 @@ def names_service(rendering: Rendering, part: str, ports: dict[str, int]) -> dic
     }
 
 
-def disruption_budget(rendering: Rendering, part: str) -> dict:
+def disruption_budget(rendering: RenderContext, part: str) -> dict:
     """One at a time. A minAvailable of 1 would keep the host's nodes from ever being drained."""
     return {
         "apiVersion": "policy/v1",

@@ -16,7 +16,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests 
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.common import (
     CONFIG_HASH,
     STOP_SECONDS,
-    Rendering,
+    RenderContext,
     claim_spec,
     disruption_budget,
     fingerprint,
@@ -50,7 +50,7 @@ LARGEST_QUOTA = 8 * 1024 * MEBI
 START_SECONDS = 240
 
 
-def services(rendering: Rendering) -> list[dict]:
+def services(rendering: RenderContext) -> list[dict]:
     """An address for each member, which its servers know it by. Members know each other by their names in the DNS."""
     if rendering.spec.etcd is None:
         return []
@@ -70,12 +70,12 @@ def services(rendering: Rendering) -> list[dict]:
     ]
 
 
-def addresses(rendering: Rendering) -> dict[str, str]:
+def addresses(rendering: RenderContext) -> dict[str, str]:
     """By the names that k3s is given, which are in the certificates of the members."""
     return {_host(rendering, member): address for member, address in zip(NAMES, rendering.etcd_ips, strict=False)}
 
 
-def objects(rendering: Rendering) -> list[dict]:
+def objects(rendering: RenderContext) -> list[dict]:
     if rendering.spec.etcd is None:
         return []
     return [
@@ -88,26 +88,26 @@ def objects(rendering: Rendering) -> list[dict]:
     ]
 
 
-def endpoint(rendering: Rendering) -> str:
+def endpoint(rendering: RenderContext) -> str:
     """As k3s takes it."""
     return ",".join(f"https://{_host(rendering, member)}:{CLIENT_PORT}" for member in NAMES)
 
 
-def client_files(rendering: Rendering) -> dict[str, str]:
+def client_files(rendering: RenderContext) -> dict[str, str]:
     """By the option of a datastore that would name them."""
     kept = rendering.keys.etcd
     return {"ca": kept["ca.crt"], "certificate": kept["client.crt"], "key": kept["client.key"]}
 
 
-def certificates(rendering: Rendering) -> dict:
+def certificates(rendering: RenderContext) -> dict:
     return secret(rendering.metadata(CERTIFICATES), {name: rendering.keys.etcd[name] for name in FILES})
 
 
-def _host(rendering: Rendering, member: str) -> str:
+def _host(rendering: RenderContext, member: str) -> str:
     return f"{member}.{ETCD}.{rendering.namespace}.svc"
 
 
-def _stateful_set(rendering: Rendering) -> dict:
+def _stateful_set(rendering: RenderContext) -> dict:
     spec = rendering.spec
     return {
         "apiVersion": "apps/v1",
@@ -148,7 +148,7 @@ def _stateful_set(rendering: Rendering) -> dict:
     }
 
 
-def _container(rendering: Rendering) -> dict:
+def _container(rendering: RenderContext) -> dict:
     own = require(rendering.spec.etcd, "the spec of etcd")
     return {
         "name": ETCD,
@@ -180,7 +180,7 @@ def _probe(path: str) -> dict:
     return {"httpGet": {"path": path, "port": HEALTH_PORT}, "timeoutSeconds": 15}
 
 
-def _arguments(rendering: Rendering) -> list[str]:
+def _arguments(rendering: RenderContext) -> list[str]:
     own = _host(rendering, "$(POD_NAME)")
     volume = require(rendering.spec.volume, "the size of the volume")
     members = (f"{member}=https://{_host(rendering, member)}:{PEER_PORT}" for member in NAMES)

@@ -11,7 +11,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests 
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.common import (
     API_PORT,
     API_SERVICE,
-    Rendering,
+    RenderContext,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.exposure import (
     INGRESS,
@@ -22,7 +22,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.expos
 PORT = "https"
 
 
-def api_service(rendering: Rendering) -> dict:
+def api_service(rendering: RenderContext) -> dict:
     exposure = rendering.spec.exposure
     port: dict = {"name": PORT, "port": API_PORT, "targetPort": API_PORT, "protocol": "TCP"}
     if exposure.port:
@@ -43,7 +43,7 @@ def api_service(rendering: Rendering) -> dict:
     }
 
 
-def by_name(rendering: Rendering) -> list[dict]:
+def by_name(rendering: RenderContext) -> list[dict]:
     """TLS is passed through: it ends at the API server, whose certificate has the name."""
     exposure = rendering.spec.exposure
     metadata = {**rendering.metadata(API_SERVICE), "annotations": exposure.annotations}

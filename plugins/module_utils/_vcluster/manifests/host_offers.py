@@ -10,10 +10,10 @@ from ansible_collections.tenantry.kube.plugins.module_utils._platform.host_offer
     INGRESS_HOSTS,
     STORAGE_CLASSES,
 )
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.cluster import VCluster
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.cluster import VClusterSpec
 
 
-def namespace_annotations(spec: VCluster) -> dict[str, str]:
+def namespace_annotations(spec: VClusterSpec) -> dict[str, str]:
     if not spec.shared:
         return {}
     lists = {

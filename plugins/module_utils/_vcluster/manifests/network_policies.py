@@ -16,7 +16,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._fleet.host_networks
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests import syncer as syncer_manifests
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.common import (
     API_PORT,
-    Rendering,
+    RenderContext,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.etcd import CLIENT_PORT, PEER_PORT
 
@@ -36,7 +36,7 @@ PEER_PORTS = [{"port": port, "protocol": "TCP"} for port in (CLIENT_PORT, PEER_P
 ALL_OWN: dict = {"podSelector": {}}
 
 
-def policies(rendering: Rendering) -> list[dict]:
+def policies(rendering: RenderContext) -> list[dict]:
     found = [
         _policy(rendering, "default-deny", {}, [], []),
         _policy(rendering, "server", _part(rendering, SERVER), _to_server(rendering), _from_server(rendering)),
@@ -55,7 +55,7 @@ def policies(rendering: Rendering) -> list[dict]:
     return found
 
 
-def _to_server(rendering: Rendering) -> list[dict]:
+def _to_server(rendering: RenderContext) -> list[dict]:
     """Who meets an API server must still prove who he is; tenants' pods do not get this far, see _from_workload."""
     people = _blocks(ANYWHERE, rendering.host.pods)
     nodes = _blocks(gateways(rendering.host.pods))
@@ -65,7 +65,7 @@ def _to_server(rendering: Rendering) -> list[dict]:
     ]
 
 
-def _from_server(rendering: Rendering) -> list[dict]:
+def _from_server(rendering: RenderContext) -> list[dict]:
     """
     An administrator inside has it connect where he likes, by a webhook's URL or the address in a pod's status. So it
     reaches no more than his pods do, and its resolvers are those of the host's nodes, which know no Services.
@@ -73,11 +73,11 @@ def _from_server(rendering: Rendering) -> list[dict]:
     return [{"to": [ALL_OWN]}, _resolvers(rendering), *_outside(rendering), *_datastore(rendering)]
 
 
-def _to_syncer(rendering: Rendering) -> list[dict]:
+def _to_syncer(rendering: RenderContext) -> list[dict]:
     return [{"from": [{"podSelector": _part(rendering, SERVER)}], "ports": SYNCER_PORTS}]
 
 
-def _from_syncer(rendering: Rendering) -> list[dict]:
+def _from_syncer(rendering: RenderContext) -> list[dict]:
     return [
         {"to": [{"podSelector": _part(rendering, SERVER)}], "ports": API_PORTS},
         *(
@@ -87,7 +87,7 @@ def _from_syncer(rendering: Rendering) -> list[dict]:
     ]
 
 
-def _to_etcd(rendering: Rendering) -> list[dict]:
+def _to_etcd(rendering: RenderContext) -> list[dict]:
     """Its servers, and its members among themselves: no pod of the tenant, who would still need a certificate."""
     return [
         {"from": [{"podSelector": _part(rendering, SERVER)}], "ports": [{"port": CLIENT_PORT, "protocol": "TCP"}]},
@@ -95,18 +95,18 @@ def _to_etcd(rendering: Rendering) -> list[dict]:
     ]
 
 
-def _from_etcd(rendering: Rendering) -> list[dict]:
+def _from_etcd(rendering: RenderContext) -> list[dict]:
     return [
         {"to": [{"podSelector": _part(rendering, ETCD)}], "ports": PEER_PORTS},
         _resolvers(rendering, HOSTS_DNS),
     ]
 
 
-def _to_workload(rendering: Rendering) -> list[dict]:
+def _to_workload(rendering: RenderContext) -> list[dict]:
     return [{"from": [ALL_OWN, *_admitted(rendering)]}]
 
 
-def _from_workload(rendering: Rendering) -> list[dict]:
+def _from_workload(rendering: RenderContext) -> list[dict]:
     datastore = rendering.spec.datastore
     return [
         {"to": [{"podSelector": WORKLOAD}]},
@@ -116,7 +116,7 @@ def _from_workload(rendering: Rendering) -> list[dict]:
     ]
 
 
-def _datastore(rendering: Rendering) -> list[dict]:
+def _datastore(rendering: RenderContext) -> list[dict]:
     """Wherever the database is: in the host's network too, which is closed otherwise."""
     datastore = rendering.spec.datastore
     if datastore is None:
@@ -127,26 +127,26 @@ def _datastore(rendering: Rendering) -> list[dict]:
     return [{"to": peers, "ports": [{"port": datastore.port, "protocol": "TCP"}]}] if peers else []
 
 
-def _outside(rendering: Rendering, but: Iterable[str] = ()) -> list[dict]:
+def _outside(rendering: RenderContext, but: Iterable[str] = ()) -> list[dict]:
     """The world, without all that is the host's, and what is allowed by name whatever it is."""
-    walls = rendering.spec.walls
-    peers = _blocks(ANYWHERE, [*rendering.host.closed, *walls.egress_deny, *but])
-    peers += _blocks(walls.egress_allow)
+    network_options = rendering.spec.network_options
+    peers = _blocks(ANYWHERE, [*rendering.host.closed, *network_options.egress_deny, *but])
+    peers += _blocks(network_options.egress_allow)
     return [{"to": peers}] if peers else []
 
 
-def _resolvers(rendering: Rendering, *peers: dict) -> dict:
+def _resolvers(rendering: RenderContext, *peers: dict) -> dict:
     """DNS wherever it is served but by pods, which may be another tenant's: on nodes, by the cloud, in the world."""
     return {"to": [*peers, *_blocks(ANYWHERE, rendering.host.pods)], "ports": DNS_PORTS}
 
 
-def _admitted(rendering: Rendering) -> list[dict]:
-    walls = rendering.spec.walls
+def _admitted(rendering: RenderContext) -> list[dict]:
+    network_options = rendering.spec.network_options
     namespaces = [
         {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": name}}}
-        for name in walls.ingress_namespaces
+        for name in network_options.ingress_namespaces
     ]
-    return [*namespaces, *_blocks(walls.ingress_networks, rendering.host.pods)]
+    return [*namespaces, *_blocks(network_options.ingress_networks, rendering.host.pods)]
 
 
 def _blocks(networks: Iterable[str], but: Iterable[str] = ()) -> list[dict]:
@@ -171,11 +171,11 @@ def _collapsed(texts: Iterable[str]) -> list[ipaddress.IPv4Network | ipaddress.I
     return [*ipaddress.collapse_addresses(of_ipv4), *ipaddress.collapse_addresses(of_ipv6)]
 
 
-def _part(rendering: Rendering, part: str) -> dict:
+def _part(rendering: RenderContext, part: str) -> dict:
     return {"matchLabels": rendering.selector(part)}
 
 
-def _policy(rendering: Rendering, name: str, pods: dict, ingress: list[dict], egress: list[dict]) -> dict:
+def _policy(rendering: RenderContext, name: str, pods: dict, ingress: list[dict], egress: list[dict]) -> dict:
     rules = {direction: rules for direction, rules in (("ingress", ingress), ("egress", egress)) if rules}
     return {
         "apiVersion": "networking.k8s.io/v1",

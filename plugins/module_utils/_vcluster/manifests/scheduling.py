@@ -8,7 +8,7 @@ import base64
 import json
 
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.common import (
-    Rendering,
+    RenderContext,
     secret,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.scheduling import REQUIRED, Placement
@@ -17,7 +17,7 @@ PULL_SECRET = "image-pull"  # noqa: S105 - a name
 HOST = "kubernetes.io/hostname"
 
 
-def fields(rendering: Rendering, part: str, placement: Placement) -> dict:
+def fields(rendering: RenderContext, part: str, placement: Placement) -> dict:
     """Of the pod of a part."""
     found: dict = {}
     if placement.node_selector:
@@ -37,7 +37,7 @@ def beside(labels: dict[str, str]) -> dict:
     return {"affinity": {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}}}
 
 
-def pull_secrets(rendering: Rendering) -> list[dict]:
+def pull_secrets(rendering: RenderContext) -> list[dict]:
     if not rendering.spec.image_credentials:
         return []
     auths = {}

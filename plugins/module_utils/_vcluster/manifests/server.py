@@ -30,7 +30,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.
     PLATFORM_USER,
     STOP_SECONDS,
     TOKEN_DIRECTORY,
-    Rendering,
+    RenderContext,
     as_yaml,
     own_priority,
     requirements,
@@ -126,7 +126,7 @@ SHARED_CONTROLLERS = (
 )
 
 
-def config(rendering: Rendering) -> dict:
+def config(rendering: RenderContext) -> dict:
     """k3s's config.yaml. Every key is one of k3s; what a tenant's pods need is left at k3s's defaults."""
     spec = rendering.spec
     disabled = ["local-storage", "metrics-server", "servicelb", "traefik"]
@@ -179,7 +179,7 @@ def added(ours: dict, given: dict) -> dict:
     return together
 
 
-def _datastore(rendering: Rendering) -> dict:
+def _datastore(rendering: RenderContext) -> dict:
     spec = rendering.spec
     if spec.shares_datastore:
         files = {KEYS[option]: f"{CONFIG_DIRECTORY}/{FILES[option]}" for option in _datastore_files(rendering)}
@@ -189,7 +189,7 @@ def _datastore(rendering: Rendering) -> dict:
     return {"datastore-endpoint": own} if own else {}
 
 
-def _datastore_files(rendering: Rendering) -> dict[str, str]:
+def _datastore_files(rendering: RenderContext) -> dict[str, str]:
     """PEM by option."""
     spec = rendering.spec
     if spec.etcd:
@@ -197,7 +197,7 @@ def _datastore_files(rendering: Rendering) -> dict[str, str]:
     return dict(spec.datastore.files) if spec.datastore else {}
 
 
-def _services(rendering: Rendering) -> dict[str, str]:
+def _services(rendering: RenderContext) -> dict[str, str]:
     """Of the host, that k3s is told by their names."""
     datastore = rendering.spec.datastore
     return {**etcd.addresses(rendering), **({datastore.host: rendering.datastore_ip} if datastore else {})}
@@ -215,7 +215,7 @@ def datastore_endpoint(durability: str, directory: str = DATA_DIRECTORY) -> str 
     return f"sqlite://{directory}/server/db/state.db?{options}"
 
 
-def _shared_pods(rendering: Rendering) -> dict:
+def _shared_pods(rendering: RenderContext) -> dict:
     """For pods that run on the host, with addresses of the host."""
     return {
         "cluster-dns": rendering.dns_ip,
@@ -231,7 +231,7 @@ def _shared_controllers() -> list[str]:
     ]
 
 
-def subject_names(rendering: Rendering) -> list[str]:
+def subject_names(rendering: RenderContext) -> list[str]:
     """Exactly the names by which this API is reached."""
     names = [rendering.api_name, f"{rendering.api_name}.cluster.local"]
     names.append(rendering.cluster_ip if rendering.spec.exposure.type == CLUSTER_IP else rendering.address)
@@ -239,7 +239,7 @@ def subject_names(rendering: Rendering) -> list[str]:
     return [name for name in names if name]
 
 
-def authentication(rendering: Rendering) -> dict:
+def authentication(rendering: RenderContext) -> dict:
     """
     k3s refuses all requests without a credential, the kubelet's probes too; these two paths are let through.
 
@@ -253,7 +253,7 @@ def authentication(rendering: Rendering) -> dict:
     }
 
 
-def config_secrets(rendering: Rendering) -> list[dict]:
+def config_secrets(rendering: RenderContext) -> list[dict]:
     found = [secret(rendering.metadata(CONFIG), _files(rendering))]
     if rendering.spec.k3s.manifests:
         found.append(secret(rendering.metadata(MANIFESTS), {"manifests.yaml": rendering.spec.k3s.manifests}))
@@ -265,11 +265,11 @@ def authentication_api(version: str) -> str:
     return f"apiserver.config.k8s.io/{'v1' if parse_version(version)[0] >= AUTHENTICATION_V1 else 'v1beta1'}"
 
 
-def volume_claims(rendering: Rendering) -> list[dict]:
+def volume_claims(rendering: RenderContext) -> list[dict]:
     return [] if rendering.spec.server_volume is None else [volume_claim(rendering, VOLUME_CLAIM, SERVER)]
 
 
-def stateful_set(rendering: Rendering) -> dict:
+def stateful_set(rendering: RenderContext) -> dict:
     return {
         "apiVersion": "apps/v1",
         "kind": "StatefulSet",
@@ -294,7 +294,7 @@ def stateful_set(rendering: Rendering) -> dict:
     }
 
 
-def _files(rendering: Rendering) -> dict[str, str]:
+def _files(rendering: RenderContext) -> dict[str, str]:
     identities = f'{rendering.keys.platform_token},{PLATFORM_USER},{PLATFORM_USER},"system:masters"\n'
     if rendering.spec.shared:
         identities += syncer.identity(rendering)
@@ -307,7 +307,7 @@ def _files(rendering: Rendering) -> dict[str, str]:
     }
 
 
-def _pod(rendering: Rendering) -> dict:
+def _pod(rendering: RenderContext) -> dict:
     spec = rendering.spec
     if spec.server_volume is None:
         data: dict = {"name": "data", "emptyDir": {}}
@@ -337,7 +337,7 @@ def _pod(rendering: Rendering) -> dict:
     }
 
 
-def _manifests_container(rendering: Rendering) -> dict:
+def _manifests_container(rendering: RenderContext) -> dict:
     """
     Puts them where k3s looks for them, on the volume. A mount there would have directories made by root above it, in
     which k3s, who is not root, could write nothing.
@@ -359,7 +359,7 @@ def _manifests_container(rendering: Rendering) -> dict:
     }
 
 
-def _container(rendering: Rendering) -> dict:
+def _container(rendering: RenderContext) -> dict:
     spec = rendering.spec
     return {
         "name": "k3s",

@@ -29,7 +29,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.
     CONFIG_HASH,
     JOIN_TOKEN,
     STOP_SECONDS,
-    Rendering,
+    RenderContext,
     as_yaml,
     disruption_budget,
     own_priority,
@@ -80,7 +80,7 @@ OBJECTS = {
 REQUESTS = Resources(LIMITS.cpu / 20, 64 * MEBI, DISK_HELD)
 
 
-def services(rendering: Rendering) -> list[dict]:
+def services(rendering: RenderContext) -> list[dict]:
     """
     The addresses that pods know from inside: of their API, and of their DNS, which is a pod of the tenant. And the one
     at which the API server inside finds the kubelet of its nodes, and their metrics.
@@ -95,12 +95,12 @@ def services(rendering: Rendering) -> list[dict]:
     return [kubernetes, _service(rendering, DNS_SERVICE, dns_selector(rendering), dns), syncer]
 
 
-def reached(rendering: Rendering) -> dict:
+def reached(rendering: RenderContext) -> dict:
     """Where there is only one, nobody need wait until every node of the host knows that it is ready."""
     return {"publishNotReadyAddresses": True} if rendering.spec.shared and rendering.spec.servers == 1 else {}
 
 
-def rights(rendering: Rendering) -> list[dict]:
+def rights(rendering: RenderContext) -> list[dict]:
     """Who the syncer and the tenant's pods are on the host, and what the syncer may do there."""
     group = rbac.RBAC_GROUP
     role = {"kind": "Role", "rules": rbac.SYNCER}
@@ -115,11 +115,11 @@ def rights(rendering: Rendering) -> list[dict]:
     ]
 
 
-def _shared(rendering: Rendering) -> Shared:
+def _shared(rendering: RenderContext) -> Shared:
     return require(rendering.spec.shared, "the spec of mode shared")
 
 
-def config(rendering: Rendering) -> dict:
+def config(rendering: RenderContext) -> dict:
     spec, shared = rendering.spec, _shared(rendering)
     classes = shared.storage_classes
     return {
@@ -153,22 +153,22 @@ def _half(limits: Resources) -> Resources:
     return Resources(limits.cpu / 2, memory - memory % MEBI, DISK_HELD)
 
 
-def files(rendering: Rendering) -> dict[str, str]:
+def files(rendering: RenderContext) -> dict[str, str]:
     return {"config.json": as_yaml(config(rendering))}
 
 
-def config_secret(rendering: Rendering) -> dict:
+def config_secret(rendering: RenderContext) -> dict:
     return secret(rendering.metadata(CONFIG), files(rendering))
 
 
-def networks(rendering: Rendering) -> dict:
+def networks(rendering: RenderContext) -> dict:
     """Where services without a selector must not lead: what is closed to pods. What is in both is open."""
-    walls, datastore = rendering.spec.walls, rendering.spec.datastore
-    closed = {*rendering.host.closed, *walls.egress_deny, *(datastore.addresses if datastore else ())}
-    return {"closed": sorted(closed), "open": list(walls.egress_allow)}
+    network_options, datastore = rendering.spec.network_options, rendering.spec.datastore
+    closed = {*rendering.host.closed, *network_options.egress_deny, *(datastore.addresses if datastore else ())}
+    return {"closed": sorted(closed), "open": list(network_options.egress_allow)}
 
 
-def storage_classes(rendering: Rendering) -> list[dict]:
+def storage_classes(rendering: RenderContext) -> list[dict]:
     """
     Those that are offered, and of each what claims depend on. The default is the host's if that is offered, otherwise
     the first one of a list.
@@ -202,18 +202,18 @@ def _is_default(found: dict) -> bool:
     return notes.get("storageclass.kubernetes.io/is-default-class") == "true"
 
 
-def networks_secret(rendering: Rendering) -> dict:
+def networks_secret(rendering: RenderContext) -> dict:
     """Apart from the configuration: what the host is changes, and nothing is to be restarted for that."""
     told: dict[str, dict | list] = {"networks.json": networks(rendering), CLASSES: storage_classes(rendering)}
     return secret(rendering.metadata(NETWORKS), {file: as_yaml(content) for file, content in told.items()})
 
 
-def identity(rendering: Rendering) -> str:
+def identity(rendering: RenderContext) -> str:
     """A line for k3s's file of tokens: inside, the syncer is scheduler, kubelet and volume controller in one."""
     return f'{rendering.keys.syncer_token},{SYNCER_USER},{SYNCER_USER},"system:masters"\n'
 
 
-def objects(rendering: Rendering) -> list[dict]:
+def objects(rendering: RenderContext) -> list[dict]:
     if rendering.spec.shared is None:
         return []
     settings = [config_secret(rendering), networks_secret(rendering)]
@@ -221,7 +221,7 @@ def objects(rendering: Rendering) -> list[dict]:
     return [*found, disruption_budget(rendering, SYNCER)] if rendering.spec.servers > 1 else found
 
 
-def stateful_set(rendering: Rendering) -> dict:
+def stateful_set(rendering: RenderContext) -> dict:
     """
     As many as there are servers, of which one works at a time. A StatefulSet does not create a second one while the
     first may still run.
@@ -243,7 +243,7 @@ def stateful_set(rendering: Rendering) -> dict:
     }
 
 
-def _pod(rendering: Rendering) -> dict:
+def _pod(rendering: RenderContext) -> dict:
     spec = rendering.spec
     placement = scheduling.fields(rendering, SYNCER, spec.server_placement)
     if spec.servers == 1:
@@ -279,7 +279,7 @@ def volumes() -> list[dict]:
     ]
 
 
-def container(rendering: Rendering) -> dict:
+def container(rendering: RenderContext) -> dict:
     return {
         "name": NAME,
         "image": _shared(rendering).syncer_image,
@@ -305,7 +305,7 @@ def container(rendering: Rendering) -> dict:
     }
 
 
-def _service(rendering: Rendering, name: str, selector: dict[str, str], ports: list[dict]) -> dict:
+def _service(rendering: RenderContext, name: str, selector: dict[str, str], ports: list[dict]) -> dict:
     return {
         "apiVersion": "v1",
         "kind": "Service",
@@ -318,11 +318,11 @@ def _port(name: str, port: int, protocol: str, target: int) -> dict:
     return {"name": name, "port": port, "protocol": protocol, "targetPort": target}
 
 
-def _tenants_labels(rendering: Rendering) -> dict[str, str]:
+def _tenants_labels(rendering: RenderContext) -> dict[str, str]:
     return {label: rendering.labels[label] for label in (naming.LABEL_TENANT, naming.LABEL_VCLUSTER)}
 
 
-def dns_selector(rendering: Rendering) -> dict[str, str]:
+def dns_selector(rendering: RenderContext) -> dict[str, str]:
     return {
         **_tenants_labels(rendering),
         naming.LABEL_MANAGED_BY: naming.MANAGED_BY_SYNCER,

@@ -22,8 +22,8 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.image
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.k3s import K3s, parse_k3s
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.lifecycle import (
-    Upkeep,
-    parse_upkeep,
+    LifecyclePolicy,
+    parse_lifecycle_policy,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.mode import (
     DEDICATED,
@@ -32,9 +32,9 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.mode 
     parse_shared,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.networking import (
-    Walls,
+    NetworkPolicyOptions,
+    parse_network_options,
     parse_networks,
-    parse_walls,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.resources import (
     DISK_WITH_DATA,
@@ -60,7 +60,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.versi
 
 
 @dataclass(frozen=True)
-class VCluster:
+class VClusterSpec:
     tenant: str
     name: str
     host: str | None
@@ -81,8 +81,8 @@ class VCluster:
     registries: dict = field(default_factory=dict, repr=False)
     servers: int = 1
     shared: Shared | None = None  # None: mode dedicated
-    walls: Walls = field(default_factory=Walls)
-    upkeep: Upkeep = field(default_factory=Upkeep)
+    network_options: NetworkPolicyOptions = field(default_factory=NetworkPolicyOptions)
+    lifecycle_policy: LifecyclePolicy = field(default_factory=LifecyclePolicy)
     request: dict | None = None  # what a tenant made it by, and who (_self_service); None: the administrators did
     server_placement: Placement = field(default_factory=Placement)
     agent_placement: Placement = field(default_factory=Placement)
@@ -138,8 +138,8 @@ class VCluster:
             agents=self.agents,
             cluster_cidr=self.cluster_cidr,
             datastore=self.datastore_place,
-            deletion_protection=self.upkeep.deletion_protection,
-            ttl=self.upkeep.ttl,
+            deletion_protection=self.lifecycle_policy.deletion_protection,
+            ttl=self.lifecycle_policy.ttl,
             expose=self.exposure.type,
             mode=self.mode,
             oidc=self.oidc.record() if self.oidc else None,
@@ -147,7 +147,7 @@ class VCluster:
             request=self.request or None,
             servers=self.servers,
             service_cidr=self.service_cidr,
-            sleep=self.upkeep.sleep,
+            sleep=self.lifecycle_policy.sleep,
             resources=self.resources.as_text(),
             storage_class=self.storage_class,
             tier=self.tier,
@@ -156,7 +156,7 @@ class VCluster:
         )
 
 
-def parse(item: dict) -> VCluster:
+def parse(item: dict) -> VClusterSpec:
     """The item of the module, or a TenantryError that names option, value and rule."""
     tenant = naming.check_name(item["tenant"], "tenant")
     name = naming.check_name(item["name"], "name")
@@ -178,7 +178,7 @@ def parse(item: dict) -> VCluster:
     least = minimum_resources(
         [server, *beside], item["servers"], agent, item["agents"], volume, own_etcd, exposure.services
     )
-    return VCluster(
+    return VClusterSpec(
         tenant=tenant,
         name=name,
         host=item.get("host"),
@@ -199,8 +199,8 @@ def parse(item: dict) -> VCluster:
         service_cidr=service_cidr,
         registries=parse_registries(item.get("registries") or {}),
         shared=shared,
-        walls=parse_walls(item.get("network") or {}),
-        upkeep=parse_upkeep(item, lasting=bool(volume is not None or datastore)),
+        network_options=parse_network_options(item.get("network") or {}),
+        lifecycle_policy=parse_lifecycle_policy(item, lasting=bool(volume is not None or datastore)),
         request=item.get("request"),
         k3s=parse_k3s(item),
         datastore=datastore,
@@ -213,7 +213,7 @@ def parse(item: dict) -> VCluster:
     )
 
 
-def check_change(old: VClusterRecord, new: VCluster) -> None:
+def check_change(old: VClusterRecord, new: VClusterSpec) -> None:
     """What cannot be changed on a virtual cluster that exists, by the record of its namespace."""
     if old.mode not in (None, new.mode):
         raise TenantryError(
@@ -238,7 +238,7 @@ def _check_fixed(option: str, old: str | None, new: str | None) -> None:
         )
 
 
-def _check_datastore(old: VClusterRecord, new: VCluster) -> None:
+def _check_datastore(old: VClusterRecord, new: VClusterSpec) -> None:
     """Only who enters it and how may change: another database would be another cluster under the same name."""
     was, place = old.datastore, new.datastore_place
     if old != NO_RECORD and was != place:

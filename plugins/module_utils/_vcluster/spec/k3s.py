@@ -162,7 +162,7 @@ def parse_k3s(item: dict) -> K3s:
     return K3s(server, agent, _manifests(item.get("manifests") or []))
 
 
-def misplaced(given: dict | None) -> list[str]:
+def values_of_rejected_keys(given: dict | None) -> list[str]:
     """Text with keys that are refused. It may be a database's password, and a refusal shows what was asked for."""
     return [
         value

@@ -52,7 +52,7 @@ class Sleep:
 
 
 @dataclass(frozen=True)
-class Upkeep:
+class LifecyclePolicy:
     """As it was asked for."""
 
     deletion_protection: bool = False
@@ -60,7 +60,7 @@ class Upkeep:
     sleep: dict | None = None
 
 
-def parse_upkeep(item: dict, *, lasting: bool = True) -> Upkeep:
+def parse_lifecycle_policy(item: dict, *, lasting: bool = True) -> LifecyclePolicy:
     ttl, given = item.get("ttl"), item.get("sleep")
     if ttl is not None:
         _lifetime(ttl)
@@ -70,7 +70,7 @@ def parse_upkeep(item: dict, *, lasting: bool = True) -> Upkeep:
         parse_sleep(sleep)
         if not lasting:
             raise TenantryError("sleep: needs a volume, and persistence.type is none; leave one of them out")
-    return Upkeep(bool(item.get("deletion_protection")), ttl, sleep)
+    return LifecyclePolicy(bool(item.get("deletion_protection")), ttl, sleep)
 
 
 def parse_sleep(given: dict) -> Sleep:

@@ -26,7 +26,7 @@ SERVICE_CIDR = "10.53.0.0/16"
 
 
 @dataclass(frozen=True)
-class Walls:
+class NetworkPolicyOptions:
     """Networks, and of ingress also namespaces of the host."""
 
     egress_allow: tuple[str, ...] = ()
@@ -35,13 +35,13 @@ class Walls:
     ingress_namespaces: tuple[str, ...] = ()
 
 
-def parse_walls(given: dict) -> Walls:
+def parse_network_options(given: dict) -> NetworkPolicyOptions:
     networks: list[str] = []
     namespaces: list[str] = []
     for one in given.get("ingress_from") or []:
         # An entry that is neither is parsed as a network, so that the error explains what a network must be.
         (namespaces if _is_namespace(one) else networks).append(one)
-    return Walls(
+    return NetworkPolicyOptions(
         egress_allow=parse_each(given.get("egress_allow"), "network.egress_allow"),
         egress_deny=parse_each(given.get("egress_deny"), "network.egress_deny"),
         ingress_networks=parse_each(networks, "network.ingress_from", " or the name of a namespace of the host"),

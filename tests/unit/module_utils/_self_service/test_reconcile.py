@@ -11,9 +11,9 @@ from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import ApiError
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import VirtualCluster
 from ansible_collections.tenantry.kube.plugins.module_utils._platform.crds import KIND, USER_KIND, objects
-from ansible_collections.tenantry.kube.plugins.module_utils._self_service.reconcile import SelfServiceOptions, Turn
+from ansible_collections.tenantry.kube.plugins.module_utils._self_service.reconcile import Round, SelfServiceOptions
 from ansible_collections.tenantry.kube.plugins.module_utils._self_service.user_requests import UserRequest
-from ansible_collections.tenantry.kube.plugins.module_utils._self_service.users import People
+from ansible_collections.tenantry.kube.plugins.module_utils._self_service.users import UserReconciler
 from ansible_collections.tenantry.kube.plugins.module_utils._self_service.vcluster_requests import Request
 from ansible_collections.tenantry.kube.plugins.module_utils._users import reconcile
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import reconcile as vcluster_reconcile
@@ -71,7 +71,7 @@ def turn(
     users: tuple[tuple[str, dict], ...] = (),
     accounts: tuple[dict, ...] = (),
     found: dict[str, VirtualCluster] | None = None,
-) -> Turn:
+) -> Round:
     """After all was carried out."""
     monkeypatch.setattr(vcluster_reconcile, "run", lambda _context, items: vclusters(items))
     monkeypatch.setattr(reconcile, "run", lambda _context, items: made(items))
@@ -81,9 +81,9 @@ def turn(
     definition = {"metadata": {"creationTimestamp": EARLY}}
     places = SimpleNamespace(found=found or {}, admit=lambda *_given: None)
     places.spec_of = lambda item: naming.vcluster_namespace(item["tenant"], item["name"])
-    people = People(context, definition, homes, [UserRequest(*one) for one in users], list(accounts))
+    people = UserReconciler(context, definition, homes, [UserRequest(*one) for one in users], list(accounts))
     wanted = {one.namespace: one for one in (Request(*given) for given in requests)}
-    done = Turn(context, options, definition, homes, wanted, places, places.found, people, set())
+    done = Round(context, options, definition, homes, wanted, places, places.found, people, set())
     done.carry_out()
     return done
 
@@ -131,23 +131,23 @@ def test_what_is_asked_for_beside_a_broken_record(monkeypatch: pytest.MonkeyPatc
 
 
 def test_users_who_cannot_be_let_in_are_told_in_their_tenant(monkeypatch: pytest.MonkeyPatch) -> None:
-    def let_in(_people: People, tenant: str) -> list[dict]:
+    def let_in(_people: UserReconciler, tenant: str) -> list[dict]:
         if tenant == "payments":
             raise KeyError("something")
         return []
 
-    monkeypatch.setattr(People, "let_in", let_in)
+    monkeypatch.setattr(UserReconciler, "let_in", let_in)
     done = turn(monkeypatch, ("payments", asked("mine", resources=RESOURCES)), GOOD)
     assert "users: " in done.rows["payments--mine"]["error"]
     assert done.rows["shop--good"]["phase"] == "Ready"
 
 
 def test_a_user_who_fails_in_one_vcluster_fails_that_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    def let_in(_people: People, tenant: str) -> list[dict]:
+    def let_in(_people: UserReconciler, tenant: str) -> list[dict]:
         failed = {"error": "no token", "failed_contexts": {"payments--mine"}}
         return [{"name": "bob", "tenant": tenant, "actions": [], **failed}] if tenant == "payments" else []
 
-    monkeypatch.setattr(People, "let_in", let_in)
+    monkeypatch.setattr(UserReconciler, "let_in", let_in)
     requests = [("payments", asked(name, resources=RESOURCES)) for name in ("mine", "other")]
     done = turn(monkeypatch, *requests, GOOD)
     assert done.rows["payments--mine"]["error"] == "payments--mine: user bob: no token"

@@ -7,13 +7,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from ansible_collections.tenantry.kube.plugins.module_utils._self_service.requests import asker, operator
+from ansible_collections.tenantry.kube.plugins.module_utils._self_service.requests import operator, requester_account
 from ansible_collections.tenantry.kube.plugins.module_utils._self_service.user_requests import (
     UserRequest,
-    invitation_of,
+    initial_kubeconfig_of,
     refusal,
 )
-from ansible_collections.tenantry.kube.plugins.module_utils._self_service.users import People
+from ansible_collections.tenantry.kube.plugins.module_utils._self_service.users import UserReconciler
 from ansible_collections.tenantry.kube.plugins.module_utils._users import reconcile
 
 EARLY, ASKED, LATE = "2026-05-31T10:00:00Z", "2026-05-31T12:00:00Z", "2026-05-31T13:00:00Z"
@@ -83,7 +83,7 @@ def test_an_operator_gives_all_that_can_be_asked_for() -> None:
     assert refusal(request(role="admin"), None, account("alice", "platform_operator", {})) == ""
     outside = request(requestedBy="system:serviceaccount:tenant-operations:olga", role="admin")
     olga = account("olga", "platform_operator", tenant="operations")
-    assert asker(outside, [olga]) is None, "no user of this tenant"
+    assert requester_account(outside, [olga]) is None, "no user of this tenant"
     assert operator(outside, [olga]) == olga
     assert refusal(outside, None, olga) == ""
     for nobody in (account("olga", "platform_operator"), account("olga", "admin", tenant="operations")):
@@ -94,7 +94,7 @@ def test_a_member_of_an_issuers_group_is_not_on_record() -> None:
     """The group may be limited to some virtual clusters, and who is in it is the issuer's knowledge."""
     staff = account("staff", "admin", {"dev": "viewer"}, **{"tenantry.dev/oidc": "group oidc:staff"})
     asked = request(requestedBy="oidc:staff")
-    assert asker(asked, [staff]) is None
+    assert requester_account(asked, [staff]) is None
 
 
 def test_users_of_the_administrators_are_left_alone() -> None:
@@ -112,7 +112,7 @@ def test_what_was_given_stays_when_its_giver_has_less() -> None:
 def test_nobody_is_let_in_with_what_was_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """A request may ask for more by now than the user has."""
     monkeypatch.setattr(reconcile, "run", lambda context, items: items)
-    people = People(None, {}, {}, [request(role="admin", access=access(dev="admin"))], [bob()])
+    people = UserReconciler(None, {}, {}, [request(role="admin", access=access(dev="admin"))], [bob()])
     (item,) = people.let_in("payments")
     assert (item["role"], item["access"]) == ("developer", None)
     assert [one["name"] for one in item["kubeconfigs"]] == ["self-service", "invitation"]
@@ -121,15 +121,15 @@ def test_nobody_is_let_in_with_what_was_refused(monkeypatch: pytest.MonkeyPatch)
 def test_the_first_kubeconfig_is_for_who_asked_and_for_a_day() -> None:
     alice = account("alice", "admin")
     reader = {"kind": "ServiceAccount", "name": "alice", "namespace": "tenant-payments"}
-    assert invitation_of(request(), None, alice, NOW) == reader
-    assert invitation_of(request(), bob(), alice, NOW) == reader
-    assert invitation_of(request(), bob(created="2026-05-30T14:00:00Z"), alice, NOW) is None
-    assert invitation_of(request(), bob(), None, NOW) is None
-    assert invitation_of(request(), bob(), account("alice", "admin", created=LATE), NOW) is None
+    assert initial_kubeconfig_of(request(), None, alice, NOW) == reader
+    assert initial_kubeconfig_of(request(), bob(), alice, NOW) == reader
+    assert initial_kubeconfig_of(request(), bob(created="2026-05-30T14:00:00Z"), alice, NOW) is None
+    assert initial_kubeconfig_of(request(), bob(), None, NOW) is None
+    assert initial_kubeconfig_of(request(), bob(), account("alice", "admin", created=LATE), NOW) is None
 
 
 def test_the_first_kubeconfig_is_for_people_of_an_issuer_by_their_name() -> None:
     asked = request(requestedBy="oidc:alice")
     known = account("alice", "admin", **{"tenantry.dev/oidc": "user oidc:alice"})
     expected = {"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "oidc:alice"}
-    assert invitation_of(asked, None, asker(asked, [known]), NOW) == expected
+    assert initial_kubeconfig_of(asked, None, requester_account(asked, [known]), NOW) == expected

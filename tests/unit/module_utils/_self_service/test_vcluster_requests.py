@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import ApiError, Obstacle, TenantryError
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import VirtualCluster
-from ansible_collections.tenantry.kube.plugins.module_utils._module import check_each
+from ansible_collections.tenantry.kube.plugins.module_utils._module import validate_all
 from ansible_collections.tenantry.kube.plugins.module_utils._platform.crds import objects
 from ansible_collections.tenantry.kube.plugins.module_utils._self_service.requests import Outcome, each, status_of
 from ansible_collections.tenantry.kube.plugins.module_utils._self_service.vcluster_requests import (
@@ -198,7 +198,7 @@ def test_what_passes_by_itself_refuses_no_request(
         raise error
 
     def run_all(_items: list[dict]) -> list[dict]:
-        check_each(errors, check, name=name)
+        validate_all(errors, check, name=name)
         raise AssertionError("reached")
 
     (row,) = each(run_all, [{"tenant": "t", "name": "mine"}])

@@ -25,7 +25,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.datastore 
     maintenance_pod,
     sqlite,
 )
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.datastore.server_volume import Captured
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.datastore.server_volume import DataCopy
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests import common
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests import server as server_manifests
 
@@ -44,7 +44,7 @@ def key() -> encryption.Key:
 @pytest.fixture
 def unlocked(key: encryption.Key, monkeypatch: pytest.MonkeyPatch) -> None:
     """The passphrase has been stretched already, which takes seconds by intent."""
-    monkeypatch.setattr(description, "unlock", lambda *_given: key)
+    monkeypatch.setattr(description, "unwrap_key", lambda *_given: key)
 
 
 def database(path: Path, *names: str) -> Path:
@@ -74,7 +74,7 @@ def keys() -> bytes:
 
 def add(store: Store, key: encryption.Key, tmp_path: Path, of: Origin) -> Snapshot:
     file = tmp_path / f"{of.namespace}-{of.snapshot}.db"
-    captured = Captured(keys(), file if file.exists() else database(file), 0.0)
+    captured = DataCopy(keys(), file if file.exists() else database(file), 0.0)
     of = dataclasses.replace(of, database_bytes=file.stat().st_size)
     with store.draft(of.namespace, of.snapshot, tmp_path) as draft:
         snapshot_archive.write(draft.file, key, of, CREDENTIALS, captured)
@@ -141,17 +141,17 @@ def test_a_wrong_passphrase_is_told_before_the_archive_is_read(tmp_path: Path, k
 
 
 def test_others_open_what_is_locked_here() -> None:
-    locked = age_format.lock("a secret", PASSPHRASE)
+    locked = age_format.wrap_key("a secret", PASSPHRASE)
     assert pyrage.passphrase.decrypt(locked.encode(), PASSPHRASE) == b"a secret"
-    assert age_format.unlock(locked, PASSPHRASE) == "a secret"
+    assert age_format.unwrap_key(locked, PASSPHRASE) == "a secret"
 
 
 @pytest.mark.parametrize("line", [1, 2, 3, 4, 5])
 def test_what_was_changed_stays_locked(line: int, key: encryption.Key) -> None:
     lines = key.locked.splitlines()
     lines[line] = lines[line][::-1]
-    with pytest.raises(age_format.Locked):
-        age_format.unlock("\n".join(lines), PASSPHRASE)
+    with pytest.raises(age_format.WrongPassphrase):
+        age_format.unwrap_key("\n".join(lines), PASSPHRASE)
 
 
 @pytest.mark.usefixtures("unlocked")

@@ -17,7 +17,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clust
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.apply import Key, key_of
 from ansible_collections.tenantry.kube.plugins.module_utils._platform.identities import hub_user, inside_user
 from ansible_collections.tenantry.kube.plugins.module_utils._users import access as users_access
-from ansible_collections.tenantry.kube.plugins.module_utils._users import findings, home, reconcile
+from ansible_collections.tenantry.kube.plugins.module_utils._users import findings, reconcile, tenant_namespace
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import client_ca_renewal, connection
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests import client_ca
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.common import secret
@@ -121,9 +121,12 @@ class World:
         space = {"metadata": {"name": NAMESPACE, "labels": naming.labels("vcluster", tenant=TENANT, vcluster="dev")}}
         if self.request:
             space["metadata"]["annotations"] = {"tenantry.dev/spec": json.dumps({"request": self.request})}
-        places = [users_access.Place(VirtualCluster(self.hub, space)), home.Home.of(self.hub, TENANT)][self.is_silent :]
-        asked = {"access": None, "person": None, "handouts": [], "purge": False, **options}
-        want = reconcile.Wanted(TENANT, "bob", role is not None, role or "", **asked)
+        places = [
+            users_access.VClusterAccess(VirtualCluster(self.hub, space)),
+            tenant_namespace.TenantNamespaceAccess.of(self.hub, TENANT),
+        ][self.is_silent :]
+        asked = {"access": None, "person": None, "requested_kubeconfigs": [], "purge": False, **options}
+        want = reconcile.DesiredUser(TENANT, "bob", role is not None, role or "", **asked)
         context = SimpleNamespace(hub=self.hub, check_mode=check, warn=self.warnings.append, missing=None)
         want.note = reconcile.users_former.read(self.hub, [TENANT]).get(want.key)
         want.unasked = self.is_silent

@@ -66,7 +66,7 @@ def make_item(**changes: Any) -> dict[str, Any]:
     return item
 
 
-def render(host: dict[str, Any] | None = None, **changes: Any) -> common.Rendering:
+def render(host: dict[str, Any] | None = None, **changes: Any) -> common.RenderContext:
     """The rendering of the example with changes of the item; `host` says what the host told."""
     spec = cluster.parse(make_item(**changes))
-    return common.Rendering(spec, KEYS, **{"address": "192.0.2.10", **(host or {})})
+    return common.RenderContext(spec, KEYS, **{"address": "192.0.2.10", **(host or {})})

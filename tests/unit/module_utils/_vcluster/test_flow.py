@@ -66,8 +66,8 @@ class World:
         patch.setattr(trusted_keys, "keep", lambda *_of: None)
         patch.setattr(upgrade, "wait_for_server", lambda *_of: None)
         patch.setattr(lifecycle, "wait_until_ready", lambda *_of: None)
-        patch.setattr(apply, "first_contact", lambda *_of: "ca\n")
-        for name in ("wait_for_etcd", "wait_for_syncer", "wait_until_it_answers", "wait_until_led_to"):
+        patch.setattr(apply, "read_ca_on_first_use", lambda *_of: "ca\n")
+        for name in ("wait_for_etcd", "wait_for_syncer", "wait_until_api_ready", "wait_until_endpoint_accepts"):
             patch.setattr(apply, name, lambda *_of: True)
 
     def run(self, *items: dict, check: bool = False, wait: bool = True) -> list[dict]:
@@ -228,7 +228,7 @@ def test_upgrade_keeps_the_data_first(world: World, monkeypatch: pytest.MonkeyPa
 def test_replaced_ca_without_volume_is_pinned_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     without = {"persistence": {"type": "none", "size": None, "storage_class": None}}
     world.one(**without)
-    monkeypatch.setattr(apply, "first_contact", lambda *_of: "another\n")
+    monkeypatch.setattr(apply, "read_ca_on_first_use", lambda *_of: "another\n")
     monkeypatch.setattr(apply, "replace_agents", lambda *_of: ["agent-0"])
     row = world.one(**without)
     assert [(one["action"], one["name"]) for one in row["actions"]] == [

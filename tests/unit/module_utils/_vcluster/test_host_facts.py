@@ -8,7 +8,7 @@ import pytest
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import ApiError, TenantryError
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.host_networks import service_network
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.record import NO_RECORD, VClusterRecord
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.host_facts import Surroundings
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.host_facts import HostFacts
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.cluster import parse
 
 from .example import SHARED, make_item
@@ -22,7 +22,7 @@ def node(name: str, pods: str, **addresses: str) -> dict:
     }
 
 
-AROUND = Surroundings(
+AROUND = HostFacts(
     "edge",
     [
         node("a", "10.42.0.0/24", InternalIP="172.16.0.5", Hostname="a"),
@@ -72,7 +72,7 @@ def test_an_address_reached_from_outside_is_preferred():
 
 
 def test_without_a_node_an_address_must_be_given():
-    empty = Surroundings("edge", [], [])
+    empty = HostFacts("edge", [], [])
     with pytest.raises(TenantryError, match=r"expose\.address"):
         empty.published_address(parse(make_item(expose={"address": None})), NO_RECORD)
     assert empty.published_address(parse(make_item(expose={"type": "ClusterIP", "address": None})), NO_RECORD) == ""
@@ -83,19 +83,19 @@ SHARING = replace(AROUND, service_network="10.43.0.0/16")
 
 @pytest.mark.parametrize("given", [None, "10.43.0.0/16"])
 def test_a_shared_one_has_the_services_of_its_host(given):
-    settled = SHARING.settled(parse(make_item(**SHARED, service_cidr=given)))
-    assert (settled.service_cidr, settled.cluster_cidr) == ("10.43.0.0/16", None)
+    with_resolved_networks = SHARING.with_resolved_networks(parse(make_item(**SHARED, service_cidr=given)))
+    assert (with_resolved_networks.service_cidr, with_resolved_networks.cluster_cidr) == ("10.43.0.0/16", None)
 
 
 def test_a_shared_one_has_no_other_services():
     with pytest.raises(TenantryError, match=r"service_cidr: 10\.53\.0\.0/16 is not 10\.43\.0\.0/16.* host edge"):
-        SHARING.settled(parse(make_item(**SHARED, service_cidr="10.53.0.0/16")))
+        SHARING.with_resolved_networks(parse(make_item(**SHARED, service_cidr="10.53.0.0/16")))
 
 
 def test_a_dedicated_one_keeps_its_own_services_beside_a_shared_one():
-    assert SHARING.settled(parse(make_item())).service_cidr == "10.53.0.0/16"
+    assert SHARING.with_resolved_networks(parse(make_item())).service_cidr == "10.53.0.0/16"
     with pytest.raises(TenantryError, match="the service network"):
-        SHARING.settled(parse(make_item(service_cidr="10.43.0.0/16")))
+        SHARING.with_resolved_networks(parse(make_item(service_cidr="10.43.0.0/16")))
 
 
 class Asked:

@@ -9,7 +9,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.record import FORMAT, SPEC_ANNOTATION
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import VirtualCluster
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import info
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.fleet_state import Places
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.fleet_state import FleetState
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.cluster import parse
 
 from .example import make_item
@@ -36,6 +36,6 @@ def test_info_reports_record_of_newer_release() -> None:
 
 
 def test_record_of_newer_release_stops_no_other() -> None:
-    places = Places.__new__(Places)
+    places = FleetState.__new__(FleetState)
     places.found = {"payments--other": newer("other")}
     assert places.shared_datastores([parse(make_item(datastore=DATABASE))]) == {}

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import ApiError
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import reconcile
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.fleet_state import Places
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.fleet_state import FleetState
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.reconcile import Batch
 
 from .example import make_item
@@ -16,7 +16,7 @@ from .example import make_item
 def test_a_member_that_fails_while_a_resources_shrinks_refuses_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is used is asked only for a hint."""
 
-    def lowered(_places: Places, specs: list) -> list[str]:
+    def lowered(_places: FleetState, specs: list) -> list[str]:
         if any(spec.name == "shrinks" for spec in specs):
             raise ApiError("member edge: no answer in time")
         return [f"{spec.namespace}: below the current use" for spec in specs]
@@ -30,12 +30,12 @@ def test_a_member_that_fails_while_a_resources_shrinks_refuses_no_other(monkeypa
     context = SimpleNamespace(hub=None, cluster=None, check_mode=True, warn=warnings.append)
     context.secret = lambda *_texts: None
     monkeypatch.setattr(Batch, "place", place)
-    monkeypatch.setattr(reconcile, "Places", lambda _fleet: places)
+    monkeypatch.setattr(reconcile, "FleetState", lambda _fleet: places)
     for name in ("check_databases", "check_quotas", "plan"):
         monkeypatch.setattr(Batch, name, lambda *_given, **_more: None)
     monkeypatch.setattr(reconcile.registry, "require_platform", lambda _hub: None)
     monkeypatch.setattr(reconcile.registry, "hosts", lambda *_given: SimpleNamespace(close=lambda: None))
-    monkeypatch.setattr(reconcile, "do_each", lambda _hub, desired, *_given: [one.name for one in desired])
+    monkeypatch.setattr(reconcile, "run_each", lambda _hub, desired, *_given: [one.name for one in desired])
     wanted = {"shrinks": "present", "other": "present", "goes": "absent"}
     items = [
         {**make_item(name=name), "k3s_config": None, "kubeconfig_path": None, "state": state}

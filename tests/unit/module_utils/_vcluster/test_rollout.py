@@ -12,7 +12,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.guest impo
     is_stale,
     ready_of_all,
 )
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.rollout import wait_until_led_to
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.rollout import wait_until_endpoint_accepts
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.cluster import parse
 
 from .example import SHARED, make_item
@@ -53,9 +53,9 @@ def test_nodes_are_counted_against_agents_or_those_that_are_there(changes, nodes
 def test_an_address_that_refuses_is_waited_for_and_one_that_is_silent_is_not():
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-        assert wait_until_led_to(f"https://127.0.0.1:{port}", Deadline(5))
-    assert not wait_until_led_to(f"https://127.0.0.1:{port}", Deadline(0.3))
-    assert wait_until_led_to("https://no-such-name.invalid:6443", Deadline(5)), "not ours to know"
+        assert wait_until_endpoint_accepts(f"https://127.0.0.1:{port}", Deadline(5))
+    assert not wait_until_endpoint_accepts(f"https://127.0.0.1:{port}", Deadline(0.3))
+    assert wait_until_endpoint_accepts("https://no-such-name.invalid:6443", Deadline(5)), "not ours to know"
 
 
 def test_an_address_that_refuses_at_first_is_good_later():
@@ -63,5 +63,5 @@ def test_an_address_that_refuses_at_first_is_good_later():
         later.bind(("127.0.0.1", 0))
         timer = threading.Timer(0.3, later.listen)
         timer.start()
-        assert wait_until_led_to(f"https://127.0.0.1:{later.getsockname()[1]}", Deadline(10))
+        assert wait_until_endpoint_accepts(f"https://127.0.0.1:{later.getsockname()[1]}", Deadline(10))
         timer.join()

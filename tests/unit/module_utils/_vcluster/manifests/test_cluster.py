@@ -210,7 +210,7 @@ def test_registries_reach_the_agents():
 def test_keys_that_exist_are_kept_and_only_missing_ones_made():
     """IDEM-1: a rerun after a kill makes no new token."""
     made = common.keys(None, None)
-    rendering = common.Rendering(render(**SHARED).spec, made)
+    rendering = common.RenderContext(render(**SHARED).spec, made)
     join = objects(rendering)["Secret", "join-token"]
     again = common.keys(join, None)
     assert (again.server_token, again.agent_token, again.node_password, again.syncer_token) == (

@@ -15,7 +15,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests 
     etcd_certificates,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.common import (
-    Rendering,
+    RenderContext,
     keys,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec import cluster as cluster_spec
@@ -28,14 +28,14 @@ NAMESPACE = "payments--dev"
 MEMBERS = [f"etcd-{number}" for number in range(3)]
 
 
-def parsed(**changes: Any) -> cluster_spec.VCluster:
+def parsed(**changes: Any) -> cluster_spec.VClusterSpec:
     return cluster_spec.parse(make_item(**{"servers": 3, **changes}))
 
 
-def rendered(host: dict[str, Any] | None = None, **changes: Any) -> Rendering:
+def rendered(host: dict[str, Any] | None = None, **changes: Any) -> RenderContext:
     spec = parsed(**changes)
     made = keys(None, None, etcd_certificates.make(spec.namespace, "etcd"))
-    return Rendering(spec, made, **{"address": "192.0.2.10", **(host or {})})
+    return RenderContext(spec, made, **{"address": "192.0.2.10", **(host or {})})
 
 
 def everything(**changes: Any) -> list[dict]:

@@ -9,7 +9,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import 
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet import host_networks
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.host_networks import HostNetworks
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.apply import _phase
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.host_facts import Surroundings
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.host_facts import HostFacts
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests import (
     cluster,
     network_policies,
@@ -274,10 +274,10 @@ def test_a_member_that_was_joined_before_is_to_be_joined_again():
 
 def test_pods_where_no_node_says_that_pods_are_are_told_of():
     networks = HostNetworks.of(Host(["10.42.0.9", "10.99.0.4"]), NODES, [])
-    assert networks.strays == ("10.99.0.4",)
-    around = Surroundings("edge", NODES, [], networks=networks)
-    assert "10.99.0.4" in around.hole(parse(make_item()))
-    assert around.hole(parse(make_item(network={"egress_deny": ["10.99.0.0/16"]}))) is None
+    assert networks.unlisted_pod_ips == ("10.99.0.4",)
+    around = HostFacts("edge", NODES, [], networks=networks)
+    assert "10.99.0.4" in around.isolation_gap(parse(make_item()))
+    assert around.isolation_gap(parse(make_item(network={"egress_deny": ["10.99.0.0/16"]}))) is None
 
 
 def test_addresses_and_networks():

@@ -11,7 +11,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import 
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.host_networks import HostNetworks
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.record import SPEC_ANNOTATION, VClusterRecord
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import plan
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.fleet_state import Places
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.fleet_state import FleetState
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests import cluster
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec import cluster as cluster_spec
 
@@ -101,7 +101,7 @@ def test_it_needs_no_volume():
 
 
 def test_sleep_needs_no_volume_with_it():
-    assert parsed(sleep={"idle": "2h", "schedule": None, "timezone": "UTC"}).upkeep.sleep
+    assert parsed(sleep={"idle": "2h", "schedule": None, "timezone": "UTC"}).lifecycle_policy.sleep
 
 
 def test_user_and_password_can_change_and_the_database_cannot():
@@ -124,7 +124,7 @@ def test_user_and_password_can_change_and_the_database_cannot():
 
 
 def test_two_virtual_clusters_have_two_databases():
-    places = Places.__new__(Places)
+    places = FleetState.__new__(FleetState)
     places.found = {}
     ours, theirs = parsed(), parsed(POSTGRES.replace("dev", "DEV"), name="stage")
     third = parsed(POSTGRES.replace("dev", "stage"), name="s")

@@ -14,11 +14,11 @@ from ansible_collections.tenantry.kube.plugins.module_utils._fleet.record import
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.cluster import parse
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.lifecycle import (
-    Upkeep,
+    LifecyclePolicy,
     check_may_be_deleted,
     expiry,
+    parse_lifecycle_policy,
     parse_sleep,
-    parse_upkeep,
 )
 
 from ..example import make_item
@@ -96,7 +96,7 @@ def test_what_was_asked_for_is_recorded() -> None:
     assert (record.deletion_protection, record.ttl) == (True, "14d")
     assert record.sleep == {"idle": "2h", "timezone": "UTC"}
     assert parse_sleep(record.sleep).idle == 7200
-    assert parse_upkeep({}) == Upkeep(deletion_protection=False, ttl=None, sleep=None)
+    assert parse_lifecycle_policy({}) == LifecyclePolicy(deletion_protection=False, ttl=None, sleep=None)
 
 
 def test_what_is_protected_is_not_deleted() -> None:

@@ -11,11 +11,11 @@ from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.record import SPEC_ANNOTATION
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import VirtualCluster
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.fleet_state import Places
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.fleet_state import FleetState
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.reconcile import Batch
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.request import DesiredVCluster
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.cluster import (
-    VCluster,
+    VClusterSpec,
     check_change,
     parse,
 )
@@ -56,12 +56,12 @@ def made(**changes: Any) -> Fleet:
 def placed(fleet: Fleet, **changes: Any) -> Batch:
     """The item of the example with changes, as far as it gets before anything of the host is looked at."""
     desired = DesiredVCluster.of({**make_item(), **UNSAID, **changes})
-    batch = Batch(SimpleNamespace(), Places(fleet), [desired])
+    batch = Batch(SimpleNamespace(), FleetState(fleet), [desired])
     batch._place(desired)
     return batch
 
 
-def spec_of(fleet: Fleet, **changes: Any) -> VCluster:
+def spec_of(fleet: Fleet, **changes: Any) -> VClusterSpec:
     return placed(fleet, **changes).specs["payments--dev"]
 
 
@@ -103,14 +103,14 @@ def test_a_dedicated_one_stays_so(changes):
     fleet = made()
     spec = spec_of(fleet, **changes)
     assert spec.mode == "dedicated"
-    check_change(Places(fleet).found["payments--dev"].record, spec)
+    check_change(FleetState(fleet).found["payments--dev"].record, spec)
 
 
 def test_a_shared_one_stays_so():
     fleet = made(**SHARED)
     spec = spec_of(fleet, **RESOURCES, pod_security="restricted")
     assert (spec.mode, spec.shared.pod_security) == ("shared", "restricted")
-    check_change(Places(fleet).found["payments--dev"].record, spec)
+    check_change(FleetState(fleet).found["payments--dev"].record, spec)
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_a_shared_one_stays_so():
 def test_a_change_that_is_asked_for_is_refused(fleet, wanted, told):
     spec = spec_of(fleet, **wanted)
     with pytest.raises(TenantryError, match=told):
-        check_change(Places(fleet).found["payments--dev"].record, spec)
+        check_change(FleetState(fleet).found["payments--dev"].record, spec)
 
 
 @pytest.mark.parametrize("record", ["{", "{}", json.dumps({"agents": 1}), json.dumps({"mode": "both"})])

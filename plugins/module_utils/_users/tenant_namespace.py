@@ -13,14 +13,14 @@ from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import b
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.apply import Inventory, Plan
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import SECRET
-from ansible_collections.tenantry.kube.plugins.module_utils._users.access import Place, user_of
+from ansible_collections.tenantry.kube.plugins.module_utils._users.access import VClusterAccess, user_of
 
 
-class Home(Place):
+class TenantNamespaceAccess(VClusterAccess):
     """The tenant's namespace on the hub, where users ask for virtual clusters. It stands in for one."""
 
     @classmethod
-    def of(cls, hub: Cluster, tenant: str) -> Home:
+    def of(cls, hub: Cluster, tenant: str) -> TenantNamespaceAccess:
         name = naming.tenant_namespace(tenant)
         space = {"metadata": {"name": name, "labels": naming.labels("tenant", tenant=tenant)}}
         return cls(VirtualCluster(hub, space), server=hub.server, people=name)
