@@ -87,7 +87,7 @@ class Context:
         if self._hub is None:
             path = self.module.params["kubeconfig"]
             if not path:
-                raise TenantryError("kubeconfig: no kubeconfig of the hub given; set it or K8S_AUTH_KUBECONFIG")
+                raise TenantryError("kubeconfig: no kubeconfig of the hub given. Set it or K8S_AUTH_KUBECONFIG")
             self._hub = self.cluster(kubeconfig.load(path, self.module.params["context"]), HUB)
         return self._hub
 
@@ -313,18 +313,18 @@ def _items(
     listed = params[list_option] if list_option else None
     given = [option for option in keys if params.get(option) is not None]
     if listed is not None and given:
-        raise TenantryError(f"{list_option}: not together with {given[0]}; give one item or the list")
+        raise TenantryError(f"{list_option}: not together with {given[0]}. Set one item or the list")
     if listed is None:
         required = {*keys, *(option for option, spec in item_options.items() if spec.get("required"))}
         missing = sorted(option for option in required if params.get(option) is None)
         if missing:
             instead = f", or a list of items in {list_option}" if list_option else ""
-            raise TenantryError(f"missing {', '.join(missing)}; give them{instead}")
+            raise TenantryError(f"missing {', '.join(missing)}. Set them{instead}")
         return [{option: params[option] for option in item_options}], True
     names = ["/".join(str(item.get(option)) for option in keys) for item in listed]
     twice = next((name for index, name in enumerate(names) if name in names[:index]), None)
     if twice is not None:
-        error = TenantryError(f"{list_option}: {shown(twice)} is given twice; give each once")
+        error = TenantryError(f"{list_option}: {shown(twice)} is given twice. Give each once")
         raise Rejected([(listed[names.index(twice)], error)])
     return listed, False
 

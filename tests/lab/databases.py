@@ -167,5 +167,5 @@ class MariaDb(Database):
 def _newest(program: str) -> Path:
     """Of PostgreSQL's programs, which Debian keeps by version and off the PATH."""
     found = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{program}"), key=lambda path: int(path.parts[-3]))
-    assert found, f"{program} is missing; run tests/lab/lab deps"
+    assert found, f"{program} is missing. Run tests/lab/lab deps"
     return found[-1]

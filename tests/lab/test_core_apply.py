@@ -259,7 +259,7 @@ def test_a_foreign_object_is_never_adopted(cluster: Cluster, namespace: str) -> 
     foreign = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c", "namespace": namespace}, "data": {}}
     cluster.create(foreign)
     desired = [_config_map(namespace, "b", a="1"), _config_map(namespace, "c", a="1")]
-    with pytest.raises(TenantryError, match=f"ConfigMap {namespace}/c on hub exists and is not ours .*; remove it"):
+    with pytest.raises(TenantryError, match=f"ConfigMap {namespace}/c on hub exists and is not ours .*. Remove it"):
         Plan.make(cluster, desired)
     assert cluster.get("v1/ConfigMap", "b", namespace) is None
     cluster.delete("v1/ConfigMap", "c", namespace)
@@ -353,7 +353,7 @@ def test_a_namespace_that_is_being_deleted_is_refused(cluster: Cluster, namespac
     cluster.apply(holder)
     try:
         cluster.delete("v1/Namespace", name)
-        with pytest.raises(TenantryError, match=f"namespace {name} is still being deleted; run again when it is gone"):
+        with pytest.raises(TenantryError, match=f"namespace {name} is still being deleted. Run again when it is gone"):
             Plan.make(cluster, desired)
         # The namespace controller looks into a namespace seconds after its deletion.
         wait_for(cluster, "v1/Namespace", name, None, _is_held, Deadline(60), what=name)

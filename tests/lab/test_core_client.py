@@ -156,14 +156,14 @@ def test_another_clusters_ca_is_refused(cluster: Cluster, tmp_path: Path) -> Non
     certificate, _key = self_signed(tmp_path)
     other = base64.b64encode(certificate.read_bytes()).decode()
     config = kubeconfig.build([KubeContext("x", cluster.server, other, "x", "t")], "x")
-    with pytest.raises(ApiError, match=r"TLS failed: .*check the CA") as caught:
+    with pytest.raises(ApiError, match=r"TLS failed: .*Check the CA") as caught:
         Cluster.from_kubeconfig(config, name="edge").version()
     assert "\n" not in str(caught.value)
 
 
 def test_nobody_listens(cluster: Cluster) -> None:
     config = kubeconfig.build([KubeContext("x", "https://127.0.0.1:1", cluster.ca_data, "x", "t")], "x")
-    with pytest.raises(ApiError, match=r"cannot connect: .*refused; check that the address") as caught:
+    with pytest.raises(ApiError, match=r"cannot connect: .*refused. Check that the address") as caught:
         Cluster.from_kubeconfig(config, name="edge", timeout=5).version()
     assert caught.value.status is None
 

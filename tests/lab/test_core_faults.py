@@ -95,7 +95,7 @@ def test_a_hang_is_given_up_and_tried_once_more(
     assert edge.get(KIND, "c", namespace)["data"] == {"a": "1"}
     faults.spoil("hang", 99)
     started = time.monotonic()
-    with pytest.raises(ApiError, match=r"reading v1/ConfigMap .* on edge .*: no answer in time; check that") as caught:
+    with pytest.raises(ApiError, match=r"reading v1/ConfigMap .* on edge .*: no answer in time. Check that") as caught:
         edge.get(KIND, "c", namespace)
     assert time.monotonic() - started < 4 * TIMEOUT
     assert faults.seen["GET"] == 2

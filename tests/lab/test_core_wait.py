@@ -55,7 +55,7 @@ def test_the_refusal_of_a_quota_is_named(cluster: Cluster, namespace: str) -> No
 
 
 def test_what_does_not_exist_is_named(cluster: Cluster, namespace: str) -> None:
-    with pytest.raises(TenantryError, match=r"^c: not ready within 1 s: c does not exist; remove the cause or raise"):
+    with pytest.raises(TenantryError, match=r"^c: not ready within 1 s: c does not exist. Remove the cause or raise"):
         wait_for(cluster, KIND, "c", namespace, lambda obj: True, Deadline(1), what="c")
 
 

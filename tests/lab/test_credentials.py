@@ -269,7 +269,7 @@ def test_a_file_for_its_owner_from_the_first_moment(user: User, tmp_path: Path, 
         ({"name": "laptop"}, "neither path nor secret is given for kubeconfig laptop of user bob"),
         ({"path": "/nowhere/x", "secret": {"namespace": "ci", "name": "bob"}}, "path and secret are both given"),
         ({"path": "/nowhere/x", "lifetime": "1m"}, "lifetime of kubeconfig laptop of user bob"),
-        ({"path": "/nowhere/x", "lifetime": "366d"}, "too long; use 365d or less"),
+        ({"path": "/nowhere/x", "lifetime": "366d"}, "too long. Use 365d or less"),
         ({"secret": {"namespace": "nowhere", "name": "bob"}}, "there is no namespace nowhere on the hub"),
         ({"secret": {"namespace": "ci", "name": "Bob"}}, "kubeconfigs.secret.name"),
         ({"path": "/nowhere/y", "vault_password_file": "/nowhere/x"}, "vault_password_file: /nowhere/x is not a file"),
@@ -317,6 +317,6 @@ def test_who_holds_what_is_listed(payments: Path, two: dict[str, Any], dev: Path
 
 def test_what_is_no_audit_log_is_refused(payments: Path) -> None:
     refused = call_module("tenant_user_info", kubeconfig=payments, audit_logs=["/etc/hostname"])
-    assert refused.msg.startswith("audit_logs: /etc/hostname has no audit events; give the file")
+    assert refused.msg.startswith("audit_logs: /etc/hostname has no audit events. Set the file")
     missing = call_module("tenant_user_info", kubeconfig=payments, audit_logs=["/nowhere"])
-    assert missing.msg == "audit_logs: cannot read /nowhere: No such file or directory; give an audit log"
+    assert missing.msg == "audit_logs: cannot read /nowhere: No such file or directory. Set an audit log"

@@ -197,13 +197,13 @@ def test_a_virtual_cluster_that_is_down_stops_nothing_else(
 
     def inside(host: Cluster, namespace: str) -> Cluster:
         if namespace == "payments--stage":
-            raise access.TenantryError("the API does not answer; run again")
+            raise access.TenantryError("the API does not answer. Run again")
         return working(host, namespace)
 
     monkeypatch.setattr(access.connection, "inside", inside)
     partly = user()
     assert partly.failed
-    assert partly.msg == "bob: vcluster stage on hub: the API does not answer; run again"
+    assert partly.msg == "bob: vcluster stage on hub: the API does not answer. Run again"
     assert contexts(tmp_path / "users" / "bob.yaml") == ["payments--dev"]
     monkeypatch.setattr(access.connection, "inside", working)
     assert not user().failed
@@ -233,13 +233,13 @@ def test_who_comes_to_a_paused_one_waits_and_who_leaves_it_is_an_error(
     came = user()
     assert not came.failed, came.msg
     assert (came.data["pending_vclusters"], contexts(path)) == (["dev"], ["payments--stage"])
-    assert "resume it with state: present, then run again" in came.text
+    assert "Resume it with state: present, then run again" in came.text
     again = user()
     assert (again.failed, again.changed, again.data["pending_vclusters"]) == (False, False, ["dev"])
     assert all_writes(dev) == written
     left = user(state="absent")
     assert left.failed
-    assert "vcluster dev on hub: is paused; resume it" in left.msg
+    assert "vcluster dev on hub: is paused. Resume it" in left.msg
     paused()
     done = user()
     assert (done.failed, done.data["pending_vclusters"]) == (False, [])

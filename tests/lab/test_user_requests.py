@@ -227,7 +227,7 @@ def test_requests_that_are_lost_are_not_deleted(hub: Path, ask: Ask) -> None:
     ran(hub, "delete", "crd", f"{KIND}.tenantry.dev")
     lost = serve(hub)
     assert lost.failed
-    assert "run tenantry.kube.platform" in lost.msg
+    assert "Run tenantry.kube.platform" in lost.msg
     call_module("platform", kubeconfig=hub)
     ran(hub, "wait", "--for=condition=Established", "crd", f"{KIND}.tenantry.dev", "--timeout=30s")
     assert not serve(hub).changed

@@ -87,7 +87,7 @@ def test_another_list_arrives_with_a_restart(keep: Keep) -> None:
 def test_a_key_of_the_platforms_is_refused_and_nothing_is_changed(keep: Keep) -> None:
     refused = keep.run(k3s_config={"tls-san": ["everything.example.com"]})
     assert refused.failed
-    assert "k3s_config.tls-san: is set by the platform; use the option expose" in refused.msg
+    assert "k3s_config.tls-san: is set by the platform. Use the option expose" in refused.msg
     assert not keep.run(manifests=[GREETING], k3s_config={"kube-apiserver-arg": ["audit-log-maxage=3"]}).changed
 
 

@@ -185,7 +185,7 @@ def test_a_deletion_is_not_done_while_it_may_be_on_a_member_that_is_down(hub: Pa
     unknown = call_module("vcluster", kubeconfig=hub, **gone)
     assert unknown.failed
     assert "edge" in unknown.msg
-    assert "give host" in unknown.msg
+    assert "Set host" in unknown.msg
     known = call_module("vcluster", kubeconfig=hub, host="hub", **gone)
     assert not known.failed, known.msg
     assert not known.changed

@@ -132,7 +132,7 @@ def test_asleep_and_awake_again(bed: Bed) -> None:
     assert (again.changed, again.data["actions"]) == (False, [])
     refused = bed.run("restarted")
     assert refused.failed
-    assert "resume it with state: present" in refused.msg
+    assert "Resume it with state: present" in refused.msg
 
     predicted = bed.run(check=True)
     assert {(a["kind"], *a.get("paths", [])) for a in predicted.data["actions"]} == {("StatefulSet", "spec.replicas")}

@@ -85,7 +85,7 @@ def test_it_grows_where_it_can_and_is_refused_where_not(hub: Path, storage: str)
     assert len(writes(hub)) == before
     if storage == "fixed":
         refused = vcluster(hub, storage, "2Gi")
-        assert "storage class fixed of host hub does not allow it; keep 1Gi" in refused.msg
+        assert "storage class fixed of host hub does not allow it. Keep 1Gi" in refused.msg
         assert len(writes(hub)) == before
         return
     predicted = vcluster(hub, storage, "2Gi", check=True, diff=True)

@@ -191,15 +191,15 @@ def _no_answer(exc: Exception) -> str:
     if urllib3_errors is None:
         return text
     if isinstance(cause, urllib3_errors.SSLError) or is_untrusted_certificate(cause):
-        return f"TLS failed: {text}; check the CA and the server address in the kubeconfig"
+        return f"TLS failed: {text}. Check the CA and the server address in the kubeconfig"
     if isinstance(cause, urllib3_errors.ReadTimeoutError):
-        return "no answer in time; check that the API server is healthy, or raise timeout"
+        return "no answer in time. Check that the API server is healthy, or raise timeout"
     if isinstance(cause, urllib3_errors.ProxyError):
-        return f"the proxy refused: {text}; check the proxy settings (HTTPS_PROXY, NO_PROXY)"
+        return f"the proxy refused: {text}. Check the proxy settings (HTTPS_PROXY, NO_PROXY)"
     if isinstance(cause, (urllib3_errors.NewConnectionError, urllib3_errors.ConnectTimeoutError)):
-        return f"cannot connect: {text}; check that the address is right and reachable from here"
+        return f"cannot connect: {text}. Check that the address is right and reachable from here"
     if isinstance(cause, (urllib3_errors.HTTPError, OSError)):
-        return f"the connection broke: {text}; check the network path and run again"
+        return f"the connection broke: {text}. Check the network path and run again"
     if isinstance(cause, ValueError):
-        return f"the answer is not JSON ({text}); check that the address is that of a Kubernetes API server"
+        return f"the answer is not JSON ({text}). Check that the address is that of a Kubernetes API server"
     return f"{type(cause).__name__}: {text}"

@@ -98,8 +98,8 @@ def joined(tenant: str, name: str) -> str:
 def _namespace(composed: str, of: str) -> str:
     if len(composed) > MAX_LABEL:
         raise TenantryError(
-            f"{of}: the namespace {composed} would have {len(composed)} characters, at most {MAX_LABEL} are allowed; "
-            f"shorten by {len(composed) - MAX_LABEL}"
+            f"{of}: the namespace {composed} would have {len(composed)} characters, at most {MAX_LABEL} are allowed. "
+            f"Shorten by {len(composed) - MAX_LABEL}"
         )
     return composed
 
@@ -114,11 +114,11 @@ def check_name(value: object, field: str, *, reserved: Collection[str] = RESERVE
 
 def _problem(value: object, reserved: Collection[str]) -> str | None:
     if not isinstance(value, str) or value.lower() in _YAML_WORDS:
-        return "is not text (YAML reads no, yes, on, off and bare numbers as other types); quote it or take another"
+        return "is not text (YAML reads no, yes, on, off and bare numbers as other types). Quote it or take another"
     if not value:
-        return "is empty; give a name"
+        return "is empty. Set a name"
     if len(value) > MAX_LABEL:
-        return f"has {len(value)} characters, at most {MAX_LABEL} are allowed; shorten it"
+        return f"has {len(value)} characters, at most {MAX_LABEL} are allowed. Shorten it"
     if not _NAME.fullmatch(value):
         return (
             "is not a valid name: lower-case letters, digits and `-` only, starting with a letter, "
@@ -127,13 +127,13 @@ def _problem(value: object, reserved: Collection[str]) -> str | None:
     if "--" in value:
         return "contains `--`, which separates tenant and virtual cluster" + _suggestion(value)
     if value in reserved or value.startswith(RESERVED_PREFIX):
-        return "is reserved; choose another name"
+        return "is reserved. Choose another name"
     return None
 
 
 def _suggestion(value: str) -> str:
     better = re.sub(r"[^a-z0-9]+", "-", value.lower()).strip("-")
-    return f"; for example {better}" if _NAME.fullmatch(better) else "; choose another name"
+    return f"; for example {better}" if _NAME.fullmatch(better) else ". Choose another name"
 
 
 def did_you_mean(value: object, choices: Iterable[str]) -> str:

@@ -23,9 +23,9 @@ def parse(value: object, field: str) -> Decimal:
     """The value in base units (cores, bytes, pieces); never negative."""
     amount = _amount(value)
     if amount is None:
-        raise TenantryError(f"{field}: {shown(value)} is not a quantity{_unit_hint(value)}; use {_RULE}")
+        raise TenantryError(f"{field}: {shown(value)} is not a quantity{_unit_hint(value)}. Use {_RULE}")
     if amount < 0:
-        raise TenantryError(f"{field}: {shown(value)} is negative; use {_RULE}")
+        raise TenantryError(f"{field}: {shown(value)} is negative. Use {_RULE}")
     return amount
 
 
@@ -72,12 +72,12 @@ def seconds(duration: object, field: str, minimum: str | None = None, maximum: s
     length = _length(duration)
     if length is None:
         raise TenantryError(
-            f"{field}: {shown(duration)} is not a duration; use whole numbers with d, h, m or s, such as 30d or 12h"
+            f"{field}: {shown(duration)} is not a duration. Use whole numbers with d, h, m or s, such as 30d or 12h"
         )
     if minimum is not None and length < require(_length(minimum), "the minimum"):
-        raise TenantryError(f"{field}: {duration} is too short; use {minimum} or more")
+        raise TenantryError(f"{field}: {duration} is too short. Use {minimum} or more")
     if maximum is not None and length > require(_length(maximum), "the maximum"):
-        raise TenantryError(f"{field}: {duration} is too long; use {maximum} or less")
+        raise TenantryError(f"{field}: {duration} is too long. Use {maximum} or less")
     return length
 
 

@@ -98,7 +98,7 @@ def service_network(host: Cluster) -> str:
     if len(networks) != 1:
         raise TenantryError(
             f"mode: shared needs a host with exactly one IPv4 network of services, but {host.name} has "
-            f"{', '.join(networks) or 'none'}; take another host, or mode dedicated"
+            f"{', '.join(networks) or 'none'}. Use another host, or mode dedicated"
         )
     return networks[0]
 
@@ -124,7 +124,7 @@ def _told_by_refusal(host: Cluster) -> list[str]:
         if not told:
             raise TenantryError(
                 f"mode: shared needs the service network of host {host.name}, which could not be detected: "
-                f"{error}; let the platform list ServiceCIDRs there (a member: join it again)"
+                f"{error}. Let the platform list ServiceCIDRs there (a member: join it again)"
             ) from None
         return told
     return []
@@ -137,8 +137,8 @@ def _api_servers(host: Cluster) -> list[tuple[str, int]]:
         if error.status != 403:
             raise
         raise TenantryError(
-            f"host {host.name} does not let the platform read the address of its API server: {error}; "
-            "join it again with tenantry.kube.fleet_member, which grants that right"
+            f"host {host.name} does not let the platform read the address of its API server: {error}. "
+            "Join it again with tenantry.kube.fleet_member, which grants that right"
         ) from None
     addresses = [address for endpoint in found.get("endpoints") or [] for address in endpoint["addresses"]]
     return sorted((address, port["port"]) for address in addresses for port in found.get("ports") or [])

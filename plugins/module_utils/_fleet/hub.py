@@ -38,7 +38,7 @@ KINDS = (
 )
 WHOSE = {
     "member": "is a member of a fleet; unjoin it there first (tenantry.kube.fleet_member with state: absent)",
-    "user": "is a virtual cluster, which cannot be a host; choose another cluster",
+    "user": "is a virtual cluster, which cannot be a host. Choose another cluster",
 }
 
 
@@ -95,8 +95,8 @@ def _refuse_while_used(hub: Cluster) -> None:
     left = [f"tenant {name}" for name in sorted(tenants)] + [f"member {name}" for name in sorted(members)]
     if left:
         raise TenantryError(
-            f"state: the platform cannot be removed while there are {', '.join(left)}; "
-            "remove them first with tenantry.kube.tenant_quota and tenantry.kube.fleet_member"
+            f"state: the platform cannot be removed while there are {', '.join(left)}. "
+            "Remove them first with tenantry.kube.tenant_quota and tenantry.kube.fleet_member"
         )
 
 

@@ -94,7 +94,7 @@ def _validated(item: dict) -> DesiredMember:
     path = item["member_kubeconfig"]
     if item["state"] == "present" and not path:
         raise TenantryError(
-            f"member_kubeconfig: missing for member {name}; give the path of a kubeconfig of an administrator of it"
+            f"member_kubeconfig: missing for member {name}. Set the path of a kubeconfig of an administrator of it"
         )
     return DesiredMember(
         name=name,
@@ -132,13 +132,13 @@ def _refuse_doubles(fleet: registry.Fleet, wanted: list[DesiredMember]) -> None:
         other = names.setdefault(want.identity, want.name)
         if other != want.name:
             raise TenantryError(
-                f"its cluster is the member {other} already (same kube-system UID); "
-                f"use that name, or remove {other} first"
+                f"its cluster is the member {other} already (same kube-system UID). "
+                f"Use that name, or remove {other} first"
             )
         known = fleet.members.get(want.name)
         if known and known.identity != want.identity:
             raise TenantryError(
-                f"the name is taken by the cluster at {known.server}; choose another name, or remove that member first"
+                f"the name is taken by the cluster at {known.server}. Choose another name, or remove that member first"
             )
         _refuse_strangers(want, hub)
 
@@ -158,11 +158,11 @@ def _refuse_strangers(want: DesiredMember, hub_identity: str) -> None:
     namespace = registry.platform_namespace(want.answering)
     component = registry.component(namespace)
     if component == "platform":
-        raise TenantryError("its cluster is a hub of its own; remove the platform from it first")
+        raise TenantryError("its cluster is a hub of its own. Remove the platform from it first")
     if component == "user":
         raise TenantryError("its cluster is a virtual cluster, which cannot be a host")
     if component == "member" and _hub_of(namespace) != hub_identity:
-        raise TenantryError("its cluster belongs to another hub; remove it from that fleet first")
+        raise TenantryError("its cluster belongs to another hub. Remove it from that fleet first")
 
 
 def _hub_of(namespace: dict | None) -> str | None:
@@ -326,11 +326,11 @@ def _refuse_while_used(want: DesiredMember, host: Cluster | None) -> None:
     if want.force:
         return
     if host is None:
-        raise TenantryError(f"{want.problem}; or set force to remove the member and leave its objects")
+        raise TenantryError(f"{want.problem}. Or set force to remove the member and leave its objects")
     living = sorted(space["metadata"]["name"] for space in host.list(NAMESPACE, selector=naming.selector("vcluster")))
     if living:
         raise TenantryError(
-            f"it cannot be removed while virtual clusters live there: {', '.join(living)}; delete them first "
+            f"it cannot be removed while virtual clusters live there: {', '.join(living)}. Delete them first "
             "with tenantry.kube.vcluster, or set force to leave them there without the platform"
         )
     if want.cluster is None:

@@ -75,13 +75,13 @@ def tell(context: Context, host: Cluster, image: str | None, known: dict[str, st
     except TenantryError as error:
         context.warn(
             f"could not determine whether host {host.name} enforces network policies, so virtual clusters on it may "
-            f"not be isolated: {error}; set a network_probe_image with python3 that it can pull"
+            f"not be isolated: {error}. Set a network_probe_image with python3 that it can pull"
         )
         return {}
     if missing:
         context.warn(
             f"host {host.name} DOES NOT ENFORCE NETWORK POLICIES for {' and '.join(missing)}: pods of its virtual "
-            "clusters reach each other's and the host's addresses; install a network plugin that does, then run again"
+            "clusters reach each other's and the host's addresses. Install a network plugin that does, then run again"
         )
         return {}
     return {ANNOTATION: ENFORCED}

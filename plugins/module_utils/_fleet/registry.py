@@ -126,7 +126,7 @@ class Fleet:
     def unknown(self, name: str) -> TenantryError:
         return TenantryError(
             f"host {name!r} is not in the fleet{naming.did_you_mean(name, self.names())}: "
-            f"known are {', '.join(self.names())}; join a cluster with tenantry.kube.fleet_member"
+            f"known are {', '.join(self.names())}. Join a cluster with tenantry.kube.fleet_member"
         )
 
     def close(self) -> None:
@@ -146,7 +146,7 @@ class Fleet:
             cluster.close()
             raise Obstacle(
                 f"member {member.name!r}: the cluster at {member.server} is not the one that was joined (kube-system "
-                f"has the UID {identity}, not {member.identity}); remove the member with force and join it again"
+                f"has the UID {identity}, not {member.identity}). Remove the member with force and join it again"
             )
         return cluster
 
@@ -158,7 +158,7 @@ def check_version(cluster: Cluster, field: str) -> str:
     if match and (int(match[1]), int(match[2])) < OLDEST_KUBERNETES:
         oldest = ".".join(map(str, OLDEST_KUBERNETES))
         raise TenantryError(
-            f"{field}: the cluster at {cluster.server} runs Kubernetes {version}; upgrade it to {oldest} or newer"
+            f"{field}: the cluster at {cluster.server} runs Kubernetes {version}. Upgrade it to {oldest} or newer"
         )
     return version
 
@@ -175,8 +175,8 @@ def component(namespace: dict | None) -> str | None:
 def require_platform(hub: Cluster) -> None:
     if component(platform_namespace(hub)) != "platform":
         raise TenantryError(
-            f"kubeconfig: the platform is not installed on the cluster at {hub.server}; "
-            "run tenantry.kube.platform on it first, or give the hub's kubeconfig"
+            f"kubeconfig: the platform is not installed on the cluster at {hub.server}. "
+            "Run tenantry.kube.platform on it first, or give the hub's kubeconfig"
         )
 
 

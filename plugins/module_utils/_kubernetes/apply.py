@@ -260,7 +260,7 @@ class Plan:
         }
 
     def execute(self) -> None:
-        """Apply phase by phase, concurrently within each; delete last, when the replacements stand."""
+        """Apply phase by phase, concurrently within each. Delete last, when the replacements stand."""
         phases: dict[int, list[Action]] = defaultdict(list)
         for action in self.actions:
             phase = _phase(action.kind)
@@ -352,8 +352,8 @@ def _probe(cluster: Cluster, keys: list[Key], found: Inventory) -> None:
         if not is_ours(obj):
             what = "/".join(part for part in (key.namespace, key.name) if part)
             raise Obstacle(
-                f"{key.kind.rpartition('/')[2]} {what} on {cluster.name} exists and is not ours (no label {OURS}); "
-                "remove it or choose another name"
+                f"{key.kind.rpartition('/')[2]} {what} on {cluster.name} exists and is not ours (no label {OURS}). "
+                "Remove it or choose another name"
             )
         found.add(obj)
 
@@ -362,7 +362,7 @@ def _check_not_terminating(found: Inventory, names: set[str | None]) -> None:
     for obj in found.of(NAMESPACE):
         name = obj["metadata"]["name"]
         if name in names and obj["metadata"].get("deletionTimestamp"):
-            raise Obstacle(f"namespace {name} is still being deleted; run again when it is gone")
+            raise Obstacle(f"namespace {name} is still being deleted. Run again when it is gone")
 
 
 def _action(key: Key, obj: dict, live: dict | None) -> Action | None:

@@ -136,7 +136,7 @@ def prove(cluster: Cluster, credential: Credential) -> None:
         if deadline.expired:
             reason = one_line(status.get("error") or "no reason was given")
             raise TenantryError(
-                f"{cluster.name}: a token just granted is not accepted: {reason}; nothing was revoked; run again"
+                f"{cluster.name}: a token just granted is not accepted: {reason}; nothing was revoked. Run again"
             )
         deadline.pause()
 

@@ -376,7 +376,7 @@ def _events(response: Any, doing: str) -> Iterator[tuple[str, dict]]:
             event = json.loads(line)
             if event["type"] == "ERROR":
                 status = event["object"]
-                raise ApiError(f"{doing}: {status.get('message')}; run again", status.get("code") or 500)
+                raise ApiError(f"{doing}: {status.get('message')}. Run again", status.get("code") or 500)
             yield event["type"], event["object"]
 
 

@@ -72,7 +72,7 @@ def load(path: str, context: str | None = None, *, field: str = "kubeconfig", tr
         _check_fields(part, given, where)
     _check_cluster(cluster, where)
     if user.get("auth-provider"):
-        raise TenantryError(f"{where}: auth-provider plugins were removed from Kubernetes; use a token")
+        raise TenantryError(f"{where}: auth-provider plugins were removed from Kubernetes. Use a token")
     if not trusted:
         _check_foreign(cluster, user, where)
     if user.get("exec"):
@@ -127,7 +127,7 @@ def write(path: str, config: dict[str, Any], *, check: bool = False) -> bool:
     """Write the file readable by its owner only; True if its content or mode changes. With `check`, only say so."""
     file = Path(path).expanduser()
     if file.is_dir():
-        raise TenantryError(f"kubeconfig_path: {path} is a directory; name a file in it")
+        raise TenantryError(f"kubeconfig_path: {path} is a directory. Name a file in it")
     if read_back(path) == config and stat.S_IMODE(file.stat().st_mode) == 0o600:
         return False
     if not check:
@@ -135,7 +135,7 @@ def write(path: str, config: dict[str, Any], *, check: bool = False) -> bool:
             write_private(file, yaml.safe_dump(config, sort_keys=False))
         except OSError as error:
             raise TenantryError(
-                f"kubeconfig_path: cannot write {path}: {error.strerror}; choose a path this user may write"
+                f"kubeconfig_path: cannot write {path}: {error.strerror}. Choose a path this user may write"
             ) from None
     return True
 
@@ -179,32 +179,32 @@ def make_private(folder: Path) -> None:
 
 def _document(path: Path, field: str) -> dict[str, Any]:
     if path.is_dir():
-        raise TenantryError(f"{field}: {path} is a directory; name the kubeconfig file in it")
+        raise TenantryError(f"{field}: {path} is a directory. Name the kubeconfig file in it")
     try:
         with path.open("rb") as file:
             raw = file.read(LARGEST_FILE + 1)
     except OSError as error:
         raise TenantryError(
-            f"{field}: cannot read {path}: {error.strerror}; give a kubeconfig this user may read"
+            f"{field}: cannot read {path}: {error.strerror}. Use a kubeconfig this user may read"
         ) from None
     if len(raw) > LARGEST_FILE:
-        raise TenantryError(f"{field}: {path} is larger than {LARGEST_FILE // 1024} KiB; give a kubeconfig file")
+        raise TenantryError(f"{field}: {path} is larger than {LARGEST_FILE // 1024} KiB. Use a kubeconfig file")
     try:
         config = yaml.safe_load(raw)
     except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError) as error:
         # PyYAML quotes the offending text, which may be a credential: say only where it is.
         mark = getattr(error, "problem_mark", None)
         place = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
-        raise TenantryError(f"{field}: {path} is not YAML{place}; give a kubeconfig file") from None
+        raise TenantryError(f"{field}: {path} is not YAML{place}. Use a kubeconfig file") from None
     if not isinstance(config, dict) or not isinstance(config.get("clusters"), list):
-        raise TenantryError(f"{field}: {path} is not a kubeconfig (it has no list of clusters); give a kubeconfig file")
+        raise TenantryError(f"{field}: {path} is not a kubeconfig (it has no list of clusters). Use a kubeconfig file")
     return config
 
 
 def _context(config: dict[str, Any], wanted: str | None, where: str) -> tuple[str, dict[str, Any]]:
     name = wanted or config.get("current-context")
     if not name:
-        raise TenantryError(f"{where} has no current-context; set context to one of: {_names(config, 'contexts')}")
+        raise TenantryError(f"{where} has no current-context. Set context to one of: {_names(config, 'contexts')}")
     return name, _named(config, "contexts", "context", name, where)
 
 
@@ -249,22 +249,22 @@ def _check_cluster(cluster: dict[str, Any], where: str) -> None:
         check_proxy(cluster["proxy-url"], f"{where}: proxy-url")
     if cluster.get("insecure-skip-tls-verify"):
         raise TenantryError(
-            f"{where}: insecure-skip-tls-verify is set; remove it and give the cluster's certificate-authority-data"
+            f"{where}: insecure-skip-tls-verify is set. Remove it and give the cluster's certificate-authority-data"
         )
 
 
 def _check_foreign(cluster: dict[str, Any], user: dict[str, Any], where: str) -> None:
     if user.get("exec"):
         raise TenantryError(
-            f"{where}: the user runs a program (exec), which is not allowed here; "
-            "give a kubeconfig with a token or a client certificate inline"
+            f"{where}: the user runs a program (exec), which is not allowed here. "
+            "Use a kubeconfig with a token or a client certificate inline"
         )
     references = [*_CLUSTER_FILES.values(), *_USER_FILES.values(), "tokenFile"]
     for reference in references:
         if cluster.get(reference) or user.get(reference):
             raise TenantryError(
-                f"{where}: {reference} refers to another file, which is not allowed here; "
-                "embed it with `kubectl config view --raw --flatten`"
+                f"{where}: {reference} refers to another file, which is not allowed here. "
+                "Embed it with `kubectl config view --raw --flatten`"
             )
 
 
@@ -276,16 +276,16 @@ def _check_user(user: dict[str, Any], folder: Path, where: str) -> None:
         user["token"] = _one_line(user["token"], where)
     certificate, key = user.get("client-certificate-data"), user.get("client-key-data")
     if bool(certificate) != bool(key):
-        raise TenantryError(f"{where}: a client certificate needs both its certificate and its key; give both")
+        raise TenantryError(f"{where}: a client certificate needs both its certificate and its key. Set both")
     if not user.get("token") and not certificate:
-        raise TenantryError(f"{where}: the user has neither a token nor a client certificate; give one")
+        raise TenantryError(f"{where}: the user has neither a token nor a client certificate. Set one")
 
 
 def _one_line(token: object, where: str) -> str:
     """A header takes no line breaks; one at the end comes from an editor."""
     text = token.strip() if isinstance(token, str) else ""
     if not text or any(not " " < letter <= "~" for letter in text):
-        raise TenantryError(f"{where}: the token is not one line of printable characters; replace it")
+        raise TenantryError(f"{where}: the token is not one line of printable characters. Replace it")
     return text
 
 
@@ -299,7 +299,7 @@ def _inline(entry: dict[str, Any], files: dict[str, str], folder: Path, where: s
         if isinstance(entry.get(field), str):
             entry[field] = "".join(entry[field].split())  # some tools wrap its lines
         if entry.get(field) and not _is_pem(entry[field]):
-            raise TenantryError(f"{where}: {field} is not base64 of a PEM block; write the kubeconfig again")
+            raise TenantryError(f"{where}: {field} is not base64 of a PEM block. Write the kubeconfig again")
 
 
 def _is_pem(value: Any) -> bool:
@@ -314,7 +314,7 @@ def _read(path: object, folder: Path, field: str, where: str) -> bytes:
         with (folder / str(path)).expanduser().open("rb") as file:
             return file.read(LARGEST_FILE)
     except OSError as error:
-        raise TenantryError(f"{where}: {field}: cannot read {path}: {error.strerror}; correct the path") from None
+        raise TenantryError(f"{where}: {field}: cannot read {path}: {error.strerror}. Correct the path") from None
 
 
 def _run_plugin(plugin: Any, folder: Path, where: str) -> dict[str, Any]:
@@ -324,7 +324,7 @@ def _run_plugin(plugin: Any, folder: Path, where: str) -> dict[str, Any]:
         status = ExecProvider(ConfigNode("exec", plugin), str(folder)).run()
     except (ConfigException, OSError, TypeError, AttributeError) as error:
         raise TenantryError(
-            f"{where}: the credential plugin {shown(command)} failed: {one_line(error)}; run it by hand to see why"
+            f"{where}: the credential plugin {shown(command)} failed: {one_line(error)}. Run it by hand to see why"
         ) from None
     pem = {"client-certificate-data": "clientCertificateData", "client-key-data": "clientKeyData"}
     user = {field: base64.b64encode(status[name].encode()).decode() for field, name in pem.items() if status.get(name)}

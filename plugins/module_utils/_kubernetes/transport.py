@@ -150,7 +150,7 @@ def ssl_context(cluster: dict, user: dict, where: str) -> ssl.SSLContext:
                 context.load_cert_chain(certificate, key)
     except (ssl.SSLError, ValueError) as error:
         reason = getattr(error, "reason", None) or type(error).__name__
-        raise TenantryError(f"{where}: a certificate or key cannot be loaded ({reason}); write it again") from None
+        raise TenantryError(f"{where}: a certificate or key cannot be loaded ({reason}). Write it again") from None
     return context
 
 
@@ -181,7 +181,7 @@ def check_proxy(url: object, where: str) -> None:
     except ValueError:
         shape, valid = "no URL", False
     if not valid:
-        raise TenantryError(f"{where}: {shape} is not an HTTP proxy; give one that begins with http:// or https://")
+        raise TenantryError(f"{where}: {shape} is not an HTTP proxy. Set one that begins with http:// or https://")
 
 
 def environment_proxy(server: str) -> str | None:

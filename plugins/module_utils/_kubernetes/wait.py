@@ -86,8 +86,8 @@ def wait_for(
         reason = ""
     reason = "; ".join(filter(None, [reason, trouble]))
     raise TenantryError(
-        f"{what}: not ready within {deadline.seconds:g} s: {reason or 'no reason was reported'}; "
-        "remove the cause or raise wait_timeout, then run again"
+        f"{what}: not ready within {deadline.seconds:g} s: {reason or 'no reason was reported'}. "
+        "Remove the cause or raise wait_timeout, then run again"
     )
 
 
@@ -117,8 +117,8 @@ def wait_gone(cluster: Cluster, kind: str, name: str, namespace: str | None, dea
             trouble = str(error)
             deadline.pause()
     raise TenantryError(
-        f"{what}: not gone within {deadline.seconds:g} s: {trouble or 'no reason was reported'}; "
-        "remove the cause or raise wait_timeout, then run again"
+        f"{what}: not gone within {deadline.seconds:g} s: {trouble or 'no reason was reported'}. "
+        "Remove the cause or raise wait_timeout, then run again"
     )
 
 

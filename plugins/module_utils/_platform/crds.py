@@ -265,7 +265,7 @@ def _policy() -> list[dict]:
                 # What it may give is measured by what its requester has.
                 "expression": f"request.operation != 'UPDATE' || request.resource.resource != '{USER_PLURAL}' || "
                 f"{_is_requester('oldObject')}",
-                "message": "a request for a user is changed by its requester only; delete it and make your own",
+                "message": "a request for a user is changed by its requester only. Delete it and make your own",
             },
             {
                 "expression": "request.operation == 'DELETE' || (!has(object.metadata.finalizers) && "

@@ -139,7 +139,7 @@ def parse_person(given: dict | None, who: str) -> Person | None:
     prefix = _prefix(given["hub_prefix"], "oidc.hub_prefix")
     if f"{prefix}{name}".startswith(OURS):
         raise TenantryError(
-            f"oidc.{option}: {shown(name)} of {who} is a name of Kubernetes or of the platform; give the issuer's name"
+            f"oidc.{option}: {shown(name)} of {who} is a name of Kubernetes or of the platform. Set the issuer's name"
         )
     args = ARGUMENTS if given["args"] is None else given["args"]
     return Person(
@@ -166,8 +166,8 @@ def _url(value: str) -> str:
         valid = False
     if not valid or value != _word(value, "oidc.issuer_url"):
         raise TenantryError(
-            f"oidc.issuer_url: {shown(value)} is not an https:// address without user, query and fragment; "
-            "give it as the issuer's /.well-known/openid-configuration says it"
+            f"oidc.issuer_url: {shown(value)} is not an https:// address without user, query and fragment. "
+            "Set it as the issuer's /.well-known/openid-configuration says it"
         )
     return value
 
@@ -182,7 +182,7 @@ def _text(value: str, option: str) -> str:
 
 def _word(value: str, option: str) -> str:
     if " " in _text(value, option):
-        raise TenantryError(f"{option}: {shown(value)} has a space in it; give it as the issuer has it")
+        raise TenantryError(f"{option}: {shown(value)} has a space in it. Set it as the issuer has it")
     return value
 
 
@@ -191,7 +191,7 @@ def _prefix(value: str, option: str) -> str:
         _word(value, option) == "-" or any(ours.startswith(value) or value.startswith(ours) for ours in OURS)
     ):
         raise TenantryError(
-            f"{option}: {shown(value)} would make names of Kubernetes or of the platform; give another, as {PREFIX}"
+            f"{option}: {shown(value)} would make names of Kubernetes or of the platform. Choose another, as {PREFIX}"
         )
     return value
 
@@ -200,7 +200,7 @@ def _claims(given: dict) -> tuple[tuple[str, str], ...]:
     for claim, value in given.items():
         _word(str(claim), "oidc.required_claims")
         if not isinstance(value, str) or not value:
-            raise TenantryError(f"oidc.required_claims.{claim}: must be text, not {shown(value)}; quote it")
+            raise TenantryError(f"oidc.required_claims.{claim}: must be text, not {shown(value)}. Quote it")
     return tuple(sorted((str(claim), value) for claim, value in given.items()))
 
 
@@ -210,7 +210,7 @@ def _authority(path: str) -> str:
         text = Path(path).expanduser().read_text(encoding="ascii")
     except OSError as error:
         raise TenantryError(
-            f"oidc.ca_file: cannot read {path}: {error.strerror}; give the issuer's CA as a PEM file"
+            f"oidc.ca_file: cannot read {path}: {error.strerror}. Set the issuer's CA as a PEM file"
         ) from None
     except UnicodeDecodeError:
         text = ""
@@ -219,6 +219,6 @@ def _authority(path: str) -> str:
         ssl.create_default_context(cadata=found or "none")
     except (ssl.SSLError, ValueError):
         raise TenantryError(
-            f"oidc.ca_file: {path} has no certificate in it, or a broken one; give the issuer's CA as a PEM file"
+            f"oidc.ca_file: {path} has no certificate in it, or a broken one. Set the issuer's CA as a PEM file"
         ) from None
     return found

@@ -249,7 +249,7 @@ class Round:
         if found and found.is_deleting:
             return Outcome(PENDING, "the one of that name before is still being deleted")
         if since := self._expired(request):
-            return Outcome(EXPIRED, f"expired at {since}; delete this request and create another to have it again")
+            return Outcome(EXPIRED, f"expired at {since}. Delete this request and create another to have it again")
         if found and is_of(request, found) and not request.is_new:
             sets = lifecycle.stateful_sets(found)
             if sets and lifecycle.is_paused(sets[0]):
@@ -317,7 +317,7 @@ def _definition(hub: Cluster, plural: str) -> dict:
     found = hub.get(CUSTOM_RESOURCE_DEFINITION, f"{plural}.{GROUP}")
     if found is None:
         raise TenantryError(
-            f"kubeconfig: the cluster at {hub.server} has no {plural}.{GROUP}; run tenantry.kube.platform on it"
+            f"kubeconfig: the cluster at {hub.server} has no {plural}.{GROUP}. Run tenantry.kube.platform on it"
         )
     return found
 

@@ -45,7 +45,7 @@ class UserRequest(BaseRequest):
 def refusal(request: UserRequest, account: dict | None, requester: dict | None) -> str:
     """Why a request cannot be had, where the one asks whose account is `requester`: users get at most what he has."""
     if account and REQUEST_ANNOTATION not in annotations_of(account):
-        return f"metadata.name: {request.name} is a user of the inventory; choose another name"
+        return f"metadata.name: {request.name} is a user of the inventory. Choose another name"
     if account and not request.is_new and _is_given(request, annotations_of(account)):
         return ""  # what was given stays when its giver gets less
     if requester is None:
@@ -76,12 +76,12 @@ def _excess(request: UserRequest, own: dict) -> str:
     if limits is None:
         return ""
     if request.access is None:
-        return "spec.access: missing, which means all virtual clusters; name those that you may enter yourself"
+        return "spec.access: missing, which means all virtual clusters. Name those that you may enter yourself"
     for name, asked in request.access.items():
         if name not in limits:
-            return f"spec.access: vcluster {name} is none that {request.user} may enter; leave it out"
+            return f"spec.access: vcluster {name} is none that {request.user} may enter. Omit it"
         if ROLES.index(asked) > ROLES.index(limits[name]):
-            return f"spec.access: {request.user} is {limits[name]} in vcluster {name}, less than {asked}; lower it"
+            return f"spec.access: {request.user} is {limits[name]} in vcluster {name}, less than {asked}. Lower it"
     return ""
 
 

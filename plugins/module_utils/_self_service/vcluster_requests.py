@@ -60,7 +60,7 @@ def in_turns(requests: Mapping[str, Request], found: Mapping[str, VirtualCluster
 def refusal(request: Request, found: VirtualCluster | None) -> str:
     """Why a request cannot be had at all."""
     if found and not origin(found):
-        return f"metadata.name: {request.name} is a virtual cluster of the inventory; choose another name"
+        return f"metadata.name: {request.name} is a virtual cluster of the inventory. Choose another name"
     return ""
 
 
@@ -99,14 +99,14 @@ def _version(asked: str, usual: str | None, offered: Iterable[str]) -> str:
     allowed = dict.fromkeys([*([usual] if usual else []), *offered])
     if asked not in allowed:
         raise TenantryError(
-            f"spec.version: {shown(asked)} is not offered; leave it out, or take one of {', '.join(allowed) or 'none'}"
+            f"spec.version: {shown(asked)} is not offered. Omit it, or take one of {', '.join(allowed) or 'none'}"
         )
     return asked
 
 
 def _pod_security(asked: str, usual: str | None) -> str:
     if asked in WEAKER.get(usual or "", ()):
-        raise TenantryError(f"spec.podSecurity: {asked} is weaker than {usual}, the platform's; leave it out")
+        raise TenantryError(f"spec.podSecurity: {asked} is weaker than {usual}, the platform's. Omit it")
     return asked
 
 

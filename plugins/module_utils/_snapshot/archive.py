@@ -61,7 +61,7 @@ def write(target: BinaryIO, key: Key, origin: Origin, credentials: dict[str, str
             for member in keys:
                 if member.isfile():
                     if not _OF_SERVER.fullmatch(member.name):
-                        raise TenantryError(f"the server has a file {shown(member.name)} among its keys; remove it")
+                        raise TenantryError(f"the server has a file {shown(member.name)} among its keys. Remove it")
                     _add(tar, SERVER + member.name, require(keys.extractfile(member), "its content").read())
         with captured.database.open("rb") as database:
             tar.addfile(tar_entry(DATABASES[origin.datastore], captured.database.stat().st_size), database)
@@ -78,11 +78,11 @@ def read(snapshot: Snapshot, archive: BinaryIO, key: Key, directory: Path) -> Co
         found = _unpacked(members, snapshot.origin, database, what)
     origin, credentials = (_parsed(found.pop(name, b""), what) for name in (ORIGIN, CREDENTIALS))
     if origin != snapshot.origin.as_dict():
-        raise TenantryError(f"{what}: is another snapshot than its description says; use one that is whole")
+        raise TenantryError(f"{what}: is another snapshot than its description says. Use one that is whole")
     of_sqlite = snapshot.origin.datastore == SQLITE
     whole = database.exists() and (f"{SERVER}token" in found or not of_sqlite)
     if not whole or not isinstance(credentials, dict) or not _are_texts(credentials.get(name) for name in KEPT):
-        raise TenantryError(f"{what}: is not complete; use another snapshot")
+        raise TenantryError(f"{what}: is not complete. Use another snapshot")
     if not of_sqlite:
         etcd_client.check(database)
     elif sqlite.check(database) != snapshot.origin.revision:
@@ -107,7 +107,7 @@ def _unpacked(
             found[name] = content.read()
             room -= entry.size
         else:
-            raise TenantryError(f"{what}: holds {shown(name)}, which no snapshot does; use another snapshot")
+            raise TenantryError(f"{what}: holds {shown(name)}, which no snapshot does. Use another snapshot")
     return found
 
 
@@ -124,7 +124,7 @@ def _copy(source: BinaryIO, target: Path) -> None:
         if error.filename is None and error.errno is None:  # of the source
             raise
         raise TenantryError(
-            f"cannot write to {target.parent}: {error.strerror}; free space there or choose another place"
+            f"cannot write to {target.parent}: {error.strerror}. Free space there or choose another place"
         ) from None
 
 
@@ -132,7 +132,7 @@ def _parsed(content: bytes, what: str) -> Any:
     try:
         return json.loads(content)
     except (ValueError, RecursionError):
-        raise TenantryError(f"{what}: is not a snapshot of a virtual cluster; use another") from None
+        raise TenantryError(f"{what}: is not a snapshot of a virtual cluster. Use another") from None
 
 
 def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:

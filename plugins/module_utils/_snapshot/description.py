@@ -107,7 +107,7 @@ def is_name(name: str) -> bool:
 def check_name(name: str) -> str:
     if not is_name(name):
         raise TenantryError(
-            f"snapshot: {shown(name)} is not a name; give letters, digits, `.`, `_` and `-`, at most 63, "
+            f"snapshot: {shown(name)} is not a name. Set letters, digits, `.`, `_` and `-`, at most 63, "
             f"starting with a letter or digit, and not {LATEST}"
         )
     return name
@@ -123,7 +123,7 @@ def authenticate(snapshot: Snapshot, passphrase: str) -> Key:
     claims = _claims(snapshot.origin, snapshot.bytes, snapshot.sha256, snapshot.key)
     if not hmac.compare_digest(snapshot.mac, _mac(claims, key)):
         raise TenantryError(
-            f"{snapshot.path}: is another snapshot than its description says, which was changed; use another snapshot"
+            f"{snapshot.path}: is another snapshot than its description says, which was changed. Use another snapshot"
         )
     return key
 
@@ -145,7 +145,7 @@ def parse(text: bytes, namespace: str, name: str, where: str, path: str) -> Snap
         return _parsed(content, namespace, name, path)
     except (ValueError, RecursionError) as error:
         reason = "no JSON" if isinstance(error, (json.JSONDecodeError, UnicodeDecodeError, RecursionError)) else error
-        raise BadFile(where, f"is not the description of a snapshot: {reason}; move it away") from None
+        raise BadFile(where, f"is not the description of a snapshot: {reason}. Move it away") from None
 
 
 def _parsed(content: dict, namespace: str, name: str, path: str) -> Snapshot:

@@ -94,7 +94,7 @@ class Directory(Store):
             except OSError as error:
                 link = error.errno == errno.ELOOP
                 reason = "a link or something else is where a file belongs" if link else error.strerror
-                raise BadFile(self.where(namespace, file), f"cannot be read: {reason}; move it away") from None
+                raise BadFile(self.where(namespace, file), f"cannot be read: {reason}. Move it away") from None
         return None
 
     def _keep(self, namespace: str, name: str, draft: Draft, description: bytes) -> None:
@@ -126,10 +126,10 @@ class Directory(Store):
             if error.errno in (errno.ELOOP, errno.ENOTDIR):
                 raise TenantryError(
                     f"directory: cannot {doing} {self._directory}: a link or something else is where a folder or a "
-                    "file of snapshots belongs; move it away"
+                    "file of snapshots belongs. Move it away"
                 ) from None
             raise TenantryError(
-                f"directory: cannot {doing} {self._directory}: {error.strerror}; choose another"
+                f"directory: cannot {doing} {self._directory}: {error.strerror}. Choose another"
             ) from None
 
 

@@ -168,17 +168,17 @@ def _validated(item: dict) -> Job:
     state, name = item["state"], item["snapshot"]
     if item["source"]:
         if state != "restored":
-            raise TenantryError(f"source: applies to state restored only, not {state}; leave it out")
+            raise TenantryError(f"source: applies to state restored only, not {state}. Omit it")
         for option in ("tenant", "name"):
             naming.check_name(item["source"][option], f"source.{option}")
     if (item["keep"] is None) == (state == "pruned"):
-        raise TenantryError("keep: required with state pruned, and of no use with another; say how many to keep")
+        raise TenantryError("keep: required with state pruned, and of no use with another. Set how many to keep")
     if item["keep"] is not None and item["keep"] < 1:
         raise TenantryError(f"keep: must be 1 or more, not {item['keep']}; single ones go with state absent")
     if state == "absent" and name is None:
-        raise TenantryError("snapshot: required with state absent; name the one to delete")
+        raise TenantryError("snapshot: required with state absent. Name the one to delete")
     if state in ("pruned", "rolled_back") and name is not None:
-        raise TenantryError(f"snapshot: of no use with state {state}; leave it out")
+        raise TenantryError(f"snapshot: of no use with state {state}. Omit it")
     if name is None:
         name = LATEST if state == "restored" else now().strftime(newest.NAMES)
     if not (name == LATEST and state == "restored"):
@@ -212,8 +212,8 @@ def _place(context: Context, places: FleetState, job: Job) -> None:
     if job.found is None:
         lost = f", or it is on a member that does not answer: {'; '.join(places.unreachable.values())}"
         error = TenantryError(
-            f"there is no such virtual cluster{lost if places.unreachable else ''}; "
-            "create it with tenantry.kube.vcluster first"
+            f"there is no such virtual cluster{lost if places.unreachable else ''}. "
+            "Create it with tenantry.kube.vcluster first"
         )
         if job.state == "restored":
             context.missing(error)
@@ -221,7 +221,7 @@ def _place(context: Context, places: FleetState, job: Job) -> None:
             raise error
     elif (place := job.found.record.datastore) not in (None, PLACE):
         raise TenantryError(
-            f"datastore: what it knows is in {place}, not here; back up and restore that database by its own means, "
+            f"datastore: what it knows is in {place}, not here. Back up and restore that database by its own means, "
             f"and keep the Secret {JOIN_TOKEN} of {job.namespace}, without which k3s cannot read it"
         )
 
@@ -284,7 +284,7 @@ def _take(call: Call, job: Job) -> dict:
             except OSError as error:
                 where = store.where(job.namespace)
                 raise TenantryError(
-                    f"cannot write to {where}: {error.strerror}; free space there or choose another place"
+                    f"cannot write to {where}: {error.strerror}. Free space there or choose another place"
                 ) from None
             snapshot = store.add(origin, key, draft)
     newest.note(found.host, origin)
@@ -307,7 +307,7 @@ def _captured_of_volume(call: Call, job: Job, directory: Path) -> DataCopy:
     host, namespace, seconds = job.known_found.host, job.namespace, call.options.wait_timeout
     stateful_set = host.get(STATEFUL_SET, SERVER, namespace)
     if stateful_set is None:
-        raise TenantryError(f"StatefulSet {SERVER} is missing; run tenantry.kube.vcluster for it first")
+        raise TenantryError(f"StatefulSet {SERVER} is missing. Run tenantry.kube.vcluster for it first")
     if stateful_set["spec"]["replicas"] == 0:
         with workshop(host, stateful_set, call.deadline()) as container:
             return capture(container, job.name, directory, seconds)
@@ -346,7 +346,7 @@ def _revert(call: Call, job: Job) -> dict:
     version = job.known_found.annotations.get(BEFORE_ANNOTATION)
     if version is None:
         raise TenantryError(
-            "state: rolled_back needs an upgrade to go back from, and there was none; use state restored"
+            "state: rolled_back needs an upgrade to go back from, and there was none. Use state restored"
         )
     origin = _origin(job, PRE_UPGRADE, 0, 0)
     with _private_directory(call.context) as directory:

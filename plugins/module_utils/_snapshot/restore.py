@@ -114,27 +114,27 @@ class Restore:
         record = self.target.record
         if record.persistence == "none":
             raise TenantryError(
-                "persistence: is none, and restored data would be lost with the server's pod; "
-                "create a virtual cluster with persistence type pvc and restore into that"
+                "persistence: is none, and restored data would be lost with the server's pod. "
+                "Create a virtual cluster with persistence type pvc and restore into that"
             )
         if self.origin.datastore != self.datastore:
             raise TenantryError(
-                f"datastore: the snapshot is of {self.origin.datastore} and this virtual cluster has {self.datastore}; "
-                f"restore it into one with servers: {MEMBERS if self.origin.datastore == PLACE else 1} and no datastore"
+                f"datastore: the snapshot is of {self.origin.datastore} and this virtual cluster has {self.datastore}. "
+                f"Restore it into one with servers: {MEMBERS if self.origin.datastore == PLACE else 1} and no datastore"
             )
         if not self.in_place:
             self._check_version(record.version or self.origin.version)
         found = self.host.get(STATEFUL_SET, SERVER, self.namespace)
         if found is None:
-            raise TenantryError(f"StatefulSet {SERVER} is missing; run tenantry.kube.vcluster for it first")
+            raise TenantryError(f"StatefulSet {SERVER} is missing. Run tenantry.kube.vcluster for it first")
         self.stateful_set = found
 
     def _check_version(self, there: str) -> None:
         taken, runs = parse_version(self.origin.version)[0], parse_version(there)[0]
         if not 0 <= runs - taken <= 1:
             raise TenantryError(
-                f"version: the snapshot is of {self.origin.version} and {there} runs here; "
-                f"create the virtual cluster with a release of v1.{taken} or v1.{taken + 1}"
+                f"version: the snapshot is of {self.origin.version} and {there} runs here. "
+                f"Create the virtual cluster with a release of v1.{taken} or v1.{taken + 1}"
             )
 
     def execute(self, content: Content) -> dict[str, int]:
@@ -259,7 +259,7 @@ class Restore:
         if missing:
             raise TenantryError(
                 f"snapshot {self.origin.snapshot} is restored, but {len(missing)} of its objects are not served: "
-                f"{missing[0]} first; look whether something deletes them, or restore again"
+                f"{missing[0]} first. Check whether something deletes them, or restore again"
             )
         self._renew_agents()
         self._forget()

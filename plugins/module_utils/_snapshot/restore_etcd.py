@@ -95,7 +95,7 @@ class EtcdRestore(Restore):
             with database.open("wb") as file:
                 pod_exec.run(first, "fetching what is kept", _FETCH, KEPT_FILE, sink=file.write)
             if database.stat().st_size != size:
-                raise TenantryError("fetching the kept data: checksum mismatch after the transfer; run again")
+                raise TenantryError("fetching the kept data: checksum mismatch after the transfer. Run again")
             members.fill(database, digest(database))
 
     @contextmanager
@@ -167,7 +167,7 @@ class _Members:
         pieces, seconds = file_pieces(database), self.deadline.remaining()
         told = pod_exec.run(container, "sending the database", _PUT, *where, stdin=pieces, seconds=seconds)
         if told.split()[0] != sha256:
-            raise TenantryError("sending the database: checksum mismatch after the transfer; run again")
+            raise TenantryError("sending the database: checksum mismatch after the transfer. Run again")
 
     def _wait(self, name: str, condition: Callable[[dict], bool]) -> None:
         pod = wait_for(
@@ -183,7 +183,7 @@ class _Members:
         if _has_failed(pod):
             raise TenantryError(
                 f"pod {name} in {self.namespace} could not recreate its member: "
-                f"{explanation(self.host, pod, name, self.namespace)}; run the restore again"
+                f"{explanation(self.host, pod, name, self.namespace)}. Run the restore again"
             )
 
 

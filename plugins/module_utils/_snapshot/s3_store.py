@@ -51,11 +51,11 @@ ATTEMPTS = 3
 class Bucket(Store):
     def __init__(self, name: str, prefix: str = "", endpoint: str | None = None, region: str | None = None) -> None:
         if minio is None:
-            raise TenantryError("bucket: needs the Python package minio where the module runs; install it")
+            raise TenantryError("bucket: needs the Python package minio where the module runs. Install it")
         url = urlsplit(endpoint or AWS)
         if url.scheme not in ("https", "http") or not url.hostname or url.path.strip("/") or url.username:
             raise TenantryError(
-                f"bucket.endpoint: {shown(endpoint)} is not the URL of a store; give one such as https://s3.example.com"
+                f"bucket.endpoint: {shown(endpoint)} is not the URL of a store. Use one such as https://s3.example.com"
             )
         self._name = name
         self._prefix = f"{prefix.strip('/')}/".lstrip("/")
@@ -114,7 +114,7 @@ class Bucket(Store):
                 if error.code == "NoSuchKey":
                     return None
                 reason = f"cannot be read: {one_line(error.message or error.code).rstrip('.')}"
-                raise BadFile(self.where(namespace, file), f"{reason}; check the rights to it") from None
+                raise BadFile(self.where(namespace, file), f"{reason}. Check the rights to it") from None
 
     def _keep(self, namespace: str, name: str, draft: Draft, description: bytes) -> None:
         size = draft.file.seek(0, io.SEEK_END)
@@ -147,6 +147,6 @@ class Bucket(Store):
         except (MinioException, HTTPError, OSError, ValueError) as error:
             reason = getattr(error, "message", None) or error
             raise TenantryError(
-                f"bucket: cannot {doing} {self._name}: {one_line(reason).rstrip('.')}; check its name, endpoint and "
+                f"bucket: cannot {doing} {self._name}: {one_line(reason).rstrip('.')}. Check its name, endpoint and "
                 "the credentials in the environment"
             ) from None

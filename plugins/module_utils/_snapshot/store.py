@@ -112,7 +112,7 @@ class Store(ABC):
         """The snapshot of a description, as far as can be told without the passphrase and without reading archives."""
         name = file.removesuffix(DESCRIPTION)
         if not is_name(name):
-            raise BadFile(shown(file).strip('"'), "is not named like a snapshot; move it away")
+            raise BadFile(shown(file).strip('"'), "is not named like a snapshot. Move it away")
         snapshot = self.find(namespace, name)
         if snapshot and (size := sizes.get(f"{name}{ARCHIVE}")) != snapshot.bytes:
             has = "is missing, or is no file" if size is None else f"has {size} bytes"
@@ -183,7 +183,7 @@ def few(names: Iterable[str], where: str) -> list[str]:
     """Sorted, unless they are more than snapshots can be."""
     found = sorted(islice(names, MOST_FILES + 1))
     if len(found) > MOST_FILES:
-        raise TenantryError(f"{where}: has more than {MOST_FILES} files; move some away")
+        raise TenantryError(f"{where}: has more than {MOST_FILES} files. Move some away")
     return found
 
 
@@ -197,10 +197,10 @@ def check_archive(snapshot: Snapshot, archive: BinaryIO) -> None:
     if size != snapshot.bytes:
         raise TenantryError(
             f"{snapshot.path}: does not have the {snapshot.bytes} bytes it should have: it is truncated or of another "
-            "snapshot; use another"
+            "snapshot. Use another"
         )
     if sha256 != snapshot.sha256:
-        raise TenantryError(f"{snapshot.path}: is not what its sha256 says: it is corrupted; use another snapshot")
+        raise TenantryError(f"{snapshot.path}: is not what its sha256 says: it is corrupted. Use another snapshot")
     archive.seek(0)
 
 

@@ -47,7 +47,7 @@ def check(tenant: str, quota: Mapping[str, str], others: Mapping[str, str], aske
     lacking = [line for key in (*RESOURCES, "vclusters") if (line := _lack(key, quota[key], others[key], asked[key]))]
     if lacking:
         raise TenantryError(
-            f"quota of tenant {tenant}: {'; '.join(lacking)}; reduce the resources, delete virtual clusters, "
+            f"quota of tenant {tenant}: {'; '.join(lacking)}. Reduce the resources, delete virtual clusters, "
             "or raise the quota with tenantry.kube.tenant_quota"
         )
 

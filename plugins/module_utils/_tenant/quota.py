@@ -56,7 +56,7 @@ class InUse:
         living = sorted(one.namespace for one in self.vclusters.get(tenant, []))
         if living:
             raise TenantryError(
-                f"tenant {tenant} cannot be removed while it has virtual clusters: {', '.join(living)}; delete them "
+                f"tenant {tenant} cannot be removed while it has virtual clusters: {', '.join(living)}. Delete them "
                 "first with tenantry.kube.vcluster"
             )
         if self.unreachable:
@@ -139,7 +139,7 @@ def _whole_quota(tenant: str, given: dict) -> dict[str, str]:
         if key in QUANTITIES:
             quota[key] = quantities.canonical(value, field)
         elif value < 0:
-            raise TenantryError(f"{field}: {value} is negative; use a whole number, 0 for none")
+            raise TenantryError(f"{field}: {value} is negative. Use a whole number, 0 for none")
     return {key: str(value) for key, value in quota.items()}
 
 

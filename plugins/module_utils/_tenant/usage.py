@@ -27,7 +27,7 @@ def run(context: Context, tenant: str | None) -> dict:
         config_maps = fleet.hub.list(CONFIG_MAP, selector=naming.selector("tenant", tenant=tenant))
         records = {_tenant_of(one): one for one in config_maps if one["metadata"]["name"] == RECORD}
         if tenant is not None and tenant not in records:
-            raise TenantryError(f"tenant: there is no tenant {tenant}; create it with tenantry.kube.tenant_quota first")
+            raise TenantryError(f"tenant: there is no tenant {tenant}. Create it with tenantry.kube.tenant_quota first")
         vclusters, unreachable = fleet.vclusters()
         found = [one for one in vclusters if tenant in (None, one.tenant)]
         quotas = resources_in_use.quotas(fleet.hub, (one.host for one in found), unreachable=unreachable)

@@ -168,7 +168,7 @@ class VClusterAccess:
         self.ca = client_ca_renewal.find(self.host, self.context)
         self.paused = is_paused(self.host.get(resources.STATEFUL_SET, SERVER, self.context))
         if self.paused:
-            raise TenantryError("is paused; resume it with state: present, then run again for its users")
+            raise TenantryError("is paused. Resume it with state: present, then run again for its users")
         self._inside = connection.inside(self.host, self.context).limited(self.host.timeout)
         self.server = connection.endpoint(self.found)
         self._plan = self._make_plan(users)
@@ -307,7 +307,7 @@ class VClusterAccess:
             if action.action == "delete" and (held := action.live["metadata"].get("finalizers")):
                 raise TenantryError(
                     f"{action.kind.rpartition('/')[2]} {action.name} is deleted, but stays and counts while it has the "
-                    f"finalizer {one_line(', '.join(held))}; remove that there with kubectl, then run again"
+                    f"finalizer {one_line(', '.join(held))}. Remove that there with kubectl, then run again"
                 )
         if self.renewal:
             self.renewal.perform()

@@ -75,11 +75,11 @@ def validated(context: Context, item: dict) -> DesiredUser:
     naming.tenant_namespace(tenant)
     present, who = item["state"] == "present", f"user {name} of tenant {tenant}"
     if present and not item["role"]:
-        raise TenantryError(f"role: missing for {who}; give viewer, developer, admin or platform_operator")
+        raise TenantryError(f"role: missing for {who}. Set viewer, developer, admin or platform_operator")
     person = parse_person(item["oidc"], who) if present else None
     if person and item["hub_access"]:
         raise TenantryError(
-            f"hub_access: not together with oidc for {who}, who logs in to the hub at the issuer; omit one of them"
+            f"hub_access: not together with oidc for {who}, who logs in to the hub at the issuer. Omit one of them"
         )
     if present and item["revoke_certificates"]:
         raise TenantryError(f"revoke_certificates: requires state absent, and {who} is to be present. Omit it")
@@ -105,7 +105,7 @@ def _access(given: list[dict] | None, role: str, who: str) -> dict[str, str] | N
     for entry in given:
         vcluster = entry["vcluster"]
         if vcluster in access:
-            raise TenantryError(f"access: vcluster {vcluster} is given twice for {who}; give each once")
+            raise TenantryError(f"access: vcluster {vcluster} is given twice for {who}. Give each once")
         access[vcluster] = entry["role"] or role
     return access
 
@@ -117,8 +117,8 @@ def refuse_shared_files(wanted: list[DesiredUser]) -> None:
         for label in [requested.file.label for requested in want.requested_kubeconfigs if requested.file]:
             if label in owners:
                 raise TenantryError(
-                    f"kubeconfig_path: {label} is given for {owners[label]} and {want.name}; "
-                    "give each kubeconfig a place of its own"
+                    f"kubeconfig_path: {label} is given for {owners[label]} and {want.name}. "
+                    "Give each kubeconfig a place of its own"
                 )
             owners[label] = want.name
 

@@ -204,7 +204,7 @@ def certificate(request: dict, now: datetime, ca: str | None = None) -> Finding 
         "why": f"a certificate for {_subject(spec.get('request'))} of signer {spec['signerName']} was approved, "
         f"requested by {spec.get('username')}",
         "expires": until,
-        "end": f"it ends by itself at {until} at the latest; take its name out of all bindings"
+        "end": f"it ends by itself at {until} at the latest. Use its name out of all bindings"
         + (f", or end it at once: {REVOKE}" if ours else ""),
     }
 

@@ -82,12 +82,12 @@ class FileStore:
 
     def _check_parents(self) -> None:
         if self._file.is_dir():
-            raise TenantryError(f"kubeconfig_path: {self.label} is a directory; name a file in it")
+            raise TenantryError(f"kubeconfig_path: {self.label} is a directory. Name a file in it")
         parent = next(parent for parent in self._file.parents if os.path.lexists(parent))
         if not parent.is_dir():
-            raise TenantryError(f"kubeconfig_path: {parent} is not a directory; choose another path")
+            raise TenantryError(f"kubeconfig_path: {parent} is not a directory. Choose another path")
         if not os.access(parent, os.W_OK | os.X_OK):
-            raise TenantryError(f"kubeconfig_path: {parent} cannot be written by this user; choose another path")
+            raise TenantryError(f"kubeconfig_path: {parent} cannot be written by this user. Choose another path")
 
 
 class VaultStore(FileStore):
@@ -99,7 +99,7 @@ class VaultStore(FileStore):
         self._password_file = str(Path(password_file).expanduser())
         if not Path(self._password_file).is_file():
             raise TenantryError(
-                f"vault_password_file: {password_file} is not a file; give the password file of ansible-vault"
+                f"vault_password_file: {password_file} is not a file. Set the password file of ansible-vault"
             )
 
     def read(self) -> dict | None:
@@ -123,8 +123,8 @@ class VaultStore(FileStore):
         )
         if code:
             raise TenantryError(
-                f"vault_password_file: ansible-vault cannot {action} {self.label}: {one_line(err)}; "
-                "give the password that the file has, or remove the file"
+                f"vault_password_file: ansible-vault cannot {action} {self.label}: {one_line(err)}. "
+                "Set the password that the file has, or remove the file"
             )
         return out
 
@@ -178,7 +178,7 @@ class SecretStore:
     def _refuse(self) -> None:
         user = self._metadata["labels"][naming.LABEL_USER]
         raise TenantryError(
-            f"kubeconfigs: {self.label} exists and is not a kubeconfig of user {user}; choose another name"
+            f"kubeconfigs: {self.label} exists and is not a kubeconfig of user {user}. Choose another name"
         )
 
 

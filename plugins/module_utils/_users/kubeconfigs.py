@@ -83,7 +83,7 @@ def asked_for(context: Context, item: dict, who: str) -> list[RequestedKubeconfi
             file=_file(context, item, given, of),
         )
         if requested.name in {other.name for other in requested_kubeconfigs}:
-            raise TenantryError(f"kubeconfigs: {requested.name} is given twice for {who}; give each once")
+            raise TenantryError(f"kubeconfigs: {requested.name} is given twice for {who}. Give each once")
         requested_kubeconfigs.append(requested)
     return requested_kubeconfigs
 
@@ -95,12 +95,12 @@ def _seconds(lifetime: str, of: str) -> int:
 def _file(context: Context, item: dict, given: dict, of: str) -> UserKubeconfig | None:
     path, secret, vault = given["path"], given["secret"], given["vault_password_file"]
     if path and secret:
-        raise TenantryError(f"kubeconfigs: path and secret are both given for {of}; give one of them")
+        raise TenantryError(f"kubeconfigs: path and secret are both given for {of}. Set one of them")
     if vault and not path:
-        raise TenantryError(f"kubeconfigs: vault_password_file needs a path for {of}; give path")
+        raise TenantryError(f"kubeconfigs: vault_password_file needs a path for {of}. Set path")
     if not path and not secret:
         if given["state"] == "present" and item["state"] == "present":
-            raise TenantryError(f"kubeconfigs: neither path nor secret is given for {of}; give one of them")
+            raise TenantryError(f"kubeconfigs: neither path nor secret is given for {of}. Set one of them")
         return None
     store: Store
     if secret:
@@ -119,13 +119,13 @@ def _secret(context: Context, item: dict, kubeconfig: str, given: dict) -> Secre
     for value, field in ((namespace, "namespace"), (name, "name")):
         if not naming.DNS_NAME.fullmatch(value):
             raise TenantryError(
-                f"kubeconfigs.secret.{field}: {value!r} is not a name in Kubernetes; "
-                "use lower-case letters, digits and -"
+                f"kubeconfigs.secret.{field}: {value!r} is not a name in Kubernetes. "
+                "Use lower-case letters, digits and -"
             )
     if context.hub.get(NAMESPACE, namespace) is None:
         context.missing(
             TenantryError(
-                f"kubeconfigs.secret.namespace: there is no namespace {namespace} on the hub; create it first"
+                f"kubeconfigs.secret.namespace: there is no namespace {namespace} on the hub. Create it first"
             )
         )
     labels = naming.labels("user", tenant=item["tenant"], user=item["name"])
@@ -136,7 +136,7 @@ def _runner(context: Context) -> Runner:
     # Ansible's programs are beside its Python, which need not be on the PATH of a task.
     program = context.module.get_bin_path("ansible-vault", opt_dirs=[str(Path(sys.executable).parent)])
     if program is None:
-        raise TenantryError("vault_password_file: the program ansible-vault is not found; install ansible-core")
+        raise TenantryError("vault_password_file: the program ansible-vault is not found. Install ansible-core")
 
     def run(command: list[str], text: str | None) -> tuple[int, str, str]:
         return context.module.run_command([program, *command[1:]], data=text)
@@ -266,8 +266,8 @@ class UserKubeconfig:
         }
         if store.exists and not self._is_ours():
             raise TenantryError(
-                f"kubeconfig_path: {self.label} exists and is not a kubeconfig of a user of tenant {tenant}; "
-                "move it away or choose another path"
+                f"kubeconfig_path: {self.label} exists and is not a kubeconfig of a user of tenant {tenant}. "
+                "Move it away or choose another path"
             )
 
     @property

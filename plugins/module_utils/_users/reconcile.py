@@ -80,7 +80,7 @@ def _check_tenants(context: Context, wanted: list[DesiredUser]) -> None:
             context.missing(
                 TenantryError(
                     f"tenant: {want.tenant} of user {want.name} does not exist"
-                    f"{naming.did_you_mean(want.tenant, tenants)}; create it with tenantry.kube.tenant_quota"
+                    f"{naming.did_you_mean(want.tenant, tenants)}. Create it with tenantry.kube.tenant_quota"
                 )
             )
 
@@ -123,7 +123,7 @@ def _no_issuer(want: DesiredUser, place: VClusterAccess) -> TenantryError:
     of = "groups_claim of the option oidc" if place.issuer else "option oidc"
     return TenantryError(
         f"oidc: user {want.name} cannot enter vcluster {place.vcluster} of tenant {want.tenant} by an issuer, because "
-        f"it has none for that; give it the {of} of tenantry.kube.vcluster, or leave it out of access"
+        f"it has none for that. Set it the {of} of tenantry.kube.vcluster, or leave it out of access"
     )
 
 

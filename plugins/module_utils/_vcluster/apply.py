@@ -194,7 +194,7 @@ class _Application:
     def _wait_for_endpoint(self, url: str) -> None:
         if not wait_until_endpoint_accepts(url, self.deadline):
             self.context.warn(
-                f"{self.namespace}: the servers are ready, but {url} refuses connections; check the Service, load "
+                f"{self.namespace}: the servers are ready, but {url} refuses connections. Check the Service, load "
                 "balancer or firewall behind that address"
             )
 

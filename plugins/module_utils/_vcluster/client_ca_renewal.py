@@ -191,9 +191,9 @@ def _stays(found: dict) -> str:
     if held := found["metadata"].get("finalizers"):
         return (
             f"revoke_certificates: {what} is deleted, but stays and tells other API servers to trust the replaced CA "
-            f"while it has the finalizer {one_line(', '.join(held))}; remove that there with kubectl, then run again"
+            f"while it has the finalizer {one_line(', '.join(held))}. Remove that there with kubectl, then run again"
         )
     return (
-        f"revoke_certificates: {what} came back with the replaced CA, and tells other API servers to trust it; "
-        "look with kubectl for what writes it there (metadata.managedFields), delete both, then run again"
+        f"revoke_certificates: {what} came back with the replaced CA, and tells other API servers to trust it. "
+        "Check with kubectl for what writes it there (metadata.managedFields), delete both, then run again"
     )

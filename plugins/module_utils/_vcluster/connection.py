@@ -44,8 +44,8 @@ def inside(host: Cluster, namespace: str) -> Cluster:
     data = (secret or {}).get("data") or {}
     if not data.get("token") or not data.get("ca.crt"):
         raise TenantryError(
-            f"the virtual cluster {namespace} on {host.name} was never ready; "
-            "run tenantry.kube.vcluster for it with wait, then run again"
+            f"the virtual cluster {namespace} on {host.name} was never ready. "
+            "Run tenantry.kube.vcluster for it with wait, then run again"
         )
     return connect(host, namespace, token=base64.b64decode(data["token"]).decode(), ca_data=data["ca.crt"])
 
@@ -99,7 +99,7 @@ def endpoint(vcluster: VirtualCluster) -> str:
     host, name = vcluster.host, vcluster.namespace
     service = host.get(SERVICE, API_SERVICE, name)
     if service is None:
-        raise TenantryError(f"Service {API_SERVICE} in {name} on {host.name} is missing; run tenantry.kube.vcluster")
+        raise TenantryError(f"Service {API_SERVICE} in {name} on {host.name} is missing. Run tenantry.kube.vcluster")
     record = vcluster.record
     return exposure.url_of(service, record.expose, record.address)
 

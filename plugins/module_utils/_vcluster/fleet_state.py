@@ -46,15 +46,15 @@ class FleetState:
         found = self.found.get(namespace)
         if found and wanted not in (None, found.host.name):
             raise TenantryError(
-                f"host: {namespace} is on {found.host.name} and cannot be moved to {wanted}; "
-                f"give host {found.host.name}, or delete it there first"
+                f"host: {namespace} is on {found.host.name} and cannot be moved to {wanted}. "
+                f"Set host {found.host.name}, or delete it there first"
             )
         if found:
             return found.host
         if wanted is None and self.unreachable:
             raise Unreachable(
                 f"host: not given, and {namespace} may be on a member that does not answer: "
-                f"{'; '.join(self.unreachable.values())}; give host"
+                f"{'; '.join(self.unreachable.values())}. Set host"
             )
         name = wanted or naming.HUB
         if name in self.unreachable:
@@ -70,8 +70,8 @@ class FleetState:
         if tenant not in self.records:
             context.missing(
                 TenantryError(
-                    f"tenant: there is no tenant {tenant}{naming.did_you_mean(tenant, self.records)}; "
-                    "create it with tenantry.kube.tenant_quota first"
+                    f"tenant: there is no tenant {tenant}{naming.did_you_mean(tenant, self.records)}. "
+                    "Create it with tenantry.kube.tenant_quota first"
                 )
             )
 
@@ -119,8 +119,8 @@ class FleetState:
             owner = taken.setdefault(spec.datastore.place, spec.namespace)
             if owner != spec.namespace:
                 problems[spec.namespace] = (
-                    f"datastore.endpoint: {spec.datastore.place} is the database of {owner} already; "
-                    f"give {spec.namespace} one of its own"
+                    f"datastore.endpoint: {spec.datastore.place} is the database of {owner} already. "
+                    f"Give {spec.namespace} one of its own"
                 )
         return problems
 

@@ -53,7 +53,7 @@ class HostFacts:
         if spec.service_cidr not in (None, self.service_network):
             raise TenantryError(
                 f"service_cidr: {spec.service_cidr} is not {self.service_network}, the network of host {self.host}, "
-                "where services have the same addresses with mode shared; leave it out"
+                "where services have the same addresses with mode shared. Omit it"
             )
         return replace(spec, service_cidr=self.service_network)
 
@@ -64,7 +64,7 @@ class HostFacts:
             return None
         return (
             f"pods of host {self.host} have addresses, such as {outside[0]}, outside of the networks that its "
-            "nodes name for pods, so others' pods may be reached; give the network of its pods in network.egress_deny"
+            "nodes name for pods, so others' pods may be reached. Set the network of its pods in network.egress_deny"
         )
 
     def check_networks(self, spec: VClusterSpec) -> None:
@@ -75,8 +75,8 @@ class HostFacts:
                 network = ipaddress.ip_network(text, strict=False)
                 if ours.version == network.version and ours.overlaps(network):
                     raise TenantryError(
-                        f"{option}: {ours} overlaps {what} of host {self.host} ({text}); "
-                        "choose a network that the host does not use"
+                        f"{option}: {ours} overlaps {what} of host {self.host} ({text}). "
+                        "Choose a network that the host does not use"
                     )
 
     def published_address(self, spec: VClusterSpec, record: VClusterRecord) -> str:
@@ -92,8 +92,8 @@ class HostFacts:
             return record.address
         if not known:
             raise Obstacle(
-                f"expose.address: host {self.host} has no node with an address; "
-                "give the address at which people reach its node ports"
+                f"expose.address: host {self.host} has no node with an address. "
+                "Set the address at which people reach its node ports"
             )
         return known[0]
 

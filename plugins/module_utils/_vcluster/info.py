@@ -149,5 +149,5 @@ def _why_not_synced(host: Cluster, namespace: str) -> str | None:
     if any(map(is_ready, pods)):
         return None
     if not pods:
-        return "there is no pod of the syncer; run tenantry.kube.vcluster for it"
+        return "there is no pod of the syncer. Run tenantry.kube.vcluster for it"
     return f"the syncer is not ready: {explanation(host, pods[0], pods[0]['metadata']['name'], namespace)}"

@@ -109,23 +109,23 @@ def plan_pause(found: VirtualCluster | None, name: str) -> LifecyclePlan:
 def plan_restart(found: VirtualCluster | None, name: str, now: datetime) -> LifecyclePlan:
     found, sets = _stoppable(found, RESTARTED, name)
     if is_paused(sets[0]):
-        raise TenantryError(f"state: {name} is paused and cannot be restarted; resume it with state: present")
+        raise TenantryError(f"state: {name} is paused and cannot be restarted. Resume it with state: present")
     return _restart(found.host, found.namespace, sets, now)
 
 
 def _stoppable(found: VirtualCluster | None, state: str, name: str) -> tuple[VirtualCluster, list[dict]]:
     """A virtual cluster that comes back as it was, with its StatefulSets."""
     if found is None:
-        raise TenantryError(f"state: there is no virtual cluster {name} that could be {state}; create it first")
+        raise TenantryError(f"state: there is no virtual cluster {name} that could be {state}. Create it first")
     sets = stateful_sets(found)
     if not sets:
         raise TenantryError(
-            f"state: {name} was never fully created and cannot be {state}; run it with state: present first"
+            f"state: {name} was never fully created and cannot be {state}. Run it with state: present first"
         )
     if found.record.persistence == "none":
         raise TenantryError(
-            f"state: {name} has no volume (persistence.type none) and would lose everything by being {state}; "
-            "keep it present, or delete it"
+            f"state: {name} has no volume (persistence.type none) and would lose everything by being {state}. "
+            "Keep it present, or delete it"
         )
     return found, sets
 

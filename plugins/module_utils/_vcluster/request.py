@@ -39,7 +39,7 @@ class DesiredVCluster:
     def of(cls, item: dict) -> DesiredVCluster:
         path = item["kubeconfig_path"]
         if path and Path(path).expanduser().is_dir():
-            raise TenantryError(f"kubeconfig_path: {path} is a directory; name a file in it")
+            raise TenantryError(f"kubeconfig_path: {path} is a directory. Name a file in it")
         if item["state"] == PRESENT:
             _check_in_any_mode(item)
         tenant, name = naming.check_name(item["tenant"], "tenant"), naming.check_name(item["name"], "name")

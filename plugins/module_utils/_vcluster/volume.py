@@ -32,12 +32,12 @@ def check_volume(host: Cluster, spec: VClusterSpec, claim: dict | None) -> None:
     if not (_storage_class(host, name) or {}).get("allowVolumeExpansion"):
         raise TenantryError(
             f"persistence.size: the {size} there is cannot grow to {memory_text(spec.volume)}, because storage class "
-            f"{name} of host {host.name} does not allow it; keep {size}"
+            f"{name} of host {host.name} does not allow it. Keep {size}"
         )
     if not _is_bound(claim):
         raise TenantryError(
-            f"persistence.size: the {size} there is cannot grow to {memory_text(spec.volume)} before it has a volume; "
-            f"run it with {size} until it is ready, then again"
+            f"persistence.size: the {size} there is cannot grow to {memory_text(spec.volume)} before it has a volume. "
+            f"Run it with {size} until it is ready, then again"
         )
 
 

@@ -106,7 +106,7 @@ def test_a_subnet_in_use_is_refused_before_anything_is_made(second_lab: SecondLa
     assert refused.returncode == 1
     owner = second_lab.directory
     assert refused.stderr.endswith(
-        f"lab: {SUBNET} is used by the lab in {owner}; take that one down, or set LAB_SUBNET\n"
+        f"lab: {SUBNET} is used by the lab in {owner}. Use that one down, or set LAB_SUBNET\n"
     )
     third.do("down")
     assert second_lab.do("ssh", "hub", "hostname") == "hub\n"

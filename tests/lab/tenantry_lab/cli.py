@@ -53,7 +53,7 @@ def main(words: Sequence[str] | None = None) -> int:
     except LabError as error:
         print(f"lab: {error}", file=sys.stderr)
     except KeyboardInterrupt:
-        print("lab: interrupted; run the same command again to go on", file=sys.stderr)
+        print("lab: interrupted. Run the same command again to go on", file=sys.stderr)
     return 1
 
 
@@ -143,7 +143,7 @@ def _up(lab: Lab, arguments: argparse.Namespace) -> int:
 
 def _start_ground(lab: Lab) -> None:
     if not release.directory(lab).is_dir():
-        raise LabError(f"release {lab.version} is not built; run: tests/lab/lab build")
+        raise LabError(f"release {lab.version} is not built. Run: tests/lab/lab build")
     machines.build_image(lab, rootfs.MACHINE.path(lab))
     computer.prepare_sysctls(lab)
     network.up(lab)

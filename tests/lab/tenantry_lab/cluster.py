@@ -128,7 +128,7 @@ def write_kubeconfig(lab: Lab, machine: Machine, target: Path) -> None:
 
 
 def reachable(kubeconfig: str, address: str) -> str:
-    """k3s writes the loopback address into its kubeconfig; put the machine's there, as an administrator would."""
+    """k3s writes the loopback address into its kubeconfig. Put the machine's there, as an administrator would."""
     return kubeconfig.replace("https://127.0.0.1:6443", f"https://{address}:6443")
 
 

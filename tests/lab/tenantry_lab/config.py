@@ -36,7 +36,7 @@ class Lab:
     def from_environment(cls, environment: Mapping[str, str]) -> Lab:
         version = environment.get("K3S_RELEASE") or BUILT_VERSION
         if not RELEASE_PATTERN.fullmatch(version):
-            raise LabError(f"K3S_RELEASE={version}: not a k3s release; write it like v1.34.4+k3s1")
+            raise LabError(f"K3S_RELEASE={version}: not a k3s release. Write it like v1.34.4+k3s1")
         return cls(
             dir=Path(environment.get("LAB_DIR") or PROJECT / "build" / "lab").resolve(),
             subnet=_subnet(environment.get("LAB_SUBNET") or "10.213.0.0/24"),

@@ -45,7 +45,7 @@ def missing() -> list[str]:
 
 def install() -> None:
     if not shutil.which("apt-get"):
-        raise LabError("no apt-get here; install by hand what Debian calls: " + " ".join(PACKAGES))
+        raise LabError("no apt-get here. Install by hand what Debian calls: " + " ".join(PACKAGES))
     packages = missing()
     if not packages:
         say("all packages are installed")

@@ -58,14 +58,14 @@ def find(lab: Lab, name: str) -> Machine:
     for machine in machines(lab):
         if machine.name == name:
             return machine
-    raise LabError(f"no machine {name!r} in the lab; run: tests/lab/lab status")
+    raise LabError(f"no machine {name!r} in the lab. Run: tests/lab/lab status")
 
 
 def free_address(lab: Lab, taken: set[str]) -> IPv4Address:
     for number in EXTRA_HOSTS:
         if str(lab.subnet[number]) not in taken:
             return lab.subnet[number]
-    raise LabError(f"no address is left in {lab.subnet}; remove machines with: tests/lab/lab node rm NAME")
+    raise LabError(f"no address is left in {lab.subnet}. Remove machines with: tests/lab/lab node rm NAME")
 
 
 def add(lab: Lab, name: str) -> Machine:

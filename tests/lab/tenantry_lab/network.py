@@ -116,6 +116,6 @@ def _refuse_conflict(lab: Lab) -> None:
     if alias in ("", str(lab.dir)):
         run(["ip", "link", "delete", lab.interface])
     elif alias is not None:
-        raise LabError(f"{lab.subnet} is used by the lab in {alias}; take that one down, or set LAB_SUBNET")
+        raise LabError(f"{lab.subnet} is used by the lab in {alias}. Use that one down, or set LAB_SUBNET")
     for route in json.loads(output(["ip", "-json", "route", "show", "root", str(lab.subnet)])):
-        raise LabError(f"{lab.subnet} is routed to {route['dev']} on this computer; set LAB_SUBNET to a free /24")
+        raise LabError(f"{lab.subnet} is routed to {route['dev']} on this computer. Set LAB_SUBNET to a free /24")

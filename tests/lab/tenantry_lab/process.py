@@ -29,7 +29,7 @@ def output(arguments: Arguments, *, cwd: Path | None = None, env: Mapping[str, s
             words, check=True, text=True, capture_output=True, stdin=subprocess.DEVNULL, cwd=cwd, env=env
         )
     except FileNotFoundError:
-        raise LabError(f"{words[0]} is not installed; run: tests/lab/lab deps") from None
+        raise LabError(f"{words[0]} is not installed. Run: tests/lab/lab deps") from None
     except subprocess.CalledProcessError as error:
         tail = "\n".join((error.stderr or error.stdout or "").strip().splitlines()[-15:])
         shown = " ".join(words[:6]) + (" ..." if len(words) > 6 else "")

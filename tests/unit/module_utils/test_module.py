@@ -74,10 +74,10 @@ def test_no_items(call: Callable[..., dict[str, Any]]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({}, "missing name, tenant; give them, or a list of items in things"),
-        ({"tenant": "t"}, "missing name; give them, or a list of items in things"),
-        ({**_thing("a"), "things": []}, "things: not together with tenant; give one item or the list"),
-        ({"things": [_thing("a"), _thing("b"), _thing("a")]}, 'things: "t/a" is given twice; give each once'),
+        ({}, "missing name, tenant. Set them, or a list of items in things"),
+        ({"tenant": "t"}, "missing name. Set them, or a list of items in things"),
+        ({**_thing("a"), "things": []}, "things: not together with tenant. Set one item or the list"),
+        ({"things": [_thing("a"), _thing("b"), _thing("a")]}, 'things: "t/a" is given twice. Give each once'),
     ],
 )
 def test_which_items_are_meant(call: Callable[..., dict[str, Any]], arguments: dict[str, Any], message: str) -> None:
@@ -132,14 +132,14 @@ def test_all_bad_items_are_named_before_anything_is_done(call: Callable[..., dic
 
 def test_what_is_wrong_with_no_item_alone_is_the_error_of_each(call: Callable[..., dict[str, Any]]) -> None:
     def run(context: _module.Context, items: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        raise TenantryError("kubeconfig: missing; give it")
+        raise TenantryError("kubeconfig: missing. Set it")
 
     for given in ({"things": [_thing("a"), _thing("b")]}, _thing("a")):
         result = call(run, **given)
-        assert result["msg"] == "kubeconfig: missing; give it"
+        assert result["msg"] == "kubeconfig: missing. Set it"
         rows = [(row["name"], row["changed"], row["error"]) for row in result["results"]]
         names = [one["name"] for one in given.get("things", [given])]
-        assert rows == [(name, False, "kubeconfig: missing; give it") for name in names]
+        assert rows == [(name, False, "kubeconfig: missing. Set it") for name in names]
 
 
 def test_an_item_given_twice_is_named_in_its_rows(call: Callable[..., dict[str, Any]]) -> None:
@@ -174,9 +174,9 @@ def test_secrets_are_masked_in_results(call: Callable[..., dict[str, Any]]) -> N
 @pytest.mark.parametrize(
     ("kubeconfig", "says"),
     [
-        (None, "kubeconfig: no kubeconfig of the hub given; set it or K8S_AUTH_KUBECONFIG"),
-        ("/nonexistent", "kubeconfig: cannot read /nonexistent: No such file or directory; "),
-        ("/", "kubeconfig: / is a directory; "),
+        (None, "kubeconfig: no kubeconfig of the hub given. Set it or K8S_AUTH_KUBECONFIG"),
+        ("/nonexistent", "kubeconfig: cannot read /nonexistent: No such file or directory. "),
+        ("/", "kubeconfig: / is a directory. "),
     ],
 )
 def test_the_hubs_kubeconfig(

@@ -117,7 +117,7 @@ def test_the_syncer_reads_the_networks_and_storage_classes(tmp_path: Path) -> No
     found = host_networks.HostNetworks.read(tmp_path)
     assert not found.allows("198.51.100.1")
     assert found.allows("198.51.100.7")
-    assert host_storage_classes.Offered.read(tmp_path).names == ["local-path"]
+    assert host_storage_classes.OfferedClasses.read(tmp_path).names == ["local-path"]
 
 
 def test_ports_and_directories_of_the_container() -> None:

@@ -69,7 +69,7 @@ def _running(host: Cluster, namespace: str, deadline: Deadline) -> Iterator[None
     """That of a virtual cluster that is paused runs for as long as it is needed."""
     found = host.get(STATEFUL_SET, ETCD, namespace)
     if found is None:
-        raise TenantryError(f"StatefulSet {ETCD} is missing; run tenantry.kube.vcluster for it first")
+        raise TenantryError(f"StatefulSet {ETCD} is missing. Run tenantry.kube.vcluster for it first")
     paused = found["spec"]["replicas"] == 0
     if paused:
         host.merge(STATEFUL_SET, ETCD, namespace, maintenance_pod.scaled(MEMBERS))

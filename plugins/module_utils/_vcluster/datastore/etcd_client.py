@@ -94,7 +94,7 @@ class EtcdApi:
 def etcd_of(host: Cluster, namespace: str) -> Iterator[EtcdApi]:
     files = decoded(host.get(SECRET, CERTIFICATES, namespace))
     if not files:
-        raise TenantryError(f"Secret {CERTIFICATES} of {namespace} is missing; run tenantry.kube.vcluster for it first")
+        raise TenantryError(f"Secret {CERTIFICATES} of {namespace} is missing. Run tenantry.kube.vcluster for it first")
     member = _ready_member(host, namespace)
     pools = pool_through(host, namespace, lambda: member, CLIENT_PORT)
     pool = pools(f"{member}.{ETCD}.{namespace}.svc", CLIENT_PORT, ssl_context=_security(files), timeout=host.timeout)
@@ -113,13 +113,13 @@ def check(database: Path) -> None:
             found.update(chunk)
             rest -= len(chunk)
         if size % _PAGE != _CHECKSUM or file.read() != found.digest():
-            raise TenantryError("the snapshot of etcd is not whole, its checksum is another; take or use another")
+            raise TenantryError("the snapshot of etcd is not whole, its checksum is another. Use or use another")
 
 
 def _ready_member(host: Cluster, namespace: str) -> str:
     ready = [pod["metadata"]["name"] for pod in connection.pods_of(host, namespace, ETCD) if is_ready(pod)]
     if not ready:
-        raise ApiError(f"no member of etcd of {namespace} is ready; check its pods on {host.name}")
+        raise ApiError(f"no member of etcd of {namespace} is ready. Check its pods on {host.name}")
     return min(ready)
 
 

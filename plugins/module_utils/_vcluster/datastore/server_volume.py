@@ -138,7 +138,7 @@ def _fetch(container: Container, stage: str, file: str, target: Path, size: int,
         run(container, f"fetching {file}", _FETCH, DATA_DIRECTORY, stage, file, sink=sink, seconds=seconds)
     if target.stat().st_size != size or found.hexdigest() != sha256:
         raise TenantryError(
-            f"fetching {file}: checksum mismatch after the transfer; check the network path and run again"
+            f"fetching {file}: checksum mismatch after the transfer. Check the network path and run again"
         )
 
 
@@ -172,7 +172,7 @@ def install(container: Container, keys: bytes, database: Path, sha256: str, seco
     size, pieces = str(database.stat().st_size), file_pieces(database)
     told = run(container, "sending the database", _PUT_DATABASE, *where, size, stdin=pieces, seconds=seconds)
     if told.split()[0] != sha256:
-        raise TenantryError("sending the database: checksum mismatch after the transfer; run again")
+        raise TenantryError("sending the database: checksum mismatch after the transfer. Run again")
     run(container, "putting the data in place", _INSTALL, *where, BEFORE, seconds=seconds)
 
 

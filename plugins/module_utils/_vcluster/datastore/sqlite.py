@@ -40,7 +40,7 @@ def consolidate(path: Path) -> int:
             database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             mode = database.execute("PRAGMA journal_mode=DELETE").fetchone()[0]
             if mode != "delete":
-                raise TenantryError(f"the datastore stays in journal mode {mode}; take the snapshot again")
+                raise TenantryError(f"the datastore stays in journal mode {mode}. Use the snapshot again")
         return check(path)
     except (sqlite3.Error, UnicodeError) as error:
         raise TenantryError(f"the datastore cannot be read by SQLite: {one_line(error)}") from None

@@ -54,7 +54,7 @@ def make_authority(name: str, option: str) -> tuple[ec.EllipticCurvePrivateKey, 
     """A key, and the certificate that it has signed for itself. `option` is what an error starts with."""
     if x509 is None:
         raise TenantryError(
-            f"{option}: needs the Python library cryptography where this module runs; install it with pip"
+            f"{option}: needs the Python library cryptography where this module runs. Install it with pip"
         )
     key = ec.generate_private_key(ec.SECP256R1())
     builder = _builder(name, name, key.public_key(), key.public_key())

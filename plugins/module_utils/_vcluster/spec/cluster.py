@@ -217,8 +217,8 @@ def check_change(old: VClusterRecord, new: VClusterSpec) -> None:
     """What cannot be changed on a virtual cluster that exists, by the record of its namespace."""
     if old.mode not in (None, new.mode):
         raise TenantryError(
-            f"mode: cannot be changed from {old.mode} to {new.mode} on an existing virtual cluster; "
-            "create a new virtual cluster and restore a snapshot of this one into it (tenantry.kube.vcluster_snapshot)"
+            f"mode: cannot be changed from {old.mode} to {new.mode} on an existing virtual cluster. "
+            "Create a new virtual cluster and restore a snapshot of this one into it (tenantry.kube.vcluster_snapshot)"
         )
     _check_datastore(old, new)
     for option in ("cluster_cidr", "service_cidr", "persistence"):
@@ -233,8 +233,8 @@ def check_change(old: VClusterRecord, new: VClusterSpec) -> None:
 def _check_fixed(option: str, old: str | None, new: str | None) -> None:
     if old != new:
         raise TenantryError(
-            f"{option}: cannot be changed from {old} to {new} on an existing virtual cluster; "
-            "keep it, or delete and recreate the virtual cluster"
+            f"{option}: cannot be changed from {old} to {new} on an existing virtual cluster. "
+            "Keep it, or delete and recreate the virtual cluster"
         )
 
 
@@ -246,12 +246,12 @@ def _check_datastore(old: VClusterRecord, new: VClusterSpec) -> None:
         if PLACE in (was, place) and None in (was, place):
             raise TenantryError(
                 f"servers: cannot be changed from {old.servers} to {new.servers} on an existing virtual "
-                "cluster without datastore, because one server has SQLite and three have etcd; keep it, or create a "
+                "cluster without datastore, because one server has SQLite and three have etcd. Keep it, or create a "
                 "new virtual cluster"
             )
         raise TenantryError(
-            f"datastore: cannot be changed from {was or own} to {place or own} on an existing virtual cluster; "
-            "change only user, password and parameters, or create a new virtual cluster"
+            f"datastore: cannot be changed from {was or own} to {place or own} on an existing virtual cluster. "
+            "Change only user, password and parameters, or create a new virtual cluster"
         )
 
 
@@ -265,7 +265,7 @@ def _resources(given: dict, least: VClusterResources, shared: Shared | None) -> 
 def _durability(item: dict, shared: Datastore | Etcd | None) -> str:
     if shared and item["durability"]:
         raise TenantryError(
-            "durability: is about the datastore that one server has on its volume; leave it out, etcd is always full "
+            "durability: is about the datastore that one server has on its volume. Omit it, etcd is always full "
             "and with a datastore outside its database decides"
         )
     return item["durability"] or ("full" if item["tier"] == "prod" else "normal")

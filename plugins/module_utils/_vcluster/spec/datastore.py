@@ -80,8 +80,8 @@ def parse_datastore(given: dict | None) -> Datastore | None:
     _check_host(host)
     if not _DATABASE.fullmatch(database):
         raise TenantryError(
-            "datastore.endpoint: names no database of letters, digits, _ and -; "
-            "give each virtual cluster one of its own"
+            "datastore.endpoint: names no database of letters, digits, _ and -. "
+            "Give each virtual cluster one of its own"
         )
     at = f"[{host}]" if ":" in host else host
     return Datastore(
@@ -97,7 +97,7 @@ def parse_datastore(given: dict | None) -> Datastore | None:
 
 def _kind(endpoint: str) -> str:
     if "{{" in endpoint:
-        raise TenantryError("datastore.endpoint: holds a template, which is not rendered here; give the value itself")
+        raise TenantryError("datastore.endpoint: holds a template, which is not rendered here. Set the value itself")
     if not endpoint.isprintable() or " " in endpoint or len(endpoint) > 2048:
         raise TenantryError("datastore.endpoint: must be one line of 2048 characters at most without spaces")
     scheme = endpoint.partition("://")[0]
@@ -137,7 +137,7 @@ def _mysql(rest: str) -> tuple[str, int, str, str] | None:
 def _check_host(host: str) -> None:
     address = _address(host)
     if address is None and not DNS_NAME.fullmatch(host):
-        raise TenantryError("datastore.endpoint: its host is neither a DNS name nor an address; give one host")
+        raise TenantryError("datastore.endpoint: its host is neither a DNS name nor an address. Set one host")
     labels = host.removesuffix(".cluster.local").split(".")
     if labels[-1] == "svc" and len(labels) != 3:
         raise TenantryError(
@@ -147,8 +147,8 @@ def _check_host(host: str) -> None:
     loopback = host == "localhost" if address is None else address.is_loopback or address.is_unspecified
     if loopback:
         raise TenantryError(
-            "datastore.endpoint: its host is this machine's own address, which in the server's pod is the pod itself; "
-            "give the name or address at which the host's pods reach the database"
+            "datastore.endpoint: its host is this machine's own address, which in the server's pod is the pod itself. "
+            "Set the name or address at which the host's pods reach the database"
         )
 
 
@@ -161,11 +161,11 @@ def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
 
 def _files(given: dict) -> Iterable[tuple[str, str]]:
     if (given.get("certificate") is None) != (given.get("key") is None):
-        raise TenantryError("datastore: certificate and key go together; give both or none")
+        raise TenantryError("datastore: certificate and key go together. Set both or neither")
     for option in FILES:
         content = given.get(option)
         if content is None:
             continue
         if "-----BEGIN " not in content or "{{" in content:
-            raise TenantryError(f"datastore.{option}: is not PEM; give the content of the file, not its path")
+            raise TenantryError(f"datastore.{option}: is not PEM. Set the content of the file, not its path")
         yield option, content

@@ -57,23 +57,19 @@ def parse_exposure(given: dict) -> Exposure:
     way, port, address = given["type"], given.get("port"), given.get("address")
     for option, ways in APPLIES.items():
         if given.get(option) is not None and way not in ways:
-            raise TenantryError(
-                f"expose.{option}: applies to expose.type {' or '.join(ways)} only, not {way}; leave it out"
-            )
+            raise TenantryError(f"expose.{option}: applies to expose.type {' or '.join(ways)} only, not {way}. Omit it")
     if port is not None and port not in NODE_PORTS:
-        raise TenantryError(
-            f"expose.port: must be {NODE_PORTS.start} to {NODE_PORTS.stop - 1}, not {port}; or leave it out"
-        )
+        raise TenantryError(f"expose.port: must be {NODE_PORTS.start} to {NODE_PORTS.stop - 1}, not {port}. Or omit it")
     if address is not None:
         _check_address(address, by_name=way in BY_NAME)
     elif way in BY_NAME:
-        raise TenantryError(f"expose.address: required for expose.type {way}; give the DNS name that leads to it")
+        raise TenantryError(f"expose.address: required for expose.type {way}. Set the DNS name that leads to it")
     annotations = given.get("annotations")
     if annotations is None:
         annotations = PASSTHROUGH if way == INGRESS else {}
     for key, value in annotations.items():
         if not isinstance(value, str):
-            raise TenantryError(f"expose.annotations.{key}: must be text, not {shown(value)}; put it in quotes")
+            raise TenantryError(f"expose.annotations.{key}: must be text, not {shown(value)}. Put it in quotes")
     return Exposure(way, port, address, given.get("ingress_class"), dict(annotations))
 
 
@@ -83,13 +79,11 @@ def _check_address(address: str, *, by_name: bool) -> None:
     except ValueError:
         if not naming.DNS_NAME.fullmatch(address) or address == "localhost":
             raise TenantryError(
-                f"expose.address: {shown(address)} is not an IP address or DNS name that others can reach; "
-                "give one of a host node, without scheme and port"
+                f"expose.address: {shown(address)} is not an IP address or DNS name that others can reach. "
+                "Set one of a host node, without scheme and port"
             ) from None
     else:
         if by_name:
-            raise TenantryError(f"expose.address: {address} is no DNS name, as an Ingress or a Route needs; give one")
+            raise TenantryError(f"expose.address: {address} is no DNS name, as an Ingress or a Route needs. Set one")
         if unusable.is_loopback or unusable.is_unspecified or unusable.is_link_local or unusable.is_multicast:
-            raise TenantryError(
-                f"expose.address: {address} cannot be reached by others; give an address of a host node"
-            )
+            raise TenantryError(f"expose.address: {address} cannot be reached by others. Set an address of a host node")

@@ -24,8 +24,8 @@ def parse_image(repository: str) -> str:
     """A repository, or one image in it by its digest, which then must be of the version that is asked for."""
     if not _REPOSITORY.fullmatch(repository) or repository.count("/") == 0:
         raise TenantryError(
-            f"image: {shown(repository)} is not a repository such as rancher/k3s or registry.example.com/rancher/k3s; "
-            "give it without a tag, which follows from version; a digest may follow it, as in @sha256:HEX"
+            f"image: {shown(repository)} is not a repository such as rancher/k3s or registry.example.com/rancher/k3s. "
+            "Set it without a tag, which follows from version; a digest may follow it, as in @sha256:HEX"
         )
     return repository
 
@@ -47,8 +47,8 @@ def parse_reference(reference: str, option: str, example: str) -> str:
     """A full one, with tag or digest."""
     if not _REFERENCE.fullmatch(reference) or not {":", "@"} & set(reference.rpartition("/")[2]):
         raise TenantryError(
-            f"{option}: {shown(reference)} is not a full reference such as {example}; "
-            "give registry, repository and tag or digest"
+            f"{option}: {shown(reference)} is not a full reference such as {example}. "
+            "Set registry, repository and tag or digest"
         )
     return reference
 
@@ -71,7 +71,7 @@ def parse_credentials(given: list[dict]) -> tuple[dict, ...]:
     for one in given:
         if not _REGISTRY.fullmatch(one["registry"]):
             raise TenantryError(
-                f"image_credentials: {shown(one['registry'])} is not a registry such as registry.example.com:5000; "
-                "give it without scheme and path"
+                f"image_credentials: {shown(one['registry'])} is not a registry such as registry.example.com:5000. "
+                "Set it without scheme and path"
             )
     return tuple(given)

@@ -155,9 +155,7 @@ def parse_k3s(item: dict) -> K3s:
     agent = {key: value for key, value in given.items() if key in AGENT_KEYS}
     only_agents = sorted(agent.keys() - SERVER_KEYS)
     if only_agents and not item["agents"]:
-        raise TenantryError(
-            f"k3s_config.{only_agents[0]}: is for agents, and this virtual cluster has none; leave it out"
-        )
+        raise TenantryError(f"k3s_config.{only_agents[0]}: is for agents, and this virtual cluster has none. Omit it")
     server = {key: value for key, value in given.items() if key in SERVER_KEYS}
     return K3s(server, agent, _manifests(item.get("manifests") or []))
 
@@ -186,10 +184,10 @@ def merged_arguments(ours: list[str], theirs: Iterable[str]) -> list[str]:
 def _check_key(key: object) -> None:
     known = SERVER_KEYS | AGENT_KEYS
     if key in MANAGED:
-        instead = f"use the option {MANAGED[key]}" if MANAGED[key] else "leave it out"
-        raise TenantryError(f"k3s_config.{key}: is set by the platform; {instead}")
+        instead = f"Use the option {MANAGED[key]}" if MANAGED[key] else "Omit it"
+        raise TenantryError(f"k3s_config.{key}: is set by the platform. {instead}")
     if key in USELESS:
-        raise TenantryError(f"k3s_config.{key}: {USELESS[key]}. Leave it out.")
+        raise TenantryError(f"k3s_config.{key}: {USELESS[key]}. Omit it.")
     if key not in known:
         raise TenantryError(
             f"k3s_config.{str(key)[:40]!r}: is not among what can be given{naming.did_you_mean(str(key), known)}; "
@@ -209,11 +207,11 @@ def _check_value(key: str, value: object) -> None:
         if not isinstance(one, str) or "=" not in one or not isinstance(value, list):
             raise TenantryError(f"k3s_config.{key}: must be a list of flag=value, not {shown(value)}")
         if _flag(one) in MANAGED_FLAGS.get(key, ()):
-            raise TenantryError(f"k3s_config.{key}: {_flag(one)} is set by the platform; leave it out")
+            raise TenantryError(f"k3s_config.{key}: {_flag(one)} is set by the platform. Omit it")
         if useless := USELESS_FLAGS.get(key, {}).get(_flag(one)):
-            raise TenantryError(f"k3s_config.{key}: {_flag(one)} {useless}. Leave it out.")
+            raise TenantryError(f"k3s_config.{key}: {_flag(one)} {useless}. Omit it.")
         if _flag(one).startswith("oidc-"):
-            raise TenantryError(f"k3s_config.{key}: {_flag(one)} is set by the platform; use the option oidc")
+            raise TenantryError(f"k3s_config.{key}: {_flag(one)} is set by the platform. Use the option oidc")
 
 
 def _flag(argument: str) -> str:
@@ -231,7 +229,7 @@ def _manifests(given: list) -> str:
     text = "".join(f"---\n{json.dumps(one, sort_keys=True)}\n" for one in given)
     if len(text.encode()) > MOST_MANIFESTS:
         raise TenantryError(
-            f"manifests: {len(text.encode())} bytes are too many; give {MOST_MANIFESTS} or less, and apply the rest by "
+            f"manifests: {len(text.encode())} bytes are too many. Set {MOST_MANIFESTS} or less, and apply the rest by "
             "the administrator's kubeconfig"
         )
     return text

@@ -69,14 +69,14 @@ def parse_lifecycle_policy(item: dict, *, lasting: bool = True) -> LifecyclePoli
         sleep = {key: value for key, value in given.items() if value is not None}
         parse_sleep(sleep)
         if not lasting:
-            raise TenantryError("sleep: needs a volume, and persistence.type is none; leave one of them out")
+            raise TenantryError("sleep: needs a volume, and persistence.type is none. Omit one of them")
     return LifecyclePolicy(bool(item.get("deletion_protection")), ttl, sleep)
 
 
 def parse_sleep(given: dict) -> Sleep:
     idle, schedule = given.get("idle"), given.get("schedule")
     if not idle and not schedule:
-        raise TenantryError("sleep: says neither idle nor schedule; give one of them, or leave sleep out")
+        raise TenantryError("sleep: says neither idle nor schedule. Set one of them, or leave sleep out")
     seconds = quantities.seconds(idle, "sleep.idle", "10m", "365d") if idle else None
     return Sleep(seconds, tuple(_window(text) for text in schedule or []), _zone(given.get("timezone") or "UTC"))
 
@@ -91,7 +91,7 @@ def expiry(created: str, record: VClusterRecord) -> datetime | None:
 def check_may_be_deleted(name: str, record: VClusterRecord) -> None:
     if record.deletion_protection:
         raise TenantryError(
-            f"deletion_protection: is on for virtual cluster {name}, which is not deleted; run it with state: present "
+            f"deletion_protection: is on for virtual cluster {name}, which is not deleted. Run it with state: present "
             "and deletion_protection: false first"
         )
 
@@ -104,7 +104,7 @@ def _window(text: str) -> Window:
     match = _WINDOW.fullmatch(text)
     if not match:
         raise TenantryError(
-            f"sleep.schedule: {shown(text)} is not days and times; write such as 'mon-fri 20:00-06:00', or 'sat,sun' "
+            f"sleep.schedule: {shown(text)} is not days and times. Write such as 'mon-fri 20:00-06:00', or 'sat,sun' "
             "for whole days"
         )
     days = frozenset(day for part in match[1].split(",") for day in _days(part, text))
@@ -112,7 +112,7 @@ def _window(text: str) -> Window:
         return Window(days, 0, 24 * 60)
     start, end = _minutes(match[2], match[3], text), _minutes(match[4], match[5], text)
     if start == end:
-        raise TenantryError(f"sleep.schedule: {shown(text)} ends when it begins; give two different times")
+        raise TenantryError(f"sleep.schedule: {shown(text)} ends when it begins. Set two different times")
     return Window(days, start, (end - start) % (24 * 60))  # an end before the start is one of the next day
 
 
@@ -127,7 +127,7 @@ def _days(part: str, text: str) -> list[int]:
 
 def _minutes(hours: str, minutes: str, text: str) -> int:
     if int(hours) > 23 or int(minutes) > 59:
-        raise TenantryError(f"sleep.schedule: {shown(text)} has a time that is none; use 00:00 to 23:59")
+        raise TenantryError(f"sleep.schedule: {shown(text)} has a time that is none. Use 00:00 to 23:59")
     return int(hours) * 60 + int(minutes)
 
 
@@ -138,5 +138,5 @@ def _zone(name: str) -> tzinfo:
         return ZoneInfo(name)
     except (ValueError, OSError, KeyError):  # ZoneInfoNotFoundError is a KeyError
         raise TenantryError(
-            f"sleep.timezone: {shown(name)} is no time zone known here; use one such as Europe/Berlin, or UTC"
+            f"sleep.timezone: {shown(name)} is no time zone known here. Use one such as Europe/Berlin, or UTC"
         ) from None

@@ -52,8 +52,8 @@ def mode_of(given: str | None, record: VClusterRecord | None) -> str:
         return SHARED
     if record.mode not in MODES:
         raise TenantryError(
-            "mode: missing, and the record of this virtual cluster does not have it; "
-            f"set the mode it was created with, {' or '.join(MODES)}"
+            "mode: missing, and the record of this virtual cluster does not have it. "
+            f"Set the mode it was created with, {' or '.join(MODES)}"
         )
     return record.mode
 
@@ -64,13 +64,13 @@ def parse_shared(item: dict) -> Shared | None:
     for other, options in OPTIONS_OF.items():
         for option in options:
             if other != mode and item.get(option) is not None:
-                raise TenantryError(f"{option}: applies to mode {other} only, and this is {mode}; leave it out")
+                raise TenantryError(f"{option}: applies to mode {other} only, and this is {mode}. Omit it")
     if mode != SHARED:
         return None
     if item["agents"]:
         raise TenantryError(
             f"agents: must be 0 with mode shared, the default, not {item['agents']}, because its pods run on the "
-            "host's nodes; omit it, or create it with mode: dedicated for nodes of its own"
+            "host's nodes. Omit it, or create it with mode: dedicated for nodes of its own"
         )
     return Shared(
         syncer_image=_syncer_image(item["syncer_image"]),
@@ -100,7 +100,7 @@ def _classes(item: dict, option: str) -> tuple[str, ...]:
     for name in names:
         if not DNS_NAME.fullmatch(name):
             raise TenantryError(
-                f"{option}: {shown(name)} is not the name of a class; give names as the host's kubectl shows them"
+                f"{option}: {shown(name)} is not the name of a class. Set names as the host's kubectl shows them"
             )
     return tuple(sorted(set(names)))
 
@@ -110,13 +110,13 @@ def _hosts(item: dict) -> tuple[str, ...]:
     hosts = item["ingress_hosts"] or []
     if bool(hosts) != bool(item["ingress_classes"]):
         raise TenantryError(
-            "ingress_hosts: goes with ingress_classes; give both or none, such as ingress_classes: [nginx] and "
+            "ingress_hosts: goes with ingress_classes. Set both or neither, such as ingress_classes: [nginx] and "
             "ingress_hosts: ['*.dev.example.com']"
         )
     for host in hosts:
         if host != "*" and not DNS_NAME.fullmatch(host.removeprefix("*.")):
             raise TenantryError(
-                f"ingress_hosts: {shown(host)} is not a host name; give one such as shop.example.com, "
+                f"ingress_hosts: {shown(host)} is not a host name. Use one such as shop.example.com, "
                 "*.example.com for all below a domain, or * for any"
             )
     return tuple(sorted(set(hosts)))

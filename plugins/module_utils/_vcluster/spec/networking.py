@@ -61,7 +61,7 @@ def parse_each(given: list[str] | None, option: str, also: str = "") -> tuple[st
             found.append(str(ipaddress.ip_network(text)))
         except ValueError as error:
             raise TenantryError(
-                f"{option}: {shown(text)} is not a network ({error}); give one such as 192.0.2.0/24{also}"
+                f"{option}: {shown(text)} is not a network ({error}). Use one such as 192.0.2.0/24{also}"
             ) from None
     return tuple(sorted(set(found)))
 
@@ -74,7 +74,7 @@ def parse_networks(item: dict, shared: Shared | None) -> tuple[str | None, str |
     cluster = _network(item["cluster_cidr"] or CLUSTER_CIDR, "cluster_cidr", CLUSTER_PREFIXES)
     service = _network(item["service_cidr"] or SERVICE_CIDR, "service_cidr", SERVICE_PREFIXES)
     if cluster.overlaps(service):
-        raise TenantryError(f"service_cidr: {service} overlaps cluster_cidr {cluster}; choose two separate networks")
+        raise TenantryError(f"service_cidr: {service} overlaps cluster_cidr {cluster}. Choose two separate networks")
     return str(cluster), str(service)
 
 
@@ -83,7 +83,7 @@ def _ipv4_network(text: object, option: str) -> ipaddress.IPv4Network:
         return ipaddress.IPv4Network(text)
     except (ValueError, TypeError) as error:
         raise TenantryError(
-            f"{option}: {shown(text)} is not an IPv4 network ({error}); use one such as 10.52.0.0/16"
+            f"{option}: {shown(text)} is not an IPv4 network ({error}). Use one such as 10.52.0.0/16"
         ) from None
 
 
@@ -91,9 +91,9 @@ def _network(text: object, option: str, prefixes: range) -> ipaddress.IPv4Networ
     network = _ipv4_network(text, option)
     if network.prefixlen not in prefixes:
         raise TenantryError(
-            f"{option}: {network} has the prefix length {network.prefixlen}; "
-            f"use /{prefixes.start} to /{prefixes.stop - 1}"
+            f"{option}: {network} has the prefix length {network.prefixlen}. "
+            f"Use /{prefixes.start} to /{prefixes.stop - 1}"
         )
     if not network.is_private:
-        raise TenantryError(f"{option}: {network} is a public network; use a private one such as 10.52.0.0/16")
+        raise TenantryError(f"{option}: {network} is a public network. Use a private one such as 10.52.0.0/16")
     return network

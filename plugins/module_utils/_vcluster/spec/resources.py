@@ -141,11 +141,11 @@ def parse_resources(given: dict, option: str, smallest: tuple[str, str], what: s
         found[resource] = quantities.parse(given[resource], name)
         if found[resource] < quantities.parse(least, name):
             raise TenantryError(
-                f"{name}: {shown(given[resource])} is too little for {what} to start; give {least} or more"
+                f"{name}: {shown(given[resource])} is too little for {what} to start. Set {least} or more"
             )
     if found["memory"] % MEBI:
         raise TenantryError(
-            f"{option}.memory: {shown(given['memory'])} is not a whole number of Mi; use a unit of Mi or Gi"
+            f"{option}.memory: {shown(given['memory'])} is not a whole number of Mi. Use a unit of Mi or Gi"
         )
     return Resources(**found)
 
@@ -156,7 +156,7 @@ def parse_volume(persistence: dict) -> Decimal | None:
     size = quantities.parse(persistence["size"], "persistence.size")
     if size < quantities.parse(SMALLEST_VOLUME, "persistence.size"):
         raise TenantryError(
-            f"persistence.size: {shown(persistence['size'])} is too small; give {SMALLEST_VOLUME} or more, "
+            f"persistence.size: {shown(persistence['size'])} is too small. Set {SMALLEST_VOLUME} or more, "
             "or type none for a virtual cluster whose data may be lost"
         )
     return size
@@ -197,7 +197,7 @@ def parse_vcluster_resources(
         own = least.as_text()
         raise TenantryError(
             f"{', '.join(f'resources.{one}' for one in missing)}: required with mode shared, the default, because the "
-            f"tenant's pods run within the resources; give more than {', '.join(own[one] for one in missing)}, which "
+            f"tenant's pods run within the resources. Set more than {', '.join(own[one] for one in missing)}, which "
             "the servers and syncers themselves take, or create it with mode: dedicated for nodes of its own"
         )
     found: dict = {}
@@ -228,13 +228,13 @@ def refuse_further(given: dict) -> None:
     """Where no pods of tenants run on the host there is nothing to limit."""
     for option in (*FURTHER, "extended"):
         if given.get(option) is not None:
-            raise TenantryError(f"resources.{option}: applies to mode shared only; leave it out")
+            raise TenantryError(f"resources.{option}: applies to mode shared only. Omit it")
 
 
 def _too_small(resource: str, asked: object, least: VClusterResources) -> TenantryError:
     return TenantryError(
         f"resources.{resource}: {shown(asked)} is too small for the servers, syncers, etcd and agents of this virtual "
-        f"cluster; give {least.as_text()[resource]} or more"
+        f"cluster. Set {least.as_text()[resource]} or more"
     )
 
 
@@ -245,7 +245,7 @@ def _parse_extended(given: dict) -> dict[str, str]:
         huge = _HUGE_PAGES.fullmatch(str(name))
         if not huge and (not _EXTENDED.fullmatch(str(name)) or name.partition("/")[0].endswith("kubernetes.io")):
             raise TenantryError(
-                f"resources.extended: {shown(name)} is not the name of an extended resource; give one such as "
+                f"resources.extended: {shown(name)} is not the name of an extended resource. Use one such as "
                 "nvidia.com/gpu or hugepages-2Mi"
             )
         amount = quantities.parse(asked, option)

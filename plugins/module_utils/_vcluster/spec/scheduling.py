@@ -32,7 +32,7 @@ def parse_placement(given: dict, option: str) -> Placement:
     for key, value in selector.items():
         if not _LABEL.fullmatch(key) or not isinstance(value, str) or not _VALUE.fullmatch(value):
             raise TenantryError(
-                f"{option}.node_selector: {shown({key: value})} is no label of a node; give its name and value as text"
+                f"{option}.node_selector: {shown({key: value})} is no label of a node. Set its name and value as text"
             )
     tolerations = given.get("tolerations") or []
     for one in tolerations:
@@ -40,7 +40,7 @@ def parse_placement(given: dict, option: str) -> Placement:
     runtime_class = given.get("runtime_class")
     if runtime_class is not None and not naming.DNS_NAME.fullmatch(runtime_class):
         raise TenantryError(
-            f"{option}.runtime_class: {shown(runtime_class)} is not the name of a RuntimeClass; give one of the host's"
+            f"{option}.runtime_class: {shown(runtime_class)} is not the name of a RuntimeClass. Set one of the host's"
         )
     spread = given.get("anti_affinity") or PREFERRED
     return Placement(dict(selector), tuple(tolerations), spread, runtime_class)
@@ -57,4 +57,4 @@ def _check_toleration(given: dict, option: str) -> None:
         if given.get(key) not in (None, *known):
             raise TenantryError(f"{option}.{key}: must be {', '.join(known)}, not {shown(given[key])}")
     if not given.get("key") and given.get("operator") != "Exists":
-        raise TenantryError(f"{option}: {shown(given)} has no key; give one, or operator: Exists for all taints")
+        raise TenantryError(f"{option}: {shown(given)} has no key. Set one, or operator: Exists for all taints")

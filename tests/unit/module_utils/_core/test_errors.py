@@ -60,7 +60,7 @@ def test_long_messages_are_cut() -> None:
         (urllib3.exceptions.NewConnectionError(None, "refused"), "cannot connect"),
         (urllib3.exceptions.ConnectTimeoutError(None, "slow"), "cannot connect"),
         (urllib3.exceptions.ReadTimeoutError(None, "/", "slow"), "no answer in time"),
-        (urllib3.exceptions.SSLError(ssl.SSLError("bad cert")), "check the CA"),
+        (urllib3.exceptions.SSLError(ssl.SSLError("bad cert")), "Check the CA"),
         (urllib3.exceptions.ProtocolError("reset"), "the connection broke"),
         (json.JSONDecodeError("Expecting value", "", 0), "not JSON"),
     ],
@@ -83,7 +83,7 @@ def test_a_line_of_ours_stays_as_it_is() -> None:
     [
         ("member edge: HTTPSConnectionPool(host='10.1.2.3', port=6443): timed out", "10.1.2.3 6443"),
         ("connecting to https://api.edge.example.com:6443/api: refused", "example.com"),
-        ("no route to 192.0.2.7:6443; run again", "192.0.2.7"),
+        ("no route to 192.0.2.7:6443. Run again", "192.0.2.7"),
         ("dial tcp [2001:db8::7]:6443: i/o timeout", "2001:db8"),
         ("from 2001:db8:0:1::7 no answer", "2001:db8"),
         ("lookup api.edge.example.com:443: no such host", "api.edge"),
@@ -98,7 +98,7 @@ def test_who_may_not_know_where_hosts_are_reads_no_address(text, shown) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "payments--dev: quota slice: 12:00:07Z, 2026-04-01T12:00:00Z, v1.34.4+k3s1, 1.5Gi; run again",
+        "payments--dev: quota slice: 12:00:07Z, 2026-04-01T12:00:00Z, v1.34.4+k3s1, 1.5Gi. Run again",
         "pods web-0.db:main is not ready: image docker.io/lab/web:1 cannot be pulled",
     ],
 )

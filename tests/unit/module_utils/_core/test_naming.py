@@ -31,10 +31,10 @@ def test_good_names(name: str) -> None:
         ("83", "starting with a letter"),  # what YAML makes of 0123
         ("1e3", "starting with a letter"),
         ("{{ x }}", "is not a valid name"),
-        ("False", "quote it"),  # what Ansible makes of no
-        (False, "quote it"),
-        (None, "quote it"),
-        (1, "quote it"),
+        ("False", "Quote it"),  # what Ansible makes of no
+        (False, "Quote it"),
+        (None, "Quote it"),
+        (1, "Quote it"),
         ("default", "is reserved"),
         ("hub", "is reserved"),
         ("tenantry-system", "is reserved"),
@@ -55,10 +55,10 @@ def test_two_tenants_cannot_share_a_namespace() -> None:
 
 def test_composed_length() -> None:
     assert len(naming.vcluster_namespace("t" * 30, "v" * 31)) == 63
-    with pytest.raises(TenantryError, match="would have 64 characters, at most 63 are allowed; shorten by 1"):
+    with pytest.raises(TenantryError, match=r"would have 64 characters, at most 63 are allowed. Shorten by 1"):
         naming.vcluster_namespace("t" * 31, "v" * 31)
     assert naming.tenant_namespace("t" * 56)
-    with pytest.raises(TenantryError, match="shorten by 1"):
+    with pytest.raises(TenantryError, match="Shorten by 1"):
         naming.tenant_namespace("t" * 57)
 
 

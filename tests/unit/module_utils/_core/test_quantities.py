@@ -37,7 +37,7 @@ def test_parse(value: object, amount: object) -> None:
 )
 def test_not_a_quantity(value: object) -> None:
     with pytest.raises(
-        TenantryError, match=r"^resources\.memory: .* is not a quantity.*; use .* such as 500m"
+        TenantryError, match=r"^resources\.memory: .* is not a quantity.*. Use .* such as 500m"
     ) as caught:
         quantities.parse(value, "resources.memory")
     assert "\n" not in str(caught.value)
@@ -104,14 +104,14 @@ def test_seconds(duration: str, seconds: int) -> None:
 
 @pytest.mark.parametrize("duration", ["", "30", "d", "1.5h", "-1h", "1w", "1h 30m", "1H", "1h\n", 3600, None, True])
 def test_not_a_duration(duration: object) -> None:
-    with pytest.raises(TenantryError, match=r"^lifetime: .* is not a duration; use .* such as 30d"):
+    with pytest.raises(TenantryError, match=r"^lifetime: .* is not a duration. Use .* such as 30d"):
         quantities.seconds(duration, "lifetime")
 
 
 def test_bounds_are_allowed_and_enforced() -> None:
     assert quantities.seconds("1h", "lifetime", "1h", "365d") == 3600
     assert quantities.seconds("365d", "lifetime", "1h", "365d") == 31_536_000
-    with pytest.raises(TenantryError, match="lifetime: 59m is too short; use 1h or more"):
+    with pytest.raises(TenantryError, match=r"lifetime: 59m is too short. Use 1h or more"):
         quantities.seconds("59m", "lifetime", "1h", "365d")
-    with pytest.raises(TenantryError, match="lifetime: 366d is too long; use 365d or less"):
+    with pytest.raises(TenantryError, match=r"lifetime: 366d is too long. Use 365d or less"):
         quantities.seconds("366d", "lifetime", "1h", "365d")

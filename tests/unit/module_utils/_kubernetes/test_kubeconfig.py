@@ -125,7 +125,7 @@ def _refused(name: str, *, context: str | None = None, trusted: bool = True) -> 
         (lambda c: _user(c).update(token=f"{TOKEN}\nX-Other: header"), "the token is not one line"),
         (lambda c: _user(c).update(token=7), "the token is not one line"),
         (lambda c: c.update({"current-context": "onee"}), r'no context "onee" \(did you mean one\?\)'),
-        (lambda c: c.pop("current-context"), "no current-context; set context to one of: one, two"),
+        (lambda c: c.pop("current-context"), "no current-context. Set context to one of: one, two"),
         (lambda c: c.pop("users"), "has no user"),
         (lambda c: c.update(users={}), "has no user"),
         (lambda c: c.update(contexts=[None, 1]), "has no context"),

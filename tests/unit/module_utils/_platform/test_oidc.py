@@ -65,7 +65,7 @@ def test_the_record_has_what_kubeconfigs_need_and_the_server_restarts() -> None:
         ({"username_prefix": "sys"}, "oidc.username_prefix"),
         ({"groups_prefix": "tenantry:x"}, "oidc.groups_prefix"),
         ({"username_prefix": "-"}, "oidc.username_prefix"),
-        ({"required_claims": {"verified": True}}, "oidc.required_claims.verified: must be text, not true; quote it"),
+        ({"required_claims": {"verified": True}}, "oidc.required_claims.verified: must be text, not true. Quote it"),
         ({"ca_file": "/nowhere/ca.pem"}, "oidc.ca_file: cannot read /nowhere/ca.pem: No such file or directory"),
         ({"ca_file": "/etc/hostname"}, "oidc.ca_file: /etc/hostname has no certificate in it"),
     ],
@@ -90,7 +90,7 @@ def test_of_the_cas_file_only_certificates_are_taken(tmp_path: Path) -> None:
 
 
 def test_flags_of_the_api_server_lead_to_the_option() -> None:
-    with pytest.raises(TenantryError, match="oidc-issuer-url is set by the platform; use the option oidc"):
+    with pytest.raises(TenantryError, match=r"oidc-issuer-url is set by the platform. Use the option oidc"):
         parse(make_item(k3s_config={"kube-apiserver-arg": ["oidc-issuer-url=https://x.example.com"]}))
 
 

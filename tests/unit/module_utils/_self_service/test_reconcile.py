@@ -94,7 +94,7 @@ GOOD = ("shop", asked("good", "shop", resources=RESOURCES))
 @pytest.mark.parametrize(
     ("bad", "phase", "named"),
     [
-        (asked(LONG, resources=RESOURCES), "Denied", "shorten by 7"),
+        (asked(LONG, resources=RESOURCES), "Denied", "Shorten by 7"),
         (asked("a" * 100, resources=RESOURCES), "Denied", "has 100 characters, at most 63"),
         (asked("bad"), "Failed", "KeyError"),
         (asked("bad", resources=RESOURCES, ttl=[]), "Ready", ""),

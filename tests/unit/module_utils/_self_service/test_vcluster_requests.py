@@ -107,7 +107,7 @@ def test_who_asks(name: str, user: str | None) -> None:
 def test_what_the_inventory_has_is_not_to_be_had() -> None:
     assert refusal(request(), None) == ""
     assert refusal(request(), vcluster()) == ""
-    assert "choose another name" in refusal(request(), vcluster(uid=None))
+    assert "Choose another name" in refusal(request(), vcluster(uid=None))
 
 
 @pytest.mark.parametrize(

@@ -73,7 +73,7 @@ def test_a_name_that_no_snapshot_has_is_shown_in_a_line(store: Directory, name: 
     there = store.list(NAMESPACE)
     assert len(there.snapshots) == 3
     (bad,) = there.unreadable
-    assert bad.reason == "is not named like a snapshot; move it away"
+    assert bad.reason == "is not named like a snapshot. Move it away"
     assert str(bad).isascii()
     assert str(bad).isprintable()
     snapshot_newest.check_unreadable(None, there.snapshots[-1].origin, there.unreadable)

@@ -28,7 +28,7 @@ def test_published_ca_that_a_finalizer_keeps_is_an_error(world: World) -> None:
     world.inside.add(_published(_ended(world), finalizers=["eve/stay"]))
     error = world.run(revoke=True)["error"]
     assert "kube-system/extension-apiserver-authentication is deleted, but stays" in error
-    assert "finalizer eve/stay; remove that there with kubectl, then run again" in error
+    assert "finalizer eve/stay. Remove that there with kubectl, then run again" in error
     assert world.annotations == {FORMER: ""}
     del world.inside.objects[Key(*(client_ca_renewal.PUBLISHED[i] for i in (0, 2, 1)))]
     assert _finds(world.run(revoke=True)) == ["eve"]

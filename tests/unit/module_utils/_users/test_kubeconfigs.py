@@ -76,12 +76,12 @@ def test_a_file_with_nothing_to_enter_goes(tmp_path: Path) -> None:
 def test_somebody_elses_file_is_not_touched(tmp_path: Path, content: str) -> None:
     path = tmp_path / "file"
     path.write_text(content)
-    with pytest.raises(TenantryError, match="is not a kubeconfig of a user of tenant payments; move it away"):
+    with pytest.raises(TenantryError, match=r"is not a kubeconfig of a user of tenant payments. Move it away"):
         _file(path)
 
 
 def test_a_place_where_no_file_can_be_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(TenantryError, match="is a directory; name a file in it"):
+    with pytest.raises(TenantryError, match=r"is a directory. Name a file in it"):
         FileStore(str(tmp_path))
     (tmp_path / "file").write_text("")
     with pytest.raises(TenantryError, match="file is not a directory"):

@@ -123,7 +123,7 @@ def told(network: str) -> ApiError:
     """As an API server of Kubernetes 1.32 words it."""
     return ApiError(
         'creating v1/Service: 422 Service "x" is invalid: spec.clusterIPs: Invalid value: ["240.0.0.1"]: failed to '
-        f"allocate: the provided IP is not in the valid range. The range of valid IPs is {network}; go",
+        f"allocate: the provided IP is not in the valid range. The range of valid IPs is {network}. Go",
         422,
     )
 

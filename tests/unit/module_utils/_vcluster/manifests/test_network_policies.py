@@ -266,7 +266,7 @@ def test_a_host_tells_its_networks():
 
 
 def test_a_member_that_was_joined_before_is_to_be_joined_again():
-    with pytest.raises(TenantryError, match=r"host edge .* join it again"):
+    with pytest.raises(TenantryError, match=r"host edge .* Join it again"):
         HostNetworks.of(Host([], 403), NODES, [])
     with pytest.raises(ApiError):
         HostNetworks.of(Host([], 503), NODES, [])

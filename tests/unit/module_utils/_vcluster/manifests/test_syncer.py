@@ -86,7 +86,7 @@ def test_there_are_as_many_syncers_as_servers():
     quota, template = found["PodDisruptionBudget", "syncer"], found["StatefulSet", "syncer"]["spec"]["template"]
     assert quota["spec"]["selector"]["matchLabels"] == template["metadata"]["labels"]
     assert ("PodDisruptionBudget", "syncer") not in objects()
-    with pytest.raises(TenantryError, match=r"resources\.pods: 5 is too small .* give 6 or more"):
+    with pytest.raises(TenantryError, match=r"resources\.pods: 5 is too small .* Set 6 or more"):
         objects(**{**many, "resources": {"cpu": "8", "memory": "8Gi", "pods": 5}})
 
 

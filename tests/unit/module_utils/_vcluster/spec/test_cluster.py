@@ -79,9 +79,9 @@ BAD = [
     (
         {**SHARED, "container_defaults": {"cpu": "1", "memory": "8Mi"}},
         "container_defaults.memory:",
-        "give 16Mi or more",
+        "Set 16Mi or more",
     ),
-    ({**SHARED, "container_defaults": {"cpu": "0", "memory": "1Gi"}}, "container_defaults.cpu:", "give 10m or more"),
+    ({**SHARED, "container_defaults": {"cpu": "0", "memory": "1Gi"}}, "container_defaults.cpu:", "Set 10m or more"),
     ({"ingress_classes": ["nginx"]}, "ingress_classes:", "mode shared only"),
     ({"ingress_hosts": ["*"]}, "ingress_hosts:", "mode shared only"),
     ({**SHARED, "agents": 2}, "agents:", "must be 0 with mode shared"),
@@ -108,8 +108,8 @@ BAD = [
     ({"resources": {"extended": {"nvidia.com/gpu": 1}}}, "resources.extended:", "mode shared only"),
     ({**SHARED, "storage_classes": ["fast", "Slow"]}, "storage_classes:", "Slow"),
     ({**SHARED, "ingress_classes": [""]}, "ingress_classes:", "class"),
-    ({**SHARED, "ingress_classes": ["nginx"]}, "ingress_hosts:", "both or none"),
-    ({**SHARED, "ingress_hosts": ["*"]}, "ingress_hosts:", "both or none"),
+    ({**SHARED, "ingress_classes": ["nginx"]}, "ingress_hosts:", "both or neither"),
+    ({**SHARED, "ingress_hosts": ["*"]}, "ingress_hosts:", "both or neither"),
     *(
         ({**SHARED, "ingress_classes": ["nginx"], "ingress_hosts": [host]}, "ingress_hosts:", "not a host name")
         for host in ("", "*.", "a.*.example.com", "*example.com", "Example.com", "https://example.com", ".example.com")

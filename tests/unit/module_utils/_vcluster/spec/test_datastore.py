@@ -131,7 +131,7 @@ def test_two_virtual_clusters_have_two_databases():
     assert places.shared_datastores([ours, replace(theirs, datastore=None), third]) == {}
     found = places.shared_datastores([ours, theirs])
     assert list(found) == ["payments--stage"]
-    assert f"{PLACE} is the database of payments--dev already; give payments--stage" in found["payments--stage"]
+    assert f"{PLACE} is the database of payments--dev already. Give payments--stage" in found["payments--stage"]
 
 
 def everything(**changes):
@@ -194,7 +194,7 @@ def test_three_servers_are_three_of_everything_that_a_server_takes():
     """QUO-2."""
     least = parsed(servers=3, agents=0, resources=None).resources.as_text()
     assert least == {"cpu": "3", "memory": "3Gi", "storage": "0", "pods": "3"}
-    with pytest.raises(TenantryError, match=r"resources.cpu: .* give 4500m or more"):
+    with pytest.raises(TenantryError, match=r"resources.cpu: .* Set 4500m or more"):
         parsed(**{**SHARED, "resources": {"cpu": "4", "memory": "4Gi", "pods": 20}}, servers=3)
 
 

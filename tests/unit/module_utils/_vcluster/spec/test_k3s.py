@@ -25,8 +25,8 @@ OBJECT = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "greetin
 @pytest.mark.parametrize(
     ("item", "told"),
     [
-        ({"k3s_config": {"tls-san": ["x"]}}, "k3s_config.tls-san: is set by the platform; use the option expose"),
-        ({"k3s_config": {"token": "x"}}, "k3s_config.token: is set by the platform; leave it out"),
+        ({"k3s_config": {"tls-san": ["x"]}}, "k3s_config.tls-san: is set by the platform. Use the option expose"),
+        ({"k3s_config": {"token": "x"}}, "k3s_config.token: is set by the platform. Omit it"),
         ({"k3s_config": {"kube-api-server-arg": []}}, "did you mean kube-apiserver-arg"),
         ({"k3s_config": {"debug": {"a": 1}}}, "k3s_config.debug: must be text"),
         ({"k3s_config": {"kube-apiserver-arg": "v=2"}}, "must be a list of flag=value"),
@@ -50,16 +50,16 @@ def test_bad_input_is_one_line_with_option_and_rule(item: dict, told: str) -> No
     [
         (
             {"etcd-arg": ["quota-backend-bytes=1"]},
-            "k3s_config.etcd-arg: is for the etcd in k3s, which no virtual cluster uses. Leave it out.",
+            "k3s_config.etcd-arg: is for the etcd in k3s, which no virtual cluster uses. Omit it.",
         ),
         (
             {"etcd-expose-metrics": True},
-            "k3s_config.etcd-expose-metrics: is for the etcd in k3s, which no virtual cluster uses. Leave it out.",
+            "k3s_config.etcd-expose-metrics: is for the etcd in k3s, which no virtual cluster uses. Omit it.",
         ),
         (
             {"kube-apiserver-arg": ["--audit-webhook-config-file=/etc/webhook.yaml"]},
             "k3s_config.kube-apiserver-arg: audit-webhook-config-file names a file, and no option puts one into the "
-            "server's pod. Leave it out.",
+            "server's pod. Omit it.",
         ),
     ],
 )

@@ -129,7 +129,7 @@ def test_a_change_that_is_asked_for_is_refused(fleet, wanted, told):
 @pytest.mark.parametrize("record", ["{", "{}", json.dumps({"agents": 1}), json.dumps({"mode": "both"})])
 def test_one_whose_record_is_lost_is_not_guessed(record):
     fleet = Fleet(namespace(record))
-    with pytest.raises(TenantryError, match=r"^mode: missing, .* set the mode it was created with"):
+    with pytest.raises(TenantryError, match=r"^mode: missing, .* Set the mode it was created with"):
         placed(fleet)
     assert spec_of(fleet, mode="dedicated").mode == "dedicated"
 
