@@ -23,10 +23,10 @@ def events(path: str, field: str) -> Iterator[dict]:
                 found = True
                 yield event
     except OSError as error:
-        raise TenantryError(f"{field}: cannot read {path}: {error.strerror}. Set an audit log") from None
+        raise TenantryError(f"{field}: cannot read {path}: {error.strerror}. Use an audit log") from None
     if not found:
         raise TenantryError(
-            f"{field}: {path} has no audit events. Set the file that --audit-log-path of an API server names"
+            f"{field}: {path} has no audit events. Use the file that --audit-log-path of an API server names"
         )
 
 

@@ -167,7 +167,7 @@ def _url(value: str) -> str:
     if not valid or value != _word(value, "oidc.issuer_url"):
         raise TenantryError(
             f"oidc.issuer_url: {shown(value)} is not an https:// address without user, query and fragment. "
-            "Set it as the issuer's /.well-known/openid-configuration says it"
+            "Write it as the issuer's /.well-known/openid-configuration says it"
         )
     return value
 
@@ -182,7 +182,7 @@ def _text(value: str, option: str) -> str:
 
 def _word(value: str, option: str) -> str:
     if " " in _text(value, option):
-        raise TenantryError(f"{option}: {shown(value)} has a space in it. Set it as the issuer has it")
+        raise TenantryError(f"{option}: {shown(value)} has a space in it. Write it as the issuer has it")
     return value
 
 

@@ -107,7 +107,7 @@ def is_name(name: str) -> bool:
 def check_name(name: str) -> str:
     if not is_name(name):
         raise TenantryError(
-            f"snapshot: {shown(name)} is not a name. Set letters, digits, `.`, `_` and `-`, at most 63, "
+            f"snapshot: {shown(name)} is not a name. Use letters, digits, `.`, `_` and `-`, at most 63, "
             f"starting with a letter or digit, and not {LATEST}"
         )
     return name

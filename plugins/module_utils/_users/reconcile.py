@@ -123,7 +123,7 @@ def _no_issuer(want: DesiredUser, place: VClusterAccess) -> TenantryError:
     of = "groups_claim of the option oidc" if place.issuer else "option oidc"
     return TenantryError(
         f"oidc: user {want.name} cannot enter vcluster {place.vcluster} of tenant {want.tenant} by an issuer, because "
-        f"it has none for that. Set it the {of} of tenantry.kube.vcluster, or leave it out of access"
+        f"it has none for that. Set {of} of tenantry.kube.vcluster, or omit it from access"
     )
 
 

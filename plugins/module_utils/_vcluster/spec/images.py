@@ -25,7 +25,7 @@ def parse_image(repository: str) -> str:
     if not _REPOSITORY.fullmatch(repository) or repository.count("/") == 0:
         raise TenantryError(
             f"image: {shown(repository)} is not a repository such as rancher/k3s or registry.example.com/rancher/k3s. "
-            "Set it without a tag, which follows from version; a digest may follow it, as in @sha256:HEX"
+            "Write it without a tag, which follows from version; a digest may follow it, as in @sha256:HEX"
         )
     return repository
 
@@ -48,7 +48,7 @@ def parse_reference(reference: str, option: str, example: str) -> str:
     if not _REFERENCE.fullmatch(reference) or not {":", "@"} & set(reference.rpartition("/")[2]):
         raise TenantryError(
             f"{option}: {shown(reference)} is not a full reference such as {example}. "
-            "Set registry, repository and tag or digest"
+            "Use registry, repository and tag or digest"
         )
     return reference
 
@@ -72,6 +72,6 @@ def parse_credentials(given: list[dict]) -> tuple[dict, ...]:
         if not _REGISTRY.fullmatch(one["registry"]):
             raise TenantryError(
                 f"image_credentials: {shown(one['registry'])} is not a registry such as registry.example.com:5000. "
-                "Set it without scheme and path"
+                "Write it without scheme and path"
             )
     return tuple(given)

@@ -100,7 +100,7 @@ def _classes(item: dict, option: str) -> tuple[str, ...]:
     for name in names:
         if not DNS_NAME.fullmatch(name):
             raise TenantryError(
-                f"{option}: {shown(name)} is not the name of a class. Set names as the host's kubectl shows them"
+                f"{option}: {shown(name)} is not the name of a class. Use names as the host's kubectl shows them"
             )
     return tuple(sorted(set(names)))
 
