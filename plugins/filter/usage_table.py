@@ -15,7 +15,7 @@ RESOURCES = ("cpu", "memory", "storage", "pods", "vclusters")
 
 def usage_table(tenants: Iterable[Mapping[str, Any]]) -> str:
     rows = [
-        (tenant["name"], key, *(tenant[part][key] for part in ("quota", "allocated", "left", "used")))
+        (tenant["name"], key, *(tenant[part][key] for part in ("quota", "allocated", "available", "used")))
         for tenant in tenants
         for key in RESOURCES
     ]

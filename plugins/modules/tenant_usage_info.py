@@ -63,7 +63,7 @@ tenants:
       type: dict
       sample: {cpu: '8', memory: 16Gi, pods: '100', storage: 100Gi, vclusters: '5'}
     allocated:
-      description: The sum of its resources, and the number of its virtual clusters.
+      description: The sum of its virtual clusters' resources, and their number.
       type: dict
       sample: {cpu: '5', memory: 6Gi, pods: '52', storage: 18Gi, vclusters: '2'}
     counted:
@@ -72,7 +72,7 @@ tenants:
           reduced below the use, the use.
       type: dict
       sample: {cpu: '5', memory: 6Gi, pods: '52', storage: 18Gi, vclusters: '2'}
-    left:
+    available:
       description: The rest of the quota for further virtual clusters.
       type: dict
       sample: {cpu: '3', memory: 10Gi, pods: '48', storage: 82Gi, vclusters: '3'}

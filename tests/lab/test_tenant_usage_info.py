@@ -62,7 +62,7 @@ def test_quota_slices_and_use(payments: Path) -> None:
     mine = found["payments"]
     assert mine["quota"] == {**QUOTA, "pods": "20", "vclusters": "3"}
     assert mine["allocated"] == {**RESOURCES, "vclusters": "1"}
-    assert mine["left"] == {"cpu": "1", "memory": "6Gi", "storage": "15Gi", "pods": "10", "vclusters": "2"}
+    assert mine["available"] == {"cpu": "1", "memory": "6Gi", "storage": "15Gi", "pods": "10", "vclusters": "2"}
     assert mine["used"] == {"cpu": "500m", "memory": "256Mi", "storage": "0", "pods": "1", "vclusters": "1"}
     assert mine["exceeded"] == []
     assert [one["name"] for one in mine["vclusters"]] == ["dev"]
@@ -77,7 +77,7 @@ def test_a_quota_below_what_was_given_is_told(payments: Path) -> None:
     assert "less than is used now (cpu 3 of 2)" in lowered.text
     mine = usage(payments, tenant="payments")["payments"]
     assert mine["exceeded"] == ["cpu"]
-    assert mine["left"]["cpu"] == "0"
+    assert mine["available"]["cpu"] == "0"
 
 
 @pytest.mark.parametrize(("tenant", "rule"), [("nobody", "there is no tenant nobody"), ("No", "lower-case")])

@@ -54,7 +54,7 @@ def _row(name: str, record: dict, found: list[VirtualCluster], quotas: dict[tupl
         "quota": quota,
         "allocated": allocated,
         "counted": counted,
-        "left": {key: _left(key, quota[key], counted[key]) for key in RESOURCES},
+        "available": {key: _available(key, quota[key], counted[key]) for key in RESOURCES},
         "used": used,
         "exceeded": [key for key in RESOURCES if _amount(key, counted[key]) > _amount(key, quota[key])],
         "vclusters": vclusters,
@@ -69,7 +69,7 @@ def _quota(found: VirtualCluster, quotas: dict[tuple[str, str], dict]) -> dict:
     return quotas.get((found.host.name, found.namespace)) or {}
 
 
-def _left(key: str, quota: str, counted: str) -> str:
+def _available(key: str, quota: str, counted: str) -> str:
     amount = _amount(key, quota) - _amount(key, counted)
     return quantities.display(max(amount, Decimal(0)), binary=any(text.endswith("i") for text in (quota, counted)))
 

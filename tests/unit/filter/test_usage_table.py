@@ -10,7 +10,7 @@ def tenant(name: str, **cpu: str) -> dict:
 
 
 def test_a_line_for_each_tenant_and_resource_under_its_header() -> None:
-    one = tenant("payments", quota="8", allocated="5500m", left="2500m", used="1600m")
+    one = tenant("payments", quota="8", allocated="5500m", available="2500m", used="1600m")
     header, cpu, *rest = usage_table([one]).splitlines()
     assert len(rest) == len(RESOURCES) - 1
     assert cpu.split() == ["payments", "cpu", "8", "5500m", "2500m", "1600m"]
