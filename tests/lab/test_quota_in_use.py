@@ -101,7 +101,11 @@ def test_resources_below_use_frees_what_is_not_in_use(hub: Path, monkeypatch: py
         assert refused.failed
         assert f"{resource} {more} asked for, but {left[resource]} left" in refused.msg
     found = call_module("tenant_usage_info", kubeconfig=hub, tenant=TENANT).data["tenants"][0]
-    assert (found["allocated"]["cpu"], found["counted"]["cpu"], found["available"]["cpu"]) == ("1700m", "2300m", "1700m")
+    assert (found["allocated"]["cpu"], found["counted"]["cpu"], found["available"]["cpu"]) == (
+        "1700m",
+        "2300m",
+        "1700m",
+    )
     assert found["exceeded"] == []
     fitting = vclusters(hub, {"name": "new", "resources": left})
     assert not fitting.failed, fitting.msg

@@ -56,7 +56,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._self_service.vclust
     item_of,
     refusal,
 )
-from ansible_collections.tenantry.kube.plugins.module_utils._users.access import user_of
+from ansible_collections.tenantry.kube.plugins.module_utils._users.actions import user_of
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import lifecycle, reconcile
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.fleet_state import FleetState
 

@@ -48,7 +48,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._self_service.user_r
     refusal,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._users import reconcile
-from ansible_collections.tenantry.kube.plugins.module_utils._users.access import user_of
+from ansible_collections.tenantry.kube.plugins.module_utils._users.actions import user_of
 from ansible_collections.tenantry.kube.plugins.module_utils._users.desired import RESERVED
 
 KUBECONFIG = "self-service"

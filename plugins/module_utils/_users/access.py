@@ -36,6 +36,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._platform.identities
 from ansible_collections.tenantry.kube.plugins.module_utils._platform.oidc import Person
 from ansible_collections.tenantry.kube.plugins.module_utils._users import bindings as users_bindings
 from ansible_collections.tenantry.kube.plugins.module_utils._users import findings as users_findings
+from ansible_collections.tenantry.kube.plugins.module_utils._users.actions import administrator_of, concerns, user_of
 from ansible_collections.tenantry.kube.plugins.module_utils._users.kubeconfig_stores import (
     KUBECONFIG_ANNOTATION,
     kubeconfig_of,
@@ -65,10 +66,6 @@ def find_accessible(
         VClusterAccess(one) for one in found if not one.is_deleting and (tenants is None or one.tenant in tenants)
     ]
     return sorted(places, key=lambda place: place.context), unreachable
-
-
-def user_of(obj: dict) -> str | None:
-    return (obj["metadata"].get("labels") or {}).get(naming.LABEL_USER)
 
 
 def new_and_gone(plan: Plan) -> set[tuple[str, str]]:
@@ -213,7 +210,7 @@ class VClusterAccess:
         known = {action.key for action in plan.actions}
         inherited = users_bindings.inherited(self._api, new_and_gone(plan))
         plan.actions += [action for action in inherited if action.key not in known]
-        self.ending |= {_administrator_of(action) for action in plan.actions} - {""}
+        self.ending |= {administrator_of(action) for action in plan.actions} - {""}
         return plan
 
     def _begin_anew(self, plan: Plan, desired: list[dict]) -> None:
@@ -322,7 +319,7 @@ class VClusterAccess:
         actions = self._plan.actions
         first = user == next(iter(self.roles), min(self.ending, default=None))
         others = {account for account, owner in users_bindings.ended(actions).items() if owner == user}
-        return Plan(self._inside, [a for a in actions if _concerns(a, user, first, others)], Inventory())
+        return Plan(self._inside, [a for a in actions if concerns(a, user, first, others)], Inventory())
 
     def revocations(self, user: str) -> list[dict]:
         """The end of credentials, as rows of a result: of a user who has no role here or another way in, all."""
@@ -383,21 +380,3 @@ class VClusterAccess:
     def close(self) -> None:
         if self._inside:
             self._inside.close()
-
-
-def _administrator_of(action: Action) -> str:
-    """The user who is administrator no more by this action, empty for any other."""
-    user, role = binding_name(action.name)
-    return user if (action.action, action.kind, role) == ("delete", resources.CLUSTER_ROLE_BINDING, "admin") else ""
-
-
-def _concerns(action: Action, user: str, first: bool, others: set[tuple[str, str]]) -> bool:
-    """Whether it is for one user, known by `others` names too."""
-    if user in (binding_name(action.name)[0], action.kind == resources.SERVICE_ACCOUNT and action.name):
-        return True
-    obj = action.after or action.live
-    owner = user_of(obj)
-    if owner or naming.is_ours(obj):
-        return owner == user or (first and owner is None)
-    accounts = {(naming.PLATFORM_NAMESPACE, user), *others}
-    return any(users_bindings.names(action.live, *account) for account in accounts)

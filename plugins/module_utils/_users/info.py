@@ -30,11 +30,8 @@ from ansible_collections.tenantry.kube.plugins.module_utils._platform.identities
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._platform.rbac import role_name
 from ansible_collections.tenantry.kube.plugins.module_utils._users import findings as users_findings
-from ansible_collections.tenantry.kube.plugins.module_utils._users.access import (
-    VClusterAccess,
-    find_accessible,
-    user_of,
-)
+from ansible_collections.tenantry.kube.plugins.module_utils._users.access import VClusterAccess, find_accessible
+from ansible_collections.tenantry.kube.plugins.module_utils._users.actions import user_of
 from ansible_collections.tenantry.kube.plugins.module_utils._users.kubeconfig_stores import kubeconfig_of
 from ansible_collections.tenantry.kube.plugins.module_utils._users.tenant_namespace import TenantNamespaceAccess
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import client_ca_renewal, connection

@@ -22,7 +22,8 @@ from ansible_collections.tenantry.kube.plugins.module_utils._module import (
     beside_each_other,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._platform.oidc import Person
-from ansible_collections.tenantry.kube.plugins.module_utils._users.access import VClusterAccess, user_of
+from ansible_collections.tenantry.kube.plugins.module_utils._users.access import VClusterAccess
+from ansible_collections.tenantry.kube.plugins.module_utils._users.actions import user_of
 from ansible_collections.tenantry.kube.plugins.module_utils._users.kubeconfig_stores import (
     SECRET_TYPE,
     FileStore,

@@ -37,8 +37,8 @@ from ansible_collections.tenantry.kube.plugins.module_utils._users.access import
     VClusterAccess,
     find_accessible,
     new_and_gone,
-    user_of,
 )
+from ansible_collections.tenantry.kube.plugins.module_utils._users.actions import user_of
 from ansible_collections.tenantry.kube.plugins.module_utils._users.desired import (
     DesiredUser,
     refuse_shared_files,

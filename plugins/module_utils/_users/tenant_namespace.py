@@ -13,7 +13,8 @@ from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import b
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.apply import Inventory, Plan
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import SECRET
-from ansible_collections.tenantry.kube.plugins.module_utils._users.access import VClusterAccess, user_of
+from ansible_collections.tenantry.kube.plugins.module_utils._users.access import VClusterAccess
+from ansible_collections.tenantry.kube.plugins.module_utils._users.actions import user_of
 
 
 class TenantNamespaceAccess(VClusterAccess):
