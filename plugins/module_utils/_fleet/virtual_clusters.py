@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import Obstacle
@@ -43,7 +44,7 @@ class VirtualCluster:
     def is_deleting(self) -> bool:
         return bool(self.namespace_object["metadata"].get("deletionTimestamp"))
 
-    @property
+    @cached_property
     def record(self) -> VClusterRecord:
         """Raises an Obstacle if this release cannot read it."""
         return VClusterRecord.of(self.namespace_object)
