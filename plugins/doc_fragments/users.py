@@ -88,10 +88,10 @@ options:
     description:
       - Whether to end all client certificates that were signed in the virtual clusters of which the user was an
         administrator, including those that others requested. Otherwise they end within 24 hours.
-      - The module replaces the CA of these certificates in each of these virtual clusters and restarts its servers one
-        by one. It rejects this for a virtual cluster without a volume, which would lose its data.
-        Kubeconfigs of the platform and certificates of k3s and its nodes stay valid.
-      - Where O(tenantry.kube.vcluster#module:client_certificates) is off, no server accepts any, and none restarts.
+      - Where O(tenantry.kube.vcluster#module:client_certificates) is on, the module replaces the CA of these
+        certificates and restarts the servers one by one. It rejects a virtual cluster without a volume, which would
+        lose its data. Kubeconfigs of the platform and certificates of k3s and its nodes stay valid.
+      - Where it is off, no server accepts such certificates, and nothing restarts.
       - This also works for a former administrator who was removed or got another role in an earlier run.
       - Requires O(state=absent).
     type: bool

@@ -10,8 +10,8 @@ class ModuleDocFragment:
 options:
   resources:
     description:
-      - Hard limit of its part of the tenant's quota, its own servers, syncers, etcd and agents included.
-      - Omitted resources default to the needs of these. With O(mode=shared), each server has a syncer, a pod with
+      - Its part of the tenant's quota, as a hard limit, its own servers, syncers, etcd and agents included.
+      - Resources that you omit default to what these need. With O(mode=shared), each server has a syncer, a pod with
         V(500m) of C(cpu) and V(128Mi) of C(memory).
       - O(mode=shared) requires C(cpu), C(memory) and C(pods).
     type: dict

@@ -9,7 +9,7 @@ from typing import Any
 
 from ansible_collections.tenantry.kube.plugins.plugin_utils._tables import aligned
 
-COLUMNS = ("TIME", "ACTOR", "ACTION", "RESOURCE", "NAME", "CLUSTER", "VIA")
+COLUMNS = ("TIME", "ACTOR", "ACTION", "KIND", "NAME", "CLUSTER", "VIA")
 
 
 def audit_table(events: Iterable[Mapping[str, Any]]) -> str:

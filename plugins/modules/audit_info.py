@@ -58,7 +58,7 @@ notes:
   - The name of a client counts only with the platform's own credential. In a virtual cluster that is the user
     C(tenantry:platform) of the group C(system:masters), on a member the platform's ServiceAccount. On the hub it is any
     user who may C(manage) C(platform.tenantry.dev), because playbooks use the credential of the user who runs them. So
-    an operator can hide accesses among those of playbooks. O(platform_access=true) shows all of these.
+    a platform operator can hide accesses among those of playbooks. O(platform_access=true) shows all of these.
   - Members and virtual clusters know the platform by a credential of its own. On whose behalf it acts,
     RV(events[].requested_by), is what the platform says.
 seealso:

@@ -11,8 +11,8 @@ version_added: 0.1.0
 description:
   - Returns for each tenant its quota, the sum of its virtual clusters' resources, the rest, and the current use of
     pods, volumes and services in them, over the whole fleet.
-  - Use is the amount that the quota of each virtual cluster counts. For CPU and memory this is the sum of the limits of
-    running pods, not the current consumption of processes.
+  - Use is the amount that the ResourceQuota C(vcluster) of each virtual cluster counts. For CPU and memory this is the
+    sum of the limits of running pods, not the current consumption of processes.
   - RV(unreachable_members) lists hosts that do not answer. Their use is missing in the sums. They do not fail the
     module.
 author:
@@ -81,7 +81,7 @@ tenants:
       type: dict
       sample: {cpu: 1600m, memory: 1322Mi, pods: '2', storage: 5Gi, vclusters: '2'}
     exceeded:
-      description: The resources whose counted amount exceeds the quota, since it was lowered.
+      description: The resources whose counted amount exceeds the quota, after the quota was lowered below it.
       type: list
       elements: str
     vclusters:

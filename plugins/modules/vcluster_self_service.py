@@ -22,7 +22,7 @@ description:
   - The requester is an administrator of the virtual cluster. All other users of the tenant have the same rights as in
     the tenant's other virtual clusters. The Secret C(kubeconfig-NAME) of the tenant namespace holds a kubeconfig for
     each user with O(tenantry.kube.tenant_user#module:hub_access). No other user of the tenant may read it.
-  - The module writes the result to the status of a request. A refused request does not stop others and does not fail
+  - The module writes the result to the status of a request. A denied request does not stop others and does not fail
     the module.
   - The module never changes virtual clusters and users without a request.
 author:

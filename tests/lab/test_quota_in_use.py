@@ -16,7 +16,7 @@ from .harness import ModuleResult, call_module, kubectl, ran, until
 TENANT = "shrinking"
 QUOTA = {"cpu": "4", "memory": "8Gi", "storage": "20Gi", "pods": 10, "vclusters": 4}
 SMALL = {"cpu": "1700m", "memory": "1Gi", "storage": "5Gi", "pods": 1}
-# What is in use of each resource beyond what the smaller resources has.
+# What is in use of each resource beyond what the smaller resources have.
 OVER = {"cpu": "2300m", "memory": "2Gi", "storage": "8Gi", "pods": "3"}
 
 

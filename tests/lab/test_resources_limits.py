@@ -42,7 +42,7 @@ def hub(platform: Path) -> Iterator[Path]:
         assert not made.failed, made.msg
     until(
         lambda: (
-            quota(platform, "resources")["status"].get("used") and quota(platform, "slice-pods")["status"].get("used")
+            quota(platform, "vcluster")["status"].get("used") and quota(platform, "vcluster-pods")["status"].get("used")
         )
     )
     until(lambda: server(platform) and kubectl(platform, "get", "pod", "syncer-0", "-n", SPACE).returncode == 0)
@@ -63,7 +63,7 @@ def syncer(hub: Path) -> Iterator[Cluster]:
     yield Cluster.from_kubeconfig(config, name="hub")
     ran(hub, "delete", "pods,services", "-n", SPACE, "-l", "app.kubernetes.io/managed-by=tenantry-syncer", "--force")
     assert not vcluster(hub).failed
-    until(lambda: quota(hub, "resources")["status"]["used"]["pods"] == OWN)
+    until(lambda: quota(hub, "vcluster")["status"]["used"]["pods"] == OWN)
 
 
 def quota(hub: Path, name: str) -> dict[str, Any]:
@@ -123,15 +123,15 @@ def test_extended_resources_that_are_listed_are_limited(hub: Path, syncer: Clust
 def test_finished_pods_are_counted(hub: Path, syncer: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resources_spec, "FINISHED_PODS", 5)
     assert not vcluster(hub).failed
-    until(lambda: quota(hub, "slice-pods")["status"]["hard"]["count/pods"] == "20")  # 10 beside the own, 2 * 5
+    until(lambda: quota(hub, "vcluster-pods")["status"]["hard"]["count/pods"] == "20")  # 10 beside the own, 2 * 5
     for number in range(20):
-        until(lambda: quota(hub, "resources")["status"]["used"]["pods"] == OWN)  # no other runs
+        until(lambda: quota(hub, "vcluster")["status"]["used"]["pods"] == OWN)  # no other runs
         name = syncer.create(pod("job", number))["metadata"]["name"]
         status = ("patch", "pod", name, "-n", SPACE, "--subresource=status", "-p", '{"status": {"phase": "Succeeded"}}')
         ran(hub, *status)
     assert "requested: count/pods=1, used: count/pods=20" in refused(syncer, pod("more"))
     ran(hub, "delete", "pod", pod("job", 0)["metadata"]["name"], "-n", SPACE, "--force")
-    until(lambda: quota(hub, "slice-pods")["status"]["used"]["count/pods"] == "19")
+    until(lambda: quota(hub, "vcluster-pods")["status"]["used"]["count/pods"] == "19")
     syncer.create(pod("more"))
 
 
@@ -182,7 +182,7 @@ def test_node_port_that_a_tenant_has_taken_is_taken_back(hub: Path, syncer: Clus
         "-p",
         '{"spec":{"hard":{"services.nodeports":"1"}}}',
     )
-    until(lambda: quota(hub, "resources")["status"]["hard"]["services.nodeports"] == "1")
+    until(lambda: quota(hub, "vcluster")["status"]["hard"]["services.nodeports"] == "1")
     syncer.create(node_port("early"))
     exposed = vcluster(hub, expose=NODE_PORT)
     assert not exposed.failed, exposed.msg

@@ -32,7 +32,7 @@ def create(hub: Path, *objects: dict) -> None:
 
 @pytest.fixture
 def payments(platform: Path, cluster: Any) -> Iterator[Path]:
-    """The hub with two tenants, of which payments has the virtual cluster dev, in whose slice one pod is."""
+    """The hub with two tenants, of which payments has the virtual cluster dev, whose resources one pod uses."""
     tenants = [{"tenant": "payments", "quota": QUOTA}, {"tenant": "research"}]
     assert not call_module("tenant_quota", kubeconfig=platform, tenants=tenants).failed
     add_vcluster(platform, "payments", "dev", resources=RESOURCES)
@@ -55,7 +55,7 @@ def payments(platform: Path, cluster: Any) -> Iterator[Path]:
     assert not removed.failed, removed.msg
 
 
-def test_quota_slices_and_use(payments: Path) -> None:
+def test_quota_resources_and_use(payments: Path) -> None:
     written = len(writes(payments))
     found = usage(payments)
     assert list(found) == ["payments", "research"]

@@ -112,7 +112,7 @@ def test_bad_input_is_one_line_and_nothing_is_written(hub: Path, changes: dict[s
         ({"resources": {"cpu": 2, "memory": "2Gi"}}, "resources.pods: required with mode shared"),
         ({"resources": {"cpu": 2, "memory": "2Gi", "pods": 9}, "agents": 1}, "agents: must be 0 with mode shared"),
     ],
-    ids=["no slice", "part of one", "agents"],
+    ids=["no resources", "part of one", "agents"],
 )
 def test_a_new_one_without_mode_is_shared_or_refused_with_the_way_out(
     hub: Path, options: dict[str, Any], named: str

@@ -17,7 +17,7 @@ KIND = "VirtualClusterRequest"
 PLURAL = "virtualclusterrequests"
 USER_KIND = "TenantUserRequest"
 USER_PLURAL = "tenantuserrequests"
-# Who may give rights to others gives these; operators are the administrators' choice.
+# Who may give rights to others gives these; platform operators are the administrators' choice.
 USER_ROLES = tuple(role for role in rbac.ROLES if role != rbac.PLATFORM_OPERATOR)
 
 # What a client may note on a request. kubectl notes all of it as it was applied.

@@ -88,7 +88,7 @@ INSIDE = {
 }
 
 # On the hub ---------------------------------------------------------------------------------------------------------
-# The first three are bound in the tenant's namespace only, operator on the whole hub. The tenant namespace holds
+# The first three are bound in the tenant's namespace only, the last on the whole hub. The tenant namespace holds
 # the tenant's record, its users' identities and its requests; nothing runs in it, so a tenant writes requests only.
 
 _HUB_VIEW = [

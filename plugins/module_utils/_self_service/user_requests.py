@@ -50,8 +50,8 @@ def refusal(request: UserRequest, account: dict | None, requester: dict | None) 
         return ""  # what was given stays when its giver gets less
     if requester is None:
         return (
-            f"spec.requestedBy: {request.requester} is no user of the tenant and no operator on record, so their "
-            "rights are not known; ask an admin of the tenant to create a request"
+            f"spec.requestedBy: {request.requester} is neither a user of the tenant nor a platform_operator on record, "
+            "so their rights are not known. Ask an admin of the tenant to create a request"
         )
     if not is_requester(request, requester):
         return (

@@ -25,13 +25,13 @@ def total(resources: Iterable[Mapping[str, str]]) -> dict[str, str]:
 
 
 def larger(one: Mapping[str, str], other: Mapping[str, str]) -> dict[str, str]:
-    """Of each resource what the resources have of it that has more."""
+    """Of each resource the larger of the two amounts."""
     pairs = {key: (one.get(key, "0"), other.get(key, "0")) for key in RESOURCES}
     return {key: max(pair, key=lambda amount: quantities.parse(amount, "resources")) for key, pair in pairs.items()}
 
 
 def fits(asked: Mapping[str, str], given: Mapping[str, str]) -> bool:
-    """Whether resources ask for nothing that the one given before has not."""
+    """Whether these resources ask for no more than those given."""
     return all(fits_in(asked.get(key, "0"), given.get(key, "0")) for key in RESOURCES)
 
 

@@ -39,7 +39,7 @@ class FleetState:
         vclusters, self.unreachable = fleet.vclusters()
         self.found = {one.namespace: one for one in vclusters}
         self._quotas: dict[str, dict[tuple[str, str], dict]] = {}
-        self._admitted: dict[str, tuple[str, dict[str, str]]] = {}  # tenant and slice, by namespace
+        self._admitted: dict[str, tuple[str, dict[str, str]]] = {}  # tenant and resources, by namespace
 
     def host_of(self, namespace: str, wanted: str | None) -> Cluster:
         """The host a virtual cluster is on or, if it is nowhere, goes to."""
@@ -164,7 +164,7 @@ class FleetState:
                 )
 
     def _quota(self, found: VirtualCluster) -> dict:
-        """That of a virtual cluster's slice. Asked for only where a quota is looked at, once for each tenant."""
+        """The ResourceQuota of a virtual cluster. Asked for only where a quota is looked at, once for each tenant."""
         if found.tenant not in self._quotas:
             hosts = (one.host for one in self.found.values() if one.tenant == found.tenant)
             self._quotas[found.tenant] = resources_in_use.quotas(self.fleet.hub, hosts, found.tenant)

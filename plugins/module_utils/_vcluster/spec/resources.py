@@ -56,7 +56,7 @@ SYNCER = Resources(Decimal("0.5"), 128 * MEBI, 256 * MEBI)
 
 @dataclass(frozen=True)
 class Limit:
-    """A resource that the resources limit and no quota counts."""
+    """A resource that the option `resources` limits and the tenant's quota does not count."""
 
     keys: tuple[str, ...]  # of the ResourceQuota
     is_count: bool = False

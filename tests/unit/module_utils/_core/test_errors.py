@@ -98,7 +98,7 @@ def test_who_may_not_know_where_hosts_are_reads_no_address(text, shown) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "payments--dev: quota slice: 12:00:07Z, 2026-04-01T12:00:00Z, v1.34.4+k3s1, 1.5Gi. Run again",
+        "payments--dev: quota vcluster: 12:00:07Z, 2026-04-01T12:00:00Z, v1.34.4+k3s1, 1.5Gi. Run again",
         "pods web-0.db:main is not ready: image docker.io/lab/web:1 cannot be pulled",
     ],
 )
