@@ -67,7 +67,7 @@ def test_predict_make_repeat_remove(payments: Path, dev: Path, stage: Path, user
 def test_each_role_may_what_it_may(user: User, tmp_path: Path) -> None:
     path = tmp_path / "users" / "bob.yaml"
     questions = {
-        ("get", "pods"): "viewer developer admin operator",
+        ("get", "pods"): "viewer developer admin platform_operator",
         ("get", "pods", "--subresource=log"): "viewer developer admin",
         ("get", "secrets"): "developer admin",
         ("create", "pods"): "developer admin",

@@ -15,7 +15,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._platform.rbac impor
 from ..harness import call_module
 from ..people import tenant_with
 
-NAMES = {"viewer": "vera", "developer": "dan", "admin": "alice", "operator": "oscar"}
+NAMES = {"viewer": "vera", "developer": "dan", "admin": "alice", "platform_operator": "oscar"}
 
 
 @dataclass

@@ -63,7 +63,7 @@ LIMITED = account("alice", "admin", {"dev": "admin", "prod": "viewer"})
         (request(), account("alice", "developer"), "alice is developer"),
         (request(), account("alice", "viewer"), "alice is viewer"),
         (request(), None, "alice is neither a user of the tenant nor a platform_operator on record"),
-        (request(requestedBy="oidc:zoe"), None, "oidc:zoe is no user of the tenant"),
+        (request(requestedBy="oidc:zoe"), None, "oidc:zoe is neither a user of the tenant"),
         (request(), account("alice", "admin", created=LATE), "alice did not create this request"),
         (request(), account("alice", "admin", created=ASKED), "alice did not create this request"),
         (request(), LIMITED, "spec.access: missing"),
