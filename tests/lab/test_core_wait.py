@@ -83,7 +83,7 @@ def test_a_deletion_is_seen_at_once(cluster: Cluster, namespace: str) -> None:
 def test_a_foreign_finalizer_is_named_and_kept(cluster: Cluster, namespace: str) -> None:
     cluster.apply(_config_map(namespace, "example.com/hold"))
     cluster.delete(KIND, "c", namespace)
-    with pytest.raises(TenantryError, match=r"^c: not gone within 1 s: finalizer example\.com/hold on ConfigMap c; "):
+    with pytest.raises(TenantryError, match=r"^c: not gone within 1 s: finalizer example\.com/hold on ConfigMap c. "):
         wait_gone(cluster, KIND, "c", namespace, Deadline(1), what="c")
     assert cluster.get(KIND, "c", namespace)["metadata"]["finalizers"] == ["example.com/hold"]
     cluster.apply(_config_map(namespace))
