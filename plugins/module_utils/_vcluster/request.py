@@ -47,6 +47,11 @@ class DesiredVCluster:
         return cls(tenant, name, item["state"], item["host"], path, item)
 
     @property
+    def item(self) -> dict[str, Any]:
+        """By which the runner knows it."""
+        return self.options
+
+    @property
     def namespace(self) -> str:
         return naming.vcluster_namespace(self.tenant, self.name)
 
@@ -73,6 +78,10 @@ class PlacedVCluster:
     host: Cluster
     found: VirtualCluster | None  # None: there is none yet
     record: VClusterRecord  # NO_RECORD if there is none yet
+
+    @property
+    def item(self) -> dict[str, Any]:
+        return self.desired.item
 
     @property
     def namespace(self) -> str:

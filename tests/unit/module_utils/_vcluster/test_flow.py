@@ -13,6 +13,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._fleet import regist
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.record import SPEC_ANNOTATION
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.apply import Key
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import Deadline
+from ansible_collections.tenantry.kube.plugins.module_utils._module import _rows_of_none
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import (
     apply,
     connection,
@@ -166,6 +167,21 @@ def test_request_that_cannot_be_is_refused_before_any_write(world: World) -> Non
     with pytest.raises(TenantryError, match="deletion_protection: is on"):
         world.run(item(name="other"), item(state="absent"))
     assert world.hub.writes == []
+
+
+@pytest.mark.parametrize(
+    "bad", [{"service_cidr": "10.43.0.0/16"}, {"mode": "shared", "agents": 0}, {"name": "a--b"}], ids=str
+)
+def test_refused_items_get_a_row_each(world: World, bad: dict[str, Any]) -> None:
+    """Whichever step refuses one: of the request, of its place, of its plan."""
+    world.one()
+    items = [item(**bad), item(name="other")]
+    with pytest.raises(TenantryError) as refused:
+        world.run(*items)
+    first, second = _rows_of_none(items, ("tenant", "name"), refused.value)
+    assert str(next(iter(bad))) in first["error"]
+    assert "error" not in second
+    assert second["not_done"]
 
 
 def test_quota_stops_what_grows_only(world: World) -> None:
