@@ -317,6 +317,6 @@ def test_who_holds_what_is_listed(payments: Path, two: dict[str, Any], dev: Path
 
 def test_what_is_no_audit_log_is_refused(payments: Path) -> None:
     refused = call_module("tenant_user_info", kubeconfig=payments, audit_logs=["/etc/hostname"])
-    assert refused.msg.startswith("audit_logs: /etc/hostname has no audit events. Set the file")
+    assert refused.msg.startswith("audit_logs: /etc/hostname has no audit events. Use the file")
     missing = call_module("tenant_user_info", kubeconfig=payments, audit_logs=["/nowhere"])
-    assert missing.msg == "audit_logs: cannot read /nowhere: No such file or directory. Set an audit log"
+    assert missing.msg == "audit_logs: cannot read /nowhere: No such file or directory. Use an audit log"
