@@ -154,7 +154,7 @@ class Pair:
         self._settings, self._account = directory / "settings", directory / "service-account"
         self._tokens = directory / "identities.csv"
         self._process: subprocess.Popen[bytes] | None = None
-        self._ports = {name: _free_port() for name in ("DOOR", "METRICS", "HEALTH")}
+        self._ports = {name: _free_port() for name in ("KUBELET", "METRICS", "HEALTH")}
         self._virtual = ApiServer(directory, self._arguments())
         self.virtual = self._virtual.kubeconfig
 
