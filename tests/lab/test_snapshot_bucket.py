@@ -90,7 +90,7 @@ def add(store: Store, directory: Path, name: str, day: int, tenant: str = "payme
         database_bytes=database.stat().st_size,
     )
     with store.draft(origin.namespace, name, directory) as draft:
-        snapshot_archive.write(draft.file, key, origin, dict.fromkeys(snapshot_archive.PRE_UPGRADE, "x"), captured)
+        snapshot_archive.write(draft.file, key, origin, dict.fromkeys(snapshot_archive.KEPT, "x"), captured)
         store.add(origin, key, draft)
 
 

@@ -46,7 +46,7 @@ OPTIONS = {
 }
 
 
-def rendering(**changes: object) -> common.Rendering:
+def rendering(**changes: object) -> common.RenderContext:
     classes = ({"metadata": {"name": "local-path"}},)
     return render({**ADDRESSES, "storage_classes": classes}, **{**SHARED, **changes})
 
