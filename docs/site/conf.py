@@ -70,7 +70,7 @@ def target_on_site(site: Path, docname: str, target: str) -> str:
     """Return the page of the site that a link means, or the URL of the file in the repository if there is none."""
     if "://" in target or target.startswith("#"):
         return target
-    path, _, anchor = target.partition("#")
+    path, _hash, anchor = target.partition("#")
     path = os.path.normpath(Path(docname).parent / path)
     if path == "README.md" and anchor == "quick-start-on-your-own-clusters":
         return "/get-started.md"

@@ -139,7 +139,7 @@ def test_require_none_names_what_is_missing() -> None:
 )
 def test_a_refusal_has_the_kind_of_its_cause(said: str, kind: type, resources: set[str] | None) -> None:
     error = errors.api_error(_answer(403, said), "applying")
-    assert type(error) is kind
+    assert error.__class__ is kind
     assert getattr(error, "resources", None) == resources
 
 
