@@ -113,7 +113,7 @@ def test_resources_below_use_frees_what_is_not_in_use(hub: Path, monkeypatch: py
     assert "less than is used now (cpu 4 of 2)" in lowered.text
 
 
-def test_resources_is_lowered_while_another_is_raised(hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_resources_are_lowered_while_another_is_raised(hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In one call, what is not in use may go from one to the other. Of another run's, its quota still counts."""
     lowered = {"name": "old", "resources": SMALL}
     at_once = vclusters(hub, lowered, {"name": "new", "resources": {"cpu": "1701m"}}, check=True)

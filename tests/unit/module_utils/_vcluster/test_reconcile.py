@@ -13,7 +13,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.reconcile 
 from .example import make_item
 
 
-def test_a_member_that_fails_while_a_resources_shrinks_refuses_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_member_that_fails_while_resources_shrink_refuses_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is used is asked only for a hint."""
 
     def lowered(_places: FleetState, specs: list) -> list[str]:

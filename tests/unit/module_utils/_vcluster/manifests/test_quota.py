@@ -77,13 +77,13 @@ def test_claims_are_limited_by_the_storage_they_ask_for():
         ("NodePort", {"node_ports": 3}, ("3", "0")),
     ],
 )
-def test_ways_from_outside_that_the_resources_allows(way, given, hard):
+def test_ways_from_outside_that_the_resources_allow(way, given, hard):
     hard_now = objects(resources={**SHARED["resources"], **given}, expose={"type": way, "address": None})[
         "ResourceQuota", "vcluster"
     ]["spec"]["hard"]
     assert (hard_now["services.nodeports"], hard_now["services.loadbalancers"]) == hard
 
 
-def test_a_resources_has_what_the_api_itself_takes():
+def test_resources_have_what_the_api_itself_takes():
     with pytest.raises(TenantryError, match=r"resources\.node_ports: 0 is too small"):
         objects(resources={**SHARED["resources"], "node_ports": 0})
