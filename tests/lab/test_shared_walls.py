@@ -202,7 +202,7 @@ def test_services_have_no_foreign_addresses(hub: Path, space: Space) -> None:
     assert [one["addresses"] for one in found["endpoints"]] == [["10.99.0.1"]]
 
 
-def test_the_resources_is_a_wall(space: Space) -> None:
+def test_the_resources_are_a_limit(space: Space) -> None:
     """QUO-1, and who is over it reads which quota, how much is used and how much there is."""
     make(
         space,

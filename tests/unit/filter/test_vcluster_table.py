@@ -22,7 +22,7 @@ def test_columns_line_up_under_their_headers() -> None:
     assert first.startswith("payments/dev ")
 
 
-def test_resources_is_used_of_hard_in_a_fixed_order() -> None:
+def test_resources_are_used_of_hard_in_a_fixed_order() -> None:
     assert vcluster_table([DEV]).endswith("cpu 500m/1, memory 1Gi/2Gi")
 
 
