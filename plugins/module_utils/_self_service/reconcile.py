@@ -153,7 +153,7 @@ class Round:
         owners = {space["metadata"]["name"]: name for name, space in homes.items()}
         live, users = (sorted(hub.list(kind), key=_age) for kind in (VIRTUAL_CLUSTER_REQUEST, TENANT_USER_REQUEST))
 
-        live = [with_renamed_fields(context, one) for one in live]
+        live = [with_renamed_fields(context, one) if one["metadata"]["namespace"] in owners else one for one in live]
 
         def asked(objects: list[dict]) -> list[tuple[str, dict]]:
             return [(owners[space], one) for one in objects if (space := one["metadata"]["namespace"]) in owners]

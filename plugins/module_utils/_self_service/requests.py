@@ -146,7 +146,7 @@ class Outcome:
 
 def status_of(request: BaseRequest, outcome: Outcome, now: datetime) -> dict:
     """
-    What the request is told. The same again where nothing has changed, the time of the last change included.
+    The status of the request. Unchanged if nothing has changed, the time of the last change included.
 
     The tenant reads it: of what failed where, the administrator's row has the addresses.
     """
@@ -215,11 +215,19 @@ def with_renamed_fields(context: Context, request: dict) -> dict:
     if not former:
         return request
     renamed = {FORMER[field]: request["spec"].get(FORMER[field]) or value for field, value in former.items()}
+    as_renamed = {**request, "spec": {**request["spec"], **renamed}}
     if context.check_mode:
-        return {**request, "spec": {**request["spec"], **renamed}}
+        return as_renamed
     meta = request["metadata"]
     change = {"metadata": {"uid": meta["uid"]}, "spec": {**renamed, **dict.fromkeys(former)}}
-    return context.hub.merge(VIRTUAL_CLUSTER_REQUEST, meta["name"], meta["namespace"], change)
+    problem, changed = attempt(
+        lambda: context.hub.merge(VIRTUAL_CLUSTER_REQUEST, meta["name"], meta["namespace"], change)
+    )
+    if problem:
+        context.warn(
+            f"{meta['namespace']}/{meta['name']}: former fields are not renamed before the next run: {problem}"
+        )
+    return changed or as_renamed
 
 
 def tell(context: Context, request: BaseRequest, outcome: Outcome, row: dict) -> None:

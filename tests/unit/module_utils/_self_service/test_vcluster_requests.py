@@ -13,7 +13,12 @@ from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import 
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import VirtualCluster
 from ansible_collections.tenantry.kube.plugins.module_utils._module import validate_all
 from ansible_collections.tenantry.kube.plugins.module_utils._platform.crds import objects
-from ansible_collections.tenantry.kube.plugins.module_utils._self_service.requests import Outcome, each, status_of
+from ansible_collections.tenantry.kube.plugins.module_utils._self_service.requests import (
+    Outcome,
+    each,
+    status_of,
+    with_renamed_fields,
+)
 from ansible_collections.tenantry.kube.plugins.module_utils._self_service.vcluster_requests import (
     Request,
     forgotten,
@@ -55,6 +60,24 @@ def place(created: str) -> dict[str, Any]:
 
 def item(asked: Request, **usual: Any) -> dict[str, Any]:
     return item_of(asked, {**USUAL, **usual}, ["v1.33.9+k3s1"], {"user": "bob", "account": "account-uid"})
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_former_fields_that_cannot_be_renamed_stop_nothing(lost: bool) -> None:
+    changes: list[dict] = []
+    warnings: list[str] = []
+
+    def merge(_kind: str, _name: str, _namespace: str, change: dict) -> dict:
+        if lost:
+            raise ApiError("changing it", 404)
+        changes.append(change["spec"])
+        return {"spec": {"resources": RESOURCES}}
+
+    old = {"metadata": {"name": "dev", "namespace": "tenant-payments", "uid": "u"}, "spec": {"slice": RESOURCES}}
+    context = SimpleNamespace(check_mode=False, warn=warnings.append, hub=SimpleNamespace(merge=merge))
+    assert with_renamed_fields(context, old)["spec"]["resources"] == RESOURCES
+    assert changes == ([] if lost else [{"resources": RESOURCES, "slice": None}])
+    assert len(warnings) == lost
 
 
 def test_what_a_requester_decides_goes_over_what_is_usual() -> None:
