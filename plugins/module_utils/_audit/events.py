@@ -26,7 +26,7 @@ ACCESS = "access"
 _PERSON = f"system:serviceaccount:{PLATFORM_NAMESPACE}:"
 MASTERS = "system:masters"
 # On a host. Inside a virtual cluster its administrators can be anybody: a certificate or a token of such a name proves
-# nothing there, so whoever does what is told of here is named.
+# nothing there, so the actor of each event here is named.
 _MACHINES = re.compile(
     r"system:(apiserver|kube-controller-manager|kube-scheduler|kube-proxy|k3s-(controller|supervisor)|node:.*"
     r"|serviceaccount:kube-system:.*|serviceaccount:[^:]*--[^:]*:.*)"
@@ -63,7 +63,7 @@ def row(cluster: str, event: dict, manages: Manages = lambda user: False) -> dic
         "tenant": tenant,
         "actor": one_line(user.removeprefix(_PERSON) if inside else user),
         "acted_as": _impersonated(event),
-        # The hub knows who asks by the credential; elsewhere the platform says it, and only the platform is believed.
+        # The hub authenticates the requester; elsewhere the platform names it, and only the platform is believed.
         "requested_by": (tool.partition(f"{FIELD_MANAGER} for ")[2] or None) if ours and cluster != HUB else None,
         "action": action,
         "kind": kind,

@@ -79,7 +79,7 @@ class _Log:
             self.events += 1
             received = event.get("requestReceivedTimestamp") or ""
             self.begins = min(self.begins or received, received)
-            identity = event.get("auditID") or ""  # a request that lasts is told at its beginning and at its end
+            identity = event.get("auditID") or ""  # a long request has an event at its beginning and at its end
             row = None if identity in self.seen else audit_events.row(self.cluster, event, self.manages)
             if row:
                 self.seen.add(identity)
@@ -258,7 +258,7 @@ def _record(created: str, cluster: str, tenant: str, kind: str, name: str) -> di
 
 def _unknown(records: Iterable[dict], rows: list[dict]) -> list[dict]:
     """
-    The records of what no log tells; a log that does is told the rest of what is known of a credential, but not who
+    The records of what no log has; an event that a log has gets the rest of what is known of a credential, but not who
     asked for it: administrators inside can write that on the record.
     """
     by_id = {row["credential_id"]: row for row in rows if row["credential_id"]}

@@ -98,7 +98,7 @@ _HUB_VIEW = [
 ]
 
 # Virtual clusters and users are asked for (_platform.crds). What they consist of is made by the platform, within the
-# quota and the rights of who asks.
+# quota and the rights of the requester.
 _HUB_ASK = [
     *_HUB_VIEW,
     _rule("tenantry.dev", "virtualclusterrequests", "create", "update", "patch", "delete"),

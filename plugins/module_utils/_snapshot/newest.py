@@ -25,7 +25,7 @@ def noted(namespace: dict | None) -> dict | None:
 
 
 def next_sequence(namespace: dict) -> int:
-    """The time, so that a virtual cluster that was made anew goes on; more than before, wherever a clock goes."""
+    """The time, so that a recreated virtual cluster goes on; more than before, even if the clock was set back."""
     before = noted(namespace)
     return max(int(now().timestamp()), before["sequence"] + 1 if before else 0)
 

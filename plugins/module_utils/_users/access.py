@@ -313,7 +313,7 @@ class VClusterAccess:
         self._executed = True
 
     def plan_of(self, user: str) -> Plan:
-        """The part of the plan that concerns one user; what concerns all of them is told with the first."""
+        """The part of the plan for one user. The first also gets what is for all of them."""
         if self._inside is None or self._plan is None:
             return Plan(self.host, [], Inventory())
         actions = self._plan.actions

@@ -22,12 +22,12 @@ from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resource
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import Deadline, wait_for
 from ansible_collections.tenantry.kube.plugins.module_utils._module import Context
+from ansible_collections.tenantry.kube.plugins.module_utils._tenant.resources_in_use import VCLUSTER_QUOTA
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests import syncer
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.plan import PresentPlan
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.exposure import LOAD_BALANCER, NODE_PORT
 
 EXPOSED = (NODE_PORT, LOAD_BALANCER)
-VCLUSTER_QUOTA = "vcluster"
 LONGEST = 20  # seconds
 # Node ports and load balancers, in a quota.
 SERVICES = "services."

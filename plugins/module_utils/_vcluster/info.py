@@ -23,7 +23,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._module import (
     attempt,
     beside_each_other,
 )
-from ansible_collections.tenantry.kube.plugins.module_utils._tenant.resources_in_use import quota_use
+from ansible_collections.tenantry.kube.plugins.module_utils._tenant.resources_in_use import VCLUSTER_QUOTA, quota_use
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import connection
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.guest import (
     is_ready,
@@ -54,7 +54,7 @@ def run(context: Context, tenant: str | None, name: str | None, host: str | None
 
 
 def _told(found: VirtualCluster) -> dict:
-    """One that cannot be looked at is told as such, and hides no other."""
+    """One that cannot be read is reported as such, and hides no other."""
     problem, row = attempt(lambda: _row(found))
     if row:
         return row
@@ -87,7 +87,7 @@ def _known(found: VirtualCluster, record: VClusterRecord) -> dict:
 
 def _row(found: VirtualCluster) -> dict:
     namespace, record = found.namespace, found.record
-    quota = found.host.get(RESOURCE_QUOTA, "vcluster", namespace)
+    quota = found.host.get(RESOURCE_QUOTA, VCLUSTER_QUOTA, namespace)
     server = found.host.get(STATEFUL_SET, SERVER, namespace)
     row = {**_known(found, record), "servers": _servers(server), "resources": quota_use(quota or {})}
     if found.is_deleting:

@@ -41,7 +41,7 @@ def new(spec: VClusterSpec) -> Keys:
 
 
 def kept(host: Cluster, spec: VClusterSpec) -> tuple[Keys, bool]:
-    """Those in the Secrets there are, what is missing made anew; and whether all these Secrets exist."""
+    """Return the keys in the existing Secrets, new ones where a Secret is missing, and whether all Secrets exist."""
     names = [JOIN_TOKEN, PLATFORM_CREDENTIAL, CLIENT_CA, *([CERTIFICATES] if spec.etcd else [])]
     join, credential, authority, *etcd = found = [host.get(SECRET, name, spec.namespace) for name in names]
     files = decoded(etcd[0]) if etcd else {}

@@ -59,18 +59,18 @@ class AbsentOperation(VClusterOperation):
 class LifecycleOperation(VClusterOperation):
     """Fields of StatefulSets change, and pods end. All else stays as it is."""
 
-    turn: lifecycle.LifecyclePlan
+    plan: lifecycle.LifecyclePlan
 
     def execute(self, context: Context, deadline: Deadline) -> OperationResult:
-        result = OperationResult(self.turn.rows(), [self.turn.diff()])
+        result = OperationResult(self.plan.rows(), [self.plan.diff()])
         return completed(lambda: self._perform(context, deadline, result), lambda: result)
 
     def _perform(self, context: Context, deadline: Deadline, result: OperationResult) -> OperationResult:
         """A pause that was interrupted has nothing left to change but may have pods to wait for."""
-        if self.turn.warning:
-            context.warn(self.turn.warning)
+        if self.plan.warning:
+            context.warn(self.plan.warning)
         if not context.check_mode:
-            self.turn.perform(deadline if context.module.params["wait"] else None)
+            self.plan.perform(deadline if context.module.params["wait"] else None)
         return result
 
 
