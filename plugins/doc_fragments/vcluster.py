@@ -47,7 +47,7 @@ options:
     choices: [shared, dedicated]
   version:
     description:
-      - Release of k3s, such as V(v1.34.12+k3s1). Required for O(state=present).
+      - Release of k3s, such as V(v1.37.2+k3s1). Required for O(state=present).
       - You can raise it by one minor version at a time, never lower it. The module first copies the data on the volume,
         see O(tenantry.kube.vcluster_snapshot#module:state).
     type: str

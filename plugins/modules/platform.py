@@ -61,7 +61,7 @@ version:
   description: Kubernetes version of the hub.
   returned: O(state=present)
   type: str
-  sample: v1.34.12+k3s1
+  sample: v1.37.2+k3s1
 actions:
   description: What was changed, or would be in check mode.
   returned: success

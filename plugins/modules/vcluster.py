@@ -42,7 +42,7 @@ EXAMPLES = r"""
     kubeconfig: ~/.kube/hub.yaml
     tenant: payments
     name: dev
-    version: v1.34.12+k3s1
+    version: v1.37.2+k3s1
     syncer_image: registry.example.com/tenantry/syncer:0.1.0
     resources: {cpu: 4, memory: 8Gi, storage: 20Gi, pods: 50}
     expose:
@@ -56,14 +56,14 @@ EXAMPLES = r"""
     vclusters:
       - tenant: payments
         name: stage
-        version: v1.34.12+k3s1
+        version: v1.37.2+k3s1
         resources: {cpu: 2, memory: 4Gi, pods: 20}
         pod_security: restricted
       - tenant: research
         name: lab
         host: edge
         mode: dedicated
-        version: v1.34.12+k3s1
+        version: v1.37.2+k3s1
         agents: 2
         tier: prod
         resources: {cpu: 6, memory: 12Gi}
@@ -80,7 +80,7 @@ EXAMPLES = r"""
     kubeconfig: ~/.kube/hub.yaml
     tenant: payments
     name: workshop
-    version: v1.34.12+k3s1
+    version: v1.37.2+k3s1
     resources: {cpu: 4, memory: 8Gi, pods: 50}
     ttl: 14d
     sleep:

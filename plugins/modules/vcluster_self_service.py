@@ -74,7 +74,7 @@ EXAMPLES = r"""
 - name: Show the requests that are due
   tenantry.kube.vcluster_self_service:
     kubeconfig: ~/.kube/hub.yaml
-    defaults: {version: v1.34.12+k3s1, syncer_image: 'registry.example.com/tenantry/syncer:0.1.0'}
+    defaults: {version: v1.37.2+k3s1, syncer_image: 'registry.example.com/tenantry/syncer:0.1.0'}
   check_mode: true
   register: due
 
@@ -82,9 +82,9 @@ EXAMPLES = r"""
   tenantry.kube.vcluster_self_service:
     kubeconfig: ~/.kube/hub.yaml
     watch: 600
-    versions: [v1.33.9+k3s1]
+    versions: [v1.36.3+k3s1]
     defaults:
-      version: v1.34.12+k3s1
+      version: v1.37.2+k3s1
       syncer_image: registry.example.com/tenantry/syncer:0.1.0
       expose: {type: NodePort}
       pod_security: restricted

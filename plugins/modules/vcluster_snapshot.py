@@ -145,7 +145,7 @@ EXAMPLES = r"""
     tenant: payments
     name: dev2
     host: edge
-    version: v1.34.12+k3s1
+    version: v1.37.2+k3s1
     resources: {cpu: 4, memory: 8Gi, storage: 20Gi, pods: 50}
 
 - name: Move a virtual cluster to another host of the fleet, second of two tasks

@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 from ansible.module_utils.testing import patch_module_args
 
+from .tenantry_lab.config import Lab
 from .tenantry_lab.syncer import image_name
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -29,6 +30,8 @@ DEMO = BUILD / "demo"
 K3S = BUILD / "lab" / "bin" / "k3s"
 # As the lab and the demo's inventory: LAB_SUBNET puts both elsewhere.
 MIRROR = f"http://{os.environ.get('LAB_SUBNET', '10.213.0.0/24').rpartition('.')[0]}.1:8213"
+# Of k3s, as the lab serves it: K3S_RELEASE makes all tests run on another.
+RELEASE = Lab.from_environment(os.environ).version
 # What every module takes where a test does not say otherwise, as an administrator may set it.
 os.environ["TENANTRY_SYNCER_IMAGE"] = image_name()
 NIGHTLY = os.environ.get("TENANTRY_NIGHTLY") == "1"
@@ -98,6 +101,16 @@ def call_module(module: str, /, *, check: bool = False, diff: bool = False, **ar
 def sized(usual: int, nightly: int) -> int:
     """How much of something a test does: little in `make test`, more in `make nightly`."""
     return nightly if NIGHTLY else usual
+
+
+def minor_of(release: str) -> int:
+    return int(release.split(".")[1])
+
+
+def minors_from(release: str, by: int) -> str:
+    """The same release some minors later, or earlier; nothing says that it exists."""
+    major, minor, rest = release.split(".", 2)
+    return f"{major}.{int(minor) + by}.{rest}"
 
 
 def lab(*arguments: str) -> str:

@@ -356,7 +356,7 @@ class Pair:
 
 def rendering(tenant: str, **options: Any) -> common.RenderContext:
     """A virtual cluster `dev` of mode shared, as the module vcluster would render it with these options."""
-    given = {"tenant": tenant, "name": "dev", "version": "v1.34.4+k3s1", **OPTIONS, **options}
+    given = {"tenant": tenant, "name": "dev", "version": "v1.37.2+k3s1", **OPTIONS, **options}
     checked = ArgumentSpecValidator(options_spec.OPTIONS).validate(given)
     assert not checked.error_messages, checked.error_messages
     spec = cluster_spec.parse({"host": "hub", **checked.validated_parameters, "mode": "shared"})

@@ -16,7 +16,7 @@ from .harness import NIGHTLY, ModuleResult, call_module, kubectl, ran, run_modul
 from .interrupting import interrupted
 
 TENANT = "loomers"
-SHAPE = {"version": "v1.34.4+k3s1", "wait": False}
+SHAPE = {"version": "v1.37.2+k3s1", "wait": False}
 SHAPES: dict[str, dict[str, Any]] = {
     "dedicated": {**SHAPE, "mode": "dedicated", "agents": 1},
     "shared": {**SHAPE, "mode": "shared", "resources": {"cpu": 2, "memory": "2Gi", "pods": 10}},

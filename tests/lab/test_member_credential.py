@@ -19,7 +19,7 @@ from .harness import ModuleResult, call_module, ran, until
 from .people import add_vcluster, all_writes
 
 RESOURCES = {"cpu": "2", "memory": "2Gi", "storage": "6Gi", "pods": 5}
-VERSION = "v1.34.4+k3s1"
+VERSION = "v1.37.2+k3s1"
 RENEW = "with tenantry.kube.fleet_member (name: edge, member_kubeconfig: an administrator's)"
 
 

@@ -19,7 +19,7 @@ from .people import silent_member, tenant_with
 
 NAMES = ("one", "two", "three")
 CHECKS = pytest.mark.parametrize("check", [True, False])
-SPEC = {"version": "v1.34.4+k3s1", "resources": {"cpu": 2, "memory": "2Gi", "storage": "6Gi", "pods": 10}}
+SPEC = {"version": "v1.37.2+k3s1", "resources": {"cpu": 2, "memory": "2Gi", "storage": "6Gi", "pods": 10}}
 
 
 def _rows(result: Any) -> dict[str, dict[str, Any]]:

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from .harness import ran, until
+from .harness import RELEASE, ran, until
 from .space import IN_BOTH_MODES, WAIT, Space, made_space
 
 SMALL = {"requests": {"cpu": "5m", "memory": "16Mi"}, "limits": {"cpu": "100m", "memory": "32Mi"}}
-SHELL = "docker.io/rancher/k3s:v1.34.4-lab1"
+SHELL = f"docker.io/rancher/k3s:{RELEASE.replace('+', '-')}"
 HOST_NAME = re.compile(r"-[0-9a-f]{16}\b")
 
 

@@ -21,7 +21,7 @@ OVER = {"cpu": "2300m", "memory": "2Gi", "storage": "8Gi", "pods": "3"}
 
 
 def vclusters(hub: Path, *items: dict[str, Any], **more: Any) -> ModuleResult:
-    shape = {"tenant": TENANT, "mode": "dedicated", "version": "v1.34.4+k3s1"}
+    shape = {"tenant": TENANT, "mode": "dedicated", "version": "v1.37.2+k3s1"}
     return call_module("vcluster", kubeconfig=hub, vclusters=[{**shape, **one} for one in items], wait=False, **more)
 
 

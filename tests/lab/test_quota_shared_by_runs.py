@@ -32,7 +32,7 @@ def hub(platform: Path) -> Iterator[Path]:
 
 
 def options(hub: Path, name: str, **more: Any) -> dict[str, Any]:
-    shape = {"mode": "dedicated", "version": "v1.34.4+k3s1", "wait": False}
+    shape = {"mode": "dedicated", "version": "v1.37.2+k3s1", "wait": False}
     return {"kubeconfig": hub, "tenant": TENANT, "name": name, **shape, **more}
 
 

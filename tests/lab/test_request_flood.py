@@ -50,7 +50,7 @@ def hub(platform: Path) -> Iterator[Path]:
 
 
 def serve(hub: Path, **options: Any) -> ModuleResult:
-    given = {"defaults": {"version": "v1.34.4+k3s1"}, "wait": False, **options}
+    given = {"defaults": {"version": "v1.37.2+k3s1"}, "wait": False, **options}
     return call_module("vcluster_self_service", kubeconfig=hub, **given)
 
 

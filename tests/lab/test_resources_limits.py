@@ -30,7 +30,7 @@ NODE_PORT = {"type": "NodePort", "address": "192.0.2.10"}
 
 
 def vcluster(hub: Path, **options: Any) -> ModuleResult:
-    given = {"version": "v1.34.4+k3s1", "mode": "shared", "resources": RESOURCES, "wait": False, **options}
+    given = {"version": "v1.37.2+k3s1", "mode": "shared", "resources": RESOURCES, "wait": False, **options}
     return call_module("vcluster", kubeconfig=hub, tenant=TENANT, name="dev", **given)
 
 

@@ -20,7 +20,7 @@ from .people import add_vcluster, can, is_refused, silent_member, tenant_with, u
 
 HOME = "tenant-payments"
 KIND = "virtualclusterrequests"
-VERSION = "v1.34.4+k3s1"
+VERSION = "v1.37.2+k3s1"
 RESOURCES = {"cpu": 2, "memory": "2Gi", "pods": 10}
 QUOTA = {"cpu": "4", "memory": "8Gi", "storage": "40Gi", "pods": 100, "vclusters": 3}
 
@@ -139,7 +139,7 @@ def test_one_that_is_refused_says_why_and_stops_no_other(hub: Path, ask: Ask) ->
     ask("first")
     ask("greedy", resources={**RESOURCES, "cpu": 3})
     ask("tiny", resources={**RESOURCES, "memory": "1Mi"})
-    ask("newest", version="v1.35.0+k3s1")
+    ask("newest", version="v1.38.0+k3s1")
     ask("short", ttl="1m")
     ask("hub")
     ask("last")
@@ -179,11 +179,11 @@ def test_what_cannot_be_judged_for_now_failed_and_is_made_later(hub: Path, ask: 
 
 
 def test_what_the_administrators_allow(hub: Path, ask: Ask) -> None:
-    ask("newer", version="v1.35.0+k3s1")
+    ask("newer", version="v1.38.0+k3s1")
     ask("weaker", podSecurity="baseline")
     ask("longer", ttl="31d")
     limits = {"version": VERSION, "pod_security": "restricted", "ttl": "30d"}
-    done = serve(hub, defaults=limits, versions=["v1.35.0+k3s1"])
+    done = serve(hub, defaults=limits, versions=["v1.38.0+k3s1"])
     assert phases(done) == {"newer": "Pending", "weaker": "Denied", "longer": "Denied"}
     assert "weaker than restricted" in told(hub, "weaker")["message"]
     assert "longer than the 30d" in told(hub, "longer")["message"]

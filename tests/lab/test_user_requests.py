@@ -70,7 +70,7 @@ def change(hub: Path, name: str, **spec: Any) -> None:
 
 
 def serve(hub: Path, **options: Any) -> ModuleResult:
-    given = {"defaults": {"version": "v1.34.4+k3s1"}, "wait": False, **options}
+    given = {"defaults": {"version": "v1.37.2+k3s1"}, "wait": False, **options}
     return call_module("vcluster_self_service", kubeconfig=hub, **given)
 
 

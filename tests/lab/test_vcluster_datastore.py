@@ -34,7 +34,7 @@ def hub(platform: Path) -> Iterator[Path]:
 
 
 def vcluster(hub: Path, datastore: dict | None = None, *, check: bool = False, **more: Any) -> ModuleResult:
-    options = {"tenant": TENANT, "name": "dev", "mode": "dedicated", "version": "v1.34.4+k3s1", "wait": False, **more}
+    options = {"tenant": TENANT, "name": "dev", "mode": "dedicated", "version": "v1.37.2+k3s1", "wait": False, **more}
     done = call_module("vcluster", kubeconfig=hub, check=check, diff=True, datastore=datastore, **options)
     assert PASSWORD not in done.text
     assert SECRET_PART not in done.text

@@ -31,7 +31,7 @@ def hub(platform: Path, second_api_server: Path) -> Iterator[Path]:
 
 
 def vcluster(hub: Path, **options: Any) -> ModuleResult:
-    options = {"mode": "dedicated", "version": "v1.34.4+k3s1", "host": "edge", "wait": False, **options}
+    options = {"mode": "dedicated", "version": "v1.37.2+k3s1", "host": "edge", "wait": False, **options}
     return call_module("vcluster", kubeconfig=hub, tenant="payments", name="dev", **options)
 
 

@@ -11,7 +11,7 @@ import pytest
 from .harness import ModuleResult, call_module, writes
 from .people import silent_member
 
-GOOD: dict[str, Any] = {"tenant": "payments", "name": "dev", "mode": "dedicated", "version": "v1.34.4+k3s1"}
+GOOD: dict[str, Any] = {"tenant": "payments", "name": "dev", "mode": "dedicated", "version": "v1.37.2+k3s1"}
 UNSAID = {option: value for option, value in GOOD.items() if option != "mode"}
 
 

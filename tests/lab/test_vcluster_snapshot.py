@@ -181,7 +181,7 @@ def forged(archive: Path, description: Path) -> None:
 
 def foreign(archive: Path, description: Path) -> None:
     """The archive is of another virtual cluster than its description says."""
-    told = json.loads(description.read_text()) | {"version": "v1.34.9+lab1"}
+    told = json.loads(description.read_text()) | {"version": "v1.37.9+lab1"}
     description.write_text(json.dumps(told))
 
 

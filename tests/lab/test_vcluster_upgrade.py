@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import pytest
 
-from .harness import ROOT, ModuleResult, ansible_playbook, kubectl, lab, ran, run_module
+from .harness import ROOT, ModuleResult, ansible_playbook, kubectl, lab, minors_from, ran, run_module
 from .tenantry_lab.config import OLDER_VERSION
 from .test_vcluster import version
 from .test_vcluster_snapshot import on_host
@@ -36,7 +36,7 @@ class Releases(NamedTuple):
 def releases(hub: Path, request: pytest.FixtureRequest) -> Releases:
     now = version(hub)
     if request.param == "minors":
-        lab("build", "--older")
+        lab("build", "--k3s", OLDER_VERSION)
         return Releases(OLDER_VERSION, now, (OLDER_VERSION, now))
     return Releases(now, next_label(hub), (now, now))
 
@@ -44,7 +44,7 @@ def releases(hub: Path, request: pytest.FixtureRequest) -> Releases:
 def next_label(hub: Path) -> str:
     """The minor release after the lab's own, as another label of the same image."""
     now = version(hub)
-    following = now.replace("v1.34.", "v1.35.")
+    following = minors_from(now, 1)
     image = "docker.io/rancher/k3s:{}"
     old, new = (image.format(one.replace("+", "-")) for one in (now, following))
     lab("ssh", "hub", f"{CONTAINERD} tag --force {old} {new}")

@@ -125,7 +125,7 @@ class Rig:
 @pytest.fixture(scope="module")
 def rig(hub: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
     """A virtual cluster of the older release with two agents and a pod that answers on each."""
-    lab("build", "--older")
+    lab("build", "--k3s", OLDER_VERSION)
     tenant = {"kubeconfig": hub, "tenant": TENANT}
     assert not run_module("tenant_quota", **tenant, quota={"vclusters": 1}).failed
     rig = Rig(hub, tmp_path_factory.mktemp("rig") / "mast.yaml")

@@ -49,7 +49,7 @@ def storage(request: pytest.FixtureRequest, hub: Path) -> Iterator[str]:
 
 
 def vcluster(hub: Path, storage: str, size: str, **options: Any) -> ModuleResult:
-    shape = {"mode": "dedicated", "version": "v1.34.4+k3s1", "wait": False}
+    shape = {"mode": "dedicated", "version": "v1.37.2+k3s1", "wait": False}
     shape |= {"persistence": {"size": size, "storage_class": storage}, **options}
     return call_module("vcluster", kubeconfig=hub, tenant="payments", name="dev", **shape)
 

@@ -74,6 +74,6 @@ class Reviews:
         return answer["status"]["userInfo"]["username"]
 
     def version(self: _Requests) -> str:
-        """The Kubernetes version of the server, as `v1.34.12+k3s1`."""
+        """The Kubernetes version of the server, as `v1.37.2+k3s1`."""
         with self._doing("reading the version", None, None, None):
             return self._json("get", "/version")["gitVersion"]

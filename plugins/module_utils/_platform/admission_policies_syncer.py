@@ -31,7 +31,9 @@ IS_SYNCER = (
 # As the syncer names what it creates (syncer/tenantry_syncer/naming.py). Nothing of the platform is called so.
 _HASHED = "-[0-9a-f]{16}(-tokens)?$"
 # As far as a pod of a tenant goes. Others would be mounted by the node, from the node's own network.
-_VOLUMES = ("configMap", "downwardAPI", "emptyDir", "persistentVolumeClaim", "projected", "secret")
+_VOLUMES = ("configMap", "downwardAPI", "emptyDir", "image", "persistentVolumeClaim", "projected", "secret")
+# They refer to objects of the host; a pod's eviction waits for its responders.
+_NOT_OF_TENANTS = ("runtimeClassName", "resourceClaims", "schedulingGroup", "evictionResponders")
 # Not serviceAccountToken: the host's API server knows the account of these pods.
 _PROJECTED = ("configMap", "downwardAPI", "secret")
 # The host's controllers act on what other types hold; one of them makes tokens that never end.
@@ -216,11 +218,12 @@ def _place() -> str:
     """A pod keeps the priority it was made with when the virtual cluster gets another tier."""
     tier = f"namespaceObject.metadata.?labels[?'{naming.LABEL_TIER}'].orValue('')"
     priority = "object.spec.?priorityClassName.orValue('')"
+    none = " && ".join(f"!has(object.spec.{field})" for field in _NOT_OF_TENANTS)
     return (
         f"({priority} == '{pods_priority('')}' + {tier} || (request.operation == 'UPDATE' && "
         f"{priority} == oldObject.spec.?priorityClassName.orValue(''))) && "
         f"object.spec.?serviceAccountName.orValue('') == '{PODS_ACCOUNT}' && "
-        "!has(object.spec.runtimeClassName) && !has(object.spec.resourceClaims) && "
+        f"{none} && "
         f"object.spec.?schedulerName.orValue('{_SCHEDULER}') == '{_SCHEDULER}' && "
         f"object.spec.?terminationGracePeriodSeconds.orValue(0) <= {LONGEST_GRACE} && {_unchanged('spec.?nodeName')}"
     )

@@ -12,8 +12,8 @@ PASSED_THROUGH = ("accessModes", "resources", "volumeMode", "storageClassName")
 REJECTED = ("dataSource", "dataSourceRef", "selector", "volumeAttributesClassName")
 IGNORED = ("volumeName",)
 STATUS = ("phase", "accessModes", "capacity", "conditions", "allocatedResources", "allocatedResourceStatuses")
-# They belong to volumeAttributesClassName, which is not supported.
-NOT_REPORTED = ("currentVolumeAttributesClassName", "modifyVolumeStatus")
+# Of volumeAttributesClassName, which is not supported; and of storage drivers, which are the host's.
+NOT_REPORTED = ("currentVolumeAttributesClassName", "modifyVolumeStatus", "healthStatus")
 
 
 class PersistentVolumeClaims:

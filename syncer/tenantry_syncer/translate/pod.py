@@ -72,6 +72,7 @@ TRANSLATED = (
 # classes, runtime classes, service accounts.
 DECIDED = (
     "automountServiceAccountToken",
+    "evictionResponders",  # on the host, the drain of a node waits for nobody but the pod's grace period
     "overhead",
     "preemptionPolicy",
     "priority",
@@ -81,8 +82,8 @@ DECIDED = (
     "serviceAccount",
     "serviceAccountName",
 )
-# Devices of the host, allocated by objects that only the host has.
-REJECTED = ("resourceClaims",)
+# Devices and groups of pods, by objects that only the host has.
+REJECTED = ("resourceClaims", "schedulingGroup")
 CONTAINER = (
     "args",
     "command",

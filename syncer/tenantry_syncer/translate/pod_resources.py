@@ -16,9 +16,11 @@ _NO_CLAIMS = "dynamic resource allocation is not supported. Omit it."
 
 
 def problem_of_pod(spec: Mapping[str, Any], config: Config) -> str | None:
-    """Return why a pod cannot have its pod-level resources or claims; None if it can."""
+    """Return why a pod cannot have its pod-level resources, claims or group; None if it can."""
     if spec.get("resourceClaims"):
         return f"spec.resourceClaims: {_NO_CLAIMS}"
+    if spec.get("schedulingGroup"):
+        return "spec.schedulingGroup: scheduling as a group is not supported. Omit it."
     return problem(spec.get("resources"), "spec", config)
 
 

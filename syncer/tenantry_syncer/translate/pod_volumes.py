@@ -9,9 +9,9 @@ from tenantry_syncer.translate import downward_api
 from tenantry_syncer.translate.rejection import RejectedSpec
 
 # Other types could read objects of the host's namespace or reach what the host's nodes reach.
-KINDS = ("configMap", "downwardAPI", "emptyDir", "hostPath", "persistentVolumeClaim", "projected", "secret")
+KINDS = ("configMap", "downwardAPI", "emptyDir", "hostPath", "image", "persistentVolumeClaim", "projected", "secret")
 PROJECTED = ("configMap", "downwardAPI", "secret")
-# The other types up to Kubernetes 1.35; later ones are rejected too.
+# The other types up to Kubernetes 1.37; later ones are rejected too.
 UNSUPPORTED_PROJECTED = ("clusterTrustBundle", "podCertificate")
 UNSUPPORTED = (
     "awsElasticBlockStore",
@@ -26,7 +26,6 @@ UNSUPPORTED = (
     "gcePersistentDisk",
     "gitRepo",
     "glusterfs",
-    "image",
     "iscsi",
     "nfs",
     "photonPersistentDisk",

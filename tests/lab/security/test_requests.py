@@ -27,7 +27,7 @@ GOOD: dict[str, Any] = {
     "spec": {
         "requestedBy": "dan",
         "resources": {"cpu": 2, "memory": "2Gi", "storage": "8Gi", "pods": 20},
-        "version": "v1.34.4+k3s1",
+        "version": "v1.37.2+k3s1",
         "podSecurity": "restricted",
         "ttl": "14d",
         "sleep": {"idle": "2h", "schedule": ["mon-fri 20:00-06:00"], "timezone": "Europe/Berlin"},
@@ -82,7 +82,7 @@ BAD_VALUES: list[tuple[str, Any]] = [
     ("spec.resources.pods", 0),
     ("spec.resources.pods", "20"),
     ("spec.version", "latest"),
-    ("spec.version", "v1.34.4+k3s1 --debug"),
+    ("spec.version", "v1.37.2+k3s1 --debug"),
     ("spec.podSecurity", "privileged"),
     ("spec.ttl", "never"),
     ("spec.sleep.idle", "soon"),

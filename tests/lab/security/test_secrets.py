@@ -128,7 +128,7 @@ def vcluster(hub: Path, **options: Any) -> dict[str, Any]:
             "kubeconfig": str(hub),
             "tenant": "payments",
             "name": "dev",
-            "version": "v1.34.4+k3s1",
+            "version": "v1.37.2+k3s1",
             "resources": {"cpu": "2", "memory": "2Gi", "pods": 8},
             "registries": {"configs": {"registry.example.com": registry}},
             "image_credentials": [

@@ -21,7 +21,7 @@ from . import (
     ingress,
     machines,
     network,
-    older,
+    other_k3s,
     passthrough,
     release,
     rootfs,
@@ -29,13 +29,13 @@ from . import (
     ssh,
     syncer,
 )
-from .config import FIXED_HOSTS, PROJECT, Lab, LabError, check_node_name
+from .config import BUILDS, FIXED_HOSTS, PROJECT, Lab, LabError, check_node_name
 from .process import exclusive, say, step
 
 DESCRIPTION = """Real machines and a real Kubernetes on this computer, for the demo and the tests: `hub`, an empty
 host, and `edge`, a running k3s. Settings from the environment: LAB_DIR (where everything is kept, default build/lab),
-LAB_SUBNET (default 10.213.0.0/24), K3S_RELEASE (a published release such as v1.34.4+k3s1 instead of the lab's own
-build), LAB_DEBIAN_MIRROR and LAB_DEBIAN_SECURITY_MIRROR, and what Go and pip know."""
+LAB_SUBNET (default 10.213.0.0/24), K3S_RELEASE (another of the lab's own builds, such as
+v1.36.3+lab1, or a published release such as v1.37.2+k3s1), LAB_DEBIAN_MIRROR and LAB_DEBIAN_SECURITY_MIRROR, and what Go and pip know."""
 
 Action = Callable[[Lab, argparse.Namespace], int]
 
@@ -71,7 +71,10 @@ def _parser() -> argparse.ArgumentParser:
     build.add_argument("--ingress", action="store_true", help="an ingress controller's image too (minutes)")
     build.add_argument("--etcd", action="store_true", help="the image of etcd too, for three servers (a minute)")
     build.add_argument("--passthrough", action="store_true", help="one that passes TLS through too (minutes)")
-    build.add_argument("--older", action="store_true", help="the k3s of the minor release before too (minutes)")
+    build.add_argument(
+        "--k3s", action="append", default=[], choices=BUILDS, metavar="VERSION",
+        help=f"another build of k3s too, for upgrades (minutes): {', '.join(BUILDS)}",
+    )  # fmt: skip
     up = command("up", _up, "start the network, the mirror and the machines")
     up.add_argument("--nodes", default=",".join(FIXED_HOSTS), metavar="NAMES", help="default: %(default)s")
     up.add_argument(
@@ -110,19 +113,20 @@ def _build(lab: Lab, arguments: argparse.Namespace) -> int:
         image = pool.submit(rootfs.build, lab, rootfs.K3S_IMAGE)
         python = pool.submit(rootfs.build, lab, rootfs.SYNCER_IMAGE)
         go = golang.toolchain(lab)
-        golang.K3S.build(lab, go)
+        golang.k3s(lab.version).build(lab, go)
+        containerd = golang.containerd_layer(lab)
         for program in golang.OTHERS:
             program.build(lab, go)
-        machines.build_image(lab, machine.result())
-        release.build(lab, image.result(), syncer.build(lab, python.result()))
+        machines.build_image(lab, machine.result(), containerd)
+        release.build(lab, [image.result(), containerd], syncer.build(lab, python.result()))
     if arguments.ingress:
         ingress.build(lab)
     if arguments.etcd:
         etcd.build(lab)
     if arguments.passthrough:
         passthrough.build(lab)
-    if arguments.older:
-        older.build(lab)
+    for version in arguments.k3s:
+        other_k3s.build(lab, version)
     say(f"built: {time.monotonic() - start:.1f} s")
     return 0
 
@@ -144,7 +148,7 @@ def _up(lab: Lab, arguments: argparse.Namespace) -> int:
 def _start_ground(lab: Lab) -> None:
     if not release.directory(lab).is_dir():
         raise LabError(f"release {lab.version} is not built. Run: tests/lab/lab build")
-    machines.build_image(lab, rootfs.MACHINE.path(lab))
+    machines.build_image(lab, rootfs.MACHINE.path(lab), golang.containerd_layer(lab))
     computer.prepare_sysctls(lab)
     network.up(lab)
     service.start(lab)

@@ -11,8 +11,14 @@ from pathlib import Path
 SOURCE = Path(__file__).resolve().parents[1]
 PROJECT = SOURCE.parents[1]
 
-BUILT_VERSION = "v1.34.4+lab1"
-OLDER_VERSION = "v1.33.13+lab1"
+# The lab's own builds of k3s and the Go modules of each, the newest first: the one that it runs, and those for upgrades.
+BUILDS = {
+    "v1.37.2+lab1": "go.mod",
+    "v1.36.3+lab1": "go-1.36.mod",
+    "v1.35.4+lab1": "go-1.35.mod",
+    "v1.34.4+lab1": "go-1.34.mod",
+}
+BUILT_VERSION, OLDER_VERSION, *_ = BUILDS
 RELEASE_PATTERN = re.compile(r"v\d+\.\d+\.\d+\+(k3s|lab)\d+")
 # An interface is named m-NAME, and Linux allows 15 characters for that.
 NODE_PATTERN = re.compile(r"[a-z][a-z0-9-]{0,11}[a-z0-9]")
@@ -36,7 +42,7 @@ class Lab:
     def from_environment(cls, environment: Mapping[str, str]) -> Lab:
         version = environment.get("K3S_RELEASE") or BUILT_VERSION
         if not RELEASE_PATTERN.fullmatch(version):
-            raise LabError(f"K3S_RELEASE={version}: not a k3s release. Write it like v1.34.4+k3s1")
+            raise LabError(f"K3S_RELEASE={version}: not a k3s release. Write it like v1.37.2+k3s1")
         return cls(
             dir=Path(environment.get("LAB_DIR") or PROJECT / "build" / "lab").resolve(),
             subnet=_subnet(environment.get("LAB_SUBNET") or "10.213.0.0/24"),
@@ -45,7 +51,7 @@ class Lab:
 
     @property
     def is_release(self) -> bool:
-        return self.version != BUILT_VERSION
+        return self.version not in BUILDS
 
     @property
     def mirror_address(self) -> IPv4Address:

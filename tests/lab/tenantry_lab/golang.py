@@ -10,8 +10,9 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from .config import BUILT_VERSION, SOURCE, Lab
-from .process import cached, digest, output, run, tree_digest
+from .config import BUILDS, SOURCE, Lab
+from .images import write_layer
+from .process import cached, digest, file_digest, output, run, tree_digest
 
 K3S_SOURCE = SOURCE / "k3s"
 # As k3s builds it: without its table dbstat kine cannot tell its size, and the API server stops trusting its cache.
@@ -51,7 +52,13 @@ def version_flags(version: str) -> tuple[str, ...]:
     return tuple(f"-X k8s.io/component-base/version.{name}={value}" for name, value in values.items())
 
 
-K3S = Program("k3s", K3S_SOURCE, "./cmd/k3s", cgo=True, flags=version_flags(BUILT_VERSION))
+def k3s(version: str, name: str = "k3s") -> Program:
+    """The lab's k3s as one of its builds; as a published release it is fetched instead, and the newest build is a tool."""
+    version = version if version in BUILDS else next(iter(BUILDS))
+    options = (f"-modfile={BUILDS[version]}",)
+    return Program(name, K3S_SOURCE, "./cmd/k3s", cgo=True, flags=version_flags(version), options=options)
+
+
 # Without cgo all of Kubernetes would be compiled once more; linked so that its image needs no C library.
 STATIC = ("-linkmode external", "-extldflags -static")
 OTHERS = (
@@ -60,6 +67,26 @@ OTHERS = (
     Program("web", K3S_SOURCE, "./cmd/web"),
     Program("coredns", K3S_SOURCE / "coredns", "."),
 )
+CONTAINERD_MODULE = "github.com/containerd/containerd/v2"
+# What a k3s release carries in its binary; Debian's is too old for the kubelet of Kubernetes 1.36.
+CONTAINERD = ("containerd", "containerd-shim-runc-v2", "ctr")
+
+
+def containerd(lab: Lab) -> dict[str, Path]:
+    """containerd's programs, built: path on a machine to the file."""
+    source = SOURCE / "containerd"
+    version = re.search(rf"{CONTAINERD_MODULE} (v\S+)", (source / "go.mod").read_text())[1]
+    flags = (f"-X {CONTAINERD_MODULE}/version.Version={version}",)
+    for name in CONTAINERD:
+        Program(name, source, f"{CONTAINERD_MODULE}/cmd/{name}", flags=flags).build(lab, toolchain(lab))
+    return {f"/usr/bin/{name}": lab.bin / name for name in CONTAINERD}
+
+
+def containerd_layer(lab: Lab) -> Path:
+    """A layer of them, for images and machines."""
+    files, layer = containerd(lab), lab.dir / "containerd.tar"
+    cached(layer, digest(*map(file_digest, files.values())), lambda: write_layer(layer, files), "containerd's layer")
+    return layer
 
 
 def toolchain(lab: Lab) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 from . import network, ssh
 from .config import EXTRA_HOSTS, FIXED_HOSTS, SOURCE, Lab, LabError
 from .podman import containers, podman
-from .process import cached, digest, step, tree_digest
+from .process import cached, digest, file_digest, step, tree_digest
 
 IMAGE = "localhost/lab/machine:latest"
 ADDRESS_LABEL = "tenantry.lab.address"
@@ -27,18 +28,21 @@ class Machine:
         return f"lab-{self.name}"
 
 
-def build_image(lab: Lab, root_file_system: Path) -> None:
+def build_image(lab: Lab, root_file_system: Path, containerd: Path) -> None:
     """Import the Debian root file system into the lab's own podman storage and add what makes it a machine."""
-    source = SOURCE / "node"
+    source, context = SOURCE / "node", lab.dir / "node"
     stamp = root_file_system.with_name(f".{root_file_system.name}.key").read_text()
 
     def make() -> None:
         podman(lab, "import", root_file_system, "localhost/lab/debian:latest")
-        podman(lab, "build", "--network=none", "--tag", IMAGE, source)
+        shutil.copytree(source, context, dirs_exist_ok=True)
+        shutil.copyfile(containerd, context / "containerd.tar")
+        podman(lab, "build", "--network=none", "--tag", IMAGE, context)
+        shutil.rmtree(context)
         podman(lab, "image", "prune", "--force")
         (lab.storage / "machine-image").touch()
 
-    cached(lab.storage / "machine-image", digest(stamp, tree_digest(source)), make, "image of a machine")
+    cached(lab.storage / "machine-image", digest(stamp, file_digest(containerd), tree_digest(source)), make, "image of a machine")
 
 
 def machines(lab: Lab) -> list[Machine]:

@@ -36,43 +36,47 @@ def k3s_image(version: str, *layers: Path) -> Image:
     return Image(name, layers, ["/bin/k3s"], ["agent"], K3S_ENVIRONMENT, K3S_VOLUMES)
 
 
+def write_k3s_layer(target: Path, k3s: Path) -> None:
+    write_layer(target, {"/usr/bin/k3s": k3s}, {"/usr/bin/kubectl": "k3s"})
+
+
 def directory(lab: Lab) -> Path:
     return lab.releases / lab.version
 
 
-def build(lab: Lab, image_root: Path, syncer: Image) -> None:
-    """Images, archives of them and checksums, from the programs in `lab.bin` and the root file system below k3s."""
+def build(lab: Lab, below_k3s: Sequence[Path], syncer: Image) -> None:
+    """Images, archives of them and checksums, from the programs in `lab.bin` and the layers below k3s."""
     programs = [lab.bin / name for name in ("k3s", "pause", "coredns", "metrics-server", "web")]
     if lab.is_release:
         fetch(lab)
         programs[0] = fetched(lab) / BINARY
-    files = (*programs, image_root, *syncer.layers)
+    files = (*programs, *below_k3s, *syncer.layers)
     key = digest(lab.version, syncer.name, *syncer.environment, *(file_digest(path) for path in files))
 
     def make() -> None:
         layout = Layout(lab.oci)
         layout.reset()
-        k3s, *others = _images(lab, *programs, image_root=image_root)
+        k3s, *others = _images(lab, *programs, below_k3s=below_k3s)
         for image in (k3s, *others, syncer):
             layout.add(image)
-        _write_release(lab, layout, programs[0], [k3s.name, syncer.name])
+        write(lab, layout, programs[0], [k3s.name, syncer.name])
 
     cached(directory(lab), key, make, f"images and release {lab.version}")
 
 
 def _images(
-    lab: Lab, k3s: Path, pause: Path, coredns: Path, metrics: Path, web: Path, *, image_root: Path
+    lab: Lab, k3s: Path, pause: Path, coredns: Path, metrics: Path, web: Path, *, below_k3s: Sequence[Path]
 ) -> list[Image]:
     layers = lab.dir / "layers"
     shutil.rmtree(layers, ignore_errors=True)
     layers.mkdir(parents=True)
-    write_layer(layers / "k3s.tar", {"/usr/bin/k3s": k3s}, {"/usr/bin/kubectl": "k3s"})
+    write_k3s_layer(layers / "k3s.tar", k3s)
     write_layer(layers / "pause.tar", {"/pause": pause})
     write_layer(layers / "coredns.tar", {"/coredns": coredns})
     write_layer(layers / "metrics-server.tar", {"/metrics-server": metrics})
     write_layer(layers / "web.tar", {"/web": web})
     return [
-        k3s_image(lab.version, image_root, layers / "k3s.tar"),
+        k3s_image(lab.version, *below_k3s, layers / "k3s.tar"),
         Image(PAUSE_IMAGE, [layers / "pause.tar"], ["/pause"]),
         Image(COREDNS_IMAGE, [layers / "coredns.tar"], ["/coredns"]),
         Image(METRICS_IMAGE, [layers / "metrics-server.tar"], ["/metrics-server"]),
@@ -80,7 +84,8 @@ def _images(
     ]
 
 
-def _write_release(lab: Lab, layout: Layout, k3s: Path, of_vclusters: Sequence[str]) -> None:
+def write(lab: Lab, layout: Layout, k3s: Path, of_vclusters: Sequence[str]) -> None:
+    """What the mirror offers below the name of a release."""
     target = directory(lab)
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)

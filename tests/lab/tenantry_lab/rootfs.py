@@ -13,7 +13,6 @@ SUITE = "bookworm"
 
 # What a k3s release carries inside its binary and the lab's k3s takes from the machine.
 K3S_NEEDS = (
-    "containerd",
     "runc",
     "containernetworking-plugins",
     "iptables",
@@ -39,8 +38,6 @@ NOT_IN_IMAGE = (
     "/usr/lib/*/libperl*",
     "/usr/bin/*perl*",
     "/usr/bin/openssl",
-    "/usr/bin/containerd-shim",
-    "/usr/bin/containerd-shim-runc-v1",
     # The lab's k3s uses host-local, loopback, portmap and ptp.
     "/usr/lib/cni/[b-g]*",
     "/usr/lib/cni/host-device",

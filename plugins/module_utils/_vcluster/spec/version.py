@@ -20,7 +20,7 @@ def parse_version(version: str) -> tuple[int, int, str]:
     match = _VERSION.fullmatch(version)
     if not match:
         raise TenantryError(
-            f"version: {shown(version)} is not the name of a k3s release. Use one exactly, such as v1.34.12+k3s1"
+            f"version: {shown(version)} is not the name of a k3s release. Use one exactly, such as v1.37.2+k3s1"
         )
     return int(match[1]), int(match[2]), match[3]
 
@@ -31,7 +31,7 @@ def image_tag(version: str) -> str:
 
 def check_version(version: object) -> str:
     if not isinstance(version, str):
-        raise TenantryError(f"version: {shown(version)} is not text. Use a k3s release, such as v1.34.12+k3s1")
+        raise TenantryError(f"version: {shown(version)} is not text. Use a k3s release, such as v1.37.2+k3s1")
     minor, patch, _build = parse_version(version)
     oldest = max(minor, OLDEST_MINOR)
     if minor < OLDEST_MINOR or patch < FIRST_PATCH.get(minor, 0):

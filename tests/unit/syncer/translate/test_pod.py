@@ -1,4 +1,4 @@
-"""What of a pod reaches the host, field by field of Kubernetes 1.34."""
+"""What of a pod reaches the host, field by field of Kubernetes 1.37."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ PASSED_THROUGH = {
     "terminationGracePeriodSeconds": 5,
 }
 DROPPED = {
+    "evictionResponders": [{"name": "example.com/slow", "priority": 1000}],
     "nodeName": "node-1",
     "overhead": {"cpu": "0"},
     "preemptionPolicy": "PreemptLowerPriority",

@@ -45,3 +45,8 @@ def test_pod_level_resource_is_rejected():
 def test_device_claims_are_rejected(spec):
     with pytest.raises(pod_spec.RejectedSpec, match="dynamic resource allocation is not supported"):
         pod_spec.host_pod(pod(spec), POD_CONTEXT)
+
+
+def test_group_of_the_hosts_scheduler_is_rejected():
+    with pytest.raises(pod_spec.RejectedSpec, match=r"spec\.schedulingGroup: scheduling as a group is not supported"):
+        pod_spec.host_pod(pod({"schedulingGroup": {"podGroupName": "theirs"}}), POD_CONTEXT)

@@ -15,10 +15,11 @@ def made(spec: dict | None = None, context: pod_spec.PodContext = POD_CONTEXT, *
 VOLUMES = {
     "emptyDir": {"medium": "Memory", "sizeLimit": "1Gi"},
     "hostPath": {"path": "/"},
+    "image": {"reference": "registry.example.com/data:1", "pullPolicy": "IfNotPresent"},
 }
 REJECTED = [
     *("awsElasticBlockStore", "azureDisk", "azureFile", "cephfs", "cinder", "csi", "fc", "flexVolume", "flocker"),
-    *("gcePersistentDisk", "gitRepo", "glusterfs", "image", "iscsi", "nfs", "photonPersistentDisk", "portworxVolume"),
+    *("gcePersistentDisk", "gitRepo", "glusterfs", "iscsi", "nfs", "photonPersistentDisk", "portworxVolume"),
     *("quobyte", "rbd", "scaleIO", "storageos", "vsphereVolume", "somethingNew"),
 ]
 

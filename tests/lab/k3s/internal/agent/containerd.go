@@ -12,9 +12,11 @@ import (
 	"text/template"
 	"time"
 
-	"go.opentelemetry.io/otel/trace/noop"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/credentials/insecure"
 	"k8s.io/apimachinery/pkg/util/wait"
-	cri "k8s.io/cri-client/pkg"
+	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
 	"k8s.io/klog/v2"
 
 	"tenantry.dev/lab/k3s/internal/node"
@@ -25,11 +27,12 @@ const (
 	containerdState  = "/run/k3s/containerd"
 	containerdSocket = containerdState + "/containerd.sock"
 	containerdStart  = 60 * time.Second
+	containerdPoll   = 200 * time.Millisecond
 	cniBinDir        = "/usr/lib/cni"
 )
 
 // restrict_oom_score_adj: in a container a process may not lower its score below its parent's.
-var containerdConfig = template.Must(template.New("").Parse(`version = 2
+var containerdConfig = template.Must(template.New("").Parse(`version = 3
 root = "{{.Root}}"
 state = "{{.State}}"
 
@@ -39,25 +42,29 @@ state = "{{.State}}"
 [plugins."io.containerd.grpc.v1.cri"]
   stream_server_address = "127.0.0.1"
   stream_server_port = "10010"
+
+[plugins."io.containerd.cri.v1.runtime"]
   enable_unprivileged_ports = true
   enable_unprivileged_icmp = true
   restrict_oom_score_adj = true
-  sandbox_image = "{{.PauseImage}}"
 
-[plugins."io.containerd.grpc.v1.cri".containerd]
-  snapshotter = "{{.Snapshotter}}"
-
-[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
+[plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc]
   runtime_type = "io.containerd.runc.v2"
 
-[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
+[plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc.options]
   SystemdCgroup = {{.SystemdCgroup}}
 
-[plugins."io.containerd.grpc.v1.cri".cni]
-  bin_dir = "{{.CNIBin}}"
+[plugins."io.containerd.cri.v1.runtime".cni]
+  bin_dirs = ["{{.CNIBin}}"]
   conf_dir = "{{.CNIConf}}"
 
-[plugins."io.containerd.grpc.v1.cri".registry]
+[plugins."io.containerd.cri.v1.images"]
+  snapshotter = "{{.Snapshotter}}"
+
+[plugins."io.containerd.cri.v1.images".pinned_images]
+  sandbox = "{{.PauseImage}}"
+
+[plugins."io.containerd.cri.v1.images".registry]
   config_path = "{{.CertsD}}"
 `))
 
@@ -118,9 +125,16 @@ func (a *Agent) superviseContainerd(ctx context.Context, cmd *exec.Cmd, logFile 
 }
 
 func (a *Agent) waitContainerd(ctx context.Context) error {
-	err := wait.PollUntilContextTimeout(ctx, 200*time.Millisecond, containerdStart, true, func(ctx context.Context) (bool, error) {
+	connection, err := grpc.NewClient("unix://"+containerdSocket, grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithConnectParams(grpc.ConnectParams{Backoff: backoff.Config{BaseDelay: containerdPoll, MaxDelay: containerdPoll}}))
+	if err != nil {
+		return err
+	}
+	defer connection.Close()
+	runtime := cri.NewRuntimeServiceClient(connection)
+	err = wait.PollUntilContextTimeout(ctx, containerdPoll, containerdStart, true, func(ctx context.Context) (bool, error) {
 		// containerd answers before its CRI plugin does, and the kubelet asks the latter once.
-		_, err := cri.NewRemoteRuntimeService("unix://"+containerdSocket, time.Second, noop.NewTracerProvider(), nil)
+		_, err := runtime.Version(ctx, &cri.VersionRequest{})
 		return err == nil, nil
 	})
 	if err != nil {

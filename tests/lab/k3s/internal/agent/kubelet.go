@@ -10,6 +10,7 @@ import (
 	logsapi "k8s.io/component-base/logs/api/v1"
 	kubeletv1 "k8s.io/kubelet/config/v1beta1"
 	proxy "k8s.io/kubernetes/cmd/kube-proxy/app"
+	kubelet "k8s.io/kubernetes/cmd/kubelet/app"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/yaml"
 
@@ -43,7 +44,7 @@ func (a *Agent) runKubelet(ctx context.Context) error {
 		args["register-with-taints"] = strings.Join(taints, ",")
 	}
 	logsapi.ReapplyHandling = logsapi.ReapplyHandlingIgnoreUnchanged
-	cmd := kubeletCommand(ctx)
+	cmd := kubelet.NewKubeletCommand(ctx)
 	cmd.SetArgs(componentargs.Merge(args, a.opts.List("kubelet-arg")))
 	cmd.SilenceErrors = true
 	return cmd.ExecuteContext(ctx)

@@ -109,7 +109,8 @@ func (c *components) runAPIServer(ctx context.Context) error {
 }
 
 func (c *components) runControllerManager(ctx context.Context) error {
-	config, err := controllerManagerConfig(ctx, c.controllerManager)
+	config, err := c.controllerManager.Config(ctx, controllermanager.KnownControllers(),
+		controllermanager.ControllersDisabledByDefault(), controllermanager.ControllerAliases())
 	if err != nil {
 		return err
 	}
