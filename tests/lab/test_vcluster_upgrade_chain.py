@@ -1,4 +1,4 @@
-"""A virtual cluster from the oldest of the lab's builds to the newest, one minor after the other, on a host of the newest.
+"""A virtual cluster from the oldest of the lab's builds to the newest, by single minors, on a host of the newest.
 
 So it also shows virtual clusters that are older than their host, by up to three minors: their pods start and serve.
 """

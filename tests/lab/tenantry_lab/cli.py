@@ -35,7 +35,8 @@ from .process import exclusive, say, step
 DESCRIPTION = """Real machines and a real Kubernetes on this computer, for the demo and the tests: `hub`, an empty
 host, and `edge`, a running k3s. Settings from the environment: LAB_DIR (where everything is kept, default build/lab),
 LAB_SUBNET (default 10.213.0.0/24), K3S_RELEASE (another of the lab's own builds, such as
-v1.36.3+lab1, or a published release such as v1.37.2+k3s1), LAB_DEBIAN_MIRROR and LAB_DEBIAN_SECURITY_MIRROR, and what Go and pip know."""
+v1.36.3+lab1, or a published release such as v1.37.2+k3s1), LAB_DEBIAN_MIRROR and LAB_DEBIAN_SECURITY_MIRROR, and what
+Go and pip know."""
 
 Action = Callable[[Lab, argparse.Namespace], int]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 SOURCE = Path(__file__).resolve().parents[1]
 PROJECT = SOURCE.parents[1]
 
-# The lab's own builds of k3s and the Go modules of each, the newest first: the one that it runs, and those for upgrades.
+# The lab's own builds of k3s and the Go modules of each, newest first: the one it runs, and those for upgrades.
 BUILDS = {
     "v1.37.2+lab1": "go.mod",
     "v1.36.3+lab1": "go-1.36.mod",

@@ -53,7 +53,7 @@ def version_flags(version: str) -> tuple[str, ...]:
 
 
 def k3s(version: str, name: str = "k3s") -> Program:
-    """The lab's k3s as one of its builds; as a published release it is fetched instead, and the newest build is a tool."""
+    """The lab's k3s as one of its builds. Beside a published release, the newest build is a tool of the tests."""
     version = version if version in BUILDS else next(iter(BUILDS))
     options = (f"-modfile={BUILDS[version]}",)
     return Program(name, K3S_SOURCE, "./cmd/k3s", cgo=True, flags=version_flags(version), options=options)

@@ -42,7 +42,12 @@ def build_image(lab: Lab, root_file_system: Path, containerd: Path) -> None:
         podman(lab, "image", "prune", "--force")
         (lab.storage / "machine-image").touch()
 
-    cached(lab.storage / "machine-image", digest(stamp, file_digest(containerd), tree_digest(source)), make, "image of a machine")
+    cached(
+        lab.storage / "machine-image",
+        digest(stamp, file_digest(containerd), tree_digest(source)),
+        make,
+        "image of a machine",
+    )
 
 
 def machines(lab: Lab) -> list[Machine]:
