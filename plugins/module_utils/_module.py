@@ -128,7 +128,7 @@ class Context:
         self.warn(f"{error}; the check continues as if it existed")
 
     def deadline(self, seconds: float) -> Deadline:
-        return Deadline(seconds)
+        return Deadline(seconds, self.progress)
 
 
 @overload

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import Any
 
 import pytest
@@ -42,16 +43,24 @@ def test_the_refusal_of_a_quota_is_named(cluster: Cluster, namespace: str) -> No
             "spec": spec,
         }
     )
-    with pytest.raises(TenantryError, match=r"^server: not ready within 4 s: .*StatefulSet s: FailedCreate: .*quota"):
+    told: list[tuple[str, str, float]] = []
+    begun = time.monotonic()
+    deadline = Deadline(10, lambda what, reason: told.append((what, reason, time.monotonic() - begun)))
+    with pytest.raises(TenantryError, match=r"^server: not ready within 10 s: .*StatefulSet s: FailedCreate: .*quota"):
         wait_for(
             cluster,
             "apps/v1/StatefulSet",
             "s",
             namespace,
             lambda obj: obj["status"].get("readyReplicas") == 1,
-            Deadline(4),
+            deadline,
             what="server",
         )
+    (what, reason, seconds), *others = told
+    assert what == "server"
+    assert "FailedCreate" in reason
+    assert seconds < 5.5
+    assert reason not in {other for _what, other, _seconds in others}, "each reason once"
 
 
 def test_what_does_not_exist_is_named(cluster: Cluster, namespace: str) -> None:

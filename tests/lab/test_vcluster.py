@@ -266,9 +266,16 @@ def test_a_foreign_namespace_is_not_taken(atelier: Path) -> None:
         kubectl(atelier, "delete", "namespace", f"{TENANT}--taken")
 
 
-def test_what_cannot_come_up_says_why_and_can_be_deleted(clean: Path) -> None:
+def test_what_cannot_come_up_says_why_and_can_be_deleted(
+    clean: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TENANTRY_PROGRESS", str(tmp_path / "progress"))
     stuck = vcluster(clean, "loom", image="lab/absent", wait_timeout=15)
     assert stuck.failed
+    lines = (tmp_path / "progress").read_text().splitlines()
+    why = [line for line in lines if "server-0 Pending: " in line and "lab/absent" in line]
+    assert why, "while it waits: " + "; ".join(lines)
+    assert len(why) == len(set(why))
     assert "server" in stuck.msg
     assert "lab/absent" in stuck.msg
     assert "\n" not in stuck.msg

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import TypeVar
 
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import ApiError, TenantryError, one_line
@@ -17,14 +18,17 @@ T = TypeVar("T")
 LONGEST_WATCH = 30  # seconds; then asked anew, so that a connection that died silently is noticed
 PAUSE = 0.3  # seconds between attempts while the API server does not answer
 SHORT_PAUSE = 0.1
+SILENCE = 4  # seconds; who waits longer is told why
 
 
 class Deadline:
-    """A point in time that several waits share."""
+    """A point in time that several waits share. `progress` is told what is waited for, and why."""
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, progress: Callable[[str, str], None] | None = None) -> None:
         self.seconds = seconds
         self._end = time.monotonic() + seconds
+        self._progress = progress
+        self._told: dict[str, str] = {}
 
     def remaining(self) -> float:
         return max(0.0, self._end - time.monotonic())
@@ -35,6 +39,16 @@ class Deadline:
 
     def pause(self, seconds: float = PAUSE) -> None:
         time.sleep(min(seconds, self.remaining()))
+
+    def watch_seconds(self) -> int:
+        """How long to watch before the reason is looked at, or the API server asked anew."""
+        return max(1, min(SILENCE if self._progress else LONGEST_WATCH, round(self.remaining())))
+
+    def tell(self, what: str, reason: Callable[[], str]) -> None:
+        """A line of progress for each new reason."""
+        if self._progress and not self.expired and (text := reason()) and self._told.get(what) != text:
+            self._told[what] = text
+            self._progress(what, text)
 
 
 def retry(action: Callable[[], T], again: Callable[[ApiError], bool], deadline: Deadline) -> T:
@@ -67,9 +81,17 @@ def wait_for(
     """The object once `ready(object)` holds. `ready` may raise a TenantryError where waiting on is pointless."""
     last: dict | None = None
     trouble = ""
+
+    def reason() -> str:
+        try:
+            found = explain() if explain else explanation(cluster, last, name, namespace)
+        except TenantryError:  # the API server that does not answer is the reason
+            found = ""
+        return "; ".join(filter(None, [found, trouble]))
+
     while not deadline.expired:
         try:
-            for event, obj in cluster.watch(kind, namespace, name=name, timeout=_slice(deadline)):
+            for event, obj in cluster.watch(kind, namespace, name=name, timeout=deadline.watch_seconds()):
                 last, trouble = (None if event == "DELETED" else obj), ""
                 if last is not None and ready(last):
                     return last
@@ -80,13 +102,9 @@ def wait_for(
                 raise
             trouble = str(error)
             deadline.pause()
-    try:
-        reason = explain() if explain else explanation(cluster, last, name, namespace)
-    except TenantryError:  # the API server that does not answer is the reason
-        reason = ""
-    reason = "; ".join(filter(None, [reason, trouble]))
+        deadline.tell(what, reason)
     raise TenantryError(
-        f"{what}: not ready within {deadline.seconds:g} s: {reason or 'no reason was reported'}. "
+        f"{what}: not ready within {deadline.seconds:g} s: {reason() or 'no reason was reported'}. "
         "Remove the cause or raise wait_timeout, then run again"
     )
 
@@ -104,7 +122,7 @@ def wait_gone(cluster: Cluster, kind: str, name: str, namespace: str | None, dea
                 break
             since = last["metadata"]["resourceVersion"]
             for event, obj in cluster.watch(
-                kind, namespace, name=name, resource_version=since, timeout=_slice(deadline)
+                kind, namespace, name=name, resource_version=since, timeout=deadline.watch_seconds()
             ):
                 if event == "DELETED":
                     return
@@ -116,6 +134,7 @@ def wait_gone(cluster: Cluster, kind: str, name: str, namespace: str | None, dea
                 raise
             trouble = str(error)
             deadline.pause()
+        deadline.tell(what, partial(str, trouble))
     raise TenantryError(
         f"{what}: not gone within {deadline.seconds:g} s: {trouble or 'no reason was reported'}. "
         "Remove the cause or raise wait_timeout, then run again"
@@ -178,7 +197,3 @@ def _hindrances(obj: dict) -> str:
 def one_condition(condition: dict) -> str:
     reason, message = condition.get("reason") or condition.get("type"), condition.get("message")
     return one_line(f"{reason}: {message}" if message else reason)
-
-
-def _slice(deadline: Deadline) -> int:
-    return max(1, min(LONGEST_WATCH, round(deadline.remaining())))

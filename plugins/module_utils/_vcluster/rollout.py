@@ -43,7 +43,8 @@ def read_ca_on_first_use(host: Cluster, namespace: str, deadline: Deadline) -> s
 def wait_until_api_ready(host: Cluster, namespace: str, deadline: Deadline) -> None:
     """Until the API server says that it is ready, which no watch tells before the kubelet asks it the next time."""
     what = f"server of virtual cluster {namespace}"
-    wait_for(host, POD, connection.SERVER_POD, namespace, _has_started, deadline, what=what)
+    explain = partial(_why_not, host, namespace, SERVER)
+    wait_for(host, POD, connection.SERVER_POD, namespace, _has_started, deadline, what=what, explain=explain)
     retry(lambda: connection.ready(host, namespace), lambda error: error.transient, deadline)
 
 
@@ -112,7 +113,9 @@ def _why_not(host: Cluster, namespace: str, part: str) -> str:
     """The reason is the pod's or, where there is none, that of the StatefulSet that cannot make it."""
     pods = sorted(connection.pods_of(host, namespace, part), key=lambda pod: pod["metadata"]["name"])
     for pod in [one for one in pods if not is_ready(one)] or pods:
-        return explanation(host, pod, pod["metadata"]["name"], namespace)
+        name = pod["metadata"]["name"]
+        phase = (pod.get("status") or {}).get("phase", "")
+        return f"{name} {phase}: {explanation(host, pod, name, namespace) or 'no reason was reported'}"
     found = host.get(STATEFUL_SET, part, namespace)
     return explanation(host, found, part, namespace) if found else f"StatefulSet {part} does not exist"
 
@@ -122,7 +125,8 @@ def wait_for_agents(host: Cluster, api: Cluster, namespace: str, agents: int, de
     if not agents:
         return []
     what = f"agents of virtual cluster {namespace}"
-    wait_for(host, STATEFUL_SET, AGENT, namespace, is_rolled_out, deadline, what=what)
+    explain = partial(_why_not, host, namespace, AGENT)
+    wait_for(host, STATEFUL_SET, AGENT, namespace, is_rolled_out, deadline, what=what, explain=explain)
     names = [f"{AGENT}-{number}" for number in range(agents)]
     return api.map(lambda name: _wait_for_node(host, api, namespace, name, deadline), names)
 
