@@ -6,7 +6,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: vcluster_housekeeping
-short_description: Delete expired virtual clusters and pause unused ones
+short_description: Delete expired virtual clusters, pause unused ones, renew certificates
 version_added: 0.1.0
 description:
   - Applies the options C(ttl) and C(sleep) of M(tenantry.kube.vcluster) that are due now. Run it every few minutes,
@@ -14,6 +14,9 @@ description:
   - The module reads from the metrics of its API server whether a virtual cluster is in use. They count requests of
     users separately from those of controllers. Users are identities with credentials of M(tenantry.kube.tenant_user) or
     with the administrator's kubeconfig. Changes of workloads by any client count too.
+  - Restarts virtual clusters whose servers or agents have run for 60 days, one server after the other, because k3s
+    renews its certificates only at a start. All are valid for 90 days after it. One without a volume is not restarted,
+    but reported.
   - Each run records its observations on the namespace of the virtual cluster. The first run only records, so no virtual
     cluster is paused as idle before the second one.
   - A virtual cluster that does not answer is not paused as idle, and is reported as an error.
@@ -34,7 +37,8 @@ options:
     description: Only virtual clusters of this tenant. Defaults to all.
     type: str
   wait:
-    description: Whether to wait until paused ones have stopped, resumed ones are ready and deleted ones are gone.
+    description:
+      - Whether to wait until paused ones have stopped, resumed and restarted ones are ready and deleted ones are gone.
     type: bool
     default: true
   wait_timeout:
@@ -69,7 +73,7 @@ results:
     host: {description: The cluster of the fleet it is on., returned: always, type: str}
     namespace: {description: Its namespace there., returned: always, type: str}
     action:
-      description: The action that was due, V(delete), V(pause), V(resume) or V(none).
+      description: The action that was due, V(delete), V(pause), V(resume), V(restart) or V(none).
       returned: always
       type: str
     reason: {description: Why., returned: always, type: str, sample: 'expired at 2026-12-09T09:00:00Z'}

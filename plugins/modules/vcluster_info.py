@@ -102,6 +102,13 @@ vclusters:
     created:
       description: When it was created.
       type: str
+    certificates_valid_until:
+      description:
+        - Until when all certificates of its servers and agents are valid for certain. They may be valid for longer. k3s
+          renews them at a start, which the playbook C(housekeeping) does a month before.
+        - Null if none of them runs.
+      type: str
+      sample: '2027-02-28T09:00:00Z'
     deletion_protection:
       description: Whether it is protected from deletion.
       type: bool

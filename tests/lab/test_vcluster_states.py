@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.tenantry.kube.plugins.module_utils._core.timestamps import moment
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import housekeeping as vcluster_housekeeping
 
 from .harness import MIRROR, ROOT, ModuleResult, call_module, kubectl, run_module
@@ -239,6 +240,22 @@ def test_what_has_a_schedule_sleeps_and_wakes_up(shared: Bed, monkeypatch: pytes
     assert shared.info()["status"] == "Ready"
     assert housekeeping(shared, monkeypatch, 28) == ("none", False)
     assert shared.run().changed  # the schedule goes, the notes of housekeeping stay
+    assert not shared.run().changed
+
+
+def test_what_has_run_for_two_months_restarts_before_its_certificates_end(
+    shared: Bed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, until = shared.pods(), shared.info()["certificates_valid_until"]
+    days = (moment(until) - datetime.now(UTC)).total_seconds() / 86400
+    assert 89 < days <= 90
+    assert housekeeping(shared, monkeypatch, 59 * 24) == ("none", False)
+    assert housekeeping(shared, monkeypatch, 61 * 24, check=True) == ("restart", True)
+    assert shared.pods() == before
+    assert housekeeping(shared, monkeypatch, 61 * 24) == ("restart", True)
+    assert shared.pods()["server-0"] != before["server-0"]
+    assert shared.info()["status"] == "Ready"
+    assert shared.info()["certificates_valid_until"] > until
     assert not shared.run().changed
 
 

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The flow of the module vcluster_housekeeping: what has expired goes, what is not used sleeps."""
+"""The flow of the module vcluster_housekeeping: what is due by time, from the end of a virtual cluster to a restart."""
 
 from __future__ import annotations
 
@@ -20,7 +20,13 @@ from ansible_collections.tenantry.kube.plugins.module_utils._module import (
     attempt,
     run_each,
 )
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import activity, connection, delete, lifecycle
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import (
+    activity,
+    certificates,
+    connection,
+    delete,
+    lifecycle,
+)
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.lifecycle import LifecyclePlan
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.lifecycle import (
     expiry,
@@ -64,13 +70,26 @@ class Notes:
 
 @dataclass(frozen=True)
 class Decision:
-    action: str  # delete, pause, resume or none
+    action: str  # delete, pause, resume, restart or none
     reason: str
     notes: Notes
 
 
-def decide(found: VirtualCluster, notes: Notes, *, paused: bool, now: datetime) -> Decision:
-    """What is due for one virtual cluster. Pure."""
+def decide(
+    found: VirtualCluster, notes: Notes, *, paused: bool, now: datetime, started: datetime | None = None
+) -> Decision:
+    """What is due for one virtual cluster, whose oldest process has run since `started`. Pure."""
+    decision = _due(found, notes, paused=paused, now=now)
+    if decision.action != "none" or not started or now < certificates.renewal_due(started):
+        return decision
+    reason = f"its certificates are valid until {stamp(certificates.valid_until(started))} at least"
+    if found.record.persistence == "none":
+        return replace(decision, reason=f"{reason}; it has no volume and is not restarted. Create it anew before then")
+    return replace(decision, action="restart", reason=f"{reason}; a restart renews them")
+
+
+def _due(found: VirtualCluster, notes: Notes, *, paused: bool, now: datetime) -> Decision:
+    """By the options of the virtual cluster itself. Pure."""
     record = found.record
     expires = expiry(found.created, record)
     if expires and expires <= now and not record.deletion_protection:
@@ -123,11 +142,12 @@ def _row(context: Context, found: VirtualCluster) -> dict:
         if problem:  # it is not known to be idle, but its time to sleep or to go comes all the same
             row["error"] = f"{row['namespace']}: {problem}"
             notes = replace(notes, since=None)
-        decision = decide(found, notes, paused=paused, now=now)
+        started = None if paused or not sets else certificates.oldest_start(found.host, found.namespace)
+        decision = decide(found, notes, paused=paused, now=now, started=started)
         if problem:
             decision = replace(decision, notes=replace(decision.notes, since=before.since))
         row |= {"action": decision.action, "reason": decision.reason}
-        plan = _plan(found, decision.action)
+        plan = _plan(found, decision.action, now)
         row["actions"] = plan.rows() if plan else []
         row["changed"] = bool(row["actions"])
         row["diff"] = [plan.diff()] if plan else []
@@ -150,11 +170,13 @@ def _sample(found: VirtualCluster) -> list[int] | None:
         api.close()
 
 
-def _plan(found: VirtualCluster, action: str) -> Plan | LifecyclePlan | None:
+def _plan(found: VirtualCluster, action: str, now: datetime) -> Plan | LifecyclePlan | None:
     if action == "delete":
         return delete.plan(found.host, found.tenant, found.name)
     if action == "pause":
         return lifecycle.plan_pause(found, found.namespace)
+    if action == "restart":
+        return lifecycle.plan_restart(found, found.namespace, now)
     return lifecycle.plan_resume(found) if action == "resume" else None
 
 

@@ -24,7 +24,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._module import (
     beside_each_other,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._tenant.resources_in_use import VCLUSTER_QUOTA, quota_use
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import connection
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import certificates, connection
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.guest import (
     is_ready,
     ready_of_all,
@@ -81,6 +81,7 @@ def _known(found: VirtualCluster, record: VClusterRecord) -> dict:
         "servers": None,
         "resources": {},
         "created": found.created,
+        "certificates_valid_until": None,
         **upkeep_of(found, record),
     }
 
@@ -95,6 +96,8 @@ def _row(found: VirtualCluster) -> dict:
     if is_paused(server):
         nodes = None if row["mode"] == SHARED else f"0/{record.agents}"
         return {**row, "status": "Paused", "nodes": nodes, "endpoint": _endpoint(found), "message": None}
+    if started := certificates.oldest_start(found.host, namespace):
+        row["certificates_valid_until"] = stamp(certificates.valid_until(started))
     return row | _live(found, None if row["mode"] == SHARED else record.agents)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
@@ -35,9 +35,10 @@ def due(
     notes: Notes | None = None,
     paused: bool = False,
     created: str = "2026-11-20T09:00:00Z",
+    started: datetime | None = None,
 ) -> tuple[str, str, Notes]:
     found = vcluster(created, **{SPEC_ANNOTATION: json.dumps(record)})
-    decision = decide(found, notes or Notes(), paused=paused, now=at(now))
+    decision = decide(found, notes or Notes(), paused=paused, now=at(now), started=started)
     return decision.action, decision.reason, decision.notes
 
 
@@ -54,6 +55,24 @@ def test_expired_but_protected_is_kept_and_said() -> None:
     action, reason, _notes = due({"ttl": "1d", "deletion_protection": True}, "25 12:00")
     assert action == "none"
     assert "kept by deletion_protection" in reason
+
+
+@pytest.mark.parametrize(("days", "action"), [(59, "none"), (60, "restart")])
+def test_certificates_are_renewed_a_month_before_they_may_end(days: int, action: str) -> None:
+    started = at("25 12:00") - timedelta(days=days)
+    assert due({"persistence": "20Gi"}, "25 12:00", started=started)[0] == action
+
+
+def test_what_a_restart_would_empty_is_only_reported() -> None:
+    action, reason, _notes = due({"persistence": "none"}, "25 12:00", started=at("25 12:00") - timedelta(days=80))
+    assert action == "none"
+    assert reason.startswith("its certificates are valid until 2026-12-05T12:00:00Z at least; it has no volume")
+
+
+def test_what_goes_or_sleeps_is_not_restarted_before() -> None:
+    old = at("25 12:00") - timedelta(days=80)
+    assert due({"ttl": "1d"}, "25 12:00", started=old)[0] == "delete"
+    assert due(NIGHT, "25 20:05", started=old)[0] == "pause"
 
 
 def test_a_night() -> None:
