@@ -11,11 +11,13 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from pathlib import Path
+from types import ModuleType
 
 from . import (
     cluster,
     computer,
     deps,
+    emulator,
     etcd,
     golang,
     ingress,
@@ -97,6 +99,7 @@ def _parser() -> argparse.ArgumentParser:
         one = command(name, action, text, into=node)
         one.add_argument("name", metavar="NAME")
         if action is _node_add:
+            one.add_argument("--emulated", choices=emulator.SYSTEMS, help="with a kernel of its own, and this system")
             one.add_argument("--join", metavar="NODE", help="as a further node of the k3s on that machine")
     return parser
 
@@ -157,6 +160,9 @@ def _start_ground(lab: Lab) -> None:
 
 def _down(lab: Lab, _arguments: argparse.Namespace) -> int:
     with step("down"):
+        for machine in machines.machines(lab):
+            if machine.emulated:
+                emulator.remove(lab, machine)
         machines.remove_all(lab)
         service.stop(lab)
         network.down(lab)
@@ -186,8 +192,13 @@ def _node_add(lab: Lab, arguments: argparse.Namespace) -> int:
     if name in FIXED_HOSTS:
         raise LabError(f"{name} is made by: tests/lab/lab up --nodes {name}")
     _start_ground(lab)
-    machine = machines.add(lab, name)
-    machines.wait_ready(lab, machine)
+    known = {one.name: one.emulated for one in machines.machines(lab)}
+    if arguments.emulated or known.get(name):
+        machine = emulator.add(lab, name, arguments.emulated)
+        machines.wait_ready(lab, machine, emulator.BOOT_SECONDS)
+    else:
+        machine = machines.add(lab, name)
+        machines.wait_ready(lab, machine)
     if arguments.join:
         cluster.join(lab, machine, machines.find(lab, arguments.join))
     print(json.dumps({
@@ -203,7 +214,8 @@ def _node_add(lab: Lab, arguments: argparse.Namespace) -> int:
 
 def _node_rm(lab: Lab, arguments: argparse.Namespace) -> int:
     if any(machine.name == arguments.name for machine in machines.machines(lab)):
-        machines.remove(lab, machines.find(lab, arguments.name))
+        machine = machines.find(lab, arguments.name)
+        _kind(machine).remove(lab, machine)
     else:
         say(f"no machine {arguments.name}")
     return 0
@@ -211,11 +223,17 @@ def _node_rm(lab: Lab, arguments: argparse.Namespace) -> int:
 
 def _node_reboot(lab: Lab, arguments: argparse.Namespace) -> int:
     machine = machines.find(lab, arguments.name)
-    machines.reboot(lab, machine)
-    machines.wait_ready(lab, machine)
+    _kind(machine).reboot(lab, machine)
+    machines.wait_ready(lab, machine, emulator.BOOT_SECONDS if machine.emulated else machines.BOOT_SECONDS)
     return 0
 
 
 def _node_off(lab: Lab, arguments: argparse.Namespace) -> int:
-    machines.power_off(lab, machines.find(lab, arguments.name))
+    machine = machines.find(lab, arguments.name)
+    _kind(machine).power_off(lab, machine)
     return 0
+
+
+def _kind(machine: machines.Machine) -> ModuleType:
+    """What makes and ends such a machine."""
+    return emulator if machine.emulated else machines

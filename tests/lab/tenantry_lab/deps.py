@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from collections.abc import Mapping
 
 from .config import LabError
 from .process import run, say, step
@@ -30,28 +31,30 @@ PACKAGES = {
     "mariadb-server": "another one",
     "strace": "how a test sees that the datastore waits for the disk",
 }
+# Only for machines with a kernel of their own, when the first of them is asked for.
+OF_EMULATOR = {"qemu-system-x86": "runs machines with a kernel of their own", "e2fsprogs": "makes their disks"}
 
 
-def missing() -> list[str]:
+def missing(wanted: Mapping[str, str] = PACKAGES) -> list[str]:
     done = subprocess.run(
-        ["dpkg-query", "--show", "--showformat=${Package} ${db:Status-Status}\n", *PACKAGES],
+        ["dpkg-query", "--show", "--showformat=${Package} ${db:Status-Status}\n", *wanted],
         capture_output=True,
         text=True,
         check=False,
     )
     installed = {line.split()[0] for line in done.stdout.splitlines() if line.endswith(" installed")}
-    return [package for package in PACKAGES if package not in installed]
+    return [package for package in wanted if package not in installed]
 
 
-def install() -> None:
+def install(wanted: Mapping[str, str] = PACKAGES) -> None:
     if not shutil.which("apt-get"):
-        raise LabError("no apt-get here. Install by hand what Debian calls: " + " ".join(PACKAGES))
-    packages = missing()
+        raise LabError("no apt-get here. Install by hand what Debian calls: " + " ".join(wanted))
+    packages = missing(wanted)
     if not packages:
         say("all packages are installed")
         return
     for package in packages:
-        say(f"to install: {package} ({PACKAGES[package]})")
+        say(f"to install: {package} ({wanted[package]})")
     sudo = [] if os.geteuid() == 0 else ["sudo"]
     with step("apt-get install"):
         run([*sudo, "apt-get", "update"])

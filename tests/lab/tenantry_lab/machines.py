@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import dataclass
 from ipaddress import IPv4Address
@@ -14,6 +15,8 @@ from .process import cached, digest, file_digest, step, tree_digest
 
 IMAGE = "localhost/lab/machine:latest"
 ADDRESS_LABEL = "tenantry.lab.address"
+EMULATED = "emulated"
+BOOT_SECONDS = 60
 
 
 @dataclass(frozen=True)
@@ -21,7 +24,8 @@ class Machine:
     name: str
     address: str
     state: str
-    container_id: str
+    container_id: str  # of an emulated one its process
+    emulated: bool = False
 
     @property
     def container(self) -> str:
@@ -60,7 +64,16 @@ def machines(lab: Lab) -> list[Machine]:
         )
         for entry in containers(lab)
     ]
+    found += [_emulated(path) for path in (lab.run / EMULATED).glob("*/machine.json")]
     return sorted(found, key=lambda machine: IPv4Address(machine.address))
+
+
+def _emulated(file: Path) -> Machine:
+    """As emulator.py left it; the file of its process stays when it ends."""
+    pid = file.with_name("pid")
+    process = pid.read_text().strip() if pid.exists() else ""
+    state = "running" if process and Path(f"/proc/{process}/exe").exists() else "exited"
+    return Machine(**json.loads(file.read_text()), state=state, container_id=process, emulated=True)
 
 
 def find(lab: Lab, name: str) -> Machine:
@@ -141,10 +154,10 @@ def remove(lab: Lab, machine: Machine) -> None:
     network.remove_machine(lab, machine.name)
 
 
-def wait_ready(lab: Lab, machine: Machine) -> None:
+def wait_ready(lab: Lab, machine: Machine, seconds: float = BOOT_SECONDS) -> None:
     with step(f"{machine.name}: boot"):
         ssh.write_config(lab, ((entry.name, entry.address) for entry in machines(lab)))
-        ssh.wait_ready(lab, machine.name, machine.address)
+        ssh.wait_ready(lab, machine.name, machine.address, seconds)
 
 
 def execute(lab: Lab, machine: Machine, *words: str) -> str:

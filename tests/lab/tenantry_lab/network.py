@@ -63,6 +63,16 @@ def add_machine(lab: Lab, name: str, address: IPv4Address) -> None:
     run(inside(lab, name, "ip", "route", "add", "default", "via", str(lab.mirror_address)))
 
 
+def add_port(lab: Lab, name: str) -> str:
+    """A port on the bridge for a machine that an emulator runs in the router's namespace, as a new one: its name."""
+    port = _peer(name)
+    if succeeds(inside(lab, ROUTER, "ip", "link", "show", port)):
+        run(inside(lab, ROUTER, "ip", "link", "delete", port))
+    run(inside(lab, ROUTER, "ip", "tuntap", "add", port, "mode", "tap"))
+    run(inside(lab, ROUTER, "ip", "link", "set", port, "master", BRIDGE, "up"))
+    return port
+
+
 def card(address: IPv4Address) -> str:
     """The hardware address of a machine's network card, made of its IP address."""
     return "02:00:" + address.packed.hex(":")

@@ -68,6 +68,7 @@ class RootFileSystem:
     variant: str
     packages: tuple[str, ...]
     hooks: tuple[str, ...]
+    suite: str = SUITE
 
     def path(self, lab: Lab) -> Path:
         return lab.dir / "rootfs" / f"{self.name}.tar"
@@ -81,11 +82,11 @@ class RootFileSystem:
             f"--include={','.join(self.packages)}",
             *(f"--dpkgopt=path-exclude={pattern}" for pattern in NO_DOCUMENTATION),
             *(f"--{hook_time}-hook={hook}" for hook in self.hooks),
-            SUITE,
+            self.suite,
             str(target),
-            f"deb {mirror} {SUITE} main",
-            f"deb {mirror} {SUITE}-updates main",
-            f"deb {security} {SUITE}-security main",
+            f"deb {mirror} {self.suite} main",
+            f"deb {mirror} {self.suite}-updates main",
+            f"deb {security} {self.suite}-security main",
         ]
 
 

@@ -62,9 +62,9 @@ def command(lab: Lab, name: str, *words: str, user: str = USER) -> list[str]:
     return ["ssh", "-F", str(config(lab)), "-l", user, name, *words]
 
 
-def wait_ready(lab: Lab, name: str, address: str) -> None:
+def wait_ready(lab: Lab, name: str, address: str, seconds: float) -> None:
     """Wait until a machine accepts logins and has finished booting."""
-    wait_for(lambda: _listens(address), f"{name}: SSH at {address} answers", 60)
+    wait_for(lambda: _listens(address), f"{name}: SSH at {address} answers", seconds)
     wait_for(lambda: succeeds(command(lab, name, "true")), f"{name}: login by SSH", 30)
     # Whether every service of the machine is well is not the lab's to judge: tests break them on purpose.
     run(command(lab, name, "systemctl is-system-running --wait || true"))
