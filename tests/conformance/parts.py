@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from ..lab.tenantry_lab import golang, images, rootfs
@@ -54,6 +55,7 @@ ROOT = rootfs.RootFileSystem(
     ),
 )
 WEB_SERVER = ["/usr/sbin/nginx"]
+PAGE_SERVER = ["test-webserver"]
 
 
 def build(lab: Lab) -> None:
@@ -63,7 +65,7 @@ def build(lab: Lab) -> None:
     for program in (AGNHOST, NNP, GINKGO, TESTS):
         program.build(lab, go)
     layout = images.Layout(lab.oci)
-    for image in _images(lab, root, Path(_module_directory(go)) / "test/images"):
+    for image in _images(lab, root, Path(_module_directory(go)) / "test"):
         layout.add(image)
 
 
@@ -71,7 +73,16 @@ def _module_directory(go: str) -> str:
     return output([go, "list", "-m", "-f", "{{.Dir}}", KUBERNETES], cwd=SUITE).strip()
 
 
-def _images(lab: Lab, root: Path, sources: Path) -> list[images.Image]:
+def tags(manifest: str) -> dict[str, list[str]]:
+    """The tags that the tests ask for, by name of image: `manifest` is their own list, a file of Go."""
+    found: dict[str, list[str]] = {}
+    for name, tag in re.findall(r'Config\{list\.\w+, "([^"]+)", "([^"]+)"\}', manifest):
+        found.setdefault(name, []).append(tag)
+    return found
+
+
+def _images(lab: Lab, root: Path, tests: Path) -> list[images.Image]:
+    sources, asked = tests / "images", tags((tests / "utils/image/manifest.go").read_text())
     layers = lab.dir / "conformance" / "layers"
     layers.mkdir(parents=True, exist_ok=True)
 
@@ -82,8 +93,9 @@ def _images(lab: Lab, root: Path, sources: Path) -> list[images.Image]:
         images.write_layer(target, files, links, mode)
         return target
 
-    def image(name: str, above: list[Path], entrypoint: list[str], command: list[str]) -> images.Image:
-        return images.Image(f"docker.io/e2e/{name}", [root, *above], entrypoint, command)
+    def all_of(name: str, above: list[Path], entrypoint: list[str], command: list[str]) -> list[images.Image]:
+        names = [f"docker.io/e2e/{name}:{tag}" for tag in asked[name]]
+        return [images.Image(one, [root, *above], entrypoint, command) for one in names]
 
     tls = {f"/localhost.{part}": sources / "agnhost" / "porter" / f"localhost.{part}" for part in ("crt", "key")}
     agnhost = layer("agnhost", {"/agnhost": lab.bin / AGNHOST.name, **tls}, {"/agnhost-2": "agnhost"})
@@ -92,14 +104,13 @@ def _images(lab: Lab, root: Path, sources: Path) -> list[images.Image]:
         name: layer(name, {f"/{file}": sources / name / "html" / file for file in (f"{name}.jpg", "data.json")})
         for name in ("nautilus", "kitten")
     }
-    pause = images.Image("docker.io/e2e/pause:3.10.1", [layer("pause", {"/pause": lab.bin / "pause"})], ["/pause"])
+    pause, (tag,) = layer("pause", {"/pause": lab.bin / "pause"}), asked["pause"]
     return [
-        pause,
-        image("agnhost:2.56", [agnhost], ["/agnhost"], ["pause"]),
-        image("busybox:1.37.0-1", [], [], ["sh"]),
-        image("jessie-dnsutils:1.7", [], [], ["sh"]),
-        image("nonewprivs:1.3", [nnp], [], ["nnp"]),
-        *(image(f"{name}:1.7", [agnhost, above], ["/agnhost"], ["test-webserver"]) for name, above in pages.items()),
-        *(image(f"httpd:{tag}", [], [], WEB_SERVER) for tag in ("2.4.38-4", "2.4.39-4")),
-        *(image(f"nginx:{tag}", [], [], WEB_SERVER) for tag in ("1.14-4", "1.15-4")),
+        images.Image(f"docker.io/e2e/pause:{tag}", [pause], ["/pause"]),
+        *all_of("agnhost", [agnhost], ["/agnhost"], ["pause"]),
+        *all_of("busybox", [], [], ["sh"]),
+        *all_of("glibc-dns-testing", [], [], ["sh"]),
+        *all_of("nonewprivs", [nnp], [], ["nnp"]),
+        *(one for name, above in pages.items() for one in all_of(name, [agnhost, above], ["/agnhost"], PAGE_SERVER)),
+        *all_of("nginx", [], [], WEB_SERVER),
     ]
