@@ -22,6 +22,8 @@ from .space import DEDICATED, IN_BOTH_MODES, WAIT, Space
 from .stand_ins import APPLICATIONS, PROGRAM, RUN, Application, installed, wait_until_removed
 
 SHARED = "payments--apps"
+ALWAYS = ("argo-cd", "cert-manager")
+NAMES = [name if name in ALWAYS else pytest.param(name, marks=pytest.mark.nightly) for name in APPLICATIONS]
 
 
 @pytest.fixture(scope="module", params=IN_BOTH_MODES)
@@ -50,7 +52,7 @@ def vcluster(request: pytest.FixtureRequest, site: object, hub: Path) -> Iterato
         run_module("vcluster", kubeconfig=hub, state="absent", **where)
 
 
-@pytest.mark.parametrize("name", APPLICATIONS)
+@pytest.mark.parametrize("name", NAMES)
 def test_application_is_ready_and_its_features_work(vcluster: str, name: str) -> None:
     with installed(vcluster, name) as app:
         app.check_refusals()

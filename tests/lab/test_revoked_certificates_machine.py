@@ -20,7 +20,10 @@ from .test_vcluster import version
 TENANT = "guild"
 
 
-@pytest.fixture(scope="module", params=["shared", "dedicated", pytest.param("three", marks=pytest.mark.nightly)])
+MODES = ["shared", *(pytest.param(mode, marks=pytest.mark.nightly) for mode in ("dedicated", "three"))]
+
+
+@pytest.fixture(scope="module", params=MODES)
 def mode(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 

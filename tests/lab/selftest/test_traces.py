@@ -37,7 +37,7 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The usual lab's build, hard-linked, for a lab with a state of its own."""
     subprocess.run([LAB, "build"], check=True, capture_output=True)
     directory = tmp_path_factory.mktemp("second") / "lab"
-    for name in ("rootfs", "mirror", "oci"):
+    for name in ("bin", "rootfs", "mirror", "oci"):
         shutil.copytree(BUILT / name, directory / name, copy_function=os.link)
     return directory
 

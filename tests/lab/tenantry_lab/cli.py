@@ -152,7 +152,7 @@ def _up(lab: Lab, arguments: argparse.Namespace) -> int:
 def _start_ground(lab: Lab) -> None:
     if not release.directory(lab).is_dir():
         raise LabError(f"release {lab.version} is not built. Run: tests/lab/lab build")
-    machines.build_image(lab, rootfs.MACHINE.path(lab), golang.containerd_layer(lab))
+    machines.build_image(lab, rootfs.MACHINE.path(lab), lab.bin / golang.CONTAINERD_LAYER)
     computer.prepare_sysctls(lab)
     network.up(lab)
     service.start(lab)

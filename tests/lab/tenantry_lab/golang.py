@@ -70,6 +70,7 @@ OTHERS = (
 CONTAINERD_MODULE = "github.com/containerd/containerd/v2"
 # What a k3s release carries in its binary; Debian's is too old for the kubelet of Kubernetes 1.36.
 CONTAINERD = ("containerd", "containerd-shim-runc-v2", "ctr")
+CONTAINERD_LAYER = "containerd.tar"
 
 
 def containerd(lab: Lab) -> dict[str, Path]:
@@ -84,7 +85,7 @@ def containerd(lab: Lab) -> dict[str, Path]:
 
 def containerd_layer(lab: Lab) -> Path:
     """A layer of them, for images and machines."""
-    files, layer = containerd(lab), lab.dir / "containerd.tar"
+    files, layer = containerd(lab), lab.bin / CONTAINERD_LAYER
     cached(layer, digest(*map(file_digest, files.values())), lambda: write_layer(layer, files), "containerd's layer")
     return layer
 
