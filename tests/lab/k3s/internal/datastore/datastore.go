@@ -27,7 +27,7 @@ import (
 
 const (
 	notifyInterval      = 5 * time.Second
-	emulatedEtcdVersion = "3.5.13"
+	emulatedEtcdVersion = "3.6.11"
 	// Of an etcd server: how often its clients may ask whether it lives, and what they may send at once.
 	keepaliveMinimum = 5 * time.Second
 	maxRequestBytes  = 2 * 1024 * 1024
@@ -58,6 +58,7 @@ func Serve(ctx context.Context, socket, database string, files tls.Config) (*Dat
 		CompactMinRetain: 1000,
 		CompactBatchSize: 1000,
 		PollBatchSize:    500,
+		PollInterval:     time.Second,
 	})
 	if err == nil {
 		err = backend.Start(backendContext)
