@@ -267,7 +267,10 @@ class Pair:
         """What scheduler and kubelet of the host would do: the pod runs on a node and has this address."""
         known = kubectl(self.host, "get", "node", NODE)
         if known.returncode:
-            self.on_host("create", "-f", "-", stdin=json.dumps(_object("v1", "Node", NODE)))
+            # As large as no test needs: the API server refuses a resize beyond it.
+            size = {"cpu": "100", "memory": "500Gi", "pods": "1000"}
+            status = {"status": {"allocatable": size, "capacity": size}}
+            self.on_host("create", "-f", "-", stdin=json.dumps({**_object("v1", "Node", NODE), **status}))
         copy = until(lambda: space.found_on_host("pods", name))["metadata"]["name"]
         binding = {**_object("v1", "Binding", copy), "target": {"kind": "Node", "name": NODE}}
         path = f"/api/v1/namespaces/{self.namespace}/pods/{copy}/binding"
