@@ -100,7 +100,7 @@ def test_up_twice_changes_nothing(second_lab: SecondLab) -> None:
 def test_a_subnet_in_use_is_refused_before_anything_is_made(second_lab: SecondLab, tmp_path: Path) -> None:
     second_lab.do("up", "--nodes", "hub")
     third = SecondLab(tmp_path / "third")
-    for name in ("rootfs", "mirror"):
+    for name in ("bin", "rootfs", "mirror"):
         shutil.copytree(second_lab.directory / name, third.directory / name, copy_function=os.link)
     refused = third.run("up", "--nodes", "hub")
     assert refused.returncode == 1
