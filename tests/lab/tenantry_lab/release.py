@@ -21,7 +21,7 @@ CHECKSUMS = "sha256sum-amd64.txt"
 
 PAUSE_IMAGE = "docker.io/rancher/mirrored-pause:3.6"
 COREDNS_IMAGE = "docker.io/rancher/mirrored-coredns-coredns:1.12.3"
-METRICS_IMAGE = "docker.io/rancher/mirrored-metrics-server:v0.8.0"
+METRICS_IMAGE = "docker.io/rancher/mirrored-metrics-server:v0.9.0"
 WEB_IMAGE = "docker.io/lab/web:1"
 
 # The entry point, volumes and paths of package/Dockerfile in the k3s repository.
