@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from .harness import kubectl, ran, until
+from .harness import RELEASE, kubectl, minor_of, ran, until
 from .syncer_pair import Pair, PairSpace, syncer_pair
 
 DEFAULT = "storageclass.kubernetes.io/is-default-class"
@@ -201,7 +201,35 @@ def test_a_claim_grows_where_its_class_lets_it(pair: Pair, space: PairSpace) -> 
         status = {"conditions": conditions, "capacity": {"storage": size}}
         pair.set_status("persistentvolumeclaims", copy, status)
         until(lambda size=size: _capacity(space, "growing") == size)
-    until(lambda: "conditions" not in space.get("persistentvolumeclaims", "growing")["status"])
+    until(lambda: "FileSystemResizePending" not in _conditions(space, "growing"))
+
+
+def _conditions(space: PairSpace, name: str) -> dict[str, str]:
+    found = space.get("persistentvolumeclaims", name)["status"].get("conditions") or []
+    return {one["type"]: one["status"] for one in found}
+
+
+def test_whether_a_claim_is_used_is_told_by_the_pods_inside(pair: Pair, space: PairSpace) -> None:
+    """From Kubernetes 1.37 on, a controller on each side does, and the host's does not know a gated pod."""
+    if minor_of(RELEASE) < 37:
+        pytest.skip("Kubernetes before 1.37 has no such condition")
+    make(space, "gated", storageClassName="fast")
+    copy = bind(pair, space, "gated", "fast")
+    until(lambda: _conditions(space, "gated") == {"Unused": "True"})
+    claim = {"name": "data", "persistentVolumeClaim": {"claimName": "gated"}}
+    spec = {
+        "containers": [{"name": "a", "image": "docker.io/lab/web:1"}],
+        "volumes": [claim],
+        "schedulingGates": [{"name": "example.com/wait"}],
+    }
+    space.create({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "gated"}, "spec": spec})
+    until(lambda: _conditions(space, "gated") == {"Unused": "False"})
+    told = pair.host_api.get("persistentvolumeclaims", pair.namespace, copy)["status"].get("conditions") or []
+    assert "False" not in [one["status"] for one in told]
+    before = space.get("persistentvolumeclaims", "gated")["metadata"]["resourceVersion"]
+    make(space, "later", storageClassName="fast")
+    bind(pair, space, "later", "fast")
+    assert space.get("persistentvolumeclaims", "gated")["metadata"]["resourceVersion"] == before, "nobody writes on"
 
 
 def _capacity(space: PairSpace, name: str) -> str:

@@ -16,6 +16,7 @@ _RANK = {"viewer": 0, "platform_operator": 0, "developer": 1, "admin": 2}
 _EVERYBODY = ("system:authenticated", "system:unauthenticated", "system:serviceaccounts")
 _FOR_EVERYBODY = (
     "system:basic-user",
+    "system:cluster-trust-bundle-discovery",
     "system:discovery",
     "system:public-info-viewer",
     "system:service-account-issuer-discovery",
@@ -26,6 +27,8 @@ _ABOUT_ONESELF = {
     ("authorization.k8s.io", "selfsubjectaccessreviews"),
     ("authorization.k8s.io", "selfsubjectrulesreviews"),
 }
+# What everybody may read beside that.
+_TO_READ = {("certificates.k8s.io", "clustertrustbundles")}
 # Others that are bound without anybody's doing, or seem to be.
 _OF_COMPONENTS = (
     "clustercidrs-node",
@@ -98,6 +101,7 @@ _REACHING_BY_DEFAULT = {
             "daemon-set-controller": "pods",
             "deployment-controller": "deployments pods replicasets",
             "job-controller": "jobs pods",
+            "kube-apiserver-serving-clustertrustbundle-publisher": "signers",
             "legacy-service-account-token-cleaner": "secrets",
             "persistent-volume-binder": "pods",
             "replicaset-controller": "pods replicasets",
@@ -213,7 +217,8 @@ def role(found: dict) -> dict[str, str] | None:
 def _is_more_for_everybody(_name: str, rule: dict) -> bool:
     about = {(group, one) for group in rule.get("apiGroups") or [] for one in rule.get("resources") or []}
     paths = rule.get("nonResourceURLs") or []
-    return "*" in rule["verbs"] or not about <= _ABOUT_ONESELF or "*" in paths or "/*" in paths
+    allowed = _ABOUT_ONESELF | _TO_READ if {*rule["verbs"]} <= _READ else _ABOUT_ONESELF
+    return "*" in rule["verbs"] or not about <= allowed or "*" in paths or "/*" in paths
 
 
 def _is_more_for_components(name: str, rule: dict) -> bool:

@@ -15,6 +15,10 @@ STATUS = ("phase", "accessModes", "capacity", "conditions", "allocatedResources"
 # Of volumeAttributesClassName, which is not supported; and of storage drivers, which are the host's.
 NOT_REPORTED = ("currentVolumeAttributesClassName", "modifyVolumeStatus", "healthStatus")
 
+# A condition that controllers set on both sides from Kubernetes 1.37 on, each by the pods that it knows. The virtual
+# cluster knows pods that are not on the host, such as gated ones.
+_SET_INSIDE = "Unused"
+
 
 class PersistentVolumeClaims:
     def __init__(self, context: SyncContext, events: Events) -> None:
@@ -79,8 +83,8 @@ class PersistentVolumeClaims:
             await self._events.host_rejected(PVC, claim, host_object, error)
 
     async def _sync_status(self, claim: dict, host_object: dict) -> None:
-        status = host_object.get("status") or {}
         current = claim.get("status") or {}
+        status = {**(host_object.get("status") or {}), "conditions": _conditions(current, host_object)}
         changed = {field: status.get(field) for field in STATUS if status.get(field) != current.get(field)}
         known = {}
         if status.get("phase") == "Bound" and not claim["spec"].get("volumeName"):
@@ -92,6 +96,13 @@ class PersistentVolumeClaims:
             claim = await self._context.virtual.merge(PVC, claim, {"spec": known})
         if changed:
             await self._context.virtual.merge(PVC, claim, {"status": changed}, "status")
+
+
+def _conditions(current: dict, host_object: dict) -> list[dict] | None:
+    """Return the host's conditions with the one that is set inside; None if there are none."""
+    told = (host_object.get("status") or {}).get("conditions") or []
+    own = [one for one in current.get("conditions") or [] if one["type"] == _SET_INSIDE]
+    return [*(one for one in told if one["type"] != _SET_INSIDE), *own] or None
 
 
 def _class_of(claim: dict) -> str | None:

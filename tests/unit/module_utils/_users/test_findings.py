@@ -228,6 +228,16 @@ _PATHS = {"verbs": ["get"], "nonResourceURLs": ["/api", "/api/*", "/healthz", "/
     [
         (_role("system:basic-user", _SELF, _rule("create", "selfsubjectreviews", "authentication.k8s.io")), False),
         (_role("system:discovery", _PATHS), False),
+        (
+            _role("system:cluster-trust-bundle-discovery", _rule("get", "clustertrustbundles", "certificates.k8s.io")),
+            False,
+        ),
+        (
+            _role(
+                "system:cluster-trust-bundle-discovery", _rule("create", "clustertrustbundles", "certificates.k8s.io")
+            ),
+            True,
+        ),
         (_role("system:basic-user", _SELF, _rule("get", "secrets")), True),
         (_role("system:basic-user", _SELF, _rule("get", "*", "authorization.k8s.io")), True),
         (_role("system:basic-user", _rule("create", "selfsubjectreviews", "example.com")), True),
