@@ -87,7 +87,7 @@ def test_all_is_back_after_a_reboot(site: OwnSite) -> None:
 
 
 def test_no_acknowledged_write_is_lost_by_a_power_cut(site: OwnSite) -> None:
-    """DUR-1: the emulator is killed under four writers, and what its kernel had not written is gone."""
+    """The emulator is killed under four writers, and what its kernel had not written is gone."""
     ledger = Ledger(site.guest("shared").kubeconfig)
     with ledger.writing():
         ledger.wait_for(100)
