@@ -46,7 +46,6 @@ BASELINE = {
     "hostPorts": ({"container": {"ports": [{"containerPort": 80, "hostPort": 80}]}}, "hostPort"),
     "appArmor": ({"container": {"securityContext": {"appArmorProfile": {"type": "Unconfined"}}}}, "AppArmor"),
     "seLinux": ({"container": {"securityContext": {"seLinuxOptions": {"user": "root"}}}}, "seLinux"),
-    "procMount": ({"hostUsers": False, "container": {"securityContext": {"procMount": "Unmasked"}}}, "procMount"),
     "seccomp": ({"container": {"securityContext": {"seccompProfile": {"type": "Unconfined"}}}}, "seccomp"),
     "sysctls": (
         {"securityContext": {"sysctls": [{"name": "kernel.msgmax", "value": "1"}]}},
@@ -58,6 +57,8 @@ BASELINE = {
     ),
 }
 RESTRICTED = {
+    # From Kubernetes 1.35 on, baseline allows it in a user namespace, and nothing else allows it at all.
+    "procMount": ({"hostUsers": False, "container": {"securityContext": {"procMount": "Unmasked"}}}, "procMount"),
     "volumeTypes": ({"volumes": [{"name": "host", "hostPath": {"path": "/"}}]}, "restricted volume types"),
     "privilegeEscalation": (
         {"container": {"securityContext": {"allowPrivilegeEscalation": True}}},
