@@ -288,7 +288,7 @@ def test_what_cannot_be_changed_is_refused(clean: Path) -> None:
         ({"persistence": {"size": "1Gi"}}, "persistence.size"),
         ({"persistence": {"type": "none"}}, "persistence"),
         ({"version": minors_from(version(clean), -1)}, "downgraded"),
-        ({"version": minors_from(version(clean), 2)}, f"v{minor_of(version(clean)) + 1}"),
+        ({"version": minors_from(version(clean), 2)}, f"v1.{minor_of(version(clean)) + 1}"),
         ({"host": "edge"}, "cannot be moved"),
     ):
         refused = vcluster(clean, "loom", **change)

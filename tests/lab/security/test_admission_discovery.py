@@ -6,6 +6,7 @@ Admission sees no reads: who may read Secrets there reads those of the virtual c
 
 from __future__ import annotations
 
+import base64
 import itertools
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -13,6 +14,9 @@ from typing import Any, NamedTuple
 
 import pytest
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ed25519
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from ..harness import kubectl, ran, until
 from ..people import await_policy
@@ -46,6 +50,13 @@ SELECTED = {"selector": {"matchLabels": {"probe": "x"}}, "template": TEMPLATE}
 ROLE = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "probe"}
 WIDGETS = "example.com/v1"
 
+
+def _empty_request() -> bytes:
+    """A request of a certificate as a kubelet makes it: a key, and the proof that it has it."""
+    request = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([]))
+    return request.sign(ed25519.Ed25519PrivateKey.generate(), None).public_bytes(Encoding.DER)
+
+
 # What an object needs besides its name, by plural; nothing where it is not listed.
 BODIES: dict[str, dict] = {
     "bindings": {"metadata": {"name": "probe"}, "target": {"kind": "Node", "name": "hub"}},
@@ -71,6 +82,15 @@ BODIES: dict[str, dict] = {
             "accessModes": ["ReadWriteOnce"],
             "resources": {"requests": {"storage": "1Gi"}},
             "storageClassName": "none",
+        }
+    },
+    "podcertificaterequests": {
+        "spec": {
+            "signerName": "example.com/any",
+            **{f"{whose}Name": "a" for whose in ("pod", "serviceAccount", "node")},
+            **{f"{whose}UID": "a" for whose in ("pod", "serviceAccount", "node")},
+            "maxExpirationSeconds": 3600,
+            "stubPKCS10Request": base64.b64encode(_empty_request()).decode(),
         }
     },
     "poddisruptionbudgets": {"spec": {"maxUnavailable": 0, "selector": {}}},
