@@ -270,7 +270,8 @@ def test_what_cannot_come_up_says_why_and_can_be_deleted(
     clean: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TENANTRY_PROGRESS", str(tmp_path / "progress"))
-    stuck = vcluster(clean, "loom", image="lab/absent", wait_timeout=30)
+    # Of a registry that refuses at once: of the lab's mirror, containerd goes on to one that never answers.
+    stuck = vcluster(clean, "loom", image="127.0.0.1:1/lab/absent", wait_timeout=20)
     assert stuck.failed
     lines = (tmp_path / "progress").read_text().splitlines()
     why = [line for line in lines if "server-0 Pending: " in line and "lab/absent" in line]

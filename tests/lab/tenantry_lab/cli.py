@@ -105,7 +105,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _deps(_lab: Lab, _arguments: argparse.Namespace) -> int:
-    deps.install()
+    deps.install(deps.PACKAGES)
     return 0
 
 

@@ -35,7 +35,7 @@ PACKAGES = {
 OF_EMULATOR = {"qemu-system-x86": "runs machines with a kernel of their own", "e2fsprogs": "makes their disks"}
 
 
-def missing(wanted: Mapping[str, str] = PACKAGES) -> list[str]:
+def missing(wanted: Mapping[str, str]) -> list[str]:
     done = subprocess.run(
         ["dpkg-query", "--show", "--showformat=${Package} ${db:Status-Status}\n", *wanted],
         capture_output=True,
@@ -46,7 +46,7 @@ def missing(wanted: Mapping[str, str] = PACKAGES) -> list[str]:
     return [package for package in wanted if package not in installed]
 
 
-def install(wanted: Mapping[str, str] = PACKAGES) -> None:
+def install(wanted: Mapping[str, str]) -> None:
     if not shutil.which("apt-get"):
         raise LabError("no apt-get here. Install by hand what Debian calls: " + " ".join(wanted))
     packages = missing(wanted)
