@@ -6,7 +6,6 @@ Admission sees no reads: who may read Secrets there reads those of the virtual c
 
 from __future__ import annotations
 
-import base64
 import itertools
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -14,15 +13,12 @@ from typing import Any, NamedTuple
 
 import pytest
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
-from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ed25519
-from cryptography.hazmat.primitives.serialization import Encoding
 
 from ..harness import kubectl, ran, until
 from ..people import await_policy
 from .asking import Requests
+from .bodies import BODIES, SUBRESOURCES
 from .hosted import (
-    CONTAINER,
     COPY,
     DENIED,
     HERE,
@@ -44,78 +40,7 @@ METHODS = {"create": "POST", "get": "GET", "update": "PUT", "patch": "PATCH", "d
 STRATEGIC = "application/strategic-merge-patch+json"  # lists of named things are merged by name
 CONNECTS = ("pods/attach", "pods/exec", "pods/portforward", "pods/proxy", "services/proxy")
 NOTE = {"metadata": {"annotations": {"example.com/note": "x"}}}
-TEMPLATE = {"metadata": {"labels": {"probe": "x"}}, "spec": {"containers": [CONTAINER], "restartPolicy": "Always"}}
-ONCE = {**TEMPLATE, "spec": {**TEMPLATE["spec"], "restartPolicy": "Never"}}
-SELECTED = {"selector": {"matchLabels": {"probe": "x"}}, "template": TEMPLATE}
-ROLE = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "probe"}
 WIDGETS = "example.com/v1"
-
-
-def _empty_request() -> bytes:
-    """A request of a certificate as a kubelet makes it: a key, and the proof that it has it."""
-    request = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([]))
-    return request.sign(ed25519.Ed25519PrivateKey.generate(), None).public_bytes(Encoding.DER)
-
-
-# What an object needs besides its name, by plural; nothing where it is not listed.
-BODIES: dict[str, dict] = {
-    "bindings": {"metadata": {"name": "probe"}, "target": {"kind": "Node", "name": "hub"}},
-    "controllerrevisions": {"revision": 1, "data": {}},
-    "cronjobs": {"spec": {"schedule": "* * * * *", "suspend": True, "jobTemplate": {"spec": {"template": ONCE}}}},
-    "csistoragecapacities": {"storageClassName": "a"},
-    "daemonsets": {"spec": SELECTED},
-    "deployments": {"spec": {**SELECTED, "replicas": 0}},
-    "endpointslices": {"addressType": "IPv4", "endpoints": [], "ports": []},
-    "events": {"involvedObject": {"namespace": SPACE}, "reason": "A", "type": "Normal"},
-    "horizontalpodautoscalers": {
-        "spec": {"maxReplicas": 3, "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "none"}}
-    },
-    "ingresses": {"spec": {"defaultBackend": {"service": {"name": "a", "port": {"number": 80}}}}},
-    "jobs": {"spec": {"suspend": True, "template": ONCE}},
-    "localsubjectaccessreviews": {
-        "metadata": {"name": ""},
-        "spec": {"user": "a", "resourceAttributes": {"namespace": SPACE, "verb": "get", "resource": "pods"}},
-    },
-    "networkpolicies": {"spec": {"podSelector": {}}},
-    "persistentvolumeclaims": {
-        "spec": {
-            "accessModes": ["ReadWriteOnce"],
-            "resources": {"requests": {"storage": "1Gi"}},
-            "storageClassName": "none",
-        }
-    },
-    "podcertificaterequests": {
-        "spec": {
-            "signerName": "example.com/any",
-            **{f"{whose}Name": "a" for whose in ("pod", "serviceAccount", "node")},
-            **{f"{whose}UID": "a" for whose in ("pod", "serviceAccount", "node")},
-            "maxExpirationSeconds": 3600,
-            "stubPKCS10Request": base64.b64encode(_empty_request()).decode(),
-        }
-    },
-    "poddisruptionbudgets": {"spec": {"maxUnavailable": 0, "selector": {}}},
-    "pods": {"spec": {"containers": [{**CONTAINER, "resources": {"requests": {"cpu": "2m"}}}]}},
-    "podtemplates": {"template": TEMPLATE},
-    "replicasets": {"spec": {**SELECTED, "replicas": 0}},
-    "replicationcontrollers": {"spec": {"selector": {"probe": "x"}, "template": TEMPLATE, "replicas": 0}},
-    "resourceclaims": {"spec": {}},
-    "resourceclaimtemplates": {"spec": {"spec": {}}},
-    "rolebindings": {"roleRef": ROLE, "subjects": []},
-    "services": {"spec": {"ports": [{"port": 80}]}},
-    "statefulsets": {"spec": {**SELECTED, "serviceName": "a", "replicas": 0}},
-    "tenantuserrequests": {"spec": {"requestedBy": "system:admin", "role": "viewer"}},
-    "virtualclusterrequests": {
-        "spec": {"requestedBy": "system:admin", "resources": {"cpu": 1, "memory": "1Gi", "pods": 1}}
-    },
-    "widgets": {"spec": {"replicas": 1}},
-}
-SUBRESOURCES: dict[str, Any] = {
-    "pods/binding": {"target": {"kind": "Node", "name": "hub"}},
-    "pods/eviction": {},
-    "serviceaccounts/token": {"spec": {}},
-    "pods/ephemeralcontainers": {"spec": {"ephemeralContainers": [{"name": "e", "image": "e"}]}},
-    "pods/resize": {"spec": {"containers": [{"name": "web", "resources": {"requests": {"cpu": "1m"}}}]}},
-}
 # Controllers change them while the test runs.
 RESTLESS = ("HorizontalPodAutoscaler", "Job", "Pod")
 # Whose they are is judged by tenantry-requests too.
