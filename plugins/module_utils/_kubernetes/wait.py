@@ -18,11 +18,11 @@ T = TypeVar("T")
 LONGEST_WATCH = 30  # seconds; then asked anew, so that a connection that died silently is noticed
 PAUSE = 0.3  # seconds between attempts while the API server does not answer
 SHORT_PAUSE = 0.1
-SILENCE = 4  # seconds; who waits longer is told why
+REASON_INTERVAL = 4  # seconds between two looks at the reason for a wait
 
 
 class Deadline:
-    """A point in time that several waits share. `progress` is told what is waited for, and why."""
+    """A point in time that several waits share. `progress` gets what each waits for, and every new reason."""
 
     def __init__(self, seconds: float, progress: Callable[[str, str], None] | None = None) -> None:
         self.seconds = seconds
@@ -42,7 +42,7 @@ class Deadline:
 
     def watch_seconds(self) -> int:
         """How long to watch before the reason is looked at, or the API server asked anew."""
-        return max(1, min(SILENCE if self._progress else LONGEST_WATCH, round(self.remaining())))
+        return max(1, min(REASON_INTERVAL if self._progress else LONGEST_WATCH, round(self.remaining())))
 
     def tell(self, what: str, reason: Callable[[], str]) -> None:
         """A line of progress for each new reason."""

@@ -16,7 +16,7 @@ from ipaddress import IPv4Address
 from pathlib import Path
 
 from . import deps, golang, network, rootfs, ssh
-from .config import SOURCE, Lab
+from .config import SOURCE, Lab, LabError
 from .machines import EMULATED, Machine, find, free_address, machines
 from .process import cached, digest, file_digest, output, run, wait_for
 from .rootfs import RootFileSystem
@@ -61,7 +61,7 @@ def power_off(lab: Lab, machine: Machine) -> None:
 def reboot(lab: Lab, machine: Machine) -> None:
     """By its own command, as an administrator does it."""
     before = _boot_id(lab, machine)
-    with suppress(Exception):  # the connection ends before the answer
+    with suppress(LabError):  # the connection ends before the answer
         run(ssh.command(lab, machine.name, "sudo systemctl reboot"))
     wait_for(lambda: _boot_id(lab, machine) not in ("", before), f"{machine.name}: another boot", BOOT_SECONDS)
 
@@ -74,7 +74,7 @@ def remove(lab: Lab, machine: Machine) -> None:
 def _boot_id(lab: Lab, machine: Machine) -> str:
     try:
         return output(ssh.command(lab, machine.name, "cat /proc/sys/kernel/random/boot_id"))
-    except Exception:  # it is between two boots
+    except LabError:  # it is between two boots
         return ""
 
 

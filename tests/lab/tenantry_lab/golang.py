@@ -10,7 +10,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from .config import BUILDS, SOURCE, Lab
+from .config import BUILDS, BUILT_VERSION, SOURCE, Lab
 from .images import write_layer
 from .process import cached, digest, file_digest, output, run, tree_digest
 
@@ -54,7 +54,7 @@ def version_flags(version: str) -> tuple[str, ...]:
 
 def k3s(version: str, name: str = "k3s") -> Program:
     """The lab's k3s as one of its builds. Beside a published release, the newest build is a tool of the tests."""
-    version = version if version in BUILDS else next(iter(BUILDS))
+    version = version if version in BUILDS else BUILT_VERSION
     options = (f"-modfile={BUILDS[version]}",)
     return Program(name, K3S_SOURCE, "./cmd/k3s", cgo=True, flags=version_flags(version), options=options)
 
