@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from .harness import until
+from .harness import RELEASE, minor_of, until
 from .space import IN_BOTH_MODES, WAIT, Space, made_space
 from .test_pod_behaviour import SHELL, SMALL, container, make, ready
 
@@ -59,6 +59,25 @@ def test_a_container_is_resized_without_a_restart(space: Space) -> None:
     until(lambda: more["limits"].items() <= status()["resources"]["limits"].items())
     assert status()["restartCount"] == 0
     space("delete", "pod", "grows", WAIT)
+
+
+def test_a_pod_is_resized_as_a_whole_without_a_restart(space: Space) -> None:
+    if minor_of(RELEASE) < 36:
+        pytest.skip("Kubernetes resizes whole pods from 1.36 on")
+
+    def whole(memory: str) -> dict:
+        return {"limits": {"cpu": "200m", "memory": memory}, "requests": SMALL["requests"]}
+
+    make(space, "whole", resources=whole("48Mi"))
+    ready(space, "whole")
+    space("patch", "pod", "whole", "--subresource=resize", "-p", json.dumps({"spec": {"resources": whole("64Mi")}}))
+
+    def status() -> dict:
+        return space.json("pod", "whole")["status"]
+
+    until(lambda: status().get("resources", {}).get("limits", {}).get("memory") == "64Mi")
+    assert status()["containerStatuses"][0]["restartCount"] == 0
+    space("delete", "pod", "whole", WAIT)
 
 
 def test_a_certificate_for_a_pod_is_refused(space: Space) -> None:

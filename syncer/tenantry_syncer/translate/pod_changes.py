@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from tenantry_syncer import naming
 from tenantry_syncer.config import Config
@@ -22,9 +22,8 @@ def patches(pod: dict, host: dict, config: Config) -> Iterator[Patch]:
     deadline = pod["spec"].get("activeDeadlineSeconds")
     if deadline and deadline != host["spec"].get("activeDeadlineSeconds"):
         yield ({"spec": {"activeDeadlineSeconds": deadline}},)
-    for group in ("initContainers", "containers"):
-        for resized in _resized(pod, host, group, config):
-            yield {"spec": {group: [resized]}}, "resize"
+    for resized in _resizes(pod, host, config):
+        yield {"spec": resized}, "resize"
     if readiness_gates := pod_status.gate_conditions(pod, host):
         yield {"status": {"conditions": readiness_gates}}, "status"
 
@@ -59,20 +58,37 @@ def _images(pod: dict, host: dict, group: str) -> list[dict]:
     ]
 
 
-def _resized(pod: dict, host: dict, group: str, config: Config) -> Iterator[dict]:
+def _resizes(pod: dict, host: dict, config: Config) -> Iterator[dict]:
+    """Yield each container by itself, or all with the pod: the API compares their resources with the pod's."""
+    set_by_pod = host["spec"].get("resources") or {}
+    containers = {
+        group: found
+        for group in ("initContainers", "containers")
+        if (found := list(_resized(pod, host, group, config, set_by_pod.get("limits") or ())))
+    }
+    if _differs(pod["spec"].get("resources"), set_by_pod):
+        yield {"resources": pod_defaults.of_pod(pod["spec"], config.container_defaults), **containers}
+        return
+    for group, found in containers.items():
+        for one in found:
+            yield {group: [one]}
+
+
+def _resized(pod: dict, host: dict, group: str, config: Config, set_by_pod: Iterable[str]) -> Iterator[dict]:
     """Yield containers whose resources a user changed; defaults set on the host are no change."""
     there = {one["name"]: one.get("resources") or {} for one in host["spec"].get(group) or []}
-    set_by_pod = (host["spec"].get("resources") or {}).get("limits") or ()
     for one in pod["spec"].get(group) or []:
-        asked, current = one.get("resources") or {}, there.get(one["name"])
-        if current is None or (group == "initContainers" and one.get("restartPolicy") != "Always"):
+        current = there.get(one["name"])
+        if current is None or not _differs(one.get("resources"), current):
             continue
-        if any(
-            amount != (current.get(kind) or {}).get(name)
-            for kind in ("requests", "limits")
-            for name, amount in (asked.get(kind) or {}).items()
-        ):
-            yield {
-                "name": one["name"],
-                "resources": pod_defaults.completed(asked, config.container_defaults, set_by_pod),
-            }
+        resources = pod_defaults.completed(one["resources"], config.container_defaults, set_by_pod)
+        yield {"name": one["name"], "resources": resources}
+
+
+def _differs(asked: dict | None, current: dict) -> bool:
+    """Return whether an amount that was asked for is another one on the host."""
+    return any(
+        amount != (current.get(kind) or {}).get(name)
+        for kind in ("requests", "limits")
+        for name, amount in ((asked or {}).get(kind) or {}).items()
+    )

@@ -17,15 +17,21 @@ _BINARY = {"Ki": 1, "Mi": 2, "Gi": 3, "Ti": 4, "Pi": 5, "Ei": 6}
 
 def fill(made: dict, spec: dict, defaults: Defaults) -> None:
     """Complete the resources of the host pod, for containers and at pod level where the pod sets `resources`."""
-    set_by_pod: dict[str, dict[str, str]] = {}
-    if spec.get("resources"):
-        set_by_pod = {kind: dict(spec["resources"].get(kind) or {}) for kind in ("limits", "requests")}
-        for name in set_by_pod["requests"].keys() & defaults["limits"].keys() - set_by_pod["limits"].keys():
-            set_by_pod["limits"][name] = _limit_of_pod(name, set_by_pod["requests"][name], spec, defaults)
-        made["resources"] = {kind: amounts for kind, amounts in set_by_pod.items() if amounts}
+    whole = of_pod(spec, defaults)
+    if whole:
+        made["resources"] = whole
     for group in ("initContainers", "containers"):
         for one in made.get(group) or []:
-            one["resources"] = completed(one.get("resources"), defaults, set_by_pod.get("limits", ()))
+            one["resources"] = completed(one.get("resources"), defaults, whole.get("limits", ()))
+
+
+def of_pod(spec: dict, defaults: Defaults) -> dict[str, dict[str, str]]:
+    """Return the pod-level resources on the host; empty if the pod sets none."""
+    given = spec.get("resources") or {}
+    found = {kind: dict(given.get(kind) or {}) for kind in ("limits", "requests")}
+    for name in found["requests"].keys() & defaults["limits"].keys() - found["limits"].keys():
+        found["limits"][name] = _limit_of_pod(name, found["requests"][name], spec, defaults)
+    return {kind: amounts for kind, amounts in found.items() if amounts}
 
 
 def completed(given: dict | None, defaults: Defaults, set_by_pod: Iterable[str] = ()) -> dict:

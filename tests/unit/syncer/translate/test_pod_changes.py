@@ -101,3 +101,30 @@ def test_patches_resize_omits_limits_set_by_pod():
     after = pod({"resources": whole, "containers": [container(resources={"requests": {"cpu": "6m"}})]})
     ((body, subresource),) = patches(after, living(before))
     assert (body["spec"]["containers"][0]["resources"], subresource) == ({"requests": {"cpu": "6m"}}, "resize")
+
+
+def test_patches_resize_a_pod_with_its_containers_at_once():
+    """A container may not have more than the pod, whichever of both would be changed first."""
+    small, large = ({"limits": {"memory": size}, "requests": {"memory": "64Mi"}} for size in ("128Mi", "256Mi"))
+    before, after = (pod({"resources": each, "containers": [container(resources=each)]}) for each in (small, large))
+    defaults = {"limits": {"cpu": "100m"}, "requests": {"cpu": "50m"}}
+    ((body, subresource),) = patches(after, living(before))
+    assert subresource == "resize"
+    assert body["spec"]["resources"] == large
+    (resized,) = body["spec"]["containers"]
+    assert resized["resources"] == {kind: {**amounts, **defaults[kind]} for kind, amounts in large.items()}
+
+
+def test_patches_resize_a_pod_that_only_requests():
+    """The host's quota counts limits, so the limit follows the request."""
+    before, after = (pod({"resources": {"requests": {"memory": size}}}) for size in ("200Mi", "300Mi"))
+    ((body, _subresource),) = patches(after, living(before))
+    assert body == {"spec": {"resources": {"limits": {"memory": "300Mi"}, "requests": {"memory": "300Mi"}}}}
+
+
+def test_patches_resize_init_containers():
+    before, after = (
+        pod({"initContainers": [container(name="first", resources={"limits": {"cpu": cpu}})]}) for cpu in ("1", "2")
+    )
+    ((body, subresource),) = patches(after, living(before))
+    assert (body["spec"]["initContainers"][0]["resources"]["limits"]["cpu"], subresource) == ("2", "resize")
