@@ -93,7 +93,7 @@ molecule: deps ## The roles on throw-away systemd hosts of the lab
 	$(BIN)/pytest -q tests/molecule --junit-xml=$(BUILD)/reports/molecule.xml
 
 .PHONY: conformance
-conformance: deps ## Kubernetes' conformance tests inside a virtual cluster of mode shared (docs/conformance.md)
+conformance: deps ## Kubernetes' conformance tests inside a virtual cluster of each mode (docs/conformance.md)
 	tests/lab/lab build
 	$(BIN)/python -m tests.conformance
 

@@ -1,7 +1,7 @@
-"""Runs the conformance tests of Kubernetes inside a virtual cluster of mode shared: `make conformance`.
+"""Runs the conformance tests of Kubernetes inside a virtual cluster of each mode: `make conformance`.
 
 Red if a test fails that is not expected to, or one that is expected to fail passes: `expected.yml` has the reasons.
-A run of all tests writes `docs/conformance.md`. The log, the report and the kubeconfigs are in `build/conformance`.
+A run of all tests in all modes writes `docs/conformance.md`. Logs, reports and kubeconfigs are in `build/conformance`.
 """
 
 from __future__ import annotations
@@ -23,8 +23,6 @@ from . import page, parts, results, subject
 
 EXPECTED = Path(__file__).with_name("expected.yml")
 PAGE = ROOT / "docs" / "conformance.md"
-LOG = subject.DIRECTORY / "run.log"
-REPORT = "junit.xml"
 # With many more at once, two processors would make tests run into their own time limits.
 PROCESSES = 8
 TIME_LIMIT = "90m"
@@ -32,41 +30,53 @@ FINISHED = re.compile(r"^• (?:\[(?P<bad>[A-Z!]+)\] )?\[(?P<seconds>[\d.]+) sec
 
 
 def main() -> int:
-    arguments = _parser().parse_args()
+    parser = _parser()
+    arguments = parser.parse_args()
+    if arguments.keep and len(arguments.mode or ()) != 1:
+        parser.error("--keep leaves one virtual cluster: choose its --mode")
     lab = Lab.from_environment(os.environ)
-    expected = results.Expected.read(EXPECTED)
     with exclusive(lab.dir):
         parts.build(lab)
-    start = time.monotonic()
-    with subject.virtual_cluster(lab, keep=arguments.keep) as kubeconfig:
-        _run(lab, kubeconfig, expected, arguments)
-    whole = not arguments.focus
-    verdict = results.judge(results.read_junit(subject.DIRECTORY / REPORT), expected, whole=whole)
-    for line in page.summary(verdict):
-        print(line)
-    if whole:
-        run = page.Run(
-            date=time.strftime("%Y-%m-%d", time.gmtime()),
-            version=BUILT_VERSION,
-            machine=_machine(),
-            minutes=(time.monotonic() - start) / 60,
-            processes=arguments.processes,
-        )
-        PAGE.write_text(page.page(run, verdict, expected))
-    return int(verdict.red)
+    runs = [_in_mode(lab, mode, arguments) for mode in arguments.mode or subject.MODES]
+    for run in runs:
+        for line in page.summary(run.verdict):
+            print(f"{run.mode}: {line}")
+    if not arguments.focus and not arguments.mode:
+        PAGE.write_text(page.page(runs))
+    return int(any(run.verdict.red for run in runs))
+
+
+def _in_mode(lab: Lab, mode: str, arguments: argparse.Namespace) -> page.Run:
+    expected, start = results.Expected.read(EXPECTED, mode), time.monotonic()
+    with subject.virtual_cluster(lab, mode, keep=arguments.keep) as kubeconfig:
+        _run(lab, kubeconfig, expected, arguments, log=subject.DIRECTORY / f"{mode}.log", report=f"{mode}.xml")
+    found = results.read_junit(subject.DIRECTORY / f"{mode}.xml")
+    return page.Run(
+        mode=mode,
+        date=time.strftime("%Y-%m-%d", time.gmtime()),
+        version=BUILT_VERSION,
+        machine=_machine(),
+        minutes=(time.monotonic() - start) / 60,
+        processes=arguments.processes,
+        expected=expected,
+        verdict=results.judge(found, expected, whole=not arguments.focus),
+    )
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.conformance", description=__doc__)
     parser.add_argument("--focus", default="", metavar="REGEX", help="only tests whose name this is found in")
+    parser.add_argument("--mode", action="append", choices=subject.MODES, help="default: one after the other")
     parser.add_argument("--processes", type=int, default=PROCESSES, metavar="N", help="default: %(default)s")
     parser.add_argument("--keep", action="store_true", help="leave the virtual cluster for a look")
     return parser
 
 
-def _run(lab: Lab, kubeconfig: Path, expected: results.Expected, arguments: argparse.Namespace) -> None:
-    (subject.DIRECTORY / REPORT).unlink(missing_ok=True)
-    command = _command(lab, kubeconfig, expected, arguments)
+def _run(
+    lab: Lab, kubeconfig: Path, expected: results.Expected, arguments: argparse.Namespace, *, log: Path, report: str
+) -> None:
+    (subject.DIRECTORY / report).unlink(missing_ok=True)
+    command = _command(lab, kubeconfig, expected, arguments, report)
     registries = subject.DIRECTORY / "registries.yaml"
     registries.write_text(yaml.safe_dump(parts.REGISTRIES))
     environment = os.environ | {
@@ -77,22 +87,24 @@ def _run(lab: Lab, kubeconfig: Path, expected: results.Expected, arguments: argp
     }
     with (
         step("conformance tests"),
-        LOG.open("w") as log,
+        log.open("w") as whole,
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment) as run,
     ):
         finished, told = None, 0
         for line in run.stdout:
-            log.write(line)
+            whole.write(line)
             if finished:
                 told += 1
                 outcome, seconds = finished["bad"] or "passed", float(finished["seconds"])
                 say(f"{told:>4} {outcome:<8} {seconds:6.1f} s  {results.plain(line)}")
             finished = FINISHED.match(line)
-    if not (subject.DIRECTORY / REPORT).exists():
-        raise LabError(f"the tests wrote no report; the end of {LOG} says why")
+    if not (subject.DIRECTORY / report).exists():
+        raise LabError(f"the tests wrote no report; the end of {log} says why")
 
 
-def _command(lab: Lab, kubeconfig: Path, expected: results.Expected, arguments: argparse.Namespace) -> list[str]:
+def _command(
+    lab: Lab, kubeconfig: Path, expected: results.Expected, arguments: argparse.Namespace, report: str
+) -> list[str]:
     kubectl = subject.DIRECTORY / "kubectl"
     kubectl.unlink(missing_ok=True)
     kubectl.symlink_to(K3S)
@@ -103,7 +115,7 @@ def _command(lab: Lab, kubeconfig: Path, expected: results.Expected, arguments: 
         "--no-color",
         "-v",
         f"--output-dir={subject.DIRECTORY}",
-        f"--junit-report={REPORT}",
+        f"--junit-report={report}",
         f"--focus=({arguments.focus}).*{re.escape(results.CONFORMANCE)}",
         *(f"--skip={pattern}" for one in expected.left_out for pattern in one.match),
         str(lab.bin / parts.TESTS.name),

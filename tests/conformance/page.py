@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from .results import Expected, Result, Verdict
 
 INTRODUCTION = """<!-- Written by `make conformance`; the reasons are in tests/conformance/expected.yml. -->
-# Conformance of `mode: shared`
+# Conformance
 
 Which of the [conformance tests of Kubernetes](https://www.cncf.io/training/certification/software-conformance/) pass
-inside a virtual cluster of `mode: shared`. They are built from the Go module `k8s.io/kubernetes`, as the lab's k3s is,
+inside a virtual cluster of each mode. They are built from the Go module `k8s.io/kubernetes`, as the lab's k3s is,
 and run as administrator of a virtual cluster that the collection has made in the lab. This is no certified conformance:
 tests are left out, with the reasons below, and the images of the tests' pods are the lab's own (nginx stands in for
 httpd, Debian's tools for busybox's).
@@ -21,30 +21,46 @@ httpd, Debian's tools for busybox's).
 
 @dataclass(frozen=True)
 class Run:
-    """Under which circumstances."""
+    """All tests in one mode, under which circumstances, and what came of it."""
 
+    mode: str
     date: str
     version: str
     machine: str
     minutes: float
     processes: int
+    expected: Expected
+    verdict: Verdict
 
 
-def page(run: Run, verdict: Verdict, expected: Expected) -> str:
+def page(runs: list[Run]) -> str:
+    return INTRODUCTION + "\n" + _in_either(runs) + "".join(map(_section, runs))
+
+
+def _in_either(runs: list[Run]) -> str:
+    passed = {one.name for run in runs for one in run.verdict.passed}
+    return f"{len(passed)} of {max(run.verdict.total for run in runs)} tests pass in one mode or the other.\n"
+
+
+def _section(run: Run) -> str:
+    verdict = run.verdict
     lines = [
-        INTRODUCTION,
+        f"\n## Mode `{run.mode}`\n",
         f"Last full run: {run.date}, Kubernetes {run.version}, one node with {run.machine}, "
         f"{run.processes} tests at a time, {run.minutes:.0f} minutes.\n",
         *_table(verdict),
-        "\n## Failures\n",
-        *(f"- `{one.name}`: {expected.failures.get(one.name, 'no reason known')}" for one in verdict.failed),
+        f"\n### Failures in mode `{run.mode}`\n",
+        *(f"- `{one.name}`: {run.expected.failures.get(one.name, 'no reason known')}" for one in verdict.failed),
         *([] if verdict.failed else ["None."]),
-        "\n## Left out\n",
-        *(f"- {count}: {reason}" for reason, count in verdict.left_out.most_common()),
     ]
+    if verdict.left_out:
+        lines += [
+            f"\n### Left out in mode `{run.mode}`\n",
+            *(f"- {count}: {reason}" for reason, count in verdict.left_out.most_common()),
+        ]
     if verdict.skipped:
         lines += [
-            "\n## Skipped by the tests themselves\n",
+            f"\n### Skipped by the tests themselves in mode `{run.mode}`\n",
             *(f"- `{one.name}`: {_first_line(one.message)}" for one in verdict.skipped),
         ]
     return "\n".join(lines) + "\n"

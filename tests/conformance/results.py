@@ -42,8 +42,8 @@ class Expected:
     failures: dict[str, str]
 
     @classmethod
-    def read(cls, path: Path) -> Expected:
-        data = yaml.safe_load(path.read_text())
+    def read(cls, path: Path, mode: str) -> Expected:
+        data = yaml.safe_load(path.read_text())[mode]
         failures = {one["name"]: one["reason"] for one in data["failures"]}
         return cls(tuple(LeftOut(**one) for one in data["left_out"]), failures)
 
@@ -68,6 +68,11 @@ class Verdict:
     @property
     def failed(self) -> list[Result]:
         return self.known + self.unknown
+
+    @property
+    def total(self) -> int:
+        """Of all tests, those that were left out too."""
+        return len(self.passed) + len(self.failed) + len(self.skipped) + self.left_out.total()
 
 
 def read_junit(path: Path) -> list[Result]:

@@ -16,17 +16,19 @@ from ..lab.tenantry_lab.syncer import image_name
 
 DIRECTORY = BUILD / "conformance"
 TENANT, NAME = "conformance", "e2e"
+MODES = ("shared", "dedicated")
+AGENTS = 2  # some tests need two nodes
 KUBECONFIG = DIRECTORY / "vclusters" / f"{TENANT}--{NAME}.yaml"
 # The node's processors are what limits: a container without resources of its own asks for a twentieth of one.
 RESOURCES = {"cpu": 14, "memory": "14Gi", "storage": "20Gi", "pods": 100}
 
 
 @contextlib.contextmanager
-def virtual_cluster(lab: Lab, *, keep: bool) -> Iterator[Path]:
-    """The administrator's kubeconfig of a new virtual cluster of mode shared; `keep` leaves it and the lab up."""
+def virtual_cluster(lab: Lab, mode: str, *, keep: bool) -> Iterator[Path]:
+    """The administrator's kubeconfig of a new virtual cluster; `keep` leaves it and the lab up."""
     inventory = DIRECTORY / "inventory.json"
     inventory.parent.mkdir(parents=True, exist_ok=True)
-    inventory.write_text(json.dumps(_inventory(lab)))
+    inventory.write_text(json.dumps(_inventory(lab, mode)))
     with contextlib.nullcontext() if keep else lab_as_found():
         with step("machine and virtual cluster"):
             lab_command("up", "--nodes", "hub")
@@ -41,7 +43,7 @@ def virtual_cluster(lab: Lab, *, keep: bool) -> Iterator[Path]:
                     )
 
 
-def _inventory(lab: Lab) -> dict:
+def _inventory(lab: Lab, mode: str) -> dict:
     registries = {"mirrors": {"docker.io": {"endpoint": [lab.mirror_url]}}}
     hub = {
         "ansible_host": str(lab.subnet[FIXED_HOSTS["hub"]]),
@@ -52,10 +54,11 @@ def _inventory(lab: Lab) -> dict:
     checksums = release.read_checksums((release.directory(lab) / release.CHECKSUMS).read_text())
     virtual_cluster = {
         "name": NAME,
-        "mode": "shared",
+        "mode": mode,
         "version": lab.version,
         "expose": {"type": "NodePort"},
         "resources": RESOURCES,
+        **({"agents": AGENTS, "registries": registries} if mode == "dedicated" else {}),
     }
     variables = {
         "tenantry_output_dir": str(DIRECTORY),

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from tests.conformance import page, results
+from tests.conformance import page, results, subject
 from tests.conformance.results import Expected, LeftOut, Result
 
 REPORT = """<?xml version="1.0"?>
@@ -86,18 +87,35 @@ def test_what_a_test_skips_by_itself_is_told_apart_from_what_is_left_out(found: 
     assert not verdict.left_out
 
 
-def test_the_page_has_counts_and_a_reason_for_each_failure(found: list[Result]) -> None:
+def test_the_page_has_counts_and_a_reason_for_each_failure_of_each_mode(found: list[Result]) -> None:
     expected = expecting("HostPort", **{ENDS: "slow"})
-    run = page.Run("2026-01-02", "v1.2.3", "2 processors", 12.3, 4)
-    text = page.page(run, results.judge(found, expected), expected)
-    assert "| all | 1 | 2 | 0 |" in text
-    assert f"- `{ENDS}`: slow" in text
-    assert f"- `{PANICS}`: no reason known" in text
-    assert "- 1: reason for HostPort" in text
-    assert "2026-01-02, Kubernetes v1.2.3, one node with 2 processors, 4 tests at a time, 12 minutes." in text
+    one = page.Run(
+        mode="shared",
+        date="2026-01-02",
+        version="v1.2.3",
+        machine="2 processors",
+        minutes=12.3,
+        processes=4,
+        expected=expected,
+        verdict=results.judge(found, expected),
+    )
+    ports = Result(PORTS, "passed", 1.0)
+    other = replace(one, mode="dedicated", verdict=results.judge([ports], expecting()))
+    text = page.page([one, other])
+    assert "2 of 4 tests pass in one mode or the other." in text
+    shared, dedicated = text.split("## Mode `dedicated`")
+    assert "| all | 1 | 2 | 0 |" in shared
+    assert f"- `{ENDS}`: slow" in shared
+    assert f"- `{PANICS}`: no reason known" in shared
+    assert "- 1: reason for HostPort" in shared
+    assert "2026-01-02, Kubernetes v1.2.3, one node with 2 processors, 4 tests at a time, 12 minutes." in shared
+    assert "| all | 1 | 0 | 0 |" in dedicated
+    assert "None." in dedicated
+    assert "Left out" not in dedicated
 
 
-def test_the_expectations_kept_can_be_read_and_name_conformance_tests() -> None:
-    expected = Expected.read(Path(results.__file__).with_name("expected.yml"))
+@pytest.mark.parametrize("mode", subject.MODES)
+def test_the_expectations_kept_can_be_read_and_name_conformance_tests(mode: str) -> None:
+    expected = Expected.read(Path(results.__file__).with_name("expected.yml"), mode)
     assert all(name.endswith(results.CONFORMANCE) for name in expected.failures)
     assert all(one.reason for one in expected.left_out)
