@@ -29,12 +29,15 @@ PLAY = [
             {"ansible.builtin.set_fact": {**FACTS, "cacheable": True}},
             {
                 "vars": {
-                    "platform__seen": {"stdout": "", "stdout_lines": ["{{ seen | default('') }}", ""]},
+                    "platform__seen": {
+                        "stdout": "noise\n{{ seen | default('') }}\n",
+                        "stdout_lines": ["{{ seen | default('') }}", ""],
+                    },
                 },
                 "ansible.builtin.copy": {
                     "dest": "{{ item.target }}",
                     "content": "{{ platform__checks | selectattr('refused') | map(attribute='message') | list"
-                    " + [platform__is_genuine] }}",
+                    " + [platform__is_genuine, platform__config['selinux'] | default(none)] }}",
                 },
             },
         ],
@@ -56,8 +59,8 @@ CASES = [
 
 
 @pytest.fixture(scope="module")
-def answers(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[list[str], bool]]:
-    """Of each case, what was refused, and whether the program that is there is genuine. One run for all."""
+def answers(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[list[str], bool, bool | None]]:
+    """What was refused, whether the program that is there is genuine, and whether k3s uses SELinux. One run for all."""
     if ANSIBLE == "2.19.0":
         pytest.skip("the worker of ansible-core 2.19.0 ends without a word on these plays, and it waits for ever")
     directory = tmp_path_factory.mktemp("checks")
@@ -85,7 +88,7 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[list[str], b
     )
     assert run.returncode == 0, run.stdout + run.stderr
     found = [json.loads((directory / str(number)).read_text()) for number in range(len(ALL))]
-    return [(one[:-1], one[-1]) for one in found]
+    return [(one[:-2], *one[-2:]) for one in found]
 
 
 PROGRAMS = [
@@ -94,14 +97,31 @@ PROGRAMS = [
     ({"platform_checksum": GOOD}, False),
     ({}, True),
 ]
-ALL = CASES + PROGRAMS
+# What `getenforce` says, or nothing where it is missing; and the modules of k3s in the policy.
+SELINUX = [
+    ({"seen": "selinux  0"}, [], None),
+    ({"seen": "selinux Disabled 0"}, [], None),
+    ({"seen": "selinux Permissive 0"}, [], True),
+    ({"seen": "selinux Enforcing 1"}, [], True),
+    ({"seen": "selinux Enforcing 0"}, ["SELinux"], True),
+    ({"seen": "selinux Enforcing 0", "platform_config": {"selinux": False}}, [], False),
+]
+ALL = CASES + PROGRAMS + [(given, refused) for given, refused, _used in SELINUX]
 
 
 @pytest.mark.parametrize("number", range(len(CASES)), ids=lambda number: json.dumps(CASES[number][0])[:60])
-def test_what_comes_over_http_needs_a_checksum(answers: list[tuple[list[str], bool]], number: int) -> None:
-    refused, _genuine = answers[number]
+def test_what_comes_over_http_needs_a_checksum(answers: list[tuple[list[str], bool, bool | None]], number: int) -> None:
+    refused, *_others = answers[number]
     assert [message.split()[0].rstrip(":") for message in refused] == CASES[number][1]
 
 
-def test_a_program_that_was_exchanged_is_noticed(answers: list[tuple[list[str], bool]]) -> None:
-    assert [genuine for _refused, genuine in answers[len(CASES) :]] == [expected for _given, expected in PROGRAMS]
+def test_a_program_that_was_exchanged_is_noticed(answers: list[tuple[list[str], bool, bool | None]]) -> None:
+    found = answers[len(CASES) : len(CASES) + len(PROGRAMS)]
+    assert [genuine for _refused, genuine, _selinux in found] == [expected for _given, expected in PROGRAMS]
+
+
+def test_an_enforcing_selinux_needs_the_policy_of_k3s(answers: list[tuple[list[str], bool, bool | None]]) -> None:
+    found = answers[-len(SELINUX) :]
+    assert [([message.split()[0] for message in refused], used) for refused, _genuine, used in found] == [
+        (refused, used) for _given, refused, used in SELINUX
+    ]
