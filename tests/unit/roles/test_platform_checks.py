@@ -97,14 +97,15 @@ PROGRAMS = [
     ({"platform_checksum": GOOD}, False),
     ({}, True),
 ]
-# What `getenforce` says, or nothing where it is missing; and the modules of k3s in the policy.
+# What `getenforce` says, or nothing where it is missing; and the module of k3s in the policy.
+NO_POLICY = "/var/lib/selinux/*/active/modules/[0-9]*/k3s"
+POLICY = "/var/lib/selinux/targeted/active/modules/200/k3s"
 SELINUX = [
-    ({"seen": "selinux  0"}, [], None),
-    ({"seen": "selinux Disabled 0"}, [], None),
-    ({"seen": "selinux Permissive 0"}, [], True),
-    ({"seen": "selinux Enforcing 1"}, [], True),
-    ({"seen": "selinux Enforcing 0"}, ["SELinux"], True),
-    ({"seen": "selinux Enforcing 0", "platform_config": {"selinux": False}}, [], False),
+    ({"seen": f"selinux  {NO_POLICY}"}, [], None),
+    ({"seen": f"selinux Permissive {NO_POLICY}"}, [], True),
+    ({"seen": f"selinux Enforcing {POLICY}"}, [], True),
+    ({"seen": f"selinux Enforcing {NO_POLICY}"}, ["SELinux"], True),
+    ({"seen": f"selinux Enforcing {NO_POLICY}", "platform_config": {"selinux": False}}, [], False),
 ]
 ALL = CASES + PROGRAMS + [(given, refused) for given, refused, _used in SELINUX]
 
