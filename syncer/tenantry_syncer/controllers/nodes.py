@@ -21,6 +21,10 @@ _CONDITIONS = (
     ("DiskPressure", "False", "HostManaged", "Managed by the host cluster"),
     ("PIDPressure", "False", "HostManaged", "Managed by the host cluster"),
 )
+# Changes of running pods that the API rejects, from Kubernetes 1.36 on, unless the pod's node declares them. Whether the
+# host's node can make them is decided on the host, where the syncer passes them on.
+_DECLARED_FEATURES = ["InPlacePodLevelResourcesVerticalScaling", "InPlacePodVerticalScalingInitContainers"]
+_DECLARED_SINCE = 36
 _VCLUSTER_QUOTA = "vcluster"
 # The node controller considers a node dead once its lease has expired. Kubelets, too, renew after a quarter of it.
 LEASES = "kube-node-lease"
@@ -117,6 +121,8 @@ class Nodes:
             "daemonEndpoints": {"kubeletEndpoint": {"Port": KUBELET_PORT}},
             "nodeInfo": _node_info(node["metadata"].get("labels") or {}, self._context.config.version),
         }
+        if _minor(self._context.config.version) >= _DECLARED_SINCE:
+            desired["declaredFeatures"] = _DECLARED_FEATURES
         changed: dict[str, Any] = {key: value for key, value in desired.items() if current.get(key) != value}
         for key in ("capacity", "allocatable"):
             if key in changed:  # a merge patch removes only the keys that it names
@@ -149,6 +155,10 @@ class Nodes:
 
 def _now(precision: str) -> str:
     return datetime.now(UTC).isoformat(timespec=precision).replace("+00:00", "Z")
+
+
+def _minor(version: str) -> int:
+    return int(version.split(".")[1])
 
 
 def _node_info(labels: dict[str, str], version: str) -> dict[str, str]:
