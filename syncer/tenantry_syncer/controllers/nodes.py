@@ -21,8 +21,8 @@ _CONDITIONS = (
     ("DiskPressure", "False", "HostManaged", "Managed by the host cluster"),
     ("PIDPressure", "False", "HostManaged", "Managed by the host cluster"),
 )
-# Changes of running pods that the API rejects, from Kubernetes 1.36 on, unless the pod's node declares them. Whether the
-# host's node can make them is decided on the host, where the syncer passes them on.
+# Changes of running pods that the API rejects from Kubernetes 1.36 on, unless the pod's node declares them. The syncer
+# passes them on; whether the host's node can make them is decided there.
 _DECLARED_FEATURES = ["InPlacePodLevelResourcesVerticalScaling", "InPlacePodVerticalScalingInitContainers"]
 _DECLARED_SINCE = 36
 _VCLUSTER_QUOTA = "vcluster"
