@@ -235,6 +235,8 @@ require (
 
 // k8s.io/kubernetes names its staging modules v0.0.0; these are the releases that belong to it.
 replace (
+	// Later ones lack what this kubelet reads of volumes.
+	github.com/container-storage-interface/spec => github.com/container-storage-interface/spec v1.11.0
 	k8s.io/api => k8s.io/api v0.36.3
 	k8s.io/apiextensions-apiserver => k8s.io/apiextensions-apiserver v0.36.3
 	k8s.io/apimachinery => k8s.io/apimachinery v0.36.3
