@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import ApiError
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import kubeconfig
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
 from ansible_collections.tenantry.kube.plugins.module_utils._users import access
 from cryptography import x509
 
-from .harness import call_module, kubectl, ran
+from .harness import call_module, kubectl, ran, until
 from .people import User, can, contexts, is_known, is_refused, signed_inside, silent_member, tokens
 
 CONTEXT = "payments--dev"
@@ -235,6 +236,69 @@ def test_our_label_hides_nothing(payments: Path, dev: Path, user: User) -> None:
         }
     finally:
         kubectl(dev, "delete", "clusterrolebinding", "tenantry:bob:platform_operator", "other")
+
+
+def test_our_labels_and_names_make_nobody_a_user(payments: Path, dev: Path, user: User) -> None:
+    """What looks like the rights of bob, who has an account, and is for the name in a certificate of eve's."""
+    assert not user(role="admin").failed
+    labels = ["app.kubernetes.io/managed-by=tenantry.kube", "tenantry.dev/component=user", "tenantry.dev/user=bob"]
+    kube_system = ("-n", "kube-system")
+    made = {
+        ("rolebinding", "tenantry:bob:admin"): ("--clusterrole=tenantry:admin", "--user=eve", *kube_system),
+        ("clusterrolebinding", "tenantry:bob:developer"): ("--clusterrole=tenantry:developer", "--user=eve"),
+        ("clusterrolebinding", "tenantry:bob:viewer"): ("--clusterrole=tenantry:viewer", "--group=friends"),
+    }
+    eve = _as_eve(dev, signed_inside(dev, "eve"))
+    try:
+        for (kind, name), what in made.items():
+            ran(dev, "create", kind, name, *what)
+            ran(dev, "label", kind, name, *labels, *(kube_system if "-n" in what else ()))
+        until(lambda: _may_read_secrets(eve))  # the positive control
+        found = call_module("tenant_user_info", kubeconfig=payments, tenant="payments").data["findings"]
+        assert {(kind.lower(), name) for kind, name in _names(found)} == {*made}
+    finally:
+        eve.close()
+        for (kind, name), what in made.items():
+            kubectl(dev, "delete", kind, name, *(kube_system if "-n" in what else ()))
+        ran(dev, "delete", "csr", "--all")
+
+
+def _may_read_secrets(eve: Cluster) -> bool:
+    try:
+        eve.list("v1/Secret", "kube-system")
+    except ApiError as error:
+        if error.status == 403:
+            return False
+        raise
+    return True
+
+
+def test_a_component_that_may_act_as_another_is_told(payments: Path, dev: Path, tmp_path: Path) -> None:
+    """By verbs of Kubernetes 1.36, none of which is called impersonate."""
+    role, account = ("clusterrole", "system:kube-dns"), ("serviceaccount", "kube-dns", "-n", "kube-system")
+    before = json.loads(ran(dev, "get", *role, "-o", "json"))["rules"]
+    acting = {"apiGroups": ["authentication.k8s.io"], "resources": ["serviceaccounts"]}
+    on = {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["impersonate-on:serviceaccount:list"]}
+    dns = tmp_path / "dns.yaml"
+    config = kubeconfig.load(str(dev))
+    ran(dev, "create", *account)
+    config["users"][0]["user"] = {"token": ran(dev, "create", "token", "kube-dns", "-n", "kube-system").strip()}
+    dns.write_text(json.dumps(config))
+    other = ("--as=system:serviceaccount:kube-system:generic-garbage-collector", "get", "configmaps", "-A")
+    assert kubectl(dns, *other).returncode != 0
+    try:
+        _set_rules(dev, role, [*before, {**acting, "verbs": ["impersonate:serviceaccount"]}, on])
+        until(lambda: kubectl(dns, *other).returncode == 0)  # the positive control
+        found = call_module("tenant_user_info", kubeconfig=payments, tenant="payments").data["findings"]
+        assert _names(found) == {("ClusterRole", "system:kube-dns")}
+    finally:
+        _set_rules(dev, role, before)
+        ran(dev, "delete", *account)
+
+
+def _set_rules(cluster: Path, role: tuple[str, str], rules: list[dict[str, Any]]) -> None:
+    patch = [{"op": "replace", "path": "/rules", "value": rules}]
+    ran(cluster, "patch", *role, "--type=json", "-p", json.dumps(patch))
 
 
 def test_a_certificate_made_inside_is_good_for_a_day(payments: Path, dev: Path) -> None:

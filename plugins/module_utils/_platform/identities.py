@@ -9,11 +9,13 @@ from dataclasses import dataclass
 
 from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
 from ansible_collections.tenantry.kube.plugins.module_utils._platform import manifests, rbac
+from ansible_collections.tenantry.kube.plugins.module_utils._platform.oidc import PREFIX, Person
 
 ADMINISTRATOR = "platform-admin"
 ROLE_ANNOTATION = "tenantry.dev/role"
 ACCESS_ANNOTATION = "tenantry.dev/access"
 OIDC_ANNOTATION = "tenantry.dev/oidc"
+OIDC_PREFIX_ANNOTATION = "tenantry.dev/oidc-prefix"
 HUB_ACCESS_ANNOTATION = "tenantry.dev/hub-access"
 REQUEST_ANNOTATION = "tenantry.dev/request"
 PEOPLE = "tenantry-people"
@@ -31,6 +33,11 @@ def access_of(annotations: dict) -> dict[str, str] | None:
     return json.loads(annotations.get(ACCESS_ANNOTATION) or "null")
 
 
+def _person_of(annotations: dict) -> str | None:
+    kind, space, name = annotations.get(OIDC_ANNOTATION, "").partition(" ")
+    return f"{kind}{space}{name.removeprefix(annotations.get(OIDC_PREFIX_ANNOTATION, PREFIX))}" or None
+
+
 @dataclass(frozen=True)
 class OnRecord:
     """What the hub has of a user."""
@@ -39,12 +46,14 @@ class OnRecord:
     role: str
     access: dict[str, str] | None  # role by virtual cluster; None: the user's role in all of the tenant's
     account: str | None  # the UID of the identity on the hub
+    person: str | None = None  # kind and name at the issuer; None: the user has an account in each place
 
     @classmethod
     def of(cls, account: dict) -> OnRecord:
         meta = account["metadata"]
         annotations = meta.get("annotations") or {}
-        return cls(meta["name"], annotations.get(ROLE_ANNOTATION, ""), access_of(annotations), meta["uid"])
+        role, access = annotations.get(ROLE_ANNOTATION, ""), access_of(annotations)
+        return cls(meta["name"], role, access, meta["uid"], _person_of(annotations))
 
     def role_in(self, vcluster: str, request: dict) -> str | None:
         """In a virtual cluster that the user has asked for, and could still ask for, the user is its administrator."""
@@ -152,7 +161,7 @@ def hub_user(
     user: str,
     role: str,
     access: dict[str, str] | None,
-    subject: dict | None = None,
+    person: Person | None = None,
     *,
     hub_access: bool = False,
     request: dict | None = None,
@@ -160,14 +169,16 @@ def hub_user(
     """
     The identity on the hub. That of a platform operator is bound on the whole hub.
 
-    The ServiceAccount is the record of a user, even of one who has the rights as the `subject` of an issuer. One whom
+    The ServiceAccount is the record of a user, even of one who has the rights as a `person` of an issuer. One whom
     the tenant asked for itself has the `uid` of that request, and as long as the invitation lasts its `reader`.
     """
     labels = naming.labels("user", tenant=tenant, user=user)
     account = _account(user, naming.tenant_namespace(tenant), labels)
     account["metadata"]["annotations"] = {ROLE_ANNOTATION: role, ACCESS_ANNOTATION: json.dumps(access, sort_keys=True)}
-    if subject:
+    subject = person.on_hub() if person else None
+    if person and subject:
         account["metadata"]["annotations"][OIDC_ANNOTATION] = f"{subject['kind'].lower()} {subject['name']}"
+        account["metadata"]["annotations"][OIDC_PREFIX_ANNOTATION] = person.hub_prefix
     whose = subject or _subject(account)
     if role == rbac.PLATFORM_OPERATOR:
         binding = _binding("ClusterRoleBinding", f"tenantry:{tenant}:{user}:{role}", labels, role, whose)

@@ -90,6 +90,11 @@ class Person:
     command: str
     args: tuple[str, ...]
 
+    @property
+    def recorded(self) -> str:
+        """As the hub keeps it, without any prefix."""
+        return f"user {self.user}" if self.user else f"group {self.group}"
+
     def on_hub(self) -> dict[str, str]:
         return self._subject(self.hub_prefix)
 
@@ -111,6 +116,13 @@ class Person:
     def _subject(self, prefix: str) -> dict[str, str]:
         kind, name = ("User", self.user) if self.user else ("Group", self.group)
         return {"apiGroup": RBAC_GROUP, "kind": kind, "name": f"{prefix}{name}"}
+
+
+def subject_inside(recorded: str, issuer: dict[str, Any] | None) -> tuple[str, str] | None:
+    """Kind and name of the subject in a virtual cluster, by the records of the person and of its issuer, if any."""
+    kind, _space, name = recorded.partition(" ")
+    prefix = issuer["username_prefix" if kind == "user" else "groups_prefix"] if issuer else None
+    return None if prefix is None else (kind.capitalize(), f"{prefix}{name}")
 
 
 def parse_issuer(given: dict | None) -> Issuer | None:

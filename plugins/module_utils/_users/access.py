@@ -33,7 +33,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._platform.identities
     inside_base,
     inside_user,
 )
-from ansible_collections.tenantry.kube.plugins.module_utils._platform.oidc import Person
+from ansible_collections.tenantry.kube.plugins.module_utils._platform.oidc import Person, subject_inside
 from ansible_collections.tenantry.kube.plugins.module_utils._users import bindings as users_bindings
 from ansible_collections.tenantry.kube.plugins.module_utils._users import findings as users_findings
 from ansible_collections.tenantry.kube.plugins.module_utils._users.actions import administrator_of, concerns, user_of
@@ -261,12 +261,23 @@ class VClusterAccess:
     ) -> tuple[list[users_findings.Finding], int]:
         """What is no doing of the platform's. In a check, who gets less still has more: such a user is given twice."""
         roles: dict[str, set[str | None]] = defaultdict(set)
+        subjects: dict[str, set[tuple[str, str]]] = defaultdict(set)
         for user in users:
             roles[user.name].add(user.role_in(self.vcluster, self.request))
+            subjects[user.name] |= self._subjects_of(user)
         has_nodes = self.found.readable_record.mode == "dedicated"
         signed = client_ca_renewal.accepted(secret)
-        found, more = users_findings.look(api, roles, clock(), ca, certificates=signed, has_nodes=has_nodes)
+        found, more = users_findings.look(
+            api, roles, clock(), ca, subjects=subjects, certificates=signed, has_nodes=has_nodes
+        )
         return [*trusted_keys.findings(api, secret, ca), *found], more
+
+    def _subjects_of(self, user: OnRecord) -> set[tuple[str, str]]:
+        """Who is given the rights of a user here."""
+        if user.person is None:
+            return {(users_bindings.ACCOUNT, user.name)}
+        subject = subject_inside(user.person, self.issuer)
+        return {subject} if subject else set()
 
     def _close_record(self) -> None:
         """All is done, and shown. Without a renewal, the names stay for a later one."""

@@ -15,6 +15,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resource
 )
 
 KINDS = (CLUSTER_ROLE_BINDING, ROLE_BINDING)
+ACCOUNT = "ServiceAccount"  # the kind of subject that a user is who comes by no issuer
 
 
 def inherited(cluster: Cluster, accounts: Collection[tuple[str, str]]) -> list[Action]:

@@ -59,7 +59,8 @@ class DesiredUser:
 
     @property
     def on_record(self) -> OnRecord:
-        return OnRecord(self.name, self.role, self.access, self.account)
+        person = self.person.recorded if self.person else None
+        return OnRecord(self.name, self.role, self.access, self.account, person)
 
     def role_in(self, place: VClusterAccess) -> str | None:
         if not self.present:

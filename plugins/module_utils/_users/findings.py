@@ -88,13 +88,14 @@ def look(
     now: datetime,
     ca: str | None = None,
     *,
+    subjects: findings_rbac.Subjects | None = None,
     certificates: bool = True,
     has_nodes: bool = False,
 ) -> tuple[list[Finding], int]:
     """
     The findings in one virtual cluster, whose `users` the platform made, with these roles on record; and how many more
-    there are at least. `ca` is the platform's for client certificates, as PEM; `certificates`, whether those that are
-    requested inside are accepted.
+    there are at least. Who is not in `subjects` has an account of the own name. `ca` is the platform's for client
+    certificates, as PEM; `certificates`, whether those that are requested inside are accepted.
     """
     found: list[Finding] = []
     more, seen = 0, set()
@@ -102,7 +103,7 @@ def look(
     if certificates:
         of_certificates = [(CERTIFICATE_SIGNING_REQUEST, lambda obj: certificate(obj, now, ca), {})]
     of_nodes = [(NAMESPACE, findings_pods.namespace, {"metadata_only": True})] if has_nodes else []
-    for kind, judge, options in (*of_certificates, *_looks(users), *of_nodes):
+    for kind, judge, options in (*of_certificates, *_looks(users, subjects or {}), *of_nodes):
         objects = (obj for page in _pages(api, kind, options) for obj in page)
         here = [
             _row(kind, obj, finding)
@@ -127,10 +128,11 @@ def _pages(api: Cluster, kind: str, options: dict) -> Iterator[list[dict]]:
             raise
 
 
-def _looks(users: Mapping[str, Collection[str | None]]) -> Iterator[_Look]:
+def _looks(users: Mapping[str, Collection[str | None]], subjects: findings_rbac.Subjects) -> Iterator[_Look]:
     """What to list, how to judge each, and what of it."""
     known = {**users, ADMINISTRATOR: {"admin"}}
-    yield from ((kind, lambda obj: findings_rbac.binding(obj, known), {}) for kind in BINDINGS)
+    accounts = {name for name in known if findings_rbac.has_account(name, subjects)}
+    yield from ((kind, lambda obj: findings_rbac.binding(obj, known, subjects), {}) for kind in BINDINGS)
     yield CLUSTER_ROLE, lambda obj: changed(obj) or findings_rbac.role(obj), {}
     yield from ((ROLE, findings_rbac.role, {"namespace": one}) for one in SYSTEM_NAMESPACES)
     yield VALIDATING_WEBHOOK_CONFIGURATION, webhook, {}
@@ -144,7 +146,7 @@ def _looks(users: Mapping[str, Collection[str | None]]) -> Iterator[_Look]:
     yield SECRET, token, {"fields": f"type={TOKEN_SECRET}", "metadata_only": True}
     yield SECRET, bootstrap_token, {"fields": f"type={BOOTSTRAP_SECRET}", "metadata_only": True}
     system = {"namespace": naming.PLATFORM_NAMESPACE, "metadata_only": True}
-    yield SERVICE_ACCOUNT, lambda obj: account(obj, known), system
+    yield SERVICE_ACCOUNT, lambda obj: account(obj, accounts), system
     workloads = findings_pods.Workloads()
     for kind in findings_pods.WORKLOADS:
         for one in SYSTEM_NAMESPACES:

@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping
 from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
 from ansible_collections.tenantry.kube.plugins.module_utils._platform.identities import ADMINISTRATOR, SYSTEM_NAMESPACES
 from ansible_collections.tenantry.kube.plugins.module_utils._platform.rbac import role_name
+from ansible_collections.tenantry.kube.plugins.module_utils._users.bindings import ACCOUNT
 
 # How much the roles of users are inside.
 _RANK = {"viewer": 0, "platform_operator": 0, "developer": 1, "admin": 2}
@@ -63,9 +64,11 @@ _WIDE = {
     )
 }
 # What no other has, but for nodes' reading.
-_NEVER_VERBS = {"*", "bind", "escalate", "impersonate"}
+_NEVER_VERBS = {"*", "bind", "escalate"}
 _NEVER_RESOURCES = {"*", "secrets"}
-_NEVER_VERBS_OF_WIDE = {"*", "bind", "impersonate"}
+_NEVER_VERBS_OF_WIDE = {"*", "bind"}
+# From Kubernetes 1.36 on also impersonate:serviceaccount and others, with impersonate-on:... for what is done so.
+_IMPERSONATES = "impersonate"
 _READ = {"get", "list", "watch"}
 # What these do with everything, by default.
 _TO_ALL = {
@@ -143,13 +146,23 @@ _BOUND_IN_KUBE_SYSTEM = {
 }
 
 
-def binding(found: dict, known: Mapping[str, Collection[str | None]]) -> dict[str, str] | None:
+Subjects = Mapping[str, Collection[tuple[str, str]]]  # kind and name, by user
+
+
+def has_account(user: str, subjects: Subjects) -> bool:
+    """Whether the platform makes one for this user: not for one who comes by an issuer."""
+    return user not in subjects or (ACCOUNT, user) in subjects[user]
+
+
+def binding(
+    found: dict, known: Mapping[str, Collection[str | None]], subjects: Subjects | None = None
+) -> dict[str, str] | None:
     """
     Rights of somebody from outside, whom the platform does not know, or of an account in the whole cluster; or of a
-    user who has less on record. `known` has the roles of each user.
+    user who has less on record. `known` has the roles of each user, `subjects` those who have no account of their name.
     """
     meta, role = found["metadata"], found["roleRef"]
-    foreign = [one for one in found.get("subjects") or [] if _is_foreign(one, found, known)]
+    foreign = [one for one in found.get("subjects") or [] if _is_foreign(one, found, known, subjects or {})]
     if not foreign:
         return None
     whose = ", ".join(
@@ -160,19 +173,19 @@ def binding(found: dict, known: Mapping[str, Collection[str | None]]) -> dict[st
     return {"why": f"gives {role['kind']} {role['name']} to {whose}{more}, {scope}"}
 
 
-def _is_foreign(subject: dict, found: dict, known: Mapping[str, Collection[str | None]]) -> bool:
+def _is_foreign(subject: dict, found: dict, known: Mapping[str, Collection[str | None]], subjects: Subjects) -> bool:
     kind, name, space = subject["kind"], subject["name"], subject.get("namespace")
+    # Ours are for the whole virtual cluster: in a namespace, our labels say nothing.
     own = found["metadata"]["name"].startswith("tenantry:") and naming.is_ours(found)
+    own = own and found["metadata"].get("namespace") is None
     if own and (user := (found["metadata"].get("labels") or {}).get(naming.LABEL_USER, ADMINISTRATOR)) in known:
         role = found["roleRef"]["name"]
         expected = {f"tenantry:{user}:{role.removeprefix(role_name(''))}", f"tenantry:{ADMINISTRATOR}"}
-        of_account = kind == "ServiceAccount" and (space, name) == (naming.PLATFORM_NAMESPACE, user)
-        # That of an issuer's user has nobody else in it; others of our bindings have no place for one.
-        of_person = kind != "ServiceAccount" and user != ADMINISTRATOR and len(found["subjects"]) == 1
-        is_expected = of_account or (of_person and not name.startswith("system:"))
+        place = naming.PLATFORM_NAMESPACE if kind == ACCOUNT else None
+        is_expected = space == place and (kind, name) in subjects.get(user, {(ACCOUNT, user)})
         is_named = role.startswith(role_name("")) and found["metadata"]["name"] in expected
         return not is_named or not is_expected or _is_more_than(role.removeprefix(role_name("")), known[user])
-    if kind == "ServiceAccount":
+    if kind == ACCOUNT:
         namespace = found["metadata"].get("namespace")
         if namespace is not None and namespace not in SYSTEM_NAMESPACES:
             return False
@@ -223,7 +236,7 @@ def _is_more_for_everybody(_name: str, rule: dict) -> bool:
 
 def _is_more_for_components(name: str, rule: dict) -> bool:
     verbs, resources = set(rule["verbs"]), set(rule.get("resources") or [])
-    if _is_reaching(name, verbs, resources):
+    if _is_reaching(name, verbs, resources) or any(verb.startswith(_IMPERSONATES) for verb in verbs):
         return True
     if name in _WIDE:
         return bool(verbs & _NEVER_VERBS_OF_WIDE) or ("*" in resources and not verbs <= _TO_ALL.get(name, set()))

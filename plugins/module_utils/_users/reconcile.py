@@ -214,13 +214,12 @@ def _plan_hub(hub: Cluster, wanted: list[DesiredUser]) -> dict[str, list[OnRecor
 def _hub_plan(hub: Cluster, want: DesiredUser, kinds: Sequence[str], found: list[dict]) -> Plan:
     desired = []
     if want.present:
-        subject = want.person.on_hub() if want.person else None
         desired = hub_user(
             want.tenant,
             want.name,
             want.role,
             want.access,
-            subject,
+            want.person,
             hub_access=want.hub_access,
             request=want.request,
         )

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
+from ansible_collections.tenantry.kube.plugins.module_utils._platform import identities
 from ansible_collections.tenantry.kube.plugins.module_utils._platform import oidc as platform_oidc
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests import server
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.cluster import parse
@@ -102,3 +103,23 @@ def test_a_kubeconfig_names_a_program_and_has_no_token() -> None:
         "oidc-login", "get-token", f"--oidc-issuer-url={ISSUER['issuer_url']}", "--oidc-client-id=kubernetes",
     ]  # fmt: skip
     assert person.inside({**record, "username_prefix": "corp:"})["name"] == "corp:erin"
+
+
+@pytest.mark.parametrize("hub_prefix", ["oidc:", "corp:", ""])
+@pytest.mark.parametrize(("kind", "option"), [("User", "username"), ("Group", "group")])
+def test_what_the_hub_keeps_of_a_person_names_the_subject_inside(kind: str, option: str, hub_prefix: str) -> None:
+    """Findings compare with it: nobody else may have the rights of that person."""
+    options = {"username": None, "group": None, "hub_prefix": hub_prefix, "command": "kubectl", "args": None}
+    person = platform_oidc.parse_person({**options, option: "erin of sales"}, "user erin")
+    account, *_rights = identities.hub_user("payments", "erin", "admin", None, person)
+    account["metadata"]["uid"] = "1"
+    found = identities.OnRecord.of(account)
+    assert found.person == person.recorded
+    record = {"username_prefix": "a:", "groups_prefix": "b:"}
+    subject = platform_oidc.subject_inside(found.person, record)
+    assert subject == (kind, person.inside(record)["name"])
+    assert platform_oidc.subject_inside(found.person, None) is None
+    assert platform_oidc.subject_inside("group x", {**record, "groups_prefix": None}) is None
+    plain, *_rights = identities.hub_user("payments", "bob", "admin", None)
+    plain["metadata"]["uid"] = "2"
+    assert identities.OnRecord.of(plain).person is None

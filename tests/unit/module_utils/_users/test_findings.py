@@ -117,9 +117,10 @@ def test_what_we_make_is_none() -> None:
         *identities.inside_administrator(naming.labels("vcluster", tenant="payments", vcluster="dev")),
     ]
     known = {"bob": {"developer"}, "ann": {"viewer"}, identities.ADMINISTRATOR: {"admin"}}
+    subjects = {"ann": {("User", "ann@example.com")}}
     for obj in made:
         judge = {
-            "ClusterRoleBinding": lambda one: findings_rbac.binding(one, known),
+            "ClusterRoleBinding": lambda one: findings_rbac.binding(one, known, subjects),
             "ServiceAccount": lambda one: findings.account(one, known),
             "ValidatingAdmissionPolicyBinding": findings.policy,
         }.get(obj["kind"], lambda one: None)
@@ -333,7 +334,7 @@ def test_kinds_that_not_each_api_server_has() -> None:
             return super().pages(kind, namespace, **options)
 
     beta = "admissionregistration.k8s.io/v1beta1/MutatingAdmissionPolicyBinding"
-    made = {kind: [] for kind, _judge, _options in findings._looks({}) if kind not in findings._OPTIONAL}
+    made = {kind: [] for kind, _judge, _options in findings._looks({}, {}) if kind not in findings._OPTIONAL}
     made[findings.CERTIFICATE_SIGNING_REQUEST] = []
     made |= {one: [{"metadata": {"name": "eve"}, "spec": {"policyName": "eve"}}] for one in (beta, _V1_MUTATING)}
     found, _more = findings.look(Some(made), BOB, NOW)

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from ansible_collections.tenantry.kube.plugins.module_utils._platform import identities
-from ansible_collections.tenantry.kube.plugins.module_utils._users import findings_rbac
+from typing import Any
 
-from .test_findings import _role, _rule
+import pytest
+from ansible_collections.tenantry.kube.plugins.module_utils._platform import identities
+from ansible_collections.tenantry.kube.plugins.module_utils._users import findings, findings_rbac
+
+from .test_findings import BOB, NOW, Api, _role, _rule
+
+EVE: dict[str, Any] = {"kind": "User", "name": "eve"}
+PERSON = {"kind": "User", "name": "oidc:bob"}
 
 
 def test_a_user_with_more_than_on_record_is_one() -> None:
@@ -48,3 +54,47 @@ def test_rules_of_roles_in_system_namespaces() -> None:
         found = findings_rbac.role(role)
         assert (found is not None) == is_one, (name, rule)
         assert not found or found["end"].endswith(f"kubectl edit role -n kube-system {name}")
+
+
+@pytest.mark.parametrize("namespace", [None, "kube-system", "default"])
+@pytest.mark.parametrize("role", ["viewer", "developer", "admin"])
+@pytest.mark.parametrize("other", [EVE, {**EVE, "kind": "Group"}, PERSON, {**EVE, "kind": "ServiceAccount"}])
+def test_our_labels_and_names_hide_nobody_else(role: str, other: dict[str, Any], namespace: str | None) -> None:
+    """An administrator makes a binding look like that of another user: bob's, who comes by no issuer."""
+    account, made = identities.inside_user("payments", "bob", role)
+    assert findings_rbac.binding(made, BOB) is None
+    made["subjects"] = [{**other, "namespace": "tenantry-system"} if other["kind"] == "ServiceAccount" else other]
+    if namespace:
+        made["metadata"]["namespace"] = namespace
+    is_harmless = namespace == "default" and other["kind"] == "ServiceAccount"
+    assert (findings_rbac.binding(made, BOB) is None) == is_harmless
+    assert account["kind"] == "ServiceAccount"
+
+
+def test_a_user_of_an_issuer_is_known_by_the_name_there_and_has_no_account() -> None:
+    subjects = {"bob": {("User", "oidc:bob")}}
+    account, of_account = identities.inside_user("payments", "bob", "admin")
+    (made, _flow) = identities.inside_user("payments", "bob", "admin", PERSON)
+    assert findings_rbac.binding(made, BOB, subjects) is None
+    assert findings_rbac.binding(of_account, BOB, subjects)
+    for other in (EVE, {**PERSON, "kind": "Group"}, {**PERSON, "name": "oidc:ob"}):
+        assert findings_rbac.binding({**made, "subjects": [other]}, BOB, subjects), other
+        assert findings_rbac.binding({**made, "subjects": [PERSON, other]}, BOB, subjects), other
+    api = Api({"v1/ServiceAccount tenantry-system": [account]})
+    assert findings.look(api, BOB, NOW) == ([], 0)
+    (found,), _more = findings.look(api, BOB, NOW, subjects=subjects)
+    assert (found["kind"], found["name"]) == ("ServiceAccount", "bob")
+
+
+def test_who_may_act_as_another_in_whatever_way_is_one() -> None:
+    """Kubernetes 1.36 has a verb for each sort of account, and for each verb of what is done in its name."""
+    modes = ("user-info", "serviceaccount", "arbitrary-node", "associated-node")
+    verbs = [
+        "impersonate",
+        *(f"impersonate:{mode}" for mode in modes),
+        *(f"impersonate-on:{mode}:get" for mode in modes),
+    ]
+    for name in (*findings_rbac._OF_COMPONENTS, *findings_rbac._FOR_EVERYBODY, *findings_rbac._WIDE):
+        for verb in verbs:
+            for resource in ("users", "serviceaccounts", "nodes", "configmaps"):
+                assert findings_rbac.role(_role(name, _rule(verb, resource))), (name, verb, resource)
