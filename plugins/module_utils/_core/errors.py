@@ -20,14 +20,19 @@ except ImportError:
 T = TypeVar("T")
 
 LONGEST_MESSAGE = 600
+# Of a text that a tenant may have made as long as an object can be.
+LONGEST_READ = 16 * 1024
 # What API servers say only in words, of an admission webhook that does not answer or answers nonsense, and of a quota.
 _WEBHOOK = "failed calling webhook"
 _QUOTA = re.compile(r"exceeded quota: [^,]*(?:, requested: (?P<requested>\S*),)?")
 
-# What an API server or a TLS library may quote back that must not be shown again.
+# What an API server or a TLS library may quote back that must not be shown again. Tenants choose what is searched, so
+# that time must grow with the length only: nowhere may a search begin again within what another has just gone over.
+_WORDS = re.compile(r"[\w.-]+")
+_TOKEN, _SHORTEST_TOKEN = "eyJ", 11
+_REDACTED = "<redacted>"
 _SECRETS = re.compile(
-    r"eyJ[\w-]{8,}\.[\w-]+(\.[\w-]*)?"
-    r"|-----BEGIN [A-Z ]+-----.*?(-----END [A-Z ]+-----|$)"
+    r"-----BEGIN [A-Z ]+-----.*?(-----END [A-Z ]+-----|$)"
     r"|(?<=[Bb]earer )[\w.~+/=-]{8,}",
     re.DOTALL,
 )
@@ -95,9 +100,23 @@ def require(value: T | None, what: str) -> T:
 
 def one_line(text: object) -> str:
     """The text without line breaks, control characters and anything that looks like a credential."""
-    clean = _SECRETS.sub("<redacted>", str(text))
+    clean = _SECRETS.sub(_REDACTED, str(text)[:LONGEST_READ])
+    clean = _WORDS.sub(lambda found: _without_token(found[0]), clean)
     clean = " ".join("".join(c if c.isprintable() else " " for c in clean).split())
     return clean if len(clean) <= LONGEST_MESSAGE else clean[: LONGEST_MESSAGE - 1] + "…"
+
+
+def _without_token(word: str) -> str:
+    """The word up to where a JSON Web Token begins: a part with that beginning, and another one behind a dot."""
+    if _TOKEN not in word:
+        return word
+    at = 0
+    for part in word.split("."):
+        begin, end = at + part.find(_TOKEN), at + len(part)
+        if _TOKEN in part and end - begin >= _SHORTEST_TOKEN and word[end + 1 : end + 2] not in ("", "."):
+            return word[:begin] + _REDACTED
+        at = end + 1
+    return word
 
 
 def without_addresses(text: str, known: str | None = None) -> str:

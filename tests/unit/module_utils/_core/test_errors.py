@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import ssl
+import time
 
 import pytest
 import urllib3
@@ -48,6 +49,32 @@ def test_no_credential_is_quoted(secret: str) -> None:
     assert "MHcCAQEE" not in text
     assert "eyJ" not in text
     assert "must be" in text
+
+
+@pytest.mark.parametrize(
+    "piece",
+    ["eyJ", "eyJa.", "-----BEGIN ", "-----BEGIN A-----", "-----END ", "Bearer ", "a.", "a-", "exceeded: "],
+)
+def test_time_grows_with_the_length_of_a_tenants_text_only(piece: str) -> None:
+    """An object inside may have a text of 1.5 MB, and nothing else runs while one is searched."""
+    begun = time.monotonic()
+    for _each in range(20):  # as many findings as are told of one kind
+        errors.one_line(piece * (1_500_000 // len(piece)))
+    assert time.monotonic() - begun < 5
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("a.eyJhbGciOiJS.eyJpc3Mi.sig-1_2 b", "a.<redacted> b"),
+        ("x=eyJhbGciOiJS.eyJpc3Mi", "x=<redacted>"),
+        ("eyJhbGciOiJS", "eyJhbGciOiJS"),
+        ("eyJ.eyJhbGciOiJS.abc", "eyJ.<redacted>"),
+        ("eyJhbGciOiJS. Next", "eyJhbGciOiJS. Next"),
+    ],
+)
+def test_tokens_among_words(text: str, shown: str) -> None:
+    assert errors.one_line(text) == shown
 
 
 def test_long_messages_are_cut() -> None:

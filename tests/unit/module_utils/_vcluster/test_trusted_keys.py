@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -71,3 +72,19 @@ def test_what_is_trusted_and_was_not_before_is_a_finding(secret: dict[str, Any],
 def test_where_nothing_was_noted_there_is_no_finding() -> None:
     for unknown in (None, {"metadata": {}}):
         assert trusted_keys.findings(Api(clients=EVE), unknown, OURS) == []
+
+
+@pytest.mark.parametrize(
+    "piece", [trusted_keys._BEGIN, trusted_keys._END, f"{trusted_keys._BEGIN}A{trusted_keys._END}"]
+)
+def test_what_an_administrator_publishes_takes_no_time(piece: str) -> None:
+    begun = time.monotonic()
+    trusted_keys._fingerprints(piece * (1_000_000 // len(piece)))
+    assert time.monotonic() - begun < 2
+
+
+def test_of_a_bundle_each_certificate_counts() -> None:
+    first, second = (client_ca.make(name)["ca.crt"] for name in ("a", "b"))
+    both = trusted_keys._fingerprints(f"{first}\nnonsense\n{second}-----BEGIN CERTIFICATE-----cut")
+    assert both == [*trusted_keys._fingerprints(first), *trusted_keys._fingerprints(second)]
+    assert len(set(both)) == 2
