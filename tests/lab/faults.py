@@ -6,6 +6,7 @@ import socket
 import ssl
 import struct
 import threading
+import zlib
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -18,6 +19,18 @@ import urllib3
 from .tls import self_signed
 
 HANG = 30  # seconds a hanging request is held at most, should the client not give up
+
+
+MEBI = 1024 * 1024
+
+
+def _bomb() -> bytes:
+    """An empty list with 256 MiB of spaces around it, in a thousandth of that."""
+    packer = zlib.compressobj(wbits=31)
+    packed = [packer.compress(b" " * MEBI) for _number in range(256)]
+    return b"".join(
+        [*packed, packer.compress(b'{"apiVersion":"v1","kind":"ConfigMapList","items":[]}'), packer.flush()]
+    )
 
 
 class Faults:
@@ -33,7 +46,8 @@ class Faults:
     def spoil(self, fault: str, times: int) -> None:
         """
         The next `times` requests meet the fault: a status code, `reset`, `cut`, `hang`, `drip` (byte by byte, without
-        an end), `nonsense` (which is no object of Kubernetes), or `lost` (after commit).
+        an end), `flood` (as fast as it goes, without an end), `bomb` (compressed, though nobody asked for that),
+        `nonsense` (which is no object of Kubernetes), or `lost` (after commit).
         """
         with self._lock:
             self.fault, self.left = fault, times
@@ -64,6 +78,10 @@ class _Handler(BaseHTTPRequestHandler):
             self._reset()
         elif fault == "drip":
             self._drip()
+        elif fault == "flood":
+            self._flood()
+        elif fault == "bomb":
+            self._answer(200, _bomb(), encoding="gzip")
         elif fault == "nonsense":
             self._answer(
                 200, b'{"apiVersion":"v1","kind":"List","metadata":7,"items":[{"metadata":{"labels":3}},null,"x"]}'
@@ -95,8 +113,10 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._answer(answer.status, answer.data)
 
-    def _answer(self, status: int, body: bytes, length: int | None = None) -> None:
+    def _answer(self, status: int, body: bytes, length: int | None = None, encoding: str = "") -> None:
         self.send_response(status)
+        if encoding:
+            self.send_header("Content-Encoding", encoding)
         if status in (429, 503):
             self.send_header("Retry-After", "0" if status == 503 else "1")
         self.send_header("Content-Type", "application/json")
@@ -113,6 +133,16 @@ class _Handler(BaseHTTPRequestHandler):
         with suppress(OSError):
             while not self.faults.released.wait(0.3):
                 self.wfile.write(b" ")
+
+    def _flood(self) -> None:
+        self.send_response(200)
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        self.close_connection = True
+        piece = b"%x\r\n%s\r\n" % (MEBI, b" " * MEBI)
+        with suppress(OSError):
+            while not self.faults.released.is_set():
+                self.wfile.write(piece)
 
     def _stream(self, answer: Any, fault: str | None) -> None:
         """A watch: every event as it comes; a cut one ends in the middle of its first."""
@@ -150,7 +180,7 @@ class _Server(ThreadingHTTPServer):
 def proxy(directory: Path, server_url: str, ca_data: str) -> Iterator[tuple[str, Path, Faults]]:
     """The proxy's address, the certificate it is to be trusted by, and its controls."""
     faults = Faults()
-    backend = urllib3.PoolManager(maxsize=16, ssl_context=ssl.create_default_context(cadata=ca_data))
+    backend = urllib3.PoolManager(maxsize=16, ssl_context=ssl.create_default_context(cadata=ca_data or None))
     backend.connection_pool_kw["ssl_context"].verify_flags &= ~ssl.VERIFY_X509_STRICT
     handler = type("Handler", (_Handler,), {"faults": faults, "backend": backend, "server_url": server_url})
     certificate, key = self_signed(directory)

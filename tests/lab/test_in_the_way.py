@@ -6,6 +6,7 @@ import base64
 import json
 import socket
 import time
+import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -163,7 +164,7 @@ def _behind(cluster: Path, directory: Path, monkeypatch: pytest.MonkeyPatch, nam
 
 
 @pytest.mark.parametrize("check", [True, False])
-@pytest.mark.parametrize("fault", ["hang", "drip", "nonsense", "429"])
+@pytest.mark.parametrize("fault", ["hang", "drip", "flood", "nonsense", "429"])
 def test_whatever_an_api_server_answers_the_others_are_done(
     two: Path, dev: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str, check: bool
 ) -> None:
@@ -182,6 +183,28 @@ def test_whatever_an_api_server_answers_the_others_are_done(
         told = call_module("tenant_user_info", kubeconfig=two, timeout=TIMEOUT)
         assert not told.failed, told.msg
         assert set(told.data["unreachable_vclusters"]) == {"slow--dev"}
+
+
+@pytest.mark.parametrize("fault", ["flood", "bomb"])
+def test_no_answer_fills_the_controllers_memory(tmp_path: Path, fault: str) -> None:
+    with proxy(tmp_path, "https://127.0.0.1:1", "") as (address, certificate, faults):
+        entry = {"server": address, "certificate-authority-data": base64.b64encode(certificate.read_bytes()).decode()}
+        config = {"clusters": [{"name": "x", "cluster": entry}], "users": [{"name": "x", "user": {}}]}
+        tenants = Cluster.from_kubeconfig(config, name="dev", timeout=60).limited(60)
+        faults.spoil(fault, 1)
+        tracemalloc.start()
+        try:
+            with pytest.raises(ApiError) as told:
+                tenants.list("v1/ConfigMap")
+            _now, most = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+            tenants.close()
+        print(f"{fault}: {most // 2**20} MiB, {told.value}")
+        assert most < 3 * 32 * 2**20
+        if fault == "flood":
+            assert "with more than 32 MiB" in str(told.value)
+            assert faults.seen["GET"] == 1
 
 
 def test_many_objects_are_read_in_pages_and_too_many_not_at_all(

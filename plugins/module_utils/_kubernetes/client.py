@@ -45,7 +45,7 @@ R = TypeVar("R")
 
 THREADS = 8
 # Where an API server is a tenant's: objects in one answer, and of one kind in all.
-PAGE = 1000
+PAGE = 500
 MOST = 10_000
 METADATA_ONLY = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io"
 
@@ -109,7 +109,7 @@ class Cluster(Reviews):
         The first webhook that fails ends it too, because the next request would meet the same.
         """
         self.limit = TimeLimit(seconds, self.name)
-        self._limiter = Limiter(self._client.client.rest_client.pool_manager, self.limit)
+        self._limiter = Limiter(self._client.client.rest_client.pool_manager, self.limit, self.name)
         return self
 
     def get(self, kind: str, name: str, namespace: str | None = None) -> dict | None:

@@ -12,11 +12,13 @@ import ssl
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from http.client import HTTPResponse, IncompleteRead
 from typing import Any
 from urllib.parse import urlsplit
 from weakref import WeakSet
 
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import (
+    ApiError,
     TenantryError,
     is_untrusted_certificate,
     is_webhook_failure,
@@ -36,6 +38,9 @@ SAVED_CONNECTIONS = 32  # 8 threads, and the watches of many items beside them
 ATTEMPTS = 5  # per request, after the first
 LONGEST_RETRY_AFTER = 10  # seconds, whatever the server asks for
 LONGEST_RETRY_AFTER_OF_TENANTS = 2
+# A tenant's API group may answer without an end, and what is read is ten times as large as Python objects.
+LARGEST_ANSWER_OF_TENANTS = 32 * 1024 * 1024
+PIECE = 64 * 1024
 RETRIED_STATUS = frozenset({429, 500, 502, 503, 504})
 
 
@@ -113,18 +118,48 @@ def pool_manager(context: ssl.SSLContext, proxy: str | None = None, **options: A
     return Pool(ssl_context=context, maxsize=SAVED_CONNECTIONS, retries=_retries(), **options)
 
 
-class Limiter:
-    """Sees to it that a pool's requests end when their time limit is over, whatever they are waiting for."""
+class _Bounded(HTTPResponse):
+    """An answer that is read whole, up to a limit."""
 
-    def __init__(self, pool: Any, limit: TimeLimit) -> None:
+    where = ""
+
+    def read(self, amt: int | None = None) -> bytes:
+        if amt is not None:
+            return super().read(amt)
+        found, size = [], 0
+        while piece := super().read(PIECE):
+            found.append(piece)
+            size += len(piece)
+            if size > LARGEST_ANSWER_OF_TENANTS:
+                raise ApiError(
+                    f"{self.where} answered a request with more than {LARGEST_ANSWER_OF_TENANTS >> 20} MiB. Check for "
+                    "large objects, and which APIService serves that API, then run again"
+                )
+        if self.length:
+            raise IncompleteRead(b"", self.length)
+        return b"".join(found)
+
+
+class Limiter:
+    """
+    Sees to it that a pool's requests end when their time limit is over, whatever they are waiting for, and that no
+    answer is larger than can be kept. Nobody asks for compressed ones, which would be larger than they look.
+    """
+
+    def __init__(self, pool: Any, limit: TimeLimit, where: str) -> None:
         connections: WeakSet = WeakSet()
         plain = pool.pool_classes_by_scheme["https"]
+        bounded = type("Bounded", (_Bounded,), {"where": where})
 
         class Watched(plain):  # type: ignore[misc,valid-type]  # whichever the pool has
             def _new_conn(self) -> Any:
                 connection = super()._new_conn()
+                connection.response_class = bounded
                 connections.add(connection)
                 return connection
+
+            def urlopen(self, *args: Any, **kw: Any) -> Any:
+                return super().urlopen(*args, **{**kw, "decode_content": False})
 
         pool.pool_classes_by_scheme = {"https": Watched}
         pool.connection_pool_kw["retries"] = _retries(type("LimitedRetry", (_Retry,), {"limit": limit}))
