@@ -221,3 +221,17 @@ def test_a_ca_that_the_server_did_not_trust_before_is_a_finding(guild: Guild) ->
 
 def _both(guild: Guild) -> list[tuple[str, Path]]:
     return [("hub", guild.hub), ("inside", guild.server.kubeconfig)]
+
+
+def test_a_new_server_that_accepts_none_starts_at_the_first_attempt(tmp_path: Path) -> None:
+    """There is no CA to trust before k3s has made its own, a moment before its API server wants one."""
+    server = _server(tmp_path)
+    (tmp_path / "ca").mkdir()
+    for name, text in client_ca.kept_or_new({}, NAMESPACE, accepted=False).items():
+        (tmp_path / "ca" / name).write_text(text)
+    try:
+        server.start(deadline_seconds=120)
+        trusted = (tmp_path / "client-cas.crt").read_text().strip()
+        assert trusted == (tmp_path / "data/server/tls/client-ca.crt").read_text().strip()
+    finally:
+        server.stop()

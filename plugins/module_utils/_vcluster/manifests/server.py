@@ -72,7 +72,8 @@ AUTHENTICATION_V1 = 34
 #
 # The API server trusts client certificates of k3s's CA and of the platform's. k3s writes its own at the first start, or
 # takes it from a datastore, within the first two minutes; until then the file has the platform's only. The API server
-# reads it again when it changes.
+# reads it again when it changes. Where the platform's is not trusted, there is no file before k3s has written, and the
+# API server, which starts a moment later, ends without one: so the first turns are short.
 # Kubernetes makes a single dollar sign of two in a command, so the process is known by other means.
 START = f"""\
 (umask 077 && mkdir -p {DATA_DIRECTORY}/server/db)
@@ -94,7 +95,10 @@ written=
 renew
 read -r server _ </proc/self/stat
 turns=0
-(while kill -0 "$server" && sleep $((turns < 120 ? 1 : 30)); do
+nap() {{
+  if [ "$turns" -lt 200 ]; then sleep 0.05 || sleep 1; else sleep $((turns < 320 ? 1 : 30)); fi
+}}
+(while kill -0 "$server" && nap; do
   renew
   turns=$((turns + 1))
 done >/dev/null 2>&1 9>&- &)
