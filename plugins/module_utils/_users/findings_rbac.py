@@ -63,10 +63,27 @@ _WIDE = {
         "storage-version-migrator-controller",
     )
 }
-# What no other has, but for nodes' reading.
+# All that some release has: of a name that Kubernetes does not know, an account may have been given anything.
+_CONTROLLERS = {
+    f"{name}-controller"
+    for name in (
+        "attachdetach", "certificate", "clusterrole-aggregation", "cronjob", "daemon-set", "deployment",
+        "device-taint-eviction", "disruption", "endpoint", "endpointslice", "endpointslicemirroring",
+        "ephemeral-volume", "expand", "job", "namespace", "node", "podgroup-protection", "pv-protection",
+        "pvc-protection", "replicaset", "replication", "resource-claim", "resourcepoolstatusrequest",
+        "resourcequota", "route", "selinux-warning", "service", "service-account", "service-cidrs", "statefulset",
+        "storage-version-migrator", "ttl", "ttl-after-finished", "validatingadmissionpolicy-status",
+        "volumeattributesclass-protection",
+    )
+} | {
+    "generic-garbage-collector", "horizontal-pod-autoscaler", "kube-apiserver-serving-clustertrustbundle-publisher",
+    "legacy-service-account-token-cleaner", "persistent-volume-binder", "pod-garbage-collector",
+    "podcertificaterequestcleaner", "root-ca-cert-publisher", "storage-version-garbage-collector",
+}  # fmt: skip
+_CONTROLLERS_OF_NAMESPACES = {"bootstrap-signer", "cloud-provider", "token-cleaner"}
+# What no other has.
 _NEVER_VERBS = {"*", "bind", "escalate"}
-_NEVER_RESOURCES = {"*", "secrets"}
-_NEVER_VERBS_OF_WIDE = {"*", "bind"}
+_ESCALATES = f"{_OF_CONTROLLERS}clusterrole-aggregation-controller"
 # From Kubernetes 1.36 on also impersonate:serviceaccount and others, with impersonate-on:... for what is done so.
 _IMPERSONATES = "impersonate"
 _READ = {"get", "list", "watch"}
@@ -75,9 +92,8 @@ _TO_ALL = {
     f"{_OF_CONTROLLERS}{name}": set(verbs.split())
     for name, verbs in {
         "generic-garbage-collector": "delete get list patch update watch",
-        "horizontal-pod-autoscaler": "get list watch",
         "namespace-controller": "delete deletecollection get list watch",
-        "resourcequota-controller": "get list watch",
+        "resourcequota-controller": "list watch",
         "storage-version-migrator-controller": "get list patch update watch",
     }.items()
 }
@@ -105,7 +121,7 @@ _REACHING_BY_DEFAULT = {
             "deployment-controller": "deployments pods replicasets",
             "job-controller": "jobs pods",
             "kube-apiserver-serving-clustertrustbundle-publisher": "signers",
-            "legacy-service-account-token-cleaner": "secrets",
+            "legacy-service-account-token-cleaner": "secrets",  # of them, see _TO_SECRETS
             "persistent-volume-binder": "pods",
             "replicaset-controller": "pods replicasets",
             "replication-controller": "pods replicationcontrollers",
@@ -113,8 +129,26 @@ _REACHING_BY_DEFAULT = {
         }.items()
     },
 }
-# Roles of namespaces that read and delete Secrets there.
-_OF_SECRETS = {f"{_OF_CONTROLLERS}{name}" for name in ("bootstrap-signer", "token-cleaner")}
+# What these do with Secrets, the last two in their namespace; in older releases, the first three read one by name.
+_TO_SECRETS = {
+    "system:node": _READ,
+    **{
+        f"{name}": set(verbs.split())
+        for name, verbs in {
+            f"{_OF_CONTROLLERS}attachdetach-controller": "get",
+            f"{_OF_CONTROLLERS}expand-controller": "get",
+            f"{_OF_CONTROLLERS}persistent-volume-binder": "get",
+            f"{_OF_CONTROLLERS}legacy-service-account-token-cleaner": "delete patch",
+            f"kube-system/{_OF_CONTROLLERS}bootstrap-signer": "delete get list watch",
+            f"kube-system/{_OF_CONTROLLERS}token-cleaner": "delete get list watch",
+        }.items()
+    },
+}
+# Groups of APIs in which Kubernetes and k3s have rules. In others a right can be any: a GitOps operator installs what
+# its resources say.
+_GROUPS = {"*", "", "apps", "autoscaling", "batch", "extensions", "helm.cattle.io", "k3s.cattle.io", "policy"}
+_GROUPS_OF_KUBERNETES = ".k8s.io"
+_METRICS = {"custom.metrics.k8s.io", "external.metrics.k8s.io"}
 # ClusterRoles that Kubernetes and k3s bind, by who has them. The lab's k3s binds fewer.
 _BOUND = {
     ("Group", "system:masters"): ("cluster-admin",),
@@ -201,7 +235,9 @@ def _is_default_of_account(name: str, found: dict) -> bool:
     """Whether Kubernetes or k3s gives this role to that account of kube-system."""
     role, namespace = found["roleRef"], found["metadata"].get("namespace")
     if role["name"] == f"{_OF_CONTROLLERS}{name}":
-        return namespace in ((None,) if role["kind"] == "ClusterRole" else ("kube-public", "kube-system"))
+        if role["kind"] == "ClusterRole":
+            return namespace is None and name in _CONTROLLERS
+        return namespace in ("kube-public", "kube-system") and name in _CONTROLLERS_OF_NAMESPACES
     if role["kind"] == "ClusterRole":
         return namespace is None and role["name"] in _BOUND_ACCOUNTS.get(name, ())
     return _is_default("ServiceAccount", name, found)
@@ -235,22 +271,28 @@ def _is_more_for_everybody(_name: str, rule: dict) -> bool:
 
 
 def _is_more_for_components(name: str, rule: dict) -> bool:
-    verbs, resources = set(rule["verbs"]), set(rule.get("resources") or [])
+    verbs, resources, groups = ({*(rule.get(key) or [])} for key in ("verbs", "resources", "apiGroups"))
     if _is_reaching(name, verbs, resources) or any(verb.startswith(_IMPERSONATES) for verb in verbs):
         return True
-    if name in _WIDE:
-        return bool(verbs & _NEVER_VERBS_OF_WIDE) or ("*" in resources and not verbs <= _TO_ALL.get(name, set()))
-    namespace, _sep, of_namespace = name.partition("/")
-    reads = name == "system:node" and verbs <= _READ
-    if reads or (namespace == "kube-system" and of_namespace in _OF_SECRETS and verbs <= {*_READ, "delete"}):
-        resources.discard("secrets")
-    everything = {*(rule.get("apiGroups") or []), *(rule.get("nonResourceURLs") or [])}
-    return bool(verbs & _NEVER_VERBS or resources & _NEVER_RESOURCES or "*" in everything)
+    if any(one not in _GROUPS and not one.endswith(_GROUPS_OF_KUBERNETES) for one in groups):
+        return True
+    if verbs & (_NEVER_VERBS - ({"escalate"} if name == _ESCALATES else set())):
+        return True
+    if "secrets" in resources and not verbs <= _TO_SECRETS.get(name, set()):
+        return True
+    if "*" in resources and not verbs <= _TO_ALL.get(name, set()) and not groups <= _METRICS:
+        return True
+    return name not in _WIDE and "*" in {*groups, *(rule.get("nonResourceURLs") or [])}
 
 
 def _is_reaching(name: str, verbs: Collection[str], resources: Collection[str]) -> bool:
-    reaching = {*resources} & _REACHING if {*verbs} & _WRITE else set()
-    return bool(reaching - _REACHING_BY_DEFAULT.get(name, set()) or {*resources} & _ENTRANCES)
+    """By the name of a resource, or by that of a subresource of all: */token is serviceaccounts/token too."""
+
+    def among(known: Collection[str]) -> set[str]:
+        return {one for one in known if one in resources or ("/" in one and f"*/{one.partition('/')[2]}" in resources)}
+
+    reaching = among(_REACHING) if {*verbs} & _WRITE else set()
+    return bool(reaching - _REACHING_BY_DEFAULT.get(name, set()) or among(_ENTRANCES))
 
 
 def _is_default(kind: str, name: str, found: dict) -> bool:

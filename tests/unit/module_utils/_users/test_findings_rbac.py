@@ -8,7 +8,7 @@ import pytest
 from ansible_collections.tenantry.kube.plugins.module_utils._platform import identities
 from ansible_collections.tenantry.kube.plugins.module_utils._users import findings, findings_rbac
 
-from .test_findings import BOB, NOW, Api, _role, _rule
+from .test_findings import BOB, NOW, Api, _binding, _role, _rule
 
 EVE: dict[str, Any] = {"kind": "User", "name": "eve"}
 PERSON = {"kind": "User", "name": "oidc:bob"}
@@ -32,11 +32,49 @@ def test_a_user_with_more_than_on_record_is_one() -> None:
 def test_each_way_from_some_right_to_another_account_is_one() -> None:
     names = [*findings_rbac._OF_COMPONENTS, *findings_rbac._REACHING_BY_DEFAULT, *findings_rbac._WIDE]
     for name in names:
+        default = findings_rbac._REACHING_BY_DEFAULT.get(name, ())
         for resource in findings_rbac._REACHING | findings_rbac._ENTRANCES:
             for verb in ("create", "patch", "update"):
-                is_default = resource in findings_rbac._REACHING_BY_DEFAULT.get(name, ())
+                is_default = resource in default
+                if resource == "secrets":
+                    is_default = verb in findings_rbac._TO_SECRETS.get(name, ())
                 found = findings_rbac.role(_role(name, _rule(verb, resource)))
                 assert (found is None) == is_default, (name, verb, resource)
+                if "/" in resource and not is_default:
+                    of_all = f"*/{resource.partition('/')[2]}"
+                    assert findings_rbac.role(_role(name, _rule(verb, of_all))), (name, verb, of_all)
+
+
+@pytest.mark.parametrize("name", sorted(findings_rbac._WIDE))
+def test_who_has_much_has_no_more_than_by_default(name: str) -> None:
+    for verb in ("get", "list", "watch", "delete"):
+        is_default = verb in findings_rbac._TO_SECRETS.get(name, ())
+        assert (findings_rbac.role(_role(name, _rule(verb, "secrets"))) is None) == is_default, verb
+        is_default = verb in findings_rbac._TO_ALL.get(name, ())
+        assert (findings_rbac.role(_role(name, _rule(verb, "*"))) is None) == is_default, verb
+    escalating = findings_rbac.role(_role(name, _rule("escalate", "clusterroles", "rbac.authorization.k8s.io")))
+    assert (escalating is None) == name.endswith("clusterrole-aggregation-controller")
+    assert findings_rbac.role(_role(name, _rule("get", "*", "custom.metrics.k8s.io"))) is None
+
+
+def test_rules_about_what_others_serve_are_ones() -> None:
+    """An operator can be led to do anything by its own resources."""
+    for name in (*findings_rbac._OF_COMPONENTS, *findings_rbac._WIDE):
+        for group in ("kustomize.toolkit.fluxcd.io", "argoproj.io", "example.com", "k8s.io.example.com", "x-k8s.io"):
+            assert findings_rbac.role(_role(name, _rule("update", "things", group))), (name, group)
+
+
+def test_a_controller_that_kubernetes_does_not_know_is_one() -> None:
+    for name, kind, namespace, is_one in (
+        ("job-controller", "ClusterRole", None, False),
+        ("eve", "ClusterRole", None, True),
+        ("token-cleaner", "Role", "kube-system", False),
+        ("eve", "Role", "kube-system", True),
+        ("job-controller", "Role", "kube-system", True),
+    ):
+        account = {"kind": "ServiceAccount", "namespace": "kube-system", "name": name}
+        made = _binding(account, role=f"system:controller:{name}", kind=kind, namespace=namespace)
+        assert (findings_rbac.binding(made, {}) is not None) == is_one, (name, kind)
 
 
 def test_rules_of_roles_in_system_namespaces() -> None:
