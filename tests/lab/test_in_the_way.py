@@ -18,7 +18,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import c
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import connection
 
-from .faults import proxy
+from .faults import Faults, proxy
 from .harness import ModuleResult, call_module, kubectl, ran
 from .people import contexts, tenant_with
 from .tls import self_signed
@@ -185,12 +185,20 @@ def test_whatever_an_api_server_answers_the_others_are_done(
         assert set(told.data["unreachable_vclusters"]) == {"slow--dev"}
 
 
-@pytest.mark.parametrize("fault", ["flood", "bomb"])
-def test_no_answer_fills_the_controllers_memory(tmp_path: Path, fault: str) -> None:
-    with proxy(tmp_path, "https://127.0.0.1:1", "") as (address, certificate, faults):
+@contextmanager
+def _tenants_behind_proxy(directory: Path, timeout: int) -> Iterator[tuple[Cluster, Faults]]:
+    """The API of a virtual cluster that its administrator serves, and nobody behind it."""
+    with proxy(directory, "https://127.0.0.1:1", "") as (address, certificate, faults):
         entry = {"server": address, "certificate-authority-data": base64.b64encode(certificate.read_bytes()).decode()}
         config = {"clusters": [{"name": "x", "cluster": entry}], "users": [{"name": "x", "user": {}}]}
-        tenants = Cluster.from_kubeconfig(config, name="dev", timeout=60).limited(60)
+        tenants = Cluster.from_kubeconfig(config, name="dev", timeout=timeout).limited(60)
+        yield tenants, faults
+        tenants.close()
+
+
+@pytest.mark.parametrize("fault", ["flood", "bomb"])
+def test_no_answer_fills_the_controllers_memory(tmp_path: Path, fault: str) -> None:
+    with _tenants_behind_proxy(tmp_path, 60) as (tenants, faults):
         faults.spoil(fault, 1)
         tracemalloc.start()
         try:
@@ -199,12 +207,25 @@ def test_no_answer_fills_the_controllers_memory(tmp_path: Path, fault: str) -> N
             _now, most = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()
-            tenants.close()
         print(f"{fault}: {most // 2**20} MiB, {told.value}")
         assert most < 3 * 32 * 2**20
         if fault == "flood":
             assert "with more than 32 MiB" in str(told.value)
             assert faults.seen["GET"] == 1
+
+
+def test_a_watch_ends_whatever_comes(tmp_path: Path) -> None:
+    """An administrator inside can serve even the API that has nodes, and send a byte now and then."""
+    with _tenants_behind_proxy(tmp_path, 1) as (tenants, faults):
+        for fault, most in (("drip", 20), ("flood", 60)):
+            faults.spoil(fault, 10)
+            begun = time.monotonic()
+            with pytest.raises(ApiError):
+                list(tenants.watch("v1/Node", timeout=1))
+            faults.released.set()
+            seconds = time.monotonic() - begun
+            print(f"{fault}: {seconds:.1f} s")
+            assert seconds < most
 
 
 def test_many_objects_are_read_in_pages_and_too_many_not_at_all(

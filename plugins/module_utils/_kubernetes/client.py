@@ -8,7 +8,7 @@ import builtins
 import json
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -27,6 +27,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.time_lim
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.transport import (
     Limiter,
     environment_proxy,
+    events,
     pool_manager,
     ssl_context,
 )
@@ -254,7 +255,8 @@ class Cluster(Reviews):
 
         Without a resource version it begins with what exists, as ADDED.
         """
-        with self._doing("watching", kind, name, namespace):
+        ended = self._limiter.within(timeout + self.timeout) if self._limiter else nullcontext()
+        with self._doing("watching", kind, name, namespace), ended:
             response = self._client.request(
                 "get",
                 self._path(kind, None, namespace),
@@ -267,7 +269,7 @@ class Cluster(Reviews):
                 _request_timeout=(self.timeout, timeout + self.timeout),
             )
             try:
-                yield from _events(response, f"watching {kind} on {self.name}")
+                yield from events(response, f"watching {kind} on {self.name}")
             finally:
                 response.close()
 
@@ -366,18 +368,6 @@ def _is_object(item: object) -> bool:
 
 def _identity(obj: dict) -> tuple[str, str, str | None]:
     return resources.kind_of(obj), obj["metadata"].get("name", ""), obj["metadata"].get("namespace")
-
-
-def _events(response: Any, doing: str) -> Iterator[tuple[str, dict]]:
-    rest = b""
-    for chunk in response.stream():
-        *lines, rest = (rest + chunk).split(b"\n")
-        for line in filter(None, lines):
-            event = json.loads(line)
-            if event["type"] == "ERROR":
-                status = event["object"]
-                raise ApiError(f"{doing}: {status.get('message')}. Run again", status.get("code") or 500)
-            yield event["type"], event["object"]
 
 
 def _dynamic_client(cluster: Cluster, entry: dict, connection_pool: type | None) -> Any:

@@ -5,11 +5,13 @@
 from __future__ import annotations
 
 import base64
+import json
 import logging
 import os
 import socket
 import ssl
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from http.client import HTTPResponse, IncompleteRead
@@ -22,6 +24,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import 
     TenantryError,
     is_untrusted_certificate,
     is_webhook_failure,
+    one_line,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.time_limit import TimeLimit
 
@@ -171,6 +174,32 @@ class Limiter:
             if (stream := getattr(connection, "sock", None)) is not None:
                 with suppress(OSError):  # not by the method of TLS, which would take that away from its reader
                     socket.socket.shutdown(stream, socket.SHUT_RDWR)
+
+    @contextmanager
+    def within(self, seconds: float) -> Iterator[None]:
+        """A watch, which its server ends in time, or all that goes through the pool ends with it."""
+        timer = threading.Timer(seconds, self.abort)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+
+def events(response: Any, doing: str) -> Iterator[tuple[str, dict]]:
+    """Of a watch, as type and object."""
+    rest = b""
+    for chunk in response.stream():
+        *lines, rest = (rest + chunk).split(b"\n")
+        for line in filter(None, lines):
+            event = json.loads(line)
+            if event["type"] == "ERROR":
+                status = event["object"]
+                raise ApiError(f"{doing}: {one_line(status.get('message'))}. Run again", status.get("code") or 500)
+            yield event["type"], event["object"]
+        if len(rest) > LARGEST_ANSWER_OF_TENANTS:
+            raise ApiError(f"{doing}: an event has more than {LARGEST_ANSWER_OF_TENANTS >> 20} MiB. Run again")
 
 
 def ssl_context(cluster: dict, user: dict, where: str) -> ssl.SSLContext:

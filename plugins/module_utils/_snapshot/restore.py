@@ -248,9 +248,9 @@ class Restore:
 
     def _prove(self, expected: dict[str, set[str]]) -> dict[str, int]:
         """Its API answers with the CA of the snapshot and serves what that holds; then the old data may go."""
-        api = connection.inside(self.host, self.namespace)
+        api = connection.inside(self.host, self.namespace).limited(max(self.host.timeout, self.deadline.remaining()))
         try:
-            served = {kind: {_path(obj) for obj in api.list(kind)} for kind in expected}
+            served = {kind: {_path(obj) for page in api.pages(kind) for obj in page} for kind in expected}
         finally:
             api.close()
         missing = [f"{kind} {name}" for kind in expected for name in sorted(expected[kind] - served[kind])]

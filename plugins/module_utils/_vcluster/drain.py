@@ -36,7 +36,7 @@ def rows(nodes: Iterable[str]) -> list[dict]:
 
 
 def drain(host: Cluster, namespace: str, names: Iterable[str], deadline: Deadline, warn: Callable[[str], None]) -> None:
-    api = connection.inside(host, namespace)
+    api = connection.inside(host, namespace).limited(max(host.timeout, deadline.remaining()))
     try:
         found = [api.get(NODE, name) for name in names]
         # What runs on a node that is not there any more does not end by being asked.

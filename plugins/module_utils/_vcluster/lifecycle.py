@@ -176,7 +176,7 @@ def wait_until_ready(host: Cluster, namespace: str, deadline: Deadline) -> None:
     agents = (host.get(STATEFUL_SET, AGENT, namespace) or {}).get("spec", {}).get("replicas", 0)
     if not agents:
         return
-    api = connection.inside(host, namespace)
+    api = connection.inside(host, namespace).limited(max(host.timeout, deadline.remaining()))
     try:
         wait_for_agents(host, api, namespace, agents, deadline)
     finally:
