@@ -255,6 +255,27 @@ def _plugin(kubeconfig: Path) -> dict[str, Any]:
     return {key: plugin[key] for key in ("command", "args")}
 
 
+@pytest.mark.parametrize("oidc", [{}, {"username": "erin", "hub_prefix": "corp:"}, {"group": "staff"}])
+def test_the_rights_of_a_person_are_for_that_person_alone(world: World, login: Login, oidc: dict[str, Any]) -> None:
+    """Somebody who leaves, but is known to the issuer still, gives rights to the own name as if they were erin's."""
+    login("erin", "admin", {"groups": ["staff"]}, **oidc)
+
+    def found() -> set[tuple[str, str]]:
+        info = call_module("tenant_user_info", kubeconfig=world.hub, tenant="payments")
+        assert not info.failed, info.msg
+        return {(one["kind"], one["name"]) for one in info.data["findings"]}
+
+    labels = ("app.kubernetes.io/managed-by=tenantry.kube", "tenantry.dev/component=user", "tenantry.dev/user=erin")
+    other = ("clusterrolebinding", "tenantry:erin:developer")
+    assert found() == set()
+    ran(world.dev, "create", *other, "--clusterrole=tenantry:developer", "--user=oidc:mallory")
+    try:
+        ran(world.dev, "label", *other, *labels)
+        assert found() == {("ClusterRoleBinding", other[1])}
+    finally:
+        ran(world.dev, "delete", *other)
+
+
 def test_from_a_token_to_the_issuer(world: World, login: Login, tmp_path: Path) -> None:
     path = tmp_path / "alice.yaml"
     assert world.user("alice", "viewer", None, kubeconfig_path=str(path)).changed
