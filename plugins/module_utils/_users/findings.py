@@ -104,20 +104,30 @@ def look(
         of_certificates = [(CERTIFICATE_SIGNING_REQUEST, lambda obj: certificate(obj, now, ca), {})]
     of_nodes = [(NAMESPACE, findings_pods.namespace, {"metadata_only": True})] if has_nodes else []
     for kind, judge, options in (*of_certificates, *_looks(users, subjects or {}), *of_nodes):
-        objects = (obj for page in _pages(api, kind, options) for obj in page)
-        here = [
-            _row(kind, obj, finding)
-            for obj in islice(objects, LOOKED_AT)
-            if (finding := _judged(judge, obj)) is not None
-        ]
-        if next(objects, None) is not None:
-            here.insert(0, _unseen(kind, options.get("namespace")))
+        here = _here(api, kind, judge, options)
         # One that is served in several versions is one.
         new = [one for one in here if (one["kind"], one["namespace"], one["name"]) not in seen]
         seen |= {(one["kind"], one["namespace"], one["name"]) for one in new}
         found += new[:MOST]
         more += len(new[MOST:])
     return found, more
+
+
+def _here(api: Cluster, kind: str, judge: _Judge, options: dict) -> list[Finding]:
+    """Of one kind. One that cannot be listed, because somebody serves its API or nobody does, hides no other."""
+    here: list[Finding] = []
+    try:
+        objects = (obj for page in _pages(api, kind, options) for obj in page)
+        for obj in islice(objects, LOOKED_AT):
+            if (finding := _judged(judge, obj)) is not None:
+                here.append(_row(kind, obj, finding))
+        if next(objects, None) is not None:
+            here.insert(0, _unseen(kind, options.get("namespace")))
+    except ApiError as error:
+        if error.status is None or (api.limit and api.limit.reason):
+            raise  # so are all others
+        here.insert(0, _unlisted(kind, error))
+    return here
 
 
 def _pages(api: Cluster, kind: str, options: dict) -> Iterator[list[dict]]:
@@ -186,6 +196,18 @@ def _unseen(kind: str, namespace: str | None) -> Finding:
         "why": f"there are more: only the first {LOOKED_AT:,} were looked at",
         "expires": None,
         "end": f"delete those that nobody needs (kubectl get {short.lower()} {where}), and look again",
+    }
+
+
+def _unlisted(kind: str, error: ApiError) -> Finding:
+    short = kind.rpartition("/")[2]
+    return {
+        "kind": short,
+        "namespace": None,
+        "name": "*",
+        "why": one_line(f"cannot be listed, so what there is is not known: {error}"),
+        "expires": None,
+        "end": "repair that, such as by deleting an APIService for its group that is no longer served, and look again",
     }
 
 
