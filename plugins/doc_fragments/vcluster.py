@@ -32,11 +32,22 @@ options:
         addresses stay, and its resources still count. With O(mode=shared), pods without a controller are lost; a
         warning names them.
       - V(restarted) restarts server and agents in every run. With O(mode=shared), its pods keep running.
-      - V(paused) and V(restarted) require an existing virtual cluster with a volume or O(datastore). All its other
-        options stay unchanged.
+      - V(rotated) replaces the CAs of its k3s and, with three servers, the certificates of its own etcd. It does so in
+        every run unless O(rotate_older_than) is set. Servers restart one after the other, agents too. With
+        O(mode=shared), its pods keep running. Certificates of the former CAs are no longer accepted. RV(results) names
+        the users whose kubeconfigs need the new CA.
+      - V(paused), V(restarted) and V(rotated) require an existing virtual cluster with a volume or O(datastore). All
+        its other options stay unchanged.
     type: str
-    choices: [present, absent, paused, restarted]
+    choices: [present, absent, paused, restarted, rotated]
     default: present
+  rotate_older_than:
+    description:
+      - Age from which O(state=rotated) replaces the CAs, V(1d) to V(3650d), such as V(180d). Younger ones stay, and the
+        run changes nothing. Without it, every run replaces them.
+      - A rotation that was interrupted is finished in any case.
+      - Ignored unless O(state=rotated).
+    type: str
   mode:
     description:
       - V(shared) runs its pods as unprivileged pods of its namespace on the host, within O(resources) and
@@ -312,7 +323,7 @@ OPTIONS: dict = (
 ELSEWHERE: dict = yaml.safe_load(
     re.sub(r"\bO\((?!tenantry\.)", "O(tenantry.kube.vcluster#module:", documentation(OPTIONS))
 )["options"]
-DECIDED_BY_TENANTS = ("tenant", "name", "state", "kubeconfig_path")
+DECIDED_BY_TENANTS = ("tenant", "name", "state", "rotate_older_than", "kubeconfig_path")
 
 
 class ModuleDocFragment:

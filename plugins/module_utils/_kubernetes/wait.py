@@ -30,6 +30,10 @@ class Deadline:
         self._progress = progress
         self._told: dict[str, str] = {}
 
+    def again(self) -> Deadline:
+        """As long once more, from now on."""
+        return Deadline(self.seconds, self._progress)
+
     def remaining(self) -> float:
         return max(0.0, self._end - time.monotonic())
 

@@ -167,7 +167,7 @@ def _exchange(found: dict, server: dict, files: dict[str, str]) -> list[Action]:
     ]
 
 
-def end_published(api: Cluster, ended: str) -> None:
+def end_published(api: Cluster, ended: str, option: str = "revoke_certificates") -> None:
     """Inside, what is published goes, and does not come again with the CA that ended (PEM)."""
     before = api.get(*PUBLISHED)
     api.delete(*PUBLISHED)
@@ -177,7 +177,7 @@ def end_published(api: Cluster, ended: str) -> None:
             break
         deadline.pause()
     if found and _is_of_before(found, uid, ended):
-        raise TenantryError(_stays(found))
+        raise TenantryError(_stays(found, option))
 
 
 def _is_of_before(found: dict, uid: str | None, ended: str) -> bool:
@@ -185,15 +185,15 @@ def _is_of_before(found: dict, uid: str | None, ended: str) -> bool:
     return found["metadata"]["uid"] == uid or (bool(ended.strip()) and ended.strip() in published)
 
 
-def _stays(found: dict) -> str:
+def _stays(found: dict, option: str) -> str:
     kind, name, namespace = PUBLISHED
     what = f"{kind.rpartition('/')[2]} {namespace}/{name}"
     if held := found["metadata"].get("finalizers"):
         return (
-            f"revoke_certificates: {what} is deleted, but stays and tells other API servers to trust the replaced CA "
+            f"{option}: {what} is deleted, but stays and tells other API servers to trust the replaced CA "
             f"while it has the finalizer {one_line(', '.join(held))}. Remove that there with kubectl, then run again"
         )
     return (
-        f"revoke_certificates: {what} came back with the replaced CA, and tells other API servers to trust it. "
+        f"{option}: {what} came back with the replaced CA, and tells other API servers to trust it. "
         "Check with kubectl for what writes it there (metadata.managedFields), delete both, then run again"
     )

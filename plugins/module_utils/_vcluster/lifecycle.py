@@ -107,10 +107,16 @@ def plan_pause(found: VirtualCluster | None, name: str) -> LifecyclePlan:
 
 
 def plan_restart(found: VirtualCluster | None, name: str, now: datetime) -> LifecyclePlan:
-    found, sets = _stoppable(found, RESTARTED, name)
-    if is_paused(sets[0]):
-        raise TenantryError(f"state: {name} is paused and cannot be restarted. Resume it with state: present")
+    found, sets = running(found, RESTARTED, name)
     return _restart(found.host, found.namespace, sets, now)
+
+
+def running(found: VirtualCluster | None, state: str, name: str) -> tuple[VirtualCluster, list[dict]]:
+    """One that is not paused and comes back as it was, with its StatefulSets."""
+    found, sets = _stoppable(found, state, name)
+    if is_paused(sets[0]):
+        raise TenantryError(f"state: {name} is paused and cannot be {state}. Resume it with state: present")
+    return found, sets
 
 
 def _stoppable(found: VirtualCluster | None, state: str, name: str) -> tuple[VirtualCluster, list[dict]]:

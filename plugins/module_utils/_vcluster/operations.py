@@ -1,17 +1,23 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The operations of the states absent, paused and restarted. That of present is in apply.py."""
+"""The operations of the states absent, paused, restarted and rotated. That of present is in apply.py."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
+from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import require
+from ansible_collections.tenantry.kube.plugins.module_utils._core.timestamps import clock
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.apply import Plan
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import SECRET
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import Deadline
 from ansible_collections.tenantry.kube.plugins.module_utils._module import Context
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import delete, lifecycle
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import ca_rotation, connection, delete, lifecycle
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.admin_kubeconfig import AdministratorsKubeconfig
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.request import (
     OperationResult,
     PlacedVCluster,
@@ -84,3 +90,53 @@ class RestartedOperation(LifecycleOperation):
     @classmethod
     def of(cls, placed: PlacedVCluster) -> RestartedOperation:
         return cls(lifecycle.plan_restart(placed.found, placed.namespace, datetime.now(UTC)))
+
+
+@dataclass(frozen=True)
+class RotatedOperation(VClusterOperation):
+    """k3s and etcd get other CAs, and the administrator's kubeconfig the new one."""
+
+    placed: PlacedVCluster
+    plan: ca_rotation.RotationPlan
+
+    @classmethod
+    def of(cls, placed: PlacedVCluster) -> RotatedOperation:
+        older_than = placed.desired.rotate_older_than
+        return cls(placed, ca_rotation.plan_rotation(placed.found, placed.namespace, older_than, clock()))
+
+    def execute(self, context: Context, deadline: Deadline) -> OperationResult:
+        context.secret(*self.plan.keys)
+        result = OperationResult(self.plan.rows(), [self.plan.diff()])
+        return completed(lambda: self._perform(context, deadline, result), lambda: result)
+
+    def _perform(self, context: Context, deadline: Deadline, result: OperationResult) -> OperationResult:
+        """In check mode, the API still answers with the CA of before."""
+        if not context.check_mode:
+            self.plan.perform(deadline)
+        found = require(self.placed.found, f"the virtual cluster {self.placed.namespace}")
+        api = connection.inside(found.host, found.namespace).limited(found.host.timeout)
+        try:
+            users = _users_with_kubeconfigs(api) if self.plan.changed else []
+            kubeconfig = self._kubeconfig(context, api, connection.endpoint(found))
+        finally:
+            api.close()
+        facts = {"outdated_kubeconfigs": users, "kubeconfig": self.placed.desired.kubeconfig_path}
+        return replace(result, actions=[*result.actions, *kubeconfig], facts=facts)
+
+    def _kubeconfig(self, context: Context, api: Cluster, url: str) -> list[dict]:
+        path, desired = self.placed.desired.kubeconfig_path, self.placed.desired
+        if path is None:
+            return []
+        labels = naming.labels("vcluster", tenant=desired.tenant, vcluster=desired.name)
+        kubeconfig = AdministratorsKubeconfig(path, self.placed.namespace, labels)
+        if not (context.check_mode and self.plan.changed) and kubeconfig.is_current(api, url):
+            return []
+        if not context.check_mode:
+            context.secret(kubeconfig.renew(api, url))
+        return [kubeconfig.action()]
+
+
+def _users_with_kubeconfigs(api: Cluster) -> list[str]:
+    """Of the tenant. Their kubeconfigs have the CA of before, wherever they are."""
+    tokens = api.list(SECRET, naming.PLATFORM_NAMESPACE, naming.selector("user"))
+    return sorted({one["metadata"]["labels"][naming.LABEL_USER] for one in tokens})

@@ -21,7 +21,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resource
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import Deadline, is_forbidden, retry
 from ansible_collections.tenantry.kube.plugins.module_utils._module import Context
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import drain, keys, lifecycle
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import ca_rotation, drain, keys, lifecycle
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.admin_kubeconfig import AdministratorsKubeconfig
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.datastore.etcd import interrupted
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.guest import GuestCluster, connect_guest
@@ -111,6 +111,10 @@ def check_present(context: Context, placed: PlacedVCluster, spec: VClusterSpec, 
         context.warn(
             f"{placed.namespace}: a restore of snapshot {snapshot} was interrupted, and its etcd may not start "
             "before it is run again (tenantry.kube.vcluster_snapshot)"
+        )
+    if found and ca_rotation.is_interrupted(found):
+        context.warn(
+            f"{placed.namespace}: a rotation of its CAs was interrupted. Run it again with state: rotated to finish it"
         )
     if spec.datastore and record.version not in (None, spec.version):
         context.warn(

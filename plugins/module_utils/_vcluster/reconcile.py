@@ -19,7 +19,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._module import (
     run_each,
     validate_all,
 )
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import lifecycle
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import ca_rotation, lifecycle
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.apply import PresentOperation
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.fleet_state import FleetState
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.host_facts import HostFacts
@@ -27,6 +27,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.operations
     AbsentOperation,
     PausedOperation,
     RestartedOperation,
+    RotatedOperation,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.plan import (
     CheckedVCluster,
@@ -49,6 +50,7 @@ OPERATIONS: dict[str, Callable[[PlacedVCluster], VClusterOperation]] = {
     ABSENT: AbsentOperation.of,
     lifecycle.PAUSED: PausedOperation.of,
     lifecycle.RESTARTED: RestartedOperation.of,
+    ca_rotation.ROTATED: RotatedOperation.of,
 }
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client i
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import Deadline
 from ansible_collections.tenantry.kube.plugins.module_utils._module import Context
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.cluster import parse
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.lifecycle import rotation_age
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.mode import MODES
 
 PRESENT = "present"
@@ -33,6 +35,7 @@ class DesiredVCluster:
     state: str
     host: str | None  # as given. None: the host it is on, or the hub
     kubeconfig_path: str | None
+    rotate_older_than: timedelta | None
     options: dict[str, Any] = field(repr=False)  # all of the item; some are secret
 
     @classmethod
@@ -40,11 +43,12 @@ class DesiredVCluster:
         path = item["kubeconfig_path"]
         if path and Path(path).expanduser().is_dir():
             raise TenantryError(f"kubeconfig_path: {path} is a directory. Name a file in it")
+        older_than = rotation_age(item.get("rotate_older_than"))
         if item["state"] == PRESENT:
             _check_in_any_mode(item)
         tenant, name = naming.check_name(item["tenant"], "tenant"), naming.check_name(item["name"], "name")
         naming.vcluster_namespace(tenant, name)
-        return cls(tenant, name, item["state"], item["host"], path, item)
+        return cls(tenant, name, item["state"], item["host"], path, older_than, item)
 
     @property
     def item(self) -> dict[str, Any]:

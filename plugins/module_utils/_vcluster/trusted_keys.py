@@ -69,6 +69,13 @@ def keep(host: Cluster, api: Cluster, namespace: str) -> None:
         note(host, namespace, found)
 
 
+def replaced(host: Cluster, namespace: str, *, clients: str, request_headers: str) -> None:
+    """k3s has other CAs (PEM), which the platform made. The keys of tokens stay as they were noted."""
+    if before := noted(find(host, namespace)):
+        cas = {key: _fingerprints(pem) for key, pem in zip(_CAS, (clients, request_headers), strict=True)}
+        note(host, namespace, {**before, **cas})
+
+
 def findings(api: Cluster, secret: dict | None, own: str | None) -> list[dict[str, str | None]]:
     """What is trusted now and was not when it was noted. Empty where nothing was."""
     before = noted(secret)

@@ -12,6 +12,10 @@ try:
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.hazmat.primitives.asymmetric.types import (
+        CertificateIssuerPrivateKeyTypes,
+        CertificatePublicKeyTypes,
+    )
     from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 except ImportError:
     x509 = None  # type: ignore[assignment]  # reported by make_authority()
@@ -31,13 +35,13 @@ def make(namespace: str, service: str) -> dict[str, str]:
     The client's certificate has no names of machines: etcd would look whether its user's address is that of one.
     """
     key, authority = make_authority(f"{namespace} etcd", "etcd")
-    public = key.public_key()
+    issuer = _key_identifier(key.public_key())
     names = [f"*.{service}.{namespace}.svc", "localhost"]
     found = {"ca.crt": authority.public_bytes(serialization.Encoding.PEM).decode()}
     both = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
     for name, alternative, usages in ((SERVER, names, both), (CLIENT, [], [ExtendedKeyUsageOID.CLIENT_AUTH])):
         own = ec.generate_private_key(ec.SECP256R1())
-        builder = _builder(f"{namespace} etcd {name}", f"{namespace} etcd", own.public_key(), public)
+        builder = _builder(_name(f"{namespace} etcd {name}"), _name(f"{namespace} etcd"), own.public_key(), issuer)
         if alternative:
             builder = builder.add_extension(
                 x509.SubjectAlternativeName([x509.DNSName(one) for one in alternative]), critical=False
@@ -50,16 +54,36 @@ def make(namespace: str, service: str) -> dict[str, str]:
     return found
 
 
-def make_authority(name: str, option: str) -> tuple[ec.EllipticCurvePrivateKey, x509.Certificate]:
-    """A key, and the certificate that it has signed for itself. `option` is what an error starts with."""
+def make_authority(
+    name: str, option: str, *, path_length: int | None = 0
+) -> tuple[ec.EllipticCurvePrivateKey, x509.Certificate]:
+    """
+    A key, and the certificate that it has signed for itself. `option` is what an error starts with; None as path length
+    lets it vouch for other authorities.
+    """
     if x509 is None:
         raise TenantryError(
             f"{option}: needs the Python library cryptography where this module runs. Install it with pip"
         )
     key = ec.generate_private_key(ec.SECP256R1())
-    builder = _builder(name, name, key.public_key(), key.public_key())
-    builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+    public = key.public_key()
+    builder = _builder(_name(name), _name(name), public, _key_identifier(public))
+    builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=path_length), critical=True)
     return key, builder.add_extension(_usage(signs=True), critical=True).sign(key, hashes.SHA256())
+
+
+def cross_signed(authority: x509.Certificate, by: x509.Certificate, key: CertificateIssuerPrivateKeyTypes) -> str:
+    """The certificate of an authority once more, as PEM, signed by another: whoever trusts that trusts this too."""
+    try:
+        # As the other calls its own key: who makes a certificate chooses that.
+        own = by.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+        issuer = x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(own)
+    except x509.ExtensionNotFound:
+        issuer = None
+    builder = _builder(authority.subject, by.subject, authority.public_key(), issuer)
+    builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+    signed = builder.add_extension(_usage(signs=True), critical=True).sign(key, hashes.SHA256())
+    return signed.public_bytes(serialization.Encoding.PEM).decode()
 
 
 def key_pem(key: ec.EllipticCurvePrivateKey) -> str:
@@ -69,20 +93,27 @@ def key_pem(key: ec.EllipticCurvePrivateKey) -> str:
 
 
 def _builder(
-    subject: str, issuer: str, public_key: ec.EllipticCurvePublicKey, authority: ec.EllipticCurvePublicKey
+    subject: x509.Name,
+    issuer: x509.Name,
+    public_key: CertificatePublicKeyTypes,
+    authority: x509.AuthorityKeyIdentifier | None,
 ) -> x509.CertificateBuilder:
     now = datetime.now(UTC)
-    return (
+    builder = (
         x509.CertificateBuilder()
-        .subject_name(_name(subject))
-        .issuer_name(_name(issuer))
+        .subject_name(subject)
+        .issuer_name(issuer)
         .public_key(public_key)
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - SKEW)
         .not_valid_after(now + LIFETIME)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(authority), critical=False)
     )
+    return builder.add_extension(authority, critical=False) if authority else builder
+
+
+def _key_identifier(authority: ec.EllipticCurvePublicKey) -> x509.AuthorityKeyIdentifier:
+    return x509.AuthorityKeyIdentifier.from_issuer_public_key(authority)
 
 
 def _name(common_name: str) -> x509.Name:

@@ -96,6 +96,11 @@ def check_may_be_deleted(name: str, record: VClusterRecord) -> None:
         )
 
 
+def rotation_age(text: str | None) -> timedelta | None:
+    """The age of CAs that are to be replaced; None: any."""
+    return timedelta(seconds=quantities.seconds(text, "rotate_older_than", "1d", "3650d")) if text else None
+
+
 def _lifetime(ttl: str) -> int:
     return quantities.seconds(ttl, "ttl", "1h", "3650d")
 

@@ -81,7 +81,8 @@ OPTIONS: dict[str, dict] = {
     "tenant": {"type": "str", "required": True},
     "name": {"type": "str", "required": True},
     "host": {"type": "str"},
-    "state": {"type": "str", "choices": ["present", "absent", "paused", "restarted"], "default": "present"},
+    "state": {"type": "str", "choices": ["present", "absent", "paused", "restarted", "rotated"], "default": "present"},
+    "rotate_older_than": {"type": "str"},
     "mode": {"type": "str", "choices": ["shared", "dedicated"]},
     "version": {"type": "str"},
     # As it is: text that could be a number is refused.
@@ -120,5 +121,7 @@ OPTIONS: dict[str, dict] = {
 }
 # What administrators decide for virtual clusters that tenants ask for: all but which one it is.
 DEFAULTS = {
-    option: spec for option, spec in OPTIONS.items() if option not in ("tenant", "name", "state", "kubeconfig_path")
+    option: spec
+    for option, spec in OPTIONS.items()
+    if option not in ("tenant", "name", "state", "rotate_older_than", "kubeconfig_path")
 }

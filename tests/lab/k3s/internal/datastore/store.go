@@ -3,6 +3,7 @@ package datastore
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"time"
 
@@ -41,6 +42,23 @@ func (s *Store) Keys(ctx context.Context, prefix string) (map[string][]byte, err
 		values[string(one.Key)] = one.Value
 	}
 	return values, nil
+}
+
+// Put replaces the value of a key, or makes it. It is written as kine understands it.
+func (s *Store) Put(ctx context.Context, key string, value []byte) error {
+	found, err := s.etcd.Get(ctx, key)
+	if err != nil {
+		return err
+	}
+	if len(found.Kvs) == 0 {
+		return s.Create(ctx, key, value)
+	}
+	same := clientv3.Compare(clientv3.ModRevision(key), "=", found.Kvs[0].ModRevision)
+	done, err := s.etcd.Txn(ctx).If(same).Then(clientv3.OpPut(key, string(value))).Else(clientv3.OpGet(key)).Commit()
+	if err == nil && !done.Succeeded {
+		return fmt.Errorf("%s: changed by another at the same time", key)
+	}
+	return err
 }
 
 // Create fails with ErrExists if the key is there.

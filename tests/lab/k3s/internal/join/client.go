@@ -81,6 +81,15 @@ func (c *Client) Config(ctx context.Context) (ClusterConfig, error) {
 	return config, json.Unmarshal(raw, &config)
 }
 
+// RotateCAs hands other CAs to a server, which uses them from its next start on.
+func (c *Client) RotateCAs(ctx context.Context, files map[string][]byte, force bool) error {
+	body, err := json.Marshal(files)
+	if err == nil {
+		_, err = c.do(ctx, http.MethodPut, fmt.Sprintf("%s?force=%t", rotatePath, force), nil, body, true)
+	}
+	return err
+}
+
 // FetchCertificates has dir hold the two CAs and, each with its own key that never leaves it, the node's certificates.
 func (c *Client) FetchCertificates(ctx context.Context, dir string, node Node) error {
 	for _, name := range []string{"server-ca.crt", "client-ca.crt"} {

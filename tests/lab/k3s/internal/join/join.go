@@ -10,6 +10,7 @@ const (
 	headerNodeIP       = "k3s-Node-IP"
 	basePath           = "/v1-k3s/"
 	tunnelPath         = basePath + "connect"
+	rotatePath         = basePath + "cert/cacerts"
 )
 
 // ClusterConfig is what the servers decide for all nodes.

@@ -109,10 +109,15 @@ func (ca *CA) Ensure(dir, name string, r Request) error {
 	return os.WriteFile(certFile, raw, 0o644)
 }
 
-// Sign returns the certificate for a public key in PEM.
+// Sign returns the certificate for a public key in PEM, and after it, as k3s does, what is in the CA's file: who trusts
+// only the CA of before may know this one by a certificate in there.
 func (ca *CA) Sign(public crypto.PublicKey, r Request) ([]byte, error) {
-	return sign(certificate(r, leafLifetime), ca.Cert, public, ca.key)
+	raw, err := sign(certificate(r, leafLifetime), ca.Cert, public, ca.key)
+	return append(raw, ca.CertPEM...), err
 }
+
+// WithoutChain is the certificate that signs, alone: the controller manager takes no more.
+func (ca *CA) WithoutChain() []byte { return encode("CERTIFICATE", ca.Cert.Raw) }
 
 func (ca *CA) stillGood(raw []byte, r Request) bool {
 	cert, err := parse(raw)

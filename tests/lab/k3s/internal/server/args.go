@@ -85,7 +85,7 @@ func (s *Server) controllerManagerArgs() map[string]string {
 	for signer, ca := range map[string]string{
 		"kube-apiserver-client": "client-ca", "kubelet-client": "client-ca", "kubelet-serving": "server-ca", "legacy-unknown": "client-ca",
 	} {
-		args["cluster-signing-"+signer+"-cert-file"] = tls(ca + ".crt")
+		args["cluster-signing-"+signer+"-cert-file"] = tls(ca + ".nochain.crt")
 		args["cluster-signing-"+signer+"-key-file"] = tls(ca + ".key")
 	}
 	return args

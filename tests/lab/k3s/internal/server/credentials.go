@@ -40,6 +40,11 @@ func (s *Server) prepareCredentials() (*credentials, error) {
 	if _, err := pki.EnsureKey(filepath.Join(tls, "service.key")); err != nil {
 		return nil, err
 	}
+	for name, ca := range map[string]*pki.CA{"server-ca": serverCA, "client-ca": clientCA} {
+		if err := os.WriteFile(s.path("tls", name+".nochain.crt"), ca.WithoutChain(), 0o600); err != nil {
+			return nil, err
+		}
+	}
 	masters := []string{"system:masters"}
 	for _, c := range []struct {
 		ca      *pki.CA

@@ -24,6 +24,7 @@ func (s *Server) joinServer() *join.Server {
 		Config:    s.clusterConfig(),
 		CheckNode: s.checkNode,
 		Connect:   s.tunnels.Accept,
+		Rotate:    s.rotateCAs,
 	}
 }
 

@@ -57,6 +57,9 @@ func New(ctx context.Context, opts *options.Options, nodeName, nodeIP string) (*
 			return nil, err
 		}
 	}
+	if err := s.takeRotatedCAs(); err != nil {
+		return nil, err
+	}
 	if err := s.startDatastore(ctx); err != nil {
 		return nil, fmt.Errorf("datastore: %w", err)
 	}
