@@ -23,11 +23,13 @@ extends_documentation_fragment:
   - tenantry.kube.attributes.actiongroup
 options:
   wait:
-    description: Whether to wait until it is ready, or gone. With V(false), no kubeconfig is written for a new one.
+    description:
+      - Whether to wait until it is ready, or gone. With V(false), no kubeconfig is written for a new one.
+      - O(state=rotated) always waits.
     type: bool
     default: true
   wait_timeout:
-    description: Seconds to wait for each.
+    description: Seconds to wait for each. With O(state=rotated), for each round of restarts.
     type: int
     default: 300
 seealso:
@@ -75,6 +77,14 @@ EXAMPLES = r"""
     name: dev
     state: paused
 
+- name: Replace the CAs of its k3s if they are older than a year (then run tenant_user for outdated_kubeconfigs)
+  tenantry.kube.vcluster:
+    kubeconfig: ~/.kube/hub.yaml
+    tenant: payments
+    name: dev
+    state: rotated
+    rotate_older_than: 365d
+
 - name: Create one for a workshop, which the playbook housekeeping pauses at night and deletes after two weeks
   tenantry.kube.vcluster:
     kubeconfig: ~/.kube/hub.yaml
@@ -121,7 +131,18 @@ results:
       returned: O(state=present)
       type: dict
       sample: {cpu: '2', memory: 3Gi, pods: '2', storage: 5Gi}
-    kubeconfig: {description: Path of the administrator's kubeconfig., returned: O(state=present), type: str}
+    kubeconfig:
+      description: Path of the administrator's kubeconfig.
+      returned: O(state=present) or O(state=rotated)
+      type: str
+    outdated_kubeconfigs:
+      description:
+        - Users of the tenant whose kubeconfigs contain the former CA. The next run of M(tenantry.kube.tenant_user)
+          renews those that it manages. Empty if nothing was replaced.
+      returned: O(state=rotated)
+      type: list
+      elements: str
+      sample: [alice, bob]
     seconds: {description: Seconds since the start of the module., returned: always, type: float}
     changed: {description: Whether anything was changed for it., returned: always, type: bool}
     actions:

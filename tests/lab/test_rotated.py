@@ -1,4 +1,4 @@
-"""The CAs of k3s are replaced: what the old ones signed ends, all else goes on (CRED-5).
+"""The CAs of k3s are replaced: what the old ones signed ends, all else goes on (CRED-6).
 
 The servers are processes. The test restarts them, as their StatefulSet would, and runs in place of an exec what that
 would run in a server's container.
@@ -248,7 +248,11 @@ def test_rotation_by_age_changes_nothing_before(guild: Guild, monkeypatch: pytes
     assert 'rotate_older_than: "soon" is not a duration' in wrong.msg
 
 
-@pytest.mark.parametrize("last", range(8))
+# The last step that the run takes on the host; one server has fewer.
+LAST = [pytest.param(number, marks=[pytest.mark.nightly] if number != 3 else []) for number in range(8)]
+
+
+@pytest.mark.parametrize("last", LAST)
 def test_an_interrupted_rotation_is_finished(guild: Guild, last: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """The run ends before one of its steps on the host or in the container; the next has the same CAs."""
     steps, known = 0, Cluster.merge
@@ -264,7 +268,8 @@ def test_an_interrupted_rotation_is_finished(guild: Guild, last: int, monkeypatc
         patch.setattr(Cluster, "merge", merge)
         killed = guild.rotated()
     if not killed.failed:
-        pytest.skip("there are no more steps")
+        assert (len(guild.servers), last > 5) == (1, True), "all steps were taken"
+        return
     wanted = json.loads(ran(guild.hub, "get", "secret", ca_rotation.ROTATION, "-n", NAMESPACE, "-o", "json"))["data"]
     again = guild.rotated(rotate_older_than="30d")
     assert not again.failed, again.msg

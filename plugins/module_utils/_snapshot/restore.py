@@ -26,7 +26,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resource
     SECRET,
     STATEFUL_SET,
 )
-from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.secret_data import encoded
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.secret_data import decoded, encoded
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import (
     Deadline,
     explanation,
@@ -86,6 +86,7 @@ class Restore:
     tell: Callable[[str], None]  # of progress
     directory: Path  # for what is on its way
     stateful_set: dict = field(init=False)
+    other_ca: bool = field(init=False, default=False)  # k3s had another until now
 
     @property
     def host(self) -> Cluster:
@@ -146,7 +147,7 @@ class Restore:
         return self._prove(expected)
 
     def revert(self) -> None:
-        """Back to what the volume keeps from before an upgrade. It has the same token and CA."""
+        """Back to what the volume keeps from before an upgrade. It has the same token, and the CA of then."""
         self._stop()
         self._restore_kept()
         if client_ca_renewal.find(self.host, self.namespace):
@@ -154,6 +155,7 @@ class Restore:
         if self.version != self.target.record.version:
             self._change_version()
         self._start()
+        self._pin_ca(connection.authority(self.host, self.namespace))
         self._prove({NAMESPACE: set()})
 
     def _stop(self) -> None:
@@ -194,10 +196,22 @@ class Restore:
 
     def _take_over(self, credentials: dict[str, str]) -> None:
         """Token and CA go with the data, and in its own place the release does."""
-        for name, keys in ((JOIN_TOKEN, ("server-token", "node-password")), (PLATFORM_CREDENTIAL, ("ca.crt",))):
-            self.host.merge(SECRET, name, self.namespace, {"data": {key: encoded(credentials[key]) for key in keys}})
+        data = {key: encoded(credentials[key]) for key in ("server-token", "node-password")}
+        self.host.merge(SECRET, JOIN_TOKEN, self.namespace, {"data": data})
+        self._pin_ca(credentials["ca.crt"])
         if self.version != self.target.record.version:
             self._change_version()
+
+    def _pin_ca(self, authority: str) -> None:
+        """The data may be from before the CAs were replaced (_vcluster.ca_rotation)."""
+        known = decoded(self.host.get(SECRET, PLATFORM_CREDENTIAL, self.namespace)).get("ca.crt", "")
+        if known.strip() == authority.strip():
+            return
+        self.other_ca = True
+        data = {"data": {"ca.crt": encoded(authority)}}
+        self.host.merge(SECRET, PLATFORM_CREDENTIAL, self.namespace, data)
+        if client_ca_renewal.find(self.host, self.namespace):
+            trusted_keys.note(self.host, self.namespace, None)
 
     def _change_version(self) -> None:
         """Back to the release that the snapshot is of: what the configuration says of it, images, and the record."""
@@ -272,8 +286,8 @@ class Restore:
         self._end_agents()
 
     def _renew_agents(self) -> None:
-        """Nodes of another cluster have joined by its CA, which is gone."""
-        if not self.in_place:
+        """They trust the CA by which they have joined."""
+        if self.other_ca or not self.in_place:
             self._end_agents()
 
     def _end_agents(self) -> None:
