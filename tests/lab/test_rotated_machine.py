@@ -67,13 +67,8 @@ def test_rotation_keeps_pods_and_ends_old_certificates(bed: Bed, tmp_path: Path)
     }
     stolen = kubeconfig_with(user, admin, tmp_path / "stolen.yaml")
     assert kubectl(stolen, "get", "secrets", "-A").returncode == 0, "the positive control"
-    alice = {
-        "kubeconfig": bed.hub,
-        "tenant": TENANT,
-        "name": "alice",
-        "role": "admin",
-        "kubeconfig_path": tmp_path / "a",
-    }
+    path = tmp_path / "alice.yaml"
+    alice = {"kubeconfig": bed.hub, "tenant": TENANT, "name": "alice", "role": "admin", "kubeconfig_path": path}
     assert not run_module("tenant_user", **alice).failed
     before, sleeping = bed.pods(), _sleepers(bed)
 
