@@ -34,8 +34,8 @@ options:
       - V(restarted) restarts server and agents in every run. With O(mode=shared), its pods keep running.
       - V(rotated) replaces the CAs of its k3s and, with three servers, the certificates of its own etcd. It does so in
         every run unless O(rotate_older_than) is set. Servers restart one after the other, agents too. With
-        O(mode=shared), its pods keep running. Certificates of the former CAs are no longer accepted. RV(results) names
-        the users whose kubeconfigs need the new CA.
+        O(mode=shared), its pods keep running. Certificates of the former CAs are no longer accepted. Users need new
+        kubeconfigs, see RV(results[].outdated_kubeconfigs).
       - V(paused), V(restarted) and V(rotated) require an existing virtual cluster with a volume or O(datastore). All
         its other options stay unchanged.
     type: str
