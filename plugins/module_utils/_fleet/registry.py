@@ -50,6 +50,11 @@ class Member:
         return self._annotation(SERVER_ANNOTATION)
 
     @property
+    def version(self) -> str:
+        """Of its Kubernetes, when it was last joined."""
+        return self._annotation(VERSION_ANNOTATION)
+
+    @property
     def renewal(self) -> str:
         """What to do when its credential is refused."""
         expires = self._annotation(EXPIRES_ANNOTATION)

@@ -155,11 +155,7 @@ class SecretStore:
         return f"Secret {self._namespace}/{self._name}"
 
     def read(self) -> dict | None:
-        try:
-            config = yaml.safe_load(base64.b64decode((self._live or {})["data"][SECRET_KEY]))
-        except (KeyError, TypeError, ValueError, yaml.YAMLError):
-            return None
-        return config if isinstance(config, dict) else None
+        return content_of(self._live or {})
 
     def write(self, config: dict, *, check: bool) -> bool:
         annotation = ((self._live or {}).get("metadata", {}).get("annotations") or {}).get(KUBECONFIG_ANNOTATION)
@@ -185,6 +181,15 @@ class SecretStore:
 def kubeconfig_of(secret: dict) -> str | None:
     """The name of the kubeconfig that this Secret holds, or that holds the token bound to it."""
     return (secret["metadata"].get("annotations") or {}).get(KUBECONFIG_ANNOTATION)
+
+
+def content_of(secret: dict) -> dict | None:
+    """The kubeconfig in this Secret; None if it holds none."""
+    try:
+        config = yaml.safe_load(base64.b64decode(secret["data"][SECRET_KEY]))
+    except (KeyError, TypeError, ValueError, yaml.YAMLError):
+        return None
+    return config if isinstance(config, dict) else None
 
 
 def _dumped(config: dict) -> str:

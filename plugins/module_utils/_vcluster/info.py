@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
 from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import SERVER, SYNCER
@@ -48,18 +50,26 @@ def run(context: Context, tenant: str | None, name: str | None, host: str | None
             for found in vclusters
             if tenant in (None, found.tenant) and name in (None, found.name) and host in (None, found.host.name)
         ]
-        rows = beside_each_other(_told, wanted)
-    rows.sort(key=lambda row: (row["tenant"], row["name"]))
+        rows = live_rows(wanted)
     return {"vclusters": rows, "unreachable_members": {} if host and host not in unreachable else unreachable}
 
 
-def _told(found: VirtualCluster) -> dict:
-    """One that cannot be read is reported as such, and hides no other."""
-    problem, row = attempt(lambda: _row(found))
+def live_rows(vclusters: Sequence[VirtualCluster]) -> list[dict]:
+    """A row for each, by tenant and name, with what its host and its own API server say now."""
+    return by_name(beside_each_other(lambda found: readable(found, _row), vclusters))
+
+
+def by_name(rows: list[dict]) -> list[dict]:
+    return sorted(rows, key=lambda row: (row["tenant"], row["name"]))
+
+
+def readable(found: VirtualCluster, read: Callable[[VirtualCluster], dict]) -> dict:
+    """Its row. One that cannot be read is reported as such, and hides no other."""
+    problem, row = attempt(lambda: read(found))
     if row:
         return row
     return {
-        **_known(found, found.readable_record),
+        **recorded(found, found.readable_record),
         "status": "NotReady",
         "nodes": None,
         "endpoint": None,
@@ -67,7 +77,7 @@ def _told(found: VirtualCluster) -> dict:
     }
 
 
-def _known(found: VirtualCluster, record: VClusterRecord) -> dict:
+def recorded(found: VirtualCluster, record: VClusterRecord) -> dict:
     """What is on record."""
     return {
         "tenant": found.tenant,
@@ -90,7 +100,7 @@ def _row(found: VirtualCluster) -> dict:
     namespace, record = found.namespace, found.record
     quota = found.host.get(RESOURCE_QUOTA, VCLUSTER_QUOTA, namespace)
     server = found.host.get(STATEFUL_SET, SERVER, namespace)
-    row = {**_known(found, record), "servers": _servers(server), "resources": quota_use(quota or {})}
+    row = {**recorded(found, record), "servers": ready_servers(server), "resources": quota_use(quota or {})}
     if found.is_deleting:
         return {**row, "status": "Deleting", "nodes": None, "endpoint": None, "message": None}
     if is_paused(server):
@@ -101,7 +111,7 @@ def _row(found: VirtualCluster) -> dict:
     return row | _live(found, None if row["mode"] == SHARED else record.agents)
 
 
-def _servers(stateful_set: dict | None) -> str | None:
+def ready_servers(stateful_set: dict | None) -> str | None:
     if stateful_set is None:
         return None
     return f"{(stateful_set.get('status') or {}).get('readyReplicas', 0)}/{stateful_set['spec']['replicas']}"

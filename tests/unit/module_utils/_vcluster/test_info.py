@@ -29,7 +29,7 @@ def newer(name: str) -> VirtualCluster:
 
 
 def test_info_reports_record_of_newer_release() -> None:
-    row = info._told(newer("dev"))
+    [row] = info.live_rows([newer("dev")])
     assert (row["name"], row["namespace"], row["status"], row["mode"]) == ("dev", "payments--dev", "NotReady", None)
     assert f"has format {FORMAT + 1}" in row["message"]
     assert "Use the newer release" in row["message"]

@@ -1,0 +1,230 @@
+# Copyright: (c) 2026, the tenantry.kube authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: vclusters
+short_description: Virtual clusters of the fleet as an inventory
+version_added: 0.1.0
+author:
+  - The tenantry.kube authors (@tenantry)
+description:
+  - Reads the virtual clusters of the whole fleet from the hub. Each is a host C(TENANT--NAME), such as
+    C(payments--dev). The hub and the members are hosts too.
+  - The inventory file must end in C(.tenantry.yml) or C(.tenantry.yaml).
+  - Neither the inventory nor its cache holds a credential. The variable C(cluster_kubeconfig) of each host gets one by
+    the lookup P(tenantry.kube.kubeconfig#lookup) when a task uses it.
+  - C(vcluster) is the row of RV(tenantry.kube.vcluster_info#module:vclusters) for a virtual cluster, C(fleet_cluster)
+    has C(name), C(server), C(version), C(reachable) and C(message) of the hub or a member. C(cluster_host) is the
+    name of the cluster of the fleet. Ansible never evaluates templates in these values.
+  - C(ansible_connection) is V(local), and modules run with the Python of Ansible.
+  - All virtual clusters are in the group C(tenantry_vclusters), and in one group each by tenant, cluster of the fleet,
+    mode, tier, status and version, such as C(tenant_payments), C(cluster_gcp_1), C(mode_shared), C(tier_prod),
+    C(status_not_ready) and C(version_v1_37_0_k3s1). All characters but letters and digits are C(_) in these names.
+  - The hub and the members are in the group C(tenantry_fleet), those that do not answer in C(status_unreachable) too.
+extends_documentation_fragment:
+  - tenantry.kube.kubeconfig
+  - ansible.builtin.constructed
+  - ansible.builtin.inventory_cache
+options:
+  plugin:
+    description: Name of this plugin.
+    type: str
+    required: true
+    choices: [tenantry.kube.vclusters]
+  kubeconfig:
+    description:
+      - Kubeconfig file of the hub, on the machine that runs Ansible. A relative path starts at the directory of the
+        inventory file.
+      - If not set, the environment variable E(K8S_AUTH_KUBECONFIG) is used.
+      - Its server must be an C(https://) address with verification.
+    type: path
+  tenant:
+    description: Only virtual clusters of this tenant.
+    type: str
+  query:
+    description:
+      - Only virtual clusters that this JMESPath filter selects from the list of all
+        RV(tenantry.kube.vcluster_info#module:vclusters).
+      - Requires the Python package C(jmespath).
+    type: str
+  fleet:
+    description: Whether the hub and the members are hosts too.
+    type: bool
+    default: true
+  live:
+    description:
+      - Whether to read the state of each virtual cluster from its own API server, as M(tenantry.kube.vcluster_info)
+        does.
+      - If V(false), the plugin sends a few requests to each cluster of the fleet and none to virtual clusters, which
+        suits hundreds of them. A virtual cluster is V(Ready) if a server, in mode V(shared) a syncer, and in mode
+        V(dedicated) an agent is ready. C(nodes) and C(certificates_valid_until) are null, and C(version) is the
+        configured one.
+    type: bool
+    default: true
+  unreachable_members:
+    description:
+      - How to handle members that do not answer. Their virtual clusters are missing from the inventory.
+      - V(warning) shows a warning for each, also when it reads them from the cache. V(error) fails.
+    type: str
+    choices: [warning, error]
+    default: warning
+seealso:
+  - plugin: tenantry.kube.kubeconfig
+    plugin_type: lookup
+  - module: tenantry.kube.vcluster_info
+"""
+
+EXAMPLES = r"""
+# hub.tenantry.yml
+plugin: tenantry.kube.vclusters
+kubeconfig: ~/.kube/hub.yaml
+
+---
+# Production of one tenant, with a group for each data center and a cache
+plugin: tenantry.kube.vclusters
+kubeconfig: kubeconfigs/hub.yaml
+tenant: payments
+query: "[?tier=='prod' && status=='Ready']"
+live: false
+cache: true
+cache_plugin: ansible.builtin.jsonfile
+cache_connection: ~/.cache/tenantry
+keyed_groups:
+  - prefix: servers
+    key: vcluster.servers
+compose:
+  endpoint: vcluster.endpoint
+
+---
+# A playbook that works in every virtual cluster
+- name: List the nodes of every virtual cluster
+  hosts: tenantry_vclusters
+  gather_facts: false
+  module_defaults:
+    group/kubernetes.core.k8s:
+      kubeconfig: "{{ cluster_kubeconfig }}"
+  tasks:
+    - name: List the nodes
+      kubernetes.core.k8s_info:
+        kind: Node
+"""
+
+import hashlib
+import json
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from ansible.errors import AnsibleParserError
+from ansible.plugins.inventory import BaseInventoryPlugin, Cacheable, Constructable
+from ansible_collections.tenantry.kube.plugins.module_utils._core import query
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import inventory as vcluster_inventory
+from ansible_collections.tenantry.kube.plugins.plugin_utils import _context, _inventory
+
+try:
+    from ansible.template import trust_as_template
+except ImportError:  # ansible-core before 2.19 trusts whatever is not marked
+    from ansible.utils.unsafe_proxy import wrap_var
+
+    trust_as_template = None
+
+FORMAT = 1  # of what is cached
+SUFFIXES = (".tenantry.yml", ".tenantry.yaml")
+Rows = dict[str, list[dict]]
+
+
+class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
+    NAME = "tenantry.kube.vclusters"
+
+    def verify_file(self, path: str) -> bool:
+        return super().verify_file(path) and path.endswith(SUFFIXES)
+
+    def parse(self, inventory: Any, loader: Any, path: str, cache: bool = True) -> None:
+        super().parse(inventory, loader, path, cache=cache)
+        config = self._read_config_data(path)
+        given = self.get_options() | _beside(path, config)
+        rows = self._rows(path, given, use_cache=cache)
+        for problem in _unreachable(rows):
+            self.display.warning(f"Virtual clusters are missing from the inventory: {problem}")
+        if expression := self.get_option("query"):
+            vclusters, example = rows["vclusters"], "[?status=='Ready']"
+            rows["vclusters"] = _context.raising(
+                lambda: query.select(expression, vclusters, "namespace", example), AnsibleParserError
+            )
+        if not self.get_option("fleet"):
+            rows["fleet"] = []
+        hub = {name: given[name] for name in ("kubeconfig", "context", "timeout") if config.get(name) is not None}
+        for host in _inventory.hosts(rows, hub):
+            self._add(host)
+
+    def _rows(self, path: str, given: dict[str, Any], *, use_cache: bool) -> Rows:
+        """From the cache, if it is on, has them, and is not to be renewed."""
+        caching = self.get_option("cache")
+        key = f"{self.get_cache_key(path)}_{_fingerprint(given)}"
+        if caching and use_cache:
+            with suppress(KeyError):
+                return _plain(self._cache[key])
+        rows = self._read(given)
+        problems = _unreachable(rows)
+        if problems and self.get_option("unreachable_members") == "error":
+            raise AnsibleParserError("; ".join(problems))
+        if caching:
+            self._cache[key] = _plain(rows)
+        return rows
+
+    def _read(self, given: dict[str, Any]) -> Rows:
+        tenant, live = self.get_option("tenant"), self.get_option("live")
+        return _context.run(
+            given,
+            self.display.warning,
+            lambda context: vcluster_inventory.read(context, tenant, live=live),
+            AnsibleParserError,
+        )
+
+    def _add(self, host: _inventory.Host) -> None:
+        self.inventory.add_host(host.name)
+        for group in host.groups:
+            self.inventory.add_child(self.inventory.add_group(group), host.name)
+        variables = {name: _as_data(value) for name, value in host.variables.items()}
+        templates = {name: _as_template(text) for name, text in _inventory.TEMPLATES.items()}
+        for name, value in (variables | templates).items():
+            self.inventory.set_variable(host.name, name, value)
+        strict = self.get_option("strict")
+        self._set_composite_vars(self.get_option("compose"), variables, host.name, strict=strict)
+        self._add_host_to_composed_groups(self.get_option("groups"), variables, host.name, strict=strict)
+        self._add_host_to_keyed_groups(self.get_option("keyed_groups"), variables, host.name, strict=strict)
+
+
+def _as_data(value: Any) -> Any:
+    """Never to be evaluated."""
+    return value if trust_as_template else wrap_var(value)
+
+
+def _as_template(text: str) -> str:
+    return trust_as_template(text) if trust_as_template else text
+
+
+def _unreachable(rows: Rows) -> list[str]:
+    return [row["message"] for row in rows["fleet"] if not row["reachable"]]
+
+
+def _plain(rows: Rows) -> Rows:
+    """Plain types, whatever a cache plugin makes of them."""
+    return json.loads(json.dumps(rows))
+
+
+def _beside(path: str, config: dict[str, Any]) -> dict[str, Any]:
+    """The kubeconfig of the file, whose relative path starts beside the file."""
+    given = config.get("kubeconfig")
+    if not isinstance(given, str) or given.startswith(("~", "$")):
+        return {}
+    return {"kubeconfig": str(Path(path).absolute().parent / given)}
+
+
+def _fingerprint(given: dict[str, Any]) -> str:
+    """Tells apart what was read by other options."""
+    names = [*_context.connection_options(), "tenant", "live", "unreachable_members"]
+    text = json.dumps([FORMAT, *((name, given.get(name)) for name in names)], default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
