@@ -113,6 +113,7 @@ compose:
 
 import hashlib
 import json
+import re
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -130,6 +131,7 @@ except ImportError:  # ansible-core before 2.19 trusts whatever is not marked
 
     trust_as_template = None
 
+HARMLESS = re.compile(r"[A-Za-z0-9_ .,:;/+@%-]*")
 FORMAT = 1  # of what is cached
 SUFFIXES = (".tenantry.yml", ".tenantry.yaml")
 Rows = dict[str, list[dict]]
@@ -188,7 +190,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         for group in host.groups:
             self.inventory.add_child(self.inventory.add_group(group), host.name)
         variables = {name: _as_data(value) for name, value in host.variables.items()}
-        templates = {name: _as_template(text) for name, text in _inventory.TEMPLATES.items()}
+        templates = {name: _trusted(text) for name, text in _inventory.TEMPLATES.items()}
         for name, value in (variables | templates).items():
             self.inventory.set_variable(host.name, name, value)
         strict = self.get_option("strict")
@@ -198,12 +200,23 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
 
 
 def _as_data(value: Any) -> Any:
-    """Never to be evaluated."""
-    return value if trust_as_template else wrap_var(value)
+    """Never to be evaluated. Of text, only what cannot be a template or an expression is left as it is."""
+    if isinstance(value, dict):
+        return {name: _as_data(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_as_data(one) for one in value]
+    if not isinstance(value, str):
+        return value
+    return _trusted(value) if HARMLESS.fullmatch(value) else _untrusted(value)
 
 
-def _as_template(text: str) -> str:
+def _trusted(text: str) -> str:
     return trust_as_template(text) if trust_as_template else text
+
+
+def _untrusted(text: str) -> str:
+    """As ansible-inventory prints it, it is a dictionary, which not every reader of that knows."""
+    return text if trust_as_template else wrap_var(text)
 
 
 def _unreachable(rows: Rows) -> list[str]:

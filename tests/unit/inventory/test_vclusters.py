@@ -12,7 +12,7 @@ import pytest
 from ansible.errors import AnsibleParserError
 from ansible.inventory.data import InventoryData
 from ansible.parsing.dataloader import DataLoader
-from ansible.template import Templar
+from ansible.template import Templar, is_trusted_as_template
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
 from ansible_collections.tenantry.kube.plugins.module_utils._module import Context
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import inventory as vcluster_inventory
@@ -156,6 +156,26 @@ def test_parse_templates_in_data_are_never_evaluated(parse: Parse, fleet: Fleet,
     assert not touched.exists()
     assert all(name.replace("_", "").isalnum() for name in data.groups)
     assert members(data, "same") == ["payments--dev"]
+
+
+@pytest.mark.parametrize(
+    ("text", "plain"),
+    [
+        ("https://192.0.2.1:30001", True),
+        ("v1.37.0+k3s1", True),
+        ("2 of 3 nodes are ready", True),
+        ("{{ 1 }}", False),
+        ("{% if 1 %}", False),
+        ("#jinja2: variable_start_string:'<<'\n<< 1 >>", False),
+        ("lookup('pipe', 'id')", False),
+        ("a\nb", False),
+    ],
+)
+def test_parse_plain_text_is_plain_for_programs(parse: Parse, fleet: Fleet, text: str, plain: bool) -> None:
+    """AWX reads the output of ansible-inventory, in which text that is not trusted is a dictionary."""
+    fleet.vclusters = [vcluster("dev", message=text, sleep={"schedule": [text]})]
+    row = parse().hosts["payments--dev"].vars["vcluster"]
+    assert [is_trusted_as_template(found) for found in (row["message"], row["sleep"]["schedule"][0])] == [plain] * 2
 
 
 def test_parse_own_templates_are_evaluated(parse: Parse) -> None:
