@@ -50,7 +50,8 @@ def adapt_source(app: Sphinx, docname: str, source: list[str]) -> None:
     if docname.startswith("reference/"):
         # furo shows the contents of a page beside it, and its navigation has room for short names.
         text = re.sub(r"^\.\. contents::\n(?:   .*\n)+", "", text, flags=re.MULTILINE)
-        source[0] = re.sub(r"^ +(\w+)_(module|filter|role)$", r"    \1 \2 <\1_\2>", text, flags=re.MULTILINE)
+        entry = r"^ +(\w+)_(module|filter|inventory|lookup|role)$"
+        source[0] = re.sub(entry, r"    \1 \2 <\1_\2>", text, flags=re.MULTILINE)
         return
     if docname in ("index", "get-started"):
         before, rest = text.split(QUICK_START)
@@ -79,6 +80,8 @@ def target_on_site(site: Path, docname: str, target: str) -> str:
         return f"/index.md{fragment}"
     if found := re.fullmatch(r"plugins/modules/(\w+)\.py", path):
         return f"/reference/{found[1]}_module.rst"
+    if found := re.fullmatch(r"plugins/(inventory|lookup)/(\w+)\.py", path):
+        return f"/reference/{found[2]}_{found[1]}.rst"
     if found := re.fullmatch(r"roles/(\w+)", path):
         return f"/reference/{found[1]}_role.rst"
     if (site / path).is_file():
@@ -98,7 +101,7 @@ def contents() -> str:
         if caption == "Start":
             pages = ["get-started.md", *pages, "docs/README.md"]
         elif caption == "Reference":
-            pages = ["Modules, filters and roles <reference/index>"]
+            pages = ["Modules, plugins and roles <reference/index>"]
         text += toctree(caption, pages)
     return text
 

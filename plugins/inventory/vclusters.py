@@ -23,6 +23,8 @@ description:
     mode, tier, status and version, such as C(tenant_payments), C(cluster_gcp_1), C(mode_shared), C(tier_prod),
     C(status_not_ready) and C(version_v1_37_0_k3s1). All characters but letters and digits are C(_) in these names.
   - The hub and the members are in the group C(tenantry_fleet), those that do not answer in C(status_unreachable) too.
+requirements:
+  - jmespath >= 1.0.0 (with O(query))
 extends_documentation_fragment:
   - tenantry.kube.kubeconfig
   - ansible.builtin.constructed
@@ -45,9 +47,7 @@ options:
     type: str
   query:
     description:
-      - Only virtual clusters that this JMESPath filter selects from the list of all
-        RV(tenantry.kube.vcluster_info#module:vclusters).
-      - Requires the Python package C(jmespath).
+      - Only virtual clusters that this JMESPath filter selects from RV(tenantry.kube.vcluster_info#module:vclusters).
     type: str
   fleet:
     description: Whether the hub and the members are hosts too.
