@@ -157,8 +157,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
             )
         if not self.get_option("fleet"):
             rows["fleet"] = []
-        hub = {name: given[name] for name in ("kubeconfig", "context", "timeout") if config.get(name) is not None}
-        for host in _inventory.hosts(rows, hub):
+        for host in _inventory.hosts(rows, _for_lookup(given, config)):
             self._add(host)
 
     def _rows(self, path: str, given: dict[str, Any], *, use_cache: bool) -> Rows:
@@ -234,6 +233,12 @@ def _beside(path: str, config: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(given, str) or given.startswith(("~", "$")):
         return {}
     return {"kubeconfig": str(Path(path).absolute().parent / given)}
+
+
+def _for_lookup(given: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
+    """The connection options of the file, for the lookup to use the same: names and numbers, never a credential."""
+    named = ("kubeconfig", "context", "timeout")
+    return {name: given[name] for name in named if isinstance(config.get(name), (str, int))}
 
 
 def _fingerprint(given: dict[str, Any]) -> str:

@@ -13,6 +13,7 @@ from ansible.errors import AnsibleParserError
 from ansible.inventory.data import InventoryData
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, is_trusted_as_template
+from ansible_collections.tenantry.kube.plugins.inventory import vclusters
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
 from ansible_collections.tenantry.kube.plugins.module_utils._module import Context
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import inventory as vcluster_inventory
@@ -191,6 +192,13 @@ def test_parse_kubeconfig_is_beside_the_inventory(parse: Parse, fleet: Fleet, tm
     absolute = str(tmp_path / "kubeconfigs" / "hub.yaml")
     assert fleet.kubeconfigs == [absolute]
     assert data.hosts["payments--dev"].vars["tenantry_hub"] == {"kubeconfig": absolute, "context": "admin"}
+
+
+def test_for_lookup_kubeconfig_that_is_no_path_stays_out() -> None:
+    """As options may be given one day: what holds a credential is in no inventory."""
+    config = {"kubeconfig": {"users": [{"user": {"token": "secret"}}]}, "context": "admin"}
+    given = vclusters._for_lookup(config, config)
+    assert given == {"context": "admin"}
 
 
 def test_parse_kubeconfig_of_environment_is_not_repeated(
