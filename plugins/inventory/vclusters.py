@@ -127,8 +127,6 @@ from ansible_collections.tenantry.kube.plugins.plugin_utils import _context, _in
 try:
     from ansible.template import trust_as_template
 except ImportError:  # ansible-core before 2.19 trusts whatever is not marked
-    from ansible.utils.unsafe_proxy import wrap_var
-
     trust_as_template = None
 
 HARMLESS = re.compile(r"[A-Za-z0-9_ .,:;/+@%-]*")
@@ -215,7 +213,11 @@ def _trusted(text: str) -> str:
 
 def _untrusted(text: str) -> str:
     """As ansible-inventory prints it, it is a dictionary, which not every reader of that knows."""
-    return text if trust_as_template else wrap_var(text)
+    if trust_as_template:
+        return text
+    from ansible.utils.unsafe_proxy import wrap_var  # which later releases are about to remove
+
+    return wrap_var(text)
 
 
 def _unreachable(rows: Rows) -> list[str]:

@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,7 +15,7 @@ import pytest
 import yaml
 from ansible.errors import AnsibleError
 from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
-from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import client
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import bound_tokens, client
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import kubeconfig as kubeconfig_files
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.apply import Plan
 from ansible_collections.tenantry.kube.plugins.module_utils._platform import rbac
@@ -85,6 +86,12 @@ def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     return move
 
 
+@pytest.fixture
+def no_other_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if what is there had been there for a while."""
+    monkeypatch.setattr(kubeconfig_lookup, "AT_ONCE", timedelta())
+
+
 def test_lookup_runs_share_one_token(administrator: None, lookup: Lookup, dev: Path) -> None:
     found = [lookup() for _run in range(5)]
     assert len({path.read_bytes() for path in found}) == 1
@@ -111,8 +118,26 @@ def test_lookup_runs_at_once_share_one_token(administrator: None, lookup: Lookup
     assert is_known(found[0], DEV)
 
 
+def test_lookup_run_overtaken_by_another_has_its_token(
+    administrator: None, lookup: Lookup, dev: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other one comes when this one has issued a token, and not stored it."""
+    prove, others = bound_tokens.prove, []
+
+    def late(cluster: client.Cluster, credential: bound_tokens.Credential) -> None:
+        monkeypatch.setattr(bound_tokens, "prove", prove)
+        others.append(lookup())
+        prove(cluster, credential)
+
+    monkeypatch.setattr(bound_tokens, "prove", late)
+    found = lookup()
+    assert token_in(found) == token_in(others[0])
+    assert len(bound_secrets(dev)) == 1
+    assert is_known(found, DEV)
+
+
 def test_lookup_renews_and_the_former_token_stays_for_a_while(
-    administrator: None, lookup: Lookup, dev: Path, later: Callable[[int], None]
+    administrator: None, lookup: Lookup, dev: Path, later: Callable[[int], None], no_other_run: None
 ) -> None:
     first = lookup()
     later(39 * MINUTE)
@@ -140,7 +165,9 @@ def test_lookup_revoked_token_is_replaced(administrator: None, lookup: Lookup, d
     assert is_known(second, DEV)
 
 
-def test_lookup_lost_copy_ends_its_token(administrator: None, lookup: Lookup, dev: Path, payments: Path) -> None:
+def test_lookup_lost_copy_ends_its_token(
+    administrator: None, lookup: Lookup, dev: Path, payments: Path, no_other_run: None
+) -> None:
     first = lookup()
     ran(payments, "delete", "secret", "-n", DEV, kubeconfig_lookup.STORE)
     second = lookup()

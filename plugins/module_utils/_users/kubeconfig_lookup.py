@@ -6,10 +6,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 
 from ansible_collections.tenantry.kube.plugins.module_utils._core import naming, quantities
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import ApiError, Obstacle, TenantryError
 from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import SERVER
+from ansible_collections.tenantry.kube.plugins.module_utils._core.timestamps import moment
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet import registry
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import VirtualCluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import bound_tokens, kubeconfig
@@ -32,6 +34,8 @@ SHORTEST, LONGEST = "15m", "1d"
 # playbooks, for every run to use, so that there is one.
 STORE = "playbook-credential"
 _BOUND = f"{ADMINISTRATOR}-playbooks"
+# So long may a run take from a new Secret to the token that is bound to it and stored.
+AT_ONCE = timedelta(minutes=1)
 
 
 def run(context: Context, cluster: str, user: str | None, host: str | None, lifetime: str) -> dict:
@@ -160,11 +164,16 @@ class _SharedToken:
         bound_tokens.prove(self._api, issued)
         if not self._store(issued.token, stored):
             return self._of_other_run(issued)
-        kept = {issued.secret["metadata"]["uid"], claims.secret_uid if (claims := bound_tokens.claims(token)) else ""}
-        for secret in bound:
-            if secret["metadata"]["uid"] not in kept:
-                bound_tokens.revoke(self._api, secret)
+        self._revoke(bound, issued.secret, token)
         return issued.token
+
+    def _revoke(self, bound: list[dict], new: dict, former: str) -> None:
+        """End what is left of earlier tokens. A Secret as young as the new one may be of a run that is not done yet."""
+        claims = bound_tokens.claims(former)
+        for secret in bound:
+            is_former = claims is not None and claims.secret_uid == secret["metadata"]["uid"]
+            if not is_former and _created(new) - _created(secret) >= AT_ONCE:
+                bound_tokens.revoke(self._api, secret)
 
     def _stored(self) -> dict | None:
         return self._host.get(SECRET, STORE, self._namespace)
@@ -208,6 +217,10 @@ class _SharedToken:
 
 
 _LONGEST_SECONDS = quantities.seconds(LONGEST, "lifetime")
+
+
+def _created(secret: dict) -> datetime:
+    return moment(secret["metadata"]["creationTimestamp"])
 
 
 def _token_in(secret: dict | None) -> str:

@@ -18,8 +18,8 @@ class Tagged(str):
     """As strings of Ansible, which JMESPath's functions do not take."""
 
 
-def select(expression: str, rows: list[dict] = ROWS) -> list[str]:
-    return [row["namespace"] for row in query.select(expression, rows, "namespace", EXAMPLE)]
+def select(expression: str, rows: list[dict] | None = None) -> list[str]:
+    return [row["namespace"] for row in query.select(expression, rows or ROWS, "namespace", EXAMPLE)]
 
 
 @pytest.mark.parametrize(
