@@ -162,7 +162,7 @@ late_logs:
       that nothing was done.
   returned: success
   type: dict
-  sample: {payments--dev: 'begins at 2026-04-02T09:00:00Z only: what was logged before is lost'}
+  sample: {payments--dev: 'begins at 2026-04-02T09:00:00Z: earlier events are lost'}
 without_log:
   description: The clusters of the fleet without a log. Deletions there are not known.
   returned: success

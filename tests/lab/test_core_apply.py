@@ -259,7 +259,9 @@ def test_a_foreign_object_is_never_adopted(cluster: Cluster, namespace: str) -> 
     foreign = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c", "namespace": namespace}, "data": {}}
     cluster.create(foreign)
     desired = [_config_map(namespace, "b", a="1"), _config_map(namespace, "c", a="1")]
-    with pytest.raises(TenantryError, match=f"ConfigMap {namespace}/c on hub exists and is not ours .*. Remove it"):
+    with pytest.raises(
+        TenantryError, match=f"ConfigMap {namespace}/c on hub exists and does not belong to the platform .*. Remove it"
+    ):
         Plan.make(cluster, desired)
     assert cluster.get("v1/ConfigMap", "b", namespace) is None
     cluster.delete("v1/ConfigMap", "c", namespace)

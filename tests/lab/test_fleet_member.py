@@ -286,7 +286,7 @@ def test_a_foreign_object_on_the_member_is_left_alone(platform: Path, second_api
         before = everything(second_api_server)
         refused = apart()
         assert refused.failed
-        assert "ClusterRole tenantry:platform on edge exists and is not ours" in refused.msg
+        assert "ClusterRole tenantry:platform on edge exists and does not belong to the platform" in refused.msg
         assert everything(second_api_server) == before
         assert _entry(platform) == {}
     finally:
@@ -315,7 +315,7 @@ def test_a_member_with_virtual_clusters_stays(platform: Path, second_api_server:
 def test_a_member_is_forgotten_by_force_and_its_credential_ends(platform: Path, joined: Member, tmp_path: Path) -> None:
     credential = _credential(platform, tmp_path / "credential.yaml")
     refused = joined(state="absent", member_kubeconfig=None)
-    assert "takes an administrator of it" in refused.msg
+    assert "requires an administrator of it" in refused.msg
     forgotten = joined(state="absent", member_kubeconfig=None, force=True)
     assert forgotten.changed
     assert ("delete", "ServiceAccount", "tenantry-platform") in _steps(forgotten)

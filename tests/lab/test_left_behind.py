@@ -203,7 +203,7 @@ def test_what_a_finalizer_keeps_is_told(dev: Path, user: User, tmp_path: Path) -
     assert held.returncode == 0, held.stderr
     try:
         kept = user(role="viewer")
-        assert "ClusterRoleBinding tenantry:bob:admin is deleted, but stays" in kept.msg
+        assert "ClusterRoleBinding tenantry:bob:admin is being deleted, but" in kept.msg
         assert "bob.example.com/keep" in kept.msg
     finally:
         ran(dev, "patch", *binding, '{"metadata":{"finalizers":null}}')

@@ -302,8 +302,8 @@ def test_a_group_of_requests_of_their_own(world: World, login: Login) -> None:
 @pytest.mark.parametrize(
     ("oidc", "line"),
     [
-        ({}, "oidc: give username or group for user bob"),
-        ({"username": "bob", "group": "people"}, "oidc: give username or group"),
+        ({}, "oidc: must have either username or group for user bob"),
+        ({"username": "bob", "group": "people"}, "oidc: must have either username or group"),
         ({"username": "a\nb"}, "oidc.username"),
         ({"username": "system:admin", "hub_prefix": ""}, "is a name of Kubernetes or of the platform"),
         ({"username": "admin", "hub_prefix": "system:"}, "oidc.hub_prefix"),

@@ -60,7 +60,7 @@ def test_tenants(platform: Path, check: bool) -> None:
     try:
         with _in_the_way(platform, "namespace", "tenant-two"):
             made = call_module("tenant_quota", kubeconfig=platform, tenants=tenants, check=check)
-        _only_two_failed(made, "Namespace tenant-two on hub exists and is not ours")
+        _only_two_failed(made, "Namespace tenant-two on hub exists and does not belong to the platform")
         for name in ("one", "three"):
             assert (kubectl(platform, "get", "namespace", f"tenant-{name}").returncode == 0) != check
     finally:
@@ -73,7 +73,9 @@ def test_users_on_the_hub(payments: Path, dev: Path, check: bool) -> None:
     try:
         with _in_the_way(payments, "serviceaccount", "two", "-n", "tenant-payments"):
             made = call_module("tenant_user", kubeconfig=payments, users=users, check=check)
-            _only_two_failed(made, "ServiceAccount tenant-payments/two on hub exists and is not ours")
+            _only_two_failed(
+                made, "ServiceAccount tenant-payments/two on hub exists and does not belong to the platform"
+            )
             inside = ran(dev, "get", "serviceaccounts", "-A", "-o", "name")
             assert ("serviceaccount/one" in inside, "serviceaccount/two" in inside) == (not check, False)
     finally:
@@ -118,7 +120,7 @@ def test_users_inside(platform: Path, dev: Path, insides: None, kind: str, name:
     with _without_label(dev, kind, name):
         made = call_module("tenant_user", kubeconfig=platform, users=more, check=check)
         _only_two_failed(made, "vcluster x on hub: ")
-        assert "exists and is not ours" in made.msg
+        assert "exists and does not belong to the platform" in made.msg
     assert not call_module("tenant_user", kubeconfig=platform, users=more).failed
 
 
@@ -141,7 +143,7 @@ def studio(platform: Path) -> Iterator[Callable[..., Any]]:
 @CHECKS
 def test_virtual_clusters_on_the_host(platform: Path, studio: Callable[..., Any], check: bool) -> None:
     with _in_the_way(platform, "namespace", "studio--two"):
-        _only_two_failed(studio(check=check), "Namespace studio--two on hub exists and is not ours")
+        _only_two_failed(studio(check=check), "Namespace studio--two on hub exists and does not belong to the platform")
         for name in ("one", "three"):
             assert (kubectl(platform, "get", "statefulset", "server", "-n", f"studio--{name}").returncode == 0) != check
 
@@ -184,7 +186,7 @@ def test_virtual_clusters_on_a_host_that_is_silent(platform: Path, small: Callab
         made = call_module("vcluster", kubeconfig=platform, vclusters=[one, two], wait=False, check=check)
     rows = _rows(made)
     assert "cannot connect" in rows["two"]["error"]
-    assert "cannot be checked while edge cannot be asked" in rows["one"]["error"], "it may have some there"
+    assert "cannot be checked while edge does not answer" in rows["one"]["error"], "it may have some there"
 
 
 def test_virtual_clusters_of_a_tenant_that_is_not_there(platform: Path, small: Callable[..., Any]) -> None:
@@ -198,7 +200,7 @@ def test_virtual_clusters_with_the_database_of_another(platform: Path, small: Ca
     own = {"tenant": "studio", "name": "two", **SPEC, "datastore": database}
     assert not call_module("vcluster", kubeconfig=platform, wait=False, **own).failed
     made = small(check=check, datastore=database, resources={**SPEC["resources"], "cpu": 1}, server={"cpu": "500m"})
-    _only_two_failed(made, "is the database of studio--two already")
+    _only_two_failed(made, "is already the database of studio--two")
 
 
 @CHECKS
@@ -240,7 +242,9 @@ def test_a_check_of_virtual_clusters_looks_inside_each_alone(
             assert not call_module("tenant_user", **item).failed
             with _without_label(dev, "clusterrole", "tenantry:viewer"):
                 found = studio(check=True, tier="prod")
-            _only_two_failed(found, "ClusterRole tenantry:viewer on studio--two exists and is not ours")
+            _only_two_failed(
+                found, "ClusterRole tenantry:viewer on studio--two exists and does not belong to the platform"
+            )
         finally:
             assert not call_module("tenant_user", **{**item, "state": "absent"}).failed
 
@@ -265,7 +269,7 @@ def test_members(platform: Path, second_api_server: Path, other: Path, tmp_path:
         rows = _rows(made)
         assert "error" not in rows["one"]
         assert rows["one"]["changed"]
-        assert "exists and is not ours" in rows["two"]["error"]
+        assert "exists and does not belong to the platform" in rows["two"]["error"]
         assert "cannot connect" in rows["three"]["error"]
         known = kubectl(platform, "get", "secret", "member-one", "-n", "tenantry-system").returncode == 0
         assert known != check

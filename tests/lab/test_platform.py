@@ -109,7 +109,7 @@ def test_a_foreign_object_is_left_alone(bare: Path) -> None:
         before = everything(bare)
         refused = run_module("platform", kubeconfig=bare)
         assert refused.failed
-        assert "ClusterRole tenantry:admin on hub exists and is not ours" in refused.msg
+        assert "ClusterRole tenantry:admin on hub exists and does not belong to the platform" in refused.msg
         assert "\n" not in refused.msg
         assert everything(bare) == before
     finally:

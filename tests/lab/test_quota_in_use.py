@@ -110,7 +110,7 @@ def test_resources_below_use_frees_what_is_not_in_use(hub: Path, monkeypatch: py
     fitting = vclusters(hub, {"name": "new", "resources": left})
     assert not fitting.failed, fitting.msg
     lowered = call_module("tenant_quota", kubeconfig=hub, tenant=TENANT, quota={**QUOTA, "cpu": "2"})
-    assert "less than is used now (cpu 4 of 2)" in lowered.text
+    assert "below the current use (cpu 4 of 2)" in lowered.text
 
 
 def test_resources_are_lowered_while_another_is_raised(hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:

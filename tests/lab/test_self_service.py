@@ -168,7 +168,7 @@ def test_what_cannot_be_judged_for_now_failed_and_is_made_later(hub: Path, ask: 
         done = serve(hub)
         assert phases(done) == {"mine": "Failed"}
         assert done.failed, "the administrators see it"
-        assert "edge cannot be asked" in told(hub, "mine")["message"]
+        assert "edge does not answer" in told(hub, "mine")["message"]
         assert "127.0.0.1" not in told(hub, "mine")["message"]
         assert not exists(hub, "mine")
     made = serve(hub)

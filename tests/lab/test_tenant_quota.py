@@ -128,7 +128,7 @@ def test_a_foreign_namespace_is_left_alone(platform: Path) -> None:
     try:
         refused = call_module("tenant_quota", kubeconfig=platform, tenant="foreign")
         assert refused.failed
-        assert "Namespace tenant-foreign on hub exists and is not ours" in refused.msg
+        assert "Namespace tenant-foreign on hub exists and does not belong to the platform" in refused.msg
         labels = kubectl(platform, "get", "namespace", "tenant-foreign", "-o", "jsonpath={.metadata.labels}").stdout
         assert "tenantry" not in labels
         # What is not a tenant of ours is not removed as one either.
@@ -143,7 +143,7 @@ def test_a_quota_below_use_is_accepted_with_a_warning(vcluster: Path) -> None:
     options = {"kubeconfig": vcluster, "tenant": "payments"}
     lowered = run_module("tenant_quota", quota={"cpu": "1500m", "memory": "3Gi"}, **options)
     assert lowered.changed
-    assert "less than is used now (cpu 2 of 1500m)" in str(lowered.data["warnings"])
+    assert "below the current use (cpu 2 of 1500m)" in str(lowered.data["warnings"])
     assert kubectl(vcluster, "get", "namespace", "payments--dev").returncode == 0
     enough = run_module("tenant_quota", quota={"cpu": "2", "memory": "3Gi", "vclusters": 1}, **options)
     assert (enough.changed, "warnings" in enough.data) == (True, False)

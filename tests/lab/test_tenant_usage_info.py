@@ -74,7 +74,7 @@ def test_quota_resources_and_use(payments: Path) -> None:
 
 def test_a_quota_below_what_was_given_is_told(payments: Path) -> None:
     lowered = call_module("tenant_quota", kubeconfig=payments, tenant="payments", quota={**QUOTA, "cpu": "2"})
-    assert "less than is used now (cpu 3 of 2)" in lowered.text
+    assert "below the current use (cpu 3 of 2)" in lowered.text
     mine = usage(payments, tenant="payments")["payments"]
     assert mine["exceeded"] == ["cpu"]
     assert mine["available"]["cpu"] == "0"

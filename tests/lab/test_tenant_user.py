@@ -308,6 +308,6 @@ def test_a_virtual_cluster_without_an_issuer_is_told(payments: Path, dev: Path) 
     refused = call_module(
         "tenant_user", kubeconfig=payments, tenant="payments", name="bob", role="viewer", oidc={"username": "bob"}
     )
-    assert "oidc: user bob cannot enter vcluster dev of tenant payments by an issuer" in refused.msg
+    assert "oidc: user bob cannot enter vcluster dev of tenant payments with an issuer" in refused.msg
     assert "Set option oidc of tenantry.kube.vcluster" in refused.msg
     assert all_writes(payments, dev) == written

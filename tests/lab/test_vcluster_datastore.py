@@ -64,7 +64,7 @@ def test_another_database_is_refused_and_another_password_is_not(hub: Path) -> N
         assert refused.failed
         assert "datastore: cannot be changed from postgres://db.example.com:5432/dev to" in refused.msg
     taken = vcluster(hub, GIVEN, name="stage")
-    assert f"postgres://db.example.com:5432/dev is the database of {NAMESPACE} already" in taken.msg
+    assert f"postgres://db.example.com:5432/dev is already the database of {NAMESPACE}" in taken.msg
     changed = vcluster(hub, {**GIVEN, "endpoint": ENDPOINT.replace("kine", "other")})
     assert not changed.failed, changed.msg
     assert {action["name"] for action in changed.data["actions"]} == {"server", "server-config"}
@@ -75,7 +75,7 @@ def test_snapshots_are_left_to_the_database(hub: Path, tmp_path: Path) -> None:
     common = {"kubeconfig": hub, "directory": tmp_path, "passphrase": "tell nobody about it", "tenant": TENANT}
     refused = call_module("vcluster_snapshot", **common, name="dev")
     assert refused.failed
-    assert "what it knows is in postgres://db.example.com:5432/dev, not here" in refused.msg
+    assert "is external (postgres://db.example.com:5432/dev)" in refused.msg
     assert PASSWORD not in refused.text
 
 

@@ -294,7 +294,7 @@ def test_playbooks_back_up_prove_and_restore(site: object, hub: Path, tmp_path: 
     one = ("-e", f"@{vault}", "-e", "tenantry_tenant=payments", "-e", "tenantry_vcluster=dev")
     for _time in range(2):
         taken = ansible_playbook("playbooks/backup.yml", *one, "-e", "tenantry_snapshot_keep=1")
-    assert re.search(r"^  payments--dev: snapshot \w+ is written, \d+ bytes \(\d+\.\d s\)$", taken.stdout, re.M), (
+    assert re.search(r"^  payments--dev: snapshot \w+ written, \d+ bytes \(\d+\.\d s\)$", taken.stdout, re.M), (
         "progress"
     )
     assert len(list((tmp_path / "snapshots" / "payments--dev").glob("*.age"))) == 1

@@ -167,7 +167,7 @@ def test_restarted_once_in_a_run_and_not_again_after_it(bed: Bed) -> None:
 def test_what_does_not_come_back_is_named_and_a_snapshot_can_be_taken_meanwhile(shared: Bed, tmp_path: Path) -> None:
     shared.inside("create", "-f", str(ROOT / "tests/lab/data/pod.yml"))
     shared.inside("wait", "--for=condition=Ready", "pod/probe", WAIT)
-    lost = f"{TENANT}--shared: pods without a controller, which will be gone when it is resumed: default/probe"
+    lost = f"{TENANT}--shared: pods without a controller, which a resume does not recreate: default/probe"
     for check in (True, False):
         paused = shared.run("paused", check=check)
         assert not paused.failed, paused.msg
@@ -264,7 +264,7 @@ def test_what_does_not_exist_cannot_be_turned(dormitory: Path, state: str) -> No
     nobody = Bed(dormitory, "nobody", {})
     refused = nobody.run(state)
     assert refused.failed
-    assert f"there is no virtual cluster {TENANT}--nobody that could be {state}" in refused.msg
+    assert f"{TENANT}--nobody does not exist and cannot be {state}" in refused.msg
 
 
 def test_what_has_expired_goes(dormitory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

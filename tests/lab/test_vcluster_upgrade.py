@@ -160,7 +160,7 @@ def test_one_that_fails_says_how_to_go_back(hub: Path, loom: Path, releases: Rel
     absent = old.replace("+lab1", "+absent1").replace("+k3s", "+absent")
     failed = vcluster(hub, absent, loom, wait_timeout=20)
     assert failed.failed
-    assert f"to go back to {old}" in failed.msg
+    assert f"To return to {old}" in failed.msg
     assert "rolled_back" in failed.msg
     assert not reverted(hub).failed
     assert kubectl(loom, "get", "pod", "probe").returncode == 0

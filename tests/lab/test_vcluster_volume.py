@@ -75,7 +75,7 @@ def test_it_grows_where_it_can_and_is_refused_where_not(hub: Path, storage: str)
     before = len(writes(hub))
     early = vcluster(hub, storage, "2Gi")
     assert early.failed
-    assert ("before it has a volume" if storage == "grows" else "does not allow it") in early.msg
+    assert ("before the volume exists" if storage == "grows" else "does not allow it") in early.msg
     assert len(writes(hub)) == before
     bind(hub, storage, "1Gi")
     for size, told in (("512Mi", "can grow but not shrink"), ("0", "256Mi")):
@@ -113,8 +113,8 @@ def test_it_is_waited_for_and_what_hinders_it_is_said(hub: Path, storage: str, c
     wanted = parse("2Gi", "size")
     pending = {"type": "FileSystemResizePending", "status": "True", "message": "waiting for a pod"}
     for status, told in (
-        ({}, "its storage has not begun"),
-        ({"conditions": [pending]}, "waiting for a pod; if it stays so, run it with state: restarted"),
+        ({}, "its storage has not started"),
+        ({"conditions": [pending]}, "waiting for a pod; if this persists, run the module with state: restarted"),
     ):
         played(hub, status)
         with pytest.raises(TenantryError, match=told):

@@ -136,9 +136,9 @@ def _late(logs: Mapping[str, _Log], since: str, created: Mapping[str, str]) -> d
         wanted = max(since, stamp(moment(first) + _START) if first else since)
         begins = f"{log.begins[:19]}Z" if log.begins else None
         if begins is None:
-            found[name] = "is empty: what was logged before is lost"
+            found[name] = "is empty: earlier events are lost"
         elif wanted and begins > wanted:
-            found[name] = f"begins at {begins} only: what was logged before is lost"
+            found[name] = f"begins at {begins}: earlier events are lost"
     return found
 
 

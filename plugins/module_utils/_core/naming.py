@@ -114,7 +114,7 @@ def check_name(value: object, field: str, *, reserved: Collection[str] = RESERVE
 
 def _problem(value: object, reserved: Collection[str]) -> str | None:
     if not isinstance(value, str) or value.lower() in _YAML_WORDS:
-        return "is not text (YAML reads no, yes, on, off and bare numbers as other types). Quote it or take another"
+        return "is not text (YAML reads no, yes, on, off and bare numbers as other types). Quote it or choose another"
     if not value:
         return "is empty. Set a name"
     if len(value) > MAX_LABEL:

@@ -335,8 +335,8 @@ def _refuse_while_used(want: DesiredMember, host: Cluster | None) -> None:
         )
     if want.cluster is None:
         raise TenantryError(
-            "removing the platform's rights from it takes an administrator of it: give member_kubeconfig, "
-            "or set force to revoke the platform's credential only"
+            "removing the platform's rights from it requires an administrator of it. Set member_kubeconfig, or set "
+            "force to revoke the platform's credential only"
         )
 
 

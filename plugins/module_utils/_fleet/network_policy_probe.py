@@ -66,7 +66,7 @@ def tell(context: Context, host: Cluster, image: str | None, known: dict[str, st
         return known
     if not image:
         context.warn(
-            f"network_probe_image: not set, so whether host {host.name} enforces network policies is not known. Set "
+            f"network_probe_image: not set, so whether host {host.name} enforces network policies was not tested. Set "
             "it, or tenantry_syncer_image in the inventory, to an image with python3 that the host can pull"
         )
         return {}
@@ -80,8 +80,8 @@ def tell(context: Context, host: Cluster, image: str | None, known: dict[str, st
         return {}
     if missing:
         context.warn(
-            f"host {host.name} DOES NOT ENFORCE NETWORK POLICIES for {' and '.join(missing)}: pods of its virtual "
-            "clusters reach each other's and the host's addresses. Install a network plugin that does, then run again"
+            f"host {host.name} DOES NOT ENFORCE NETWORK POLICIES for {' and '.join(missing)}: its virtual clusters are "
+            "not isolated from each other and from the host. Install a network plugin that does, then run again"
         )
         return {}
     return {ANNOTATION: ENFORCED}

@@ -352,8 +352,8 @@ def _probe(cluster: Cluster, keys: list[Key], found: Inventory) -> None:
         if not is_ours(obj):
             what = "/".join(part for part in (key.namespace, key.name) if part)
             raise Obstacle(
-                f"{key.kind.rpartition('/')[2]} {what} on {cluster.name} exists and is not ours (no label {OURS}). "
-                "Remove it or choose another name"
+                f"{key.kind.rpartition('/')[2]} {what} on {cluster.name} exists and does not belong to the platform "
+                f"(no label {OURS}). Remove it or choose another name"
             )
         found.add(obj)
 

@@ -60,14 +60,14 @@ class Reviews:
             "resourceAttributes": {"group": group, "resource": resource, "verb": verb},
         }
         review = {"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "spec": spec}
-        with self._doing("asking for the rights of", None, str(user.get("username")), None):
+        with self._doing("reviewing the rights of", None, str(user.get("username")), None):
             path = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
             answer = self._json("post", path, body=review, content_type="application/json")
         return bool(answer["status"].get("allowed"))
 
     def whoami(self: _Requests) -> str:
         """The name by which the API server knows us."""
-        with self._doing("asking who we are", None, None, None):
+        with self._doing("reviewing the platform's own user", None, None, None):
             review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
             path = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
             answer = self._json("post", path, body=review, content_type="application/json")

@@ -23,7 +23,7 @@ _SYSTEM_USERS = ("system:apiserver", "system:kube-controller-manager", "system:k
 # The StatefulSets of the platform, whose pods the controllers of the host create.
 _PARTS = (SERVER, AGENT, ETCD, SYNCER)
 
-_WHO = "and by who may manage platform.tenantry.dev"
+_WHO = "only the platform and users with 'manage' on platform.tenantry.dev can"
 _SUBRESOURCE = "request.?subResource.orValue('')"
 
 
@@ -49,7 +49,7 @@ def _objects(component: str) -> list[dict]:
         validations=[
             {
                 "expression": "variables.manages || variables.drains || (variables.notes && variables.everywhere)",
-                "message": f"objects of {naming.MANAGED_BY} are changed by the platform only, {_WHO}",
+                "message": f"{_WHO} change objects of {naming.MANAGED_BY}",
             }
         ],
     )
@@ -72,7 +72,7 @@ def _namespaces(component: str) -> list[dict]:
             {
                 "expression": "variables.manages || variables.drains || variables.reports || "
                 "(variables.notes && variables.everywhere)",
-                "message": f"the namespace of a virtual cluster is changed and entered by the platform only, {_WHO}",
+                "message": f"{_WHO} write or connect to anything in the namespace of a virtual cluster",
             }
         ],
     )
@@ -96,12 +96,11 @@ def _pods(component: str) -> list[dict]:
         validations=[
             {
                 "expression": f"request.resource.resource != 'pods' || {_is_owned()} || variables.manages",
-                "message": "pods in the namespace of a virtual cluster are made by the platform only, for its "
-                f"StatefulSets and by its syncer, {_WHO}",
+                "message": f"{_WHO} create pods in the namespace of a virtual cluster",
             },
             {
                 "expression": "request.resource.resource == 'pods' || variables.manages",
-                "message": f"what runs in the namespace of a virtual cluster is scaled by the platform only, {_WHO}",
+                "message": f"{_WHO} scale anything in the namespace of a virtual cluster",
             },
         ],
     )

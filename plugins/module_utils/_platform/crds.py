@@ -33,8 +33,8 @@ _CONTROLLERS = "system:serviceaccount:kube-system:"
 
 def objects() -> list[dict]:
     size = [_column("CPU", ".spec.resources.cpu"), _column("Memory", ".spec.resources.memory")]
-    what = "Asks for a virtual cluster of the tenant whose namespace this is. It lives as long as the request."
-    user = "Asks for a user of the tenant whose namespace this is, who stays as long as the request."
+    what = "Request for a virtual cluster of this namespace's tenant. It is deleted with the request."
+    user = "Request for a user of this namespace's tenant. The user is deleted with the request."
     return [
         _definition(KIND, PLURAL, "vcr", size, _schema(what, _spec())),
         _definition(USER_KIND, USER_PLURAL, "tur", [_column("Role", ".spec.role")], _schema(user, _user_spec())),
@@ -90,32 +90,32 @@ def _schema(description: str, spec: dict) -> dict:
         "x-kubernetes-validations": [
             {
                 "rule": f"self.metadata.name.matches('{SHORT}') && !self.metadata.name.contains('--')",
-                "message": "the name is that of what is asked for: lower-case letters, digits and single '-', "
-                "starting with a letter",
+                "message": "metadata.name: is also the name of the requested object. Use lower-case letters, digits "
+                "and single '-', starting with a letter",
             },
             {
                 "rule": f"self.metadata.name.size() <= {naming.MAX_LABEL}",
-                "message": f"the name has at most {naming.MAX_LABEL} characters",
+                "message": f"metadata.name: must have at most {naming.MAX_LABEL} characters",
             },
         ],
     }
 
 
 def _requester() -> dict:
-    requester = _text("Who asks: your name in the tenant, or the full name by which this API server knows you.", 253)
-    requester["x-kubernetes-validations"] = [{"rule": "self == oldSelf", "message": "a request stays whose it was"}]
+    requester = _text("Requester: your name in the tenant, or the full name that 'kubectl auth whoami' shows.", 253)
+    requester["x-kubernetes-validations"] = [{"rule": "self == oldSelf", "message": "cannot be changed"}]
     return {**requester, "minLength": 1}
 
 
 def _user_spec() -> dict:
-    role = {**_text("What the user may do.", 20), "enum": [*USER_ROLES]}
+    role = {**_text("Role of the user.", 20), "enum": [*USER_ROLES]}
     access = _object(
-        "What the user may do in one virtual cluster.",
+        "Role of the user in one virtual cluster.",
         {"vcluster": {**_text("Its name.", 63), "pattern": SHORT}, "role": {**role, "description": "The role there."}},
         required=["vcluster", "role"],
     )
     return _object(
-        "What the requester decides.",
+        "Desired user.",
         {
             "requestedBy": _requester(),
             "role": role,
@@ -125,7 +125,7 @@ def _user_spec() -> dict:
                 "items": access,
                 "x-kubernetes-list-type": "map",
                 "x-kubernetes-list-map-keys": ["vcluster"],
-                "description": "The virtual clusters that the user may enter. All of the tenant's, if not set.",
+                "description": "Virtual clusters that the user may enter. Defaults to all of the tenant.",
             },
         },
         required=["requestedBy", "role"],
@@ -138,7 +138,7 @@ FORMER = {"slice": "resources", "expires": "ttl"}
 
 
 def _spec() -> dict:
-    spec = _object("What the requester decides.", _fields(), required=["requestedBy"])
+    spec = _object("Desired virtual cluster.", _fields(), required=["requestedBy"])
     for former, now in FORMER.items():
         spec["properties"][former] = {**spec["properties"][now], "description": f"Use {now}."}
     spec["x-kubernetes-validations"] = [
@@ -151,35 +151,38 @@ def _fields() -> dict:
     return {
         "requestedBy": _requester(),
         "resources": _object(
-            "What it may use of the tenant's quota, its own server included.",
+            "Share of the tenant's quota, including the virtual cluster's own server.",
             {
-                "cpu": _quantity("Cores, such as 2 or 500m."),
-                "memory": _quantity("Such as 4Gi."),
-                "storage": _quantity("Such as 20Gi. What the server itself takes, if not set."),
+                "cpu": _quantity("CPU cores, such as 2 or 500m."),
+                "memory": _quantity("Memory, such as 4Gi."),
+                "storage": _quantity("Storage, such as 20Gi. Defaults to the size of the server's volume."),
                 "pods": {"type": "integer", "minimum": 1, "maximum": 100_000, "description": "Number of pods."},
             },
             required=["cpu", "memory", "pods"],
         ),
         "version": {
-            **_text("Release of k3s, one of those that the platform offers. Its usual one, if not set.", 40),
+            **_text("Release of k3s, one of those that the platform offers. Defaults to the platform's.", 40),
             "pattern": r"^v[0-9]+[.][0-9]+[.][0-9]+[+][a-z0-9]+$",
         },
         "podSecurity": {
-            **_text("Pod Security level of its pods. The platform's usual one, if not set.", 20),
+            **_text("Pod Security level of the pods. Defaults to the platform's.", 20),
             "enum": ["baseline", "restricted"],
         },
-        "ttl": {**_text("It is deleted so long after this request was made, such as 14d.", 40), **_duration()},
+        "ttl": {
+            **_text("Time from the creation of the request to the deletion of the virtual cluster, such as 14d.", 40),
+            **_duration(),
+        },
         "sleep": _object(
-            "When it is paused.",
+            "When the virtual cluster is paused.",
             {
-                "idle": {**_text("After so long without use, such as 2h.", 40), **_duration()},
+                "idle": {**_text("Time without use after which it is paused, such as 2h.", 40), **_duration()},
                 "schedule": {
                     "type": "array",
                     "maxItems": 20,
                     "items": {"type": "string", "maxLength": 60},
-                    "description": "Times, such as 'mon-fri 20:00-06:00'.",
+                    "description": "Days and times, such as 'mon-fri 20:00-06:00'.",
                 },
-                "timezone": _text("Such as Europe/Berlin.", 60),
+                "timezone": _text("Time zone of the schedule, such as Europe/Berlin. Defaults to UTC.", 60),
             },
         ),
     }
@@ -187,7 +190,7 @@ def _fields() -> dict:
 
 def _status() -> dict:
     condition = _object(
-        "As all conditions of Kubernetes.",
+        "Condition of the request, as in all Kubernetes objects.",
         {
             "type": {"type": "string"},
             "status": {"type": "string", "enum": ["True", "False", "Unknown"]},
@@ -199,7 +202,7 @@ def _status() -> dict:
         required=["type", "status"],
     )
     return _object(
-        "What became of it. Written by the platform only.",
+        "Observed status. Only the platform writes it.",
         {
             "phase": {"type": "string"},
             "message": {"type": "string"},
@@ -259,23 +262,23 @@ def _policy() -> list[dict]:
             },
             {
                 "expression": f"request.operation == 'CREATE' || {_is_requester('oldObject')} || {_may_administer()}",
-                "message": "a request is changed and deleted by its requester or an admin of the tenant only",
+                "message": "only its requester or an admin of the tenant can change or delete a request",
             },
             {
                 # What it may give is measured by what its requester has.
                 "expression": f"request.operation != 'UPDATE' || request.resource.resource != '{USER_PLURAL}' || "
                 f"{_is_requester('oldObject')}",
-                "message": "a request for a user is changed by its requester only. Delete it and make your own",
+                "message": "only its requester can change a request for a user. Delete it and create your own",
             },
             {
                 "expression": "request.operation == 'DELETE' || (!has(object.metadata.finalizers) && "
                 "!has(object.metadata.ownerReferences))",
-                "message": "a request has no finalizers and no owners",
+                "message": "a request must not have finalizers or owners",
             },
             {
                 "expression": f"request.operation == 'DELETE' || ({_is_small()})",
-                "message": f"a request has at most {MOST_NOTES} labels and field managers each, and annotations of "
-                f"{MOST_TEXT} characters together",
+                "message": f"a request can have at most {MOST_NOTES} labels, {MOST_NOTES} field managers, and "
+                f"annotations of {MOST_TEXT} characters in total",
             },
         ],
     )

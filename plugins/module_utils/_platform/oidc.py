@@ -68,7 +68,7 @@ class Issuer:
             "userValidationRules": [
                 {
                     "expression": f"!user.username.startsWith('{ours}') && user.groups.all(g, !g.startsWith('{ours}'))",
-                    "message": f"names that begin with {ours} are not an issuer's to give",
+                    "message": f"names that begin with {ours} are reserved; an issuer must not assign them",
                 }
                 for ours in OURS
             ],
@@ -145,7 +145,7 @@ def parse_person(given: dict | None, who: str) -> Person | None:
     if given is None or not names:  # what is said of the program alone is a default for those who have a name there
         return None
     if len(names) > 1 or not names[0]:
-        raise TenantryError(f"oidc: give username or group for {who}, one of the two")
+        raise TenantryError(f"oidc: must have either username or group for {who}. Set one of them")
     option = "username" if given["username"] else "group"
     name = _text(given[option], f"oidc.{option}")
     prefix = _prefix(given["hub_prefix"], "oidc.hub_prefix")
@@ -194,7 +194,7 @@ def _text(value: str, option: str) -> str:
 
 def _word(value: str, option: str) -> str:
     if " " in _text(value, option):
-        raise TenantryError(f"{option}: {shown(value)} has a space in it. Write it as the issuer has it")
+        raise TenantryError(f"{option}: {shown(value)} contains a space. Write it as the issuer does")
     return value
 
 
@@ -203,7 +203,8 @@ def _prefix(value: str, option: str) -> str:
         _word(value, option) == "-" or any(ours.startswith(value) or value.startswith(ours) for ours in OURS)
     ):
         raise TenantryError(
-            f"{option}: {shown(value)} would make names of Kubernetes or of the platform. Choose another, as {PREFIX}"
+            f"{option}: {shown(value)} would result in names of Kubernetes or of the platform. Choose another, such as "
+            f"{PREFIX}"
         )
     return value
 
@@ -231,6 +232,6 @@ def _authority(path: str) -> str:
         ssl.create_default_context(cadata=found or "none")
     except (ssl.SSLError, ValueError):
         raise TenantryError(
-            f"oidc.ca_file: {path} has no certificate in it, or a broken one. Set the issuer's CA as a PEM file"
+            f"oidc.ca_file: {path} does not contain a valid certificate. Set the issuer's CA as a PEM file"
         ) from None
     return found

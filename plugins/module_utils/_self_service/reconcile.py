@@ -247,13 +247,15 @@ class Round:
         if reason := refusal(request, found):
             return Outcome(DENIED, reason)
         if found and found.is_deleting:
-            return Outcome(PENDING, "the one of that name before is still being deleted")
+            return Outcome(PENDING, "the previous virtual cluster of that name is still being deleted")
         if since := self._expired(request):
-            return Outcome(EXPIRED, f"expired at {since}. Delete this request and create another to have it again")
+            return Outcome(
+                EXPIRED, f"expired at {since}. Delete this request and create another one for a new virtual cluster"
+            )
         if found and is_of(request, found) and not request.is_new:
             sets = lifecycle.stateful_sets(found)
             if sets and lifecycle.is_paused(sets[0]):
-                return Outcome(PAUSED, "change this request, such as its sleep, to have it resumed")
+                return Outcome(PAUSED, "to resume it, change this request, for example its sleep")
         return None
 
     def _is_refused(self, request: Request) -> bool:
@@ -333,5 +335,5 @@ def _outcome(row: dict) -> Outcome:
     if "error" in row:
         return Outcome(FAILED, row["error"], row.get("endpoint"))
     if not row.get("ready"):
-        return Outcome(PENDING, "is being made", row.get("endpoint"))
+        return Outcome(PENDING, "is being created", row.get("endpoint"))
     return Outcome(READY, "", row.get("endpoint"))

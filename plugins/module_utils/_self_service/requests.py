@@ -225,7 +225,7 @@ def with_renamed_fields(context: Context, request: dict) -> dict:
     )
     if problem:
         context.warn(
-            f"{meta['namespace']}/{meta['name']}: former fields are not renamed before the next run: {problem}"
+            f"{meta['namespace']}/{meta['name']}: the former fields will be renamed by the next run: {problem}"
         )
     return changed or as_renamed
 

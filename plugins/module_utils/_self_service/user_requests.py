@@ -71,7 +71,7 @@ def _excess(request: UserRequest, own: dict) -> str:
     if role == PLATFORM_OPERATOR:
         return ""  # who runs the platform gives whatever can be asked for
     if role != "admin":
-        return f"spec.requestedBy: {request.user} is {role}, and users are added by admins of the tenant"
+        return f"spec.requestedBy: only admins of the tenant can add users; {request.user} is {role}"
     limits = json.loads(own.get(ACCESS_ANNOTATION) or "null")
     if limits is None:
         return ""
@@ -79,7 +79,7 @@ def _excess(request: UserRequest, own: dict) -> str:
         return "spec.access: missing, which means all virtual clusters. Name those that you may enter yourself"
     for name, asked in request.access.items():
         if name not in limits:
-            return f"spec.access: vcluster {name} is none that {request.user} may enter. Omit it"
+            return f"spec.access: {request.user} may not enter vcluster {name}. Omit it"
         if ROLES.index(asked) > ROLES.index(limits[name]):
             return f"spec.access: {request.user} is {limits[name]} in vcluster {name}, less than {asked}. Lower it"
     return ""

@@ -145,7 +145,7 @@ class UserReconciler:
         if error := done.get("error"):
             return Outcome(DENIED if done.get("refused") else FAILED, error)
         if self.context.check_mode and done["changed"]:
-            return Outcome(PENDING, "is to be made or changed")
+            return Outcome(PENDING, "is to be created or updated")
         is_initial = any(one["name"] == INITIAL_KUBECONFIG and one["contexts"] for one in done["kubeconfigs"])
         return Outcome(READY, kubeconfig=(initial_kubeconfig if is_initial else own_secret)(done["name"]))
 

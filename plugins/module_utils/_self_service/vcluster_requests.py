@@ -99,7 +99,7 @@ def _version(asked: str, usual: str | None, offered: Iterable[str]) -> str:
     allowed = dict.fromkeys([*([usual] if usual else []), *offered])
     if asked not in allowed:
         raise TenantryError(
-            f"spec.version: {shown(asked)} is not offered. Omit it, or take one of {', '.join(allowed) or 'none'}"
+            f"spec.version: {shown(asked)} is not offered. Omit it, or use one of {', '.join(allowed) or 'none'}"
         )
     return asked
 

@@ -64,7 +64,7 @@ def unwrap_key(locked: str, passphrase: str) -> str:
         nonce, body = whole[found.end() : found.end() + 16], whole[found.end() + 16 :]
         return ChaCha20Poly1305(_derived(file_key, nonce, b"payload")).decrypt(_LAST_CHUNK, body, None).decode()
     except (InvalidTag, ValueError):
-        raise WrongPassphrase("the passphrase is another, or it was damaged") from None
+        raise WrongPassphrase("the passphrase is wrong or the header was damaged") from None
 
 
 def _stretched(passphrase: str, salt: bytes) -> bytes:

@@ -49,7 +49,9 @@ def credentials_of(*secrets: dict | None) -> dict[str, str]:
     found = {key: value for one in secrets for key, value in ((one or {}).get("data") or {}).items()}
     missing = [key for key in KEPT if key not in found]
     if missing:
-        raise TenantryError(f"{', '.join(missing)}: not in the Secrets of this virtual cluster; was it ever ready?")
+        raise TenantryError(
+            f"{', '.join(missing)}: missing in the Secrets of this virtual cluster. Take a snapshot when it is ready"
+        )
     return {key: base64.b64decode(found[key]).decode() for key in KEPT}
 
 
@@ -78,7 +80,7 @@ def read(snapshot: Snapshot, archive: BinaryIO, key: Key, directory: Path) -> Co
         found = _unpacked(members, snapshot.origin, database, what)
     origin, credentials = (_parsed(found.pop(name, b""), what) for name in (ORIGIN, CREDENTIALS))
     if origin != snapshot.origin.as_dict():
-        raise TenantryError(f"{what}: is another snapshot than its description says. Use one that is whole")
+        raise TenantryError(f"{what}: does not match its description. Use another snapshot")
     of_sqlite = snapshot.origin.datastore == SQLITE
     whole = database.exists() and (f"{SERVER}token" in found or not of_sqlite)
     if not whole or not isinstance(credentials, dict) or not _are_texts(credentials.get(name) for name in KEPT):
@@ -107,7 +109,7 @@ def _unpacked(
             found[name] = content.read()
             room -= entry.size
         else:
-            raise TenantryError(f"{what}: holds {shown(name)}, which no snapshot does. Use another snapshot")
+            raise TenantryError(f"{what}: contains an unexpected file {shown(name)}. Use another snapshot")
     return found
 
 

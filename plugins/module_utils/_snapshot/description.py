@@ -122,9 +122,7 @@ def authenticate(snapshot: Snapshot, passphrase: str) -> Key:
     key = unwrap_key(snapshot.key, passphrase, snapshot.path)
     claims = _claims(snapshot.origin, snapshot.bytes, snapshot.sha256, snapshot.key)
     if not hmac.compare_digest(snapshot.mac, _mac(claims, key)):
-        raise TenantryError(
-            f"{snapshot.path}: is another snapshot than its description says, which was changed. Use another snapshot"
-        )
+        raise TenantryError(f"{snapshot.path}: does not match its description, which was changed. Use another snapshot")
     return key
 
 

@@ -41,7 +41,7 @@ class Key:
 
 def check_passphrase(passphrase: str | None) -> str:
     if not passphrase:
-        raise TenantryError("passphrase: not given, and snapshots are always encrypted. Set one from a vault")
+        raise TenantryError("passphrase: required, because snapshots are always encrypted. Set one from a vault")
     if len(passphrase) < SHORTEST_PASSPHRASE:
         raise TenantryError(
             f"passphrase: has {len(passphrase)} characters. Set {SHORTEST_PASSPHRASE} or more, "
@@ -60,7 +60,7 @@ def unwrap_key(locked: str, passphrase: str, what: str) -> Key:
         return Key(pyrage.x25519.Identity.from_str(age_format.unwrap_key(locked, passphrase).strip()), locked)
     except (age_format.WrongPassphrase, pyrage.IdentityError):
         raise TenantryError(
-            f"passphrase: does not open {what}. Set the passphrase with which that snapshot was made"
+            f"passphrase: cannot decrypt {what}. Set the passphrase with which that snapshot was taken"
         ) from None
 
 
@@ -127,4 +127,6 @@ def decrypt_from(source: BinaryIO, key: Key, what: str, most: int) -> Iterator[I
                 yield members(pipe)
             decrypted.result()
         except (OSError, EOFError, ValueError, RecursionError, tarfile.TarError, zlib.error, pyrage.DecryptError):
-            raise TenantryError(f"{what}: is truncated, corrupted or of another key. Use another snapshot") from None
+            raise TenantryError(
+                f"{what}: is truncated, corrupted or encrypted with another key. Use another snapshot"
+            ) from None

@@ -40,9 +40,9 @@ def check(namespace: dict | None, origin: Origin) -> str | None:
     newest = noted(namespace)
     if newest is None:
         return (
-            f"{origin.namespace}: snapshot {origin.snapshot} of {origin.created} is the newest in the store. Whether "
-            "a newer one was taken is not known, because that virtual cluster is gone or records none. Compare the "
-            "time with the schedule of your backups"
+            f"{origin.namespace}: snapshot {origin.snapshot} of {origin.created} is the newest in the store. A newer "
+            "one may have been taken, because that virtual cluster is gone or has no record of it. Compare the time "
+            "with the schedule of your backups"
         )
     if origin.sequence < newest["sequence"]:
         raise TenantryError(

@@ -30,7 +30,7 @@ class StoreOptions:
             return Directory(self.directory)
         if self.directory is None and self.bucket is not None:
             return Bucket(**self.bucket)
-        raise TenantryError("directory, bucket: give one of the two; it says where snapshots are kept")
+        raise TenantryError("directory, bucket: set one of the two, where snapshots are stored")
 
 
 @dataclass(frozen=True)

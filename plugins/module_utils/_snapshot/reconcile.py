@@ -134,7 +134,7 @@ def run(context: Context, items: list[dict], options: SnapshotOptions) -> list[d
     _do_each(jobs, lambda job: _look_up(store, job))
     for job in jobs:
         for bad in job.unreadable:
-            context.warn(f"{job.source}: {bad}. It is left alone")
+            context.warn(f"{job.source}: {bad}. It is ignored")
     if not any(job.state in LIVE for job in jobs):
         return [_row(Call(context, options, store), job) for job in jobs]
     if any(job.state in ("present", "restored") for job in jobs):
@@ -168,17 +168,22 @@ def _validated(item: dict) -> Job:
     state, name = item["state"], item["snapshot"]
     if item["source"]:
         if state != "restored":
-            raise TenantryError(f"source: applies to state restored only, not {state}. Omit it")
+            raise TenantryError(f"source: applies to state: restored only, not {state}. Omit it")
         for option in ("tenant", "name"):
             naming.check_name(item["source"][option], f"source.{option}")
     if (item["keep"] is None) == (state == "pruned"):
-        raise TenantryError("keep: required with state pruned, and of no use with another. Set how many to keep")
+        raise TenantryError(
+            "keep: required with state: pruned, and not supported with another state. Set the number of snapshots to "
+            "keep"
+        )
     if item["keep"] is not None and item["keep"] < 1:
-        raise TenantryError(f"keep: must be 1 or more, not {item['keep']}; single ones go with state absent")
+        raise TenantryError(
+            f"keep: must be 1 or more, not {item['keep']}. To delete a single snapshot, use state: absent"
+        )
     if state == "absent" and name is None:
-        raise TenantryError("snapshot: required with state absent. Name the one to delete")
+        raise TenantryError("snapshot: required with state: absent. Set the name of the snapshot to delete")
     if state in ("pruned", "rolled_back") and name is not None:
-        raise TenantryError(f"snapshot: of no use with state {state}. Omit it")
+        raise TenantryError(f"snapshot: not supported with state: {state}. Omit it")
     if name is None:
         name = LATEST if state == "restored" else now().strftime(newest.NAMES)
     if not (name == LATEST and state == "restored"):
@@ -221,8 +226,8 @@ def _place(context: Context, places: FleetState, job: Job) -> None:
             raise error
     elif (place := job.found.record.datastore) not in (None, PLACE):
         raise TenantryError(
-            f"datastore: what it knows is in {place}, not here. Back up and restore that database by its own means, "
-            f"and keep the Secret {JOIN_TOKEN} of {job.namespace}, without which k3s cannot read it"
+            f"datastore: is external ({place}). Back up and restore that database with its own tools, and "
+            f"keep the Secret {JOIN_TOKEN} of {job.namespace}, without which k3s cannot read it"
         )
 
 
@@ -276,7 +281,7 @@ def _take(call: Call, job: Job) -> dict:
     credentials = snapshot_archive.credentials_of(*secrets)
     with _private_directory(context) as directory:
         captured, revision = _captured(call, job, directory)
-        context.progress(job.namespace, f"copied and fetched, {captured.frozen} s of it with the API standing still")
+        context.progress(job.namespace, f"copied and fetched, {captured.frozen} s of it with the API paused")
         origin = _origin(job, job.name, revision, captured.database.stat().st_size)
         with store.draft(job.namespace, job.name, directory) as draft:
             try:
@@ -288,7 +293,7 @@ def _take(call: Call, job: Job) -> dict:
                 ) from None
             snapshot = store.add(origin, key, draft)
     newest.note(found.host, origin)
-    context.progress(job.namespace, f"snapshot {job.name} is written, {snapshot.bytes} bytes")
+    context.progress(job.namespace, f"snapshot {job.name} written, {snapshot.bytes} bytes")
     return {**_facts(snapshot), "api_paused_seconds": captured.frozen, "actions": _action("create", job.name)}
 
 
@@ -327,7 +332,7 @@ def _restore(call: Call, job: Job) -> dict:
         with call.store.fetch(snapshot, directory) as archive:
             content = snapshot_archive.read(snapshot, archive, archive_key, directory)
         actions = [{"action": "restore", "kind": "Snapshot", "name": snapshot.origin.snapshot}]
-        context.progress(job.namespace, f"snapshot {snapshot.origin.snapshot} is whole")
+        context.progress(job.namespace, f"snapshot {snapshot.origin.snapshot} verified")
         if job.found is None:  # in the check of what a task before this one would make
             return {**_facts(snapshot), "actions": actions}
         restore = _restore_of(call, job, snapshot.origin, directory)
@@ -345,9 +350,7 @@ def _restore_of(call: Call, job: Job, origin: Origin, directory: Path) -> Restor
 def _revert(call: Call, job: Job) -> dict:
     version = job.known_found.annotations.get(BEFORE_ANNOTATION)
     if version is None:
-        raise TenantryError(
-            "state: rolled_back needs an upgrade to go back from, and there was none. Use state restored"
-        )
+        raise TenantryError("state: rolled_back requires a previous upgrade, and there was none. Use state: restored")
     origin = _origin(job, PRE_UPGRADE, 0, 0)
     with _private_directory(call.context) as directory:
         restore = _restore_of(call, job, replace(origin, version=version), directory)

@@ -65,7 +65,7 @@ sync
 : >"$4"
 """
 _FETCH = 'set -eu; exec cat "$1"'
-_SIZE = 'set -eu; [ -s "$1" ] || { echo "nothing is kept from before an upgrade" >&2; exit 1; }; wc -c <"$1"'
+_SIZE = 'set -eu; [ -s "$1" ] || { echo "there is no pre-upgrade copy" >&2; exit 1; }; wc -c <"$1"'
 
 
 class EtcdRestore(Restore):
@@ -91,11 +91,11 @@ class EtcdRestore(Restore):
         database = self.directory / FILE
         with self._made_anew() as members:
             first = members.containers[0]
-            size = int(pod_exec.run(first, "looking for what is kept", _SIZE, KEPT_FILE))
+            size = int(pod_exec.run(first, "looking for the pre-upgrade copy", _SIZE, KEPT_FILE))
             with database.open("wb") as file:
-                pod_exec.run(first, "fetching what is kept", _FETCH, KEPT_FILE, sink=file.write)
+                pod_exec.run(first, "fetching the pre-upgrade copy", _FETCH, KEPT_FILE, sink=file.write)
             if database.stat().st_size != size:
-                raise TenantryError("fetching the kept data: checksum mismatch after the transfer. Run again")
+                raise TenantryError("fetching the pre-upgrade copy: checksum mismatch after the transfer. Run again")
             members.fill(database, digest(database))
 
     @contextmanager
@@ -153,7 +153,9 @@ class _Members:
         """All of them have it before the first is changed."""
         self.host.map(lambda container: self._send(container, database, sha256), self.containers)
         where = (DATA_DIRECTORY, DATA, BEFORE, RECEIVED, self._again)
-        self.host.map(lambda container: pod_exec.run(container, "putting data aside", _TURN, *where), self.containers)
+        self.host.map(
+            lambda container: pod_exec.run(container, "moving the previous data aside", _TURN, *where), self.containers
+        )
         self.host.map(lambda name: self._wait(name, _has_succeeded), self._names)
 
     def end(self) -> None:

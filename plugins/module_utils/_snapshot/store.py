@@ -115,7 +115,7 @@ class Store(ABC):
             raise BadFile(shown(file).strip('"'), "is not named like a snapshot. Move it away")
         snapshot = self.find(namespace, name)
         if snapshot and (size := sizes.get(f"{name}{ARCHIVE}")) != snapshot.bytes:
-            has = "is missing, or is no file" if size is None else f"has {size} bytes"
+            has = "is missing or not a file" if size is None else f"has {size} bytes"
             raise BadFile(
                 snapshot.path, f"{has}, and should have {snapshot.bytes}: it is truncated or of another snapshot"
             )
@@ -133,7 +133,7 @@ class Store(ABC):
                 if len(found) == MOST_FOLDERS:
                     raise TenantryError(
                         f"{self.where('').rstrip('/')}: has more than {MOST_FOLDERS} folders of virtual clusters, and "
-                        "some of them are not shown. Move folders away, or give tenant and name"
+                        "some of them are not shown. Move folders away, or set tenant and name"
                     )
                 found.append(name)
         except TenantryError as error:
@@ -200,7 +200,7 @@ def check_archive(snapshot: Snapshot, archive: BinaryIO) -> None:
             "snapshot. Use another"
         )
     if sha256 != snapshot.sha256:
-        raise TenantryError(f"{snapshot.path}: is not what its sha256 says: it is corrupted. Use another snapshot")
+        raise TenantryError(f"{snapshot.path}: does not match its sha256: it is corrupted. Use another snapshot")
     archive.seek(0)
 
 

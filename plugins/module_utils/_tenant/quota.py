@@ -61,8 +61,8 @@ class InUse:
             )
         if self.unreachable:
             raise TenantryError(
-                f"tenant {tenant} cannot be removed while it is not known whether it has virtual clusters on "
-                f"{', '.join(self.unreachable)}: {'; '.join(self.unreachable.values())}"
+                f"tenant {tenant} cannot be removed while these members, which may have virtual clusters of it, do not "
+                f"answer: {', '.join(self.unreachable)}: {'; '.join(self.unreachable.values())}"
             )
 
     def of(self, tenant: str) -> dict[str, str]:
@@ -203,6 +203,6 @@ def _warn_of_overuse(context: Context, want: DesiredTenant, plan: Plan, in_use: 
     ]
     if over:
         context.warn(
-            f"quota of tenant {want.tenant}: less than is used now ({', '.join(over)}); everything keeps running, "
-            "nothing can be added until less is used"
+            f"quota of tenant {want.tenant}: below the current use ({', '.join(over)}). Virtual clusters keep running; "
+            "new ones are rejected until the use drops"
         )

@@ -314,8 +314,8 @@ class VClusterAccess:
         for action in plan.actions:
             if action.action == "delete" and (held := action.live["metadata"].get("finalizers")):
                 raise TenantryError(
-                    f"{action.kind.rpartition('/')[2]} {action.name} is deleted, but stays and counts while it has the "
-                    f"finalizer {one_line(', '.join(held))}. Remove that there with kubectl, then run again"
+                    f"{action.kind.rpartition('/')[2]} {action.name} is being deleted, but stays valid as long as it "
+                    f"has the finalizer {one_line(', '.join(held))}. Remove the finalizer with kubectl, then run again"
                 )
         if self.renewal:
             self.renewal.perform()

@@ -80,10 +80,11 @@ def validated(context: Context, item: dict) -> DesiredUser:
     person = parse_person(item["oidc"], who) if present else None
     if person and item["hub_access"]:
         raise TenantryError(
-            f"hub_access: not together with oidc for {who}, who logs in to the hub at the issuer. Omit one of them"
+            f"hub_access: mutually exclusive with oidc for {who}, who logs in to the hub with the issuer. Omit one of "
+            "them"
         )
     if present and item["revoke_certificates"]:
-        raise TenantryError(f"revoke_certificates: requires state absent, and {who} is to be present. Omit it")
+        raise TenantryError(f"revoke_certificates: requires state: absent, and {who} is present. Omit it")
     return DesiredUser(
         tenant=tenant,
         name=name,
@@ -119,7 +120,7 @@ def refuse_shared_files(wanted: list[DesiredUser]) -> None:
             if label in owners:
                 raise TenantryError(
                     f"kubeconfig_path: {label} is given for {owners[label]} and {want.name}. "
-                    "Give each kubeconfig a place of its own"
+                    "Use a separate path for each kubeconfig"
                 )
             owners[label] = want.name
 

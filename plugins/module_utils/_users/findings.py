@@ -79,7 +79,7 @@ _OPTIONAL = {*_MUTATING, *_CHARTS}
 Finding = dict[str, Any]  # texts, or None
 _Judge = Callable[[dict], "Finding | None"]
 _Look = tuple[str, _Judge, dict[str, Any]]  # a kind, how to judge it, what to list of it
-REVOKE = "remove its requester by tenantry.kube.tenant_user with revoke_certificates: true, again if need be"
+REVOKE = "remove its requester by tenantry.kube.tenant_user with revoke_certificates: true, again if necessary"
 
 
 def look(
@@ -193,9 +193,9 @@ def _unseen(kind: str, namespace: str | None) -> Finding:
         "kind": short,
         "namespace": namespace,
         "name": "*",
-        "why": f"there are more: only the first {LOOKED_AT:,} were looked at",
+        "why": f"there are more: only the first {LOOKED_AT:,} were checked",
         "expires": None,
-        "end": f"delete those that nobody needs (kubectl get {short.lower()} {where}), and look again",
+        "end": f"delete those that nobody needs (kubectl get {short.lower()} {where}), then run tenant_user_info again",
     }
 
 
@@ -254,7 +254,9 @@ def _end_of(certificate: str | None) -> datetime | None:
 def webhook(found: dict) -> Finding:
     rules = [rule for one in found.get("webhooks") or [] for rule in one.get("rules") or []]
     what = sorted({resource for rule in rules for resource in rule.get("resources") or []})
-    return {"why": f"sees the requests of others, the platform's too, and can refuse or delay them: {', '.join(what)}"}
+    return {
+        "why": f"sees the requests of others, including the platform, and can deny or delay them: {', '.join(what)}"
+    }
 
 
 def policy(found: dict) -> Finding | None:
@@ -262,7 +264,7 @@ def policy(found: dict) -> Finding | None:
     if naming.is_ours(found) and (found["kind"], name) in _OURS and used == name:
         return None
     can = "change" if found["kind"].startswith("Mutating") else "refuse"
-    return {"why": f"can {can} the requests of others, the platform's too: policy {used}"}
+    return {"why": f"can {can} the requests of others, including the platform: policy {used}"}
 
 
 def changed(found: dict) -> Finding | None:
@@ -272,7 +274,7 @@ def changed(found: dict) -> Finding | None:
     if not paths:
         return None
     return {
-        "why": f"is the platform's, and somebody changed it: {', '.join(paths[:5])}",
+        "why": f"belongs to the platform, and somebody changed it: {', '.join(paths[:5])}",
         "end": "run tenantry.kube.tenant_user for a user who may enter this virtual cluster",
     }
 
@@ -285,7 +287,7 @@ def conversion(found: dict) -> Finding | None:
 
 
 def chart(_found: dict) -> Finding:
-    return {"why": "k3s installs it with all rights, and again when what it made is deleted"}
+    return {"why": "k3s installs it with all rights, and again when its objects are deleted"}
 
 
 def api_service(found: dict) -> Finding | None:
@@ -301,7 +303,7 @@ def api_service(found: dict) -> Finding | None:
 
 def token(found: dict) -> Finding:
     account_name = (found["metadata"].get("annotations") or {}).get("kubernetes.io/service-account.name")
-    return {"why": f"holds a token without an end of ServiceAccount {found['metadata']['namespace']}/{account_name}"}
+    return {"why": f"holds a token without an expiry of ServiceAccount {found['metadata']['namespace']}/{account_name}"}
 
 
 def bootstrap_token(_found: dict) -> Finding:
@@ -312,7 +314,7 @@ def account(found: dict, known: Collection[str]) -> Finding | None:
     meta = found["metadata"]
     if held := meta.get("finalizers") if meta.get("deletionTimestamp") else None:
         return {
-            "why": f"is deleted, but kept by the finalizer {', '.join(held)}",
+            "why": f"is being deleted, but kept by the finalizer {', '.join(held)}",
             "end": f"kubectl patch serviceaccount -n {meta['namespace']} {shlex.quote(meta['name'])} --type=merge "
             """-p '{"metadata":{"finalizers":null}}'""",
         }

@@ -55,8 +55,8 @@ class Workloads:
         if is_owned or is_known:
             return {"why": f"runs in a system namespace with {node}, so its pods are root on their node"}
         return {
-            "why": f"runs in a system namespace as account {account} and could as any other there, and neither k3s nor "
-            "the platform brought it; if your manifests did, ignore it"
+            "why": f"runs in a system namespace as account {account} and could use any other account there; "
+            f"neither k3s nor the platform created it. If your manifests did, ignore it"
         }
 
 

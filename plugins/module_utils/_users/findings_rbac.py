@@ -258,8 +258,8 @@ def role(found: dict) -> dict[str, str] | None:
     what_to_edit = f"role -n {namespace}" if namespace else "clusterrole"
     whose = "everybody" if name in _FOR_EVERYBODY else "a component of Kubernetes"
     return {
-        "why": f"is for {whose}, and has rules that Kubernetes did not give it: {', '.join(what[:5])}",
-        "end": f"take these rules out of it: kubectl edit {what_to_edit} {name}",
+        "why": f"is for {whose}, and has rules that are not Kubernetes' own: {', '.join(what[:5])}",
+        "end": f"remove these rules: kubectl edit {what_to_edit} {name}",
     }
 
 

@@ -120,7 +120,7 @@ def _secret(context: Context, item: dict, kubeconfig: str, given: dict) -> Secre
     for value, field in ((namespace, "namespace"), (name, "name")):
         if not naming.DNS_NAME.fullmatch(value):
             raise TenantryError(
-                f"kubeconfigs.secret.{field}: {value!r} is not a name in Kubernetes. "
+                f"kubeconfigs.secret.{field}: {value!r} is not a valid Kubernetes name. "
                 "Use lower-case letters, digits and -"
             )
     if context.hub.get(NAMESPACE, namespace) is None:

@@ -122,8 +122,8 @@ def _assign(context: Context, want: DesiredUser, places: list[VClusterAccess], u
 def _no_issuer(want: DesiredUser, place: VClusterAccess) -> TenantryError:
     of = "groups_claim of the option oidc" if place.issuer else "option oidc"
     return TenantryError(
-        f"oidc: user {want.name} cannot enter vcluster {place.vcluster} of tenant {want.tenant} by an issuer, because "
-        f"it has none for that. Set {of} of tenantry.kube.vcluster, or omit it from access"
+        f"oidc: user {want.name} cannot enter vcluster {place.vcluster} of tenant {want.tenant} with an issuer, "
+        f"because it has none. Set {of} of tenantry.kube.vcluster, or omit it from access"
     )
 
 

@@ -61,7 +61,7 @@ def _empty(api: Cluster, nodes: list[str], deadline: Deadline) -> None:
                 one_line(
                     f"agents: {', '.join(nodes)} not empty within {deadline.seconds:g} s: pod {_path(pod)} on "
                     f"{pod['spec']['nodeName']} {why} ({len(pods)} left). Remove the cause or raise wait_timeout and "
-                    "run again, or give the former number of agents to keep the nodes"
+                    "run again, or set the previous number of agents to keep the nodes"
                 )
             )
         deadline.pause()

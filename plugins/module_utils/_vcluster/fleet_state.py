@@ -119,8 +119,8 @@ class FleetState:
             owner = taken.setdefault(spec.datastore.place, spec.namespace)
             if owner != spec.namespace:
                 problems[spec.namespace] = (
-                    f"datastore.endpoint: {spec.datastore.place} is the database of {owner} already. "
-                    f"Give {spec.namespace} one of its own"
+                    f"datastore.endpoint: {spec.datastore.place} is already the database of {owner}. Use a separate "
+                    f"one for {spec.namespace}"
                 )
         return problems
 
@@ -129,7 +129,7 @@ class FleetState:
             return  # a quota lowered below its use stops growth, not the upkeep of what there is
         if self.unreachable:
             raise Unreachable(
-                f"quota of tenant {tenant}: cannot be checked while {', '.join(self.unreachable)} cannot be asked: "
+                f"quota of tenant {tenant}: cannot be checked while {', '.join(self.unreachable)} does not answer: "
                 f"{'; '.join(self.unreachable.values())}"
             )
         mine = {name: found for name, found in self.found.items() if found.tenant == tenant and name not in gone}

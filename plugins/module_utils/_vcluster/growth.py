@@ -97,7 +97,7 @@ def _free(host: Cluster, namespace: str, deadline: Deadline) -> str | None:
         counted = _counted(quota)
         return any(counted.get(resource, 0) < number for resource, number in before.items())
 
-    what = f"{namespace}: ResourceQuota {VCLUSTER_QUOTA} after Service {latest['name']} gave its port back"
+    what = f"{namespace}: ResourceQuota {VCLUSTER_QUOTA} after Service {latest['name']} released its port"
     wait_for(host, RESOURCE_QUOTA, VCLUSTER_QUOTA, namespace, gave_back, deadline, what=what)
     return latest["name"]
 

@@ -63,8 +63,9 @@ class HostFacts:
         if not outside:
             return None
         return (
-            f"pods of host {self.host} have addresses, such as {outside[0]}, outside of the networks that its "
-            "nodes name for pods, so others' pods may be reached. Set the network of its pods in network.egress_deny"
+            f"pods of host {self.host} have addresses, such as {outside[0]}, outside of the pod networks of its nodes, "
+            "so virtual clusters may not be isolated from each other. Set the network of its pods in "
+            "network.egress_deny"
         )
 
     def check_networks(self, spec: VClusterSpec) -> None:
@@ -93,7 +94,7 @@ class HostFacts:
         if not known:
             raise Obstacle(
                 f"expose.address: host {self.host} has no node with an address. "
-                "Set the address at which people reach its node ports"
+                "Set the address at which users reach its node ports"
             )
         return known[0]
 

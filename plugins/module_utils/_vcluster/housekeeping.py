@@ -84,7 +84,7 @@ def decide(
         return decision
     reason = f"its certificates are valid until {stamp(certificates.valid_until(started))} at least"
     if found.record.persistence == "none":
-        return replace(decision, reason=f"{reason}; it has no volume and is not restarted. Create it anew before then")
+        return replace(decision, reason=f"{reason}; it has no volume and is not restarted. Recreate it before then")
     return replace(decision, action="restart", reason=f"{reason}; a restart renews them")
 
 

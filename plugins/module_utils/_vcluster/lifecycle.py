@@ -122,11 +122,11 @@ def running(found: VirtualCluster | None, state: str, name: str) -> tuple[Virtua
 def _stoppable(found: VirtualCluster | None, state: str, name: str) -> tuple[VirtualCluster, list[dict]]:
     """A virtual cluster that comes back as it was, with its StatefulSets."""
     if found is None:
-        raise TenantryError(f"state: there is no virtual cluster {name} that could be {state}. Create it first")
+        raise TenantryError(f"state: {name} does not exist and cannot be {state}. Create it first")
     sets = stateful_sets(found)
     if not sets:
         raise TenantryError(
-            f"state: {name} was never fully created and cannot be {state}. Run it with state: present first"
+            f"state: {name} was never fully created and cannot be {state}. Run the module with state: present first"
         )
     if found.record.persistence == "none":
         raise TenantryError(
@@ -206,8 +206,8 @@ def _losses(host: Cluster, namespace: str) -> str:
         finally:
             api.close()
     except TenantryError as error:
-        return f"{namespace}: which pods have no controller, and will be gone when it is resumed, is not known: {error}"
-    return f"{namespace}: pods without a controller, which will be gone when it is resumed: {lost}" if lost else ""
+        return f"{namespace}: could not list the pods without a controller, which a resume does not recreate: {error}"
+    return f"{namespace}: pods without a controller, which a resume does not recreate: {lost}" if lost else ""
 
 
 def _restart(host: Cluster, namespace: str, sets: list[dict], now: datetime) -> StartPlan:

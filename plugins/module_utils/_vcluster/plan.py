@@ -109,8 +109,8 @@ def check_present(context: Context, placed: PlacedVCluster, spec: VClusterSpec, 
         context.warn(f"{placed.namespace}: {problem}")
     if found and (snapshot := interrupted(found.namespace_object)):
         context.warn(
-            f"{placed.namespace}: a restore of snapshot {snapshot} was interrupted, and its etcd may not start "
-            "before it is run again (tenantry.kube.vcluster_snapshot)"
+            f"{placed.namespace}: a restore of snapshot {snapshot} was interrupted, and its etcd may not start. "
+            "Run that restore again (tenantry.kube.vcluster_snapshot)"
         )
     if found and ca_rotation.is_interrupted(found):
         context.warn(
@@ -118,8 +118,8 @@ def check_present(context: Context, placed: PlacedVCluster, spec: VClusterSpec, 
         )
     if spec.datastore and record.version not in (None, spec.version):
         context.warn(
-            f"{placed.namespace}: nothing is kept from before the upgrade, because what it knows is in "
-            f"{spec.datastore.place}; the way back is a backup of that database"
+            f"{placed.namespace}: no pre-upgrade copy is made, because the datastore is external "
+            f"({spec.datastore.place}). Back up that database before you upgrade"
         )
     return CheckedVCluster(placed, spec, facts, facts.published_address(spec, record))
 
@@ -131,7 +131,8 @@ def plan_present(context: Context, checked: CheckedVCluster) -> PresentPlan:
     rights = _missing_rights(placed.host, rendering) if rendering.member else None
     if rights and context.check_mode:
         context.warn(
-            f"{placed.namespace}: what else would change is not known before the platform has its rights again"
+            f"{placed.namespace}: the platform's RoleBinding in this namespace is missing, so check mode cannot "
+            "predict further changes"
         )
         return PresentPlan(placed, rendering, rights)
     if rights:

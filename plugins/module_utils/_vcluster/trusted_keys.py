@@ -88,10 +88,10 @@ def findings(api: Cluster, secret: dict | None, own: str | None) -> list[dict[st
             "kind": "Key" if key == _KEYS else kind.rpartition("/")[2],
             "namespace": None if key == _KEYS else namespace,
             "name": one_line(value) if key == _KEYS else name,
-            "why": f"the API server accepts {_WHAT[key]} that it did not know before: {one_line(value)}",
+            "why": f"the API server accepts {_WHAT[key]} that it did not accept before: {one_line(value)}",
             "expires": None,
-            "end": "nothing here ends what it signs: if nobody has renewed the CAs and keys of k3s, create a new "
-            f"virtual cluster. If somebody did, remove the annotation {ANNOTATION} from the Secret {CLIENT_CA} on the "
+            "end": "tenantry.kube cannot revoke what it signs. Unless you renewed the CAs and keys of k3s, create a "
+            f"new virtual cluster. If you did, remove the annotation {ANNOTATION} from the Secret {CLIENT_CA} on the "
             "host and run tenantry.kube.vcluster",
         }
         for key, values in more.items()

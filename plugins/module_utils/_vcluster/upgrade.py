@@ -55,9 +55,7 @@ class Upgrade:
                 server = pod_exec.Container(self.host, self.namespace, f"{SERVER}-0", maintenance_pod.CONTAINER)
                 server_volume.keep_on_volume(server, deadline.remaining())
         except TenantryError as error:
-            raise TenantryError(
-                f"version: not changed, because what there is could not be kept first: {error}"
-            ) from None
+            raise TenantryError(f"version: not changed, because the pre-upgrade copy failed: {error}") from None
         revision = (stateful_set.get("status") or {}).get("currentRevision", "")
         notes = {BEFORE_ANNOTATION: self.before, REVISION_ANNOTATION: revision}
         self.host.merge(NAMESPACE, self.namespace, None, {"metadata": {"annotations": notes}})
@@ -105,5 +103,5 @@ def _way_back(host: Cluster, namespace: str) -> str:
     if not before:
         return ""
     return (
-        f"; to go back to {before} and what there was then, run tenantry.kube.vcluster_snapshot with state rolled_back"
+        f". To return to {before} and the data of that time, run tenantry.kube.vcluster_snapshot with state rolled_back"
     )

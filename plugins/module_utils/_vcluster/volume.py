@@ -23,21 +23,21 @@ def check_volume(host: Cluster, spec: VClusterSpec, claim: dict | None) -> None:
     there = quantities.parse(size, "persistence.size")
     if spec.volume < there:
         raise TenantryError(
-            f"persistence.size: {memory_text(spec.volume)} is less than the {size} there is; "
-            "a volume can grow but not shrink"
+            f"persistence.size: {memory_text(spec.volume)} is less than the current {size}. A volume can grow but not "
+            f"shrink. Keep {size}"
         )
     if spec.volume == there:
         return
     name = claim["spec"].get("storageClassName")
     if not (_storage_class(host, name) or {}).get("allowVolumeExpansion"):
         raise TenantryError(
-            f"persistence.size: the {size} there is cannot grow to {memory_text(spec.volume)}, because storage class "
+            f"persistence.size: cannot grow from {size} to {memory_text(spec.volume)}, because storage class "
             f"{name} of host {host.name} does not allow it. Keep {size}"
         )
     if not _is_bound(claim):
         raise TenantryError(
-            f"persistence.size: the {size} there is cannot grow to {memory_text(spec.volume)} before it has a volume. "
-            f"Run it with {size} until it is ready, then again"
+            f"persistence.size: cannot grow from {size} to {memory_text(spec.volume)} before the volume exists. Run "
+            f"the module with {size} until it is ready, then again"
         )
 
 
@@ -72,8 +72,8 @@ def _why_not(claim: dict | None) -> str:
     conditions = ((claim or {}).get("status") or {}).get("conditions") or []
     words = [one_condition(condition) for condition in conditions if condition.get("status") == "True"]
     if any(condition["type"] == "FileSystemResizePending" for condition in conditions):
-        words.append("if it stays so, run it with state: restarted")
-    return "; ".join(words) or "its storage has not begun"
+        words.append("if this persists, run the module with state: restarted")
+    return "; ".join(words) or "its storage has not started to resize it"
 
 
 def _storage_class(host: Cluster, name: str | None) -> dict | None:

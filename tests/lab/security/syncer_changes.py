@@ -97,21 +97,21 @@ def noted(kind: str, **annotations: str) -> Field:
     return Field(kind, {"metadata": {"annotations": annotations}}, UNBOUND)
 
 
-OTHERS, UNBOUND, NO_HOST = "a syncer changes and enters what it made", "no owners, finalizers and annot", "of the host"
+OTHERS, UNBOUND, NO_HOST = "a syncer can only change and connect", "not have owners, finalizers or annot", "of the host"
 PLACED, PROBED, BESIDE, TOLERATE = (
     "placed by the scheduler",
     "at their own address",
-    "beside pods of",
-    "tolerate conditions",
+    "affinity to the tenant",
+    "tolerate only conditions",
 )
 NO_VOLUME, CLASSES, WAYS, LEADS, SELECTS = (
-    "name no volume",
-    "storage classes",
-    "by rules with",
+    "not name a volume",
+    "offered storage class",
+    "offered in each rule",
     "plain paths",
-    "select pods",
+    "select the tenant",
 )
-NO_ADDRESS, SERVES, TYPES = "no external IPs", "are of the tenant's services", "are of the types"
+NO_ADDRESS, SERVES, TYPES = "not have external IPs", "belong to the tenant's Services", "must be of type"
 ELSEWHERE = {"httpGet": {"host": "192.0.2.1", "port": 1}}
 TERM = {"topologyKey": "kubernetes.io/hostname", "labelSelector": {}}
 REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
@@ -255,7 +255,7 @@ OTHER = {
         merged(
             f"{HERE}/pods/{hashed('there')}/status", {"status": {"podIP": "192.0.2.1", "podIPs": [{"ip": "192.0.2.1"}]}}
         ),
-        "where their nodes say",
+        "the status that their node reports",
     ),
     "the server's address": (merged(f"{HERE}/pods/server-0/status", {"status": {"podIP": "192.0.2.1"}}), DENIED),
     "a service's status": (
@@ -275,7 +275,7 @@ OTHER = {
                 }
             },
         ),
-        "what its Role names",
+        "the kinds that its Role names",
     ),
     "a name of the platform's": (made("Secret", f"{HERE}/secrets", labels=COPY), "named by a hash"),
     "a token of its own": (
@@ -286,7 +286,7 @@ OTHER = {
         ),
         DENIED,
     ),
-    "a quota": (made("ResourceQuota", f"{HERE}/resourcequotas", labels=COPY), "what its Role names"),
+    "a quota": (made("ResourceQuota", f"{HERE}/resourcequotas", labels=COPY), "the kinds that its Role names"),
     "a binding": (
         Change(
             "POST",
@@ -298,7 +298,7 @@ OTHER = {
                 "target": {"kind": "Node", "name": "hub"},
             },
         ),
-        "what its Role names",
+        "the kinds that its Role names",
     ),
 }
 

@@ -166,7 +166,7 @@ def test_a_door_of_the_server_is_the_platforms(host: Host) -> None:
         for pod in ("server-0", "etcd-0"):
             path = f"{HERE}/pods/{pod}/{way}"
             told = answer_of(host.syncer, Request("GET", path, None, path))
-            assert ("enters what it made" in told[1]) is (pod in refused), told
+            assert ("objects that it created" in told[1]) is (pod in refused), told
         assert DENIED not in answers["admin"][1], answers
 
 

@@ -65,7 +65,7 @@ def test_a_controller_makes_no_pods(host: Host, kind: str) -> None:
     """Where nothing is the platform's, the same object has its pod: that is the positive control."""
     create(host.kubeconfig, maker(kind, SPACE), maker(kind, "default"))
     try:
-        until(lambda: "made by the platform only" in told(host, SPACE, "FailedCreate"), 30)
+        until(lambda: "can create pods" in told(host, SPACE, "FailedCreate"), 30)
         until(lambda: pods(host, "default"), 30)
         assert pods(host, SPACE) == []
     finally:
@@ -78,7 +78,7 @@ def test_a_controller_makes_no_pods(host: Host, kind: str) -> None:
 def test_a_scaler_does_not_scale_the_server(host: Host) -> None:
     create(host.kubeconfig, {**SCALER, "metadata": {"name": "somebodys", "namespace": SPACE}})
     try:
-        until(lambda: "scaled by the platform only" in told(host, SPACE, "FailedRescale"), 60)
+        until(lambda: "can scale anything" in told(host, SPACE, "FailedRescale"), 60)
         assert replicas(host) == "1"
     finally:
         ran(host.kubeconfig, "delete", "hpa", "somebodys", "-n", SPACE)

@@ -56,7 +56,7 @@ def keep_on_volume(host: Cluster, namespace: str, deadline: Deadline) -> None:
     ]
     with _running(host, namespace, deadline):
         member = pod_exec.Container(host, namespace, f"{ETCD}-0", ETCD)
-        pod_exec.run_command(member, "keeping the data of before", command, seconds=deadline.remaining())
+        pod_exec.run_command(member, "making the pre-upgrade copy", command, seconds=deadline.remaining())
 
 
 def interrupted(namespace: dict) -> str | None:

@@ -79,7 +79,7 @@ class EtcdApi:
         check(target)
 
     def _ask(self, path: str, body: dict) -> dict:
-        doing = f"asking etcd of {self._name}"
+        doing = f"querying etcd of {self._name}"
         try:
             response = self._pool.request("POST", f"/v3/{path}", body=json.dumps(body).encode(), retries=False)
             answer = json.loads(response.data)
@@ -113,7 +113,7 @@ def check(database: Path) -> None:
             found.update(chunk)
             rest -= len(chunk)
         if size % _PAGE != _CHECKSUM or file.read() != found.digest():
-            raise TenantryError("the snapshot of etcd is not whole, its checksum is another. Use or use another")
+            raise TenantryError("the snapshot of etcd is corrupted: checksum mismatch")
 
 
 def _ready_member(host: Cluster, namespace: str) -> str:

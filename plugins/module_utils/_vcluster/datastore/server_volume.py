@@ -160,7 +160,7 @@ def keep_on_volume(container: Container, seconds: float) -> None:
 def restore_kept(container: Container, seconds: float) -> None:
     """Have the data that is kept on a volume, which no server uses, in the place of what is there."""
     where = (DATA_DIRECTORY, UPLOAD)
-    run(container, "putting the data of before back", _PUT_BACK, *where, PRE_UPGRADE, seconds=seconds)
+    run(container, "restoring the previous data", _PUT_BACK, *where, PRE_UPGRADE, seconds=seconds)
     run(container, "putting the data in place", _INSTALL, *where, BEFORE, seconds=seconds)
 
 

@@ -55,10 +55,10 @@ def check(path: Path) -> int:
                 raise TenantryError(f"SQLite's integrity check of the datastore found: {one_line(found)}")
             system = database.execute("SELECT count(*) FROM kine WHERE name = '/registry/namespaces/kube-system'")
             if not system.fetchone()[0]:
-                raise TenantryError("the datastore is not one of a cluster: it has no namespace kube-system")
+                raise TenantryError("the datastore is not of a cluster: it has no namespace kube-system")
             return database.execute("SELECT max(id) FROM kine").fetchone()[0]
     except (sqlite3.Error, UnicodeError) as error:
-        raise TenantryError(f"the datastore is not one of k3s: {one_line(error)}") from None
+        raise TenantryError(f"the datastore is not k3s's: {one_line(error)}") from None
 
 
 def names(path: Path) -> dict[str, set[str]]:

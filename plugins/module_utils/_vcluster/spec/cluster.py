@@ -265,7 +265,7 @@ def _resources(given: dict, least: VClusterResources, shared: Shared | None) -> 
 def _durability(item: dict, shared: Datastore | Etcd | None) -> str:
     if shared and item["durability"]:
         raise TenantryError(
-            "durability: is about the datastore that one server has on its volume. Omit it, etcd is always full "
+            "durability: applies to the datastore on the volume of a single server only. Omit it, etcd is always full "
             "and with a datastore outside its database decides"
         )
     return item["durability"] or ("full" if item["tier"] == "prod" else "normal")

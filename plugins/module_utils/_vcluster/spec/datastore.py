@@ -80,8 +80,8 @@ def parse_datastore(given: dict | None) -> Datastore | None:
     _check_host(host)
     if not _DATABASE.fullmatch(database):
         raise TenantryError(
-            "datastore.endpoint: names no database of letters, digits, _ and -. "
-            "Give each virtual cluster one of its own"
+            "datastore.endpoint: must name a database of letters, digits, _ and -. Use a separate one for each "
+            "virtual cluster"
         )
     at = f"[{host}]" if ":" in host else host
     return Datastore(
@@ -97,14 +97,14 @@ def parse_datastore(given: dict | None) -> Datastore | None:
 
 def _kind(endpoint: str) -> str:
     if "{{" in endpoint:
-        raise TenantryError("datastore.endpoint: holds a template, which is not rendered here. Set the value itself")
+        raise TenantryError("datastore.endpoint: contains a template, which is not rendered here. Set the value itself")
     if not endpoint.isprintable() or " " in endpoint or len(endpoint) > 2048:
         raise TenantryError("datastore.endpoint: must be one line of 2048 characters at most without spaces")
     scheme = endpoint.partition("://")[0]
     kind = ALIASES.get(scheme, scheme)
     if kind not in PORTS:
         raise TenantryError(
-            "datastore.endpoint: must begin with postgres:// or mysql://; for k3s's own datastore leave datastore out"
+            "datastore.endpoint: must begin with postgres:// or mysql://. For k3s's own datastore, omit datastore"
         )
     return kind
 

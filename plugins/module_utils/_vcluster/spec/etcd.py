@@ -40,13 +40,13 @@ def parse_etcd(item: dict, volume: Decimal | None) -> Etcd | None:
         return None
     if volume is None:
         raise TenantryError(
-            "persistence.type: none would lose etcd, in which three servers have all that they know, with the pods. "
-            "Set pvc, or a datastore elsewhere"
+            "persistence.type: none is not possible with three servers, whose etcd would be lost with its pods. Set "
+            "pvc, or a datastore elsewhere"
         )
     if volume < SMALLEST_VOLUME:
         raise TenantryError(
-            f"persistence.size: {memory_text(volume)} is too small for etcd, of whose members each has a volume of "
-            f"that size. Set {memory_text(SMALLEST_VOLUME)} or more"
+            f"persistence.size: {memory_text(volume)} is too small for the volume of each etcd member. Set "
+            f"{memory_text(SMALLEST_VOLUME)} or more"
         )
     options = {name: option["default"] for name, option in OPTIONS.items()} | (item.get("etcd") or {})
     return Etcd(

@@ -63,7 +63,7 @@ def parse_exposure(given: dict) -> Exposure:
     if address is not None:
         _check_address(address, by_name=way in BY_NAME)
     elif way in BY_NAME:
-        raise TenantryError(f"expose.address: required for expose.type {way}. Set the DNS name that leads to it")
+        raise TenantryError(f"expose.address: required for expose.type {way}. Set the DNS name that resolves to it")
     annotations = given.get("annotations")
     if annotations is None:
         annotations = PASSTHROUGH if way == INGRESS else {}
@@ -84,6 +84,8 @@ def _check_address(address: str, *, by_name: bool) -> None:
             ) from None
     else:
         if by_name:
-            raise TenantryError(f"expose.address: {address} is no DNS name, as an Ingress or a Route needs. Set one")
+            raise TenantryError(
+                f"expose.address: {address} is not a DNS name, which an Ingress or a Route requires. Set one"
+            )
         if unusable.is_loopback or unusable.is_unspecified or unusable.is_link_local or unusable.is_multicast:
             raise TenantryError(f"expose.address: {address} cannot be reached by others. Set an address of a host node")

@@ -124,7 +124,9 @@ MANAGED_FLAGS = {
     "kubelet-arg": frozenset({"cgroup-root", "kubelet-cgroups", "runtime-cgroups", "system-reserved"}),
 }
 # What k3s takes, and what has no use in a virtual cluster.
-USELESS = dict.fromkeys(("etcd-arg", "etcd-expose-metrics"), "is for the etcd in k3s, which no virtual cluster uses")
+USELESS = dict.fromkeys(
+    ("etcd-arg", "etcd-expose-metrics"), "configures k3s's embedded etcd, which no virtual cluster uses"
+)
 USELESS_FLAGS = {
     "kube-apiserver-arg": {
         "audit-webhook-config-file": "names a file, and no option puts one into the server's pod",
@@ -155,7 +157,9 @@ def parse_k3s(item: dict) -> K3s:
     agent = {key: value for key, value in given.items() if key in AGENT_KEYS}
     only_agents = sorted(agent.keys() - SERVER_KEYS)
     if only_agents and not item["agents"]:
-        raise TenantryError(f"k3s_config.{only_agents[0]}: is for agents, and this virtual cluster has none. Omit it")
+        raise TenantryError(
+            f"k3s_config.{only_agents[0]}: applies to agents, and this virtual cluster has none. Omit it"
+        )
     server = {key: value for key, value in given.items() if key in SERVER_KEYS}
     return K3s(server, agent, _manifests(item.get("manifests") or []))
 
@@ -190,8 +194,8 @@ def _check_key(key: object) -> None:
         raise TenantryError(f"k3s_config.{key}: {USELESS[key]}. Omit it.")
     if key not in known:
         raise TenantryError(
-            f"k3s_config.{str(key)[:40]!r}: is not among what can be given{naming.did_you_mean(str(key), known)}; "
-            f"it takes {', '.join(sorted(known))}"
+            f"k3s_config.{str(key)[:40]!r}: is not supported{naming.did_you_mean(str(key), known)}. Use "
+            f"{', '.join(sorted(known))}"
         )
 
 
@@ -224,12 +228,12 @@ def _manifests(given: list) -> str:
         named = isinstance(metadata, dict) and metadata.get("name")
         if not (named and one.get("apiVersion") and one.get("kind")):
             raise TenantryError(
-                f"manifests: item {number} is no object of Kubernetes; each needs apiVersion, kind and metadata.name"
+                f"manifests: item {number} is not a Kubernetes object. Set apiVersion, kind and metadata.name"
             )
     text = "".join(f"---\n{json.dumps(one, sort_keys=True)}\n" for one in given)
     if len(text.encode()) > MOST_MANIFESTS:
         raise TenantryError(
-            f"manifests: {len(text.encode())} bytes are too many. Set {MOST_MANIFESTS} or less, and apply the rest by "
-            "the administrator's kubeconfig"
+            f"manifests: {len(text.encode())} bytes are too many. Set {MOST_MANIFESTS} or less, and apply the rest "
+            "with the administrator's kubeconfig"
         )
     return text

@@ -76,7 +76,7 @@ def parse_lifecycle_policy(item: dict, *, lasting: bool = True) -> LifecyclePoli
 def parse_sleep(given: dict) -> Sleep:
     idle, schedule = given.get("idle"), given.get("schedule")
     if not idle and not schedule:
-        raise TenantryError("sleep: says neither idle nor schedule. Set one of them, or leave sleep out")
+        raise TenantryError("sleep: has neither idle nor schedule. Set one of them, or omit sleep")
     seconds = quantities.seconds(idle, "sleep.idle", "10m", "365d") if idle else None
     return Sleep(seconds, tuple(_window(text) for text in schedule or []), _zone(given.get("timezone") or "UTC"))
 
@@ -91,8 +91,8 @@ def expiry(created: str, record: VClusterRecord) -> datetime | None:
 def check_may_be_deleted(name: str, record: VClusterRecord) -> None:
     if record.deletion_protection:
         raise TenantryError(
-            f"deletion_protection: is on for virtual cluster {name}, which is not deleted. Run it with state: present "
-            "and deletion_protection: false first"
+            f"deletion_protection: is on for virtual cluster {name}, so it is not deleted. Run the module with "
+            "state: present and deletion_protection: false first"
         )
 
 
@@ -109,8 +109,8 @@ def _window(text: str) -> Window:
     match = _WINDOW.fullmatch(text)
     if not match:
         raise TenantryError(
-            f"sleep.schedule: {shown(text)} is not days and times. Write such as 'mon-fri 20:00-06:00', or 'sat,sun' "
-            "for whole days"
+            f"sleep.schedule: {shown(text)} is not days and times. Use the form 'mon-fri 20:00-06:00', or "
+            "'sat,sun' for whole days"
         )
     days = frozenset(day for part in match[1].split(",") for day in _days(part, text))
     if match[2] is None:
@@ -124,7 +124,7 @@ def _window(text: str) -> Window:
 def _days(part: str, text: str) -> list[int]:
     first, dash, last = part.partition("-")
     if first not in DAYS or (dash and last not in DAYS):
-        raise TenantryError(f"sleep.schedule: {shown(text)} has a day that is none of {', '.join(DAYS)}")
+        raise TenantryError(f"sleep.schedule: {shown(text)} has an unknown day. Use {', '.join(DAYS)}")
     begin = DAYS.index(first)
     end = DAYS.index(last) if dash else begin
     return [(begin + step) % 7 for step in range((end - begin) % 7 + 1)]
@@ -132,7 +132,7 @@ def _days(part: str, text: str) -> list[int]:
 
 def _minutes(hours: str, minutes: str, text: str) -> int:
     if int(hours) > 23 or int(minutes) > 59:
-        raise TenantryError(f"sleep.schedule: {shown(text)} has a time that is none. Use 00:00 to 23:59")
+        raise TenantryError(f"sleep.schedule: {shown(text)} has an invalid time. Use 00:00 to 23:59")
     return int(hours) * 60 + int(minutes)
 
 
@@ -143,5 +143,5 @@ def _zone(name: str) -> tzinfo:
         return ZoneInfo(name)
     except (ValueError, OSError, KeyError):  # ZoneInfoNotFoundError is a KeyError
         raise TenantryError(
-            f"sleep.timezone: {shown(name)} is no time zone known here. Use one such as Europe/Berlin, or UTC"
+            f"sleep.timezone: {shown(name)} is not a known time zone. Use one such as Europe/Berlin, or UTC"
         ) from None

@@ -250,6 +250,6 @@ def _parse_extended(given: dict) -> dict[str, str]:
             )
         amount = quantities.parse(asked, option)
         if not huge and amount % 1:
-            raise TenantryError(f"{option}: {shown(asked)} is not a whole number; extended resources are counted")
+            raise TenantryError(f"{option}: {shown(asked)} is not a whole number, as extended resources require")
         found[name] = memory_text(amount) if huge else quantities.display(amount)
     return found

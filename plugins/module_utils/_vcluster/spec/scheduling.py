@@ -32,7 +32,7 @@ def parse_placement(given: dict, option: str) -> Placement:
     for key, value in selector.items():
         if not _LABEL.fullmatch(key) or not isinstance(value, str) or not _VALUE.fullmatch(value):
             raise TenantryError(
-                f"{option}.node_selector: {shown({key: value})} is no label of a node. Set its name and value as text"
+                f"{option}.node_selector: {shown({key: value})} is not a node label. Set its name and value as text"
             )
     tolerations = given.get("tolerations") or []
     for one in tolerations:

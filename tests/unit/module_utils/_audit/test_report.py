@@ -31,7 +31,7 @@ def test_a_log_that_does_not_reach_back_is_no_quiet_one(begins: str | None, sinc
     record = report._record("2026-04-01T12:00:00Z", "hub", "p", "vcluster", "payments/dev")
     found = report._late({NAME: log}, since, report._created([record]))
     assert bool(found) is late
-    assert not late or "is lost" in found["payments--dev"]
+    assert not late or "are lost" in found["payments--dev"]
 
 
 def _event(number: int, resource: str) -> dict[str, Any]:

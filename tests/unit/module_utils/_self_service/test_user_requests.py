@@ -67,7 +67,7 @@ LIMITED = account("alice", "admin", {"dev": "admin", "prod": "viewer"})
         (request(), account("alice", "admin", created=LATE), "alice did not create this request"),
         (request(), account("alice", "admin", created=ASKED), "alice did not create this request"),
         (request(), LIMITED, "spec.access: missing"),
-        (request(access=access(stage="viewer")), LIMITED, "vcluster stage is none that alice may enter"),
+        (request(access=access(stage="viewer")), LIMITED, "alice may not enter vcluster stage"),
         (request(access=access(prod="developer")), LIMITED, "alice is viewer in vcluster prod"),
     ],
 )

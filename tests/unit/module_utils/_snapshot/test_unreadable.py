@@ -40,7 +40,7 @@ def linked(file: Path) -> None:
 HARM: dict[str, tuple[str, Callable[[Path], Any], str]] = {
     "archive truncated": (".age", lambda file: os.truncate(file, 1000), "has 1000 bytes, and should have"),
     "archive missing": (".age", Path.unlink, "is missing"),
-    "archive a link": (".age", linked, "is missing, or is no file"),
+    "archive a link": (".age", linked, "is missing or not a file"),
     "description truncated": (".json", lambda file: os.truncate(file, 100), "no JSON"),
     "description empty": (".json", lambda file: os.truncate(file, 0), "no JSON"),
     "description a link": (".json", linked, "a link or something else"),

@@ -280,7 +280,7 @@ def test_many_hide_none_after_them(monkeypatch: pytest.MonkeyPatch) -> None:
     assert findings.look(Api({kind: harmless}), BOB, NOW) == ([], 0)
     (found,), more = findings.look(Api({kind: [*harmless, _binding(_user("eve"), name="z")]}), BOB, NOW)
     assert (found["kind"], more) == ("ClusterRoleBinding", 0)
-    assert "only the first 3 were looked at" in found["why"]
+    assert "only the first 3 were checked" in found["why"]
     assert "kubectl get clusterrolebinding" in found["end"]
 
 

@@ -27,8 +27,8 @@ def _ended(world: World) -> str:
 def test_published_ca_that_a_finalizer_keeps_is_an_error(world: World) -> None:
     world.inside.add(_published(_ended(world), finalizers=["eve/stay"]))
     error = world.run(revoke=True)["error"]
-    assert "kube-system/extension-apiserver-authentication is deleted, but stays" in error
-    assert "finalizer eve/stay. Remove that there with kubectl, then run again" in error
+    assert "kube-system/extension-apiserver-authentication is being deleted, but" in error
+    assert "finalizer eve/stay. Remove the finalizer with kubectl, then run again" in error
     assert world.annotations == {FORMER: ""}
     del world.inside.objects[Key(*(client_ca_renewal.PUBLISHED[i] for i in (0, 2, 1)))]
     assert _finds(world.run(revoke=True)) == ["eve"]
@@ -46,7 +46,7 @@ def test_published_ca_that_comes_back_is_an_error(world: World, monkeypatch: pyt
 
     world.inside.add(again)
     monkeypatch.setattr(world.inside, "delete", deleted)
-    assert "came back with the replaced CA" in world.run(revoke=True)["error"]
+    assert "contains the replaced CA again" in world.run(revoke=True)["error"]
 
 
 @pytest.mark.parametrize("comes", [True, False])

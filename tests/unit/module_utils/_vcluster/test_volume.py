@@ -26,7 +26,7 @@ class Host:
         ("5Gi", "fixed", "Bound", None),
         ("5120Mi", "fixed", "Bound", None),
         ("6Gi", "grows", "Bound", None),
-        ("6Gi", "grows", "Pending", "before it has a volume"),
+        ("6Gi", "grows", "Pending", "before the volume exists"),
         ("5Gi", "grows", "Pending", None),
         ("6Gi", "fixed", "Bound", "storage class fixed of host edge"),
         ("6Gi", None, "Bound", "does not allow it"),

@@ -42,7 +42,7 @@ def test_a_whole_snapshot_is_taken(whole):
 )
 def test_one_that_lacks_something_is_refused(whole, harm):
     whole.write_bytes(harm(whole.read_bytes()))
-    with pytest.raises(TenantryError, match="not whole"):
+    with pytest.raises(TenantryError, match="checksum mismatch"):
         etcd_client.check(whole)
 
 

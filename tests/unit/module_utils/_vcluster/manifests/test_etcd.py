@@ -56,8 +56,8 @@ def arguments(objects: list[dict]) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"persistence": {"type": "none"}}, "persistence.type: none would lose etcd"),
-        ({"persistence": {"size": "512Mi"}}, "persistence.size: 512Mi is too small for etcd"),
+        ({"persistence": {"type": "none"}}, "persistence.type: none is not possible with three servers"),
+        ({"persistence": {"size": "512Mi"}}, "persistence.size: 512Mi is too small for the volume of each etcd member"),
         ({"etcd": {"image": "etcd"}}, "etcd.image: "),
         ({"etcd": {"cpu": "10m"}}, "etcd.cpu: "),
         ({"etcd": {"memory": "64Mi"}}, "etcd.memory: "),

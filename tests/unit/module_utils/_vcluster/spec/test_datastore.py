@@ -35,20 +35,20 @@ BAD = [
     (f"sqlite:///{PASSWORD}", "must begin with"),
     (f"https://{PASSWORD}:2379", "must begin with"),
     (f"Postgres://{PASSWORD}", "must begin with"),
-    ("postgres://{{ password }}@db/dev", "holds a template"),
+    ("postgres://{{ password }}@db/dev", "contains a template"),
     (f"postgres://kine:{PASSWORD}@db/dev\n", "one line"),
     (f"postgres://kine:{PASSWORD} @db/dev", "without spaces"),
     (f"postgres://kine:{PASSWORD}/1@db/dev", "of the form postgres://"),
     (f"postgres://kine:{PASSWORD}@/dev", "of the form postgres://"),
     (f"postgres://kine:{PASSWORD}@a,b/dev", "neither a DNS name"),
-    (f"postgres://kine:{PASSWORD}@db", "names no database"),
-    (f"postgres://kine:{PASSWORD}@db/", "names no database"),
-    (f"postgres://kine:12/{PASSWORD}@db/dev", "names no database"),
+    (f"postgres://kine:{PASSWORD}@db", "must name a database"),
+    (f"postgres://kine:{PASSWORD}@db/", "must name a database"),
+    (f"postgres://kine:12/{PASSWORD}@db/dev", "must name a database"),
     (f"postgres://kine:{PASSWORD}@localhost/dev", "the pod itself"),
     (f"postgres://kine:{PASSWORD}@127.0.0.1/dev", "the pod itself"),
     (f"mysql://kine:{PASSWORD}@db.example.com/dev", "of the form mysql://"),
     (f"mysql://kine:{PASSWORD}@unix(/run/mysqld.sock)/dev", "of the form mysql://"),
-    (f"mysql://kine:{PASSWORD}@tcp(db)/", "names no database"),
+    (f"mysql://kine:{PASSWORD}@tcp(db)/", "must name a database"),
     (f"mysql://kine:{PASSWORD}@tcp()/dev", "of the form mysql://"),
 ]
 
@@ -83,7 +83,7 @@ def test_what_is_no_endpoint_is_refused_without_being_told(endpoint, named):
         ({"datastore": {"certificate": PEM}}, "go together"),
         ({"datastore": {"ca": "/etc/ssl/ca.pem"}}, "datastore.ca: is not PEM"),
         ({"datastore": {"networks": ["192.0.2.7/24"]}}, "datastore.networks:"),
-        ({"durability": "full"}, "durability: is about the datastore that one server has"),
+        ({"durability": "full"}, "durability: applies to the datastore on the volume of a single server only"),
     ],
 )
 def test_what_does_not_fit_is_refused(more, named):
@@ -131,7 +131,10 @@ def test_two_virtual_clusters_have_two_databases():
     assert places.shared_datastores([ours, replace(theirs, datastore=None), third]) == {}
     found = places.shared_datastores([ours, theirs])
     assert list(found) == ["payments--stage"]
-    assert f"{PLACE} is the database of payments--dev already. Give payments--stage" in found["payments--stage"]
+    assert (
+        f"{PLACE} is already the database of payments--dev. Use a separate one for payments--stage"
+        in found["payments--stage"]
+    )
 
 
 def everything(**changes):

@@ -28,7 +28,7 @@ def made(rendering: Any) -> dict[str, dict]:
     [
         (way("Ingress"), "expose.address: required for expose.type Ingress"),
         (way("Route"), "expose.address: required for expose.type Route"),
-        (way("Ingress", address="192.0.2.1"), "expose.address: 192.0.2.1 is no DNS name"),
+        (way("Ingress", address="192.0.2.1"), "expose.address: 192.0.2.1 is not a DNS name"),
         (way("Ingress", address=NAME, port=30001), "expose.port: applies to expose.type NodePort only, not Ingress"),
         (way("LoadBalancer", port=30001), "expose.port: applies to expose.type NodePort only"),
         (way("LoadBalancer", ingress_class="nginx"), "expose.ingress_class: applies to expose.type Ingress only"),

@@ -33,8 +33,8 @@ OBJECT = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "greetin
         ({"k3s_config": {"kube-apiserver-arg": ["v"]}}, "must be a list of flag=value"),
         ({"k3s_config": {"kube-apiserver-arg": ["--token-auth-file=/x"]}}, "token-auth-file is set by the platform"),
         ({"k3s_config": {"kubelet-arg": ["system-reserved=cpu=1"]}}, "system-reserved is set by the platform"),
-        ({"agents": 0, "k3s_config": {"node-label": ["a=b"]}}, "k3s_config.node-label: is for agents"),
-        ({"manifests": [OBJECT, {"kind": "Pod"}]}, "manifests: item 2 is no object"),
+        ({"agents": 0, "k3s_config": {"node-label": ["a=b"]}}, "k3s_config.node-label: applies to agents"),
+        ({"manifests": [OBJECT, {"kind": "Pod"}]}, "manifests: item 2 is not a Kubernetes object"),
         ({"manifests": [{**OBJECT, "data": {"text": "x" * 600_000}}]}, "bytes are too many"),
     ],
 )
@@ -50,11 +50,11 @@ def test_bad_input_is_one_line_with_option_and_rule(item: dict, told: str) -> No
     [
         (
             {"etcd-arg": ["quota-backend-bytes=1"]},
-            "k3s_config.etcd-arg: is for the etcd in k3s, which no virtual cluster uses. Omit it.",
+            "k3s_config.etcd-arg: configures k3s's embedded etcd, which no virtual cluster uses. Omit it.",
         ),
         (
             {"etcd-expose-metrics": True},
-            "k3s_config.etcd-expose-metrics: is for the etcd in k3s, which no virtual cluster uses. Omit it.",
+            "k3s_config.etcd-expose-metrics: configures k3s's embedded etcd, which no virtual cluster uses. Omit it.",
         ),
         (
             {"kube-apiserver-arg": ["--audit-webhook-config-file=/etc/webhook.yaml"]},

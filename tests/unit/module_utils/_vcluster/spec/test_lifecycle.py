@@ -69,10 +69,10 @@ def test_a_schedule_is_by_the_clock_on_the_wall() -> None:
         ({"sleep": {"schedule": ["nights"]}}, "sleep.schedule:", "nights"),
         ({"sleep": {"schedule": ["mon 9-5"]}}, "sleep.schedule:", "mon-fri 20:00-06:00"),
         ({"sleep": {"schedule": ["mon 24:00-06:00"]}}, "sleep.schedule:", "23:59"),
-        ({"sleep": {"schedule": ["mon-son"]}}, "sleep.schedule:", "none of mon"),
+        ({"sleep": {"schedule": ["mon-son"]}}, "sleep.schedule:", "unknown day. Use mon"),
         ({"sleep": {"schedule": ["mon 08:00-08:00"]}}, "sleep.schedule:", "two different"),
         ({"sleep": {"idle": "2h", "timezone": "Mars/Base"}}, "sleep.timezone:", "Europe/Berlin"),
-        ({"sleep": {"idle": "2h", "timezone": "../etc/passwd"}}, "sleep.timezone:", "no time zone"),
+        ({"sleep": {"idle": "2h", "timezone": "../etc/passwd"}}, "sleep.timezone:", "not a known time zone"),
     ],
 )
 def test_bad_input_is_one_line_with_option_and_rule(item: dict, option: str, told: str) -> None:
