@@ -75,7 +75,7 @@ def until_counted(hub: Path, home: str) -> None:
     Until Kubernetes counts requests there; it refuses them before. Its controller looks for new kinds every 30 s, and
     at a quota that it has seen every 5 minutes or when that changes.
     """
-    where = ("resourcequota", "home", "-n", home)
+    where = ("resourcequota", "tenant", "-n", home)
 
     def quota() -> dict[str, Any]:
         return json.loads(ran(hub, "get", *where, "-o", "json"))

@@ -122,7 +122,7 @@ def test_an_admin_lets_somebody_in_who_runs_a_pod_and_is_sent_away(people: dict[
     serve()
     ran(ada, "wait", "vcr/mine", "--for=condition=Ready", "--timeout=5s")
     ran(ada, "wait", "tur/bob", "--for=condition=Ready", "--timeout=5s")
-    own = taken(taken(ada, "bob", "invitation"), "bob")
+    own = taken(taken(ada, "bob", "initial-kubeconfig"), "bob")
     ran(own, "--context", MINE, "create", "-f", str(POD))
     ran(own, "--context", MINE, "wait", "--for=condition=Ready", "pod/probe", "--timeout=90s")
     assert not can(own, MINE, "create", "clusterrolebindings")

@@ -113,11 +113,11 @@ def test_one_quota_changes_and_the_diff_says_how(payments: Path) -> None:
 
 
 def test_drift_is_named_and_repaired(payments: Path) -> None:
-    kubectl(payments, "delete", "resourcequota", "-n", "tenant-payments", "home")
+    kubectl(payments, "delete", "resourcequota", "-n", "tenant-payments", "tenant")
     kubectl(payments, "label", "namespace", "tenant-payments", "pod-security.kubernetes.io/enforce-")
     repaired = call_module("tenant_quota", kubeconfig=payments, tenant="payments")
     assert sorted(_steps(repaired.data)) == [
-        ("create", "ResourceQuota", "home"),
+        ("create", "ResourceQuota", "tenant"),
         ("update", "Namespace", "tenant-payments"),
     ]
     assert not call_module("tenant_quota", kubeconfig=payments, tenant="payments").changed

@@ -133,7 +133,7 @@ def test_a_user_is_made_invited_and_removed(hub: Path, ask: Ask, tmp_path: Path)
     assert left == ""
 
 
-def test_the_invitation_ends_after_a_day_and_the_user_stays(
+def test_the_initial_kubeconfig_ends_after_a_day_and_the_user_stays(
     hub: Path, ask: Ask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ask("bob")
@@ -151,6 +151,25 @@ def test_the_invitation_ends_after_a_day_and_the_user_stays(
     assert is_known(own, "payments--dev")
     with pytest.raises(ApiError, match="forbidden"):
         alice.get("v1/Secret", "initial-kubeconfig-bob", HOME)
+    assert not serve(hub).changed
+
+
+def test_initial_kubeconfig_of_an_earlier_version_is_replaced(
+    hub: Path, ask: Ask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask("bob")
+    with monkeypatch.context() as patch:
+        patch.setattr(self_service_users, "INITIAL_KUBECONFIG", "invitation")
+        serve(hub)
+    alice = client(hub, "alice")
+    former = taken(alice, "initial-kubeconfig-bob", tmp_path / "former.yaml")
+    assert is_known(former, "payments--dev")
+    renamed = serve(hub)
+    assert phases(renamed) == {"bob": "Ready"}
+    assert is_refused(former, "payments--dev")
+    assert is_known(taken(alice, "initial-kubeconfig-bob", tmp_path / "now.yaml"), "payments--dev")
+    info = call_module("tenant_user_info", kubeconfig=hub, tenant="payments", name="bob").data["users"][0]
+    assert {one["kubeconfig"] for one in info["credentials"]} == {"initial", "self-service"}
     assert not serve(hub).changed
 
 
@@ -236,8 +255,8 @@ def test_requests_that_are_lost_are_not_deleted(hub: Path, ask: Ask) -> None:
     assert not gone.failed, gone.msg
 
 
-def test_who_asked_and_came_back_reads_no_invitation(hub: Path, ask: Ask) -> None:
-    """A later admin of the same name is not who was invited to hand it over."""
+def test_a_recreated_requester_cannot_read_the_initial_kubeconfig(hub: Path, ask: Ask) -> None:
+    """A later admin of the same name is not the requester."""
     alice = {"kubeconfig": hub, "tenant": "payments", "name": "alice"}
     ask("bob")
     serve(hub)

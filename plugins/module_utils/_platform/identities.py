@@ -167,7 +167,7 @@ def hub_user(
     request: dict | None = None,
 ) -> list[dict]:
     """
-    The identity on the hub. That of a platform operator is bound on the whole hub.
+    Render a user's identity and rights on the hub. A platform operator has rights on the whole hub.
 
     The ServiceAccount is the record of a user, even of one who has the rights as a `person` of an issuer. One whom
     the tenant asked for itself has the `uid` of that request, and as long as the invitation lasts its `reader`.
@@ -190,7 +190,7 @@ def hub_user(
         account["metadata"]["annotations"][REQUEST_ANNOTATION] = request["uid"]
         if request["reader"]:
             objects += _right_to_secret(
-                f"tenantry:{user}:invitation", initial_kubeconfig(user), account, request["reader"]
+                f"tenantry:{user}:initial-kubeconfig", initial_kubeconfig(user), account, request["reader"]
             )
     if hub_access:
         account["metadata"]["annotations"][HUB_ACCESS_ANNOTATION] = "true"

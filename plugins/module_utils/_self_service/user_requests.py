@@ -24,7 +24,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._self_service.reques
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._users.actions import user_of
 
-INITIAL_KUBECONFIG = "invitation"
+INITIAL_KUBECONFIG = "initial"
 INITIAL_LIFETIME = timedelta(days=1)
 
 

@@ -23,6 +23,10 @@ SPARE_REQUESTS = 20
 USER_REQUESTS = 200
 
 
+# Limits what may be in the tenant namespace: requests, and no workloads.
+QUOTA = "tenant"
+
+
 def tenant_objects(tenant: str, quota: dict[str, str], display_name: str) -> list[dict]:
     labels = naming.labels("tenant", tenant=tenant)
     home = {"namespace": naming.tenant_namespace(tenant), "labels": labels}
@@ -44,7 +48,7 @@ def tenant_objects(tenant: str, quota: dict[str, str], display_name: str) -> lis
         {
             "apiVersion": "v1",
             "kind": "ResourceQuota",
-            "metadata": {"name": "home", **home},
+            "metadata": {"name": QUOTA, **home},
             "spec": {"hard": {**NOTHING, **_requests(quota)}},
         },
     ]

@@ -115,7 +115,7 @@ def test_nobody_is_let_in_with_what_was_refused(monkeypatch: pytest.MonkeyPatch)
     people = UserReconciler(None, {}, {}, [request(role="admin", access=access(dev="admin"))], [bob()])
     (item,) = people.let_in("payments")
     assert (item["role"], item["access"]) == ("developer", None)
-    assert [one["name"] for one in item["kubeconfigs"]] == ["self-service", "invitation"]
+    assert [one["name"] for one in item["kubeconfigs"]] == ["self-service", "initial"]
 
 
 def test_the_first_kubeconfig_is_for_who_asked_and_for_a_day() -> None:
