@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What all modules share: connection options, one item or many, results, and errors as one line each."""
+"""What all modules share: connection options, one item or many, results, errors of one line."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ Result = TypeVar("Result")
 
 
 class Rejected(TenantryError):
-    """Some items of a call are bad, so none is done. `reasons` are these items, and what is wrong with each."""
+    """Some items of a call are invalid, so none is processed. `reasons` has the errors by item."""
 
     def __init__(self, reasons: Sequence[tuple[Any, TenantryError]]) -> None:
         super().__init__("\n".join(dict.fromkeys(str(error) for _item, error in reasons)))
@@ -57,7 +57,7 @@ class Rejected(TenantryError):
 
 
 def argument_spec(**own: dict[str, Any]) -> dict[str, Any]:
-    """The module's own options and those of the connection to the hub."""
+    """Return the module's own options with those of the connection to the hub."""
     return {
         **own,
         "kubeconfig": {"type": "path", "fallback": (env_fallback, ["K8S_AUTH_KUBECONFIG"])},
@@ -67,12 +67,12 @@ def argument_spec(**own: dict[str, Any]) -> dict[str, Any]:
 
 
 def items_option(item_spec: dict[str, Any]) -> dict[str, Any]:
-    """The option that takes many items in one call."""
+    """Return the option that takes many items in one call."""
     return {"type": "list", "elements": "dict", "options": item_spec}
 
 
 class Context:
-    """What a module's flow needs of Ansible and of the connection options."""
+    """Access to Ansible and to the clusters, for the flow of a module."""
 
     def __init__(self, module: AnsibleModule) -> None:
         self.module = module
@@ -92,19 +92,19 @@ class Context:
         return self._hub
 
     def requester(self) -> str:
-        """Who asks for all this, by the name that the hub knows."""
+        """Return the user of the run, by the name that the hub knows."""
         self._requester = self._requester or self.hub.whoami()
         return self._requester
 
     def cluster(self, config: dict[str, Any], name: str) -> Cluster:
-        """A further cluster by its kubeconfig; its credentials are kept out of the output."""
+        """Connect to a further cluster. Ansible masks the credentials of its kubeconfig."""
         self.secret(*kubeconfig.secrets(config))
         found = Cluster.from_kubeconfig(config, name=name, timeout=self.module.params["timeout"])
         found.requester = self.requester
         return found
 
     def secret(self, *values: str | None) -> None:
-        """Let Ansible mask these values wherever the result may contain them."""
+        """Let Ansible mask these values in the result."""
         given = [value for value in values if value]
         if register_secrets:
             register_secrets(given)
@@ -115,19 +115,20 @@ class Context:
         self.module.warn(one_line(text))
 
     def progress(self, name: str, phase: str) -> None:
-        """A line for who waits, while it is going on. Best effort."""
+        """Write a progress line during the run. Errors of the output are ignored."""
         if file := os.environ.get(PROGRESS):
             seconds = time.monotonic() - self._started
             with suppress(OSError), Path(file).open("a", encoding="utf-8") as lines:
                 lines.write(f"{name}: {one_line(phase)} ({seconds:.1f} s)\n")
 
     def missing(self, error: TenantryError) -> None:
-        """What is missing is an error, in check mode a warning: a task before this one may only have foreseen it."""
+        """Raise the error, or warn in check mode: an earlier task may only have predicted the missing object."""
         if not self.check_mode:
             raise error
         self.warn(f"{error}; the check continues as if it existed")
 
     def deadline(self, seconds: float) -> Deadline:
+        """Return a deadline in so many seconds that reports progress."""
         return Deadline(seconds, self.progress)
 
 
@@ -160,11 +161,10 @@ def validate_all(
     each: Callable[..., Iterable] = map,
     found: Callable[[Given, Obstacle], None] | None = None,
 ) -> list[Result] | list[Result | None]:
-    """
-    `check` applied to every item; all that is wrong with any of them is raised at once, as Rejected.
+    """Apply `check` to every item. Raise Rejected with all errors at once.
 
-    `name` says which item a line is about; `each` is how they are gone through, such as concurrently by Cluster.map.
-    With `found`, an obstacle on a cluster is not raised but handed over, with its item: the others go on.
+    `name` returns the item that an error line is about; `each` maps over the items, such as Cluster.map for
+    concurrency. With `found`, an Obstacle is passed to it with its item instead, and the result is None there.
     """
 
     def attempt(item: Given) -> Result | TenantryError | None:
@@ -193,10 +193,9 @@ def validate_all(
 def run_each(
     cluster: Cluster, items: Sequence[Given], what: Callable[[Given], str | Row], do: Callable[[Given], Row]
 ) -> list[Row]:
-    """
-    A row per item, computed concurrently. An item that fails does not stop the others, whatever is wrong with it.
+    """Compute a row per item, concurrently. An item that fails does not stop the others.
 
-    `what` is its name, or what else its row tells in any case.
+    `what` returns the item's name, or the part of its row that is returned in any case.
     """
 
     def row(item: Given) -> Row:
@@ -210,11 +209,9 @@ def run_each(
 
 
 def attempt(do: Callable[[], Result]) -> tuple[str | None, Result | None]:
-    """
-    What went wrong, as one line, or the result.
+    """Return the error as one line, or the result.
 
-    What is read from a tenant's API server can be anything, an API group can be served by the tenant itself: nothing
-    in it may end a run that is for others too.
+    Any exception counts: a tenant's API server can answer anything, and must not end a run that is for others too.
     """
     try:
         return None, do()
@@ -223,7 +220,7 @@ def attempt(do: Callable[[], Result]) -> tuple[str | None, Result | None]:
 
 
 def explained(error: Exception) -> TenantryError:
-    """Whatever it is, as an error of ours. What nobody expected is no fault of what was given."""
+    """Return any exception as a TenantryError. An unexpected one is reported as a fault of the collection."""
     return error if isinstance(error, TenantryError) else _unforeseen(error)
 
 
@@ -232,7 +229,7 @@ def _unforeseen(error: Exception) -> Obstacle:
 
 
 def beside_each_other(do: Callable[[Given], Result], items: Sequence[Given]) -> list[Result]:
-    """The results in order, of what mostly waits: so that no slow one makes others wait for their turn."""
+    """Return the results in order, each computed in its own thread: for calls that mostly wait."""
     with ThreadPoolExecutor(max(1, min(len(items), BESIDE_EACH_OTHER))) as pool:
         return list(pool.map(do, items))
 
@@ -248,13 +245,14 @@ def main(
     libraries: Sequence[str] = (),
     **ansible_module_args: Any,
 ) -> None:
-    """
-    Run a module: `run_items` gets the context and the one item or the list, checks all of them before it writes, and
-    returns rows. What `options` makes of the parameters, for options that hold for all items, is its third argument.
+    """Run a module that changes things.
 
-    `key` names the option, or options, that tell items apart, none where there is one item only; a module with None
-    finds its items itself. An item option's `required` holds within the list, and for the single item if the list is
-    not given. `libraries` are needed beside those that all modules need.
+    `run_items` gets the context and the items, checks all of them before it writes, and returns rows. If `options` is
+    given, its value for the parameters is the third argument.
+
+    `key` names the option, or options, that identify an item, or is None for a module with one item or one that finds
+    its items itself. `required` of an item option applies within the list, and to the single item if the list is not
+    set. `libraries` are required in addition to those of all modules.
     """
     keys = (key,) if isinstance(key, str) else tuple(key or ())
     spec |= {option: _optional(spec[option]) for option in item_options.keys() & spec.keys()}
@@ -284,7 +282,7 @@ def _optional(option: dict[str, Any]) -> dict[str, Any]:
 
 
 def inform(module: AnsibleModule, read: Callable[[Context], dict[str, Any]]) -> None:
-    """Run a module that only reads: what `read` returns is its result."""
+    """Run a module that only reads. `read` returns its result."""
     _require_libraries(module)
     message, result, bug = "", {}, None
     try:
@@ -309,7 +307,7 @@ def _require_libraries(module: AnsibleModule, further: Sequence[str] = ()) -> No
 def _items(
     params: dict[str, Any], list_option: str | None, item_options: dict[str, Any], keys: Sequence[str]
 ) -> tuple[list[Item], bool]:
-    """The items of this call, and whether it was the single one."""
+    """Return the items of this call, and whether there was a single one."""
     listed = params[list_option] if list_option else None
     given = [option for option in keys if params.get(option) is not None]
     if listed is not None and given:
@@ -330,10 +328,7 @@ def _items(
 
 
 def _rows_of_none(items: Sequence[Item], keys: Sequence[str], error: TenantryError) -> list[Row]:
-    """
-    A row per item of a call that was refused as a whole: what is wrong with it or, where only others are bad, that it
-    was not done for their sake. What is wrong with no item in particular stops every one.
-    """
+    """Return a row per item of a call that was rejected: the item's error, or that others were invalid."""
     if not keys or any(item.get(key) is None for item in items for key in keys):
         return []
     reasons = {}
@@ -349,7 +344,7 @@ def _rows_of_none(items: Sequence[Item], keys: Sequence[str], error: TenantryErr
 
 
 def _failure(row: Row) -> str:
-    """The error behind the item's name, which it may begin with already. A name can be any word of the message."""
+    """Prefix an error with the item's name, unless it begins with it already."""
     names = [str(row[key]) for key in ("namespace", "name") if row.get(key)]
     error = str(row["error"])
     return error if not names or error.startswith(tuple(f"{name}: " for name in names)) else f"{names[-1]}: {error}"
@@ -371,13 +366,13 @@ def _result(module: AnsibleModule, rows: list[Row]) -> dict[str, Any]:
 
 
 def _with_extras(result: dict[str, Any]) -> dict[str, Any]:
-    """The result of a single item has what its row has."""
+    """Add the fields of the only row to the result of a single item."""
     row = result["results"][0]
     return {**{name: value for name, value in row.items() if name not in ("error", "name")}, **result}
 
 
 def _unexpected(error: Exception, module_name: str) -> tuple[str, str | None]:
-    """A library's exception that slipped through, or a fault of ours: still one line."""
+    """Return the one-line error for an exception of a library, or a fault of the collection."""
     if type(error).__module__.partition(".")[0] in ("kubernetes", "urllib3"):
         return str(api_error(error, module_name)), None
     text = one_line(f"{type(error).__name__}: {error}")

@@ -36,6 +36,7 @@ _CLIENT_CAS = CONFIG_MAP.path("kube-system", "extension-apiserver-authentication
 
 
 async def main() -> None:
+    """Start the servers and the syncer, and run until one of them fails."""
     buffers.limit()
     config = Config.read()
     syncer: Syncer | None = None

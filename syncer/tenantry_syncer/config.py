@@ -19,6 +19,8 @@ HEALTH_PORT = int(os.environ.get("TENANTRY_HEALTH_PORT", "8080"))
 
 @dataclass(frozen=True)
 class Config:
+    """The platform's config.json, with the addresses of the API servers."""
+
     namespace: str
     labels: Mapping[str, str]
     service_account: str
@@ -54,6 +56,7 @@ class Config:
 
     @classmethod
     def read(cls, directory: Path = SETTINGS, environment: Mapping[str, str] | None = None) -> Config:
+        """Read config.json from `directory`, and the host's address from the environment."""
         environment = os.environ if environment is None else environment
         given = json.loads((directory / "config.json").read_text())
         for name in ("storage_classes", "ingress_classes", "ingress_hosts", "extended"):

@@ -31,6 +31,7 @@ class HostNetworks:
 
     @classmethod
     def read(cls, directory: Path) -> HostNetworks:
+        """Read the networks from the file in `directory`."""
         networks = cls(directory / FILE)
         networks.refresh()
         return networks

@@ -18,6 +18,7 @@ class OfferedClasses:
 
     @classmethod
     def read(cls, directory: Path) -> OfferedClasses:
+        """Read the classes from the file in `directory`."""
         classes = cls(directory / FILE)
         classes.refresh()
         return classes

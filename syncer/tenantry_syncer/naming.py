@@ -31,6 +31,7 @@ _KEY = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?")
 
 
 def digest(text: str, length: int = _HASH) -> str:
+    """Return the first characters of the text's SHA-256."""
     return hashlib.sha256(text.encode()).hexdigest()[:length]
 
 
@@ -52,6 +53,7 @@ def label_key(key: str) -> str:
 
 
 def host_labels(labels: Mapping[str, str] | None) -> dict[str, str]:
+    """Return the tenant's labels as labels on the host, with a prefix."""
     return {label_key(key): value for key, value in (labels or {}).items()}
 
 
@@ -81,6 +83,7 @@ def virtual_key(obj: Mapping) -> tuple[str, str] | None:
 
 
 def virtual_uid(obj: Mapping) -> str | None:
+    """Return the UID of the virtual object that a host object was created for."""
     return (obj["metadata"].get("annotations") or {}).get(UID)
 
 

@@ -50,6 +50,7 @@ class ClusterView:
         self._caches: dict[Kind, Cache] = {}
 
     def follow(self, kind: Kind, selector: str = "", *, partial: bool = False) -> None:
+        """Add a cache for a kind. With `partial`, large objects are reduced to their lookup fields."""
         # Host objects are always cached: the quota limits their number, and the syncer must find them to delete them.
         self._caches[kind] = Cache(
             self.api,
@@ -139,6 +140,7 @@ _INDEXERS: dict[Kind, Indexer] = {
 
 
 def slice_index_key(metadata: dict) -> str:
+    """Return the index key of a slice: namespace and Service."""
     return f"{metadata.get('namespace', '')}/{(metadata.get('labels') or {}).get(SERVICE_NAME, '')}"
 
 

@@ -1,8 +1,8 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What an event of an API server's audit log says about tenants, in words of the platform. Pure.
+"""Translate events of an API server's audit log into rows about tenants. Pure.
 
-Logs of level Metadata have no content, so all is read from names, which are composed in one way only.
+Logs of level Metadata have no content, so everything is read from names, which only the platform composes.
 """
 
 from __future__ import annotations
@@ -44,7 +44,11 @@ Manages = Callable[[dict], bool]  # whether a user of the hub's log may manage t
 
 
 def row(cluster: str, event: dict, manages: Manages = lambda user: False) -> dict | None:
-    """One line of the account, None for what is not part of it."""
+    """Return the report row of an audit event, or None if the event is not about a tenant.
+
+    `cluster` is the name of the host, or the namespace of a virtual cluster. `manages` says whether a user of the hub
+    may manage the platform.
+    """
     status = (event.get("responseStatus") or {}).get("code", 0)
     user = (event.get("user") or {}).get("username", "")
     inside = "--" in cluster
@@ -77,10 +81,9 @@ def row(cluster: str, event: dict, manages: Manages = lambda user: False) -> dic
 
 
 def _is_ours(cluster: str, event: dict, manages: Manages) -> bool:
-    """
-    Whether the platform did it: its client says so, and its credential does. Anybody can say the former.
+    """Return whether the platform made the request: by its user agent, which anyone can send, and its credential.
 
-    On the hub playbooks come with the credential of whoever runs them, who must be able to manage the platform.
+    On the hub, playbooks use the credential of their user, who must be able to manage the platform.
     """
     user = event.get("user") or {}
     if not (event.get("userAgent") or "").startswith(FIELD_MANAGER) or event.get("impersonatedUser"):
@@ -93,7 +96,7 @@ def _is_ours(cluster: str, event: dict, manages: Manages) -> bool:
 
 
 def _impersonated(event: dict) -> str | None:
-    """As whom it was done, where somebody took another identity for it (kubectl --as, --as-group, --as-uid)."""
+    """Return the impersonated identity (kubectl --as, --as-group, --as-uid), or an empty string."""
     other = event.get("impersonatedUser")
     if not other:
         return None
@@ -148,7 +151,7 @@ def _of_tenant(resource: str, tenant: str, name: str, action: str) -> tuple[str,
 
 
 def _inside(cluster: str, event: dict, user: str, ours: bool) -> tuple[str, str | None, str, str] | None:
-    """In a virtual cluster: who was let in, and what its administrators' keys were used for."""
+    """Describe an event in a virtual cluster: access that was granted, and uses of administrators' kubeconfigs."""
     reference = event.get("objectRef") or {}
     resource, space, name = (reference.get(key) or "" for key in ("resource", "namespace", "name"))
     action, below = _action(event), reference.get("subresource")
@@ -171,7 +174,7 @@ def _inside(cluster: str, event: dict, user: str, ours: bool) -> tuple[str, str 
 
 
 def _action(event: dict) -> str | None:
-    """What was done, by the verb; an apply that had nothing to make says 200."""
+    """Return the action for the verb. An apply that changed nothing has the status 200."""
     verb, status = event.get("verb", ""), event["responseStatus"]["code"]
     if verb in ("patch", "update", "apply"):
         return "created" if status == 201 else "changed"
@@ -183,7 +186,7 @@ def _granted(action: str) -> str:
 
 
 def _entered(event: dict, tenant: str, inner: str, ours: bool) -> tuple[str, str, str, str] | None:
-    """Into the control plane of a virtual cluster, by its pods or by what they hold."""
+    """Describe access to the control plane of a virtual cluster, by its pods or by their content."""
     reference, verb = event["objectRef"], event["verb"]
     resource, below = reference.get("resource"), reference.get("subresource")
     if below == "exec" and ours and (done := _snapshot(event)):
@@ -196,7 +199,7 @@ def _entered(event: dict, tenant: str, inner: str, ours: bool) -> tuple[str, str
 
 
 def _snapshot(event: dict) -> tuple[str, str] | None:
-    """One is taken and put back by commands in the pod of the server, which the log has: what was done, its name."""
+    """Describe a snapshot or restore by its commands in the server's pod, which the log records."""
     words = parse_qs(urlsplit(event.get("requestURI") or "").query).get("command") or [""]
     if words[-1].startswith(STAGES):
         return "taken", f" {words[-1].removeprefix(STAGES)}"
@@ -204,7 +207,7 @@ def _snapshot(event: dict) -> tuple[str, str] | None:
 
 
 def _parts(namespace: str) -> tuple[str | None, str | None]:
-    """The tenant that a namespace belongs to, and the virtual cluster, where it is one's."""
+    """Return the tenant of a namespace, and the virtual cluster if it belongs to one."""
     tenant, separator, inner = namespace.partition("--")
     if separator:
         return tenant, inner
@@ -212,12 +215,12 @@ def _parts(namespace: str) -> tuple[str | None, str | None]:
 
 
 def is_platforms(found: dict) -> bool:
-    """An access that is a part of what playbooks do all the time."""
+    """Return whether the row is an access that playbooks make in every run."""
     return found["kind"] == ACCESS and bool(found["platform"])
 
 
 def together(rows: Iterable[dict]) -> list[dict]:
-    """In the order of time; what is repeated again and again is one row."""
+    """Return the rows in order of time, with repeated events in one row."""
     kept: list[dict] = []
     last: dict[tuple, tuple[dict, float]] = {}
     for one in sorted(rows, key=lambda one: one["time"]):

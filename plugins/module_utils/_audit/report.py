@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The flow of the module audit_info: what API servers wrote down, and what objects say of themselves."""
+"""The flow of the module audit_info: merge audit logs of API servers with what objects record."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _START = timedelta(minutes=5)
 
 @dataclass(frozen=True)
 class AuditLog:
-    """A file with the log of one cluster."""
+    """The audit log file of one cluster."""
 
     cluster: str
     path: str
@@ -51,6 +51,8 @@ class AuditLog:
 
 @dataclass(frozen=True)
 class ReportOptions:
+    """Options of the report. `since` is a point in time in RFC 3339."""
+
     tenant: str | None
     since: str | None
     audit_logs: tuple[AuditLog, ...]
@@ -65,7 +67,7 @@ class ReportOptions:
 
 @dataclass
 class _Log:
-    """The part of an account that one API server tells."""
+    """The events of one API server's log."""
 
     cluster: str
     manages: audit_events.Manages
@@ -87,6 +89,10 @@ class _Log:
 
 
 def run(context: Context, options: ReportOptions) -> dict:
+    """Return the result of audit_info:
+
+    `events` in order of time, and which logs are late, missing or could not be read.
+    """
     tenant = options.tenant
     if tenant is not None:  # a name that cannot exist is an error, not an empty answer
         naming.check_name(tenant, "tenant")
@@ -117,7 +123,7 @@ def run(context: Context, options: ReportOptions) -> dict:
 
 
 def _created(records: Iterable[dict]) -> dict[str, str]:
-    """Since when there is something to log, by cluster."""
+    """Return the time of creation by cluster, before which no log can exist."""
     first: dict[str, str] = {}
     for record in records:
         clusters = [record["cluster"]]
@@ -129,7 +135,7 @@ def _created(records: Iterable[dict]) -> dict[str, str]:
 
 
 def _late(logs: Mapping[str, _Log], since: str, created: Mapping[str, str]) -> dict[str, str]:
-    """Of the logs that do not reach back to what was asked for, since when they do. A quiet one is not among them."""
+    """Return the logs that begin after the requested time, with the time at which they begin."""
     found = {}
     for name, log in logs.items():
         first = created.get(name)
@@ -147,7 +153,7 @@ def _moment(since: str) -> str:
 
 
 def _managers(hub: Cluster) -> audit_events.Manages:
-    """Who may manage the platform on the hub, where playbooks come with the credential of whoever runs them."""
+    """Return a check for who may manage the platform on the hub, where playbooks use their users' credentials."""
     known: dict[tuple, bool] = {}
 
     def manages(user: dict) -> bool:
@@ -160,7 +166,7 @@ def _managers(hub: Cluster) -> audit_events.Manages:
 
 
 def _nobody(user: dict) -> bool:
-    """Inside a virtual cluster only the platform's own credential is the platform's."""
+    """In a virtual cluster, only the platform's own credential belongs to the platform."""
     del user
     return False
 
@@ -177,7 +183,7 @@ def _given(files: Iterable[AuditLog], fleet: registry.Fleet, manages: audit_even
 
 
 def _read_inside(context: Context, logs: dict[str, _Log], found: list[VirtualCluster]) -> dict[str, str]:
-    """The logs of virtual clusters, from the volumes of their servers; what could not be read, and why."""
+    """Read the logs of virtual clusters from their servers' volumes. Return the errors by namespace."""
     problems: dict[str, str] = {}
 
     def read(vcluster: VirtualCluster) -> None:
@@ -257,9 +263,9 @@ def _record(created: str, cluster: str, tenant: str, kind: str, name: str) -> di
 
 
 def _unknown(records: Iterable[dict], rows: list[dict]) -> list[dict]:
-    """
-    The records of what no log has; an event that a log has gets the rest of what is known of a credential, but not who
-    asked for it: administrators inside can write that on the record.
+    """Return records of events that no log has, and complete logged events with what the record adds.
+
+    The requester is not taken from the record: administrators of the virtual cluster can write it.
     """
     by_id = {row["credential_id"]: row for row in rows if row["credential_id"]}
     told = {(row["kind"], row["tenant"], row["name"]) for row in rows if row["action"] == "created"}

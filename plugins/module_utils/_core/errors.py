@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Every failure an administrator may see, as one line: field or action, value, rule, what to do next."""
+"""Errors that administrators see, one line each: option or action, value, rule, remedy."""
 
 from __future__ import annotations
 
@@ -59,15 +59,15 @@ _NEXT_STEP = {
 
 
 class TenantryError(Exception):
-    """A failure with a text that is complete for the administrator: `str(error)` is one line."""
+    """An error whose text is complete for an administrator: `str(error)` is one line."""
 
 
 class Obstacle(TenantryError):
-    """What was found on a cluster stands in the way, not what was given: of the item concerned, and of no other."""
+    """An error caused by what exists on a cluster, not by the input. It fails only the item concerned."""
 
 
 class ApiError(Obstacle):
-    """A request that failed. `status` is the HTTP status, None where no answer came."""
+    """A failed request. `status` is the HTTP status, or None if there was no answer."""
 
     def __init__(self, message: str, status: int | None = None) -> None:
         super().__init__(message)
@@ -75,16 +75,16 @@ class ApiError(Obstacle):
 
     @property
     def transient(self) -> bool:
-        """Whether the same request may succeed later without anybody changing anything."""
+        """Whether the same request may succeed later without any change."""
         return self.status is None or self.status in (410, 429) or self.status >= 500
 
 
 class WebhookError(ApiError):
-    """The API server could not ask an admission webhook."""
+    """The API server could not call an admission webhook."""
 
 
 class QuotaExceeded(ApiError):
-    """A quota has no room. `resources` are those that were asked for, by their names in the quota."""
+    """A ResourceQuota has no room. `resources` are the requested ones, by their names in the quota."""
 
     def __init__(self, message: str, status: int | None = None, resources: Iterable[str] = ()) -> None:
         super().__init__(message, status)
@@ -92,7 +92,7 @@ class QuotaExceeded(ApiError):
 
 
 def require(value: T | None, what: str) -> T:
-    """The value, which an earlier step has made sure of: that it is missing is a fault of ours."""
+    """Return `value`, which an earlier step guarantees. Raise a TypeError with `what` if it is None."""
     if value is None:
         raise TypeError(f"{what} is missing")
     return value
@@ -120,21 +120,20 @@ def _without_token(word: str) -> str:
 
 
 def without_addresses(text: str, known: str | None = None) -> str:
-    """The text for who may not know where hosts are; of all addresses `known` alone stays."""
+    """Return the text without addresses of hosts, for readers who must not know them. Keep `known`."""
     return _ADDRESSES.sub(lambda found: found[0] if known and found[0].rstrip("/") == known else "<address>", text)
 
 
 def shown(value: object) -> str:
-    """A value as it is quoted in an error: escaped, so that control characters and look-alikes are visible."""
+    """Return a value quoted for an error message, with control characters and look-alikes escaped."""
     text = json.dumps(value, default=str)
     return text if len(text) <= 80 else text[:79] + "…"
 
 
 def api_error(exc: Exception, doing: str, renewal: str = "") -> TenantryError:
-    """
-    The one line for an exception of the kubernetes package or urllib3; `doing` says what was tried, and where.
+    """Convert an exception of the kubernetes package or urllib3. `doing` names the action and the object.
 
-    `renewal` says what to do where the credential is refused.
+    `renewal` is the remedy if the server rejects the credential.
     """
     if isinstance(exc, TenantryError):
         return exc
@@ -162,17 +161,17 @@ def _refused(exc: ApiException, doing: str, renewal: str) -> ApiError:
 
 
 def refusal(exc: ApiException) -> str:
-    """What the server said, with its causes, of which a refused eviction names the disruption budget."""
+    """Return the server's message with its causes. A denied eviction names the disruption budget there."""
     return one_line(" ".join([_server_message(exc), *(cause.get("message", "") for cause in _causes(exc))])).rstrip(".")
 
 
 def is_webhook_failure(answer: str) -> bool:
-    """Whether the text of an answer says so: there is no reason or cause that does."""
+    """Return whether an answer's text reports a failed webhook. Kubernetes has no reason code for that."""
     return _WEBHOOK in answer
 
 
 def is_untrusted_certificate(error: BaseException | None) -> bool:
-    """Whether it is about a server's certificate that was not accepted, or wraps such an error."""
+    """Return whether the error is, or wraps, the rejection of a server's certificate."""
     while error is not None:
         if isinstance(error, ssl.SSLCertVerificationError):
             return True
@@ -182,7 +181,7 @@ def is_untrusted_certificate(error: BaseException | None) -> bool:
 
 
 def is_terminating(exc: ApiException) -> bool:
-    """Whether it is refused because its namespace is being deleted, with all that is in it."""
+    """Return whether the request was rejected because its namespace is being deleted."""
     return any(cause.get("reason") == "NamespaceTerminating" for cause in _causes(exc))
 
 
@@ -202,7 +201,7 @@ def _server_message(exc: ApiException) -> str:
 
 
 def _no_answer(exc: Exception) -> str:
-    """Why there is no answer, by the cause below urllib3's wrappers."""
+    """Explain a missing answer by the cause below urllib3's wrappers."""
     reason = getattr(exc, "reason", None)
     cause = reason if isinstance(reason, Exception) else exc
     first = cause.args[0] if cause.args else ""  # urllib3 puts the same again behind it

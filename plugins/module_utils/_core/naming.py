@@ -54,7 +54,7 @@ def labels(
     user: str | None = None,
     member: str | None = None,
 ) -> dict[str, str]:
-    """The labels of an object we make."""
+    """Return the labels of an object of the platform."""
     given = {
         LABEL_MANAGED_BY: MANAGED_BY,
         LABEL_COMPONENT: component,
@@ -67,31 +67,32 @@ def labels(
 
 
 def selector(component: str | None = None, **same: str | None) -> str:
-    """The label selector that finds what `labels()` of the same arguments marks."""
+    """Return the label selector that matches what `labels()` with the same arguments marks."""
     return selecting({label: value for label, value in labels(component or "", **same).items() if value})
 
 
 def selecting(wanted: dict[str, str]) -> str:
-    """The label selector of objects that carry all of these labels."""
+    """Return the label selector for objects with all of these labels."""
     return ",".join(f"{label}={value}" for label, value in wanted.items())
 
 
 def is_ours(obj: dict) -> bool:
+    """Return whether the object has the platform's label `managed-by`."""
     return (obj["metadata"].get("labels") or {}).get(LABEL_MANAGED_BY) == MANAGED_BY
 
 
 def tenant_namespace(tenant: str) -> str:
-    """The tenant's namespace on the hub."""
+    """Return the name of the tenant's namespace on the hub."""
     return _namespace(f"tenant-{tenant}", f"tenant {shown(tenant)}")
 
 
 def vcluster_namespace(tenant: str, name: str) -> str:
-    """The namespace of a virtual cluster; unambiguous because neither name may contain `--`."""
+    """Return the namespace of a virtual cluster. Unambiguous, because neither name contains `--`."""
     return _namespace(joined(tenant, name), f"tenant {shown(tenant)} and name {shown(name)}")
 
 
 def joined(tenant: str, name: str) -> str:
-    """What that namespace is called, for names that are not checked yet: it may be too long to exist."""
+    """Return that namespace for names that were not checked yet. It may be too long to exist."""
     return f"{tenant}--{name}"
 
 
@@ -105,7 +106,10 @@ def _namespace(composed: str, of: str) -> str:
 
 
 def check_name(value: object, field: str, *, reserved: Collection[str] = RESERVED) -> str:
-    """The name, if it is one: a DNS label that starts with a letter, without `--`, not reserved."""
+    """Return `value` if it is a valid name: a DNS label without `--` that starts with a letter and is not reserved.
+
+    Raise a TenantryError that begins with `field` otherwise.
+    """
     problem = _problem(value, reserved)
     if problem or not isinstance(value, str):  # what is not text always has a problem
         raise TenantryError(f"{field}: {shown(value)} {problem}")
@@ -137,11 +141,11 @@ def _suggestion(value: str) -> str:
 
 
 def did_you_mean(value: object, choices: Iterable[str]) -> str:
-    """` (did you mean X?)`, or nothing where no choice is near."""
+    """Return ` (did you mean X?)` for the nearest choice, or an empty string."""
     near = difflib.get_close_matches(str(value).lower(), list(choices), n=1)
     return f" (did you mean {near[0]}?)" if near else ""
 
 
 def pods_priority(tier: str) -> str:
-    """The PriorityClass of the pods of tenants."""
+    """Return the PriorityClass of tenants' pods in this tier."""
     return f"tenantry-{tier}"

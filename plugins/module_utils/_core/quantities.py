@@ -20,7 +20,7 @@ _DURATION = re.compile(r"(?:[0-9]{1,9}[dhms])+", re.ASCII)
 
 
 def parse(value: object, field: str) -> Decimal:
-    """The value in base units (cores, bytes, pieces); never negative."""
+    """Return the value in base units (cores, bytes, pieces). Raise a TenantryError if it is negative or invalid."""
     amount = _amount(value)
     if amount is None:
         raise TenantryError(f"{field}: {shown(value)} is not a quantity{_unit_hint(value)}. Use {_RULE}")
@@ -30,18 +30,18 @@ def parse(value: object, field: str) -> Decimal:
 
 
 def same(one: object, other: object) -> bool:
-    """Whether both are quantities of the same value (`1000m` and `1`)."""
+    """Return whether both are quantities of the same value, such as `1000m` and `1`."""
     amount = _amount(one)
     return amount is not None and amount == _amount(other)
 
 
 def canonical(value: object, field: str) -> str:
-    """The shortest exact form in the family of units the value came in; the form the API server returns."""
+    """Return the shortest exact form in the same family of units, as the API server does."""
     return display(parse(value, field), binary=str(value).endswith("i"))
 
 
 def display(amount: Decimal, *, binary: bool = False) -> str:
-    """An amount as a quantity: whole number, largest unit that keeps it exact; below a thousandth is rounded up."""
+    """Return a quantity with the largest unit that keeps it a whole number, rounded up to thousandths."""
     if binary and amount >= 1024:
         for unit in reversed(_BINARY):
             if amount % _FACTORS[unit] == 0:
@@ -57,18 +57,18 @@ def display(amount: Decimal, *, binary: bool = False) -> str:
 
 
 def add(*values: object, field: str = "quantity") -> str:
-    """The sum as a quantity, in binary units if any of the values is."""
+    """Return the sum as a quantity, in binary units if any value has them."""
     total = sum((parse(value, field) for value in values), Decimal(0))
     return display(total, binary=any(str(value).endswith("i") for value in values))
 
 
 def milli(value: object, field: str) -> int:
-    """Thousandths, rounded up: for millicores."""
+    """Return thousandths (for millicores), rounded up."""
     return int((parse(value, field) * 1000).to_integral_value(ROUND_CEILING))
 
 
 def seconds(duration: object, field: str, minimum: str | None = None, maximum: str | None = None) -> int:
-    """The seconds of `30d`, `12h`, `15m`, `90s` or `1d12h`; the bounds are durations too, both allowed."""
+    """Return the seconds of `30d`, `12h`, `15m`, `90s` or `1d12h`. The bounds are inclusive durations."""
     length = _length(duration)
     if length is None:
         raise TenantryError(
@@ -100,7 +100,7 @@ def _amount(value: object) -> Decimal | None:
 
 
 def _unit_hint(value: object) -> str:
-    """For `10gb`, `10GB`, `10K`: the units that may have been meant."""
+    """Suggest units for `10gb`, `10GB` or `10K`."""
     match = _QUANTITY.fullmatch(str(value).strip())
     if not match or not match.group(3):
         return ""

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What a host tells of its own networks: found out anew by each run, never assumed."""
+"""Detect the networks of a host. Every run does so anew, because they change with the nodes."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _DNS = ("kube-system", "k8s-app=kube-dns")
 
 @dataclass(frozen=True)
 class HostNetworks:
-    """Where a host's own things are."""
+    """The networks and addresses of a host that tenants must not reach."""
 
     pods: tuple[str, ...] = ()
     services: tuple[str, ...] = ()
@@ -47,12 +47,16 @@ class HostNetworks:
 
     @property
     def closed(self) -> list[str]:
-        """All that is the host's, and the metadata of clouds: closed to tenants unless it is opened by name."""
+        """All networks of the host, and the clouds' metadata addresses: denied unless explicitly allowed."""
         return [*self.pods, *self.services, *self.nodes, *(address for address, _port in self.api), *METADATA]
 
     @classmethod
     def of(cls, host: Cluster, nodes: list[dict], api_service: list[str]) -> HostNetworks:
-        """`api_service` has the addresses of the Service of the API: all that is told of services by an old host."""
+        """Detect the networks of a host.
+
+        `api_service` has the addresses of the API's Service, which is all that hosts before Kubernetes 1.33 reveal
+        about their service network.
+        """
         pods = tuple(cidr for node in nodes for cidr in node["spec"].get("podCIDRs") or [])
         addresses = [address for node in nodes for address in node_addresses(node, *ADDRESSES)]
         return cls(
@@ -65,19 +69,22 @@ class HostNetworks:
 
 
 def gateways(networks: Iterable[str]) -> list[str]:
-    """
-    The addresses that nodes have themselves in their networks of pods, with which they send on what came to a node port
-    and goes to a pod of another node: with flannel, as k3s has it, the network's own, else the first. No pod has these.
+    """Return the address that each node has in its own pod network.
+
+    A node sends traffic from a node port to a pod of another node from it: with flannel (k3s) the network's own
+    address, else the first one. No pod has these.
     """
     found = (ipaddress.ip_network(network) for network in networks)
     return [f"{address}/{one.max_prefixlen}" for one in found for address in islice(one, 2)]
 
 
 def within(address: str, networks: Iterable[str]) -> bool:
+    """Return whether the address is in one of the networks."""
     return any(ipaddress.ip_address(address) in ipaddress.ip_network(network) for network in networks)
 
 
 def is_address(text: str) -> bool:
+    """Return whether the text is an IPv4 or IPv6 address."""
     try:
         ipaddress.ip_address(text)
     except ValueError:
@@ -86,11 +93,15 @@ def is_address(text: str) -> bool:
 
 
 def node_addresses(node: dict, *kinds: str) -> list[str]:
+    """Return the addresses of a node that have one of these types, such as InternalIP."""
     return [one["address"] for one in node.get("status", {}).get("addresses") or [] if one["type"] in kinds]
 
 
 def service_network(host: Cluster) -> str:
-    """The network that a host gives its services addresses of."""
+    """Return the service network of a host, an IPv4 CIDR.
+
+    Raise a TenantryError if there is not exactly one, or if it could not be detected.
+    """
     told = _service_cidrs(host)
     if told is None:
         told = _told_by_refusal(host)
@@ -104,7 +115,7 @@ def service_network(host: Cluster) -> str:
 
 
 def _service_cidrs(host: Cluster) -> list[str] | None:
-    """None of a host older than Kubernetes 1.33, and of a member joined by an older platform."""
+    """Return the ServiceCIDRs, or none for hosts before Kubernetes 1.33 and members joined by an older platform."""
     try:
         return [network for one in host.list(SERVICE_CIDR) for network in one["spec"]["cidrs"]]
     except ApiError as error:
@@ -114,7 +125,7 @@ def _service_cidrs(host: Cluster) -> list[str] | None:
 
 
 def _told_by_refusal(host: Cluster) -> list[str]:
-    """By the refusal of a Service with an address that cannot be: nothing is made."""
+    """Return the network that the rejection of an impossible Service address names. Nothing is created."""
     metadata = {"name": "tenantry-probe", "namespace": naming.PLATFORM_NAMESPACE}
     spec = {"clusterIP": NOWHERE, "ports": [{"port": 443, "protocol": "TCP"}]}
     try:

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The flow of the module platform: what the hub needs before there is a fleet."""
+"""The flow of the module platform: install or remove the platform on the hub."""
 
 from __future__ import annotations
 
@@ -43,6 +43,7 @@ WHOSE = {
 
 
 def run(context: Context, items: list[dict], options: HostOptions) -> list[dict]:
+    """Install or remove the platform, and return a row for each item. There is one."""
     return [_remove(context, options) if item["state"] == "absent" else _install(context, options) for item in items]
 
 
@@ -86,7 +87,7 @@ def _wait_gone(context: Context, options: HostOptions) -> None:
 
 
 def _refuse_while_used(hub: Cluster) -> None:
-    """Tenants and members would be left behind with nobody to manage them."""
+    """Raise a TenantryError if there are tenants or members, which nothing would manage any more."""
     tenants = [
         space["metadata"]["labels"][naming.LABEL_TENANT]
         for space in hub.list(NAMESPACE, selector=naming.selector("tenant"))

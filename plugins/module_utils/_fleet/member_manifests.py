@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What a member of the fleet consists of: on the member itself, and its entry in the hub's registry. Pure."""
+"""Render the objects of a member: on the member itself, and its entry in the hub's registry. Pure."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def _binding(kind: str, name: str, role_kind: str, role: str, namespace: str | N
 
 
 def _role_here(name: str, rule: dict) -> list[dict]:
-    """A right of the platform in its own namespace."""
+    """Render a right of the platform in its own namespace."""
     metadata = {"name": name, "namespace": naming.PLATFORM_NAMESPACE, "labels": naming.labels("member")}
     rules = [{"apiGroups": [""], **rule}]
     return [
@@ -65,12 +65,13 @@ def _role_here(name: str, rule: dict) -> list[dict]:
 
 
 def member_namespace(hub_identity: str, annotations: dict[str, str] | None = None) -> dict:
+    """Render the platform's namespace on a member, which records the hub it belongs to."""
     annotations = {**(annotations or {}), manifests.HUB_ANNOTATION: hub_identity}
     return manifests.platform_namespace("member", annotations)
 
 
 def member_objects(hub_identity: str, annotations: dict[str, str] | None = None) -> list[dict]:
-    """Everything a member has for the hub whose kube-system UID is given, its credential apart."""
+    """Render all objects of a member except its credential. `hub_identity` is the UID of the hub's kube-system."""
     space = {"namespace": naming.PLATFORM_NAMESPACE, "labels": naming.labels("member")}
     return [
         member_namespace(hub_identity, annotations),
@@ -103,7 +104,7 @@ def member_objects(hub_identity: str, annotations: dict[str, str] | None = None)
 
 
 def member_secret(name: str, kubeconfig: dict, *, identity: str, server: str, version: str, expires: str) -> dict:
-    """The member's entry in the registry on the hub."""
+    """Render the member's entry in the hub's registry."""
     return {
         "apiVersion": "v1",
         "kind": "Secret",

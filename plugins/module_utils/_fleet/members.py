@@ -58,7 +58,7 @@ RBAC_DELAY = 10
 
 @dataclass
 class DesiredMember:
-    """One item, valid as far as that can be told without asking anybody."""
+    """One item, validated as far as possible without requests. `lifetime` is in seconds."""
 
     name: str
     present: bool
@@ -72,11 +72,12 @@ class DesiredMember:
 
     @property
     def answering(self) -> Cluster:
-        """The cluster, for steps that come only where it answers."""
+        """The cluster, for steps that need an answer of it."""
         return require(self.cluster, f"the connection to member {self.name}")
 
 
 def run(context: Context, items: list[dict], options: HostOptions) -> list[dict]:
+    """Join or remove members, and return a row for each."""
     wanted = validate_all(items, _validated)
     with registry.open_fleet(context) as fleet:
         try:
@@ -107,7 +108,7 @@ def _validated(item: dict) -> DesiredMember:
 
 
 def _contact(context: Context, want: DesiredMember) -> None:
-    """Find out who the cluster is, or why it does not answer."""
+    """Read the identity and version of the cluster, or record why it does not answer."""
     if want.kubeconfig is None:
         return
     cluster = context.cluster(want.kubeconfig, want.name)
@@ -121,7 +122,7 @@ def _contact(context: Context, want: DesiredMember) -> None:
 
 
 def _refuse_doubles(fleet: registry.Fleet, wanted: list[DesiredMember]) -> None:
-    """One cluster has one name in the fleet, told by the UID of its kube-system namespace."""
+    """Raise a TenantryError if a cluster would have two names. The UID of kube-system identifies it."""
     names = {member.identity: member.name for member in fleet.members.values()}
     hub = fleet.hub.identity()
     joining = [want for want in wanted if want.present and want.cluster]
@@ -154,7 +155,7 @@ def _stopped(want: DesiredMember, obstacle: Obstacle) -> None:
 
 
 def _refuse_strangers(want: DesiredMember, hub_identity: str) -> None:
-    """A hub, a virtual cluster or a member of another fleet cannot be joined."""
+    """Raise a TenantryError for a hub, a virtual cluster or a member of another fleet."""
     namespace = registry.platform_namespace(want.answering)
     component = registry.component(namespace)
     if component == "platform":
@@ -219,7 +220,7 @@ def _join(context: Context, fleet: registry.Fleet, want: DesiredMember, options:
 def _token_to_keep(
     context: Context, member: registry.Member | None, want: DesiredMember, secrets: list[dict]
 ) -> str | None:
-    """The token in the registry, if it has life enough and the member accepts it."""
+    """Return the token in the registry if it lives long enough and the member accepts it, else None."""
     if member is None:
         return None
     config = member.kubeconfig()
@@ -253,7 +254,7 @@ def _issue(context: Context, want: DesiredMember, previous: list[dict]) -> str:
 
 
 def _wait_accepted(context: Context, want: DesiredMember, token: str) -> None:
-    """Prove the credential before it goes into the registry."""
+    """Verify the credential before it is stored in the registry."""
     stored = context.cluster(_kubeconfig_for(want, token), want.name)
     try:
         retry(stored.identity, is_forbidden, context.deadline(RBAC_DELAY))
@@ -262,7 +263,7 @@ def _wait_accepted(context: Context, want: DesiredMember, token: str) -> None:
 
 
 def _kubeconfig_for(want: DesiredMember, token: str) -> dict:
-    """The way to the member that the administrator gave, with the platform's own credential."""
+    """Return the administrator's kubeconfig with the platform's own credential in it."""
     given = require(want.kubeconfig, "the kubeconfig of the member")
     name = given["users"][0]["name"]
     return {**given, "users": [{"name": name, "user": {"token": token}}]}
@@ -310,13 +311,13 @@ def _leave(context: Context, fleet: registry.Fleet, want: DesiredMember, options
 
 
 def _revocation() -> dict:
-    """The end of the identity behind the credential, by the credential itself, as a row of the result."""
+    """Return the deletion of the platform's identity on the member as a row of the result."""
     account = {"name": member_manifests.ACCOUNT, "namespace": naming.PLATFORM_NAMESPACE}
     return {"action": "delete", "kind": "ServiceAccount", **account}
 
 
 def _stored(fleet: registry.Fleet, want: DesiredMember) -> Cluster | None:
-    """The member by the credential in the registry."""
+    """Connect to the member with the credential in the registry."""
     clusters, problems = fleet.reachable([want.name])
     want.problem = want.problem or problems.get(want.name)
     return clusters.get(want.name)
@@ -361,7 +362,7 @@ def _leftover_warning(member: registry.Member, problem: str | None) -> str:
 
 
 def _execute(context: Context, want: DesiredMember, plans: list[Plan], options: HostOptions) -> None:
-    """The member first: while the registry knows it, a run that was interrupted can be repeated."""
+    """Write to the member first: as long as the registry has it, an interrupted run can be repeated."""
     for plan in plans:
         plan.execute()
         if plan.deletes(NAMESPACE, naming.PLATFORM_NAMESPACE):

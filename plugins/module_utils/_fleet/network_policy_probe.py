@@ -1,6 +1,9 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Whether a host enforces network policies: two pods find out, of which one must not reach two ports of the other."""
+"""Test whether a host enforces network policies.
+
+Two pods run for some seconds. Policies deny one of them two of the other's three ports.
+"""
 
 from __future__ import annotations
 
@@ -61,7 +64,7 @@ sys.exit(left() if passes(OPEN) else UNREACHED)
 
 
 def tell(context: Context, host: Cluster, image: str | None, known: dict[str, str]) -> dict[str, str]:
-    """The annotation to keep on the platform's namespace. What is not as it must be is said, loudly, by every run."""
+    """Probe the host, warn if it does not enforce policies, and return the annotation for the platform's namespace."""
     if known or context.check_mode or not host.list(NODE):
         return known
     if not image:
@@ -88,7 +91,7 @@ def tell(context: Context, host: Cluster, image: str | None, known: dict[str, st
 
 
 def cached_result(namespace: dict | None) -> dict[str, str]:
-    """What a former run found out."""
+    """Return the annotation with the result of an earlier run, or an empty dictionary."""
     found = ((namespace or {}).get("metadata", {}).get("annotations") or {}).get(ANNOTATION)
     return {ANNOTATION: found} if found else {}
 
@@ -147,7 +150,7 @@ def _metadata(name: str) -> dict:
 
 
 def _policies() -> list[dict]:
-    """Each lets pass two of the three ports."""
+    """Render two policies, each of which allows two of the three ports."""
 
     def policy(name: str, kind: str, *ports: int) -> dict:
         rule = {"ports": [{"port": port, "protocol": "TCP"} for port in ports]}

@@ -18,7 +18,7 @@ OPTIONS: dict[str, dict] = {
 
 @dataclass(frozen=True)
 class HostOptions:
-    """What holds for each host of a call."""
+    """Options that apply to each host of a call."""
 
     probe_image: str | None
     wait_timeout: int  # seconds

@@ -20,7 +20,10 @@ _WITHOUT_NULL = frozenset({"expose", "mode", "oidc", "persistence", "request", "
 
 @dataclass(frozen=True)
 class VClusterRecord:
-    """What a run wrote down. Holds no secret. None: not set, or not known to the release that wrote it."""
+    """The options of a virtual cluster as the last run applied them, without secrets.
+
+    None means not set, or not known to the release that wrote the record.
+    """
 
     address: str = ""
     agents: int = 0
@@ -44,7 +47,7 @@ class VClusterRecord:
 
     @classmethod
     def of(cls, namespace: dict) -> VClusterRecord:
-        """The record on this Namespace object; NO_RECORD where it is missing or no JSON object."""
+        """Read the record from a Namespace. Return NO_RECORD if it is missing or not a JSON object."""
         raw = _parsed(written_on(namespace))
         if not raw:
             return NO_RECORD
@@ -59,10 +62,7 @@ class VClusterRecord:
         return cls(**known)
 
     def as_text(self, before: str = "") -> str:
-        """
-        The annotation. `before`, the one that is there, stays if it differs in nothing but an older format: the format
-        alone is no change.
-        """
+        """Return the annotation. Keep `before`, the existing one, if only its format is older."""
         record = {one.name: getattr(self, one.name) for one in fields(self)}
         record = {name: value for name, value in record.items() if value is not None or name not in _WITHOUT_NULL}
         if before and _renamed(_parsed(before)) == record:
@@ -75,7 +75,7 @@ _TYPES: dict[str, Any] = get_type_hints(VClusterRecord)
 
 
 def _upgraded(raw: dict, namespace: dict) -> dict:
-    """The fields of this format, from those of any before it. A new format gets its step here."""
+    """Convert the fields of an earlier format. Add a step here for each new format."""
     written = raw.get("format", 0)
     if not isinstance(written, int) or written > FORMAT:
         raise Obstacle(
@@ -90,7 +90,7 @@ def _renamed(raw: dict) -> dict:
 
 
 def written_on(namespace: dict) -> str:
-    """The annotation of this Namespace object as it is; empty where it is missing."""
+    """Return the annotation of a Namespace, or an empty string."""
     return (namespace["metadata"].get("annotations") or {}).get(SPEC_ANNOTATION, "")
 
 

@@ -33,7 +33,7 @@ Connect = Callable[[dict, str], Cluster]
 
 @dataclass(frozen=True)
 class Member:
-    """One member as the hub's registry knows it."""
+    """A member as the hub's registry records it."""
 
     name: str
     secret: dict
@@ -43,10 +43,12 @@ class Member:
 
     @property
     def identity(self) -> str:
+        """UID of the member's kube-system namespace when it was joined."""
         return self._annotation(IDENTITY_ANNOTATION)
 
     @property
     def server(self) -> str:
+        """URL of the member's API server."""
         return self._annotation(SERVER_ANNOTATION)
 
     @property
@@ -56,7 +58,7 @@ class Member:
 
     @property
     def renewal(self) -> str:
-        """What to do when its credential is refused."""
+        """The remedy if the member rejects the platform's credential."""
         expires = self._annotation(EXPIRES_ANNOTATION)
         expired = expires and expires < datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         why = f"expired at {expires}" if expired else "was revoked or is of another cluster"
@@ -66,12 +68,12 @@ class Member:
         )
 
     def kubeconfig(self) -> dict:
-        """As fleet_member wrote it: JSON, which is YAML too, so that kubectl can read it."""
+        """Return the stored kubeconfig. fleet_member writes JSON, which kubectl reads as YAML."""
         return json.loads(base64.b64decode(self.secret["data"]["kubeconfig"]))
 
 
 class Fleet:
-    """Hub and members. A member is contacted when it is first asked for, and only then."""
+    """Hub and members. A member is contacted at its first use."""
 
     def __init__(self, hub: Cluster, members: Iterable[Member], connect: Connect) -> None:
         self.hub = hub
@@ -84,7 +86,10 @@ class Fleet:
         return [naming.HUB, *sorted(self.members)]
 
     def cluster(self, name: str) -> Cluster:
-        """The cluster of that name, proven to answer and to be the one that was joined."""
+        """Connect to a cluster by name.
+
+        Raise a TenantryError if it is unknown, does not answer or is not the one that was joined.
+        """
         if name not in self.names():
             raise self.unknown(name)
         with self._lock:
@@ -96,7 +101,7 @@ class Fleet:
         return found
 
     def reachable(self, names: Iterable[str] | None = None) -> tuple[dict[str, Cluster], dict[str, str]]:
-        """The clusters that answer, and one line for each that does not."""
+        """Return the clusters that answer, and an error line for each of the others."""
         wanted = self.names() if names is None else list(names)
         clusters: dict[str, Cluster] = {}
         problems: dict[str, str] = {}
@@ -112,7 +117,7 @@ class Fleet:
         return {name: clusters[name] for name in wanted if name in clusters}, problems
 
     def vclusters(self) -> tuple[list[VirtualCluster], dict[str, str]]:
-        """Every virtual cluster, and one line for each host that could not be asked."""
+        """Return all virtual clusters, and an error line for each host that does not answer."""
         clusters, problems = self.reachable()
         label = naming.selector("vcluster")
 
@@ -129,12 +134,14 @@ class Fleet:
         return [one for of_host in found for one in of_host], problems
 
     def unknown(self, name: str) -> TenantryError:
+        """Return the error for a host that is not in the fleet."""
         return TenantryError(
             f"host {name!r} is not in the fleet{naming.did_you_mean(name, self.names())}: "
             f"known are {', '.join(self.names())}. Join a cluster with tenantry.kube.fleet_member"
         )
 
     def close(self) -> None:
+        """Close the connections to members. The hub belongs to the caller."""
         for name, cluster in self._open.items():
             if name != naming.HUB:
                 cluster.close()
@@ -157,7 +164,7 @@ class Fleet:
 
 
 def check_version(cluster: Cluster, field: str) -> str:
-    """The version of a host, new enough for bound tokens and admission policies."""
+    """Return the Kubernetes version of a host. Raise a TenantryError if it is too old."""
     version = cluster.version()
     match = re.match(r"v(\d+)\.(\d+)", version)
     if match and (int(match[1]), int(match[2])) < OLDEST_KUBERNETES:
@@ -169,15 +176,17 @@ def check_version(cluster: Cluster, field: str) -> str:
 
 
 def platform_namespace(cluster: Cluster) -> dict | None:
+    """Return the platform's namespace on a cluster, or None."""
     return cluster.get(NAMESPACE, naming.PLATFORM_NAMESPACE)
 
 
 def component(namespace: dict | None) -> str | None:
-    """Whose platform namespace this is: a hub's (platform), a member's (member) or a virtual cluster's (user)."""
+    """Return the component label of a platform namespace: platform (hub), member, or user (virtual cluster)."""
     return (namespace["metadata"].get("labels") or {}).get(naming.LABEL_COMPONENT) if namespace else None
 
 
 def require_platform(hub: Cluster) -> None:
+    """Raise a TenantryError if the platform is not installed on the cluster."""
     if component(platform_namespace(hub)) != "platform":
         raise TenantryError(
             f"kubeconfig: the platform is not installed on the cluster at {hub.server}. "
@@ -187,14 +196,14 @@ def require_platform(hub: Cluster) -> None:
 
 @contextmanager
 def open_fleet(context: Context) -> Iterator[Fleet]:
-    """The fleet of an installed platform, closed at the end."""
+    """Open the fleet of an installed platform, and close it at the end."""
     require_platform(context.hub)
     with closing(hosts(context.hub, context.cluster)) as fleet:
         yield fleet
 
 
 def members(hub: Cluster) -> list[Member]:
-    """The registry, read from the hub."""
+    """Read the registry from the hub."""
     found = hub.list(SECRET, naming.PLATFORM_NAMESPACE, naming.selector("member"))
     return [
         Member(secret["metadata"]["labels"][naming.LABEL_MEMBER], secret)
@@ -204,9 +213,9 @@ def members(hub: Cluster) -> list[Member]:
 
 
 def hosts(hub: Cluster, connect: Connect) -> Fleet:
-    """The fleet as the hub's registry knows it. Contacts nobody but the hub.
+    """Return the fleet from the hub's registry. Only the hub is contacted.
 
-    A module gives its Context.cluster as `connect`, so that the members' credentials are masked in its output.
+    A module passes its Context.cluster as `connect`, so that Ansible masks the members' credentials.
     """
 
     return Fleet(hub, members(hub), connect)

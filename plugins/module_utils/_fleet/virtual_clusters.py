@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The virtual clusters that exist: their namespaces on hosts, and the record on each. Pure."""
+"""Virtual clusters that exist: the namespaces on hosts, with the record on each. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client i
 
 @dataclass(frozen=True)
 class VirtualCluster:
-    """A virtual cluster that exists: its Namespace object, as it was read from its host."""
+    """A virtual cluster that exists: its Namespace, as read from its host."""
 
     host: Cluster
     namespace_object: dict
@@ -46,12 +46,12 @@ class VirtualCluster:
 
     @cached_property
     def record(self) -> VClusterRecord:
-        """Raises an Obstacle if this release cannot read it."""
+        """The record. Raises an Obstacle if this release cannot read it."""
         return VClusterRecord.of(self.namespace_object)
 
     @property
     def readable_record(self) -> VClusterRecord:
-        """NO_RECORD instead: for what is about others too, and for what reports that by `record`."""
+        """The record, or NO_RECORD if this release cannot read it: for flows over many virtual clusters."""
         try:
             return self.record
         except Obstacle:

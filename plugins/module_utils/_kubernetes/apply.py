@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Compare a desired set of objects with what is there, and apply the difference. Check mode stops before the apply."""
+"""Compare desired objects with live ones, and apply the difference. Check mode stops before the apply."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ RIGHTS_DELAY = 5  # seconds an API server may take to see a RoleBinding it has j
 
 
 class Key(NamedTuple):
-    """What tells an object from all others of its cluster."""
+    """Identifies an object within its cluster."""
 
     kind: str
     namespace: str | None
@@ -112,7 +112,7 @@ def _phase(kind: str) -> int:
 
 @dataclass
 class Action:
-    """One change to one object."""
+    """One change of one object."""
 
     kind: str
     namespace: str | None
@@ -129,16 +129,16 @@ class Action:
 
     @property
     def live(self) -> dict:
-        """What exists, of an update or a deletion."""
+        """The existing object of an update or a deletion."""
         return require(self.before, f"the live {self.kind} {self.name}")
 
     @property
     def desired(self) -> dict:
-        """What is to be, of a creation or an update."""
+        """The desired object of a creation or an update."""
         return require(self.after, f"the desired {self.kind} {self.name}")
 
     def row(self) -> dict[str, Any]:
-        """What results show."""
+        """Return the action as modules return it."""
         row: dict[str, Any] = {"action": self.action, "kind": self.kind.rpartition("/")[2], "name": self.name}
         if self.namespace:
             row["namespace"] = self.namespace
@@ -148,12 +148,13 @@ class Action:
 
     @property
     def replaces(self) -> bool:
+        """Whether the object must be deleted and created again, because an immutable field changes."""
         roots = {path.partition(".")[0] for path in self.paths}
         return self.action == "update" and not roots.isdisjoint({_UID, *_IMMUTABLE.get(self.kind, ())})
 
 
 class Inventory:
-    """Objects that exist, by kind, namespace and name."""
+    """Existing objects by kind, namespace and name."""
 
     def __init__(self, objects: Iterable[dict] = ()) -> None:
         self._objects: dict[Key, dict] = {key_of(obj): obj for obj in objects}
@@ -165,7 +166,7 @@ class Inventory:
         return self._objects.get(key)
 
     def of(self, kind: str, namespace: str | None = None) -> list[dict]:
-        """The objects of a kind, in one namespace or everywhere."""
+        """Return the objects of a kind, in one namespace or in all."""
         return [obj for key, obj in self._objects.items() if key.kind == kind and namespace in (None, key.namespace)]
 
     def add(self, obj: dict) -> None:
@@ -178,7 +179,7 @@ class Inventory:
 def existing(
     cluster: Cluster, kinds: Iterable[str], selector: str, namespaces: Iterable[str] | None = None
 ) -> Inventory:
-    """LIST each kind once; with `namespaces`, namespaced kinds once in each of them."""
+    """List each kind once, or once in each of `namespaces` if given."""
     within: list[str | None] = [None] if namespaces is None else list(namespaces)
     lists = [(kind, namespace) for kind in kinds for namespace in (within if is_namespaced(kind) else [None])]
     return _list_all(cluster, lists, selector)
@@ -190,7 +191,7 @@ def _list_all(cluster: Cluster, lists: Sequence[tuple[str, str | None]], selecto
 
 
 class Plan:
-    """The changes that make a set of objects what is desired. Made the same way in check mode."""
+    """The actions that make live objects match the desired ones. The same in check mode."""
 
     def __init__(self, cluster: Cluster, actions: list[Action], objects: Inventory) -> None:
         self.cluster = cluster
@@ -210,9 +211,11 @@ class Plan:
         namespace: str | None = None,
         inventory: Inventory | None = None,
     ) -> Plan:
-        """
-        `owned` selects the set this plan is the whole truth of: what it selects of `prune_kinds` (in `namespace`, if
-        given) and is not desired is deleted. `inventory` spares the LISTs where one was made for many plans.
+        """Compare, and return the plan.
+
+        `owned` is a label selector: objects of `prune_kinds` that it selects (in `namespace`, if given) and that are
+        not desired are deleted. `inventory` replaces the LISTs if one was made for many plans. Raise an Obstacle for an
+        object without the platform's label, or a namespace that is being deleted.
         """
         wanted = {key_of(obj): normal(obj) for obj in desired}
         found = _find(cluster, wanted, owned or OURS, prune_kinds, namespace, inventory)
@@ -229,23 +232,24 @@ class Plan:
         return bool(self.actions)
 
     def replace(self, obj: dict) -> None:
-        """Delete the live object of this name and create this one, instead of updating it."""
+        """Delete and recreate the live object of this name instead of updating it."""
         key = key_of(obj)
         others = [action for action in self.actions if action.key != key]
         self.actions = [*others, Action(*key, "update", [_UID], before=self.objects.at(key), after=normal(obj))]
 
     def deletes(self, kind: str, name: str) -> bool:
+        """Return whether the plan deletes this object."""
         return any((a.action, a.kind, a.name) == ("delete", kind, name) for a in self.actions)
 
     def rows(self) -> list[dict[str, Any]]:
         return [action.row() for action in self.actions]
 
     def object(self, kind: str, name: str, namespace: str | None = None) -> dict | None:
-        """The live object: before execute() as it was found, after it as it was applied."""
+        """Return the object: before execute() the live one, after it the applied one. None if there is none."""
         return self.objects.find(kind, name, namespace)
 
     def diff(self) -> dict[str, str]:
-        """For --diff: what we manage of the changed objects, before and after, without any Secret's content."""
+        """Return the managed fields before and after, for --diff, without the content of Secrets."""
         before, after = [], []
         for action in self.actions:
             old = managed_part(action.before, action.after or action.before) if action.before else None
@@ -260,7 +264,7 @@ class Plan:
         }
 
     def execute(self) -> None:
-        """Apply phase by phase, concurrently within each. Delete last, when the replacements stand."""
+        """Apply in phases by kind, concurrently within each. Delete last."""
         phases: dict[int, list[Action]] = defaultdict(list)
         for action in self.actions:
             phase = _phase(action.kind)
@@ -289,7 +293,7 @@ class Plan:
         )
 
     def _is_made_meanwhile(self, action: Action, refused: ApiError) -> bool:
-        """By a run at the same time, with what a quota has for one only: it was refused as a second one.
+        """Return whether a concurrent run created the object, so that a quota for a single one rejected ours.
 
         A quota counts an object some moments before it can be read.
         """
@@ -311,7 +315,7 @@ def _find(
     namespace: str | None,
     inventory: Inventory | None,
 ) -> Inventory:
-    """What exists of the wanted and prunable objects. A GET tells a missing object from somebody else's."""
+    """Return the live objects among the desired and prunable ones. A GET finds those without the platform's label."""
     namespaces = [key for key in wanted if key.kind == NAMESPACE]
     if inventory is None and len(namespaces) > THREADS:
         inventory = existing(cluster, [NAMESPACE], selector)
@@ -330,7 +334,7 @@ def _find(
 
 
 def _lists(keys: Iterable[Key], prune_kinds: Sequence[str], namespace: str | None) -> list[tuple[str, str | None]]:
-    """One LIST per kind, or per namespace of a private kind."""
+    """Return the LISTs to make: one per kind, or one per namespace for kinds with private content."""
     places: dict[str, set[str | None]] = defaultdict(set)
     for key in keys:
         places[key.kind].add(key.namespace)
@@ -376,7 +380,7 @@ def _action(key: Key, obj: dict, live: dict | None) -> Action | None:
 
 
 def _reduced(action: Action) -> dict:
-    """The patch that takes out what others have added."""
+    """Return the patch that removes fields which others added."""
     body: dict[str, Any] = {}
     for key in content_of(action.live):
         wanted = action.desired.get(key)

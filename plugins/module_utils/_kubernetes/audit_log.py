@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What an API server's own audit log tells, read event by event: it may be large."""
+"""Read an API server's audit log event by event, because it may be large."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ISSUED_ID = "authentication.kubernetes.io/issued-credential-id"  # on the reques
 
 
 def events(path: str, field: str) -> Iterator[dict]:
-    """The audit events in a file, in order. Other lines are passed over; a file without any event is refused."""
+    """Yield the audit events of a file in order. Raise a TenantryError that names `field` if there are none."""
     found = False
     try:
         with Path(path).expanduser().open(encoding="utf-8", errors="replace") as file:
@@ -31,6 +31,7 @@ def events(path: str, field: str) -> Iterator[dict]:
 
 
 def parsed(lines: Iterable[str]) -> Iterator[dict]:
+    """Yield the audit events among these lines. Skip all other lines."""
     return (event for line in lines if (event := _event(line)))
 
 
@@ -45,7 +46,7 @@ def _event(line: str) -> dict | None:
 
 
 def last_uses(found: Iterable[dict]) -> dict[str, str]:
-    """When each credential was last used with success, by its id."""
+    """Return the time of each credential's last successful use, by its id."""
     uses: dict[str, str] = {}
     for event in found:
         moment = event.get("requestReceivedTimestamp") or ""

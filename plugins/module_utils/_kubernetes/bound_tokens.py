@@ -2,8 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Tokens that can be revoked one by one.
 
-A TokenRequest token is valid while its ServiceAccount *and* the Secret it is bound to exist with the UIDs written in
-it. Each kubeconfig gets a Secret of its own, empty, whose deletion revokes that kubeconfig and no other.
+A TokenRequest token is valid as long as its ServiceAccount *and* the Secret it is bound to exist with the UIDs in the
+token. Each kubeconfig has its own empty Secret, whose deletion revokes that kubeconfig only.
 """
 
 from __future__ import annotations
@@ -35,6 +35,8 @@ CLOCK_SKEW = 60
 
 @dataclass(frozen=True)
 class Credential:
+    """A token with its expiry (RFC 3339) and the Secret it is bound to."""
+
     token: str
     expires: str
     secret: dict
@@ -45,7 +47,7 @@ class Credential:
 
 @dataclass(frozen=True)
 class Claims:
-    """What a bound token says about itself. Read, not verified: only the API server can do that."""
+    """The claims of a bound token, not verified. Times are in seconds since the epoch."""
 
     issued: int
     expires: int
@@ -59,7 +61,7 @@ class Claims:
 
 
 def claims(token: str | None) -> Claims | None:
-    """The claims of a token, None if it is not one of ours."""
+    """Return the claims of a token, or None if it is not a bound token."""
     try:
         payload = (token or "").split(".")[1]
         decoded = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
@@ -76,10 +78,10 @@ def claims(token: str | None) -> Claims | None:
 
 
 def still_good(token: str | None, secrets: Iterable[dict], lifetime: int, now: float) -> bool:
-    """Whether a token handed out before can stay: its Secret is there and a third of its life is left.
+    """Return whether an existing token can be kept: its Secret exists and a third of its lifetime is left.
 
-    An API server may grant less than was asked for, so the third is of the lifetime granted. A token that outlives
-    the lifetime now asked for (it was lowered) cannot stay either.
+    The third is of the granted lifetime, which may be shorter than requested. A token that outlives the requested
+    `lifetime` (seconds) is not kept either. `now` is in seconds since the epoch.
     """
     found = claims(token)
     if found is None or found.secret_uid not in {secret["metadata"]["uid"] for secret in secrets}:
@@ -90,7 +92,7 @@ def still_good(token: str | None, secrets: Iterable[dict], lifetime: int, now: f
 
 
 def secret_name(prefix: str, previous: Iterable[dict]) -> str:
-    """The name of the next Secret, by those it supersedes: foreseeable, so that check mode names what will be."""
+    """Return the name of the next Secret, predictable for check mode from those it supersedes."""
     seed = " ".join([prefix, *sorted(secret["metadata"]["uid"] for secret in previous)])
     return f"{prefix}-{hashlib.sha256(seed.encode()).hexdigest()[:8]}"
 
@@ -104,7 +106,7 @@ def issue(
     seconds: int,
     annotations: dict[str, str] | None = None,
 ) -> Credential:
-    """Make the Secret that binds, then the token. Two runs at once share the Secret, and both tokens are valid."""
+    """Create the Secret, then request a token bound to it. Two concurrent runs share the Secret; both tokens work."""
     known = {
         **(annotations or {}),
         EXPIRES_ANNOTATION: rfc3339((datetime.now(UTC) + timedelta(seconds=seconds)).timestamp()),
@@ -130,7 +132,7 @@ def issue(
 
 
 def prove(cluster: Cluster, credential: Credential) -> None:
-    """See that the API server takes the token, before anything relies on it."""
+    """Raise a TenantryError if the API server does not accept the token."""
     deadline = Deadline(PROOF_DELAY)
     while not (status := cluster.token_review(credential.token)).get("authenticated"):
         if deadline.expired:
@@ -142,23 +144,24 @@ def prove(cluster: Cluster, credential: Credential) -> None:
 
 
 def outlived(secret: dict, now: float) -> bool:
-    """Whether the token bound to this Secret has expired, so that the Secret serves nothing any more."""
+    """Return whether the token bound to this Secret has expired."""
     expires: str = (secret["metadata"].get("annotations") or {}).get(EXPIRES_ANNOTATION) or ""
     return bool(expires) and expires < rfc3339(now - CLOCK_SKEW)
 
 
 def revoke(cluster: Cluster, secret: dict) -> bool:
-    """Delete the Secret, and only the one with this UID: from the next request on its token is refused."""
+    """Delete the Secret with this UID, which revokes its token. Return False if it did not exist."""
     meta = secret["metadata"]
     return cluster.delete(SECRET, meta["name"], meta["namespace"], uid=meta["uid"])
 
 
 def creation_action(namespace: str, name: str) -> dict:
-    """A Secret to come, as a row of a result."""
+    """Return the creation of a Secret as a row of a result."""
     return {"action": "create", "kind": "Secret", "name": name, "namespace": namespace}
 
 
 def revocation_actions(secrets: list[dict]) -> list[dict]:
+    """Return the deletion of Secrets as rows of a result."""
     return [
         {"action": "delete", "kind": "Secret", "name": meta["name"], "namespace": meta["namespace"]}
         for meta in (secret["metadata"] for secret in secrets)

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""One connection to one API server: plain dicts in and out, bounded retries, one line per failure."""
+"""One connection to one API server: plain dictionaries, bounded retries, errors of one line."""
 
 from __future__ import annotations
 
@@ -52,14 +52,14 @@ METADATA_ONLY = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.i
 
 
 class _NoDiscovery:
-    """Stands in for the discoverer, which would query the server as soon as a client is made."""
+    """Replaces the discoverer of the package, which queries the server when a client is created."""
 
     def __init__(self, client: Any, cache_file: str | None) -> None:
         self.client = client
 
 
 class Cluster(Reviews):
-    """A cluster and a credential for it. Safe to use from several threads."""
+    """A cluster and a credential for it. Thread-safe."""
 
     def __init__(self, config: dict, *, name: str, timeout: float, connection_pool: type | None = None) -> None:
         cluster, user = config["clusters"][0]["cluster"], config["users"][0]["user"]
@@ -83,10 +83,10 @@ class Cluster(Reviews):
     def from_kubeconfig(
         cls, config: dict, *, name: str, timeout: float = 30, connection_pool: type | None = None
     ) -> Cluster:
-        """
-        `config` as _kubernetes.kubeconfig.load() and build() make it; its first context counts.
+        """Connect with the first context of `config`, as kubeconfig.load() and build() return it.
 
-        `connection_pool` takes the place of urllib3's HTTPSConnectionPool, for a connection that is not plain TCP.
+        `timeout` is in seconds. `connection_pool` replaces urllib3's HTTPSConnectionPool, for connections that are not
+        plain TCP.
         """
         return cls(config, name=name, timeout=timeout, connection_pool=connection_pool)
 
@@ -95,31 +95,29 @@ class Cluster(Reviews):
         return self._client.client.user_agent
 
     def introduce(self) -> None:
-        """
-        Say on whose behalf the platform's own credential is used, in what audit logs keep of a request.
+        """Name the requester in the user agent, which audit logs record.
 
-        A member or a virtual cluster knows the platform only; this is how its log leads to a person.
+        Members and virtual clusters know only the platform's credential.
         """
         if self.requester and self.name != HUB:
             self._client.client.user_agent = f"{FIELD_MANAGER} for {quote(self.requester(), safe=':@/. ')}"
 
     def limited(self, seconds: float) -> Cluster:
-        """
-        This one, as that of a tenant, who may make it slow: all its requests together may take so long.
+        """Return this cluster with a limit of so many seconds for all its requests together.
 
-        The first webhook that fails ends it too, because the next request would meet the same.
+        For virtual clusters, whose administrators may make them slow. The first webhook that fails also ends it.
         """
         self.limit = TimeLimit(seconds, self.name)
         self._limiter = Limiter(self._client.client.rest_client.pool_manager, self.limit, self.name)
         return self
 
     def get(self, kind: str, name: str, namespace: str | None = None) -> dict | None:
-        """The object, None if there is none."""
+        """Return the object, or None."""
         with self._doing("reading", kind, name, namespace):
             return self._call("get", kind, name, namespace, missing_ok=True)
 
     def list(self, kind: str, namespace: str | None = None, selector: str | None = None) -> list[dict]:
-        """The objects of a kind, of one namespace or of all."""
+        """Return the objects of a kind, in one namespace or in all."""
         found: list[dict] = []
         for page in self.pages(kind, namespace, selector, size=PAGE if self.limit else None):
             found += page
@@ -140,7 +138,7 @@ class Cluster(Reviews):
         fields: str | None = None,
         metadata_only: bool = False,
     ) -> Iterator[builtins.list[dict]]:
-        """The objects of a kind, `size` at a time: they need not be kept all at once."""
+        """Yield the objects of a kind, `size` at a time, so that the caller need not keep all of them."""
         following = None
         how: dict[str, Any] = {"header_params": {"Accept": METADATA_ONLY}} if metadata_only else {}
         while True:
@@ -160,14 +158,14 @@ class Cluster(Reviews):
                 return
 
     def create(self, obj: dict, *, dry_run: bool = False) -> dict:
-        """Make an object that must not exist yet (409 otherwise). What is to be kept in step is applied instead."""
+        """Create an object that must not exist (ApiError 409 otherwise). To keep an object in step, apply it."""
         kind, name, namespace = _identity(obj)
         dry = "All" if dry_run else None
         with self._doing("creating", kind, name, namespace):
             return self._call("post", kind, None, namespace, body=obj, field_manager=FIELD_MANAGER, dry_run=dry)
 
     def apply(self, obj: dict, *, force: bool = True) -> dict:
-        """Server-side apply: make the object, or make our fields of it what `obj` says."""
+        """Apply an object by server-side apply, and return it. `force` takes over fields of other managers."""
         kind, name, namespace = _identity(obj)
         with self._doing("applying", kind, name, namespace):
             return self._call(
@@ -182,7 +180,7 @@ class Cluster(Reviews):
             )
 
     def apply_status(self, obj: dict) -> dict:
-        """Make the status of an object that exists what `obj` says; nothing else of it."""
+        """Apply the status of an existing object, and nothing else of it."""
         kind, name, namespace = _identity(obj)
         with self._doing("applying the status of", kind, name, namespace):
             return self._json(
@@ -195,7 +193,7 @@ class Cluster(Reviews):
             )
 
     def merge(self, kind: str, name: str, namespace: str | None, body: dict) -> dict:
-        """Change single fields, for good or until the next apply that says otherwise. The object must exist."""
+        """Patch single fields of an existing object, until an apply sets them."""
         with self._doing("changing", kind, name, namespace):
             how = f"application/{'' if resources.is_custom(kind) else 'strategic-'}merge-patch+json"
             return self._call("patch", kind, name, namespace, body=body, content_type=how, field_manager=FIELD_MANAGER)
@@ -210,7 +208,7 @@ class Cluster(Reviews):
         propagation: str = "Background",
         grace: int | None = None,
     ) -> bool:
-        """Delete the object, with `uid` only that very one, `grace` seconds for a pod; False if there is none."""
+        """Delete the object; return False if there is none. `uid` must match if given; `grace` is in seconds."""
         options: dict[str, Any] = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": propagation}
         if grace is not None:
             options["gracePeriodSeconds"] = grace
@@ -220,7 +218,10 @@ class Cluster(Reviews):
             return self._call("delete", kind, name, namespace, body=options, missing_ok=True) is not None
 
     def evict(self, pod: dict) -> str:
-        """Ask for the end of a pod; why not, where a disruption budget does not allow it now or it ends anyway."""
+        """Evict a pod.
+
+        Return why not if a disruption budget denies it or the pod is terminating, else an empty string.
+        """
         meta = pod["metadata"]
         name, namespace = meta["name"], meta["namespace"]
         eviction = {
@@ -250,10 +251,9 @@ class Cluster(Reviews):
         resource_version: str | None = None,
         timeout: int,
     ) -> Iterator[tuple[str, dict]]:
-        """
-        Events as (type, object) until the server ends the watch after `timeout` seconds.
+        """Yield events as (type, object) until the server ends the watch after `timeout` seconds.
 
-        Without a resource version it begins with what exists, as ADDED.
+        Without a resource version, it begins with the existing objects as ADDED.
         """
         ended = self._limiter.within(timeout + self.timeout) if self._limiter else nullcontext()
         with self._doing("watching", kind, name, namespace), ended:
@@ -274,20 +274,20 @@ class Cluster(Reviews):
                 response.close()
 
     def text(self, path: str) -> str:
-        """What is at a path that is no object's, such as /metrics."""
+        """Return the content of a path that is not an object, such as /metrics."""
         with self._doing(f"reading {path}", None, None, None), self._in_time() as timeout:
             how = {"serialize": False, "header_params": {"Accept": "*/*"}, "_request_timeout": timeout}
             return self._client.request("get", path, **how).data.decode()
 
     def identity(self) -> str:
-        """What tells this cluster from every other: the UID of its kube-system namespace."""
+        """Return the UID of the kube-system namespace, which identifies the cluster."""
         namespace = self.get(resources.NAMESPACE, "kube-system")
         if namespace is None:
             raise TenantryError(f"{self.name} ({self.server}) has no namespace kube-system; is it Kubernetes?")
         return namespace["metadata"]["uid"]
 
     def map(self, function: Callable[[T], R], items: Iterable[T]) -> builtins.list[R]:
-        """The results in order, computed by `threads` threads; the first error is raised after all have ended."""
+        """Return the results in order, computed by `threads` threads. Raise the first error after all have ended."""
         with ThreadPoolExecutor(self.threads) as executor:
             futures = [executor.submit(function, item) for item in items]
         return [future.result() for future in futures]
@@ -359,7 +359,7 @@ class Cluster(Reviews):
 
 
 def _is_object(item: object) -> bool:
-    """Whether it has what everything else relies on. In a virtual cluster, its administrators may serve an API."""
+    """Return whether it has what every object has. Administrators of a virtual cluster may serve their own API."""
     meta = item.get("metadata") if isinstance(item, dict) else None
     if not isinstance(meta, dict) or not isinstance(meta.get("name"), str):
         return False

@@ -1,12 +1,11 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""
-Would applying an object change anything? Pure functions over plain dicts.
+"""Predict whether applying an object would change it. Pure functions over plain dictionaries.
 
-An object needs no apply when everything it says is already so, and nothing that we said before is left that it no
-longer says. What we said before is in `metadata.managedFields`, in the form the API server calls fieldsV1: a tree of
-`f:NAME` for fields, `k:{"KEY": …}` for items of a list that is merged by keys, `v:VALUE` for items of a set. A list
-without such children is replaced as a whole.
+No apply is needed if all desired fields have their value, and no field that an earlier apply set is missing from the
+desired ones. `metadata.managedFields` has the fields of earlier applies as fieldsV1: a tree of `f:NAME` for fields,
+`k:{"KEY": …}` for items of a list merged by keys, `v:VALUE` for items of a set. A list without such children is
+replaced as a whole.
 """
 
 from __future__ import annotations
@@ -41,17 +40,16 @@ Fields = dict[str, Any]
 
 
 def differences(desired: dict[str, Any], live: dict[str, Any]) -> list[str]:
-    """The paths that applying `desired` would change; none means there is nothing to do."""
+    """Return the paths that applying `desired` would change. Empty: nothing to do."""
     found: list[Path] = []
     _compare(normal(desired), live, owned_fields(live), (), found)
     return [_text(path) for path in found]
 
 
 def additions(desired: dict[str, Any], live: dict[str, Any]) -> list[str]:
-    """
-    The paths of what `live` has beyond `desired`, outside of metadata and status and apart from defaults.
+    """Return the paths that `live` has beyond `desired`, without metadata, status and defaults.
 
-    An apply leaves the fields of others alone, and one of those can switch a rule off.
+    An apply leaves fields of others alone, and such a field can disable a rule.
     """
     found: list[Path] = []
     wanted = normal(desired)
@@ -61,7 +59,7 @@ def additions(desired: dict[str, Any], live: dict[str, Any]) -> list[str]:
 
 
 def content_of(obj: dict[str, Any]) -> list[str]:
-    """The top-level fields that say what the object is for."""
+    """Return the top-level fields with the content of an object."""
     return sorted({*obj} - {"apiVersion", "kind", "metadata", "status"})
 
 
@@ -79,7 +77,7 @@ def _find_additions(desired: Any, live: Any, path: Path, found: list[Path]) -> N
 
 
 def normal(obj: dict[str, Any]) -> dict[str, Any]:
-    """The object as it is applied: without nulls, and a Secret's stringData (which cannot be read back) in data."""
+    """Return the object as it is applied: without nulls, and with a Secret's stringData in data."""
     clean = _without_nulls(obj)
     if "stringData" in clean:
         plain = clean.pop("stringData")
@@ -89,7 +87,7 @@ def normal(obj: dict[str, Any]) -> dict[str, Any]:
 
 
 def owned_fields(live: dict[str, Any]) -> Fields | None:
-    """The fields that we applied, as a fieldsV1 tree; None if we never did."""
+    """Return the fields that the platform applied, as a fieldsV1 tree, or None if it never did."""
     for entry in live["metadata"].get("managedFields") or []:
         ours = entry.get("manager") == FIELD_MANAGER and entry.get("operation") == "Apply"
         if ours and not entry.get("subresource"):
@@ -98,14 +96,14 @@ def owned_fields(live: dict[str, Any]) -> Fields | None:
 
 
 def managed_part(live: dict[str, Any], desired: dict[str, Any]) -> dict[str, Any]:
-    """What a diff shows as `before`: of the live object, the fields that we say now or said before."""
+    """Return the fields of the live object that the platform sets or set before, for a diff."""
     return _part(live, normal(desired), owned_fields(live))
 
 
 def redacted(
     obj: dict[str, Any] | None, other: dict[str, Any] | None = None, *, mark: str = ""
 ) -> dict[str, Any] | None:
-    """The object without a Secret's content. Given the other side of a diff, what differs from it gets the mark."""
+    """Return the object without a Secret's content. Values that differ from `other` get the `mark`."""
     if obj is None or obj.get("kind") != "Secret":
         return obj
     shown = copy.deepcopy(normal(obj))
@@ -157,7 +155,7 @@ def _compare_items(desired: list, live: list, owned: Fields | None, path: Path, 
 
 
 def _compare_keyed(desired: list, live: list, owned: Fields, path: Path, found: list[Path]) -> None:
-    """A list merged by keys: what others added is theirs, and the order is the server's."""
+    """Compare a list merged by keys: items of others stay, and the server decides the order."""
     unknown = list(desired)
     for field, subtree in owned.items():
         if not field.startswith("k:"):
@@ -180,12 +178,12 @@ def _name(keys: dict[str, Any]) -> str:
 
 
 def _below(owned: Fields | None, field: str) -> Fields | None:
-    """The subtree of a field. Below a leaf everything is ours, as it was applied as one value."""
+    """Return the subtree of a field. Everything below a leaf is the platform's, applied as one value."""
     return owned.get(field) if owned else owned
 
 
 def _is_whole(path: Path) -> bool:
-    """Whether the map at the path is replaced as a whole: then what is live and not desired would vanish."""
+    """Return whether the map at the path is replaced as a whole, so that other live keys would vanish."""
     in_list = any(part.isdigit() for part in path) and not _IMMUTABLE.intersection(path)
     return in_list or (bool(path) and path[-1] in _ATOMIC_MAPS)
 
@@ -204,11 +202,10 @@ def _equal(desired: Any, live: Any, path: Path) -> bool:
 
 
 def _dropped(value: Any, owned: Fields | None) -> bool:
-    """
-    Whether the server may have left out the value because it is the zero value of its type.
+    """Return whether the server may have omitted the value because it is the zero value of its type.
 
-    Empty maps and lists always may. For false, 0 and "" it matters: a field that somebody removed looks the same, but
-    then it is no longer among those we applied.
+    It may for empty maps and lists. For false, 0 and "", a removed field looks the same, but is then no longer among
+    the applied ones.
     """
     if isinstance(value, dict):
         return all(_dropped(item, _below(owned, f"f:{key}")) for key, item in value.items())
@@ -241,6 +238,6 @@ def _without_nulls(value: Any) -> Any:
 
 
 def _text(path: Path) -> str:
-    """`spec.template`, with brackets around a key that has dots or slashes itself."""
+    """Return a path such as `spec.template`, with brackets around keys that contain dots or slashes."""
     text = "".join(f"[{part}]" if "." in part or "/" in part else f".{part}" for part in path)
     return text.removeprefix(".")

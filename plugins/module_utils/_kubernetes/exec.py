@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Commands in a container of the host, through its API server; what goes in and comes out is streamed."""
+"""Run commands in a container of a host through its API server, with streamed input and output."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LONGEST_STDERR = 4096
 
 @dataclass(frozen=True)
 class Container:
-    """Where a script runs."""
+    """The container that a script runs in."""
 
     host: Cluster
     namespace: str
@@ -46,9 +46,7 @@ def run(
     sink: Callable[[bytes], object] | None = None,
     seconds: float = 60,
 ) -> str:
-    """
-    What the script, for a shell, writes to stdout, or nothing where `sink` takes it. See run_command().
-    """
+    """Run a shell script; return its stdout, or an empty string if `sink` receives it. See run_command()."""
     return run_command(container, doing, ["/bin/sh", "-c", script, "sh", *arguments], stdin, sink, seconds)
 
 
@@ -60,11 +58,10 @@ def run_command(
     sink: Callable[[bytes], object] | None = None,
     seconds: float = 60,
 ) -> str:
-    """
-    What the command writes to stdout, or nothing where `sink` takes it.
+    """Run a command; return its stdout, or an empty string if `sink` receives it.
 
-    It must read no more than it is given: the end of its input cannot be told it. It may be silent for
-    `seconds`. No secret may be among the arguments.
+    The command must know the length of its input, because the end of stdin cannot be signalled. Raise a TenantryError
+    that begins with `doing` if it fails, or writes nothing for `seconds`. The arguments must not contain secrets.
     """
     output = bytearray()
     container.host.introduce()
@@ -95,7 +92,7 @@ def _path(container: Container, command: Iterable[str], stdin: bool) -> str:
 
 
 def _listen(socket: Any, sink: Callable[[bytes], object]) -> tuple[dict, bytes]:
-    """How it ended, and the beginning of what it complained of."""
+    """Return the exit status, and the beginning of stderr."""
     errors = bytearray()
     while True:
         message = socket.recv()

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Kubeconfig files: read into one self-contained context, built, and written for their owner's eyes only."""
+"""Kubeconfig files: load one self-contained context, build, and write them readable by their owner only."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _IMPERSONATION = ("as", "as-uid", "as-groups", "as-user-extra")
 
 
 class KubeContext(NamedTuple):
-    """One way into one cluster, for `build()`."""
+    """A context for `build()`: one cluster and one user."""
 
     name: str
     server: str
@@ -55,10 +55,10 @@ class KubeContext(NamedTuple):
 
 
 def load(path: str, context: str | None = None, *, field: str = "kubeconfig", trusted: bool = True) -> dict[str, Any]:
-    """
-    The chosen context as a kubeconfig of its own: one cluster, one user, every credential inline.
+    """Return the chosen context as a kubeconfig with one cluster, one user and inline credentials.
 
-    With trusted=False the file may come from somebody else: it may not name programs to run or files to read.
+    With trusted=False, the file may come from someone else, and must not refer to programs or files. Raise a
+    TenantryError that names `field`.
     """
     file = Path(path).expanduser()
     config = _document(file, field)
@@ -97,7 +97,7 @@ def load(path: str, context: str | None = None, *, field: str = "kubeconfig", tr
 
 
 def build(contexts: list[KubeContext], current: str) -> dict[str, Any]:
-    """A kubeconfig with these contexts. Each has its own cluster and user entry, named as the context."""
+    """Return a kubeconfig with these contexts. Cluster and user entries have the context's name."""
     return {
         "apiVersion": "v1",
         "kind": "Config",
@@ -118,13 +118,13 @@ def build(contexts: list[KubeContext], current: str) -> dict[str, Any]:
 
 
 def secrets(config: dict[str, Any]) -> set[str]:
-    """The values of a kubeconfig that no output may show."""
+    """Return the values of a kubeconfig that no output may show."""
     found = {user["user"].get(key) for user in config["users"] for key in ("token", "client-key-data")}
     return {value for value in found if value}
 
 
 def write(path: str, config: dict[str, Any], *, check: bool = False) -> bool:
-    """Write the file readable by its owner only; True if its content or mode changes. With `check`, only say so."""
+    """Write the file, readable by its owner only. Return whether content or mode change; `check` writes nothing."""
     file = Path(path).expanduser()
     if file.is_dir():
         raise TenantryError(f"kubeconfig_path: {path} is a directory. Name a file in it")
@@ -141,7 +141,7 @@ def write(path: str, config: dict[str, Any], *, check: bool = False) -> bool:
 
 
 def read_back(path: str) -> dict[str, Any] | None:
-    """What `write()` left there; None where nothing is, or something that is not a kubeconfig."""
+    """Return what `write()` wrote, or None if there is no kubeconfig."""
     try:
         config = yaml.safe_load(Path(path).expanduser().read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError):
@@ -150,7 +150,7 @@ def read_back(path: str) -> dict[str, Any] | None:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Atomically: a reader sees the old file or the new one, and nobody else sees either, whatever the umask."""
+    """Write a file with mode 0600 atomically: readers see the old content or the new, whatever the umask."""
     folder = path.absolute().parent
     make_private(folder)
     descriptor, temporary = tempfile.mkstemp(dir=folder, prefix=f".{path.name}.")  # 0600 whatever the umask
@@ -166,7 +166,9 @@ def write_private(path: Path, text: str) -> None:
 
 
 def make_private(folder: Path) -> None:
-    """The directory and its missing parents, each 0700; mkdir(parents=True) would give parents the umask's mode."""
+    """
+    Create the directory and missing parents with mode 0700. mkdir(parents=True) would ignore the mode for parents.
+    """
     if folder.is_dir():
         return
     make_private(folder.parent)
@@ -282,7 +284,7 @@ def _check_user(user: dict[str, Any], folder: Path, where: str) -> None:
 
 
 def _one_line(token: object, where: str) -> str:
-    """A header takes no line breaks; one at the end comes from an editor."""
+    """Remove a trailing line break, which editors add. A header cannot contain others."""
     text = token.strip() if isinstance(token, str) else ""
     if not text or any(not " " < letter <= "~" for letter in text):
         raise TenantryError(f"{where}: the token is not one line of printable characters. Replace it")
@@ -290,7 +292,7 @@ def _one_line(token: object, where: str) -> str:
 
 
 def _inline(entry: dict[str, Any], files: dict[str, str], folder: Path, where: str) -> None:
-    """Put the content of referenced files in place of their paths, and check what claims to be PEM."""
+    """Replace paths of files with their content, and check that PEM is PEM."""
     for field, reference in files.items():
         if entry.get(reference) and not entry.get(field):
             content = _read(entry[reference], folder, reference, where)
@@ -318,7 +320,7 @@ def _read(path: object, folder: Path, field: str, where: str) -> bytes:
 
 
 def _run_plugin(plugin: Any, folder: Path, where: str) -> dict[str, Any]:
-    """The credential an exec plugin gives (EKS, GKE, AKS), as static fields."""
+    """Run an exec plugin (EKS, GKE, AKS), and return its credential as static fields."""
     command = plugin.get("command") if isinstance(plugin, dict) else None
     try:
         status = ExecProvider(ConfigNode("exec", plugin), str(folder)).run()

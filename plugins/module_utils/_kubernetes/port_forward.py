@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Connections to pods through the API server of their cluster: websockets and port-forwards."""
+"""Connect to pods through the API server of their cluster: websockets and port-forwards."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PROTOCOL = "v4.channel.k8s.io"
 
 
 def pool_through(host: Cluster, namespace: str, pod: Callable[[], str], port: int) -> type:
-    """A class of connection pools whose connections are port-forwards."""
+    """Return a class of connection pools whose connections are port-forwards to the pod that `pod` names."""
 
     class Connection(HTTPSConnection):
         def _new_conn(self) -> Any:
@@ -40,7 +40,7 @@ def pool_through(host: Cluster, namespace: str, pod: Callable[[], str], port: in
 
 
 class _Forward(PortForward):
-    """A port-forward that ends with its websocket, however that ends: the package's would leave its reader waiting."""
+    """A port-forward that ends with its websocket. The one of the package leaves its reader waiting."""
 
     def _proxy(self) -> None:
         try:
@@ -60,7 +60,7 @@ def _forward(host: Cluster, namespace: str, pod: str, port: int) -> Any:
 
 
 def open_websocket(host: Cluster, path: str) -> Any:
-    """A connection to a pod through the host's API server. Its messages are channels of what runs there."""
+    """Open a websocket to a pod through the host's API server. The first byte of each message is its channel."""
     return websocket.create_connection(
         host.server.replace("https://", "wss://", 1) + path,
         timeout=host.timeout,

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The kinds of objects that the collection uses, by what they are called in paths."""
+"""The kinds of objects that the collection uses, as `group/version/Kind`, with their paths."""
 
 from __future__ import annotations
 
@@ -110,11 +110,12 @@ RBAC_KINDS = (CLUSTER_ROLE, CLUSTER_ROLE_BINDING, ROLE, ROLE_BINDING)
 
 
 def is_custom(kind: str) -> bool:
-    """Whether the kind is one of the platform's, which a strategic merge patch cannot change."""
+    """Return whether the kind is a custom resource, which a strategic merge patch cannot change."""
     return kind.startswith("tenantry.dev/")
 
 
 def kind_of(obj: dict) -> str:
+    """Return the kind of an object, such as `apps/v1/StatefulSet`."""
     return f"{obj['apiVersion']}/{obj['kind']}"
 
 

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The requests of a Cluster (_kubernetes.client) that make no object, but answer a question: whose, whether, which."""
+"""Requests of a Cluster that create no object, but answer a question: tokens, rights, versions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resource
 
 
 class _Requests(Protocol):
-    """What the reviews need of a Cluster."""
+    """The part of Cluster that the reviews use."""
 
     def _doing(
         self, doing: str, kind: str | None, name: str | None, namespace: str | None
@@ -23,12 +23,12 @@ class _Requests(Protocol):
 
 
 class Reviews:
-    """A part of Cluster, whose requests it makes."""
+    """A base class of Cluster with these requests."""
 
     def token_request(
         self: _Requests, namespace: str, service_account: str, *, seconds: int, bound_secret: dict | None
     ) -> tuple[str, str]:
-        """A token of the ServiceAccount and the expiry the server granted; it dies with the Secret it is bound to."""
+        """Request a token, valid as long as `bound_secret` exists. Return it with the granted expiry (RFC 3339)."""
         spec: dict[str, Any] = {"expirationSeconds": seconds}
         if bound_secret:
             meta = bound_secret["metadata"]
@@ -45,14 +45,14 @@ class Reviews:
         return status["token"], status["expirationTimestamp"]
 
     def token_review(self: _Requests, token: str) -> dict:
-        """What the API server says of a token: whether it is good, and whose."""
+        """Return the status of a TokenReview: whether the token is valid, and its user."""
         with self._doing("reviewing a token", None, None, None):
             review = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": {"token": token}}
             path = "/apis/authentication.k8s.io/v1/tokenreviews"
             return self._json("post", path, body=review, content_type="application/json").get("status") or {}
 
     def allows(self: _Requests, user: dict, right: tuple[str, str, str]) -> bool:
-        """Whether a user, as audit logs have one, has a right of the form (group, resource, verb)."""
+        """Return whether a user, as audit logs record it, has the right (group, resource, verb) in all namespaces."""
         group, resource, verb = right
         spec = {
             "user": user.get("username"),
@@ -66,7 +66,7 @@ class Reviews:
         return bool(answer["status"].get("allowed"))
 
     def whoami(self: _Requests) -> str:
-        """The name by which the API server knows us."""
+        """Return the name by which the API server knows the platform."""
         with self._doing("reviewing the platform's own user", None, None, None):
             review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
             path = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
@@ -74,6 +74,6 @@ class Reviews:
         return answer["status"]["userInfo"]["username"]
 
     def version(self: _Requests) -> str:
-        """The Kubernetes version of the server, as `v1.37.2+k3s1`."""
+        """Return the version of the server, such as `v1.37.2+k3s1`."""
         with self._doing("reading the version", None, None, None):
             return self._json("get", "/version")["gitVersion"]

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The data of a Secret as text. Pure."""
+"""Encode and decode the data of Secrets. Pure."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ import base64
 
 
 def encoded(text: str) -> str:
+    """Return the text as a value of a Secret's data."""
     return base64.b64encode(text.encode()).decode()
 
 
 def decoded(found: dict | None) -> dict[str, str]:
+    """Return the data of a Secret as text by key; empty for None."""
     data = (found or {}).get("data") or {}
     return {key: base64.b64decode(value).decode() for key, value in data.items()}

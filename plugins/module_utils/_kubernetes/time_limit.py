@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""How much of a run's time one virtual cluster may take.
+"""Limit the time that a run spends on one virtual cluster.
 
-Its administrators can make its API server slow or silent: by webhooks, by an API group that they serve themselves, by a
-great number of objects. A limit for each request is none for the run, which makes many.
+Its administrators can make its API server slow or silent: by webhooks, by an API group that they serve, by many
+objects. A limit for each request does not limit a run, which makes many.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ ALLOWANCE = 0.1
 
 
 class TimeLimit:
-    """Counts the time in which at least one request is under way. When it is over, no request is answered any more."""
+    """Counts the time in which at least one request is active. When it is used up, all requests fail."""
 
     def __init__(self, seconds: float, what: str) -> None:
         self.seconds = seconds
@@ -33,11 +33,12 @@ class TimeLimit:
         self.reason = ""  # why it is over; empty while it is not
 
     def end(self, reason: str) -> None:
+        """End the limit now. The first `reason` is kept."""
         self.reason = self.reason or reason
 
     @contextmanager
     def running(self, abort: Callable[[], None]) -> Iterator[float]:
-        """One request, and how many seconds are left for it. `abort` ends all that are under way."""
+        """Count one request, and yield the seconds left for it. `abort` ends all active requests."""
         left = self._begin(abort)
         try:
             yield left

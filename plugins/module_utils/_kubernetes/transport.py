@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What lies under a client: TLS without files, connections that are not lost, retries that do nothing twice."""
+"""The transport below a client: TLS without files, connections that are not lost, safe retries."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ RETRIED_STATUS = frozenset({429, 500, 502, 503, 504})
 
 
 class _Retry(Retry):
-    """Which answers are worth a second request: never one that may have taken effect twice."""
+    """Decides which answers allow a retry: never one to a request that may have taken effect."""
 
     limit: TimeLimit | None = None
 
@@ -102,10 +102,9 @@ def _retries(kind: type = _Retry) -> Any:
 
 
 def pool_manager(context: ssl.SSLContext, proxy: str | None = None, **options: Any) -> Any:
-    """
-    A pool of connections that reads every answer but a watch's at once.
+    """Return a connection pool that reads every answer at once, except that of a watch.
 
-    So a body that is cut off is a failed attempt like any other, and no connection is lost to a body never read.
+    A truncated body then is a failed attempt, and no connection is lost to an unread body.
     """
     base: type[urllib3.PoolManager] = urllib3.ProxyManager if proxy else urllib3.PoolManager
 
@@ -169,7 +168,7 @@ class Limiter:
         self._connections = connections
 
     def abort(self) -> None:
-        """An answer that comes byte by byte never times out: only the end of its connection ends it."""
+        """Close the connections: an answer that arrives byte by byte never times out."""
         for connection in list(self._connections):
             if (stream := getattr(connection, "sock", None)) is not None:
                 with suppress(OSError):  # not by the method of TLS, which would take that away from its reader
@@ -203,7 +202,7 @@ def events(response: Any, doing: str) -> Iterator[tuple[str, dict]]:
 
 
 def ssl_context(cluster: dict, user: dict, where: str) -> ssl.SSLContext:
-    """Made here rather than by the package, which keeps CA, certificate and key in files under /tmp."""
+    """Return a TLS context. The package itself would write CA, certificate and key to files under /tmp."""
     try:
         ca = cluster.get("certificate-authority-data")
         context = ssl.create_default_context(cadata=base64.b64decode(ca).decode() if ca else None)
@@ -220,7 +219,7 @@ def ssl_context(cluster: dict, user: dict, where: str) -> ssl.SSLContext:
 
 @contextmanager
 def _file_of(data: str) -> Iterator[str]:
-    """A name under which OpenSSL can open the content; where the system can, without a file on any disk."""
+    """Return a path from which OpenSSL can read the content, without a file on disk where possible."""
     content = base64.b64decode(data)
     if hasattr(os, "memfd_create"):
         descriptor = os.memfd_create("pem")
@@ -237,7 +236,7 @@ def _file_of(data: str) -> Iterator[str]:
 
 
 def check_proxy(url: object, where: str) -> None:
-    """What connections can go through. The message leaves out the URL's credentials."""
+    """Raise a TenantryError for a proxy that is not HTTP. The message omits the URL's credentials."""
     try:
         address = urlsplit(url if isinstance(url, str) else "")
         shape = f"{address.scheme}://{address.hostname}"
@@ -249,7 +248,7 @@ def check_proxy(url: object, where: str) -> None:
 
 
 def environment_proxy(server: str) -> str | None:
-    """As curl and kubectl read the environment: HTTPS_PROXY, else ALL_PROXY, unless NO_PROXY names the server."""
+    """Return the proxy for a server as curl and kubectl do: HTTPS_PROXY, else ALL_PROXY, unless NO_PROXY matches."""
     proxies = get_environ_proxies(server)
     proxy = proxies.get("https") or proxies.get("all")
     if proxy:

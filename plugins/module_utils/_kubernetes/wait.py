@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Wait on watches, under one deadline; say what stood in the way when it passes."""
+"""Wait on watches under one deadline, and report the reason when it passes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ REASON_INTERVAL = 4  # seconds between two looks at the reason for a wait
 
 
 class Deadline:
-    """A point in time that several waits share. `progress` gets what each waits for, and every new reason."""
+    """A point in time that several waits share. `progress` receives what each waits for, and new reasons."""
 
     def __init__(self, seconds: float, progress: Callable[[str, str], None] | None = None) -> None:
         self.seconds = seconds
@@ -42,21 +42,22 @@ class Deadline:
         return self.remaining() == 0
 
     def pause(self, seconds: float = PAUSE) -> None:
+        """Sleep for so many seconds, but not past the deadline."""
         time.sleep(min(seconds, self.remaining()))
 
     def watch_seconds(self) -> int:
-        """How long to watch before the reason is looked at, or the API server asked anew."""
+        """Return how long to watch until the reason is read, or the object is requested, again."""
         return max(1, min(REASON_INTERVAL if self._progress else LONGEST_WATCH, round(self.remaining())))
 
     def tell(self, what: str, reason: Callable[[], str]) -> None:
-        """A line of progress for each new reason."""
+        """Report progress if the reason is a new one."""
         if self._progress and not self.expired and (text := reason()) and self._told.get(what) != text:
             self._told[what] = text
             self._progress(what, text)
 
 
 def retry(action: Callable[[], T], again: Callable[[ApiError], bool], deadline: Deadline) -> T:
-    """The action's result, tried again while it fails for a reason that passes by itself and that no watch tells of."""
+    """Return the action's result. Repeat it while `again(error)` holds and the deadline has not passed."""
     while True:
         try:
             return action()
@@ -67,7 +68,7 @@ def retry(action: Callable[[], T], again: Callable[[ApiError], bool], deadline: 
 
 
 def is_forbidden(error: ApiError) -> bool:
-    """An API server sees a right some moments after it has stored it."""
+    """Return whether the error is a 403: an API server applies new rights some moments after storing them."""
     return error.status == 403
 
 
@@ -82,7 +83,10 @@ def wait_for(
     what: str,
     explain: Callable[[], str] | None = None,
 ) -> dict:
-    """The object once `ready(object)` holds. `ready` may raise a TenantryError where waiting on is pointless."""
+    """Return the object when `ready(object)` holds. `ready` may raise a TenantryError to end the wait.
+
+    Raise a TenantryError with the reason from `explain` when the deadline passes.
+    """
     last: dict | None = None
     trouble = ""
 
@@ -114,7 +118,7 @@ def wait_for(
 
 
 def wait_gone(cluster: Cluster, kind: str, name: str, namespace: str | None, deadline: Deadline, *, what: str) -> None:
-    """Return when the object does not exist (any more)."""
+    """Return when the object does not exist. Raise a TenantryError when the deadline passes."""
     trouble = ""
     while True:
         try:
@@ -146,7 +150,7 @@ def wait_gone(cluster: Cluster, kind: str, name: str, namespace: str | None, dea
 
 
 def explanation(cluster: Cluster, obj: dict | None, name: str, namespace: str | None) -> str:
-    """The last thing that went wrong with an object or with what it owns: a condition, or a warning event."""
+    """Return the last problem of an object or its dependents: a condition or a warning event. Empty if none."""
     if obj is None:
         reasons = [f"{name} does not exist"]
     else:
@@ -164,14 +168,14 @@ def explanation(cluster: Cluster, obj: dict | None, name: str, namespace: str | 
 
 
 def _waiting(pod: dict) -> list[dict]:
-    """Why containers of a pod do not run: an image that cannot be pulled, a crash."""
+    """Return the waiting states of a pod's containers, such as a failed pull or a crash."""
     status = pod.get("status", {})
     containers = [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]
     return [state["waiting"] for container in containers if "waiting" in (state := container.get("state") or {})]
 
 
 def _last_warning(events: list[dict], name: str) -> str:
-    """The newest warning about the object or what is named after it (a StatefulSet's pods)."""
+    """Return the newest warning event about the object, or about objects named after it, such as its pods."""
 
     def concerns(event: dict) -> bool:
         about = event["involvedObject"].get("name", "")
@@ -189,7 +193,7 @@ def _last_warning(events: list[dict], name: str) -> str:
 
 
 def _hindrances(obj: dict) -> str:
-    """Why a deletion does not finish: finalizers, and for a namespace what is left in it."""
+    """Return what delays a deletion: finalizers and, for a namespace, remaining content."""
     finalizers = obj["metadata"].get("finalizers") or []
     reasons = [f"finalizer {', '.join(finalizers)} on {obj['kind']} {obj['metadata']['name']}"] if finalizers else []
     for condition in obj.get("status", {}).get("conditions") or []:
@@ -199,5 +203,6 @@ def _hindrances(obj: dict) -> str:
 
 
 def one_condition(condition: dict) -> str:
+    """Return a condition as `reason: message`."""
     reason, message = condition.get("reason") or condition.get("type"), condition.get("message")
     return one_line(f"{reason}: {message}" if message else reason)

@@ -1,10 +1,9 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What the API server of a host lets nobody do, whatever rights RBAC gives him there. Pure.
+"""Admission policies of a host, which deny requests whatever rights RBAC grants. Pure.
 
-RBAC cannot tell the platform's objects from others of their kind. These policies can: who manages a namespace of the
-host, or has the right to all its pods, does not thereby get at a virtual cluster. What a syncer that was taken over
-gets at is said in _platform.admission_policies_syncer.
+RBAC cannot tell the platform's objects from others of their kind. With these policies, rights in a namespace of the
+host, or to all pods, do not give access to a virtual cluster. admission_policies_syncer limits syncers.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ _SUBRESOURCE = "request.?subResource.orValue('')"
 
 
 def host_policies(component: str) -> list[dict]:
-    """All of them, for a hub or a member."""
+    """Render all policies of a hub or a member."""
     return [
         *_objects(component),
         *_namespaces(component),
@@ -38,7 +37,7 @@ def host_policies(component: str) -> list[dict]:
 
 
 def _objects(component: str) -> list[dict]:
-    """What carries the platform's label is changed by the platform only: a record, a quota, a wall, a server."""
+    """Only the platform changes objects with its label: records, quotas, network policies, servers."""
     return manifests.admission_policy(
         "tenantry-objects",
         component,
@@ -56,9 +55,9 @@ def _objects(component: str) -> list[dict]:
 
 
 def _namespaces(component: str) -> list[dict]:
-    """
-    In the namespace of a virtual cluster nobody writes or connects to anything. A list of kinds that are dangerous
-    would end where the next controller begins that turns its own kind into pods, tokens or rights.
+    """Deny every write and connection in the namespace of a virtual cluster.
+
+    A list of dangerous kinds would miss the next controller that turns its own kind into pods, tokens or rights.
     """
     every = manifests.on("*", "*/*", scope="Namespaced", operations=("CREATE", "UPDATE", "DELETE", "CONNECT"))
     return manifests.admission_policy(
@@ -79,9 +78,9 @@ def _namespaces(component: str) -> list[dict]:
 
 
 def _pods(component: str) -> list[dict]:
-    """
-    Controllers in kube-system are Kubernetes itself, and do what objects of others tell them: a pod counts by who owns
-    it, and the number of a platform's pods by who may manage.
+    """Restrict pods by their owner, and scaling by the right to manage.
+
+    Controllers in kube-system belong to Kubernetes, and act on objects of others.
     """
     return manifests.admission_policy(
         "tenantry-pods",
@@ -116,15 +115,15 @@ def _variables() -> dict[str, str]:
 
 
 def _may_manage() -> str:
-    """A right on a resource that is none: administrators have it by their wildcard, others if it was granted."""
+    """A right on a resource that does not exist. Administrators have it by their wildcard, others if granted."""
     group, resource, verb = rbac.MANAGE
     return f"authorizer.group('{group}').resource('{resource}').check('{verb}').allowed()"
 
 
 def _may_everywhere() -> str:
-    """
-    Controllers of load balancers, volumes and networks live in any namespace, and may what they do in all of them (of
-    pods, tell the status, as programs of nodes may and people do not). Rights in one namespace are not enough.
+    """Controllers of load balancers, volumes and networks have their rights in all namespaces, not in one.
+
+    For pods, the right to patch the status counts, which programs of nodes have and users do not.
     """
     subresource = f"request.resource.resource == 'pods' ? 'status' : {_SUBRESOURCE}"
     right = f"authorizer.group(request.resource.group).resource(request.resource.resource).subresource({subresource})"
@@ -133,7 +132,7 @@ def _may_everywhere() -> str:
 
 
 def _drains() -> str:
-    """Who may change nodes can end every pod on one by a taint; so he may also evict it, as a drain does."""
+    """Users who can change nodes can end every pod on one by a taint, so they may also evict it."""
     return (
         "request.resource.resource == 'pods' && "
         f"[request.operation, {_SUBRESOURCE}] in [['CREATE', 'eviction'], ['DELETE', '']] && "
@@ -142,7 +141,7 @@ def _drains() -> str:
 
 
 def _reports() -> str:
-    """Events say something and do nothing; so does a question about somebody's rights."""
+    """Events and reviews of rights change nothing."""
     return (
         "(request.resource.resource == 'localsubjectaccessreviews') || (request.resource.resource == 'events' && "
         "request.operation in ['CREATE', 'UPDATE'] && variables.everywhere)"
@@ -155,7 +154,7 @@ def _system() -> str:
 
 
 def _is_owned() -> str:
-    """StatefulSets are created by the platform only (tenantry-vclusters), so none of these names is another's."""
+    """Only the platform creates StatefulSets here (tenantry-vclusters), so these names are not another's."""
     owner = (
         "object.metadata.?ownerReferences.orValue([]).exists(owner, owner.?controller.orValue(false) && "
         f"owner.kind == 'StatefulSet' && owner.apiVersion.startsWith('apps/') && owner.name in {list(_PARTS)})"
@@ -168,9 +167,10 @@ def _has_label(item: str) -> str:
 
 
 def _only_notes() -> str:
-    """
-    What the host's controllers leave: annotations and finalizers on Services, claims and namespaces, annotations on
-    pods (network plugins), finalizers on ways in, whose annotations configure proxies; and status.
+    """Changes that controllers of the host make.
+
+    They set annotations and finalizers on Services, claims and namespaces, annotations on pods (network plugins),
+    finalizers on Ingresses and Routes, whose annotations configure proxies, and status.
     """
     ours = f"key.startsWith('{naming.LABEL_PREFIX}')"
     notes = "{0}.metadata.?annotations.orValue({{}})"

@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What the API server of a host refuses to a syncer, which somebody may have taken over from inside. Pure.
+"""The admission policy for syncers, which a tenant might have taken over. Pure.
 
-A rule holds for every operation. What the host fills in after the syncer has created an object (a node, a volume) may
-stay as it is and change no more.
+The rules hold for every operation. What the host has set after the creation of an object (a node, a volume) may stay
+unchanged.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ _PATH = "^/[A-Za-z0-9._~!&*+,=:@%/-]*$"
 
 
 def policy(component: str) -> list[dict]:
-    """The syncer asks for none of this. It works beside a tenant's API server, though, for what comes from there."""
+    """Render the policy. An intact syncer needs none of it, but it processes input of a tenant's API server."""
     operations = ("CREATE", "UPDATE", "DELETE", "CONNECT")
     return manifests.admission_policy(
         "tenantry-syncers",
@@ -123,18 +123,21 @@ def policy(component: str) -> list[dict]:
 
 
 def _enters() -> str:
-    """Pods of the tenant, and the port of a server by which the syncer reads the CA of the API inside."""
+    """
+    Allow connections to the tenant's pods, and a port-forward to a server, to read the CA of the virtual API server.
+    """
     server = f"request.?subResource.orValue('') == 'portforward' && request.name.matches('{_SERVERS}')"
     return f"(request.name.matches('{_HASHED}') || {server})"
 
 
 def in_virtual_clusters() -> dict:
+    """Return the match constraints for the namespaces of virtual clusters."""
     labels = naming.labels("vcluster")
     return {"namespaceSelector": {"matchLabels": labels}}
 
 
 def _of(resource: str, expression: str, rule: str) -> dict:
-    """A rule for what a syncer makes of one resource, or of all."""
+    """Render a rule for a syncer's objects of one resource, or of all."""
     elsewhere = "object == null || request.operation == 'CONNECT'"
     if resource:
         elsewhere = f"request.resource.resource != '{resource}' || {elsewhere}"
@@ -159,7 +162,7 @@ def _is_named() -> str:
 
 
 def _is_unbound() -> str:
-    """Nothing added of these; what controllers of the host have added may stay or go."""
+    """Deny adding these. Those that controllers of the host added may stay or go."""
     own = " || ".join(f"key.startsWith('{prefix}')" for prefix in _ANNOTATIONS)
     foreign = " || ".join(f"key.startsWith('{prefix}')" for prefix in _FOREIGN_ON_PODS)
     on_pods = f"(request.resource.resource == 'pods' && !({foreign}))"
@@ -183,7 +186,7 @@ def _no_external_addresses() -> str:
 
 
 def _selects_pods() -> str:
-    """The label of a pod's virtual namespace is in every selector of a syncer, and on no pod of the platform."""
+    """Every selector of a syncer has the label of a virtual namespace, which no pod of the platform has."""
     return f"object.spec.?selector.orValue({{}}).size() == 0 || '{NAMESPACE_LABEL}' in object.spec.selector"
 
 
@@ -205,7 +208,7 @@ def _no_host() -> str:
 
 
 def _probes_itself() -> str:
-    """The node would ask others from its own network. Pod Security judges it from Kubernetes 1.34 on only."""
+    """A node would probe other addresses from its own network. Pod Security checks it only since Kubernetes 1.34."""
     return _containers(
         " && ".join(
             f"one.?{probe}.?{way}.?host.orValue('') == ''" for probe in _PROBES for way in ("httpGet", "tcpSocket")
@@ -219,7 +222,7 @@ def _containers(rule: str) -> str:
 
 
 def _place() -> str:
-    """A pod keeps the priority it was made with when the virtual cluster gets another tier."""
+    """When the tier of a virtual cluster changes, existing pods keep their priority."""
     tier = f"namespaceObject.metadata.?labels[?'{naming.LABEL_TIER}'].orValue('')"
     priority = "object.spec.?priorityClassName.orValue('')"
     none = " && ".join(f"!has(object.spec.{field})" for field in _NOT_OF_TENANTS)
@@ -234,7 +237,7 @@ def _place() -> str:
 
 
 def _beside_own() -> str:
-    """A pod that must not be beside any pod of any namespace keeps all others from its node."""
+    """A pod with anti-affinity to all pods of all namespaces would keep others off its node."""
     own = "!has(term.namespaces) && !has(term.namespaceSelector)"
     found = []
     for kind in ("podAffinity", "podAntiAffinity"):
@@ -262,7 +265,7 @@ def _no_volume() -> str:
 
 
 def _offered_class() -> str:
-    """The empty class stands for volumes that lie ready on the host."""
+    """The empty class selects pre-provisioned volumes of the host."""
     offered = _offer(host_offers.STORAGE_CLASSES)
     return (
         "request.operation != 'CREATE' || (object.spec.?storageClassName.orValue('-') != '' && "
@@ -300,5 +303,5 @@ def _offer(annotation: str) -> str:
 
 
 def _unchanged(field: str) -> str:
-    """Absent, or as it was before: then the host has set it."""
+    """Absent, or as before: then the host has set it."""
     return f"(!object.{field}.hasValue() || (oldObject != null && object.{field} == oldObject.{field}))"

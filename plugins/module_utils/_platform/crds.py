@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""How tenants ask for virtual clusters and users: kinds of their own on the hub, and who may say what in them. Pure.
+"""The custom resources for requests of tenants, and the admission policy for them. Pure.
 
-The schema is all that a requester decides. What a virtual cluster consists of, which images and arguments it gets and
-on which host it goes is the administrators' part (_self_service), so there is no field for it.
+The schema has all that a requester decides. Administrators decide what a virtual cluster consists of, its images,
+arguments and host (_self_service), so there are no fields for these.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ _CONTROLLERS = "system:serviceaccount:kube-system:"
 
 
 def objects() -> list[dict]:
+    """Render the custom resource definitions and the admission policy."""
     size = [_column("CPU", ".spec.resources.cpu"), _column("Memory", ".spec.resources.memory")]
     what = "Request for a virtual cluster of this namespace's tenant. It is deleted with the request."
     user = "Request for a user of this namespace's tenant. The user is deleted with the request."
@@ -245,7 +246,7 @@ def _quantity(description: str) -> dict:
 
 
 def _policy() -> list[dict]:
-    """Nobody asks in another's name, and a developer changes and takes back what he asked for himself."""
+    """Requests are made in the user's own name, and only the requester or an admin of the tenant changes them."""
     operations = ("CREATE", "UPDATE", "DELETE")
     return manifests.admission_policy(
         "tenantry-requests",
@@ -285,14 +286,14 @@ def _policy() -> list[dict]:
 
 
 def _is_requester(of: str) -> str:
-    """The short form is that of a ServiceAccount of this namespace, so a full name of that form is no way around."""
+    """A short name is a ServiceAccount of this namespace, so a full name of that form is denied."""
     name = f"{of}.spec.requestedBy"
     account = f"'system:serviceaccount:' + request.namespace + ':' + {name}"
     return f"request.userInfo.username == ({name}.matches('{SHORT}') ? {account} : {name})"
 
 
 def _is_small() -> str:
-    """Without metadata the schema bounds it: each run reads all requests of all tenants."""
+    """Bound metadata, which the schema does not: each run reads all requests of all tenants."""
     notes = "object.metadata.?annotations.orValue({})"
     return (
         f"object.metadata.?labels.orValue({{}}).size() <= {MOST_NOTES} && "

@@ -1,8 +1,8 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The annotations by which the host's admission policies know what a virtual cluster may use of the host. Pure.
+"""Names of the annotations with what a virtual cluster may use of its host. Pure.
 
-On its namespace, because a policy sees that of the object it judges. Nobody but the platform changes it there.
+They are on its namespace, which admission policies see with each object. Only the platform changes them.
 """
 
 from __future__ import annotations

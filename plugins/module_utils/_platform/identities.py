@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""A person's identity and rights: on the hub, and inside a virtual cluster. Pure."""
+"""Render identities and rights of users, on the hub and in virtual clusters. Pure."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SYSTEM_NAMESPACES = ("kube-node-lease", "kube-public", "kube-system", naming.PLA
 
 
 def access_of(annotations: dict) -> dict[str, str] | None:
-    """Role by virtual cluster, from a user's identity; None: the user's role in all of the tenant's."""
+    """Return the role by virtual cluster from a user's identity. None: the user's role in all of the tenant's."""
     return json.loads(annotations.get(ACCESS_ANNOTATION) or "null")
 
 
@@ -40,7 +40,7 @@ def _person_of(annotations: dict) -> str | None:
 
 @dataclass(frozen=True)
 class OnRecord:
-    """What the hub has of a user."""
+    """A user as the hub records it."""
 
     name: str
     role: str
@@ -50,13 +50,17 @@ class OnRecord:
 
     @classmethod
     def of(cls, account: dict) -> OnRecord:
+        """Read the record from the user's ServiceAccount on the hub."""
         meta = account["metadata"]
         annotations = meta.get("annotations") or {}
         role, access = annotations.get(ROLE_ANNOTATION, ""), access_of(annotations)
         return cls(meta["name"], role, access, meta["uid"], _person_of(annotations))
 
     def role_in(self, vcluster: str, request: dict) -> str | None:
-        """In a virtual cluster that the user has asked for, and could still ask for, the user is its administrator."""
+        """Return the user's role in a virtual cluster, or None.
+
+        The requester of a virtual cluster is its administrator as long as the user's role allows requests.
+        """
         if self.access is not None and vcluster in self.access:
             return self.access[vcluster]
         asked = (request.get("user"), request.get("account")) == (self.name, self.account)
@@ -66,10 +70,10 @@ class OnRecord:
 
 
 def inside_base() -> list[dict]:
-    """What every virtual cluster has inside for its users to come: a place for identities, and the four roles.
+    """Render what every virtual cluster has for its users: a namespace for identities, and four roles.
 
-    Who may make pods in a namespace may use every ServiceAccount in it. In the system namespaces these are the
-    cluster's controllers and all other users, so nobody but an administrator may write there.
+    A pod can use every ServiceAccount of its namespace. In the system namespaces these are the controllers and all
+    other users, so only administrators may write there.
     """
     return [
         manifests.platform_namespace("user"),
@@ -94,9 +98,10 @@ def inside_base() -> list[dict]:
 
 
 def _people(name: str, subject: dict, labels: dict[str, str]) -> dict:
-    """
-    A class of requests for persons alone. The API server shares out its time fairly among them, and counts them apart
-    from those of controllers: that is how a virtual cluster nobody uses is known (_vcluster.activity).
+    """Render a FlowSchema for requests of users.
+
+    The API server shares its time fairly among them, and counts them apart from controllers, which shows whether a
+    virtual cluster is in use (_vcluster.activity).
     """
     everything = {"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"], "clusterScope": True, "namespaces": ["*"]}
     return {
@@ -120,7 +125,7 @@ def _people(name: str, subject: dict, labels: dict[str, str]) -> dict:
 
 
 def inside_user(tenant: str, user: str, role: str, subject: dict | None = None) -> list[dict]:
-    """A ServiceAccount and its rights; for the `subject` of an issuer, rights alone."""
+    """Render a ServiceAccount and its rights in a virtual cluster; only the rights for the `subject` of an issuer."""
     labels = naming.labels("user", tenant=tenant, user=user)
     name = f"tenantry:{user}:{role}"
     if subject:
@@ -133,26 +138,26 @@ def inside_user(tenant: str, user: str, role: str, subject: dict | None = None) 
 
 
 def binding_name(name: str) -> tuple[str, str]:
-    """The user and the role that a binding inside is for, by its name; empty where it is none of ours."""
+    """Return the user and role that a binding's name stands for; empty strings if it is not the platform's."""
     prefix, _sep, rest = name.partition(":")
     user, _sep, role = rest.partition(":")
     return (user, role) if prefix == "tenantry" and role in rbac.ROLES else ("", "")
 
 
 def inside_administrator(labels: dict[str, str]) -> list[dict]:
-    """The identity behind the administrator's kubeconfig: a ServiceAccount, so that it can be revoked."""
+    """Render the revocable identity behind the administrator's kubeconfig: a ServiceAccount."""
     account = _account(ADMINISTRATOR, naming.PLATFORM_NAMESPACE, labels)
     name = f"tenantry:{ADMINISTRATOR}"
     return [account, _binding("ClusterRoleBinding", name, labels, "admin", _subject(account))]
 
 
 def own_secret(user: str) -> str:
-    """The Secret in the tenant namespace that holds a user's kubeconfig for that user alone."""
+    """Return the name of the Secret with a user's kubeconfig, which only that user may read."""
     return f"kubeconfig-{user}"
 
 
 def initial_kubeconfig(user: str) -> str:
-    """The Secret in the tenant namespace with a user's first kubeconfig, for who asked for the user to hand over."""
+    """Return the name of the Secret with a user's initial kubeconfig, which the requester may read and pass on."""
     return f"initial-kubeconfig-{user}"
 
 
@@ -199,7 +204,7 @@ def hub_user(
 
 
 def _right_to_secret(name: str, secret: str, account: dict, reader: dict) -> list[dict]:
-    """For the reader, one Secret in the tenant namespace of that account."""
+    """Render the reader's right to one Secret in the tenant namespace of that account."""
     labels = account["metadata"]["labels"]
     metadata = {"name": name, "namespace": account["metadata"]["namespace"], "labels": labels}
     rule = {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"], "resourceNames": [secret]}
@@ -225,7 +230,7 @@ def _subject(account: dict) -> dict:
 
 
 def _binding(kind: str, name: str, labels: dict[str, str], role: str, subject: dict) -> dict:
-    """The role is part of the name, since the role of a binding can never be changed."""
+    """The role is part of the name, because the role of a binding cannot be changed."""
     return {
         "apiVersion": f"{rbac.RBAC_GROUP}/v1",
         "kind": kind,

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What the platform consists of on its hub, and what hub and members have in common. Pure."""
+"""Render the platform's objects on a hub, and those that hubs and members share. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TIERS = {"dev": (1_000, "Never"), "prod": (100_000, "PreemptLowerPriority")}
 
 
 def platform_namespace(component: str, annotations: dict[str, str] | None = None) -> dict:
-    """Holds identities and records. No pods belong there, so the strictest Pod Security level costs nothing."""
+    """Render the namespace for identities and records. It has no pods, so it is `restricted`."""
     metadata: dict = {
         "name": naming.PLATFORM_NAMESPACE,
         "labels": {**naming.labels(component), "pod-security.kubernetes.io/enforce": "restricted"},
@@ -26,6 +26,7 @@ def platform_namespace(component: str, annotations: dict[str, str] | None = None
 
 
 def priority_classes(component: str) -> list[dict]:
+    """Render the priority classes of both tiers: for tenants' pods, and one higher for servers and agents."""
     return [
         {
             "apiVersion": "scheduling.k8s.io/v1",
@@ -48,7 +49,7 @@ def on(
     scope: str = "*",
     operations: tuple[str, ...] = ("CREATE", "UPDATE", "DELETE"),
 ) -> dict:
-    """What an admission policy looks at."""
+    """Render the resources and operations that an admission policy matches."""
     return {
         "apiGroups": [group],
         "apiVersions": ["*"],
@@ -69,10 +70,9 @@ def admission_policy(
     matching: dict | None = None,
     variables: dict[str, str] | None = None,
 ) -> list[dict]:
-    """
-    A ValidatingAdmissionPolicy and its binding: RBAC knows no "except", and no pattern of names.
+    """Render a ValidatingAdmissionPolicy and its binding. RBAC has neither exceptions nor patterns of names.
 
-    The API server bounds what one expression may cost, and each variable anew.
+    The API server limits the cost of each expression, and of each variable separately.
     """
     match: dict = {"resourceRules": rules, **(matching or {})}
     if namespaces:
@@ -99,7 +99,7 @@ def admission_policy(
 
 
 def platform_objects(identity: str, annotations: dict[str, str] | None = None) -> list[dict]:
-    """Everything the platform has on a hub whose kube-system UID is `identity`."""
+    """Render all objects of the platform on a hub. `identity` is the UID of its kube-system namespace."""
     return [
         platform_namespace("platform", annotations),
         *rbac.user_roles(rbac.HUB, "platform"),

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""OpenID Connect: the issuer that an API server trusts, and who somebody is there. Pure, but for the CA's file."""
+"""OpenID Connect: issuers that API servers trust, and users and groups there. Pure, except for the CA's file."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _LONGEST = 200
 
 @dataclass(frozen=True)
 class Issuer:
-    """As a virtual cluster is given it."""
+    """The issuer of a virtual cluster."""
 
     url: str
     client_id: str
@@ -49,7 +49,7 @@ class Issuer:
     ca: str  # PEM; empty: the CAs that the image of the server has
 
     def record(self) -> dict[str, Any]:
-        """What a kubeconfig and the rights of people need to know of it, on the namespace."""
+        """Return the part of the issuer that kubeconfigs and rights of users need, for the record."""
         return {
             "issuer_url": self.url,
             "client_id": self.client_id,
@@ -58,7 +58,7 @@ class Issuer:
         }
 
     def authenticator(self) -> dict[str, Any]:
-        """An item of `jwt` in the authentication configuration of an API server."""
+        """Return the item of `jwt` in an API server's authentication configuration."""
         mappings: dict[str, Any] = {"username": {"claim": self.username_claim, "prefix": self.username_prefix}}
         if self.groups_claim:
             mappings["groups"] = {"claim": self.groups_claim, "prefix": self.groups_prefix}
@@ -82,7 +82,7 @@ class Issuer:
 
 @dataclass(frozen=True)
 class Person:
-    """A user or a group at an issuer, as asked for; what stands before the name is each API server's own matter."""
+    """A user or group at an issuer. Each API server adds its own prefix to the name."""
 
     user: str | None
     group: str | None
@@ -96,14 +96,15 @@ class Person:
         return f"user {self.user}" if self.user else f"group {self.group}"
 
     def on_hub(self) -> dict[str, str]:
+        """Return the subject of a binding on the hub."""
         return self._subject(self.hub_prefix)
 
     def inside(self, issuer: dict[str, Any]) -> dict[str, str]:
-        """The subject of a binding in a virtual cluster, by the record of its issuer."""
+        """Return the subject of a binding in a virtual cluster. `issuer` is the record of its issuer."""
         return self._subject(issuer["username_prefix"] if self.user else issuer["groups_prefix"])
 
     def plugin(self, issuer: dict[str, Any]) -> dict[str, Any]:
-        """What a kubeconfig has in place of a token: the program that fetches one when it is needed."""
+        """Return the exec plugin of a kubeconfig, a program that fetches a token."""
         filled = [_filled(one, issuer) for one in self.args]
         return {
             "apiVersion": "client.authentication.k8s.io/v1",
@@ -126,6 +127,7 @@ def subject_inside(recorded: str, issuer: dict[str, Any] | None) -> tuple[str, s
 
 
 def parse_issuer(given: dict | None) -> Issuer | None:
+    """Validate the option oidc of a virtual cluster. Return None if it is not set."""
     if not given:
         return None
     prefixes = {option: _prefix(given[option], f"oidc.{option}") for option in ("username_prefix", "groups_prefix")}
@@ -141,6 +143,10 @@ def parse_issuer(given: dict | None) -> Issuer | None:
 
 
 def parse_person(given: dict | None, who: str) -> Person | None:
+    """Validate the option oidc of a user. Return None if it names neither a user nor a group.
+
+    `who` is the user in error messages.
+    """
     names = [given[option] for option in ("username", "group") if given[option] is not None] if given else []
     if given is None or not names:  # what is said of the program alone is a default for those who have a name there
         return None
@@ -218,7 +224,7 @@ def _claims(given: dict) -> tuple[tuple[str, str], ...]:
 
 
 def _authority(path: str) -> str:
-    """Its certificates, and nothing else that the file may have."""
+    """Return the certificates of the file, and nothing else of it."""
     try:
         text = Path(path).expanduser().read_text(encoding="ascii")
     except OSError as error:

@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Who may do what: the rules of every ClusterRole of the platform, as data.
+"""The rules of all ClusterRoles of the platform, as data.
 
-RBAC is additive and has no "deny", so nothing here is ever a wildcard except the administrator *inside* a virtual
-cluster, whose cluster it is. Subresources are listed one by one: a rule for `pods` says nothing about `pods/exec`.
+RBAC only adds rights, so wildcards are used only for administrators *in* a virtual cluster. Subresources are listed one
+by one: a rule for `pods` does not include `pods/exec`.
 """
 
 from __future__ import annotations
@@ -195,7 +195,7 @@ VCLUSTER_MANAGER = [
 
 
 def role_name(role: str) -> str:
-    """The ClusterRole behind a role of a user."""
+    """Return the ClusterRole of a user's role."""
     return f"tenantry:{role}"
 
 
@@ -209,5 +209,5 @@ def cluster_role(name: str, rules: list[dict], component: str) -> dict:
 
 
 def user_roles(rules: dict[str, list[dict]], component: str) -> list[dict]:
-    """The four ClusterRoles of persons, with the rules of HUB or INSIDE."""
+    """Render the four ClusterRoles of users with the rules of HUB or INSIDE."""
     return [cluster_role(role_name(role), rules[role], component) for role in ROLES]

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The flow of the module vcluster_self_service: what tenants ask for is made, what they no longer ask for goes."""
+"""The flow of the module vcluster_self_service: create what tenants request, delete what they no longer request."""
 
 from __future__ import annotations
 
@@ -66,6 +66,8 @@ LOOK_AGAIN = 5
 
 @dataclass(frozen=True)
 class SelfServiceOptions:
+    """Options of a run."""
+
     defaults: dict[str, Any]  # options of virtual clusters, for what requests do not say
     versions: tuple[str, ...]  # that requests may name
     watch: int  # seconds
@@ -77,6 +79,10 @@ class SelfServiceOptions:
 
 
 def run(context: Context, items: list[dict], options: SelfServiceOptions) -> list[dict]:
+    """Process the requests of one tenant or of all, repeatedly until `watch` seconds have passed.
+
+    Return a row for each virtual cluster and user that is requested or was deleted.
+    """
     tenant = items[0]["tenant"]
     if tenant is not None:
         naming.check_name(tenant, "tenant")
@@ -94,7 +100,7 @@ def run(context: Context, items: list[dict], options: SelfServiceOptions) -> lis
 
 
 def _added(before: dict | None, row: dict) -> dict:
-    """The row of one virtual cluster over all turns of a run: as it is at the end, with all that was done."""
+    """Return the row of a virtual cluster over all passes: its last state, with all actions."""
     if before is None:
         return row
     done = {key: before[key] + row[key] for key in ("actions", "diff")}
@@ -102,7 +108,7 @@ def _added(before: dict | None, row: dict) -> dict:
 
 
 def _await_change(hub: Cluster, seen: set[tuple[str, int]], end: Deadline) -> bool:
-    """Whether there are other requests than those seen, before the time is over. Their status does not count."""
+    """Return whether requests other than those seen appear before the time has passed. Their status does not count."""
     while not end.expired:
         if _versions(hub) != seen:
             return True
@@ -128,7 +134,7 @@ def _version(request: dict) -> tuple[str, int]:
 
 @dataclass
 class Round:
-    """One look at all requests, and what follows from it."""
+    """One pass over all requests: their current state, and the outcome of each."""
 
     context: Context
     options: SelfServiceOptions
@@ -144,6 +150,7 @@ class Round:
 
     @classmethod
     def look(cls, context: Context, tenant: str | None, fleet: registry.Fleet, options: SelfServiceOptions) -> Round:
+        """Read all requests and virtual clusters."""
         hub = context.hub
         definition, users_definition = (_definition(hub, plural) for plural in (PLURAL, USER_PLURAL))
         homes = {
@@ -182,7 +189,7 @@ class Round:
         self.rows |= self.people.rows
 
     def _remove(self) -> None:
-        """What is no longer asked for, and what is in the way of another request of the same name."""
+        """Delete what is no longer requested, and what blocks another request of the same name."""
         gone = []
         for name, found in self.found.items():
             problem, goes = attempt(partial(self._goes, name, found))
@@ -225,7 +232,7 @@ class Round:
             self.outcomes[name] = _outcome(row)
 
     def _admit(self, name: str, gone: set[str], items: list[dict]) -> Outcome | None:
-        """One more item to make, or what is said instead."""
+        """Add an item to `items`, or return the outcome if nothing is to be applied."""
         request = self.requests[name]
         if outcome := self._without_making(request):
             return outcome
@@ -242,7 +249,7 @@ class Round:
         return item
 
     def _without_making(self, request: Request) -> Outcome | None:
-        """What is said where nothing is to be made or changed."""
+        """Return the outcome of a request for which nothing is to be applied, or None."""
         found = self.found.get(request.namespace)
         if reason := refusal(request, found):
             return Outcome(DENIED, reason)
@@ -267,7 +274,7 @@ class Round:
         return since or ""
 
     def _grant_access(self, tenant: str) -> None:
-        """The users of the tenant, into what there is now: its requester as administrator, others as everywhere."""
+        """Give the tenant's users access: the requester as administrator, others with their roles."""
         of_tenant = [name for name, row in self.rows.items() if row["tenant"] == tenant]
         problems: list[tuple[str, set[str]]] = []  # with the namespaces of the virtual clusters concerned
         problem, let_in = attempt(lambda: self.people.let_in(tenant))

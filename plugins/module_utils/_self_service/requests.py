@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What the requests of tenants have in common, whatever they ask for: who asks, what came of it, and what is told."""
+"""What requests for virtual clusters and users share: requester, outcome, status."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ DELETED = "Deleted"
 
 @dataclass(frozen=True)
 class BaseRequest:
-    """One request, of a tenant."""
+    """One request of a tenant."""
 
     tenant: str
     obj: dict
@@ -70,35 +70,35 @@ class BaseRequest:
 
     @property
     def user(self) -> str | None:
-        """The user of the tenant who asks; None for somebody from outside, such as an operator."""
+        """The requester's name in the tenant. None for other requesters, such as a platform operator."""
         name = self.requester.removeprefix(f"system:serviceaccount:{naming.tenant_namespace(self.tenant)}:")
         return name if re.fullmatch(SHORT, name, re.ASCII) else None
 
     @property
     def namespace(self) -> str:
-        """Where what is asked for is."""
+        """The namespace of the requested object."""
         return naming.tenant_namespace(self.tenant)
 
     @property
     def is_new(self) -> bool:
-        """Whether it was made or changed since it was answered."""
+        """Whether it was created or changed since the last answer."""
         return self.status.get("observedGeneration") != self.generation
 
 
 def requester_account(request: BaseRequest, accounts: list[dict]) -> dict | None:
-    """The account of the user of the tenant who asks; None for somebody from outside, or who is gone."""
+    """Return the account of the requester. None if it is not a user of the tenant, or not any more."""
     mine = [one for one in accounts if one["metadata"]["labels"].get(naming.LABEL_TENANT) == request.tenant]
     return next((account for account in mine if full_name(account) == _full(request)), None)
 
 
 def operator(request: BaseRequest, accounts: list[dict]) -> dict | None:
-    """The account of the operator who asks, of whatever tenant."""
+    """Return the account of a requester who is a platform operator, of any tenant, or None."""
     found = [one for one in accounts if annotations_of(one).get(ROLE_ANNOTATION) == PLATFORM_OPERATOR]
     return next((account for account in found if full_name(account) == _full(request)), None)
 
 
 def full_name(account: dict) -> str | None:
-    """By which the hub knows a user; None for a group of an issuer."""
+    """Return the user's name on the hub, or None for a group of an issuer."""
     kind, _space, name = annotations_of(account).get(OIDC_ANNOTATION, "").partition(" ")
     if kind:
         return name if kind == "user" else None
@@ -116,19 +116,19 @@ def _full(request: BaseRequest) -> str:
 
 
 def is_requester(request: BaseRequest, account: dict) -> bool:
-    """
-    Whether this is who asked. One that is younger than the request is another user of the same name, and in whole
-    seconds one of the same age may be.
+    """Return whether this account made the request.
+
+    An account younger than the request belongs to another user of the same name. Times have whole seconds, so one of
+    the same age may too.
     """
     return moment(account["metadata"]["creationTimestamp"]) < request.created
 
 
 def is_lost(made: dict, home: dict, definition: dict) -> bool:
-    """
-    Whether the request of what was made may have been lost.
+    """Return whether the request for an existing object may have been lost.
 
-    Where the tenant namespace or the kind itself is younger than it, all requests were lost at once: that is no wish of
-    anybody. Times are whole seconds, so the same one may be younger.
+    If the tenant namespace or the custom resource definition is younger than the object, all requests were lost at
+    once, which is no wish of a user. Times have whole seconds, so the same time counts as younger.
     """
     since = moment(made["metadata"]["creationTimestamp"])
     return any(moment(place["metadata"]["creationTimestamp"]) >= since for place in (home, definition))
@@ -136,7 +136,7 @@ def is_lost(made: dict, home: dict, definition: dict) -> bool:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a request in this run."""
+    """The outcome of a request in this run."""
 
     phase: str
     message: str = ""
@@ -145,10 +145,9 @@ class Outcome:
 
 
 def status_of(request: BaseRequest, outcome: Outcome, now: datetime) -> dict:
-    """
-    The status of the request. Unchanged if nothing has changed, the time of the last change included.
+    """Return the status of the request. It equals the current one, with its times, if nothing changed.
 
-    The tenant reads it: of what failed where, the administrator's row has the addresses.
+    Tenants read it, so it omits addresses, which the administrator's row has.
     """
     message = outcome.message
     if outcome.phase in (FAILED, DENIED):
@@ -180,21 +179,21 @@ def status_of(request: BaseRequest, outcome: Outcome, now: datetime) -> dict:
 def row_of(
     kind: str, tenant: str, name: str, namespace: str, request: BaseRequest | None, phase: str = PENDING
 ) -> dict:
-    """The row of one thing in the result, before anything was done."""
+    """Return the initial row of a requested object."""
     row: dict = {"kind": kind, "tenant": tenant, "name": name, "namespace": namespace}
     row["requested_by"] = request and request.requester
     return {**row, "phase": phase, "message": "", "changed": False, "actions": [], "diff": []}
 
 
 def note(row: dict, done: dict) -> None:
-    """Add what was done to the row."""
+    """Add the row of a module to the row of a request."""
     row["actions"] = [*row["actions"], *done["actions"]]
     row["changed"] = row["changed"] or bool(done["actions"])
     row["diff"] = [*row["diff"], *(done.get("diff") or [])]
 
 
 def judged(judge: Callable[[], Outcome | None]) -> Outcome | None:
-    """What is said of one request. Whatever goes wrong with it is said too, and stops no other."""
+    """Return the outcome of `judge`. Any error becomes the outcome of this request, and stops no other."""
     try:
         return judge()
     except Exception as error:  # pylint: disable=broad-except
@@ -210,7 +209,7 @@ def told(row: dict, telling: Callable[[], None]) -> None:
 
 
 def with_renamed_fields(context: Context, request: dict) -> dict:
-    """The request, changed if it has fields that were renamed before the first release."""
+    """Return the request. Rename the fields that had other names before the first release."""
     former = {field: request["spec"][field] for field in FORMER if field in request["spec"]}
     if not former:
         return request
@@ -231,7 +230,7 @@ def with_renamed_fields(context: Context, request: dict) -> dict:
 
 
 def tell(context: Context, request: BaseRequest, outcome: Outcome, row: dict) -> None:
-    """Write what came of it into the status of the request, and into the row."""
+    """Write the outcome to the status of the request and to the row."""
     status = status_of(request, outcome, clock())
     row |= {"phase": outcome.phase, "message": outcome.message}
     if outcome.phase == FAILED:
@@ -251,7 +250,7 @@ def tell(context: Context, request: BaseRequest, outcome: Outcome, row: dict) ->
 
 
 def is_refusal(error: TenantryError) -> bool:
-    """Whether the request is what is wrong, not what was found on a cluster, or that one does not answer."""
+    """Return whether the request itself is invalid, as opposed to a problem on a cluster."""
     reasons = [reason for _item, reason in error.reasons] if isinstance(error, Rejected) else [error]
     return not any(isinstance(reason, Obstacle) for reason in reasons)
 
@@ -261,10 +260,11 @@ def each(
     items: list[dict],
     named: Callable[[dict], dict] = lambda item: {"tenant": item["tenant"], "name": item["name"]},
 ) -> list[dict]:
-    """
-    A row per item. The flows refuse all items where one is bad, before anything is written: so those that are refused
-    together are tried in two halves, the older first, until it is known whose fault it is. What stands in the way on a
-    cluster is nobody's: it failed, and the next run may succeed. So did what nobody expected.
+    """Return a row per item.
+
+    A module rejects all items if one is invalid, before it writes. So rejected items are tried again in halves, the
+    older first, until the invalid ones are found. Problems on a cluster and unexpected errors fail an item, and the
+    next run may succeed.
     """
     if not items:
         return []

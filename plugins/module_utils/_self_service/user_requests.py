@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Requests for users: what may be given, and how long the first kubeconfig of the user can be taken. Pure."""
+"""Requests for users: which rights may be given, and who may read the initial kubeconfig. Pure."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ INITIAL_LIFETIME = timedelta(days=1)
 
 
 class UserRequest(BaseRequest):
-    """One for a user."""
+    """A request for a user."""
 
     @property
     def role(self) -> str:
@@ -43,7 +43,10 @@ class UserRequest(BaseRequest):
 
 
 def refusal(request: UserRequest, account: dict | None, requester: dict | None) -> str:
-    """Why a request cannot be had, where the one asks whose account is `requester`: users get at most what he has."""
+    """Return why a request is denied, or an empty string.
+
+    `account` is the existing user's, `requester` the requester's, whose rights limit those of the user.
+    """
     if account and REQUEST_ANNOTATION not in annotations_of(account):
         return f"metadata.name: {request.name} is a user of the inventory. Choose another name"
     if account and not request.is_new and _is_given(request, annotations_of(account)):
@@ -62,7 +65,7 @@ def refusal(request: UserRequest, account: dict | None, requester: dict | None) 
 
 
 def _is_given(request: UserRequest, given: dict) -> bool:
-    """Whether the user has what is asked for. One that was refused was answered too."""
+    """Return whether the user has what is requested. A denied request was answered too."""
     return (request.role, request.access) == (given.get(ROLE_ANNOTATION), access_of(given))
 
 
@@ -88,7 +91,7 @@ def _excess(request: UserRequest, own: dict) -> str:
 def initial_kubeconfig_of(
     request: UserRequest, account: dict | None, requester: dict | None, now: datetime
 ) -> dict | None:
-    """Who may read the user's first kubeconfig, as the subject of a binding: who asked, for a day."""
+    """Return the subject that may read the initial kubeconfig: the requester, for a day. None afterwards."""
     if account and moment(account["metadata"]["creationTimestamp"]) + INITIAL_LIFETIME <= now:
         return None
     if requester is None or not is_requester(request, requester):
@@ -100,7 +103,7 @@ def initial_kubeconfig_of(
 
 
 def kubeconfig(tenant: str, name: str, secret: str, lifetime: str, *, present: bool) -> dict:
-    """One in a Secret of the tenant namespace, as an item of the option kubeconfigs of tenant_user."""
+    """Return an item of tenant_user's option kubeconfigs, for a Secret in the tenant namespace."""
     return {
         "name": name,
         "state": "present" if present else "absent",

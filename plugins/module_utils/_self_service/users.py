@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The users of tenants in self-service: those whom a tenant's admins ask for, and how all get into what was made."""
+"""Users in self-service: those that admins of a tenant request, and access to requested virtual clusters."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ Who = tuple[str, str]  # tenant and name
 
 
 class UserReconciler:
-    """The users of some tenants, and the requests for users there."""
+    """The users of tenants, and the requests for users there."""
 
     def __init__(
         self,
@@ -77,6 +77,7 @@ class UserReconciler:
         self._outcomes: dict[Who, Outcome] = {}
 
     def carry_out(self) -> None:
+        """Delete users without a request, create or update requested ones, and write each request's status."""
         self._remove()
         self._make()
         for who in self._requests:
@@ -85,12 +86,15 @@ class UserReconciler:
             self.accounts = self.context.hub.list(SERVICE_ACCOUNT, selector=naming.selector("user"))
 
     def let_in(self, tenant: str) -> list[dict]:
-        """The users of the tenant, into what there is now, with the rights that are on record: a row for each."""
+        """Give the tenant's users access to its current virtual clusters, with the recorded rights.
+
+        Return their rows.
+        """
         accounts = [one for one in self.accounts if _is_ours_to_let_in(one, tenant)]
         return each(lambda some: reconcile.run(self.context, [self._item(one) for one in some]), accounts, _named)
 
     def secret_of(self, request: BaseRequest) -> str | None:
-        """The Secret in the tenant namespace from which the requester takes the kubeconfig."""
+        """Return the Secret with the requester's kubeconfig. None if the requester has no access to the hub."""
         user = request.user
         if user is None:
             return None
@@ -133,7 +137,7 @@ class UserReconciler:
             self._outcomes[who] = self._outcome(done)
 
     def _admit(self, request: UserRequest, account: dict | None, items: list[dict]) -> Outcome | None:
-        """One more item to make, or what is said instead."""
+        """Add an item to `items`, or return the outcome if the request is denied."""
         # Here, because the flow below looks at all items again for each that it refuses.
         naming.check_name(request.name, "metadata.name", reserved=RESERVED)
         if reason := refusal(request, account, self._requester(request)):
@@ -165,7 +169,7 @@ class UserReconciler:
         return {**item, "request": {"uid": request.uid, "reader": reader}}
 
     def _item(self, account: dict) -> dict:
-        """The user as the account says: what a request asks for now may have been refused."""
+        """Return the user as recorded, because the current request may have been denied."""
         annotations, uid = annotations_of(account), _request_of(account)
         role, access = annotations.get(ROLE_ANNOTATION), access_of(annotations)
         item = _item(*_who(account), role, access, hub_access=_has_hub_access(account))
@@ -180,7 +184,7 @@ class UserReconciler:
 
 
 def _is_ours_to_let_in(account: dict, tenant: str) -> bool:
-    """How people of an issuer log in is not on record: they get in by the next run of tenant_user."""
+    """How users of an issuer log in is not recorded. They get access by the next run of tenant_user."""
     return _who(account)[0] == tenant and OIDC_ANNOTATION not in annotations_of(account)
 
 

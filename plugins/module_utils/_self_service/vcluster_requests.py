@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Requests for virtual clusters: what is due for each. Pure."""
+"""Requests for virtual clusters: validation, order and options. Pure."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ RESOURCES = ("cpu", "memory", "storage", "pods")
 
 
 class Request(BaseRequest):
-    """One for a virtual cluster."""
+    """A request for a virtual cluster."""
 
     @property
     def namespace(self) -> str:
         return naming.joined(self.tenant, self.name)
 
     def expired(self, now: datetime) -> str:
-        """Since when, where it is no longer to be kept."""
+        """Return the time at which it expired, or an empty string."""
         if not self.spec.get("ttl"):
             return ""
         ends = self.created + timedelta(seconds=_seconds(self.spec["ttl"]))
@@ -35,18 +35,20 @@ class Request(BaseRequest):
 
 
 def origin(found: VirtualCluster | None) -> dict:
-    """The request that a virtual cluster was made for; empty where it is the inventory's."""
+    """Return the request that a virtual cluster was created for; empty for those of the inventory."""
     return (found.record.request or {}) if found else {}
 
 
 def is_of(request: Request, found: VirtualCluster | None) -> bool:
+    """Return whether the virtual cluster was created for this request."""
     return origin(found).get("uid") == request.uid
 
 
 def in_turns(requests: Mapping[str, Request], found: Mapping[str, VirtualCluster]) -> list[str]:
-    """
-    By namespace, in the order in which the quota is given away: first what there is, then of each requester the
-    oldest, then of each the next. `requests` has the oldest first.
+    """Return the namespaces in the order in which the quota is assigned.
+
+    Existing virtual clusters come first, then the oldest request of each requester, then the next of each. `requests`
+    is sorted by age.
     """
     before: Counter[tuple[str, str]] = Counter()
     turns = {}
@@ -58,7 +60,7 @@ def in_turns(requests: Mapping[str, Request], found: Mapping[str, VirtualCluster
 
 
 def refusal(request: Request, found: VirtualCluster | None) -> str:
-    """Why a request cannot be had at all."""
+    """Return why a request is denied, or an empty string."""
     if found and not origin(found):
         return f"metadata.name: {request.name} is a virtual cluster of the inventory. Choose another name"
     return ""
@@ -67,7 +69,7 @@ def refusal(request: Request, found: VirtualCluster | None) -> str:
 def item_of(
     request: Request, defaults: Mapping[str, Any], versions: Iterable[str], requester_account: Mapping[str, str | None]
 ) -> dict:
-    """The item of the module vcluster: the administrators' defaults, with what a requester decides, and no more."""
+    """Return the item of the module vcluster: the administrators' defaults with the requester's choices."""
     spec = request.spec
     item = {
         **defaults,
@@ -122,7 +124,7 @@ def _seconds(ttl: str) -> int:
 
 
 def forgotten(found: VirtualCluster, requests: Mapping[str, Request], home: dict | None, definition: dict) -> bool:
-    """Whether the request of a virtual cluster was deleted."""
+    """Return whether the request of a virtual cluster was deleted."""
     if not origin(found) or home is None:
         return False
     asked = requests.get(found.namespace)

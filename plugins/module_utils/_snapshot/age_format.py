@@ -1,10 +1,9 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""A short text encrypted with a passphrase, in the format of age (age-encryption.org/v1, recipient scrypt).
+"""Encrypt a short text with a passphrase, in the format of age (age-encryption.org/v1, recipient scrypt).
 
-Not by pyrage, which makes the work as hard as the machine is fast at that moment, and gives up on work that a machine,
-slower or busier at the moment of opening, finds too hard. A backup must open wherever it has to. Ours is of one
-hardness; `age` and pyrage read it.
+pyrage chooses the work factor by the machine's current speed, and rejects one that is too hard for the machine that
+decrypts. A backup must be readable everywhere, so this module uses a fixed work factor. `age` and pyrage read it.
 """
 
 from __future__ import annotations
@@ -35,10 +34,11 @@ _LAST_CHUNK = bytes(11) + b"\x01"  # the nonce of a payload of one chunk
 
 
 class WrongPassphrase(TenantryError):
-    """The passphrase is another, or the text was damaged."""
+    """The passphrase is wrong, or the text was damaged."""
 
 
 def wrap_key(text: str, passphrase: str) -> str:
+    """Return the text encrypted, as ASCII armor."""
     salt, file_key, nonce = os.urandom(16), os.urandom(16), os.urandom(16)
     wrapped = ChaCha20Poly1305(_stretched(passphrase, salt)).encrypt(bytes(12), file_key, None)
     header = b"\n".join([_VERSION, b"-> scrypt %s %d" % (_text(salt), WORK), _text(wrapped), b"---"])
@@ -49,6 +49,7 @@ def wrap_key(text: str, passphrase: str) -> str:
 
 
 def unwrap_key(locked: str, passphrase: str) -> str:
+    """Return the decrypted text. Raise WrongPassphrase."""
     try:
         whole = base64.b64decode("".join(locked.strip().removeprefix(_BEGIN).removesuffix(_END).split()), validate=True)
     except ValueError:
@@ -74,7 +75,7 @@ def _stretched(passphrase: str, salt: bytes) -> bytes:
 
 
 def _derived(key: bytes, salt: bytes, info: bytes) -> bytes:
-    """HKDF with SHA-256, the first 32 bytes."""
+    """Return the first 32 bytes of HKDF with SHA-256."""
     return hmac.digest(hmac.digest(salt or bytes(32), key, "sha256"), info + b"\x01", "sha256")
 
 

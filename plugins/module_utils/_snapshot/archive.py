@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What is in a sealed snapshot: written from what was captured, and read back only if all of it is as it should be."""
+"""The content of an encrypted snapshot: write it, and read it back only if all of it is valid."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ KEPT = ("server-token", "node-password", "ca.crt")
 
 @dataclass(frozen=True)
 class Content:
-    """A snapshot that has proved whole."""
+    """A snapshot that was verified."""
 
     credentials: dict[str, str] = field(repr=False)
     keys: bytes = field(repr=False)
@@ -46,6 +46,7 @@ class Content:
 
 
 def credentials_of(*secrets: dict | None) -> dict[str, str]:
+    """Return the credentials that a snapshot needs from these Secrets. Raise a TenantryError if one is missing."""
     found = {key: value for one in secrets for key, value in ((one or {}).get("data") or {}).items()}
     missing = [key for key in KEPT if key not in found]
     if missing:
@@ -56,6 +57,8 @@ def credentials_of(*secrets: dict | None) -> dict[str, str]:
 
 
 def write(target: BinaryIO, key: Key, origin: Origin, credentials: dict[str, str], captured: DataCopy) -> None:
+    """Write an encrypted archive: description, credentials, keys and database."""
+
     def fill(tar: tarfile.TarFile) -> None:
         _add(tar, ORIGIN, json.dumps(origin.as_dict()).encode())
         _add(tar, CREDENTIALS, json.dumps(credentials).encode())
@@ -72,7 +75,10 @@ def write(target: BinaryIO, key: Key, origin: Origin, credentials: dict[str, str
 
 
 def read(snapshot: Snapshot, archive: BinaryIO, key: Key, directory: Path) -> Content:
-    """All of it checked: size, checksum, that it is the one it says, each file, the database by its own means."""
+    """Verify and unpack an archive into `directory`.
+
+    Checked are size, checksum, the description, each file and the database. Raise a TenantryError.
+    """
     what = snapshot.path
     check_archive(snapshot, archive)
     database = directory / sqlite.NAME
@@ -96,7 +102,7 @@ def read(snapshot: Snapshot, archive: BinaryIO, key: Key, directory: Path) -> Co
 def _unpacked(
     members: Iterable[tuple[tarfile.TarInfo, Any]], origin: Origin, database: Path, what: str
 ) -> dict[str, bytes]:
-    """The files by name, the database put where it is to be; nothing that write() does not write."""
+    """Return the files by name, and unpack the database. Reject files that write() does not write."""
     found: dict[str, bytes] = {}
     room = MOST_BYTES
     for entry, content in members:
@@ -142,6 +148,7 @@ def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
 
 
 def tar_entry(name: str, size: int) -> tarfile.TarInfo:
+    """Return an entry for a file of `size` bytes, mode 0600."""
     entry = tarfile.TarInfo(name)
     entry.size, entry.mode = size, 0o600
     return entry

@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The description of a snapshot: what it is of, authenticated together with its archive.
+"""The description of a snapshot, authenticated together with its archive.
 
-It is read before the passphrase is known, and whoever can write to the store can write it. So parse() accepts only what
-the name and the folder of the file say too, and nothing in it is a path. authenticate() proves the rest.
+It is read before the passphrase is known, and everyone with write access to the store can write it. So parse() accepts
+only names that match the file and folder, and no paths. authenticate() verifies the rest.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _NUMBERS = ("sequence", "revision", "database_bytes", "bytes")
 
 @dataclass(frozen=True)
 class Origin:
-    """What a snapshot is of. It is in the encrypted archive too."""
+    """What a snapshot was taken of. The encrypted archive has it too."""
 
     snapshot: str
     tenant: str
@@ -65,12 +65,13 @@ class Origin:
         return naming.vcluster_namespace(self.tenant, self.name)
 
     def as_dict(self) -> dict:
+        """Return the fields as they are written, with the format."""
         return {"format": FORMAT, **asdict(self)}
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """One snapshot in a store, as its description says. Only authenticate() makes that true."""
+    """A snapshot in a store, as its description says, which only authenticate() verifies."""
 
     origin: Origin
     bytes: int
@@ -80,16 +81,17 @@ class Snapshot:
     path: str  # of the archive, or its URL
 
     def row(self) -> dict:
+        """Return the snapshot as modules return it."""
         return {**asdict(self.origin), "bytes": self.bytes, "sha256": self.sha256, "path": self.path}
 
     @property
     def text(self) -> str:
-        """As it is kept."""
+        """The content of the description file."""
         return json.dumps({**_claims(self.origin, self.bytes, self.sha256, self.key), "mac": self.mac}, indent=2) + "\n"
 
 
 class BadFile(TenantryError):
-    """One file of a store that cannot be used. It says nothing of the others."""
+    """A file of a store that cannot be used. Others are not affected."""
 
     def __init__(self, where: str, reason: str) -> None:
         super().__init__(f"{where}: {reason}")
@@ -101,10 +103,12 @@ class BadFile(TenantryError):
 
 
 def is_name(name: str) -> bool:
+    """Return whether it is a valid name of a snapshot."""
     return bool(_NAME.fullmatch(name)) and name != LATEST
 
 
 def check_name(name: str) -> str:
+    """Return the name. Raise a TenantryError if it is not valid."""
     if not is_name(name):
         raise TenantryError(
             f"snapshot: {shown(name)} is not a name. Use letters, digits, `.`, `_` and `-`, at most 63, "
@@ -114,11 +118,12 @@ def check_name(name: str) -> str:
 
 
 def describe(origin: Origin, key: Key, size: int, sha256: str, path: str) -> Snapshot:
+    """Return the description of a new snapshot, authenticated with its key. `size` is in bytes."""
     return Snapshot(origin, size, sha256, key.locked, _mac(_claims(origin, size, sha256, key.locked), key), path)
 
 
 def authenticate(snapshot: Snapshot, passphrase: str) -> Key:
-    """The key of the archive, if all the description says was written by somebody who knows the passphrase."""
+    """Return the key of the archive. Raise a TenantryError if the description was not written with this passphrase."""
     key = unwrap_key(snapshot.key, passphrase, snapshot.path)
     claims = _claims(snapshot.origin, snapshot.bytes, snapshot.sha256, snapshot.key)
     if not hmac.compare_digest(snapshot.mac, _mac(claims, key)):
@@ -127,7 +132,10 @@ def authenticate(snapshot: Snapshot, passphrase: str) -> Key:
 
 
 def parse(text: bytes, namespace: str, name: str, where: str, path: str) -> Snapshot:
-    """What the file `name` in the folder of a virtual cluster says; `where` it is and the `path` of its archive."""
+    """Parse the description in file `name` of a virtual cluster's folder. Raise a TenantryError.
+
+    `where` is its location for messages, `path` that of its archive.
+    """
     try:
         if len(text) > LARGEST:
             raise ValueError(f"larger than {LARGEST // 1024} KiB")
@@ -166,7 +174,7 @@ def _parsed(content: dict, namespace: str, name: str, path: str) -> Snapshot:
 
 
 def _is_network(value: object) -> bool:
-    """Or None: of snapshots of old, nobody knows it."""
+    """Return whether it is a network or None, as in snapshots of earlier releases."""
     try:
         return value is None or (isinstance(value, str) and bool(ipaddress.ip_network(value)))
     except ValueError:

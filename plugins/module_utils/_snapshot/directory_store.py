@@ -2,8 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Snapshots in a directory of the controller, with a folder per virtual cluster.
 
-Whoever can write there can put links in the place of folders and files, at any moment. So a folder is opened once,
-without following a link, and all else is done relative to it; files are replaced by renaming, never written over.
+Everyone with write access can replace folders and files by links at any time. So a folder is opened once, without
+following links, and everything else is relative to it. Files are replaced by renaming, never overwritten.
 """
 
 from __future__ import annotations
@@ -34,6 +34,8 @@ _NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Directory(Store):
+    """A store in a directory. Errors begin with `directory:`."""
+
     def __init__(self, directory: str) -> None:
         self._directory = Path(directory).expanduser()
 
@@ -134,7 +136,7 @@ class Directory(Store):
 
 
 def _new(folder: int, name: str) -> tuple[str, BinaryIO]:
-    """A file of its owner's alone, for a while by a name that nobody knows."""
+    """Create a file that only its owner can read, with a random temporary name."""
     part = f".{name}.{secrets.token_hex(8)}"
     return part, os.fdopen(os.open(part, _NEW, 0o600, dir_fd=folder), "w+b")
 
@@ -146,7 +148,7 @@ def _named(file: BinaryIO, folder: int, part: str, name: str) -> None:
 
 
 def _size(folder: int, name: str) -> int | None:
-    """Of a file. None of anything else, and of what is gone already."""
+    """Return the size of a file, or None if it is not a file or does not exist."""
     with suppress(FileNotFoundError):
         found = os.stat(name, dir_fd=folder, follow_symlinks=False)
         return found.st_size if stat.S_ISREG(found.st_mode) else None

@@ -1,10 +1,10 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The sealed form of a snapshot: a compressed tar archive, encrypted in the format of age, both ways as a stream.
+"""Encrypt snapshots as streams: a compressed tar archive in the format of age.
 
-The archive is encrypted for a key made for it, and that key with the passphrase, as `age` does with identity files. So
-a passphrase is stretched once per call, a wrong one is known before the archive is read, and `age` and `tar` open a
-snapshot without us.
+The archive is encrypted for a key of its own, and that key with the passphrase, like age's identity files. So a
+passphrase is stretched once per call, a wrong one is found before the archive is read, and `age` and `tar` can open a
+snapshot without this collection.
 """
 
 from __future__ import annotations
@@ -33,13 +33,14 @@ COMPRESSION = 6
 
 @dataclass(frozen=True)
 class Key:
-    """What an archive is encrypted for, and the same as it is kept: encrypted with the passphrase."""
+    """The key of an archive. `locked` is the same, encrypted with the passphrase."""
 
     identity: Any = field(repr=False)
     locked: str
 
 
 def check_passphrase(passphrase: str | None) -> str:
+    """Return the passphrase. Raise a TenantryError if it is missing or too short."""
     if not passphrase:
         raise TenantryError("passphrase: required, because snapshots are always encrypted. Set one from a vault")
     if len(passphrase) < SHORTEST_PASSPHRASE:
@@ -51,11 +52,13 @@ def check_passphrase(passphrase: str | None) -> str:
 
 
 def new_key(passphrase: str) -> Key:
+    """Return a new key, also encrypted with the passphrase."""
     identity = pyrage.x25519.Identity.generate()
     return Key(identity, age_format.wrap_key(f"{identity}\n", passphrase))
 
 
 def unwrap_key(locked: str, passphrase: str, what: str) -> Key:
+    """Decrypt a key. Raise a TenantryError that names `what` if the passphrase is wrong."""
     try:
         return Key(pyrage.x25519.Identity.from_str(age_format.unwrap_key(locked, passphrase).strip()), locked)
     except (age_format.WrongPassphrase, pyrage.IdentityError):
@@ -65,7 +68,7 @@ def unwrap_key(locked: str, passphrase: str, what: str) -> Key:
 
 
 class _Bounded:
-    """A file of which no more can be read than there should be."""
+    """A file that ends after the expected number of bytes."""
 
     def __init__(self, file: Any, most: int) -> None:
         self._file, self._left = file, most
@@ -102,9 +105,9 @@ def encrypt_to(target: BinaryIO, key: Key, fill: Callable[[tarfile.TarFile], Non
 
 @contextmanager
 def decrypt_from(source: BinaryIO, key: Key, what: str, most: int) -> Iterator[Iterator[tuple[tarfile.TarInfo, Any]]]:
-    """
-    Members and their contents, in order, of an archive of at most so many bytes when unpacked. What was cut off or
-    changed is found at the end at the latest.
+    """Yield members and contents of an archive of at most `most` bytes when unpacked.
+
+    Raise a TenantryError that names `what` for truncated or modified content, at the end at the latest.
     """
 
     def decrypt(descriptor: int) -> None:

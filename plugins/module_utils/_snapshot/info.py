@@ -12,7 +12,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._snapshot.store impo
 
 
 def run(context: Context, store: Store, tenant: str | None, name: str | None) -> dict:
-    """What cannot be read of one virtual cluster hides none of the others."""
+    """Return the snapshots of one virtual cluster or of all. Errors of one do not hide the others."""
     for option, value in (("tenant", tenant), ("name", name)):
         if value is not None:
             naming.check_name(value, option)

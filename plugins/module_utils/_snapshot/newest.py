@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Which snapshot of a virtual cluster is the newest, noted at its namespace on the host, out of reach of the store."""
+"""Record the newest snapshot of a virtual cluster on its namespace, which the store cannot change."""
 
 from __future__ import annotations
 
@@ -19,24 +19,31 @@ NAMES = "%Y%m%dT%H%M%SZ"  # of snapshots that get none
 
 
 def noted(namespace: dict | None) -> dict | None:
-    """`snapshot` and `sequence` of the newest one, None where nothing is known."""
+    """Return `snapshot` and `sequence` of the newest one, or None if nothing is recorded."""
     text = ((namespace or {}).get("metadata", {}).get("annotations") or {}).get(ANNOTATION)
     return json.loads(text) if text else None
 
 
 def next_sequence(namespace: dict) -> int:
-    """The time, so that a recreated virtual cluster goes on; more than before, even if the clock was set back."""
+    """Return the time, or more than the last number if the clock was set back.
+
+    The time lets a recreated virtual cluster continue the sequence.
+    """
     before = noted(namespace)
     return max(int(now().timestamp()), before["sequence"] + 1 if before else 0)
 
 
 def note(host: Cluster, origin: Origin) -> None:
+    """Record a snapshot as the newest."""
     text = json.dumps({"snapshot": origin.snapshot, "sequence": origin.sequence})
     host.merge(NAMESPACE, origin.namespace, None, {"metadata": {"annotations": {ANNOTATION: text}}})
 
 
 def check(namespace: dict | None, origin: Origin) -> str | None:
-    """Whether a snapshot, by an authenticated description, is the newest; a warning where that is not known."""
+    """Check that an authenticated snapshot is the newest. Return a warning if nothing is recorded.
+
+    Raise a TenantryError if a newer one was taken.
+    """
     newest = noted(namespace)
     if newest is None:
         return (
@@ -54,7 +61,7 @@ def check(namespace: dict | None, origin: Origin) -> str | None:
 
 
 def check_unreadable(namespace: dict | None, origin: Origin, unreadable: Iterable[BadFile]) -> None:
-    """Whether one that cannot be read may be newer than the newest that can, by an authenticated description."""
+    """Raise a TenantryError if an unreadable snapshot may be newer than this one."""
     newer = [bad for bad in unreadable if _may_be_newer(bad.file.rpartition(".")[0], namespace, origin)]
     if newer:
         raise TenantryError(
@@ -65,7 +72,7 @@ def check_unreadable(namespace: dict | None, origin: Origin, unreadable: Iterabl
 
 
 def _may_be_newer(name: str, namespace: dict | None, origin: Origin) -> bool:
-    """By the time that is in its name. Of another name only the note tells whether anything newer was taken."""
+    """Compare the time in its name. For other names, only the record tells."""
     if not is_name(name):
         return False
     if taken := _time_in(name):

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The options of the modules of snapshots that hold for a whole call."""
+"""Options of the snapshot modules that apply to a whole call."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._snapshot.store impo
 
 @dataclass(frozen=True)
 class StoreOptions:
-    """Where snapshots are kept: a directory, or a bucket by its options."""
+    """Where snapshots are stored: a directory, or a bucket with its options."""
 
     directory: str | None
     bucket: dict[str, Any] | None
@@ -26,6 +26,7 @@ class StoreOptions:
         return cls(params["directory"], params["bucket"])
 
     def store(self) -> Store:
+        """Open the store. Raise a TenantryError unless exactly one is set."""
         if self.directory is not None and self.bucket is None:
             return Directory(self.directory)
         if self.directory is None and self.bucket is not None:
@@ -35,6 +36,8 @@ class StoreOptions:
 
 @dataclass(frozen=True)
 class SnapshotOptions:
+    """Options of vcluster_snapshot."""
+
     place: StoreOptions
     passphrase: str | None = field(repr=False)
     wait_timeout: int  # seconds

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The flow of the module vcluster_snapshot: everything is checked before the first virtual cluster is touched."""
+"""The flow of the module vcluster_snapshot: everything is checked before a virtual cluster is changed."""
 
 from __future__ import annotations
 
@@ -61,6 +61,8 @@ LIVE = ("present", "restored", "rolled_back")  # these look at virtual clusters,
 
 @dataclass
 class Job:
+    """One item, with what was found for it in the store and on its host."""
+
     item: dict
     name: str  # of the snapshot
     found: VirtualCluster | None = None
@@ -80,21 +82,22 @@ class Job:
 
     @property
     def source(self) -> str:
-        """The namespace of the virtual cluster whose snapshots are meant."""
+        """The namespace of the virtual cluster whose snapshots are used."""
         source = self.item["source"] or self.item
         return naming.vcluster_namespace(source["tenant"], source["name"])
 
     @property
     def datastore(self) -> str:
-        """Of the virtual cluster."""
+        """The virtual cluster's datastore: SQLite or etcd."""
         return self.known_found.record.datastore or SQLITE
 
     @property
     def known_found(self) -> VirtualCluster:
-        """The virtual cluster, for steps that come only where there is one."""
+        """The virtual cluster, for steps that require one."""
         return require(self.found, f"virtual cluster {self.namespace}")
 
     def row(self) -> dict:
+        """Return the fields that every row has."""
         item = self.item
         host = self.found.host.name if self.found else None
         return {"name": item["name"], "tenant": item["tenant"], "namespace": self.namespace, "host": host}
@@ -102,7 +105,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Call:
-    """What all virtual clusters of a call have in common."""
+    """What all items of a call share."""
 
     context: Context
     options: SnapshotOptions
@@ -111,12 +114,12 @@ class Call:
 
     @property
     def store(self) -> Store:
-        """The store, for steps that come only where there is one."""
+        """The store, for steps that require one."""
         return require(self.known_store, "the store")
 
     @property
     def passphrase(self) -> str:
-        """The passphrase, for steps that come only where it was checked."""
+        """The passphrase, for steps after its validation."""
         return require(self.options.passphrase, "the passphrase")
 
     @property
@@ -128,6 +131,7 @@ class Call:
 
 
 def run(context: Context, items: list[dict], options: SnapshotOptions) -> list[dict]:
+    """Take, restore, roll back or delete snapshots, and return a row for each item."""
     jobs = validate_all(items, _validated, name=_name_of)
     # Where only what volumes keep is asked for, there is no store.
     store = None if all(job.state == "rolled_back" for job in jobs) else options.place.store()
@@ -152,7 +156,7 @@ def run(context: Context, items: list[dict], options: SnapshotOptions) -> list[d
 
 
 def _do_each(jobs: list[Job], do: Callable[[Job], None]) -> None:
-    """What was found in the store or on a cluster stops that virtual cluster only."""
+    """Run a step for each item. An Obstacle stops that item only."""
     for job in jobs:
         if job.problem is None:
             job.problem, _nothing = attempt(partial(do, job))
@@ -298,7 +302,7 @@ def _take(call: Call, job: Job) -> dict:
 
 
 def _captured(call: Call, job: Job, directory: Path) -> tuple[DataCopy, int]:
-    """With the newest revision in it."""
+    """Copy the datastore. Return the copy and its revision."""
     if job.datastore == PLACE:
         database = directory / "etcd.db"
         revision = take(job.known_found.host, job.namespace, database, call.deadline())
@@ -308,7 +312,7 @@ def _captured(call: Call, job: Job, directory: Path) -> tuple[DataCopy, int]:
 
 
 def _captured_of_volume(call: Call, job: Job, directory: Path) -> DataCopy:
-    """From the server's own container or, where it is stopped for good, from a pod in its place."""
+    """Copy from the server's container or, if it is stopped, from a maintenance pod."""
     host, namespace, seconds = job.known_found.host, job.namespace, call.options.wait_timeout
     stateful_set = host.get(STATEFUL_SET, SERVER, namespace)
     if stateful_set is None:
@@ -381,6 +385,6 @@ def _origin(job: Job, snapshot: str, revision: int, size: int) -> Origin:
 
 @contextmanager
 def _private_directory(context: Context) -> Iterator[Path]:
-    """For the datastore on its way, in which Secrets are encrypted; the keys to them never get there."""
+    """Create a directory for the copied datastore, whose Secrets are encrypted. Their keys never get there."""
     with tempfile.TemporaryDirectory(dir=context.module.tmpdir) as directory:
         yield Path(directory)

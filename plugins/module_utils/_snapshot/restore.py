@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Put a snapshot in the place of what a virtual cluster holds: server stopped, data and keys replaced, started."""
+"""Restore a snapshot into a virtual cluster: stop the server, replace data and keys, start it."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ _REMOVE = 'rm -rf "$1/$2"'
 
 @dataclass
 class Restore:
-    """One restore into a virtual cluster that exists."""
+    """One restore into an existing virtual cluster."""
 
     servers: ClassVar[int] = 1
     datastore: ClassVar[str] = SQLITE
@@ -98,20 +98,21 @@ class Restore:
 
     @property
     def version(self) -> str:
-        """What is to run: in its own place what ran then, in another what runs there."""
+        """The k3s release to run: the snapshot's if restored in place, else the target's."""
         return self.origin.version if self.in_place else (self.target.record.version or self.origin.version)
 
     @property
     def in_place(self) -> bool:
+        """Whether the snapshot is of the target itself."""
         return self.namespace == naming.vcluster_namespace(self.origin.tenant, self.origin.name)
 
     @property
     def moves(self) -> bool:
-        """Whether the services inside get another network."""
+        """Whether the service network changes."""
         return self.target.record.service_cidr != self.origin.service_cidr
 
     def check(self) -> None:
-        """What speaks against it, before anything is touched."""
+        """Raise a TenantryError if the restore is not possible. Changes nothing."""
         record = self.target.record
         if record.persistence == "none":
             raise TenantryError(
@@ -139,7 +140,7 @@ class Restore:
             )
 
     def execute(self, content: Content) -> dict[str, int]:
-        """How many objects of the snapshot were found served afterwards, by kind."""
+        """Restore, and return the number of objects that the API serves afterwards, by kind."""
         self._stop()
         expected = self._replace(content)
         self._take_over(content.credentials)
@@ -166,13 +167,13 @@ class Restore:
         self.tell("server stopped")
 
     def _scale(self, replicas: int) -> None:
-        """With the syncer, where there is one, which would act by what it knows of the data from before."""
+        """Scale the server and the syncer, which must not act by its cache of the previous data."""
         for part in PARTS:
             if self.host.get(STATEFUL_SET, part, self.namespace):
                 self.host.merge(STATEFUL_SET, part, self.namespace, maintenance_pod.scaled(replicas))
 
     def _replace(self, content: Content) -> dict[str, set[str]]:
-        """What it must serve then, by kind."""
+        """Replace the data. Return the number of objects to expect, by kind."""
         database, sha256 = content.database, content.database_sha256
         expected = sqlite.names(database)
         if self.moves:
@@ -184,13 +185,13 @@ class Restore:
         return expected
 
     def _restore_kept(self) -> None:
-        """What the volume keeps."""
+        """Restore the pre-upgrade copy on the volume."""
         with workshop(self.host, self.stateful_set, self.deadline, self.version) as container:
             restore_kept(container, self.deadline.remaining())
         self.tell("data in place")
 
     def _forget(self) -> None:
-        """What was there before."""
+        """Delete the previous data."""
         server = pod_exec.Container(self.host, self.namespace, SERVER_POD, maintenance_pod.CONTAINER)
         pod_exec.run(server, "removing the data from before", _REMOVE, DATA_DIRECTORY, BEFORE)
 
@@ -214,7 +215,7 @@ class Restore:
             trusted_keys.note(self.host, self.namespace, None)
 
     def _change_version(self) -> None:
-        """Back to the release that the snapshot is of: what the configuration says of it, images, and the record."""
+        """Apply the snapshot's release to configuration, images and record."""
         said = (
             (SERVER, CONFIG, "authentication.yaml", {"apiVersion": authentication_api(self.version)}),
             (SYNCER, SYNCER_CONFIG, "config.json", {"version": self.version}),
@@ -280,7 +281,7 @@ class Restore:
         return {kind.rpartition("/")[2]: len(names) for kind, names in expected.items()}
 
     def _end_newer_agents(self) -> None:
-        """All at once: one by one, as the StatefulSet would, the last are newer than the server when that starts."""
+        """Delete all agents at once: one by one, the last would be newer than the server."""
         what = f"agents of {self.namespace}"
         wait_for(self.host, STATEFUL_SET, AGENT, self.namespace, is_observed, self.deadline, what=what)
         self._end_agents()

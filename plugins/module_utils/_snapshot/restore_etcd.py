@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Snapshots of virtual clusters with three servers: taken of their etcd, and all of its members made anew from one."""
+"""Snapshots of virtual clusters with three servers: restore all etcd members from one snapshot."""
 
 from __future__ import annotations
 
@@ -69,9 +69,10 @@ _SIZE = 'set -eu; [ -s "$1" ] || { echo "there is no pre-upgrade copy" >&2; exit
 
 
 class EtcdRestore(Restore):
-    """
-    One restore into three servers. Where it ends half-way, members of different snapshots do not take each other for
-    members, so the servers do not start before a restore has come to its end.
+    """One restore into three servers.
+
+    If it is interrupted, members of different snapshots do not form a cluster, so the servers do not start before a
+    restore has finished.
     """
 
     servers = MEMBERS
@@ -87,7 +88,7 @@ class EtcdRestore(Restore):
             return {kind: _names(api, f"/registry/{prefix}/") for kind, prefix in PROVEN.items()}
 
     def _restore_kept(self) -> None:
-        """From the volume of the first member to all of them."""
+        """Restore all members from the volume of the first."""
         database = self.directory / FILE
         with self._made_anew() as members:
             first = members.containers[0]
@@ -100,7 +101,7 @@ class EtcdRestore(Restore):
 
     @contextmanager
     def _made_anew(self) -> Iterator[_Members]:
-        """Stopped, with pods in their place that receive what they are to have; then started."""
+        """Stop the members, let maintenance pods receive the data, start them again."""
         found = self.host.get(STATEFUL_SET, ETCD, self.namespace)
         self.host.merge(STATEFUL_SET, ETCD, self.namespace, maintenance_pod.scaled(0))
         for name in NAMES:
@@ -121,7 +122,7 @@ class EtcdRestore(Restore):
         self.tell("etcd ready")
 
     def _forget(self) -> None:
-        """What was there before stays on the volumes until the next restore: no shell can reach it there."""
+        """Mark the restore as finished. The previous data stays until the next one: etcd's image has no shell."""
         self._note(None)
 
     def _note(self, snapshot: str | None) -> None:
@@ -134,7 +135,7 @@ class EtcdRestore(Restore):
 
 
 class _Members:
-    """The pods in the place of the members."""
+    """The maintenance pods in place of the members."""
 
     def __init__(self, host: Cluster, etcd: dict, k3s_image: str, again: bool, deadline: Deadline) -> None:
         self.host = host
@@ -150,7 +151,7 @@ class _Members:
         self.host.map(lambda name: self._wait(name, _is_receiving), self._names)
 
     def fill(self, database: Path, sha256: str) -> None:
-        """All of them have it before the first is changed."""
+        """Send the data to all pods before the first member is changed."""
         self.host.map(lambda container: self._send(container, database, sha256), self.containers)
         where = (DATA_DIRECTORY, DATA, BEFORE, RECEIVED, self._again)
         self.host.map(
@@ -207,7 +208,7 @@ def _names(api: EtcdApi, prefix: str) -> set[str]:
 
 
 def _rehome(api: EtcdApi) -> None:
-    """As of SQLite, see _vcluster.datastore.sqlite.rehome()."""
+    """Change the networks, like sqlite.rehome()."""
     for prefix in OF_NETWORKS:
         api.delete(prefix)
     for key in ADDRESSED:

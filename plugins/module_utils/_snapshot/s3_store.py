@@ -1,8 +1,8 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Snapshots in a bucket of an S3-compatible object store, by the names they have in a directory.
+"""Snapshots in a bucket of an S3-compatible object store, with the same names as in a directory.
 
-Credentials come from the environment, a profile or the machine's role. Never from options.
+Credentials come from the environment, a profile or the machine's role, never from options.
 """
 
 from __future__ import annotations
@@ -49,6 +49,8 @@ ATTEMPTS = 3
 
 
 class Bucket(Store):
+    """A store in a bucket. Errors begin with `bucket:`."""
+
     def __init__(self, name: str, prefix: str = "", endpoint: str | None = None, region: str | None = None) -> None:
         if minio is None:
             raise TenantryError("bucket: needs the Python package minio where the module runs. Install it")
@@ -86,7 +88,7 @@ class Bucket(Store):
 
     @contextmanager
     def fetch(self, snapshot: Snapshot, directory: Path) -> Iterator[BinaryIO]:
-        """No more of it than there should be."""
+        """Download the archive, but no more than its recorded size."""
         left = snapshot.bytes + 1
         with tempfile.TemporaryFile(dir=directory) as file:
             with self._doing("read"):
@@ -98,7 +100,7 @@ class Bucket(Store):
             yield file
 
     def _files(self, namespace: str) -> dict[str, int | None]:
-        """Without what the names are below."""
+        """List files by name without the prefix."""
         above = self._key(namespace)
         with self._doing("list"):
             found = (one for one in self._client.list_objects(self._name, above) if not one.is_dir)

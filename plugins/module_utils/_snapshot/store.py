@@ -1,10 +1,10 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Where snapshots are kept: a folder per virtual cluster, two files per snapshot.
+"""Stores of snapshots: a folder per virtual cluster, two files per snapshot.
 
-NAME.age is the encrypted archive, NAME.json says what it is. The latter is written last and removed first, so a
-snapshot is there as a whole or not at all. Whoever can write to a store is trusted with nothing but what is lost with
-it: files are named by the virtual cluster and the snapshot that were asked for, never by what a file says.
+NAME.age is the encrypted archive, NAME.json its description, which is written last and deleted first, so a snapshot
+exists as a whole or not at all. A store is not trusted beyond the loss of its files: names come from the request, never
+from the content of a file.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ MOST_FOLDERS = 20_000  # of virtual clusters
 
 @dataclass(frozen=True)
 class Draft:
-    """An archive that is being written. `place` is where, as its store knows it."""
+    """An archive that is being written. `place` is the store's own reference to it."""
 
     file: BinaryIO
     place: Any
@@ -50,17 +50,17 @@ class Draft:
 
 @dataclass(frozen=True)
 class Listing:
-    """What there is of one virtual cluster: its snapshots, the oldest first, and files that are none or are damaged."""
+    """The snapshots of one virtual cluster, the oldest first, and files that are invalid or damaged."""
 
     snapshots: list[Snapshot]
     unreadable: list[BadFile]
 
 
 class Store(ABC):
-    """Snapshots by virtual cluster and name; where files are is for those below."""
+    """Snapshots by virtual cluster and name. Subclasses know where the files are."""
 
     def list(self, namespace: str) -> Listing:
-        """What cannot be used is named, and hides nothing else."""
+        """Return the snapshots of a virtual cluster. Unusable files are listed, and hide nothing else."""
         sizes = self._files(namespace)
         snapshots, unreadable = [], []
         for file in sizes:
@@ -76,6 +76,7 @@ class Store(ABC):
         return Listing(snapshots, unreadable)
 
     def find(self, namespace: str, name: str) -> Snapshot | None:
+        """Return the snapshot, or None. Raise a TenantryError for an invalid description."""
         file = f"{name}{DESCRIPTION}"
         text = self._text(namespace, file)
         if text is None:
@@ -83,7 +84,10 @@ class Store(ABC):
         return parse(text, namespace, name, self.where(namespace, file), self.where(namespace, f"{name}{ARCHIVE}"))
 
     def get(self, namespace: str, name: str, there: Listing | None = None) -> Snapshot:
-        """The snapshot of that name, or the newest that can be read; `there` is what list() says, if that is known."""
+        """Return the named snapshot, or for LATEST the newest one that is readable.
+
+        `there` is the result of list(), if known. Raise a TenantryError if there is none.
+        """
         if name != LATEST:
             found = self.find(namespace, name)
             if found:
@@ -97,7 +101,7 @@ class Store(ABC):
         raise TenantryError(f"snapshot: {self.where(namespace)} has no {shown(name)}; {known}{bad}")
 
     def add(self, origin: Origin, key: Key, draft: Draft) -> Snapshot:
-        """Make the archive that was written into the draft a snapshot."""
+        """Publish the draft as a snapshot."""
         size, sha256 = measured(draft.file)
         path = self.where(origin.namespace, f"{origin.snapshot}{ARCHIVE}")
         snapshot = describe(origin, key, size, sha256, path)
@@ -105,11 +109,12 @@ class Store(ABC):
         return snapshot
 
     def remove(self, snapshot: Snapshot) -> None:
+        """Delete the snapshot, its description first."""
         for ending in (DESCRIPTION, ARCHIVE):
             self._delete(snapshot.origin.namespace, f"{snapshot.origin.snapshot}{ending}")
 
     def _examined(self, namespace: str, file: str, sizes: dict[str, int | None]) -> Snapshot | None:
-        """The snapshot of a description, as far as can be told without the passphrase and without reading archives."""
+        """Return the snapshot of a description, validated without the passphrase and without reading the archive."""
         name = file.removesuffix(DESCRIPTION)
         if not is_name(name):
             raise BadFile(shown(file).strip('"'), "is not named like a snapshot. Move it away")
@@ -123,10 +128,10 @@ class Store(ABC):
 
     @abstractmethod
     def where(self, namespace: str, file: str = "") -> str:
-        """For people."""
+        """Return the location of a file for messages."""
 
     def listed(self, is_wanted: Callable[[str], bool]) -> tuple[builtins.list[str], TenantryError | None]:
-        """Those namespaces that are wanted, sorted, and why they may not be all: that hides none that were found."""
+        """Return the sorted namespaces that are wanted, and an error if they may be incomplete."""
         found: list[str] = []
         try:
             for name in filter(is_wanted, self.namespaces()):
@@ -144,23 +149,23 @@ class Store(ABC):
 
     @abstractmethod
     def namespaces(self) -> Iterable[str]:
-        """Those of virtual clusters that snapshots may be of. Listed while they are gone through."""
+        """Yield the namespaces of virtual clusters that have a folder."""
 
     @abstractmethod
     def draft(self, namespace: str, name: str, directory: Path) -> AbstractContextManager[Draft]:
-        """Where to write the archive of a new snapshot; `directory` is ours for a while."""
+        """Open a file for a new archive. `directory` is private temporary space."""
 
     @abstractmethod
     def fetch(self, snapshot: Snapshot, directory: Path) -> AbstractContextManager[BinaryIO]:
-        """The archive, opened to be read; `directory` is ours for a while. The snapshot is authenticated."""
+        """Open an authenticated snapshot's archive for reading. `directory` is private temporary space."""
 
     @abstractmethod
     def _files(self, namespace: str) -> dict[str, int | None]:
-        """Their sizes by name, in order. None of what is no file."""
+        """Return sizes in bytes by name, sorted. Only files."""
 
     @abstractmethod
     def _text(self, namespace: str, file: str) -> bytes | None:
-        """The first bytes, one more than the largest description has at most; None where there is no such file."""
+        """Return the beginning of a file, one byte more than the largest description, or None if there is none."""
 
     @abstractmethod
     def _keep(self, namespace: str, name: str, draft: Draft, description: bytes) -> None: ...
@@ -170,7 +175,7 @@ class Store(ABC):
 
 
 def is_namespace(name: str) -> bool:
-    """Whether a folder may be that of a virtual cluster."""
+    """Return whether a folder's name may be the namespace of a virtual cluster."""
     tenant, separator, vcluster = name.partition("--")
     try:
         naming.vcluster_namespace(naming.check_name(tenant, "tenant"), naming.check_name(vcluster, "name"))
@@ -180,7 +185,7 @@ def is_namespace(name: str) -> bool:
 
 
 def few(names: Iterable[str], where: str) -> list[str]:
-    """Sorted, unless they are more than snapshots can be."""
+    """Return the sorted names. Raise a TenantryError if there are more than MOST_FILES."""
     found = sorted(islice(names, MOST_FILES + 1))
     if len(found) > MOST_FILES:
         raise TenantryError(f"{where}: has more than {MOST_FILES} files. Move some away")
@@ -188,11 +193,12 @@ def few(names: Iterable[str], where: str) -> list[str]:
 
 
 def now() -> datetime:
+    """Return the current time in whole seconds."""
     return datetime.now(UTC).replace(microsecond=0)
 
 
 def check_archive(snapshot: Snapshot, archive: BinaryIO) -> None:
-    """Whether the archive is the one that was written, to the byte."""
+    """Raise a TenantryError if the archive's size or checksum differ from the description."""
     size, sha256 = measured(archive, snapshot.bytes + 1)
     if size != snapshot.bytes:
         raise TenantryError(
@@ -205,7 +211,7 @@ def check_archive(snapshot: Snapshot, archive: BinaryIO) -> None:
 
 
 def measured(file: BinaryIO, most: int | None = None) -> tuple[int, str]:
-    """Size, as far as `most`, and checksum of an open file."""
+    """Return size and SHA-256 of an open file, reading at most `most` bytes."""
     found, size = hashlib.sha256(), 0
     file.seek(0)
     while chunk := file.read(CHUNK if most is None else min(CHUNK, most - size)):
@@ -215,5 +221,6 @@ def measured(file: BinaryIO, most: int | None = None) -> tuple[int, str]:
 
 
 def digest(path: Path) -> str:
+    """Return the SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""A tenant's quota over the whole fleet: what its resources add up to, and whether one more fits. Pure."""
+"""Sum up a tenant's virtual clusters over the fleet, and compare the sum with the quota. Pure."""
 
 from __future__ import annotations
 
@@ -14,24 +14,25 @@ RESOURCES = ("cpu", "memory", "storage", "pods")
 
 
 def used(records: Iterable[VClusterRecord]) -> dict[str, str]:
-    """What the resources of the virtual clusters with these records add up to, and their number."""
+    """Return the sum of the recorded resources, and the number of virtual clusters."""
     return total(record.resources for record in records)
 
 
 def total(resources: Iterable[Mapping[str, str]]) -> dict[str, str]:
+    """Return the sum of these resources as quantities, with `vclusters`, their number."""
     resources = list(resources)
     sums = {key: quantities.add("0", *(part.get(key, "0") for part in resources)) for key in RESOURCES}
     return {**sums, "vclusters": str(len(resources))}
 
 
 def larger(one: Mapping[str, str], other: Mapping[str, str]) -> dict[str, str]:
-    """Of each resource the larger of the two amounts."""
+    """Return the larger amount of each resource."""
     pairs = {key: (one.get(key, "0"), other.get(key, "0")) for key in RESOURCES}
     return {key: max(pair, key=lambda amount: quantities.parse(amount, "resources")) for key, pair in pairs.items()}
 
 
 def fits(asked: Mapping[str, str], given: Mapping[str, str]) -> bool:
-    """Whether these resources ask for no more than those given."""
+    """Return whether `asked` is at most `given` in each resource."""
     return all(fits_in(asked.get(key, "0"), given.get(key, "0")) for key in RESOURCES)
 
 
@@ -40,9 +41,9 @@ def fits_in(amount: str, limit: str) -> bool:
 
 
 def check(tenant: str, quota: Mapping[str, str], others: Mapping[str, str], asked: Mapping[str, str]) -> None:
-    """
-    Refuse what the quota does not have: `others` is what the tenant's other virtual clusters use, `asked` the sum of
-    those in question.
+    """Raise a TenantryError if the quota has no room.
+
+    `others` is the use of the tenant's other virtual clusters, `asked` the sum of those in question.
     """
     lacking = [line for key in (*RESOURCES, "vclusters") if (line := _lack(key, quota[key], others[key], asked[key]))]
     if lacking:

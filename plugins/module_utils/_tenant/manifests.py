@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What a tenant consists of on the hub: a tenant namespace with its record. Pure."""
+"""Render a tenant's objects on the hub: the namespace, the record, the quota for requests. Pure."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ QUOTA = "tenant"
 
 
 def tenant_objects(tenant: str, quota: dict[str, str], display_name: str) -> list[dict]:
+    """Render the objects of a tenant. `quota` has quantities and counts as text."""
     labels = naming.labels("tenant", tenant=tenant)
     home = {"namespace": naming.tenant_namespace(tenant), "labels": labels}
     return [
@@ -55,7 +56,7 @@ def tenant_objects(tenant: str, quota: dict[str, str], display_name: str) -> lis
 
 
 def _requests(quota: dict[str, str]) -> dict[str, str]:
-    """Each run reads all requests of all tenants."""
+    """Limit the number of requests: each run reads all of them."""
     return {
         f"count/{PLURAL}.{GROUP}": str(int(quota["vclusters"]) + SPARE_REQUESTS),
         f"count/{USER_PLURAL}.{GROUP}": str(USER_REQUESTS),
@@ -63,6 +64,6 @@ def _requests(quota: dict[str, str]) -> dict[str, str]:
 
 
 def quota_of(record: dict) -> dict[str, str]:
-    """The quota in a tenant's record. The key was `budget` before this collection's first release."""
+    """Return the quota in a tenant's record. Its key was `budget` before the first release."""
     data = record["data"]
     return json.loads(data.get("quota") or data["budget"])

@@ -37,6 +37,8 @@ LONGEST_DISPLAY_NAME = 100
 
 @dataclass(frozen=True)
 class DesiredTenant:
+    """One item, validated, with the whole quota in canonical form."""
+
     tenant: str
     present: bool
     quota: dict[str, str]
@@ -45,14 +47,14 @@ class DesiredTenant:
 
 @dataclass(frozen=True)
 class InUse:
-    """The virtual clusters there are: by tenant, and a line for each host that does not answer."""
+    """Existing virtual clusters by tenant, and an error line for each host that does not answer."""
 
     vclusters: dict[str, list[VirtualCluster]]
     unreachable: dict[str, str]
     taken: dict[str, list[dict[str, str]]] = field(default_factory=dict)  # of each what counts against the quota
 
     def refuse(self, tenant: str) -> None:
-        """A tenant that has virtual clusters, or may have some, stays."""
+        """Raise a TenantryError if the tenant has virtual clusters, or may have some."""
         living = sorted(one.namespace for one in self.vclusters.get(tenant, []))
         if living:
             raise TenantryError(
@@ -66,13 +68,13 @@ class InUse:
             )
 
     def of(self, tenant: str) -> dict[str, str]:
-        """What the tenant's virtual clusters take together."""
+        """Return the sum of what the tenant's virtual clusters use."""
         return allocation.total(self.taken.get(tenant, []))
 
 
 @dataclass(frozen=True)
 class QuotaOptions:
-    """What holds for each tenant of a call."""
+    """Options that apply to each tenant of a call."""
 
     wait_timeout: int  # seconds
 
@@ -82,6 +84,7 @@ class QuotaOptions:
 
 
 def run(context: Context, items: list[dict], options: QuotaOptions) -> list[dict]:
+    """Create, update or delete tenants, and return a row for each."""
     wanted = validate_all(items, _validated)
     hub = context.hub
     registry.require_platform(hub)
@@ -132,7 +135,7 @@ def _validated(item: dict) -> DesiredTenant:
 
 
 def _whole_quota(tenant: str, given: dict) -> dict[str, str]:
-    """The whole quota in canonical form: what is left out has its default."""
+    """Return the quota in canonical form, with defaults for omitted keys."""
     quota = {**DEFAULT_QUOTA, **{key: value for key, value in given.items() if value is not None}}
     for key, value in quota.items():
         field = f"quota.{key} of tenant {tenant}"
@@ -174,7 +177,9 @@ def _row(context: Context, want: DesiredTenant, plan: Plan, in_use: InUse, optio
 
 
 def _objects_outside_namespace(hub: Cluster, want: DesiredTenant) -> Plan:
-    """The removal of what a tenant's users have outside of the tenant namespace: an operator's rights, kubeconfigs."""
+    """
+    Return a plan that deletes what the tenant's users have elsewhere on the hub: bindings of operators, kubeconfigs.
+    """
     owned = naming.selector("user", tenant=want.tenant)
     return Plan.make(hub, [], owned=owned, prune_kinds=ABROAD)
 
@@ -186,13 +191,13 @@ def _wait_gone(context: Context, tenant: str, options: QuotaOptions) -> None:
 
 
 def _other_quota(want: DesiredTenant, plan: Plan) -> bool:
-    """Whether a tenant that exists gets another quota."""
+    """Return whether the quota of an existing tenant changes."""
     record = plan.object(CONFIG_MAP, RECORD, naming.tenant_namespace(want.tenant))
     return want.present and record is not None and quota_of(record) != want.quota
 
 
 def _warn_of_overuse(context: Context, want: DesiredTenant, plan: Plan, in_use: InUse) -> None:
-    """A quota below what is used is accepted: nothing is taken away, but nothing can be added."""
+    """Warn about a quota below the current use. It is accepted: nothing ends, but nothing can be added."""
     if not _other_quota(want, plan):
         return
     used = in_use.of(want.tenant)

@@ -1,10 +1,10 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Of runs at the same time, each counts what the others are about to take of a quota.
+"""Reservations, by which concurrent runs share a tenant's quota.
 
-Before a run makes or enlarges virtual clusters, it notes their resources on the tenant's record, on condition that
-nobody has changed that since the run has read it. Who comes second reads the record again, and with it the notes of the
-first. A note counts for some minutes, in which the virtual cluster itself appears and is counted from then on.
+Before a run creates or enlarges virtual clusters, it adds their resources to the tenant's record, unless the record has
+changed since it was read. Then it reads the record again, with the other run's reservations. A reservation counts for
+some minutes, in which the virtual cluster appears and is counted itself.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ ATTEMPTS = 10
 
 
 def of(record: dict) -> dict[str, dict[str, str]]:
-    """The resources noted on a tenant's record that still count, by namespace."""
+    """Return the reservations in a tenant's record that still count, by namespace."""
     now = clock()
     return {namespace: note.get("resources", {}) for namespace, note in _notes(record).items() if _counts(note, now)}
 
@@ -38,7 +38,10 @@ def reserve(
     leaving: set[str],
     check: Callable[[dict], None],
 ) -> None:
-    """Note resources, and forget those of virtual clusters that go. `check` is asked again where another was first."""
+    """Reserve resources, and remove the reservations of deleted virtual clusters.
+
+    `check` is called again with the record if a concurrent run has changed it. It raises if the quota has no room.
+    """
     namespace = naming.tenant_namespace(record["metadata"]["labels"][naming.LABEL_TENANT])
     for attempt in range(ATTEMPTS):
         notes = _change(record, resources, leaving)

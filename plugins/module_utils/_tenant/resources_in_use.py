@@ -1,6 +1,9 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What virtual clusters take of their hosts, by the quotas there: a promise that was lowered frees nothing in use."""
+"""What virtual clusters use of a quota, by the ResourceQuotas on their hosts.
+
+Resources that were lowered below the use count as used until they are free.
+"""
 
 from __future__ import annotations
 
@@ -24,10 +27,9 @@ def quotas(
     tenant: str | None = None,
     unreachable: dict[str, str] | None = None,
 ) -> dict[tuple[str, str], dict]:
-    """
-    The quotas of all resources, by host and namespace: one LIST for each host.
+    """Return the ResourceQuotas of virtual clusters by host and namespace, with one LIST for each host.
 
-    With `unreachable`, a host that does not answer is noted there instead of ending all.
+    If `unreachable` is given, a host that does not answer is added to it instead of raising.
     """
     named = {host.name: host for host in hosts}
     selector = naming.selector("vcluster", tenant=tenant)
@@ -50,7 +52,7 @@ def quotas(
 
 
 def quota_use(quota: dict) -> dict[str, dict[str, str]]:
-    """What a quota counts of resources: used now, and at most."""
+    """Return what a ResourceQuota counts of each resource: `used` and `hard` (the limit), as quantities."""
     status = quota.get("status") or {}
     used, hard = status.get("used") or {}, status.get("hard") or quota.get("spec", {}).get("hard") or {}
     return {
@@ -61,12 +63,12 @@ def quota_use(quota: dict) -> dict[str, dict[str, str]]:
 
 
 def in_use(promised: Mapping[str, str], quota: dict) -> dict[str, str]:
-    """What one virtual cluster takes at least of a quota: what it is promised or, where that is less, what it uses."""
+    """Return what a virtual cluster takes of a quota: the larger of its resources and its use."""
     return _larger(promised, (quota.get("status") or {}).get("used"))
 
 
 def taken(promised: Mapping[str, str], quota: dict) -> dict[str, str]:
-    """The same of one whose quota is lowered by another run: until it is, use may grow up to that."""
+    """Return the same while another run lowers its ResourceQuota: until then, the use may grow up to that."""
     status = quota.get("status") or {}
     before = _larger(_larger(promised, quota.get("spec", {}).get("hard")), status.get("hard"))
     return in_use(before, quota)

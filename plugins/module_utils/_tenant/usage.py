@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The flow of the module tenant_usage_info: what tenants may use, have given to virtual clusters, and use now."""
+"""The flow of the module tenant_usage_info: quota, allocation and use of tenants."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ RESOURCES = (*allocation.RESOURCES, "vclusters")
 
 
 def run(context: Context, tenant: str | None) -> dict:
-    """The tenants by name, and a line for each host that could not be asked."""
+    """Return the tenants by name, and an error line for each host that does not answer."""
     if tenant is not None:  # a name that cannot exist is an error, not an empty answer
         naming.check_name(tenant, "tenant")
     with registry.open_fleet(context) as fleet:

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""One virtual cluster as the place that users enter: their rights in it, and their credentials for it."""
+"""Access of users to one virtual cluster: their rights in it, and their credentials for it."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ KINDS = (
 def find_accessible(
     fleet: Fleet, tenants: Collection[str] | None = None
 ) -> tuple[list[VClusterAccess], dict[str, str]]:
-    """The virtual clusters of these tenants, or of all, and one line for every host that could not be asked."""
+    """Return the virtual clusters of these tenants, or of all, and an error line for each host that does not answer."""
     found, unreachable = fleet.vclusters()
     places = [
         VClusterAccess(one) for one in found if not one.is_deleting and (tenants is None or one.tenant in tenants)
@@ -69,7 +69,7 @@ def find_accessible(
 
 
 def new_and_gone(plan: Plan) -> set[tuple[str, str]]:
-    """The identities that a plan makes or removes: nothing may wait for them, or for the next of their name."""
+    """Return the identities that a plan creates or deletes, as (namespace, name)."""
     changes = [
         one
         for one in plan.actions
@@ -81,7 +81,7 @@ def new_and_gone(plan: Plan) -> set[tuple[str, str]]:
 
 @dataclass
 class VClusterAccess:
-    """A virtual cluster of a tenant, for its users."""
+    """Access of a tenant's users to one virtual cluster."""
 
     found: VirtualCluster
     roles: dict[str, str] = field(default_factory=dict)  # of the users in question who may enter
@@ -121,43 +121,45 @@ class VClusterAccess:
 
     @property
     def request(self) -> dict:
-        """What it was made for, where a user asked for it."""
+        """The request that the virtual cluster was created for; empty if there is none."""
         return self.found.readable_record.request or {}
 
     @property
     def context(self) -> str:
-        """The name of its context in a kubeconfig."""
+        """Name of its context in a kubeconfig."""
         return self.found.namespace
 
     @property
     def default_namespace(self) -> str | None:
-        """What the context names, where people would have to say it each time."""
+        """Namespace of the context, or None for Kubernetes' default."""
         return None
 
     @property
     def ca_data(self) -> str:
+        """CA of the API, base64 of PEM."""
         return self._api.ca_data
 
     @property
     def _api(self) -> Cluster:
-        """Its API, for steps that come only once it is open."""
+        """The API, for steps after it was opened."""
         return require(self._inside, f"the connection to {self.where}")
 
     @property
     def issuer(self) -> dict | None:
-        """What it was given as the option oidc."""
+        """The record of the option oidc, or None."""
         return self.found.readable_record.oidc
 
     def trusts(self, person: Person) -> bool:
+        """Return whether the virtual cluster's issuer can name this user or group."""
         issuer = self.issuer
         if not issuer:
             return False
         return person.group is None or issuer["groups_prefix"] is not None
 
     def prepare(self, users: set[str], revoked: Collection[str] = ()) -> None:
-        """
-        Open it, and plan the rights of these users: of those with a role here, and of those without (any more). The
-        certificates that those in `revoked` may have had signed here are to end.
+        """Connect, and plan the rights of these users, with or without a role here.
+
+        Client certificates of users in `revoked` will be revoked.
         """
         self._try(lambda: self._open(users, revoked))
 
@@ -176,7 +178,7 @@ class VClusterAccess:
             self.unrevoked = dict.fromkeys(leaving, f"{self.where}: {problem}") if problem else {}
 
     def _former(self, users: set[str], revoked: Collection[str]) -> list[str]:
-        """What is recorded of a user who is done with counts again only when the certificates are to end."""
+        """Return recorded former administrators. Those already handled count only if certificates are revoked."""
         recorded_before = client_ca_renewal.unseen(self.ca) & users
         recorded_before |= client_ca_renewal.former(self.ca).intersection(revoked)
         stay = {user for user, role in self.roles.items() if role == "admin"}
@@ -214,9 +216,10 @@ class VClusterAccess:
         return plan
 
     def _begin_anew(self, plan: Plan, desired: list[dict]) -> None:
-        """
-        What is there of a user whom the hub does not know is of another one of that name, whose removal did not get
-        here, whom a snapshot brought back, or whom somebody inside has made: it ends, with all tokens.
+        """Plan to delete identities of users that the hub does not know.
+
+        They belong to a former user of that name whose removal did not get here, or were restored from a snapshot, or
+        created by an administrator.
         """
         anew: set[str | None] = set()
         for one in desired:
@@ -231,13 +234,13 @@ class VClusterAccess:
 
     @staticmethod
     def _is_of_before(account: dict | None) -> bool:
-        """Not of another run for the same user, which tells the hub last."""
+        """Return whether it was not created by a concurrent run for the same user, which writes to the hub last."""
         return account is not None and moment(account["metadata"]["creationTimestamp"]) <= clock() - AT_ONCE
 
     def _unlabelled(self, users: set[str], known: set[Key]) -> list[Action]:
-        """
-        The end of what a user who leaves, or gets less, would keep: an administrator inside can take our labels from
-        the own account and binding, so that no selector finds them. They are known by their names too.
+        """Plan to delete the account and binding of a user who leaves or is demoted, by their names.
+
+        An administrator can remove the labels, so that no selector finds them.
         """
         accounts = self._api.list(resources.SERVICE_ACCOUNT, naming.PLATFORM_NAMESPACE)
         bindings = (one for page in self._api.pages(resources.CLUSTER_ROLE_BINDING) for one in page)
@@ -246,7 +249,7 @@ class VClusterAccess:
         return [Action(*key_of(one), "delete", before=one) for one in ours if key_of(one) not in known]
 
     def look(self, users: Iterable[OnRecord]) -> None:
-        """What a former administrator may have left behind; `users` are those whom the platform makes."""
+        """Search for what a former administrator may have left. `users` are the platform's."""
         if not self.former or self.problem:
             return
         ca = self.renewal.certificate if self.renewal else client_ca_renewal.certificate(self.ca)
@@ -259,7 +262,10 @@ class VClusterAccess:
     def find(
         self, api: Cluster, users: Iterable[OnRecord], secret: dict | None, ca: str | None
     ) -> tuple[list[users_findings.Finding], int]:
-        """What is no doing of the platform's. In a check, who gets less still has more: such a user is given twice."""
+        """Return findings, and how many more there are.
+
+        In check mode, a demoted user still has the former role, so `users` has that user twice.
+        """
         roles: dict[str, set[str | None]] = defaultdict(set)
         subjects: dict[str, set[tuple[str, str]]] = defaultdict(set)
         for user in users:
@@ -280,7 +286,10 @@ class VClusterAccess:
         return {subject} if subject else set()
 
     def _close_record(self) -> None:
-        """All is done, and shown. Without a renewal, the names stay for a later one."""
+        """Remove the record of former administrators after everything was done and reported.
+
+        Without a renewal of the CA, the names stay for a later one.
+        """
         if self.renewal:
             done = {*self.former, *client_ca_renewal.former(self.ca)}
             client_ca_renewal.forget(self.host, self.context, done)
@@ -288,6 +297,7 @@ class VClusterAccess:
             client_ca_renewal.record_seen(self.host, self.context, self.former)
 
     def needs_tokens(self, user: str | None) -> bool:
+        """Return whether the user has a role here and uses tokens of the platform."""
         return user in self.roles and user not in self.persons
 
     def _subject(self, user: str) -> dict | None:
@@ -295,13 +305,13 @@ class VClusterAccess:
         return person.inside(issuer) if person and issuer and self.trusts(person) else None
 
     def execute(self) -> None:
-        """Apply the rights, and end the credentials of those who have none here."""
+        """Apply the rights, and revoke the credentials of users without a role here."""
         self._try(self._record)
         if not self.problem:
             self._try(self._execute)
 
     def _record(self) -> None:
-        """On the host, even where nothing can be done inside now: the hub's record of the user goes in this run."""
+        """Record former administrators on the host, because this run deletes the hub's record of them."""
         if self.ca and self.ending:
             client_ca_renewal.record(self.host, self.context, self.ending)
             self.is_recorded = True
@@ -324,7 +334,7 @@ class VClusterAccess:
         self._executed = True
 
     def plan_of(self, user: str) -> Plan:
-        """The part of the plan for one user. The first also gets what is for all of them."""
+        """Return the part of the plan for one user. The first user's also has what is for all."""
         if self._inside is None or self._plan is None:
             return Plan(self.host, [], Inventory())
         actions = self._plan.actions
@@ -333,12 +343,12 @@ class VClusterAccess:
         return Plan(self._inside, [a for a in actions if concerns(a, user, first, others)], Inventory())
 
     def revocations(self, user: str) -> list[dict]:
-        """The end of credentials, as rows of a result: of a user who has no role here or another way in, all."""
+        """Return the revoked credentials of a user as rows: all of them if the user needs no tokens here."""
         own = [] if self.needs_tokens(user) else self.secrets_of(user)
         return bound_tokens.revocation_actions([*own, *(one for one in self._ended if user_of(one) == user)])
 
     def secrets_of(self, user: str, kubeconfig: str | None = None) -> list[dict]:
-        """The Secrets that a user's tokens are bound to; those of one kubeconfig, or all."""
+        """Return the Secrets that a user's tokens are bound to, of one kubeconfig or of all."""
         return [
             secret
             for secret in self._secrets
@@ -346,16 +356,17 @@ class VClusterAccess:
         ]
 
     def still_good(self, user: str, token: str | None, kubeconfig: str, lifetime: int) -> bool:
-        """Whether a token handed out before can stay."""
+        """Return whether an existing token can be kept. `lifetime` is in seconds."""
         claims = bound_tokens.claims(token)
         if claims and self._accounts is not None and claims.account_uid != self._accounts.get(user):
             return False  # somebody has ended all tokens of the user, with their account
         return bound_tokens.still_good(token, self.secrets_of(user, kubeconfig), lifetime, time.time())
 
     def superseded_secrets(self, user: str, kubeconfig: str, there: str | None, kept: bool) -> list[dict]:
-        """What to revoke once the kubeconfig is written: what it superseded, and whatever has expired.
+        """Return the Secrets to delete after the kubeconfig was written: superseded and expired ones.
 
-        `there` is the token in the kubeconfig as it was found, which may go by another name than this one's.
+        `there` is the token found in the kubeconfig, which may have been issued for another name. `kept` says whether
+        it stays.
         """
         claims = bound_tokens.claims(there)
         mine = claims.secret_uid if claims else None
@@ -368,7 +379,7 @@ class VClusterAccess:
         ]
 
     def issue(self, user: str, kubeconfig: str, lifetime: int, requester: str) -> str:
-        """A new token, proven: what it supersedes may end."""
+        """Issue and verify a new token. `lifetime` is in seconds."""
         issued = bound_tokens.issue(
             self._api,
             self.people,
@@ -382,12 +393,15 @@ class VClusterAccess:
         return issued.token
 
     def next_secret(self, user: str, kubeconfig: str) -> str:
+        """Return the name of the next Secret, predictable for check mode."""
         return bound_tokens.secret_name(f"{user}-{kubeconfig}", self.secrets_of(user, kubeconfig))
 
     def revoke(self, secrets: list[dict]) -> None:
+        """Revoke the tokens bound to these Secrets."""
         for secret in secrets:
             bound_tokens.revoke(self._api, secret)
 
     def close(self) -> None:
+        """Close the connection, if there is one."""
         if self._inside:
             self._inside.close()

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Whose are the actions of a plan. Pure."""
+"""Assign actions of a plan to users. Pure."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._users import bindin
 
 
 def user_of(obj: dict) -> str | None:
+    """Return the user that an object's label names, or None."""
     return (obj["metadata"].get("labels") or {}).get(naming.LABEL_USER)
 
 

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Bindings that others made for an identity of ours, which a new identity of the same name must not inherit."""
+"""Bindings that others created for an identity of the platform, which a new identity of that name must not inherit."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ ACCOUNT = "ServiceAccount"  # the kind of subject that a user is who comes by no
 
 
 def inherited(cluster: Cluster, accounts: Collection[tuple[str, str]]) -> list[Action]:
-    """What takes the ServiceAccounts, given as (namespace, name), out of all bindings but those we made for them.
+    """Return the actions that remove ServiceAccounts, given as (namespace, name), from bindings of others.
 
-    A binding names its subject, so it survives the subject and waits for the next of that name. A user of an issuer
-    has no namespace: ("", name).
+    A binding names its subject, survives it, and applies to the next one of that name. A user of an issuer has no
+    namespace: ("", name).
     """
     if not accounts:
         return []
@@ -35,7 +35,9 @@ def inherited(cluster: Cluster, accounts: Collection[tuple[str, str]]) -> list[A
 
 
 def ended(actions: Iterable[Action]) -> dict[tuple[str, str], str]:
-    """The users of an issuer whom a plan takes all our bindings from, as `inherited` has them, and our names."""
+    """
+    Return the issuer's users who lose all the platform's bindings, as `inherited` takes them, with their names here.
+    """
     before: dict[tuple[str, str], str] = {}
     after: set[tuple[str, str]] = set()
     for action in actions:
@@ -54,6 +56,7 @@ def _users(binding: dict | None) -> set[tuple[str, str]]:
 
 
 def names(binding: dict, namespace: str, account: str) -> bool:
+    """Return whether the binding has this ServiceAccount as a subject, or this user if `namespace` is empty."""
     return any(_is(subject, namespace, account) for subject in binding.get("subjects") or [])
 
 

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Users as asked for: what an argument spec cannot say of them is checked here."""
+"""Desired users, with the validation that argument specs cannot express."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ RESERVED = {*naming.RESERVED, ADMINISTRATOR}
 
 @dataclass
 class DesiredUser:
-    """One user, as asked for."""
+    """One user of a call."""
 
     tenant: str
     name: str
@@ -55,6 +55,7 @@ class DesiredUser:
 
     @property
     def key(self) -> tuple[str, str]:
+        """Tenant and name."""
         return self.tenant, self.name
 
     @property
@@ -63,6 +64,7 @@ class DesiredUser:
         return OnRecord(self.name, self.role, self.access, self.account, person)
 
     def role_in(self, place: VClusterAccess) -> str | None:
+        """Return the role in a virtual cluster or in the tenant namespace, or None."""
         if not self.present:
             return None
         if isinstance(place, TenantNamespaceAccess):
@@ -71,6 +73,7 @@ class DesiredUser:
 
 
 def validated(context: Context, item: dict) -> DesiredUser:
+    """Return a validated item of tenant_user. Raise a TenantryError."""
     tenant = naming.check_name(item["tenant"], "tenant")
     name = naming.check_name(item["name"], "name", reserved=RESERVED)
     naming.tenant_namespace(tenant)
@@ -113,6 +116,7 @@ def _access(given: list[dict] | None, role: str, who: str) -> dict[str, str] | N
 
 
 def refuse_shared_files(wanted: list[DesiredUser]) -> None:
+    """Raise Rejected if two users have the same kubeconfig path or Secret."""
     owners: dict[str, str] = {}
 
     def check(want: DesiredUser) -> None:

@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What lets somebody into a virtual cluster, or into the requests of others there, and was not made by the platform.
+"""Find means of access to a virtual cluster that the platform did not create. Pure, except for `look`.
 
-An administrator inside can prepare for the time after: a signed certificate, a binding for its name, a token of another
-account. Removing the user ends none of that. Pure but for `look`.
+An administrator can prepare access for the time after a removal: a signed certificate, a binding for its name, a token
+of another account. Removing the user ends none of these.
 """
 
 from __future__ import annotations
@@ -164,7 +164,7 @@ def _looks(users: Mapping[str, Collection[str | None]], subjects: findings_rbac.
 
 
 def _judged(judge: _Judge, obj: dict) -> Finding | None:
-    """One that somebody made to be beyond us must not hide the others."""
+    """Return the finding for an object. One that cannot be parsed is a finding, and hides no others."""
     try:
         return judge(obj)
     except Exception as error:  # pylint: disable=broad-except
@@ -186,7 +186,7 @@ def _row(kind: str, obj: dict, finding: Finding) -> Finding:
 
 
 def _unseen(kind: str, namespace: str | None) -> Finding:
-    """Harmless ones can be made to hide the next."""
+    """Return the finding for objects beyond the limit, which others may have been created to hide."""
     short = kind.rpartition("/")[2]
     where = f"-n {namespace}" if namespace else "-A"
     return {
@@ -212,7 +212,7 @@ def _unlisted(kind: str, error: ApiError) -> Finding:
 
 
 def certificate(request: dict, now: datetime, ca: str | None = None) -> Finding | None:
-    """A client certificate that was asked for inside, while it may still be good."""
+    """Return a client certificate that was requested in the virtual cluster and may still be valid."""
     status, spec = request.get("status") or {}, request["spec"]
     approved = [one for one in status.get("conditions") or [] if one.get("type") == "Approved"]
     if not approved:
@@ -234,7 +234,7 @@ def certificate(request: dict, now: datetime, ca: str | None = None) -> Finding 
 
 
 def _subject(request: str | None) -> str:
-    """Who the certificate is: some names have rights by Kubernetes itself."""
+    """Return the names in a certificate request. Kubernetes gives rights to some names itself."""
     try:
         return x509.load_pem_x509_csr(base64.b64decode(request or "")).subject.rfc4514_string() or "nobody"
     except _NO_NAME:
@@ -242,7 +242,7 @@ def _subject(request: str | None) -> str:
 
 
 def _end_of(certificate: str | None) -> datetime | None:
-    """As it says itself: one of before the limit is longer."""
+    """Return the expiry. Certificates from before the limit live longer."""
     if not certificate or x509 is None:
         return None
     try:
@@ -252,6 +252,7 @@ def _end_of(certificate: str | None) -> datetime | None:
 
 
 def webhook(found: dict) -> Finding:
+    """Return the finding for an admission webhook."""
     rules = [rule for one in found.get("webhooks") or [] for rule in one.get("rules") or []]
     what = sorted({resource for rule in rules for resource in rule.get("resources") or []})
     return {
@@ -260,6 +261,7 @@ def webhook(found: dict) -> Finding:
 
 
 def policy(found: dict) -> Finding | None:
+    """Return the finding for an admission policy binding, or None for the platform's."""
     name, used = found["metadata"]["name"], found["spec"].get("policyName")
     if naming.is_ours(found) and (found["kind"], name) in _OURS and used == name:
         return None
@@ -268,7 +270,7 @@ def policy(found: dict) -> Finding | None:
 
 
 def changed(found: dict) -> Finding | None:
-    """What the platform made for all users, and somebody has changed."""
+    """Return the finding for a changed object of the platform, or None."""
     wanted = _OURS.get((found["kind"], found["metadata"]["name"]))
     paths = sorted({*differences(wanted, found), *additions(wanted, found)}) if wanted else []
     if not paths:
@@ -280,6 +282,7 @@ def changed(found: dict) -> Finding | None:
 
 
 def conversion(found: dict) -> Finding | None:
+    """Return the finding for a custom resource definition with a conversion webhook, or None."""
     how = found["spec"].get("conversion") or {}
     if how.get("strategy") != "Webhook":
         return None
@@ -287,10 +290,12 @@ def conversion(found: dict) -> Finding | None:
 
 
 def chart(_found: dict) -> Finding:
+    """Return the finding for a HelmChart."""
     return {"why": "k3s installs it with all rights, and again when its objects are deleted"}
 
 
 def api_service(found: dict) -> Finding | None:
+    """Return the finding for an APIService that a Service serves, or None for k3s's metrics."""
     service = (found["spec"] or {}).get("service")
     of_metrics = found["metadata"]["name"] == _METRICS_API
     if not service or (of_metrics and (service.get("namespace"), service.get("name")) in _METRICS):
@@ -302,15 +307,18 @@ def api_service(found: dict) -> Finding | None:
 
 
 def token(found: dict) -> Finding:
+    """Return the finding for a Secret with a ServiceAccount token."""
     account_name = (found["metadata"].get("annotations") or {}).get("kubernetes.io/service-account.name")
     return {"why": f"holds a token without an expiry of ServiceAccount {found['metadata']['namespace']}/{account_name}"}
 
 
 def bootstrap_token(_found: dict) -> Finding:
+    """Return the finding for a bootstrap token."""
     return {"why": "is a bootstrap token, a credential where the API server accepts them (enable-bootstrap-token-auth)"}
 
 
 def account(found: dict, known: Collection[str]) -> Finding | None:
+    """Return the finding for a ServiceAccount in tenantry-system, or None for those of `known` users."""
     meta = found["metadata"]
     if held := meta.get("finalizers") if meta.get("deletionTimestamp") else None:
         return {
@@ -324,7 +332,7 @@ def account(found: dict, known: Collection[str]) -> Finding | None:
 
 
 def summary(findings: Iterable[Finding], more: int, at_most: int = 10) -> str:
-    """For people, on one line."""
+    """Return the findings in one line, at most so many of them."""
     listed = [f"{one['kind']} {'/'.join(filter(None, (one['namespace'], one['name'])))}" for one in findings]
     rest = max(0, len(listed) - at_most) + more
     return ", ".join(listed[:at_most]) + (f" and {rest} more" if rest else "")

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What runs in the system namespaces of a virtual cluster, with the accounts there, or is root on its nodes. Pure."""
+"""Find workloads in the system namespaces of a virtual cluster, and pods that are root on its nodes. Pure."""
 
 from __future__ import annotations
 
@@ -35,13 +35,16 @@ _LEVEL = "pod-security.kubernetes.io/enforce"
 
 
 class Workloads:
-    """Judges them in the order of WORKLOADS: what another one has made says nothing new."""
+    """Checks workloads in the order of WORKLOADS. One that another one owns is not a further finding."""
 
     def __init__(self) -> None:
         self._accounts: dict[str, str] = {}  # by the UID of what runs as it
 
     def judge(self, kind: str, found: dict) -> dict[str, str] | None:
-        """Its pods may use every account of the namespace. Which the option `manifests` brought is not known here."""
+        """Return the finding, or None. Pods can use every account of the namespace.
+
+        Which workloads the option `manifests` created is not known here.
+        """
         meta, spec = found["metadata"], _pod_spec(kind, found)
         name, account = meta["name"], spec.get("serviceAccountName") or "default"
         owners = [one["uid"] for one in meta.get("ownerReferences") or [] if one.get("controller")]
@@ -70,7 +73,7 @@ def _pod_spec(kind: str, found: dict) -> dict[str, Any]:
 
 
 def _reaches_node(spec: dict[str, Any]) -> str:
-    """What lets a pod do as it likes on its node; empty if nothing does."""
+    """Return what gives a pod root on its node, or an empty string."""
     containers = [
         one for group in ("initContainers", "containers", "ephemeralContainers") for one in spec.get(group) or []
     ]
@@ -82,7 +85,10 @@ def _reaches_node(spec: dict[str, Any]) -> str:
 
 
 def namespace(found: dict) -> dict[str, str] | None:
-    """In mode dedicated, root on a node has the node's credential, and what that may do for the pods there."""
+    """Return the finding for a namespace that allows privileged pods, or None.
+
+    In mode dedicated, root on a node has the node's credential, and access to the pods there.
+    """
     if (found["metadata"].get("labels") or {}).get(_LEVEL) != "privileged":
         return None
     name = found["metadata"]["name"]

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Rights in a virtual cluster that neither the platform nor Kubernetes nor k3s gave. Pure."""
+"""Find rights in a virtual cluster that neither the platform nor Kubernetes nor k3s gave. Pure."""
 
 from __future__ import annotations
 
@@ -232,7 +232,7 @@ def _is_more_than(role: str, on_record: Collection[str | None]) -> bool:
 
 
 def _is_default_of_account(name: str, found: dict) -> bool:
-    """Whether Kubernetes or k3s gives this role to that account of kube-system."""
+    """Return whether Kubernetes or k3s gives this role to that account of kube-system."""
     role, namespace = found["roleRef"], found["metadata"].get("namespace")
     if role["name"] == f"{_OF_CONTROLLERS}{name}":
         if role["kind"] == "ClusterRole":
@@ -244,7 +244,7 @@ def _is_default_of_account(name: str, found: dict) -> bool:
 
 
 def role(found: dict) -> dict[str, str] | None:
-    """A role that is bound by default, with more than it has by default: Kubernetes takes nothing out of it."""
+    """Return the finding for a default role with additional rules, which Kubernetes does not remove, or None."""
     name, namespace = found["metadata"]["name"], found["metadata"].get("namespace")
     is_more = _is_more_for_everybody if name in _FOR_EVERYBODY else _is_more_for_components
     bound = (_READER, _MANAGER, _SCHEDULER) if namespace else (*_FOR_EVERYBODY, *_OF_COMPONENTS)
@@ -296,7 +296,7 @@ def _is_reaching(name: str, verbs: Collection[str], resources: Collection[str]) 
 
 
 def _is_default(kind: str, name: str, found: dict) -> bool:
-    """Whether Kubernetes or k3s gives this role to that user or group."""
+    """Return whether Kubernetes or k3s gives this role to that user or group."""
     role, namespace = found["roleRef"], found["metadata"].get("namespace")
     if role["kind"] == "ClusterRole":
         return namespace is None and role["name"] in _BOUND.get((kind, name), ())

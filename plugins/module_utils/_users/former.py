@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Former administrators, on the hub's record of their tenant, as long as one of its hosts has not been asked.
+"""Former administrators, noted in their tenant's record until all hosts were reached.
 
-The hub's record of a user goes with the user, and in the virtual cluster an administrator can delete all that tells of
-it. So a run that reaches not every host leaves a note for the next one.
+The hub's record of a user is deleted with the user, and in a virtual cluster an administrator can delete all traces. So
+a run that does not reach every host leaves a note for the next one.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ PREFIX = "former.tenantry.dev/"
 
 @dataclass(frozen=True)
 class Note:
-    """What the hub had of a user, and the virtual clusters that are done with."""
+    """A user as the hub recorded it, and the virtual clusters that need no more work."""
 
     before: OnRecord
     done: frozenset[str] = frozenset()
@@ -34,12 +34,16 @@ def _before(note: Note | None, found: Sequence[OnRecord]) -> OnRecord | None:
 
 
 def rights(note: Note | None, found: Sequence[OnRecord]) -> tuple[str | None, dict[str, str] | None]:
+    """Return role and access from before, from the note or the hub's record. (None, None) if there is neither."""
     before = _before(note, found)
     return (before.role, before.access) if before else (None, None)
 
 
 def due(note: Note | None, found: Sequence[OnRecord], done: Iterable[str]) -> Note | None:
-    """The note for a user of whom the hub has what is `found`. A developer may have asked for a virtual cluster."""
+    """Return the note for a user whom the hub records as `found`, or None.
+
+    Developers may have requested virtual clusters.
+    """
     before = _before(note, found)
     if before is None or {"admin", "developer"}.isdisjoint((before.role, *(before.access or {}).values())):
         return None
@@ -47,7 +51,7 @@ def due(note: Note | None, found: Sequence[OnRecord], done: Iterable[str]) -> No
 
 
 def read(hub: Cluster, tenants: Sequence[str]) -> dict[tuple[str, str], Note]:
-    """By tenant and user."""
+    """Return the notes by tenant and user."""
     found = {}
     records = hub.map(lambda tenant: hub.get(CONFIG_MAP, RECORD, naming.tenant_namespace(tenant)), tenants)
     for tenant, record in zip(tenants, records, strict=True):
@@ -60,6 +64,7 @@ def read(hub: Cluster, tenants: Sequence[str]) -> dict[tuple[str, str], Note]:
 
 
 def write(hub: Cluster, tenant: str, user: str, note: Note | None) -> None:
+    """Write a note to the tenant's record, or remove it if None."""
     text = note and json.dumps({"before": asdict(note.before), "done": sorted(note.done)}, sort_keys=True)
     body = {"metadata": {"annotations": {f"{PREFIX}{user}": text}}}
     hub.merge(CONFIG_MAP, RECORD, naming.tenant_namespace(tenant), body)

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The flow of the module tenant_user_info: who there is, what they may enter, which kubeconfigs they hold."""
+"""The flow of the module tenant_user_info: users, their access and their credentials."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import cli
 
 @dataclass
 class _VClusterUsers:
-    """What one virtual cluster knows of users."""
+    """The users in one virtual cluster."""
 
     place: VClusterAccess
     roles: dict[str, str] = field(default_factory=dict)
@@ -50,6 +50,7 @@ class _VClusterUsers:
 
 
 def run(context: Context, tenant: str | None, name: str | None, audit_logs: list[str], findings: bool) -> dict:
+    """Validate the options and return the result of tenant_user_info."""
     for option, value in (("tenant", tenant), ("name", name)):
         if value is not None:  # a name that cannot exist is an error, not an empty answer
             naming.check_name(value, option)
@@ -61,6 +62,7 @@ def run(context: Context, tenant: str | None, name: str | None, audit_logs: list
 def look(
     fleet: registry.Fleet, tenant: str | None, name: str | None, uses: dict[str, str], *, findings: bool = False
 ) -> dict:
+    """Return users and, if asked for, findings. `uses` has the last use of credentials by id."""
     hub = fleet.hub
     every = hub.list(SERVICE_ACCOUNT, selector=naming.selector("user", tenant=tenant))
     users: dict[str, list[OnRecord]] = defaultdict(list)
@@ -86,7 +88,7 @@ def _finding(place: VClusterAccess, found: users_findings.Finding) -> dict:
 
 
 def _look(place: VClusterAccess, users: list[OnRecord] | None) -> _VClusterUsers:
-    """With the findings there, if `users`, which the platform made, are given."""
+    """Read one virtual cluster, with its findings if `users` are given."""
     found = _VClusterUsers(place)
     found.problem, _nothing = attempt(lambda: _read(found, users))
     return found
@@ -108,7 +110,7 @@ def _read(found: _VClusterUsers, users: list[OnRecord] | None) -> None:
 
 
 def _homes(hub: Cluster, tenant: str | None) -> list[_VClusterUsers]:
-    """What users hold for the hub itself."""
+    """Return the credentials for the hub itself."""
     secrets: dict[str, list[dict]] = defaultdict(list)
     for secret in hub.list(SECRET, selector=naming.selector("user", tenant=tenant)):
         if secret.get("type") == bound_tokens.TYPE:
@@ -145,7 +147,7 @@ def _row(account: dict, insides: list[_VClusterUsers], uses: dict[str, str]) -> 
 
 
 def _credential(place: VClusterAccess, secret: dict, uses: dict[str, str]) -> dict:
-    """What was written down when it was issued; a credential of an earlier release has less of it."""
+    """Return the credential as recorded at its issue. Those of earlier releases have fewer fields."""
     annotations = secret["metadata"].get("annotations") or {}
     credential = annotations.get(bound_tokens.ID_ANNOTATION)
     return {

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Where a user's kubeconfig is kept: a file of the controller, the same encrypted by ansible-vault, a Secret."""
+"""Where a user's kubeconfig is stored: a file, a file encrypted by ansible-vault, or a Secret on the hub."""
 
 from __future__ import annotations
 
@@ -32,22 +32,26 @@ Runner = Callable[[list[str], "str | None"], tuple[int, str, str]]
 
 
 class Store(Protocol):
+    """One place for one kubeconfig."""
+
     exists: bool
 
     @property
     def where(self) -> dict[str, Any]:
-        """As a result has it."""
+        """The place as modules return it."""
 
     @property
     def label(self) -> str:
-        """For people, and unique among all stores."""
+        """The place for messages, unique among all stores."""
 
-    def read(self) -> dict | None: ...
+    def read(self) -> dict | None:
+        """Return the kubeconfig, or None if there is none or something else."""
 
     def write(self, config: dict, *, check: bool) -> bool:
-        """True if that changes anything."""
+        """Write the kubeconfig; only compare if `check`. Return whether anything changes."""
 
-    def remove(self) -> None: ...
+    def remove(self) -> None:
+        """Delete the kubeconfig, which exists."""
 
 
 class FileStore:
@@ -68,7 +72,7 @@ class FileStore:
 
     @property
     def id(self) -> str:
-        """Tells what is in this file from what is in others, here and on other controllers."""
+        """Name for the kubeconfig, unique for this file on this controller."""
         return hashlib.sha256(f"{platform.node()}:{self._file}".encode()).hexdigest()[:12]
 
     def read(self) -> dict | None:
@@ -91,7 +95,7 @@ class FileStore:
 
 
 class VaultStore(FileStore):
-    """A file encrypted by the program ansible-vault. What is encrypted is compared, not how."""
+    """A file encrypted by the program ansible-vault. Its decrypted content is compared."""
 
     def __init__(self, path: str, password_file: str, run: Runner) -> None:
         super().__init__(path)
@@ -130,7 +134,7 @@ class VaultStore(FileStore):
 
 
 class SecretStore:
-    """A Secret on the hub, for a program that runs there."""
+    """A Secret on the hub, for programs and for self-service."""
 
     def __init__(self, hub: Cluster, namespace: str, name: str, labels: dict[str, str], kubeconfig: str) -> None:
         self._hub = hub
@@ -179,7 +183,7 @@ class SecretStore:
 
 
 def kubeconfig_of(secret: dict) -> str | None:
-    """The name of the kubeconfig that this Secret holds, or that holds the token bound to it."""
+    """Return the name of the kubeconfig in this Secret, or of the one whose token is bound to it."""
     return (secret["metadata"].get("annotations") or {}).get(KUBECONFIG_ANNOTATION)
 
 

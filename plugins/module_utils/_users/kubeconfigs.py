@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The kubeconfigs of a user: issued, kept current, rotated and revoked one by one, wherever they are kept."""
+"""The kubeconfigs of a user: issue, keep current, rotate and revoke each of them."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ T = TypeVar("T")
 
 @dataclass
 class RequestedKubeconfig:
-    """One kubeconfig of a user, as asked for."""
+    """A kubeconfig of the options. `lifetime` is in seconds."""
 
     name: str
     present: bool
@@ -52,7 +52,7 @@ class RequestedKubeconfig:
 
 @dataclass(frozen=True)
 class Owner:
-    """Whose kubeconfigs these are, and where they lead."""
+    """The user of kubeconfigs, and the virtual clusters in them."""
 
     tenant: str
     name: str
@@ -63,7 +63,7 @@ class Owner:
 
 
 def asked_for(context: Context, item: dict, who: str) -> list[RequestedKubeconfig]:
-    """Everything that an item of tenant_user says about kubeconfigs, checked."""
+    """Return the validated kubeconfigs of an item of tenant_user. `who` is the user in error messages."""
     present, lifetime = item["state"] == "present", item["lifetime"]
     requested_kubeconfigs = []
     if item["kubeconfig_path"]:
@@ -146,7 +146,7 @@ def _runner(context: Context) -> Runner:
 
 
 def write_kubeconfig(context: Context, owner: Owner, requested: RequestedKubeconfig) -> dict:
-    """Bring one kubeconfig up to date. What it supersedes is revoked after the new one is in place."""
+    """Update one kubeconfig, then revoke the tokens that it replaced. Return its row."""
     entries = [_Entry.of(owner, place, requested) for place in owner.entered]
     actions = [row for entry in entries for row in entry.actions()]
     if not context.check_mode:
@@ -176,7 +176,7 @@ def write_kubeconfig(context: Context, owner: Owner, requested: RequestedKubecon
 
 
 def purge(context: Context, owner: Owner, wanted: set[str]) -> list[dict]:
-    """End every other kubeconfig of the user, and remove those that are in Secrets on the hub."""
+    """Revoke all kubeconfigs of the user except `wanted`, and delete those in Secrets on the hub. Return actions."""
     actions = []
     for place in () if owner.person else owner.entered:
         ended = [secret for secret in place.secrets_of(owner.name) if kubeconfig_of(secret) not in wanted]
@@ -195,7 +195,7 @@ def purge(context: Context, owner: Owner, wanted: set[str]) -> list[dict]:
 
 @dataclass
 class _Entry:
-    """A user's way into one virtual cluster, as one kubeconfig has it."""
+    """One context of one kubeconfig."""
 
     user: str
     place: VClusterAccess
@@ -257,6 +257,8 @@ def _by_success(entries: list[_Entry]) -> tuple[list[_Entry], list[_Entry]]:
 
 
 class UserKubeconfig:
+    """A stored kubeconfig of a user of one tenant. Raises a TenantryError if it is someone else's."""
+
     def __init__(self, store: Store, tenant: str) -> None:
         self._store = store
         self._prefix = f"{tenant}--"
@@ -284,7 +286,7 @@ class UserKubeconfig:
         return self._store.exists
 
     def content(self, ways: list[kubeconfig_files.KubeContext], keep: Callable[[str], bool]) -> dict | None:
-        """The kubeconfig with these contexts, and with what `keep` wants of those there are; None if it has none."""
+        """Return a kubeconfig with these contexts and existing ones that `keep` accepts. None without any context."""
         config = kubeconfig_files.build(ways, current="")
         new = {way.name for way in ways}
         kept = {name for name in self._contexts if name not in new and keep(name)}
@@ -296,7 +298,7 @@ class UserKubeconfig:
         return {**config, "current-context": config["contexts"][0]["name"]}
 
     def put(self, config: dict | None, *, check: bool) -> bool:
-        """Write it, or remove it where there is nothing to enter; True if that changes anything."""
+        """Write the kubeconfig, or delete it if None. Return whether anything changes."""
         if config is not None:
             return self._store.write(config, check=check)
         if not self.exists:
@@ -306,7 +308,7 @@ class UserKubeconfig:
         return True
 
     def action(self, config: dict | None) -> dict:
-        """The change as a row of a result."""
+        """Return the change as a row of a result."""
         action = "delete" if config is None else "update" if self.exists else "create"
         return {"action": action, "kind": "Kubeconfig", "name": self.label}
 

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The flow of the module tenant_user: identities, rights and kubeconfigs of many users in one go."""
+"""The flow of the module tenant_user: identities, rights and kubeconfigs of many users."""
 
 from __future__ import annotations
 
@@ -53,6 +53,7 @@ _SELECTOR = naming.selector("user")
 
 
 def run(context: Context, items: list[dict]) -> list[dict]:
+    """Create, update or delete users, and return a row for each."""
     wanted = validate_all(items, lambda item: validated(context, item))
     refuse_shared_files(wanted)
     tenants = sorted({want.tenant for want in wanted})
@@ -71,7 +72,7 @@ def run(context: Context, items: list[dict]) -> list[dict]:
 
 
 def _check_tenants(context: Context, wanted: list[DesiredUser]) -> None:
-    """A tenant that is gone took its users' identities along; asking for their absence is fine."""
+    """Raise a TenantryError for an unknown tenant, unless its users are to be absent: they went with it."""
     spaces = context.hub.list(NAMESPACE, selector=naming.selector("tenant"))
     tenants = {space["metadata"]["labels"][naming.LABEL_TENANT] for space in spaces}
 
@@ -88,7 +89,7 @@ def _check_tenants(context: Context, wanted: list[DesiredUser]) -> None:
 
 
 def _know_requesters(hub: Cluster, wanted: list[DesiredUser], places: list[VClusterAccess]) -> None:
-    """A virtual cluster is administered by who asked for it, not by a later user of the same name."""
+    """Record which account requested a virtual cluster: a later user of that name is not its administrator."""
     if any(place.request for place in places):
         accounts = hub.list(SERVICE_ACCOUNT, selector=_SELECTOR)
         uids = {_owner(account): account["metadata"]["uid"] for account in accounts}
@@ -97,7 +98,7 @@ def _know_requesters(hub: Cluster, wanted: list[DesiredUser], places: list[VClus
 
 
 def _assign(context: Context, want: DesiredUser, places: list[VClusterAccess], unreachable: dict[str, str]) -> None:
-    """Bring user and virtual clusters together."""
+    """Assign users to virtual clusters by their roles."""
     want.places = [place for place in places if place.tenant == want.tenant]
     known = {place.vcluster for place in want.places if not isinstance(place, TenantNamespaceAccess)}
     missing = sorted(set(want.access or ()) - known) if want.present else []
@@ -128,7 +129,7 @@ def _no_issuer(want: DesiredUser, place: VClusterAccess) -> TenantryError:
 
 
 def _reconcile(context: Context, wanted: list[DesiredUser], places: list[VClusterAccess]) -> list[dict]:
-    """Everything is planned before anything is written."""
+    """Plan everything before anything is written."""
     hub = context.hub
     known = _plan_hub(hub, wanted)
     users: dict[str, set[str]] = defaultdict(set)
@@ -164,7 +165,7 @@ def _named(want: DesiredUser) -> dict:
 
 
 def _left_behind(place: VClusterAccess) -> str:
-    """Removing an administrator ends the user, not what that user made inside."""
+    """Warn about what a removed administrator may have left in virtual clusters."""
     return (
         f"{place.where} of tenant {place.tenant}: {', '.join(place.former)} was administrator there, and may have left "
         f"a way in: {place.left or 'nothing that can be listed'}. tenant_user_info tells how to end each (findings); "
@@ -174,10 +175,9 @@ def _left_behind(place: VClusterAccess) -> str:
 
 
 def _plan_hub(hub: Cluster, wanted: list[DesiredUser]) -> dict[str, list[OnRecord]]:
-    """
-    What changes on the hub for each user; what stands in the way of one is that one's problem.
+    """Plan the changes of each user on the hub. An Obstacle fails that user only.
 
-    Returns the users that there will be, by tenant.
+    Return the users that will exist, by tenant.
     """
     # Kubeconfigs in Secrets may be in any namespace; those of a user who stays are looked after one by one.
     gone = {want.key for want in wanted if not want.present}
@@ -229,9 +229,9 @@ def _hub_plan(hub: Cluster, want: DesiredUser, kinds: Sequence[str], found: list
 
 
 def _end_administration(want: DesiredUser, plan: Plan) -> None:
-    """
-    Of which places the user is no administrator any more, by the hub's record: inside, an administrator can delete or
-    rename everything that tells of it.
+    """Record where users stop being administrators, by the hub's record.
+
+    In a virtual cluster, an administrator can delete or rename all traces.
     """
     account = plan.object(SERVICE_ACCOUNT, want.name, naming.tenant_namespace(want.tenant))
     want.before = [OnRecord.of(account)] if account else []
@@ -243,7 +243,7 @@ def _end_administration(want: DesiredUser, plan: Plan) -> None:
 
 
 def _note(hub: Cluster, want: DesiredUser) -> None:
-    """For the next run, where a host could not be asked and has no record of its own."""
+    """Note it for the next run if a host did not answer and has no record of its own."""
     of_user = {place.context: place for place in want.places if not isinstance(place, TenantNamespaceAccess)}
     done = {name for name, place in of_user.items() if not place.problem or place.is_recorded}
     is_less = (want.role if want.present else None, want.access) != users_former.rights(want.note, want.before)
@@ -316,7 +316,7 @@ def _leftover_warning(want: DesiredUser, ready: list[VClusterAccess]) -> list[di
 
 
 def _hindrances(want: DesiredUser) -> list[tuple[str, str]]:
-    """By context. A paused virtual cluster can wait for what a user gets there, but not for what a user loses."""
+    """Return errors by context. For a paused virtual cluster, only the loss of rights is one."""
     return [
         (place.context, place.problem)
         for place in want.places
@@ -325,6 +325,6 @@ def _hindrances(want: DesiredUser) -> list[tuple[str, str]]:
 
 
 def _concerns(action: Action, want: DesiredUser, plan: Plan) -> bool:
-    """Whether somebody else's binding is changed for this user."""
+    """Return whether someone else's binding is changed for this user."""
     accounts = {(naming.tenant_namespace(want.tenant), want.name), *bindings.ended(plan.actions)}
     return any(bindings.names(action.live, *account) for account in accounts)

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The tenant's namespace on the hub, as a place that users enter."""
+"""Access of users to their tenant's namespace on the hub."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._users.actions impor
 
 
 class TenantNamespaceAccess(VClusterAccess):
-    """The tenant's namespace on the hub, where users ask for virtual clusters. It stands in for one."""
+    """Access to the tenant namespace, where users create requests. It has the interface of VClusterAccess."""
 
     @classmethod
     def of(cls, hub: Cluster, tenant: str) -> TenantNamespaceAccess:
@@ -43,7 +43,7 @@ class TenantNamespaceAccess(VClusterAccess):
         return f"the namespace of tenant {self.tenant} on {self.host.name}"
 
     def prepare(self, users: set[str], revoked: Collection[str] = ()) -> None:
-        """The rights of users here are not this place's: they are in every plan of users."""
+        """Do nothing: the plan for the hub has these rights."""
         self._inside, self._plan = self.host, Plan(self.host, [], Inventory())
         try:
             found = self.host.list(SECRET, self.people, naming.selector("user"))
@@ -53,4 +53,4 @@ class TenantNamespaceAccess(VClusterAccess):
         self._secrets = [one for one in found if one.get("type") == bound_tokens.TYPE and user_of(one) in users]
 
     def close(self) -> None:
-        """The hub stays open."""
+        """Keep the hub's connection open."""

@@ -1,11 +1,9 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""
-Whether a virtual cluster is in use, by what its API server counts about itself. Pure.
+"""Detect whether a virtual cluster is in use, by metrics of its API server. Pure.
 
-Two numbers: requests of persons, who have a class of requests of their own (FlowSchema), and changes of workloads,
-whoever makes them. What only reports (a status, a binding, a lease) is no change. The start of the server is part of
-the sample, because the counters begin anew with it.
+Two numbers count: requests of users, who have a FlowSchema of their own, and changes of workloads by anyone. Status,
+bindings and leases are not changes. The start of the server is part of the sample, because it resets the counters.
 """
 
 from __future__ import annotations
@@ -24,7 +22,7 @@ _LABEL = re.compile(r'([a-z_]+)="((?:[^"\\]|\\.)*)"')
 
 
 def sample(metrics: str) -> list[int]:
-    """Start of the server, requests of persons, changes of workloads."""
+    """Return the start of the server, the requests of users and the changes of workloads."""
     start = persons = changes = 0
     for name, labels, value in _lines(metrics):
         if name == "process_start_time_seconds":

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The administrator's kubeconfig of a virtual cluster, in a file of the controller."""
+"""The administrator's kubeconfig of a virtual cluster, a file of the controller."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LIFETIME = 30 * 24 * 3600
 
 
 class AdministratorsKubeconfig:
-    """The kubeconfig file that the option kubeconfig_path asks for."""
+    """The file of the option kubeconfig_path."""
 
     def __init__(self, path: str, namespace: str, labels: dict[str, str]) -> None:
         self.path = path
@@ -32,7 +32,7 @@ class AdministratorsKubeconfig:
         return self._there is not None
 
     def is_current(self, api: Cluster, url: str | None) -> bool:
-        """Whether the file lets the administrator in, now and for a while."""
+        """Return whether the kubeconfig is for this URL, and its token can be kept."""
         if self._there is None or url is None:
             return False
         if kubeconfig.write(self.path, self._content(api, url, self._token), check=True):
@@ -45,7 +45,7 @@ class AdministratorsKubeconfig:
         return bound_tokens.still_good(self._token, secrets, LIFETIME, time.time())
 
     def renew(self, api: Cluster, url: str) -> str:
-        """Write a new one, then end what it supersedes; the new token."""
+        """Write a new kubeconfig, then revoke what it replaces. Return the new token."""
         before = api.list(SECRET, naming.PLATFORM_NAMESPACE, self._selector)
         name = bound_tokens.secret_name(ADMINISTRATOR, before)
         issued = bound_tokens.issue(api, naming.PLATFORM_NAMESPACE, ADMINISTRATOR, name, self._labels, LIFETIME)
@@ -57,6 +57,7 @@ class AdministratorsKubeconfig:
         return issued.token
 
     def action(self) -> dict:
+        """Return the change as a row of a result."""
         return {"action": "update" if self._there else "create", "kind": "Kubeconfig", "name": self.path}
 
     @property

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The operation of the state present: apply in two phases, wait, apply what is in the virtual cluster, report."""
+"""The operation for state present: apply in two phases, wait, apply objects in the virtual cluster, report."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.volume imp
 
 @dataclass(frozen=True)
 class PresentOperation(VClusterOperation):
-    """The virtual cluster is created, updated or resumed."""
+    """Create, update or resume a virtual cluster."""
 
     plan: PresentPlan
 
@@ -67,7 +67,7 @@ class PresentOperation(VClusterOperation):
 
 
 class _Application:
-    """One execution of a plan, with what is learned on the way: addresses, keys, the CA, the API inside."""
+    """One execution of a plan, with what becomes known meanwhile: addresses, keys, CA, the virtual API."""
 
     def __init__(self, context: Context, plan: PresentPlan, deadline: Deadline) -> None:
         self.context, self.plan, self.deadline = context, plan, deadline
@@ -97,7 +97,7 @@ class _Application:
         return replace(done, actions=[*done.actions, *kubeconfig], facts=facts)
 
     def result(self) -> OperationResult:
-        """What is planned and done so far. It shows the changes as they were planned before the first of them."""
+        """Return the result so far, with the changes as planned."""
         plan, guest = self.plan, self.guest
         actions = [
             *(plan.rights.rows() if plan.rights else []),
@@ -137,10 +137,9 @@ class _Application:
     # The two phases ---------------------------------------------------------------------------------------------------
 
     def _apply(self) -> Plan:
-        """
-        Two phases, if the configuration needs new keys, or addresses that only existing Services have.
+        """Apply in two phases if the configuration needs new keys, or addresses of Services to be created.
 
-        The plan that is returned is to be executed when the servers are ready.
+        Return the plan to execute when the servers are ready.
         """
         plan = self.plan
         if plan.upgrade:
@@ -168,7 +167,7 @@ class _Application:
     # Waits ------------------------------------------------------------------------------------------------------------
 
     def _wait_for_balancer(self) -> None:
-        """The certificate must have its address."""
+        """Wait for the load balancer's address, which the certificate must contain."""
         host = self.host
         wait_for(
             host,
@@ -205,7 +204,7 @@ class _Application:
         self._apply_guest_objects()
 
     def _apply_guest_objects(self) -> None:
-        """Requires that its API answers."""
+        """Apply the objects in the virtual cluster, whose API must answer."""
         self._pin_ca()
         self.guest = guest = connect_guest(self.host, self.rendering)
         guest.execute(self.deadline)
@@ -214,7 +213,7 @@ class _Application:
             attempt(lambda: trusted_keys.keep(self.host, guest.api, self.namespace))  # or the next run does
 
     def _pin_ca(self) -> None:
-        """Keep the CA for good or, of a server without a volume, until its pod is replaced and creates another."""
+        """Store the CA. A server without a volume creates another one when its pod is replaced."""
         kept = self.rendering.keys.ca
         if kept and self.spec.lasting:
             return
@@ -232,7 +231,7 @@ class _Application:
             ]
 
     def _kubeconfig(self, url: str | None) -> list[dict]:
-        """Renew the administrator's kubeconfig, which is possible only if the API answers."""
+        """Renew the administrator's kubeconfig, for which the API must answer."""
         kubeconfig, guest = self.plan.kubeconfig, self.guest
         if kubeconfig is None:
             return []

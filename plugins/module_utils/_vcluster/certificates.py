@@ -23,7 +23,7 @@ CONTAINER = "k3s"
 
 
 def oldest_start(host: Cluster, namespace: str) -> datetime | None:
-    """When the oldest running k3s process of a virtual cluster started; None if none runs."""
+    """Return when the oldest running k3s process of a virtual cluster started, or None if none runs."""
     starts = [
         moment(running["startedAt"])
         for part in (SERVER, AGENT)
@@ -35,8 +35,10 @@ def oldest_start(host: Cluster, namespace: str) -> datetime | None:
 
 
 def valid_until(started: datetime) -> datetime:
+    """Return the time until which all certificates of a process started then are valid."""
     return started + VALID_AFTER_START
 
 
 def renewal_due(started: datetime) -> datetime:
+    """Return the time from which a restart is due."""
     return valid_until(started) - RENEWED_BEFORE

@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""End all client certificates that were requested in a virtual cluster: replace their CA, and restart its servers.
+"""Revoke all client certificates requested in a virtual cluster: replace their CA, and restart its servers.
 
-A removal is recorded on the CA before anything else, so that a later run can still do what one left out or could not
-do: by then the user has no role there.
+Each removal of an administrator is first recorded on the CA's Secret, so that a later run can complete it. By then, the
+user has no role there.
 """
 
 from __future__ import annotations
@@ -48,41 +48,44 @@ PUBLISHED_SECONDS = 5
 
 
 def find(host: Cluster, namespace: str) -> dict | None:
-    """The Secret with the CA; None in a virtual cluster that the module vcluster has not given one yet."""
+    """Return the Secret with the CA, or None if vcluster has not created it yet."""
     return host.get(SECRET, CLIENT_CA, namespace)
 
 
 def certificate(found: dict | None) -> str | None:
-    """PEM."""
+    """Return the CA's certificate as PEM, or None."""
     return decoded(found).get("ca.crt")
 
 
 def accepted(found: dict | None) -> bool:
-    """Whether the servers accept certificates that are requested inside (option client_certificates)."""
+    """Return whether the servers accept requested certificates (option client_certificates)."""
     return not client_ca.is_off(decoded(found))
 
 
 def former(found: dict | None) -> set[str]:
-    """The administrators whose removal ended no certificates."""
+    """Return the former administrators whose certificates were not revoked."""
     annotations = (found or {}).get("metadata", {}).get("annotations") or {}
     return {key.removeprefix(FORMER) for key in annotations if key.startswith(FORMER)}
 
 
 def unseen(found: dict | None) -> set[str]:
-    """Those of them whose removal was interrupted, before anybody looked for what they may have left behind."""
+    """Return those of them whose removal was interrupted before their findings were reported."""
     annotations = (found or {}).get("metadata", {}).get("annotations") or {}
     return {user for user in former(found) if annotations[f"{FORMER}{user}"] != SEEN}
 
 
 def record(host: Cluster, namespace: str, users: Iterable[str]) -> None:
+    """Record users whose certificates are not revoked yet."""
     _annotate(host, namespace, dict.fromkeys(users, ""))
 
 
 def record_seen(host: Cluster, namespace: str, users: Iterable[str]) -> None:
+    """Record that the findings of these users were reported."""
     _annotate(host, namespace, dict.fromkeys(users, SEEN))
 
 
 def forget(host: Cluster, namespace: str, users: Iterable[str]) -> None:
+    """Remove the records of these users."""
     _annotate(host, namespace, dict.fromkeys(users))
 
 
@@ -92,11 +95,10 @@ def _annotate(host: Cluster, namespace: str, users: dict[str, str | None]) -> No
 
 
 class Renewal(LifecyclePlan):
-    """
-    The record stays until all is done and looked at, so that one that was interrupted is done again.
+    """Replace the CA. The record stays until all is done, so that an interrupted renewal is repeated.
 
-    Of several servers, one that has restarted would sign with the new CA what is requested through one that still
-    trusts the old. So they restart twice: first they sign with a CA that nobody trusts, until the old one has ended.
+    With several servers, one that has restarted would sign with the new CA what is requested through one that still
+    trusts the old. So they restart twice: in between they sign with a CA that nobody trusts.
     """
 
     first: str  # of the users for whom it is done: whose result shows it
@@ -106,7 +108,7 @@ class Renewal(LifecyclePlan):
 
     @classmethod
     def plan(cls, vcluster: VirtualCluster, found: dict | None, users: Iterable[str]) -> Renewal:
-        """In a virtual cluster whose CA is in this Secret, for these former administrators."""
+        """Plan the renewal for these former administrators. `found` is the Secret with the CA."""
         host, namespace = vcluster.host, vcluster.namespace
         if not accepted(found):
             return cls._of_none(host, namespace, found, users)
@@ -135,13 +137,14 @@ class Renewal(LifecyclePlan):
 
     @classmethod
     def _of_none(cls, host: Cluster, namespace: str, found: dict | None, users: Iterable[str]) -> Renewal:
-        """No server accepts any. Others may know the CA from a time when it was accepted."""
+        """Plan for servers that accept no certificates. Other API servers may know the CA from an earlier time."""
         made = cls(host, namespace, [])
         made.first, made.steps = min(users), []
         made.certificate = made.ended = certificate(found) or ""
         return made
 
     def perform(self, deadline: Deadline | None = None) -> None:
+        """Replace the CA, and wait for the servers after each step."""
         for step in self.steps:
             for action in step:
                 self.cluster.merge(action.kind, action.name, action.namespace, action.desired)
@@ -154,7 +157,7 @@ class Renewal(LifecyclePlan):
 
 
 def _exchange(found: dict, server: dict, files: dict[str, str]) -> list[Action]:
-    """Other files in the Secret, and other pods of the servers."""
+    """Return the actions that change the Secret's files and restart the servers."""
     namespace = found["metadata"]["namespace"]
     before, after = (
         secret({"name": CLIENT_CA, "namespace": namespace, "labels": found["metadata"]["labels"]}, values)

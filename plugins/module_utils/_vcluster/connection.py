@@ -1,10 +1,10 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The way into a virtual cluster: through its host's API server, by a websocket port-forward to the server pod.
+"""Connect to a virtual cluster through its host's API server, by a websocket port-forward to a server pod.
 
-So neither exposure nor firewalls matter to the administrator's tools. TLS runs inside the tunnel, verified against the
-CA that was read through it at first contact and kept on the host since: whoever could answer falsely at that moment
-holds the host already.
+So exposure and firewalls do not matter to the administrator's tools. TLS in the tunnel is verified against the CA,
+which is read through it at first contact and stored on the host: whoever could forge the answer at that moment controls
+the host already.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ SERVER_POD = f"{SERVER}-0"
 
 
 def inside(host: Cluster, namespace: str) -> Cluster:
-    """The API of the virtual cluster in this namespace of the host, with the platform's own credential."""
+    """Connect to the virtual cluster in this namespace of the host with the platform's credential."""
     secret = host.get(SECRET, PLATFORM_CREDENTIAL, namespace)
     data = (secret or {}).get("data") or {}
     if not data.get("token") or not data.get("ca.crt"):
@@ -51,6 +51,7 @@ def inside(host: Cluster, namespace: str) -> Cluster:
 
 
 def connect(host: Cluster, namespace: str, *, token: str, ca_data: str) -> Cluster:
+    """Connect with this token. `ca_data` is base64 of PEM."""
     config = {
         "clusters": [{"cluster": {"server": _url(namespace), "certificate-authority-data": ca_data}}],
         "users": [{"user": {"token": token}}],
@@ -63,7 +64,7 @@ def connect(host: Cluster, namespace: str, *, token: str, ca_data: str) -> Clust
 
 
 def authority(host: Cluster, namespace: str) -> str:
-    """The CA of a virtual cluster at first contact, as PEM."""
+    """Read the CA of a virtual cluster at first contact, as PEM."""
     doing = f"reading the CA of {namespace} on {host.name}"
     text = _asked_blindly(host, namespace, "/cacerts", doing)
     if "-----BEGIN CERTIFICATE-----" not in text:
@@ -72,12 +73,12 @@ def authority(host: Cluster, namespace: str) -> str:
 
 
 def ready(host: Cluster, namespace: str) -> None:
-    """Nothing, if the API server of a virtual cluster is ready; an ApiError if it is not."""
+    """Return if the API server of a virtual cluster is ready. Raise an ApiError otherwise."""
     _asked_blindly(host, namespace, "/readyz", f"asking whether {namespace} on {host.name} is ready")
 
 
 def _asked_blindly(host: Cluster, namespace: str, path: str, doing: str) -> str:
-    """What a virtual cluster answers to whoever asks; nobody knows its CA yet."""
+    """Send a request without verification, because the CA is not known yet."""
     unverified = ssl.create_default_context()
     unverified.check_hostname = False
     unverified.verify_mode = ssl.CERT_NONE
@@ -95,7 +96,7 @@ def _asked_blindly(host: Cluster, namespace: str, path: str, doing: str) -> str:
 
 
 def endpoint(vcluster: VirtualCluster) -> str:
-    """The URL by which people reach a virtual cluster."""
+    """Return the URL at which users reach a virtual cluster."""
     host, name = vcluster.host, vcluster.namespace
     service = host.get(SERVICE, API_SERVICE, name)
     if service is None:
@@ -105,25 +106,26 @@ def endpoint(vcluster: VirtualCluster) -> str:
 
 
 def _url(namespace: str) -> str:
-    """By a name that the certificate always has; nobody resolves it."""
+    """Return a URL with a name that the certificate always contains. It is never resolved."""
     return f"https://{API_SERVICE}.{namespace}.svc:{API_PORT}"
 
 
 def _pool_through(host: Cluster, namespace: str) -> type:
-    """To the API of a virtual cluster, by whichever of its servers is ready."""
+    """Return connections to the API through whichever server is ready."""
     return pool_through(host, namespace, lambda: serving_pod(host, namespace), API_PORT)
 
 
 def serving_pod(host: Cluster, namespace: str) -> str:
-    """The first server that is ready or, if none says so, the first of all: it may answer nevertheless."""
+    """Return the name of the first ready server or, if none is, of the first, which may answer nevertheless."""
     staying = [pod for pod in server_pods(host, namespace) if not pod["metadata"].get("deletionTimestamp")]
     return min((pod["metadata"]["name"] for pod in staying if is_ready(pod)), default=SERVER_POD)
 
 
 def server_pods(host: Cluster, namespace: str) -> list[dict]:
+    """Return the pods of the servers."""
     return pods_of(host, namespace, SERVER)
 
 
 def pods_of(host: Cluster, namespace: str, part: str) -> list[dict]:
-    """Of the platform: a syncer that was taken over can call a pod of its own a server."""
+    """Return the platform's pods of a part. The label excludes pods of a syncer, which could imitate them."""
     return host.list(POD, namespace, naming.selecting({PART_LABEL: part, naming.LABEL_MANAGED_BY: naming.MANAGED_BY}))

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The end of a virtual cluster: its namespace with everything in it, and the volumes bound there."""
+"""Delete a virtual cluster: its namespace with everything in it, and the volumes bound there."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ SLOW = (
 
 
 def plan(host: Cluster, tenant: str, name: str) -> Plan:
-    """The one thing to delete: the namespace, which takes all else along, whatever state that is in."""
+    """Plan the deletion of the namespace, whatever its state."""
     owned = naming.selector("vcluster", tenant=tenant, vcluster=name)
     return Plan.make(host, [], owned=owned, prune_kinds=[NAMESPACE])
 
 
 def execute(removal: Plan, host: Cluster, namespace: str, deadline: Deadline | None) -> None:
-    """Delete it and, with a deadline, return when nothing of it is left."""
+    """Delete the namespace and, with a deadline, wait until everything is gone."""
     volumes = _volumes_of(host, namespace)
     removal.execute()
     _start_slow_deletions(host, namespace)
@@ -50,9 +50,9 @@ def execute(removal: Plan, host: Cluster, namespace: str, deadline: Deadline | N
 
 
 def _start_slow_deletions(host: Cluster, namespace: str) -> None:
-    """
-    A namespace is emptied five seconds after its deletion was asked for, and looked at again many seconds after that
-    if it was not empty at once. So what takes time is begun now; where that fails, it happens then.
+    """Begin slow deletions now, because Kubernetes empties a namespace only after five seconds.
+
+    If it is not empty then, Kubernetes looks at it again many seconds later. Failures are ignored.
     """
 
     def begin(slow: tuple[str, str]) -> None:
@@ -65,7 +65,7 @@ def _start_slow_deletions(host: Cluster, namespace: str) -> None:
 
 
 def _volumes_of(host: Cluster, namespace: str) -> list[str]:
-    """The volumes that go with the claims of a namespace; those to be retained are not waited for."""
+    """Return the volumes that are deleted with the claims of a namespace, not retained ones."""
     return [
         volume["metadata"]["name"]
         for volume in host.list(PERSISTENT_VOLUME)

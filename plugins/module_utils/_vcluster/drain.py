@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Fewer agents: nothing new comes to the nodes that leave, and what runs there ends first, as its quotas allow.
+"""Drain the nodes of agents that are removed: cordon them, and evict their pods within disruption budgets.
 
-Only then the StatefulSet is scaled, and last the nodes are deleted inside: a run that was killed in between goes on
-with the rest, and one that wants the nodes back finds them.
+Afterwards the StatefulSet is scaled, and at last the nodes are deleted. A later run continues an interrupted one, or
+uncordons the nodes if they are to stay.
 """
 
 from __future__ import annotations
@@ -26,12 +26,13 @@ _MIRROR = "kubernetes.io/config.mirror"
 
 
 def leaving(agents: dict | None, wanted: int) -> list[str]:
-    """The nodes to drain, by the agents' StatefulSet. Where none is to stay there is nowhere to go."""
+    """Return the nodes to drain, from the agents' StatefulSet. Empty if no node stays, because pods could not move."""
     running = agents["spec"]["replicas"] if agents else 0
     return [f"{AGENT}-{number}" for number in range(wanted, running)] if wanted else []
 
 
 def rows(nodes: Iterable[str]) -> list[dict]:
+    """Return the drains as rows of a result."""
     return [{"action": "drain", "kind": "Node", "name": node} for node in nodes]
 
 
@@ -51,7 +52,7 @@ def drain(host: Cluster, namespace: str, names: Iterable[str], deadline: Deadlin
 
 
 def _empty(api: Cluster, nodes: list[str], deadline: Deadline) -> None:
-    """What a quota refuses now has to be asked for again, so this looks again and again."""
+    """Evict again and again, because a disruption budget may deny it for a while."""
     while pods := _pods(api, nodes):
         answers = api.map(lambda pod: _end(api, pod), pods)
         if deadline.expired:
@@ -68,7 +69,7 @@ def _empty(api: Cluster, nodes: list[str], deadline: Deadline) -> None:
 
 
 def _end(api: Cluster, pod: dict) -> str:
-    """Why it stays for now."""
+    """Evict or delete a pod. Return why it stays for now."""
     if pod["metadata"].get("deletionTimestamp"):
         return ""
     refusal = api.evict(pod)
@@ -80,7 +81,7 @@ def _pods(api: Cluster, nodes: list[str]) -> list[dict]:
 
 
 def _moves(pod: dict) -> bool:
-    """Whether it is worth waiting for: neither one of each node, nor one that has ended and stays to be looked at."""
+    """Return whether to wait for the pod: not for those of a DaemonSet, nor for those that have ended."""
     meta = pod["metadata"]
     owned = any(owner["kind"] == "DaemonSet" for owner in meta.get("ownerReferences") or [])
     stays = has_ended(pod) and not meta.get("deletionTimestamp")

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Where virtual clusters are and may go: hosts of the fleet, records of tenants, room in quotas, free networks."""
+"""The state of the fleet for new and existing virtual clusters: hosts, tenants, quotas, databases."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.mode 
 
 
 class Unreachable(Obstacle):
-    """A host does not answer, so what is on it, or may be on it, is not known."""
+    """A host does not answer, so what it has is not known."""
 
 
 class FleetState:
-    """The fleet as it is now, asked once for all items of a call."""
+    """The state of the fleet, read once for all items of a call."""
 
     def __init__(self, fleet: registry.Fleet) -> None:
         self.fleet = fleet
@@ -42,7 +42,7 @@ class FleetState:
         self._admitted: dict[str, tuple[str, dict[str, str]]] = {}  # tenant and resources, by namespace
 
     def host_of(self, namespace: str, wanted: str | None) -> Cluster:
-        """The host a virtual cluster is on or, if it is nowhere, goes to."""
+        """Return the host of an existing virtual cluster, or the host `wanted` for a new one (None: the hub)."""
         found = self.found.get(namespace)
         if found and wanted not in (None, found.host.name):
             raise TenantryError(
@@ -62,11 +62,12 @@ class FleetState:
         return self.fleet.cluster(name)
 
     def spec_of(self, item: dict) -> VClusterSpec:
-        """What an item asks for. One that leaves out the mode means the mode that there is, or that of a new one."""
+        """Return the spec of an item. Without a mode, it is that of the existing virtual cluster, or shared."""
         found = self.found.get(naming.vcluster_namespace(item["tenant"], item["name"]))
         return parse({**item, "mode": mode_of(item["mode"], found.record if found else None)})
 
     def check_tenant(self, context: Context, tenant: str) -> None:
+        """Raise a TenantryError if the tenant does not exist; in check mode, warn."""
         if tenant not in self.records:
             context.missing(
                 TenantryError(
@@ -78,9 +79,10 @@ class FleetState:
     def over_quota(
         self, wanted: Iterable[VClusterSpec], leaving: Iterable[str], *, reserve: bool = False
     ) -> dict[str, TenantryError]:
-        """
-        All resources of a tenant together, those in question as they are asked for now, against its quota: why they
-        cannot be had, by tenant. With `reserve`, runs at the same time are told of them too.
+        """Return an error by tenant for quotas that have no room.
+
+        The wanted specs replace the recorded ones, `leaving` are deleted. With `reserve`, concurrent runs count them
+        too.
         """
         asked: dict[str, dict[str, VClusterSpec]] = defaultdict(dict)
         for spec in wanted:
@@ -101,15 +103,15 @@ class FleetState:
         return problems
 
     def admit(self, spec: VClusterSpec, leaving: Iterable[str]) -> None:
-        """Refuse one that the quota has no room for beside those admitted before; of those that follow, it is one."""
+        """Raise a TenantryError if the quota has no room, else count this one for those that follow."""
         if problem := self.over_quota([spec], leaving).get(spec.tenant):
             raise problem
         self._admitted[spec.namespace] = (spec.tenant, spec.resources.as_text())
 
     def shared_datastores(self, wanted: Iterable[VClusterSpec]) -> dict[str, str]:
-        """
-        What is wrong with those whose database is that of another, by namespace, as far as the records of the fleet
-        tell. Of two new ones the first has it.
+        """Return an error by namespace for virtual clusters whose database belongs to another, by the fleet's records.
+
+        Of two new ones, the first keeps it.
         """
         problems = {}
         taken = {place: name for name, found in self.found.items() if (place := found.readable_record.datastore)}
@@ -148,7 +150,7 @@ class FleetState:
         allocation.check(tenant, quota_of(record), allocation.total(others.values()), allocation.total(asked.values()))
 
     def lowered_below_use(self, specs: Iterable[VClusterSpec]) -> Iterator[str]:
-        """A line for each virtual cluster whose resources are reduced below its use."""
+        """Yield a warning for each virtual cluster whose resources are reduced below its use."""
         for spec in specs:
             found, asked = self.found.get(spec.namespace), spec.resources.as_text()
             if not found or allocation.fits(found.record.resources, asked):
@@ -164,13 +166,13 @@ class FleetState:
                 )
 
     def _quota(self, found: VirtualCluster) -> dict:
-        """The ResourceQuota of a virtual cluster. Asked for only where a quota is looked at, once for each tenant."""
+        """Return the ResourceQuota of a virtual cluster, read once per tenant and only if needed."""
         if found.tenant not in self._quotas:
             hosts = (one.host for one in self.found.values() if one.tenant == found.tenant)
             self._quotas[found.tenant] = resources_in_use.quotas(self.fleet.hub, hosts, found.tenant)
         return self._quotas[found.tenant].get((found.host.name, found.namespace)) or {}
 
     def grows(self, spec: VClusterSpec) -> bool:
-        """Whether it is new, or gets more of anything than it has."""
+        """Return whether it is new, or gets more of any resource than it has."""
         found = self.found.get(spec.namespace)
         return found is None or not allocation.fits(spec.resources.as_text(), found.record.resources)

@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What the platform's own objects take more of a quota, in mode shared: a node port, a load balancer, a larger volume.
+"""Reserve quota for the platform's own objects in mode shared: a node port, a load balancer, a larger volume.
 
-A quota counts, it does not know whose object is meant. Between its being raised and the platform's object, a tenant who
-makes services or claims all the time would get that share, so in between its syncer has no rights.
+A quota does not distinguish owners. Between the raise of the quota and the platform's object, a tenant who keeps
+creating Services or claims would get the share. So the syncer has no rights meanwhile.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ SERVICES = "services."
 
 
 def claim(context: Context, present: PresentPlan) -> None:
-    """Take what the plan takes more, with the quota that has it. All else of the plan is left to do."""
+    """Apply the part of the plan that needs more quota, together with the quota. The rest stays in the plan."""
     host, namespace, planned = present.host, present.namespace, present.changes
     growing = [action for action in planned.actions if grows(action)]
     if not growing or not present.spec.shared or not planned.object(STATEFUL_SET, SERVER, namespace):
@@ -52,7 +52,7 @@ def claim(context: Context, present: PresentPlan) -> None:
 
 
 def grows(action: Action) -> bool:
-    """Whether it takes more of what tenants take too."""
+    """Return whether the action takes more of what tenants can use too."""
     if action.action == "delete":
         return False
     if action.kind == SERVICE:
@@ -62,7 +62,7 @@ def grows(action: Action) -> bool:
 
 
 def _take(context: Context, namespace: str, plan: Plan) -> None:
-    """Rights end some moments after they were taken away, and a tenant may hold a port that an earlier run lost."""
+    """Apply the plan. Take back a port that a tenant's Service used before the syncer lost its rights."""
     end = Deadline(LONGEST)
     while True:
         try:
@@ -83,7 +83,7 @@ def _take(context: Context, namespace: str, plan: Plan) -> None:
 
 
 def _free(host: Cluster, namespace: str, deadline: Deadline) -> str | None:
-    """Take the latest of the tenant's services from the outside; None where there is none."""
+    """Change the newest exposed Service of the tenant to ClusterIP, and return it. None if there is none."""
     selector = f"{naming.LABEL_MANAGED_BY}={naming.MANAGED_BY_SYNCER}"
     held = [one for one in host.list(SERVICE, namespace, selector) if one["spec"].get("type") in EXPOSED]
     if not held:
@@ -103,6 +103,6 @@ def _free(host: Cluster, namespace: str, deadline: Deadline) -> str | None:
 
 
 def _counted(quota: dict) -> dict[str, int]:
-    """What a quota has counted of services, by resource. Kubernetes does so some moments after a change."""
+    """Return the Services that the quota has counted, by resource. The count follows changes by some moments."""
     used = quota.get("status", {}).get("used") or {}
     return {resource: int(number) for resource, number in used.items() if resource.startswith(SERVICES)}

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What the module vcluster has inside a virtual cluster: the users' foundation, nodes, a kubeconfig."""
+"""What the module vcluster manages in a virtual cluster: objects for users, and nodes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ LEAVING = "tenantry.dev/leaving"
 
 
 class GuestCluster:
-    """One virtual cluster seen from inside, by the platform."""
+    """A virtual cluster as its own API server shows it."""
 
     def __init__(self, host: Cluster, rendering: RenderContext, api: Cluster) -> None:
         self.host = host
@@ -43,15 +43,17 @@ class GuestCluster:
 
     @property
     def nodes(self) -> str:
+        """Ready nodes of all, such as 1/2."""
         return ready_of_all(self._nodes, agents_of(self.rendering.spec))
 
     def rows(self) -> list[dict]:
+        """Return the changes as rows of a result."""
         rows = [("delete", self.stale_nodes), ("update", self.returning)]
         nodes = [(action, node["metadata"]["name"]) for action, nodes in rows for node in nodes]
         return [*self.plan.rows(), *({"action": action, "kind": "Node", "name": name} for action, name in nodes)]
 
     def execute(self, deadline: Deadline) -> None:
-        """The foundation of the users, nodes of agents that are gone removed, all others waited for."""
+        """Apply the objects for users, delete nodes of removed agents, and wait for the others."""
         self.plan.execute()
         for node in self.stale_nodes:
             self.api.delete(NODE, node["metadata"]["name"], uid=node["metadata"]["uid"])
@@ -63,19 +65,20 @@ class GuestCluster:
 
 
 def connect_guest(host: Cluster, rendering: RenderContext) -> GuestCluster:
+    """Connect to the virtual cluster, with a time limit for all requests together."""
     ca_data = base64.b64encode(require(rendering.keys.ca, "the CA of its API server").encode()).decode()
     api = connection.connect(host, rendering.namespace, token=rendering.keys.platform_token, ca_data=ca_data)
     return GuestCluster(host, rendering, api.limited(host.timeout))
 
 
 def is_stale(node: dict, spec: VClusterSpec) -> bool:
-    """Whether it is that of an agent that is gone. In mode shared nodes are the syncer's, whatever they are called."""
+    """Return whether it is the node of a removed agent. In mode shared, nodes belong to the syncer."""
     match = None if spec.shared else _AGENT_NODE.fullmatch(node["metadata"]["name"])
     return match is not None and int(match[1]) >= spec.agents
 
 
 def marked(*, leaving: bool) -> dict:
-    """A patch of a node: whether it is about to leave, and so takes no more pods."""
+    """Return a patch for a node: whether it is about to be removed, and so cordoned."""
     value = True if leaving else None
     return {"metadata": {"annotations": {LEAVING: value and "true"}}, "spec": {"unschedulable": value}}
 
@@ -85,12 +88,12 @@ def _is_leaving(node: dict) -> bool:
 
 
 def agents_of(spec: VClusterSpec) -> int | None:
-    """How many nodes there should be. In mode shared that changes with the pods: those of the host that carry any."""
+    """Return the desired number of nodes. None in mode shared, where it changes with the pods."""
     return None if spec.shared else spec.agents
 
 
 def ready_of_all(nodes: list[dict] | None, agents: int | None) -> str:
-    """The ready nodes of all, for people; a question mark for what is not known."""
+    """Return `ready/all`, with a question mark for an unknown number."""
     ready = "?" if nodes is None else sum(map(is_ready, nodes))
     if agents is None:
         return f"{ready}/{'?' if nodes is None else len(nodes)}"

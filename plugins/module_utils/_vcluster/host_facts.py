@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What is known of a host for the virtual clusters on it: its networks and addresses."""
+"""Facts of a host that virtual clusters on it depend on: its networks and addresses."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.expos
 
 @dataclass(frozen=True)
 class HostFacts:
-    """What a host tells about itself that a virtual cluster on it must know."""
+    """Networks, nodes and storage classes of a host."""
 
     host: str
     nodes: list[dict]
@@ -38,6 +38,7 @@ class HostFacts:
 
     @classmethod
     def of(cls, host: Cluster, *, shared: bool = False) -> HostFacts:
+        """Read the facts. With `shared`, also those that only mode shared needs."""
         nodes = sorted(host.list(NODE), key=lambda node: node["metadata"]["name"])
         service = host.get(SERVICE, "kubernetes", "default") or {}
         network = service_network(host) if shared else None
@@ -46,7 +47,7 @@ class HostFacts:
         return cls(host.name, nodes, addresses, network, HostNetworks.of(host, nodes, addresses), classes)
 
     def with_resolved_networks(self, spec: VClusterSpec) -> VClusterSpec:
-        """With its networks: its own, free on this host, or in mode shared those of the host."""
+        """Return the spec with its networks: free ones of this host, or in mode shared the host's."""
         if not spec.shared:
             self.check_networks(spec)
             return spec
@@ -58,7 +59,7 @@ class HostFacts:
         return replace(spec, service_cidr=self.service_network)
 
     def isolation_gap(self, spec: VClusterSpec) -> str | None:
-        """What is wrong where the host's own pods have addresses that no wall is known to be around."""
+        """Return a warning if pods of the host have addresses outside of its known networks, or None."""
         outside = [one for one in self.networks.unlisted_pod_ips if not within(one, spec.network_options.egress_deny)]
         if not outside:
             return None
@@ -69,7 +70,7 @@ class HostFacts:
         )
 
     def check_networks(self, spec: VClusterSpec) -> None:
-        """A virtual cluster's networks are routed in its pods, where the host's addresses must stay reachable."""
+        """Raise a TenantryError if the spec's networks overlap the host's, which its pods must reach."""
         for option in ("cluster_cidr", "service_cidr"):
             ours = ipaddress.ip_network(getattr(spec, option))
             for what, text in self._networks():
@@ -81,7 +82,7 @@ class HostFacts:
                     )
 
     def published_address(self, spec: VClusterSpec, record: VClusterRecord) -> str:
-        """Where people reach it: as given, else as before while a node has it, else at a node from outside."""
+        """Return the address for users: the option's, else the recorded one if a node has it, else a node's."""
         if spec.exposure.address:
             return spec.exposure.address
         if spec.exposure.type == LOAD_BALANCER and record.expose == LOAD_BALANCER:

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The flow of the module vcluster_housekeeping: what is due by time, from the end of a virtual cluster to a restart."""
+"""The flow of the module vcluster_housekeeping: delete, pause, resume or restart virtual clusters when due."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ IDLE = "idle"
 
 @dataclass(frozen=True)
 class Notes:
-    """What one run leaves for the next, on the namespace."""
+    """Notes of a run for the next one, an annotation of the namespace."""
 
     slept: datetime | None = None  # when it was paused by a run
     why: str | None = None  # SCHEDULE or IDLE, while it is paused for it
@@ -49,6 +49,7 @@ class Notes:
 
     @classmethod
     def of(cls, vcluster: VirtualCluster) -> Notes:
+        """Read the notes. Return empty ones if the annotation is missing or invalid."""
         text = vcluster.annotations.get(NOTES_ANNOTATION)
         try:
             found = json.loads(text or "{}")
@@ -58,11 +59,12 @@ class Notes:
             return cls()
 
     def as_text(self) -> str:
+        """Return the annotation."""
         found = {"slept": self.slept and stamp(self.slept), "why": self.why, "sample": self.sample}
         return json.dumps({**found, "since": self.since and stamp(self.since)}, sort_keys=True)
 
     def seen(self, sample: list[int] | None, now: datetime) -> Notes:
-        """With the sample of now; None where there is none to compare with the next."""
+        """Return the notes with the current sample, or None without one."""
         if sample is None or (self.since and tuple(sample) == self.sample):
             return self
         return replace(self, sample=tuple(sample), since=now)
@@ -70,6 +72,8 @@ class Notes:
 
 @dataclass(frozen=True)
 class Decision:
+    """What is due for a virtual cluster, and why."""
+
     action: str  # delete, pause, resume, restart or none
     reason: str
     notes: Notes
@@ -78,7 +82,7 @@ class Decision:
 def decide(
     found: VirtualCluster, notes: Notes, *, paused: bool, now: datetime, started: datetime | None = None
 ) -> Decision:
-    """What is due for one virtual cluster, whose oldest process has run since `started`. Pure."""
+    """Decide what is due for one virtual cluster, whose oldest process runs since `started`. Pure."""
     decision = _due(found, notes, paused=paused, now=now)
     if decision.action != "none" or not started or now < certificates.renewal_due(started):
         return decision
@@ -89,7 +93,7 @@ def decide(
 
 
 def _due(found: VirtualCluster, notes: Notes, *, paused: bool, now: datetime) -> Decision:
-    """By the options of the virtual cluster itself. Pure."""
+    """Decide by the options of the virtual cluster. Pure."""
     record = found.record
     expires = expiry(found.created, record)
     if expires and expires <= now and not record.deletion_protection:
@@ -114,6 +118,7 @@ def _due(found: VirtualCluster, notes: Notes, *, paused: bool, now: datetime) ->
 
 
 def run(context: Context, items: list[dict]) -> list[dict]:
+    """Do what is due for the virtual clusters of one tenant or of all, and return a row for each."""
     tenant = items[0]["tenant"]
     if tenant is not None:
         naming.check_name(tenant, "tenant")
@@ -183,7 +188,7 @@ def _plan(found: VirtualCluster, action: str, now: datetime) -> Plan | Lifecycle
 def _carry_out(
     context: Context, found: VirtualCluster, plan: Plan | LifecyclePlan | None, notes: Notes, before: Notes
 ) -> None:
-    """Notes come between the deed and the wait for it: without them, a later run would not know whose pause it was."""
+    """Act, write the notes, then wait. Without notes, a later run would not know whose pause it was."""
     name, wait = found.namespace, context.module.params["wait"]
     deadline = context.deadline(context.module.params["wait_timeout"]) if wait else None
     if isinstance(plan, Plan):

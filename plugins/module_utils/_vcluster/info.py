@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The flow of the module vcluster_info: what virtual clusters there are, read live."""
+"""The flow of the module vcluster_info: virtual clusters and their live status."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.mode 
 
 
 def run(context: Context, tenant: str | None, name: str | None, host: str | None) -> dict:
-    """The virtual clusters that match, and a line for each host that could not be asked."""
+    """Return the virtual clusters that match, and an error line for each host that does not answer."""
     for field, value in (("tenant", tenant), ("name", name)):
         if value is not None:  # a name that cannot exist is an error, not an empty answer
             naming.check_name(value, field)
@@ -118,6 +118,7 @@ def ready_servers(stateful_set: dict | None) -> str | None:
 
 
 def upkeep_of(found: VirtualCluster, record: VClusterRecord) -> dict:
+    """Return the lifecycle options, with the time of expiry."""
     expires = expiry(found.created, record)
     return {
         "deletion_protection": record.deletion_protection,
@@ -134,7 +135,7 @@ def _endpoint(found: VirtualCluster) -> str | None:
 
 
 def _live(found: VirtualCluster, agents: int | None) -> dict:
-    """What only the virtual cluster itself can tell. In mode shared it has as many nodes as carry its pods."""
+    """Return the live status. In mode shared, there are as many nodes as carry its pods."""
     host, unknown = found.host, ready_of_all(None, agents)
     try:
         url = connection.endpoint(found)
@@ -157,7 +158,7 @@ def _live(found: VirtualCluster, agents: int | None) -> dict:
 
 
 def _why_not_synced(host: Cluster, namespace: str) -> str | None:
-    """What keeps the syncer, without which the API answers but no pod runs."""
+    """Return why the syncer does not work. Without it, the API answers, but no pod runs."""
     pods = connection.pods_of(host, namespace, SYNCER)
     if any(map(is_ready, pods)):
         return None

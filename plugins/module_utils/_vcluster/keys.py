@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The keys of a virtual cluster are made once: of runs at the same time, the first that stores them has made them."""
+"""The keys of a virtual cluster, created once. Of concurrent runs, the first that stores them wins."""
 
 from __future__ import annotations
 
@@ -36,6 +36,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.clust
 
 
 def new(spec: VClusterSpec) -> Keys:
+    """Return new keys."""
     etcd = etcd_certificates.make(spec.namespace, ETCD) if spec.etcd else None
     return keys(None, None, etcd, _client_ca(spec, {}))
 
@@ -55,7 +56,7 @@ def _client_ca(spec: VClusterSpec, files: Mapping[str, str]) -> dict[str, str]:
 
 
 def claim(host: Cluster, rendering: RenderContext) -> RenderContext:
-    """With the keys that are stored: these or, where another run was first, its own."""
+    """Store the keys. Return the context with these or, if another run was first, with its keys."""
     for secret in (join_token(rendering), platform_credential(rendering), client_ca(rendering)):
         _store(host, secret)
     if rendering.spec.etcd:
@@ -64,7 +65,7 @@ def claim(host: Cluster, rendering: RenderContext) -> RenderContext:
 
 
 def _store(host: Cluster, secret: dict) -> None:
-    """Created, not applied: an apply of two would have the second replace what the first has built on."""
+    """Create the Secrets. An apply would let a second run replace the keys that the first already uses."""
     meta = secret["metadata"]
     try:
         retry(lambda: host.create(secret), is_forbidden, Deadline(RIGHTS_DELAY))

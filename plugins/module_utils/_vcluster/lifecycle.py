@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""A virtual cluster that exists is paused, resumed or restarted. Whatever else it was given stays as it is."""
+"""Pause, resume or restart an existing virtual cluster. Its other options do not change."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ LONGEST_GRACE = 30
 
 
 class LifecyclePlan:
-    """
-    Changes to single fields, and pods to end, in an order of their own. It is shown as a plan is, but is none: a plan
-    is executed by applying whole objects, and these are fields of some.
+    """Changes of single fields, and pods to delete, in an order of their own.
+
+    It has the interface of a Plan, but patches fields instead of applying whole objects.
     """
 
     def __init__(self, cluster: Cluster, namespace: str, actions: list[Action]) -> None:
@@ -60,22 +60,24 @@ class LifecyclePlan:
         return self._shown.diff()
 
     def perform(self, deadline: Deadline | None) -> None:
+        """Execute the plan. With a deadline, wait until it has taken effect."""
         raise NotImplementedError
 
     def change(self, *parts: str) -> None:
+        """Patch these StatefulSets."""
         for action in self.actions:
             if action.action == "update" and action.name in parts:
                 self.cluster.merge(action.kind, action.name, action.namespace, action.desired)
 
 
 class PausePlan(LifecyclePlan):
-    """
-    Server, syncer and agents first: a syncer that still runs would tell its API server that the pods have failed, or
-    create them again. What the servers have their data in goes after them.
+    """Scale servers, syncer and agents to zero, then etcd, which the servers need until then.
+
+    A syncer that still ran would report the pods as failed, or recreate them.
     """
 
     def perform(self, deadline: Deadline | None) -> None:
-        """Without a deadline, nothing is waited for but the end of the server, for as long as that may take."""
+        """Pause. Without a deadline, wait only for the servers to end."""
         self.change(SERVER, SYNCER, AGENT)
         limit = deadline or Deadline(LONGEST_GRACE)
         for part in (SERVER, SYNCER):
@@ -90,7 +92,7 @@ class PausePlan(LifecyclePlan):
 
 
 class StartPlan(LifecyclePlan):
-    """Again, as many servers and agents as there were; or anew, each part one by one."""
+    """Scale to the recorded numbers, or restart each part one pod at a time."""
 
     def perform(self, deadline: Deadline | None) -> None:
         self.change(ETCD, SERVER, SYNCER, AGENT)
@@ -99,6 +101,7 @@ class StartPlan(LifecyclePlan):
 
 
 def plan_pause(found: VirtualCluster | None, name: str) -> LifecyclePlan:
+    """Plan a pause. Raise a TenantryError if it does not exist or would lose its data."""
     found, sets = _stoppable(found, PAUSED, name)
     pause = _pause(found.host, found.namespace, sets)
     if found.record.mode == SHARED and not is_paused(sets[0]):
@@ -120,7 +123,7 @@ def running(found: VirtualCluster | None, state: str, name: str) -> tuple[Virtua
 
 
 def _stoppable(found: VirtualCluster | None, state: str, name: str) -> tuple[VirtualCluster, list[dict]]:
-    """A virtual cluster that comes back as it was, with its StatefulSets."""
+    """Return the virtual cluster and its StatefulSets. Raise a TenantryError if it would not return as it was."""
     if found is None:
         raise TenantryError(f"state: {name} does not exist and cannot be {state}. Create it first")
     sets = stateful_sets(found)
@@ -137,6 +140,7 @@ def _stoppable(found: VirtualCluster | None, state: str, name: str) -> tuple[Vir
 
 
 def plan_resume(found: VirtualCluster) -> LifecyclePlan:
+    """Plan a resume to the recorded number of servers and agents."""
     namespace, record = found.namespace, found.record
     servers = record.servers
     wanted = {SERVER: servers, SYNCER: servers, AGENT: record.agents, ETCD: MEMBERS}
@@ -150,19 +154,19 @@ def plan_resume(found: VirtualCluster) -> LifecyclePlan:
 
 
 def stateful_sets(found: VirtualCluster) -> list[dict]:
-    """The server's and, where there are any, those of the syncer, of the agents and of etcd."""
+    """Return the StatefulSets that exist: server first, then syncer, agent and etcd."""
     namespace = found.namespace
     live = (found.host.get(STATEFUL_SET, name, namespace) for name in (SERVER, SYNCER, AGENT, ETCD))
     return [one for one in live if one]
 
 
 def is_paused(server: dict | None) -> bool:
-    """By the server's StatefulSet."""
+    """Return whether the server's StatefulSet has no replicas."""
     return server is not None and server["spec"]["replicas"] == 0
 
 
 def end_pods(host: Cluster, namespace: str) -> None:
-    """The tenant's own pods on the host, in mode shared: with their time to stop, up to a limit."""
+    """Delete the tenant's pods on the host (mode shared), with their grace period up to a limit."""
 
     def end(pod: dict) -> None:
         meta, grace = pod["metadata"], pod["spec"].get("terminationGracePeriodSeconds", LONGEST_GRACE)
@@ -173,7 +177,7 @@ def end_pods(host: Cluster, namespace: str) -> None:
 
 
 def wait_until_ready(host: Cluster, namespace: str, deadline: Deadline) -> None:
-    """The server answers, the syncer works, and all agents are nodes."""
+    """Wait until servers, syncer and agents are ready. Raise a TenantryError at the deadline."""
     if host.get(STATEFUL_SET, ETCD, namespace):
         wait_for_etcd(host, namespace, deadline)
     wait_for_server(host, namespace, deadline)
@@ -198,7 +202,7 @@ def _pause(host: Cluster, namespace: str, sets: list[dict]) -> PausePlan:
 
 
 def _losses(host: Cluster, namespace: str) -> str:
-    """What does not come back: pods of the host, which end, and that nobody inside makes anew."""
+    """Return a warning about pods that no controller recreates."""
     try:
         api = connection.inside(host, namespace).limited(host.timeout)
         try:
@@ -216,7 +220,7 @@ def _restart(host: Cluster, namespace: str, sets: list[dict], now: datetime) -> 
 
 
 def change_of(live: dict, spec: dict) -> Action:
-    """With nothing but the changed fields on both sides of a diff."""
+    """Return a patch of the spec as an action whose diff has only the changed fields."""
     meta = {"name": live["metadata"]["name"], "namespace": live["metadata"]["namespace"]}
     kind = {"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": meta}
     before, path = _same_fields(live["spec"], spec)
@@ -232,7 +236,7 @@ def change_of(live: dict, spec: dict) -> Action:
 
 
 def _same_fields(live: dict, fields: dict) -> tuple[dict, list[str]]:
-    """Of the live object what `fields`, a single path, is about; and that path."""
+    """Return the part of the live object that `fields`, a single path, changes, and the path."""
     (name, inner), have = next(iter(fields.items())), live.get(next(iter(fields)))
     if not isinstance(inner, dict):
         return ({} if have is None else {name: have}), [f"[{name}]" if "/" in name else name]

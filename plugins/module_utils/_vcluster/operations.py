@@ -29,13 +29,14 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.lifec
 
 @dataclass(frozen=True)
 class AbsentOperation(VClusterOperation):
-    """The namespace is deleted, and the kubeconfig file of the administrator."""
+    """Delete the namespace, and the administrator's kubeconfig file."""
 
     placed: PlacedVCluster
     plan: Plan
 
     @classmethod
     def of(cls, placed: PlacedVCluster) -> AbsentOperation:
+        """Plan the deletion. Raise a TenantryError if deletion_protection is on."""
         check_may_be_deleted(placed.namespace, placed.record)
         return cls(placed, delete.plan(placed.host, placed.desired.tenant, placed.desired.name))
 
@@ -63,7 +64,7 @@ class AbsentOperation(VClusterOperation):
 
 @dataclass(frozen=True)
 class LifecycleOperation(VClusterOperation):
-    """Fields of StatefulSets change, and pods end. All else stays as it is."""
+    """Change fields of StatefulSets, and delete pods. Nothing else changes."""
 
     plan: lifecycle.LifecyclePlan
 
@@ -72,7 +73,7 @@ class LifecycleOperation(VClusterOperation):
         return completed(lambda: self._perform(context, deadline, result), lambda: result)
 
     def _perform(self, context: Context, deadline: Deadline, result: OperationResult) -> OperationResult:
-        """A pause that was interrupted has nothing left to change but may have pods to wait for."""
+        """Execute the plan. An interrupted pause may have no changes left, but pods to wait for."""
         if self.plan.warning:
             context.warn(self.plan.warning)
         if not context.check_mode:
@@ -81,12 +82,16 @@ class LifecycleOperation(VClusterOperation):
 
 
 class PausedOperation(LifecycleOperation):
+    """Pause the virtual cluster."""
+
     @classmethod
     def of(cls, placed: PlacedVCluster) -> PausedOperation:
         return cls(lifecycle.plan_pause(placed.found, placed.namespace))
 
 
 class RestartedOperation(LifecycleOperation):
+    """Restart the virtual cluster."""
+
     @classmethod
     def of(cls, placed: PlacedVCluster) -> RestartedOperation:
         return cls(lifecycle.plan_restart(placed.found, placed.namespace, datetime.now(UTC)))

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Plan what changes for one that is to be present, before anything is written for any virtual cluster of the call."""
+"""Plan a virtual cluster that is to be present, before anything of the call is written."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.volume imp
 
 @dataclass(frozen=True)
 class CheckedVCluster:
-    """The request for one that is to be present, as its host and its record allow it."""
+    """A request that its host and record allow."""
 
     placed: PlacedVCluster
     spec: VClusterSpec
@@ -53,7 +53,7 @@ class CheckedVCluster:
     address: str
 
     def rendering(self) -> RenderContext:
-        """As that of a new one: with new keys, and without addresses of its own."""
+        """Return the context of a new virtual cluster: with new keys, without addresses of its Services."""
         host, found = self.placed.host, self.placed.found
         return RenderContext(
             self.spec,
@@ -69,7 +69,7 @@ class CheckedVCluster:
 
 @dataclass(frozen=True)
 class PresentPlan:
-    """What it takes to have a virtual cluster present."""
+    """The plan for state present."""
 
     placed: PlacedVCluster
     rendering: RenderContext
@@ -96,12 +96,12 @@ class PresentPlan:
 
     @property
     def claims(self) -> list[dict]:
-        """Of its volumes, as they are known now."""
+        """The claims of its volumes, as far as they exist."""
         return _claims(self.changes, self.spec)
 
 
 def check_present(context: Context, placed: PlacedVCluster, spec: VClusterSpec, facts: HostFacts) -> CheckedVCluster:
-    """What its host and its record say to it, before anything is planned."""
+    """Check the spec against the host and the record. Raise a TenantryError. Warn about risks."""
     found, record = placed.found, placed.record
     spec = facts.with_resolved_networks(spec)
     check_change(record, spec)
@@ -125,6 +125,7 @@ def check_present(context: Context, placed: PlacedVCluster, spec: VClusterSpec, 
 
 
 def plan_present(context: Context, checked: CheckedVCluster) -> PresentPlan:
+    """Plan the changes. If a member's platform lost its rights to the namespace, they are restored first."""
     placed, rendering = checked.placed, checked.rendering()
     if placed.found is None:
         return _planned(context, placed, rendering, has_keys=False)
@@ -175,7 +176,7 @@ def _claims(changes: Plan, spec: VClusterSpec) -> list[dict]:
 
 
 def _datastore_address(host: Cluster, datastore: Datastore | None) -> str:
-    """Of a database that is a Service of the host, whose names its servers do not look up."""
+    """Return the address of a database that is a Service of the host, which servers do not resolve."""
     if datastore is None or datastore.namespace is None:
         return ""
     name = datastore.host.partition(".")[0]
@@ -195,23 +196,23 @@ def _datastore_address(host: Cluster, datastore: Datastore | None) -> str:
 
 
 def _missing_rights(host: Cluster, rendering: RenderContext) -> Plan | None:
-    """
-    What gives the platform back the right to look into the namespace on a member: a run was killed before it gave it,
-    or somebody took it away. None if it has it.
+    """Return a plan for the platform's RoleBinding on a member, or None if it exists.
+
+    It is missing after an interrupted run, or if somebody deleted it.
     """
     rights = Plan.make(host, [cluster.platform_binding(rendering)])
     return rights if rights.changed else None
 
 
 def _give_back(rights: Plan, placed: PlacedVCluster) -> None:
-    """Nothing in the namespace can be read before, so this comes before the rest is planned."""
+    """Restore the rights, without which nothing in the namespace can be read."""
     host = placed.host
     rights.execute()
     retry(lambda: host.get(SECRET, JOIN_TOKEN, placed.namespace), is_forbidden, Deadline(RIGHTS_DELAY))
 
 
 def with_addresses(rendering: RenderContext, host: Cluster) -> RenderContext:
-    """With the addresses that the Services of its foundation have; none of a Service that is not there (yet)."""
+    """Return the context with the addresses of its Services; empty for those that do not exist."""
 
     def address(name: str) -> str:
         service = host.get(SERVICE, name, rendering.namespace)
@@ -232,7 +233,7 @@ def with_addresses(rendering: RenderContext, host: Cluster) -> RenderContext:
 
 
 def changes_of(host: Cluster, rendering: RenderContext, record: VClusterRecord) -> Plan:
-    """From what exists on the host to the rendering as it is now."""
+    """Return the plan from the live objects to the rendered ones."""
     spec = rendering.spec
     owned = naming.selector("vcluster", tenant=spec.tenant, vcluster=spec.name)
     return Plan.make(
@@ -245,7 +246,7 @@ def changes_of(host: Cluster, rendering: RenderContext, record: VClusterRecord) 
 
 
 def _guest_for_check(context: Context, host: Cluster, rendering: RenderContext) -> GuestCluster | None:
-    """None, with a warning, if its API does not answer now."""
+    """Connect to the virtual cluster. Return None with a warning if its API does not answer."""
     try:
         return connect_guest(host, rendering)
     except ApiError as error:

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The flow of the module vcluster: all items are checked and planned before the first is written."""
+"""The flow of the module vcluster: all items are checked and planned before the first is applied."""
 
 from __future__ import annotations
 
@@ -55,6 +55,7 @@ OPERATIONS: dict[str, Callable[[PlacedVCluster], VClusterOperation]] = {
 
 
 def run(context: Context, items: list[dict]) -> list[dict]:
+    """Reconcile virtual clusters, and return a row for each. An invalid item raises Rejected for all."""
     context.secret(*(text for item in items for text in values_of_rejected_keys(item["k3s_config"])))
     desired = validate_all(items, DesiredVCluster.of, name=_name_of)
     with registry.open_fleet(context) as fleet:
@@ -81,9 +82,10 @@ def _namespace(one: DesiredVCluster | PlacedVCluster) -> str:
 
 
 class Batch:
-    """
-    All items of a call, step by step. What each step finds is by namespace. What is wrong with a request raises, and
-    nothing is written for any; what a host or a tenant's quota says stops those concerned, and the others go on.
+    """All items of a call, step by step, with the results by namespace.
+
+    An invalid request raises, and nothing is written for any item. A problem of a host or a quota stops the items
+    concerned only.
     """
 
     def __init__(self, context: Context, places: FleetState, desired: list[DesiredVCluster]) -> None:
@@ -95,15 +97,16 @@ class Batch:
         self._started = time.monotonic()
 
     def place(self) -> None:
-        """The host of each, and the spec of each that is to be present."""
+        """Find the host of each item, and parse the spec of those that are to be present."""
         validate_all(self.desired, self._place, name=_namespace)
 
     def check_databases(self) -> None:
+        """Stop virtual clusters whose database belongs to another."""
         for name, problem in self.places.shared_datastores(self._possible_specs().values()).items():
             self._stop(name, problem)
 
     def check_quotas(self, *, reserve: bool = False) -> None:
-        """One that a quota has no room for stops what grows of that tenant: not what it has, and no other tenant."""
+        """Stop the virtual clusters of a tenant that grow, if its quota has no room."""
         specs = self._possible_specs()
         leaving = [one.namespace for one in self._possible() if one.desired.state == ABSENT]
         problems = self.places.over_quota(specs.values(), leaving, reserve=reserve)
@@ -112,13 +115,14 @@ class Batch:
                 self._stop(name, problems[spec.tenant])
 
     def warn_below_use(self) -> None:
-        """Only a hint: where the use is not known, because a host fails just now, nothing is refused."""
+        """Warn about resources below the use. If the use is not known, nothing is rejected."""
         for name, spec in self._possible_specs().items():
             problem, lines = attempt(partial(self._below_use, spec))
             for line in [f"{name}: resources: its use is not known: {problem}"] if problem else lines or []:
                 self.context.warn(line)
 
     def plan(self) -> None:
+        """Plan the operation of each item that was not stopped."""
         facts = self._host_facts()
         present = [one for one in self._possible() if one.namespace in self.specs]
 
@@ -140,6 +144,7 @@ class Batch:
         validate_all(self._possible(), planned, name=_namespace, each=beside_each_other, found=self._stop_placed)
 
     def known(self, desired: DesiredVCluster) -> dict:
+        """Return the fields that every row has."""
         placed = self.placed.get(desired.namespace)
         return {
             "name": desired.name,
@@ -150,6 +155,7 @@ class Batch:
         }
 
     def row(self, desired: DesiredVCluster) -> dict:
+        """Execute the operation of an item, and return its row."""
         row, name = self.known(desired), desired.namespace
         if stopped := self.stopped.get(name):
             return {**row, "changed": False, "actions": [], "error": stopped.problem, "refused": stopped.refused}
@@ -167,7 +173,7 @@ class Batch:
         }
 
     def _place(self, desired: DesiredVCluster) -> None:
-        """What its host and its tenant say stops this one only; what is wrong with what is asked for, all."""
+        """Place one item. A problem of its host or tenant stops it; an invalid request raises."""
         problem, placed = attempt(lambda: self._find(desired))
         if placed:
             self.placed[desired.namespace] = placed
@@ -188,7 +194,7 @@ class Batch:
         return list(self.places.lowered_below_use([spec]))
 
     def _host_facts(self) -> dict[str, HostFacts]:
-        """By host, of those that are to have a virtual cluster present."""
+        """Return the facts of hosts with virtual clusters that are to be present, by name."""
         specs = self._possible_specs()
         concerned = [one for one in self._possible() if one.namespace in specs]
         hosts = {one.host.name: one.host for one in concerned}

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What the steps of one item hand to each other: the request, where it belongs, the planned operation, the result."""
+"""The types that the steps of one item pass on: request, placed request, operation, result."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ABSENT = "absent"
 
 @dataclass(frozen=True)
 class DesiredVCluster:
-    """One item of a call, validated as far as that is possible without the fleet."""
+    """One item, validated as far as possible without the fleet."""
 
     tenant: str
     name: str
@@ -40,6 +40,7 @@ class DesiredVCluster:
 
     @classmethod
     def of(cls, item: dict) -> DesiredVCluster:
+        """Validate an item. Raise a TenantryError."""
         path = item["kubeconfig_path"]
         if path and Path(path).expanduser().is_dir():
             raise TenantryError(f"kubeconfig_path: {path} is a directory. Name a file in it")
@@ -52,7 +53,7 @@ class DesiredVCluster:
 
     @property
     def item(self) -> dict[str, Any]:
-        """By which the runner knows it."""
+        """The item as the runner passed it."""
         return self.options
 
     @property
@@ -61,7 +62,7 @@ class DesiredVCluster:
 
 
 def _check_in_any_mode(item: dict) -> None:
-    """Raise what is wrong in every mode that it may mean. If it gives none, only the fleet can tell which that is."""
+    """Raise errors of every possible mode. Without a mode, only the fleet tells which it is."""
     errors = []
     for mode in [item["mode"]] if item["mode"] else MODES:
         try:
@@ -76,7 +77,7 @@ def _check_in_any_mode(item: dict) -> None:
 
 @dataclass(frozen=True)
 class PlacedVCluster:
-    """The request, on the host where it is carried out."""
+    """A request with its host and the existing virtual cluster."""
 
     desired: DesiredVCluster
     host: Cluster
@@ -101,11 +102,14 @@ class Stopped:
 
     @classmethod
     def by(cls, namespace: str, problem: TenantryError | str) -> Stopped:
+        """Return it for an error, with the namespace in front."""
         return cls(f"{namespace}: {problem}", not isinstance(problem, (Obstacle, str)))
 
 
 @dataclass(frozen=True)
 class OperationResult:
+    """The result of an operation, for its row."""
+
     actions: list[dict]
     diffs: list[dict[str, str]]
     facts: dict[str, Any] = field(default_factory=dict)  # further keys of the row
@@ -113,15 +117,15 @@ class OperationResult:
 
 
 class VClusterOperation(ABC):
-    """What a run does for one virtual cluster: planned before the first of a call is executed."""
+    """A planned operation on one virtual cluster."""
 
     @abstractmethod
     def execute(self, context: Context, deadline: Deadline) -> OperationResult:
-        """Do it and wait for it. In check mode, only report it. A TenantryError is in the result."""
+        """Execute the operation and wait; in check mode, only report. Errors are in the result."""
 
 
 def completed(execute: Callable[[], OperationResult], so_far: Callable[[], OperationResult]) -> OperationResult:
-    """The result of `execute` or, if it fails, what was planned and done so far, with the error."""
+    """Return the result of `execute` or, if it raises, the one of `so_far` with the error."""
     try:
         return execute()
     except TenantryError as error:

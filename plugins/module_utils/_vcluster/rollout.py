@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Wait until the parts of a virtual cluster run: servers, etcd, syncer, agents, and the way to its API."""
+"""Wait until the parts of a virtual cluster are ready: servers, etcd, syncer, agents, the API's address."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ _AGENT_NODE = re.compile(rf"{AGENT}-([0-9]+)")
 
 
 def read_ca_on_first_use(host: Cluster, namespace: str, deadline: Deadline) -> str:
-    """The CA, as PEM. The API answers; what lies between may need a moment longer."""
+    """Return the CA as PEM. Retry, because the path to a new API server may need a moment."""
     return retry(lambda: connection.authority(host, namespace), lambda error: error.transient, deadline)
 
 
 def wait_until_api_ready(host: Cluster, namespace: str, deadline: Deadline) -> None:
-    """Until the API server says that it is ready, which no watch tells before the kubelet asks it the next time."""
+    """Wait for the API server's own readiness, which is known before the pod's."""
     what = f"server of virtual cluster {namespace}"
     explain = partial(_why_not, host, namespace, SERVER)
     wait_for(host, POD, connection.SERVER_POD, namespace, _has_started, deadline, what=what, explain=explain)
@@ -49,9 +49,10 @@ def wait_until_api_ready(host: Cluster, namespace: str, deadline: Deadline) -> N
 
 
 def wait_until_endpoint_accepts(url: str, deadline: Deadline) -> bool:
-    """
-    Until its address refuses nobody any more, which of several servers is so a moment after one is ready: the host's
-    nodes learn last to which they may lead. Whether it can be reached from here at all is another question.
+    """Return False if the URL refuses connections for some seconds.
+
+    With several servers, the host's nodes forward to a new one a moment after it is ready. An address that cannot be
+    reached from here counts as open.
     """
     address = urlsplit(url)
 
@@ -70,7 +71,7 @@ def wait_until_endpoint_accepts(url: str, deadline: Deadline) -> bool:
 
 
 def replace_agents(host: Cluster, rendering: RenderContext) -> list[str]:
-    """Recreate all agents: an agent trusts only the CA with which it joined."""
+    """Delete the pods of all agents, which trust only the CA with which they joined. Return their names."""
     pods = host.list(POD, rendering.namespace, naming.selecting(rendering.selector(AGENT)))
     for pod in pods:
         host.delete(POD, pod["metadata"]["name"], rendering.namespace, uid=pod["metadata"]["uid"])
@@ -96,9 +97,9 @@ def _wait_for_part(host: Cluster, namespace: str, part: str, what: str, deadline
 
 
 def _replace_stuck(host: Cluster, namespace: str, part: str, deadline: Deadline, what: str) -> None:
-    """
-    A StatefulSet waits for a pod that cannot start, also when it has been told to make it otherwise. Its documentation
-    ("Forced rollback") asks for the deletion of that pod.
+    """Delete a pod that cannot start. A StatefulSet waits for it even after its template was corrected.
+
+    Its documentation ("Forced rollback") requires this.
     """
     stateful_set = wait_for(host, STATEFUL_SET, part, namespace, is_observed, deadline, what=what)
     wanted = (stateful_set.get("status") or {}).get("updateRevision")
@@ -110,7 +111,7 @@ def _replace_stuck(host: Cluster, namespace: str, part: str, deadline: Deadline,
 
 
 def _why_not(host: Cluster, namespace: str, part: str) -> str:
-    """The reason is the pod's or, where there is none, that of the StatefulSet that cannot make it."""
+    """Return the pod's reason or, without a pod, the StatefulSet's."""
     pods = sorted(connection.pods_of(host, namespace, part), key=lambda pod: pod["metadata"]["name"])
     for pod in [one for one in pods if not is_ready(one)] or pods:
         name = pod["metadata"]["name"]
@@ -121,7 +122,7 @@ def _why_not(host: Cluster, namespace: str, part: str) -> str:
 
 
 def wait_for_agents(host: Cluster, api: Cluster, namespace: str, agents: int, deadline: Deadline) -> list[dict]:
-    """Until all of their pods are of the present make, and their nodes ready: the nodes."""
+    """Wait until all agents have the current template and their nodes are ready. Return the nodes."""
     if not agents:
         return []
     what = f"agents of virtual cluster {namespace}"
@@ -132,7 +133,7 @@ def wait_for_agents(host: Cluster, api: Cluster, namespace: str, agents: int, de
 
 
 def _wait_for_node(host: Cluster, api: Cluster, namespace: str, name: str, deadline: Deadline) -> dict:
-    """A node keeps saying that it is ready for a while after its pod has gone; the new pod's address tells."""
+    """Wait for a node with its new pod's address: a node stays Ready for a while after its pod has gone."""
     what = f"node {name} of virtual cluster {namespace}"
     pod = wait_for(host, POD, name, namespace, _is_running, deadline, what=what)
     address = pod["status"]["podIP"]
@@ -149,7 +150,7 @@ def _wait_for_node(host: Cluster, api: Cluster, namespace: str, name: str, deadl
 
 
 def _why_no_agent(host: Cluster, api: Cluster, namespace: str, pod: str) -> str:
-    """An agent that does not come up has its reason on the host."""
+    """Return the reason on the host."""
     node = api.get(NODE, pod)
     if node is not None:
         return explanation(api, node, pod, None)

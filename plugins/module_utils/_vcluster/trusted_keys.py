@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""By which CAs and keys the API server of a virtual cluster knows its clients, and whether these are those of before.
+"""CAs and keys by which a virtual API server authenticates clients, and whether they changed.
 
-k3s lets a client replace them whose certificate has the group k3s:server, and an administrator inside can have one
-signed. Nothing ends what that one signs from then on, but it can be seen. What is noted is out of reach from inside.
+k3s lets a client with a certificate of the group k3s:server replace them, which an administrator can have signed. What
+they sign cannot be revoked, but the change is visible: the recorded values are on the host, out of reach.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ Trusted = dict[str, list[str]]
 
 
 def now(api: Cluster, own: str | None) -> Trusted:
-    """Fingerprints, without that of the platform's own CA (PEM), and the names of keys."""
+    """Return fingerprints of the CAs, without the platform's own (PEM), and the names of keys."""
     published = (api.get(*PUBLISHED) or {}).get("data") or {}
     mine = set(_fingerprints(own or ""))
     found = {key: sorted(set(_fingerprints(published.get(key) or "")) - mine) for key in _CAS}
@@ -45,22 +45,24 @@ def now(api: Cluster, own: str | None) -> Trusted:
 
 
 def is_whole(found: Trusted) -> bool:
-    """A server publishes the CAs of k3s some moments after its start."""
+    """Return whether all are known. A server publishes k3s's CAs some moments after its start."""
     return all(found.values())
 
 
 def noted(secret: dict | None) -> Trusted | None:
+    """Return the recorded values, or None."""
     text = ((secret or {}).get("metadata", {}).get("annotations") or {}).get(ANNOTATION)
     return json.loads(text) if text else None
 
 
 def note(host: Cluster, namespace: str, found: Trusted | None) -> None:
+    """Record the values on the Secret of the client CA."""
     text = found and json.dumps(found, sort_keys=True)
     host.merge(SECRET, CLIENT_CA, namespace, {"metadata": {"annotations": {ANNOTATION: text}}})
 
 
 def keep(host: Cluster, api: Cluster, namespace: str) -> None:
-    """Once, before anybody but the platform was there."""
+    """Record the values once, before anybody but the platform has access."""
     secret = find(host, namespace)
     if secret is None or noted(secret):
         return
@@ -77,7 +79,7 @@ def replaced(host: Cluster, namespace: str, *, clients: str, request_headers: st
 
 
 def findings(api: Cluster, secret: dict | None, own: str | None) -> list[dict[str, str | None]]:
-    """What is trusted now and was not when it was noted. Empty where nothing was."""
+    """Return what is trusted now and was not when recorded. Empty without a record."""
     before = noted(secret)
     if before is None:
         return []

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""A change of the release of k3s: what was before is kept on the volume, servers go first, and there is a way back."""
+"""Change the k3s release: make a copy of the data, upgrade servers first, allow a rollback."""
 
 from __future__ import annotations
 
@@ -30,17 +30,18 @@ REVISION_ANNOTATION = "tenantry.dev/before-upgrade-revision"
 
 @dataclass(frozen=True)
 class Upgrade:
-    """Of one virtual cluster that has a volume."""
+    """The upgrade of a virtual cluster with a volume."""
 
     host: Cluster
     namespace: str
     before: str
 
     def row(self) -> dict:
+        """Return the pre-upgrade copy as a row of a result."""
         return {"action": "create", "kind": "Snapshot", "name": f"before-upgrade ({self.before})"}
 
     def keep(self, deadline: Deadline) -> None:
-        """Before anything is changed: a run that is killed later goes on with the rest."""
+        """Make the pre-upgrade copy before anything is changed."""
         stateful_set = self.host.get(STATEFUL_SET, SERVER, self.namespace)
         if stateful_set is None:
             return
@@ -62,9 +63,9 @@ class Upgrade:
 
 
 def upgrade_of(found: VirtualCluster, version: str, server: dict | None) -> Upgrade | None:
-    """
-    None where the release stays, and where the upgrade before this one failed: what that one kept is good, what there
-    is now may not be.
+    """Return the upgrade. None if the release stays, or the previous upgrade failed.
+
+    Then the existing copy is valid, and the current data may not be.
     """
     before = found.record.version or version
     if before == version or _has_failed(found, server):
@@ -73,21 +74,21 @@ def upgrade_of(found: VirtualCluster, version: str, server: dict | None) -> Upgr
 
 
 def _has_failed(found: VirtualCluster, server: dict | None) -> bool:
-    """Whether the last pods that were ready are those from before an upgrade."""
+    """Return whether the last ready pods were those from before an upgrade."""
     status = (server or {}).get("status") or {}
     kept = found.annotations.get(REVISION_ANNOTATION)
     return bool(kept) and kept == status.get("currentRevision") != status.get("updateRevision")
 
 
 def split(plan: Plan) -> tuple[Plan, Plan]:
-    """A plan in two: what changes agents that there are waits until the servers have changed."""
+    """Split a plan: changes of existing agents wait until the servers have changed."""
     later = [one for one in plan.actions if (one.action, one.kind, one.name) == ("update", STATEFUL_SET, AGENT)]
     first = [one for one in plan.actions if one not in later]
     return Plan(plan.cluster, first, plan.objects), Plan(plan.cluster, later, Inventory())
 
 
 def wait_for_server(host: Cluster, namespace: str, deadline: Deadline) -> None:
-    """Where it does not come up after an upgrade, the error says how to go back."""
+    """Wait for the servers. If an upgrade fails, the error says how to roll back."""
     try:
         rollout.wait_for_server(host, namespace, deadline)
     except TenantryError as error:

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The volume of a server or of a member of its etcd: it grows where its storage class lets it, and never shrinks."""
+"""The volume of a server or etcd member, which can grow if its storage class allows it, but not shrink."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.resou
 
 
 def check_volume(host: Cluster, spec: VClusterSpec, claim: dict | None) -> None:
-    """Whether the volume that exists can become what is asked for."""
+    """Raise a TenantryError if the existing volume cannot have the desired size."""
     if claim is None or spec.volume is None:
         return
     size = claim["spec"]["resources"]["requests"]["storage"]
@@ -42,7 +42,7 @@ def check_volume(host: Cluster, spec: VClusterSpec, claim: dict | None) -> None:
 
 
 def wait_until_grown(host: Cluster, claim: dict | None, wanted: Decimal | None, deadline: Deadline) -> None:
-    """The storage enlarges the volume, and the file system on it while the server runs: many can, some cannot."""
+    """Wait until the storage has resized the volume and its file system, which not all do while it is in use."""
     if claim is None or wanted is None or not _is_bound(claim) or _has(claim, wanted):
         return
     name, namespace = claim["metadata"]["name"], claim["metadata"]["namespace"]
@@ -68,7 +68,7 @@ def _has(claim: dict, wanted: Decimal) -> bool:
 
 
 def _why_not(claim: dict | None) -> str:
-    """How far the storage has come, in its own words. One of them asks for a new pod: that is state restarted."""
+    """Return the claim's conditions. One of them asks for a new pod, which `state: restarted` gives."""
     conditions = ((claim or {}).get("status") or {}).get("conditions") or []
     words = [one_condition(condition) for condition in conditions if condition.get("status") == "True"]
     if any(condition["type"] == "FileSystemResizePending" for condition in conditions):

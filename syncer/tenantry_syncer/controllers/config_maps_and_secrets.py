@@ -37,6 +37,7 @@ def of_pod(pod: dict) -> set[Reference]:
 
 
 def of_ingress(ingress: dict) -> set[Reference]:
+    """Return the Secrets that an ingress references."""
     tls = ingress["spec"].get("tls") or []
     return {(SECRET, ingress["metadata"]["namespace"], one["secretName"]) for one in tls if one.get("secretName")}
 
@@ -90,9 +91,11 @@ class ReferenceIndex:
         return before ^ references
 
     def has(self, kind: Kind, key: Key) -> bool:
+        """Return whether this object references anything."""
         return (kind, key) in self._uses
 
     def is_used(self, reference: Reference) -> bool:
+        """Return whether any object has this reference."""
         return reference in self._users
 
     def of_kind(self, kind: Kind) -> list[Reference]:
@@ -135,6 +138,7 @@ class References:
                 await asyncio.sleep(1)
 
     async def reconcile(self, kind: Kind, namespace: str, name: str) -> None:
+        """Create, update or delete the host object of a referenced config map or Secret."""
         if kind is LINKS:
             await self.links.reconcile(namespace, name)
             return

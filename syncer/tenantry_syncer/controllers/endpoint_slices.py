@@ -39,6 +39,8 @@ def addresses_of_pod(pod: dict | None) -> set[str]:
 
 
 class EndpointSlices:
+    """Syncs slices of Services without a selector, with the allowed addresses."""
+
     def __init__(self, context: SyncContext, events: Events) -> None:
         self._context = context
         self._events = events

@@ -25,6 +25,8 @@ _log = logging.getLogger(__name__)
 
 
 class Events:
+    """Copies events of the host, and creates events about rejections."""
+
     def __init__(self, context: SyncContext) -> None:
         self._context = context
 
@@ -54,6 +56,7 @@ class Events:
 
     @staticmethod
     def is_rejection(error: ApiError) -> bool:
+        """Return whether the host rejected the object, so that a retry alone does not help."""
         return error.status in _REJECTION_STATUSES
 
     async def reject_parts(self, kind: Kind, obj: dict, messages: list[str]) -> NoReturn:

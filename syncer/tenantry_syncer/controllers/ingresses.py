@@ -15,6 +15,8 @@ _MAX_REPORTED = 10
 
 
 class Ingresses:
+    """Syncs the allowed parts of ingresses, and copies their status back."""
+
     def __init__(self, context: SyncContext, events: Events) -> None:
         self._context = context
         self._events = events

@@ -56,6 +56,8 @@ class Reconciler(Protocol):
 
 
 class Syncer:
+    """The caches of both sides, and a work queue with the reconciler of each kind."""
+
     def __init__(self, context: SyncContext, elector: LeaderElector | None = None) -> None:
         self.context = context
         self._elector = elector  # None: this is the only syncer
@@ -78,6 +80,7 @@ class Syncer:
 
     @property
     def ready(self) -> bool:
+        """Whether all caches have been filled."""
         return all(cache.ready.is_set() for cache in self.context.caches)
 
     async def run(self) -> None:

@@ -33,6 +33,8 @@ RENEW_SECONDS = 60.0
 
 
 class Nodes:
+    """Creates and deletes virtual nodes, and renews their leases."""
+
     def __init__(self, context: SyncContext) -> None:
         self._context = context
         self._locks: dict[str, asyncio.Lock] = {}

@@ -21,6 +21,8 @@ _SET_INSIDE = "Unused"
 
 
 class PersistentVolumeClaims:
+    """Creates claims on the host, grows them, and copies their status back."""
+
     def __init__(self, context: SyncContext, events: Events) -> None:
         self._context = context
         self._events = events

@@ -22,6 +22,8 @@ _FORCED = 1
 
 
 class Pods:
+    """Creates, changes and deletes pods on the host, and copies their status back."""
+
     def __init__(
         self, context: SyncContext, events: Events, nodes: Nodes, references: References, tokens: Tokens
     ) -> None:
@@ -34,6 +36,7 @@ class Pods:
         self._last: dict[Key, dict] = {}
 
     def host_pod_deleted(self, host: dict) -> None:
+        """Remember the last status of a host pod, for the pod in the virtual cluster."""
         if key := naming.virtual_key(host):
             self._last[key] = {"metadata": host["metadata"], "spec": {}, "status": host.get("status") or {}}
 

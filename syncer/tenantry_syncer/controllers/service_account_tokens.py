@@ -16,6 +16,8 @@ _SHARE, _LONGEST = 0.8, timedelta(hours=24)
 
 
 class Tokens:
+    """Requests tokens for pods, and renews them in their Secrets on the host."""
+
     def __init__(self, context: SyncContext) -> None:
         self._context = context
 
@@ -80,4 +82,5 @@ def _left(secret: dict) -> float:
 
 
 def is_tokens(secret: dict) -> bool:
+    """Return whether the Secret on the host has tokens of a pod."""
     return secret["metadata"]["labels"].get(naming.COMPONENT) == TOKEN

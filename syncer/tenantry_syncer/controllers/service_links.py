@@ -32,6 +32,7 @@ class ServiceLinks:
         return [one] if self._index.is_used(one) else []
 
     def variables(self, pod: dict) -> dict[str, str]:
+        """Return the service environment variables of a pod."""
         namespace = pod["metadata"]["namespace"]
         services = self._context.virtual.all(SERVICE, namespace) if which(pod) == ALL else ()
         return of_services(services, self._context.config)[0]
@@ -82,6 +83,7 @@ class ServiceLinks:
 
 
 def is_links(host_object: dict) -> bool:
+    """Return whether the config map on the host has service environment variables."""
     return host_object["metadata"]["labels"].get(naming.COMPONENT) == LINKS.component
 
 

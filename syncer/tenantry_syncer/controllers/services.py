@@ -80,6 +80,8 @@ def left_out(service: dict) -> list[str]:
 
 
 class Services:
+    """Creates Services on the host with the same cluster IP, and keeps both in step."""
+
     def __init__(self, context: SyncContext, events: Events) -> None:
         self._context = context
         self._events = events

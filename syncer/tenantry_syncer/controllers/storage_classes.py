@@ -20,6 +20,8 @@ _FIXED = ("reclaimPolicy", "volumeBindingMode")
 
 
 class StorageClasses:
+    """Keeps the offered storage classes in the virtual cluster."""
+
     def __init__(self, context: SyncContext) -> None:
         self._context = context
 

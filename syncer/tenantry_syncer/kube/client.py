@@ -113,6 +113,7 @@ class Api:
         return await self._request("POST", path, body, partial=partial)
 
     async def replace(self, path: str, body: dict, *, partial: bool = False) -> dict:
+        """Replace an object (PUT)."""
         return await self._request("PUT", path, body, partial=partial)
 
     async def merge(self, path: str, body: dict, *, partial: bool = False) -> dict:

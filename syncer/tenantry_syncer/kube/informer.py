@@ -47,14 +47,18 @@ class Budget:
         self.used = 0
 
     def allows(self, size: int, *, whole: bool) -> bool:
+        """Return whether an entry of `size` bytes fits, as whole objects and reduced ones have different limits."""
         return self.used + size <= (self._held if whole else self._total)
 
     @property
     def has_room(self) -> bool:
+        """Whether less than three quarters are used."""
         return self.used < self._total * 3 // 4
 
 
 class Entry(NamedTuple):
+    """A cached object, as JSON."""
+
     version: int
     text: bytes  # JSON: the whole object, or its lookup fields
     is_whole: bool
@@ -63,6 +67,7 @@ class Entry(NamedTuple):
 
     @property
     def size(self) -> int:
+        """Approximate memory in bytes."""
         return len(self.text) + _OVERHEAD
 
 
@@ -155,6 +160,7 @@ class Cache:
         self._hold(key, obj)
 
     def release(self, key: Key) -> None:
+        """End a hold on an object. After the last one, it is reduced again."""
         self._holders[key] -= 1
         if not self._holders[key]:
             del self._holders[key]

@@ -50,6 +50,7 @@ def weight(raw: bytes | bytearray) -> int:
 
 
 def is_reduced(obj: Mapping) -> bool:
+    """Return whether only the lookup fields of the object are cached."""
     return _MARK in obj
 
 
@@ -101,6 +102,7 @@ def page(raw: bytes | bytearray) -> tuple[list[dict], dict]:
 
 
 def dumped(obj: dict) -> bytes:
+    """Return the object as compact JSON."""
     return json.dumps(obj, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogatepass")
 
 

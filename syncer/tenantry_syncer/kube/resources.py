@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Kind:
+    """A kind of objects with its API path."""
+
     api_version: str
     name: str
     plural: str
@@ -14,6 +16,7 @@ class Kind:
     namespaced: bool = True
 
     def path(self, namespace: str | None = None, name: str | None = None, *more: str) -> str:
+        """Return the API path of an object, or of the collection without `name`."""
         root = "/api/" if "/" not in self.api_version else "/apis/"
         parts = [f"{root}{self.api_version}"]
         if namespace and self.namespaced:

@@ -29,6 +29,8 @@ K = TypeVar("K", bound=Hashable)
 
 
 class WorkQueue(Generic[K]):
+    """Keys to process, with a fixed number of workers."""
+
     def __init__(self, work: Callable[[K], Awaitable[None]], workers: int = 24) -> None:
         self._work = work
         self._workers = workers
@@ -39,6 +41,7 @@ class WorkQueue(Generic[K]):
         self._available = asyncio.Semaphore(0)
 
     def add(self, key: K) -> None:
+        """Queue a key, once."""
         if key not in self._queued:
             self._queued[key] = None
             self._available.release()
@@ -54,6 +57,7 @@ class WorkQueue(Generic[K]):
         self._timers[key] = loop.call_later(seconds, self._timer_fired, key)
 
     async def run(self) -> None:
+        """Process keys until cancelled."""
         async with asyncio.TaskGroup() as group:
             for _worker in range(self._workers):
                 group.create_task(self._run_worker())

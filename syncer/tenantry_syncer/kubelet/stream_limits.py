@@ -26,6 +26,8 @@ class TooManyStreams(Exception):
 
 
 class StreamLimits:
+    """Counts open streams by sort and pod."""
+
     def __init__(self, most: Mapping[str, int] | None = None) -> None:
         most = MAX_PER_OBJECT if most is None else most
         self._most = most
@@ -50,6 +52,7 @@ class StreamLimits:
 
 
 def kind_of_stream(request: StreamRequest) -> str:
+    """Return the sort of a stream, each of which has its own limit."""
     if not request.is_log:
         return INTERACTIVE
     return FOLLOWED if ("follow", "true") in request.query else READ

@@ -49,6 +49,8 @@ _DOCUMENTS: dict[str, dict] = {
 
 
 class Metrics:
+    """Answers requests for metrics of pods and nodes."""
+
     def __init__(self, context: SyncContext) -> None:
         self._context = context
         self._lock = asyncio.Lock()
@@ -146,6 +148,7 @@ class Metrics:
 
 
 def pod_metrics(pod: dict, measured: dict) -> dict:
+    """Return a PodMetrics of the virtual cluster from the host's."""
     given = pod["metadata"]
     metadata = {"name": given["name"], "namespace": given["namespace"], "labels": given.get("labels") or {}}
     containers = [{"name": one["name"], "usage": one["usage"]} for one in measured["containers"]]

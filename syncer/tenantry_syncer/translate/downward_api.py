@@ -18,6 +18,7 @@ _ESCAPES = {character: f"\\{letter}" for character, letter in zip('\a\b\f\n\r\t\
 
 
 def reference(field_ref: dict) -> dict:
+    """Return the field reference on the host: an annotation, for fields that differ there."""
     path = field_ref["fieldPath"]
     if path.startswith(_HOST_FIELDS):
         return field_ref

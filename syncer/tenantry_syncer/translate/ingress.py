@@ -35,6 +35,7 @@ class Offers:
     specific_paths: bool = False
 
     def covers(self, host: str) -> bool:
+        """Return whether a host name is offered, also by a wildcard."""
         return any(
             pattern in ("*", host) or (pattern.startswith("*.") and host.endswith(pattern[1:]))
             for pattern in self.hosts
@@ -58,6 +59,7 @@ class _RejectedSpec(Exception):
 
 
 def check(ingress: dict, offers: Offers, backend_problem: BackendCheck) -> CheckedIngress:
+    """Return the parts of an ingress that are synced, and the problems of the others."""
     spec, namespace, checked = ingress["spec"], ingress["metadata"]["namespace"], CheckedIngress()
     checked.problems += _annotation_problems(ingress)
     if problem := _class_problem(ingress, offers):

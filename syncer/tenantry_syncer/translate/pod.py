@@ -189,6 +189,7 @@ def left_out(pod: dict) -> list[str]:
 
 
 def host_metadata(pod: dict, config: Config) -> dict:
+    """Return the metadata of the host pod."""
     given = pod["metadata"]
     metadata = naming.metadata(config.labels, POD.component, pod)
     metadata["labels"].update(naming.pod_labels(given["namespace"], given.get("labels")))

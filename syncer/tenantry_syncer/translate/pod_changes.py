@@ -14,6 +14,7 @@ Patch = tuple
 
 
 def patches(pod: dict, host: dict, config: Config) -> Iterator[Patch]:
+    """Yield the patches that bring a running host pod up to date, each with its subresource."""
     if metadata := _metadata(pod, host, config):
         yield ({"metadata": metadata},)
     for group in ("initContainers", "containers"):

@@ -58,10 +58,12 @@ def _limit_of_pod(name: str, request: str, spec: dict, defaults: Defaults) -> st
 
 
 def larger(one: str, other: str) -> str:
+    """Return the larger of two quantities."""
     return one if amount(one) >= amount(other) else other
 
 
 def smaller(one: str, other: str) -> str:
+    """Return the smaller of two quantities."""
     return one if amount(one) <= amount(other) else other
 
 

@@ -44,11 +44,13 @@ def full_hostname(pod: dict, config: Config) -> str | None:
 
 
 def uses_cluster_dns(spec: dict) -> bool:
+    """Return whether the pod resolves names with the virtual cluster's DNS."""
     policy = spec.get("dnsPolicy", "ClusterFirst")
     return policy in ("None", "ClusterFirstWithHostNet") or (policy == "ClusterFirst" and not spec.get("hostNetwork"))
 
 
 def dns(spec: dict, namespace: str, config: Config) -> dict:
+    """Return the dnsConfig of the host pod."""
     given = copy.deepcopy(spec.get("dnsConfig") or {})
     if spec.get("dnsPolicy") == "None" or not uses_cluster_dns(spec):
         return given

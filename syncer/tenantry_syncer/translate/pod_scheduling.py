@@ -35,10 +35,12 @@ Namespaces = Mapping[str, Mapping[str, str]]  # name to labels
 
 
 def tolerations(spec: dict) -> list[dict]:
+    """Return the tolerations that are passed on."""
     return [one for one in spec.get("tolerations") or [] if one.get("key") in _TOLERATIONS]
 
 
 def affinity(pod: dict, namespaces: Namespaces) -> dict:
+    """Return the affinity for the host: terms select only pods of this virtual cluster."""
     spec = pod["spec"]
     given = spec.get("affinity") or {}
     result = {"nodeAffinity": copy.deepcopy(given["nodeAffinity"])} if given.get("nodeAffinity") else {}
@@ -60,6 +62,7 @@ def affinity(pod: dict, namespaces: Namespaces) -> dict:
 
 
 def spread(constraint: dict, pod: dict) -> dict:
+    """Return a topology spread constraint for the host."""
     result = {key: constraint[key] for key in _SPREAD if key in constraint}
     selector = _selector(constraint, pod)
     if selector:

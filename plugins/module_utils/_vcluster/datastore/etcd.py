@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Snapshots of the etcd of three servers: taken to a file, or kept on the volume of its first member."""
+"""Snapshots of the etcd of three servers: to a file, or to the volume of its first member."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ RESTORING = "tenantry.dev/restoring"
 
 
 def take(host: Cluster, namespace: str, target: Path, deadline: Deadline) -> int:
-    """The revision that it was of when that began."""
+    """Write a snapshot to `target`. Return the revision from before, which it contains at least."""
     with _running(host, namespace, deadline), etcd_of(host, namespace) as api:
         revision = api.revision()
         api.snapshot(target)
@@ -43,7 +43,7 @@ def take(host: Cluster, namespace: str, target: Path, deadline: Deadline) -> int
 
 
 def keep_on_volume(host: Cluster, namespace: str, deadline: Deadline) -> None:
-    """On the volume of its first member, beside its data."""
+    """Make the pre-upgrade copy on the volume of the first member, beside its data."""
     files = {"cacert": "ca.crt", "cert": "client.crt", "key": "client.key"}
     command = [
         "/usr/local/bin/etcdctl",
@@ -60,13 +60,13 @@ def keep_on_volume(host: Cluster, namespace: str, deadline: Deadline) -> None:
 
 
 def interrupted(namespace: dict) -> str | None:
-    """The snapshot whose restore did not come to its end; by the namespace of a virtual cluster."""
+    """Return the snapshot whose restore was interrupted, from the virtual cluster's namespace, or None."""
     return (namespace["metadata"].get("annotations") or {}).get(RESTORING)
 
 
 @contextmanager
 def _running(host: Cluster, namespace: str, deadline: Deadline) -> Iterator[None]:
-    """That of a virtual cluster that is paused runs for as long as it is needed."""
+    """Start the etcd of a paused virtual cluster for as long as it is needed."""
     found = host.get(STATEFUL_SET, ETCD, namespace)
     if found is None:
         raise TenantryError(f"StatefulSet {ETCD} is missing. Run tenantry.kube.vcluster for it first")

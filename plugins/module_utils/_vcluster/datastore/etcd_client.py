@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The etcd of a virtual cluster, asked through a port-forward of its host, by the JSON that etcd takes for gRPC."""
+"""A client for a virtual cluster's etcd, by its JSON gateway through a port-forward of the host."""
 
 from __future__ import annotations
 
@@ -47,6 +47,7 @@ class EtcdApi:
         self._name = name
 
     def revision(self) -> int:
+        """Return the current revision."""
         return int(self._ask("maintenance/status", {})["header"]["revision"])
 
     def keys(self, prefix: str) -> list[str]:
@@ -54,11 +55,11 @@ class EtcdApi:
         return [base64.b64decode(one["key"]).decode() for one in found.get("kvs") or []]
 
     def delete(self, prefix: str, *, single: bool = False) -> None:
-        """All keys that begin with it, or the one that it is."""
+        """Delete all keys with this prefix, or with `single` the key itself."""
         self._ask("kv/deleterange", {"key": encoded(prefix)} if single else _range(prefix))
 
     def snapshot(self, target: Path) -> None:
-        """The whole database as it is at one moment, as etcd's own tools take and restore it."""
+        """Write a consistent snapshot of the database, as etcd's own tools do."""
         doing = f"taking the snapshot of etcd of {self._name}"
         try:
             response = self._pool.request(
@@ -92,6 +93,7 @@ class EtcdApi:
 
 @contextmanager
 def etcd_of(host: Cluster, namespace: str) -> Iterator[EtcdApi]:
+    """Connect to the first ready member of a virtual cluster's etcd."""
     files = decoded(host.get(SECRET, CERTIFICATES, namespace))
     if not files:
         raise TenantryError(f"Secret {CERTIFICATES} of {namespace} is missing. Run tenantry.kube.vcluster for it first")
@@ -105,7 +107,7 @@ def etcd_of(host: Cluster, namespace: str) -> Iterator[EtcdApi]:
 
 
 def check(database: Path) -> None:
-    """Whether a snapshot is as whole as etcd made it, by the checksum at its end."""
+    """Verify a snapshot by the checksum at its end. Raise a TenantryError."""
     size = database.stat().st_size
     found, rest = hashlib.sha256(), size - _CHECKSUM
     with database.open("rb") as file:
@@ -143,5 +145,5 @@ def _lines(response: Any) -> Iterator[bytes]:
 
 
 def _range(prefix: str) -> dict[str, str]:
-    """From the prefix up to what follows the last key that begins with it."""
+    """Return the range of keys with this prefix."""
     return {"key": encoded(prefix), "range_end": encoded(prefix[:-1] + chr(ord(prefix[-1]) + 1))}

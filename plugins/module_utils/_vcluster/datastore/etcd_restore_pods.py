@@ -1,8 +1,8 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Pods in the place of the stopped members of etcd, each of which makes a member anew from a snapshot. Pure.
+"""Render the maintenance pods of stopped etcd members, each of which creates a member from a snapshot. Pure.
 
-etcd's image has its own programs and nothing else, so the snapshot comes in by a container with that of k3s.
+etcd's image has no shell, so a container with k3s's image receives the snapshot.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _SAME = ("initial-cluster", "initial-advertise-peer-urls", "name")
 
 
 def pods(etcd: dict, k3s_image: str, token: str) -> list[dict]:
-    """By the StatefulSet of etcd. With a token of their own they are no members of the etcd that was there before."""
+    """Render the pods from the StatefulSet of etcd. The new `token` keeps them apart from the previous etcd."""
     return [_pod(etcd, k3s_image, token, name) for name in NAMES]
 
 

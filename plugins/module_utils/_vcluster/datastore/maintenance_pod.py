@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""A pod in the place of a stopped server, with its volume, in which its data can be worked on."""
+"""A maintenance pod, which gives access to the volume of a stopped server."""
 
 from __future__ import annotations
 
@@ -41,10 +41,9 @@ _LEFT_OUT = ("containers", "initContainers", "volumes", "shareProcessNamespace",
 
 
 def pod(stateful_set: dict, version: str | None = None) -> dict:
-    """
-    Where the server would run, as whom, and with what the server would take: of its quota there is no more.
+    """Render the pod with the placement, user and resources of the server, because the quota has no more.
 
-    With the image of a release that is known to be there, where that of the server may be what is wrong.
+    With the image of `version`, if given: the server's own image may be the problem.
     """
     template = stateful_set["spec"]["template"]
     server = next(one for one in template["spec"]["containers"] if one["name"] == CONTAINER)
@@ -74,12 +73,12 @@ def pod(stateful_set: dict, version: str | None = None) -> dict:
 
 
 def scaled(replicas: int) -> dict:
-    """A patch of a StatefulSet."""
+    """Return a patch for the replicas of a StatefulSet."""
     return {"spec": {"replicas": replicas}}
 
 
 def of_version(stateful_set: dict, version: str, annotations: dict[str, str]) -> dict:
-    """A patch that has it run another release of k3s, if it runs any, its pods with these annotations."""
+    """Return a patch for the k3s release of a StatefulSet, with annotations for its pods."""
     template: dict = {"metadata": {"annotations": annotations}}
     if any(one["name"] == CONTAINER for one in stateful_set["spec"]["template"]["spec"]["containers"]):
         template["spec"] = {"containers": [{"name": CONTAINER, "image": _image(stateful_set, version)}]}
@@ -96,7 +95,7 @@ def _image(stateful_set: dict, version: str | None) -> str:
 def workshop(
     host: Cluster, stateful_set: dict, deadline: Deadline, version: str | None = None
 ) -> Iterator[pod_exec.Container]:
-    """A container in which the data of a stopped server can be reached, for a while."""
+    """Run the maintenance pod, yield its container, and delete it afterwards. The server must be stopped."""
     made = pod(stateful_set, version)
     name, namespace = made["metadata"]["name"], made["metadata"]["namespace"]
     what = f"pod {name} in {namespace}"
@@ -115,7 +114,7 @@ def workshop(
 
 
 def _is_usable(pod: dict, what: str) -> bool:
-    """One that has ended, such as for the lock that another holds on the data, never gets ready."""
+    """Return whether the pod is ready. Raise if it ended, such as for a lock that another process holds."""
     status = pod.get("status") or {}
     if status.get("phase") not in ("Failed", "Succeeded"):
         return is_ready(pod)

@@ -1,10 +1,10 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The data of a server, where it is: taken from a volume in use without a gap, put back onto one that is not.
+"""Copy the data of a server from a volume in use, and install it on one that is not.
 
-The k3s image has a shell and little else, no SQLite above all. So the server is frozen while its files are copied on
-its own volume: what the copy holds is what a process killed at that moment would have left, which SQLite recovers to
-the last committed transaction. That takes moments; what takes long, the transport, happens after.
+The k3s image has no SQLite. So the server is paused (SIGSTOP) while its files are copied on its own volume: like after
+a kill at that moment, SQLite recovers the copy to the last committed transaction. The pause takes moments; the transfer
+follows afterwards.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ if [ -s "$3/state.db-wal" ]; then cp "$3/state.db-wal" "$2/server/db/"; fi
 
 @dataclass(frozen=True)
 class DataCopy:
-    """What was taken: the small files in memory, for they are keys, and the database in a file."""
+    """A copy of a server's data: the small files in memory, because they are keys, and the database in a file."""
 
     keys: bytes  # a tar archive
     database: Path
@@ -111,7 +111,7 @@ class DataCopy:
 
 
 def capture(container: Container, stage: str, directory: Path, seconds: float) -> DataCopy:
-    """Take the data of a server, running or not, into a directory of ours."""
+    """Copy the data of a server, running or not, into a private directory."""
     name = STAGES + stage
     told = run(container, "taking the snapshot", _STAGE, DATA_DIRECTORY, name, seconds=seconds).split()
     try:
@@ -143,6 +143,7 @@ def _fetch(container: Container, stage: str, file: str, target: Path, size: int,
 
 
 def keys_archive(files: Iterable[tuple[tarfile.TarInfo, bytes]]) -> bytes:
+    """Return a tar archive of these files."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
         for member, content in files:
@@ -151,21 +152,21 @@ def keys_archive(files: Iterable[tuple[tarfile.TarInfo, bytes]]) -> bytes:
 
 
 def keep_on_volume(container: Container, seconds: float) -> None:
-    """Keep the data of a server, running or not, beside it; what was kept before goes."""
+    """Make the pre-upgrade copy beside the data, and delete the previous one."""
     new = f"{PRE_UPGRADE}.new"
     run(container, "keeping the data of before", _STAGE, DATA_DIRECTORY, new, seconds=seconds)
     run(container, "keeping the data of before", _KEEP, DATA_DIRECTORY, new, PRE_UPGRADE, seconds=seconds)
 
 
 def restore_kept(container: Container, seconds: float) -> None:
-    """Have the data that is kept on a volume, which no server uses, in the place of what is there."""
+    """Replace the data by the pre-upgrade copy. No server may use the volume."""
     where = (DATA_DIRECTORY, UPLOAD)
     run(container, "restoring the previous data", _PUT_BACK, *where, PRE_UPGRADE, seconds=seconds)
     run(container, "putting the data in place", _INSTALL, *where, BEFORE, seconds=seconds)
 
 
 def install(container: Container, keys: bytes, database: Path, sha256: str, seconds: float) -> None:
-    """Put the data onto a volume that no server uses, as a whole."""
+    """Replace the data on a volume that no server uses. Either all of it is replaced or nothing."""
     where = (DATA_DIRECTORY, UPLOAD)
     run(container, "preparing the volume", _PREPARE, *where, seconds=seconds)
     run(container, "sending the keys", _PUT_KEYS, *where, str(len(keys)), stdin=_pieces(keys), seconds=seconds)
@@ -182,6 +183,7 @@ def _pieces(content: bytes) -> Iterator[bytes]:
 
 
 def file_pieces(path: Path) -> Iterator[bytes]:
+    """Yield the content of a file in pieces of pod_exec.CHUNK bytes."""
     with path.open("rb") as file:
         while chunk := file.read(pod_exec.CHUNK):
             yield chunk

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""k3s's datastore in a file of SQLite: made whole, checked, and prepared for a virtual cluster with other networks."""
+"""k3s's SQLite datastore in a file: consolidate, verify, and prepare it for other networks."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ ADDRESSED = ("/registry/services/specs/default/kubernetes", "/registry/services/
 
 
 def consolidate(path: Path) -> int:
-    """Take what is in the write-ahead log into the file, check all of it; the newest revision."""
+    """Merge the write-ahead log into the file and verify it. Return the newest revision."""
     try:
         with closing(sqlite3.connect(path)) as database:
             database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -47,7 +47,7 @@ def consolidate(path: Path) -> int:
 
 
 def check(path: Path) -> int:
-    """Whether it is a whole datastore of a cluster; its newest revision."""
+    """Verify that it is the datastore of a cluster. Return its newest revision. Raise a TenantryError."""
     try:
         with closing(sqlite3.connect(f"file:{path}?mode=ro&immutable=1", uri=True)) as database:
             found = database.execute("PRAGMA integrity_check(1)").fetchone()[0]
@@ -62,7 +62,7 @@ def check(path: Path) -> int:
 
 
 def names(path: Path) -> dict[str, set[str]]:
-    """The objects of the kinds in PROVEN that it holds, as NAMESPACE/NAME or NAME, by kind."""
+    """Return the objects of the kinds in PROVEN, as NAMESPACE/NAME or NAME, by kind."""
     with closing(sqlite3.connect(f"file:{path}?mode=ro&immutable=1", uri=True)) as database:
         return {kind: _names(database, f"/registry/{prefix}/") for kind, prefix in PROVEN.items()}
 
@@ -76,11 +76,10 @@ def _names(database: sqlite3.Connection, prefix: str) -> set[str]:
 
 
 def rehome(path: Path) -> None:
-    """
-    Drop what holds the network of services of the cluster it was taken of.
+    """Delete the objects with the service network of the original cluster.
 
-    API server and k3s make these objects anew as they start. Other services keep their addresses; where those are not
-    the host's with mode shared, the syncer gives them new ones.
+    The API server and k3s recreate them at their start. Other Services keep their addresses; if those are not the
+    host's in mode shared, the syncer assigns new ones.
     """
     with closing(sqlite3.connect(path)) as database:
         for prefix in OF_NETWORKS:

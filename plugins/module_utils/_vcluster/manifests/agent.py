@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The agents of a virtual cluster: privileged pods that are its nodes. Pure.
+"""Render the agents of a virtual cluster: privileged pods that are its nodes. Pure.
 
-An agent sees the whole host: its memory, its processors and, because a privileged container has the host's cgroup
-namespace, its cgroups. START makes it a node of the size of its pod, below the cgroup of its pod.
+A privileged container sees the host's memory, processors and cgroups. START gives the node the size of its pod, below
+the pod's cgroup.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def config_secret(rendering: RenderContext) -> dict:
 
 
 def stateful_set(rendering: RenderContext) -> dict:
-    """A StatefulSet for its names: agent-0 is the same node after its pod was replaced."""
+    """Render the StatefulSet. Its stable names keep agent-0 the same node after its pod was replaced."""
     return {
         "apiVersion": "apps/v1",
         "kind": "StatefulSet",

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What the API server of a virtual cluster writes down, and what it does not let in. Pure."""
+"""Audit policy and admission configuration of a virtual API server. Pure."""
 
 from __future__ import annotations
 
@@ -26,11 +26,12 @@ EVENTS_AT_ONCE = 500
 
 
 def files(rendering: RenderContext) -> dict[str, str]:
+    """Return the content of the configuration files by name."""
     return {"audit.yaml": as_yaml(audit_policy()), "admission.yaml": as_yaml(admission(rendering))}
 
 
 def arguments() -> list[str]:
-    """Of the API server. The log is on the volume of the server: 100 MB, which the smallest one holds."""
+    """Return the API server's arguments. The audit log is on its volume, 100 MB at most."""
     return [
         f"admission-control-config-file={CONFIG_DIRECTORY}/admission.yaml",
         f"audit-log-path={DATA_DIRECTORY}/server/logs/audit.log",
@@ -43,10 +44,10 @@ def arguments() -> list[str]:
 
 
 def audit_policy() -> dict:
-    """Who did what when, and never the content: a Secret is not the only thing that has secrets in it.
+    """Log metadata only, because not only Secrets contain secrets.
 
-    A log of a bounded size lasts as long as little goes into it: workloads of the tenant may read as fast as they like,
-    so what they read is left out, Secrets excepted. What users and the platform do is not.
+    The log is bounded by size, and workloads may read without limit, so their reads are omitted, except those of
+    Secrets. Requests of users and of the platform are logged.
     """
     machines = [
         "system:apiserver",
@@ -81,7 +82,7 @@ def audit_policy() -> dict:
 
 
 def admission(rendering: RenderContext) -> dict:
-    """In mode shared, Pod Security is the host's: inside, it would refuse without saying what the host allows."""
+    """Configure Pod Security. In mode shared the host enforces it, and its messages say what is allowed."""
     plugins = [_plugin("EventRateLimit", "eventratelimit.admission.k8s.io/v1alpha1", "Configuration", limits=_limits())]
     if not rendering.spec.shared:
         level = {"enforce": "baseline", "enforce-version": "latest", "warn": "baseline", "warn-version": "latest"}

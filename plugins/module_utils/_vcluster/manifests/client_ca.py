@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The CA of a virtual cluster for client certificates that are requested through its API. Pure.
+"""The CA for client certificates that are requested through a virtual API server. Pure.
 
-k3s's own client CA signs the certificates of its components and nodes, and cannot be replaced without them. This CA
-signs nothing else, so replacing it ends exactly those certificates.
+k3s's own client CA signs certificates of its components and nodes, and cannot be replaced without them. This CA signs
+only requested certificates, so replacing it revokes exactly those.
 """
 
 from __future__ import annotations
@@ -49,21 +49,20 @@ ARGUMENTS = tuple(
 
 
 def make(namespace: str) -> dict[str, str]:
-    """PEM by name of the file."""
+    """Return the PEM files of a new CA by name."""
     key, authority = make_authority(f"{namespace} client", "vcluster")
     return {"ca.crt": authority.public_bytes(serialization.Encoding.PEM).decode(), "ca.key": key_pem(key)}
 
 
 def is_off(files: Mapping[str, str]) -> bool:
-    """Whether the option client_certificates keeps this CA from being trusted."""
+    """Return whether the option client_certificates leaves this CA untrusted."""
     return files.get(UNTRUSTED) == BY_OPTION
 
 
 def kept_or_new(files: Mapping[str, str], namespace: str, *, accepted: bool) -> dict[str, str]:
-    """
-    Of the files that are there, if any, those that the option client_certificates wants.
+    """Return the files that the option client_certificates requires, existing ones if possible.
 
-    What the CA has signed while it was off is not accepted later either. An interrupted renewal stays one.
+    Turning it on creates a new CA, so certificates signed before stay invalid. An interrupted renewal stays one.
     """
     if not files or (accepted and is_off(files)):
         files = make(namespace)
@@ -71,13 +70,14 @@ def kept_or_new(files: Mapping[str, str], namespace: str, *, accepted: bool) -> 
 
 
 def fingerprint(files: Mapping[str, str]) -> str:
+    """Return a short hash of the CA's certificate."""
     return hashlib.sha256(files.get("ca.crt", "").encode()).hexdigest()[:16]
 
 
 def is_of(certificate: str, authority: str | None) -> bool | None:
-    """
-    Whether a certificate, as the API has it, was signed by this CA. False: by one that was replaced. None: by another,
-    or it cannot be told.
+    """Return whether a certificate, base64 of PEM, was signed by this CA.
+
+    False: by a replaced one. None: by another CA, or not known.
     """
     if x509 is None or not authority:
         return None

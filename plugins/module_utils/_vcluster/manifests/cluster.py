@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What a virtual cluster consists of in its namespace on the host, k3s itself excepted. Pure."""
+"""Render the objects of a virtual cluster in its namespace on the host, except k3s itself. Pure."""
 
 from __future__ import annotations
 
@@ -67,11 +67,12 @@ KINDS = (
 
 
 def everything(rendering: RenderContext) -> list[dict]:
+    """Render all objects."""
     return [*foundation(rendering), *_content(rendering)]
 
 
 def foundation(rendering: RenderContext) -> list[dict]:
-    """What must stand before the rest is known: the address of a Service goes into the certificate."""
+    """Render the objects to create first: the certificate needs the addresses of Services."""
     objects = [
         _namespace(rendering),
         *_quotas(rendering),
@@ -133,7 +134,7 @@ def _namespace(rendering: RenderContext) -> dict:
 
 
 def platform_binding(rendering: RenderContext) -> dict:
-    """On a member, the platform's right to fill the namespace."""
+    """Render the platform's rights in the namespace, on a member."""
     return {
         "apiVersion": f"{rbac.RBAC_GROUP}/v1",
         "kind": "RoleBinding",
@@ -174,8 +175,7 @@ def client_ca(rendering: RenderContext) -> dict:
 
 def _quotas(rendering: RenderContext) -> list[dict]:
     """
-    All together and, where pods of the tenant run beside the platform's, those apart: whatever they take, the servers
-    find room when their pods are replaced.
+    Render the quota for everything and, in mode shared, one for the tenant's pods, which keeps room for the servers.
     """
     return [_quota(rendering), *([_quota_of_pods(rendering)] if rendering.spec.shared else [])]
 
@@ -212,11 +212,11 @@ def _quota(rendering: RenderContext) -> dict:
 
 
 def _limit_range(rendering: RenderContext) -> dict:
-    """A pod without resources would be refused by the quota; with these it is small instead.
+    """Render defaults for pods without resources, which the quota would reject.
 
-    Processor and memory not in mode shared: there the syncer does it, which knows what the tenant asked for. A limit
-    range would put its own limits below a higher request, and on each container of a pod that has limits as a whole.
-    Disk there, because a quota counts none where a pod says nothing of it, whatever has become of the syncer.
+    In mode shared the syncer sets processor and memory, because it knows the tenant's values: a LimitRange would set
+    limits below a higher request, and on each container of a pod with limits as a whole. It sets disk there too, which
+    a quota only counts if the pod sets it.
     """
     default, request = {"cpu": "100m", "memory": "128Mi"}, {"cpu": "50m", "memory": "64Mi"}
     if rendering.spec.shared:

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What the renderers of a virtual cluster share: its names, its keys, and what only the host can tell. Pure."""
+"""What the renderers of a virtual cluster share: names, keys, facts of the host. Pure."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ DEV_MEMORY_SHARE = 2
 
 @dataclass(frozen=True, repr=False)
 class Keys:
-    """The secrets of one virtual cluster: made once, kept in its namespace."""
+    """The secrets of one virtual cluster, created once and stored in its namespace."""
 
     server_token: str
     agent_token: str
@@ -68,6 +68,7 @@ class Keys:
 
     @property
     def secrets(self) -> tuple[str, ...]:
+        """All values that no output may show."""
         files = (*self.etcd.items(), *self.client_ca.items())
         private = (pem for file, pem in files if file.endswith(".key"))
         tokens = self.server_token, self.agent_token, self.node_password, self.platform_token, self.syncer_token
@@ -76,7 +77,7 @@ class Keys:
 
 @dataclass(frozen=True)
 class RenderContext:
-    """A virtual cluster, with what only the host can tell."""
+    """A virtual cluster's spec and keys, with facts of the host."""
 
     spec: VClusterSpec
     keys: Keys
@@ -102,7 +103,7 @@ class RenderContext:
 
     @property
     def lacks_addresses(self) -> bool:
-        """Whether its configuration must wait for addresses that Services of its own get from the host."""
+        """Whether Services must be created first, because the configuration has their addresses."""
         needed = [self.cluster_ip if self.spec.exposure.type == CLUSTER_IP else self.address]
         if self.spec.shared:
             needed += [self.kubernetes_ip, self.dns_ip, self.syncer_ip]
@@ -114,25 +115,27 @@ class RenderContext:
 
     @property
     def api_name(self) -> str:
-        """The name of the API in the host's cluster DNS, short of its domain, which is not ours to know."""
+        """Name of the API in the host's cluster DNS, without the domain, which is not known."""
         return f"{API_SERVICE}.{self.namespace}.svc"
 
     @property
     def lifecycle(self) -> dict:
-        """Of the containers of a server and of a syncer."""
+        """The field `lifecycle` of containers of servers and syncers."""
         if self.spec.servers == 1:
             return {}
         return {"lifecycle": {"preStop": {"sleep": {"seconds": LEAVING_SECONDS}}}}
 
     @property
     def _recommended(self) -> dict[str, str]:
-        """Not on pods: another label would replace them."""
+        """Labels for all objects but pods, which another label would replace."""
         return {naming.LABEL_NAME: "tenantry-vcluster", naming.LABEL_INSTANCE: self.namespace}
 
     def selector(self, part: str) -> dict[str, str]:
+        """Return the labels of the pods of a part."""
         return {**self.labels, PART_LABEL: part}
 
     def metadata(self, name: str, part: str | None = None) -> dict:
+        """Return an object's metadata, with the labels of a part if given."""
         return {
             "name": name,
             "namespace": self.namespace,
@@ -146,7 +149,7 @@ def keys(
     etcd: Mapping[str, str] | None = None,
     client_ca: Mapping[str, str] | None = None,
 ) -> Keys:
-    """The keys in the Secrets that exist; only what is missing is made."""
+    """Return the keys in existing Secrets, and new ones for those that are missing."""
     kept = {**decoded(join), **decoded(credential)}
     return Keys(
         server_token=kept.get("server-token") or secrets.token_hex(32),
@@ -175,12 +178,12 @@ def service_account(metadata: dict) -> dict:
 
 
 def as_yaml(content: dict | list) -> str:
-    """As JSON, which is YAML too."""
+    """Return JSON, which is YAML too."""
     return json.dumps(content, indent=2, sort_keys=True) + "\n"
 
 
 def claim_spec(rendering: RenderContext, size: str) -> dict:
-    """Of a volume for data of its own."""
+    """Render the spec of a claim of this size."""
     storage_class = rendering.spec.storage_class
     return {
         "accessModes": ["ReadWriteOnce"],
@@ -190,7 +193,7 @@ def claim_spec(rendering: RenderContext, size: str) -> dict:
 
 
 def volume_claim(rendering: RenderContext, name: str, part: str) -> dict:
-    """Not a template of the StatefulSet, which could never be changed: a claim of its own can grow."""
+    """Render a claim. A claim template of a StatefulSet could never be changed, but this one can grow."""
     return {
         "apiVersion": "v1",
         "kind": "PersistentVolumeClaim",
@@ -200,16 +203,17 @@ def volume_claim(rendering: RenderContext, name: str, part: str) -> dict:
 
 
 def resolving(names: Mapping[str, str]) -> dict:
-    """
-    Fields of a pod that is open to what a tenant has it look up. Its resolvers are those of the host's node: the host's
-    cluster DNS would tell it which Services others have. It knows these names of Services, by their addresses.
+    """Render DNS fields of a pod that resolves names which a tenant controls.
+
+    It uses the resolvers of the host's node, because the host's cluster DNS would reveal Services of others. `names`
+    has the Services it needs, by address.
     """
     aliases = [{"ip": address, "hostnames": [name]} for name, address in names.items() if address]
     return {"dnsPolicy": "Default", **({"hostAliases": aliases} if aliases else {})}
 
 
 def names_service(rendering: RenderContext, part: str, ports: dict[str, int]) -> dict:
-    """Gives each pod of a part a name of its own, from before it is ready: they find each other by it."""
+    """Render a headless Service that gives each pod of a part a DNS name, also before it is ready."""
     return {
         "apiVersion": "v1",
         "kind": "Service",
@@ -226,7 +230,7 @@ def names_service(rendering: RenderContext, part: str, ports: dict[str, int]) ->
 
 
 def disruption_budget(rendering: RenderContext, part: str) -> dict:
-    """One at a time. A minAvailable of 1 would keep the host's nodes from ever being drained."""
+    """Allow one pod at a time. With a minAvailable of 1, nodes of the host could never be drained."""
     return {
         "apiVersion": "policy/v1",
         "kind": "PodDisruptionBudget",
@@ -236,18 +240,18 @@ def disruption_budget(rendering: RenderContext, part: str) -> dict:
 
 
 def fingerprint(key: str, files: dict[str, str]) -> str:
-    """Changes when a file does, so that the pods are replaced; keyed, so that no content can be guessed from it."""
+    """Return a keyed hash of the files, which replaces pods on a change without revealing content."""
     return hmac.new(key.encode(), as_yaml(files).encode(), hashlib.sha256).hexdigest()[:16]
 
 
 def stamp(agent_token: str, secrets: Iterable[dict]) -> str:
-    """Of the files in these Secrets. Not keyed by the server's token, which a restore replaces with the data."""
+    """Return the fingerprint of these Secrets. Its key is the agent token, which a restore does not replace."""
     data = {name: value for one in secrets for name, value in one["data"].items()}
     return fingerprint(agent_token, {name: base64.b64decode(value).decode() for name, value in data.items()})
 
 
 def restricted() -> dict:
-    """The security context of a pod that is neither root nor able to become it."""
+    """Return the security context of a pod without root."""
     return {
         "runAsNonRoot": True,
         "runAsUser": USER_ID,
@@ -259,7 +263,7 @@ def restricted() -> dict:
 
 
 def requirements(limits: Resources, tier: str) -> dict:
-    """Both are always set, so that the quota never stands in the way of the virtual cluster itself."""
+    """Return requests and limits. Both are always set, because the quota requires it."""
     held = replace(limits, disk=min(limits.disk, DISK_HELD))
     if tier != "prod":
         memory = limits.memory / DEV_MEMORY_SHARE
@@ -268,7 +272,7 @@ def requirements(limits: Resources, tier: str) -> dict:
 
 
 def own_priority(tier: str) -> str:
-    """The PriorityClass of servers and agents: the quota tells them from the pods of tenants by it."""
+    """Return the PriorityClass of servers and agents, by which the quota distinguishes tenants' pods."""
     return f"tenantry-{tier}-server"
 
 

@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The etcd of three servers: three members, each with a name that outlives its address, and a volume. Pure.
+"""Render the etcd of three servers: three members, each with a stable name and a volume. Pure.
 
-k3s's own etcd knows its members by their addresses, which pods change (docs/high-availability.md). These know each
-other by their names in the host's DNS.
+k3s's embedded etcd identifies members by addresses, which pods change (docs/high-availability.md). These use names of
+the host's DNS.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ START_SECONDS = 240
 
 
 def services(rendering: RenderContext) -> list[dict]:
-    """An address for each member, which its servers know it by. Members know each other by their names in the DNS."""
+    """Render a Service for each member. Servers connect to its address; members use DNS names."""
     if rendering.spec.etcd is None:
         return []
     return [
@@ -71,11 +71,12 @@ def services(rendering: RenderContext) -> list[dict]:
 
 
 def addresses(rendering: RenderContext) -> dict[str, str]:
-    """By the names that k3s is given, which are in the certificates of the members."""
+    """Return the members' addresses by the names that k3s is given, which their certificates have."""
     return {_host(rendering, member): address for member, address in zip(NAMES, rendering.etcd_ips, strict=False)}
 
 
 def objects(rendering: RenderContext) -> list[dict]:
+    """Render all objects; none without etcd."""
     if rendering.spec.etcd is None:
         return []
     return [
@@ -89,12 +90,12 @@ def objects(rendering: RenderContext) -> list[dict]:
 
 
 def endpoint(rendering: RenderContext) -> str:
-    """As k3s takes it."""
+    """Return k3s's datastore-endpoint."""
     return ",".join(f"https://{_host(rendering, member)}:{CLIENT_PORT}" for member in NAMES)
 
 
 def client_files(rendering: RenderContext) -> dict[str, str]:
-    """By the option of a datastore that would name them."""
+    """Return PEM by the datastore option that names its file."""
     kept = rendering.keys.etcd
     return {"ca": kept["ca.crt"], "certificate": kept["client.crt"], "key": kept["client.key"]}
 

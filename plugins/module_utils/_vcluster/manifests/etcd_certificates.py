@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Who may speak with the etcd of a virtual cluster: an authority of its own, made once, and what it vouches for."""
+"""The CA and certificates of a virtual cluster's etcd, created once."""
 
 from __future__ import annotations
 
@@ -29,10 +29,9 @@ FILES = ("ca.crt", "server.crt", "server.key", "client.crt", "client.key")
 
 
 def make(namespace: str, service: str) -> dict[str, str]:
-    """
-    PEM by name of the file. The authority's own key is kept nowhere: nobody else is ever to be vouched for.
+    """Return PEM by file name. The CA's key is discarded, so it can never sign again.
 
-    The client's certificate has no names of machines: etcd would look whether its user's address is that of one.
+    The client's certificate has no DNS names: etcd would compare their addresses with the client's.
     """
     key, authority = make_authority(f"{namespace} etcd", "etcd")
     issuer = _key_identifier(key.public_key())
@@ -87,6 +86,7 @@ def cross_signed(authority: x509.Certificate, by: x509.Certificate, key: Certifi
 
 
 def key_pem(key: ec.EllipticCurvePrivateKey) -> str:
+    """Return the key as unencrypted PEM."""
     return key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     ).decode()
@@ -117,7 +117,7 @@ def _key_identifier(authority: ec.EllipticCurvePublicKey) -> x509.AuthorityKeyId
 
 
 def _name(common_name: str) -> x509.Name:
-    """A common name has 64 characters at most; namespaces are shorter, and what tells the names apart is at the end."""
+    """Return the common name, at most 64 characters. Namespaces are shorter, and differ at the end."""
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name[-64:])])
 
 

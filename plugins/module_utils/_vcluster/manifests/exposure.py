@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The way to the API of a virtual cluster: a Service and, where it is found by name, an Ingress or a Route. Pure."""
+"""Expose the API of a virtual cluster: a Service and, for a DNS name, an Ingress or a Route. Pure."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ PORT = "https"
 
 
 def api_service(rendering: RenderContext) -> dict:
+    """Render the Service of the API."""
     exposure = rendering.spec.exposure
     port: dict = {"name": PORT, "port": API_PORT, "targetPort": API_PORT, "protocol": "TCP"}
     if exposure.port:
@@ -44,7 +45,7 @@ def api_service(rendering: RenderContext) -> dict:
 
 
 def by_name(rendering: RenderContext) -> list[dict]:
-    """TLS is passed through: it ends at the API server, whose certificate has the name."""
+    """Render the Ingress or Route. TLS is passed through to the API server, whose certificate has the name."""
     exposure = rendering.spec.exposure
     metadata = {**rendering.metadata(API_SERVICE), "annotations": exposure.annotations}
     if exposure.type == INGRESS:
@@ -66,17 +67,18 @@ def by_name(rendering: RenderContext) -> list[dict]:
 
 
 def kinds(now: str, before: str | None) -> tuple[str, ...]:
-    """Kinds that a plan looks through; Routes only where there is or was one, because most hosts know none."""
+    """Return the kinds to search for existing objects. Routes only if used now or before: most hosts lack them."""
     return (INGRESS_KIND, ROUTE_KIND) if ROUTE in (now, before) else (INGRESS_KIND,)
 
 
 def balancer_address(service: dict) -> str:
-    """The address or name that the host's load balancer gave a Service; empty before it has."""
+    """Return the address or name of the load balancer, or an empty string before it has one."""
     given = (service.get("status", {}).get("loadBalancer") or {}).get("ingress") or []
     return next((one.get("hostname") or one.get("ip") or "" for one in given), "")
 
 
 def url_of(service: dict, way: str | None, address: str) -> str:
+    """Return the URL of the API."""
     spec = service["spec"]
     if way in (INGRESS, ROUTE):
         return f"https://{address}:443"

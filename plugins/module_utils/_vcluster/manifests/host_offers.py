@@ -14,6 +14,10 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.clust
 
 
 def namespace_annotations(spec: VClusterSpec) -> dict[str, str]:
+    """Return the offers as annotations.
+
+    A missing one means no restriction or nothing, as the admission policy defines.
+    """
     if not spec.shared:
         return {}
     lists = {

@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The walls of a virtual cluster: the NetworkPolicies of its namespace on the host. Pure.
+"""Render the NetworkPolicies of a virtual cluster's namespace on the host. Pure.
 
-Policies add up, and none can be taken back by another. So each allows something by itself, and what no policy names is
-closed. Tenants have no rights in this namespace; policies that they make inside are not brought here.
+Policies only add permissions; traffic that none allows is denied. Tenants have no rights in this namespace, and their
+own policies are not copied here.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ ALL_OWN: dict = {"podSelector": {}}
 
 
 def policies(rendering: RenderContext) -> list[dict]:
+    """Render all policies."""
     found = [
         _policy(rendering, "default-deny", {}, [], []),
         _policy(rendering, "server", _part(rendering, SERVER), _to_server(rendering), _from_server(rendering)),
@@ -56,7 +57,7 @@ def policies(rendering: RenderContext) -> list[dict]:
 
 
 def _to_server(rendering: RenderContext) -> list[dict]:
-    """Who meets an API server must still prove who he is; tenants' pods do not get this far, see _from_workload."""
+    """Allow everyone, who must still authenticate. Pods of tenants do not get here, see _from_workload."""
     people = _blocks(ANYWHERE, rendering.host.pods)
     nodes = _blocks(gateways(rendering.host.pods))
     return [
@@ -66,9 +67,10 @@ def _to_server(rendering: RenderContext) -> list[dict]:
 
 
 def _from_server(rendering: RenderContext) -> list[dict]:
-    """
-    An administrator inside has it connect where he likes, by a webhook's URL or the address in a pod's status. So it
-    reaches no more than his pods do, and its resolvers are those of the host's nodes, which know no Services.
+    """Allow the server no more than the tenant's pods.
+
+    An administrator chooses where it connects, by a webhook's URL or the address in a pod's status. Its resolvers are
+    those of the host's nodes, which know no Services.
     """
     return [{"to": [ALL_OWN]}, _resolvers(rendering), *_outside(rendering), *_datastore(rendering)]
 
@@ -88,7 +90,7 @@ def _from_syncer(rendering: RenderContext) -> list[dict]:
 
 
 def _to_etcd(rendering: RenderContext) -> list[dict]:
-    """Its servers, and its members among themselves: no pod of the tenant, who would still need a certificate."""
+    """Allow servers and members, but no pods of the tenant, which would also need a certificate."""
     return [
         {"from": [{"podSelector": _part(rendering, SERVER)}], "ports": [{"port": CLIENT_PORT, "protocol": "TCP"}]},
         {"from": [{"podSelector": _part(rendering, ETCD)}], "ports": PEER_PORTS},
@@ -117,7 +119,7 @@ def _from_workload(rendering: RenderContext) -> list[dict]:
 
 
 def _datastore(rendering: RenderContext) -> list[dict]:
-    """Wherever the database is: in the host's network too, which is closed otherwise."""
+    """Allow the database, also in the host's network, which is denied otherwise."""
     datastore = rendering.spec.datastore
     if datastore is None:
         return []
@@ -128,7 +130,7 @@ def _datastore(rendering: RenderContext) -> list[dict]:
 
 
 def _outside(rendering: RenderContext, but: Iterable[str] = ()) -> list[dict]:
-    """The world, without all that is the host's, and what is allowed by name whatever it is."""
+    """Allow everything outside of the host's networks, and explicitly allowed networks."""
     network_options = rendering.spec.network_options
     peers = _blocks(ANYWHERE, [*rendering.host.closed, *network_options.egress_deny, *but])
     peers += _blocks(network_options.egress_allow)
@@ -136,7 +138,7 @@ def _outside(rendering: RenderContext, but: Iterable[str] = ()) -> list[dict]:
 
 
 def _resolvers(rendering: RenderContext, *peers: dict) -> dict:
-    """DNS wherever it is served but by pods, which may be another tenant's: on nodes, by the cloud, in the world."""
+    """Allow DNS everywhere except to pods, which may belong to other tenants."""
     return {"to": [*peers, *_blocks(ANYWHERE, rendering.host.pods)], "ports": DNS_PORTS}
 
 
@@ -150,7 +152,7 @@ def _admitted(rendering: RenderContext) -> list[dict]:
 
 
 def _blocks(networks: Iterable[str], but: Iterable[str] = ()) -> list[dict]:
-    """Networks without those parts of them; one that is excluded as a whole is left out."""
+    """Return networks with exceptions. A network that is excluded as a whole is omitted."""
     excluded = _collapsed(but)
     found = []
     for text in networks:

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Where the host may run a part of a virtual cluster, and with which credentials it gets the images. Pure."""
+"""Scheduling of a virtual cluster's own pods, and credentials for their images. Pure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ HOST = "kubernetes.io/hostname"
 
 
 def fields(rendering: RenderContext, part: str, placement: Placement) -> dict:
-    """Of the pod of a part."""
+    """Return the scheduling fields of a part's pod."""
     found: dict = {}
     if placement.node_selector:
         found["nodeSelector"] = placement.node_selector
@@ -32,12 +32,13 @@ def fields(rendering: RenderContext, part: str, placement: Placement) -> dict:
 
 
 def beside(labels: dict[str, str]) -> dict:
-    """Fields of a pod that runs on the node of the pod with these labels and nowhere else."""
+    """Return fields that put a pod on the node of the pod with these labels."""
     term = {"topologyKey": HOST, "labelSelector": {"matchLabels": labels}}
     return {"affinity": {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}}}
 
 
 def pull_secrets(rendering: RenderContext) -> list[dict]:
+    """Render the image pull Secret, if there are credentials."""
     if not rendering.spec.image_credentials:
         return []
     auths = {}
@@ -49,7 +50,7 @@ def pull_secrets(rendering: RenderContext) -> list[dict]:
 
 
 def _spread(labels: dict[str, str], placement: Placement) -> dict:
-    """Pods of one part on different nodes of the host, as far as there are any or, if required, no further."""
+    """Spread pods of one part over nodes, if possible or, if required, always."""
     selector = {"matchLabels": labels}
     if placement.anti_affinity == REQUIRED:
         term = {"topologyKey": HOST, "labelSelector": selector}

@@ -1,8 +1,8 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The server of a virtual cluster: k3s without an agent, its configuration and its volume. Pure.
+"""Render the server of a virtual cluster: k3s without an agent, its configuration and volume. Pure.
 
-The server runs no containers, so it needs no privilege: it is neither root nor able to become it.
+The server runs no containers, so its pod is unprivileged and not root.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ SHARED_CONTROLLERS = (
 
 
 def config(rendering: RenderContext) -> dict:
-    """k3s's config.yaml. Every key is one of k3s; what a tenant's pods need is left at k3s's defaults."""
+    """Return k3s's config.yaml. What tenants' pods need has k3s's defaults."""
     spec = rendering.spec
     disabled = ["local-storage", "metrics-server", "servicelb", "traefik"]
     if not spec.agents and not spec.shared:
@@ -172,7 +172,7 @@ def config(rendering: RenderContext) -> dict:
 
 
 def added(ours: dict, given: dict) -> dict:
-    """With what the administrator adds to the configuration of k3s."""
+    """Return the configuration with the administrator's additions."""
     together = {**ours, **given}
     for key in given:
         if key.endswith("-arg"):
@@ -194,7 +194,7 @@ def _datastore(rendering: RenderContext) -> dict:
 
 
 def _datastore_files(rendering: RenderContext) -> dict[str, str]:
-    """PEM by option."""
+    """Return PEM by option."""
     spec = rendering.spec
     if spec.etcd:
         return etcd.client_files(rendering)
@@ -202,16 +202,15 @@ def _datastore_files(rendering: RenderContext) -> dict[str, str]:
 
 
 def _services(rendering: RenderContext) -> dict[str, str]:
-    """Of the host, that k3s is told by their names."""
+    """Return the host's Services that k3s is given by name."""
     datastore = rendering.spec.datastore
     return {**etcd.addresses(rendering), **({datastore.host: rendering.datastore_ip} if datastore else {})}
 
 
 def datastore_endpoint(durability: str, directory: str = DATA_DIRECTORY) -> str | None:
-    """
-    SQLite as k3s has it, but for its synchronous mode; None for k3s's own.
+    """Return the SQLite endpoint with `synchronous` for this durability, or None for k3s's own.
 
-    That is NORMAL: what was acknowledged survives the end of the process, but may be lost when the machine loses power.
+    k3s's own is NORMAL: a committed transaction survives the end of the process, but not always a power failure.
     """
     if durability == "normal":
         return None
@@ -220,7 +219,7 @@ def datastore_endpoint(durability: str, directory: str = DATA_DIRECTORY) -> str 
 
 
 def _shared_pods(rendering: RenderContext) -> dict:
-    """For pods that run on the host, with addresses of the host."""
+    """Return the configuration for pods that run on the host with its addresses."""
     return {
         "cluster-dns": rendering.dns_ip,
         "disable-scheduler": True,
@@ -236,7 +235,7 @@ def _shared_controllers() -> list[str]:
 
 
 def subject_names(rendering: RenderContext) -> list[str]:
-    """Exactly the names by which this API is reached."""
+    """Return the names for the certificate: exactly those by which the API is reached."""
     names = [rendering.api_name, f"{rendering.api_name}.cluster.local"]
     names.append(rendering.cluster_ip if rendering.spec.exposure.type == CLUSTER_IP else rendering.address)
     names.append(rendering.kubernetes_ip)
@@ -244,10 +243,10 @@ def subject_names(rendering: RenderContext) -> list[str]:
 
 
 def authentication(rendering: RenderContext) -> dict:
-    """
-    k3s refuses all requests without a credential, the kubelet's probes too; these two paths are let through.
+    """Return the authentication configuration.
 
-    An issuer of people's tokens is told here and not by flags: these cannot stand beside a file, and know no rules.
+    k3s denies all requests without a credential, including the kubelet's probes, so two paths are exempt. An issuer is
+    configured here, because its flags are mutually exclusive with a file and have no rules.
     """
     return {
         "apiVersion": authentication_api(rendering.spec.version),
@@ -265,7 +264,7 @@ def config_secrets(rendering: RenderContext) -> list[dict]:
 
 
 def authentication_api(version: str) -> str:
-    """The version of the API that the authentication configuration has to have for this release."""
+    """Return the API version of the authentication configuration for this release."""
     return f"apiserver.config.k8s.io/{'v1' if parse_version(version)[0] >= AUTHENTICATION_V1 else 'v1beta1'}"
 
 
@@ -274,6 +273,7 @@ def volume_claims(rendering: RenderContext) -> list[dict]:
 
 
 def stateful_set(rendering: RenderContext) -> dict:
+    """Render the StatefulSet of the servers."""
     return {
         "apiVersion": "apps/v1",
         "kind": "StatefulSet",
@@ -342,9 +342,9 @@ def _pod(rendering: RenderContext) -> dict:
 
 
 def _manifests_container(rendering: RenderContext) -> dict:
-    """
-    Puts them where k3s looks for them, on the volume. A mount there would have directories made by root above it, in
-    which k3s, who is not root, could write nothing.
+    """Render the init container that copies manifests to the volume.
+
+    A mount in k3s's directory would create parent directories owned by root, to which k3s cannot write.
     """
     directory = f"{DATA_DIRECTORY}/server/manifests"
     # By force: the copy of the pod before this one is read-only, as what is mounted from a Secret is.

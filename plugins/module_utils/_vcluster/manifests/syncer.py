@@ -1,10 +1,9 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Mode shared: the syncer, which makes the tenant's pods pods of this namespace, and what it needs. Pure.
+"""Render the syncer of mode shared, which creates the tenant's pods in this namespace. Pure.
 
-It runs in a pod of its own: it must reach the host's API server, and k3s must not, which connects to where a tenant's
-administrator says. What it makes on the host carries its own label instead of ours, so that no plan takes it for a
-leftover.
+Its pod is separate, because it must reach the host's API server, and k3s, which connects where a tenant's administrator
+chooses, must not. Its objects have their own label, so that no plan deletes them as leftovers.
 """
 
 from __future__ import annotations
@@ -81,10 +80,7 @@ REQUESTS = Resources(LIMITS.cpu / 20, 64 * MEBI, DISK_HELD)
 
 
 def services(rendering: RenderContext) -> list[dict]:
-    """
-    The addresses that pods know from inside: of their API, and of their DNS, which is a pod of the tenant. And the one
-    at which the API server inside finds the kubelet of its nodes, and their metrics.
-    """
+    """Render the Services whose addresses pods know: API and DNS. Also the one for kubelet and metrics."""
     api = [_port("https", 443, "TCP", API_PORT)]
     dns = [_port("dns", DNS_PORT, "UDP", DNS_PORT), _port("dns-tcp", DNS_PORT, "TCP", DNS_PORT)]
     kubernetes = _service(rendering, KUBERNETES_SERVICE, rendering.selector(SERVER), api)
@@ -96,12 +92,12 @@ def services(rendering: RenderContext) -> list[dict]:
 
 
 def reached(rendering: RenderContext) -> dict:
-    """Where there is only one, nobody need wait until every node of the host knows that it is ready."""
+    """Render the Service for kubelet and metrics. A single syncer is published before it is ready, to save time."""
     return {"publishNotReadyAddresses": True} if rendering.spec.shared and rendering.spec.servers == 1 else {}
 
 
 def rights(rendering: RenderContext) -> list[dict]:
-    """Who the syncer and the tenant's pods are on the host, and what the syncer may do there."""
+    """Render the accounts of the syncer and the tenant's pods, and the syncer's rights."""
     group = rbac.RBAC_GROUP
     role = {"kind": "Role", "rules": rbac.SYNCER}
     binding = {
@@ -120,6 +116,7 @@ def _shared(rendering: RenderContext) -> Shared:
 
 
 def config(rendering: RenderContext) -> dict:
+    """Return the syncer's config.json. tenantry_syncer.config reads it."""
     spec, shared = rendering.spec, _shared(rendering)
     classes = shared.storage_classes
     return {
@@ -162,16 +159,16 @@ def config_secret(rendering: RenderContext) -> dict:
 
 
 def networks(rendering: RenderContext) -> dict:
-    """Where services without a selector must not lead: what is closed to pods. What is in both is open."""
+    """Return the networks that endpoints must not use, and exceptions."""
     network_options, datastore = rendering.spec.network_options, rendering.spec.datastore
     closed = {*rendering.host.closed, *network_options.egress_deny, *(datastore.addresses if datastore else ())}
     return {"closed": sorted(closed), "open": list(network_options.egress_allow)}
 
 
 def storage_classes(rendering: RenderContext) -> list[dict]:
-    """
-    Those that are offered, and of each what claims depend on. The default is the host's if that is offered, otherwise
-    the first one of a list.
+    """Return the offered classes, with what claims depend on.
+
+    The default is the host's if it is offered, else the first of the list.
     """
     shared, found = rendering.spec.shared, rendering.storage_classes
     offered = shared.storage_classes if shared else ()
@@ -203,17 +200,18 @@ def _is_default(found: dict) -> bool:
 
 
 def networks_secret(rendering: RenderContext) -> dict:
-    """Apart from the configuration: what the host is changes, and nothing is to be restarted for that."""
+    """Render the networks, which change with the host and must not restart the syncer."""
     told: dict[str, dict | list] = {"networks.json": networks(rendering), CLASSES: storage_classes(rendering)}
     return secret(rendering.metadata(NETWORKS), {file: as_yaml(content) for file, content in told.items()})
 
 
 def identity(rendering: RenderContext) -> str:
-    """A line for k3s's file of tokens: inside, the syncer is scheduler, kubelet and volume controller in one."""
+    """Return a line for k3s's token file. The syncer acts as scheduler, kubelet and volume controller."""
     return f'{rendering.keys.syncer_token},{SYNCER_USER},{SYNCER_USER},"system:masters"\n'
 
 
 def objects(rendering: RenderContext) -> list[dict]:
+    """Render all objects; none in mode dedicated."""
     if rendering.spec.shared is None:
         return []
     settings = [config_secret(rendering), networks_secret(rendering)]
@@ -222,9 +220,9 @@ def objects(rendering: RenderContext) -> list[dict]:
 
 
 def stateful_set(rendering: RenderContext) -> dict:
-    """
-    As many as there are servers, of which one works at a time. A StatefulSet does not create a second one while the
-    first may still run.
+    """Render as many syncers as servers, of which one works at a time.
+
+    A StatefulSet does not start a second one while the first may still run.
     """
     hashed = stamp(rendering.keys.agent_token, [config_secret(rendering)])
     return {
@@ -323,6 +321,7 @@ def _tenants_labels(rendering: RenderContext) -> dict[str, str]:
 
 
 def dns_selector(rendering: RenderContext) -> dict[str, str]:
+    """Return the labels of the tenant's DNS pods on the host."""
     return {
         **_tenants_labels(rendering),
         naming.LABEL_MANAGED_BY: naming.MANAGED_BY_SYNCER,

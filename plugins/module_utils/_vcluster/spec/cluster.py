@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""One virtual cluster as asked for: the options of the module, checked and turned into numbers. Pure."""
+"""The spec of one virtual cluster: the module's options, validated and converted. Pure."""
 
 from __future__ import annotations
 
@@ -61,6 +61,8 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.versi
 
 @dataclass(frozen=True)
 class VClusterSpec:
+    """The validated options of one virtual cluster. Quantities are in base units."""
+
     tenant: str
     name: str
     host: str | None
@@ -99,26 +101,29 @@ class VClusterSpec:
 
     @property
     def lasting(self) -> bool:
-        """Whether what it knows outlives its pods."""
+        """Whether its data outlives its pods."""
         return self.volume is not None or self.datastore is not None
 
     @property
     def shares_datastore(self) -> bool:
-        """Whether it may have several servers."""
+        """Whether it can have several servers."""
         return self.datastore is not None or self.etcd is not None
 
     @property
     def server_volume(self) -> Decimal | None:
+        """Size of the server's volume in bytes. None if there is none."""
         return None if self.etcd else self.volume
 
     @property
     def datastore_place(self) -> str | None:
+        """The datastore as the record has it: etcd, the place of a database, or None for SQLite."""
         if self.etcd:
             return PLACE
         return self.datastore.place if self.datastore else None
 
     @property
     def persistence(self) -> str:
+        """datastore, none or pvc."""
         if self.datastore:
             return "datastore"
         return "none" if self.volume is None else "pvc"
@@ -132,7 +137,7 @@ class VClusterSpec:
         return with_tag(self.image, image_tag(self.version))
 
     def record(self, address: str) -> VClusterRecord:
-        """What is written on the namespace for later runs, for info and for the quota."""
+        """Return the record for later runs. It has no secrets."""
         return VClusterRecord(
             address=address,
             agents=self.agents,
@@ -157,7 +162,7 @@ class VClusterSpec:
 
 
 def parse(item: dict) -> VClusterSpec:
-    """The item of the module, or a TenantryError that names option, value and rule."""
+    """Validate an item of the module. Raise a TenantryError."""
     tenant = naming.check_name(item["tenant"], "tenant")
     name = naming.check_name(item["name"], "name")
     naming.vcluster_namespace(tenant, name)
@@ -214,7 +219,7 @@ def parse(item: dict) -> VClusterSpec:
 
 
 def check_change(old: VClusterRecord, new: VClusterSpec) -> None:
-    """What cannot be changed on a virtual cluster that exists, by the record of its namespace."""
+    """Raise a TenantryError for an option that cannot change on an existing virtual cluster."""
     if old.mode not in (None, new.mode):
         raise TenantryError(
             f"mode: cannot be changed from {old.mode} to {new.mode} on an existing virtual cluster. "
@@ -239,7 +244,7 @@ def _check_fixed(option: str, old: str | None, new: str | None) -> None:
 
 
 def _check_datastore(old: VClusterRecord, new: VClusterSpec) -> None:
-    """Only who enters it and how may change: another database would be another cluster under the same name."""
+    """Only credentials and parameters may change: another database would be another cluster."""
     was, place = old.datastore, new.datastore_place
     if old != NO_RECORD and was != place:
         own = "k3s's own"

@@ -1,8 +1,8 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""A database outside of the virtual cluster, in which k3s keeps all that it knows: as asked for, checked. Pure.
+"""An external database as k3s's datastore, validated. Pure.
 
-No error quotes the endpoint or a part of it: where it is not of the form it should be, any part may be the password.
+No error quotes the endpoint: if it does not have the expected form, any part may be the password.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _MYSQL = re.compile(r"(?:[^:@]*(?::(?P<password>.*))?@)?tcp\((?P<address>[^()]+)
 
 @dataclass(frozen=True, repr=False)
 class Datastore:
-    """`place` says which database it is, without who may enter."""
+    """A database. `place` identifies it without credentials."""
 
     endpoint: str
     place: str
@@ -53,19 +53,19 @@ class Datastore:
 
     @property
     def addresses(self) -> tuple[str, ...]:
-        """Networks that it is in, as far as they are known."""
+        """The networks it is in, as far as they are known."""
         own = () if _address(self.host) is None else (self.host,)
         return (*own, *self.networks)
 
     @property
     def namespace(self) -> str | None:
-        """That of the host, where the database is a Service of it."""
+        """The host's namespace, if the database is a Service there."""
         labels = self.host.removesuffix(".cluster.local").split(".")
         return labels[1] if len(labels) == 3 and labels[2] == "svc" else None
 
 
 def parse_datastore(given: dict | None) -> Datastore | None:
-    """None: k3s has its own."""
+    """Validate the option datastore. Return None if k3s has its own."""
     if not given:
         return None
     endpoint = given["endpoint"]

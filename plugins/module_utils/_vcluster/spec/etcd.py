@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""etcd in pods beside the servers, where three have no database elsewhere: as asked for, checked. Pure."""
+"""etcd in pods beside three servers without an external database, validated. Pure."""
 
 from __future__ import annotations
 
@@ -30,12 +30,14 @@ SMALLEST_VOLUME = 1024 * MEBI
 
 @dataclass(frozen=True)
 class Etcd:
+    """Image and resources of an etcd member."""
+
     image: str
     resources: Resources  # of each of its members
 
 
 def parse_etcd(item: dict, volume: Decimal | None) -> Etcd | None:
-    """None: one server has its own datastore, or there is a database elsewhere."""
+    """Validate the options of etcd. Return None with one server or an external database."""
     if item["servers"] == 1 or item.get("datastore"):
         return None
     if volume is None:

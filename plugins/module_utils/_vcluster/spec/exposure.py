@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""How people reach the API of a virtual cluster, as asked for. Pure."""
+"""How users reach the API of a virtual cluster, validated. Pure."""
 
 from __future__ import annotations
 
@@ -34,6 +34,8 @@ PASSTHROUGH = {
 
 @dataclass(frozen=True)
 class Exposure:
+    """The option expose."""
+
     type: str
     port: int | None = None
     address: str | None = None
@@ -42,11 +44,12 @@ class Exposure:
 
     @property
     def service_type(self) -> str:
+        """Type of the Service."""
         return CLUSTER_IP if self.type in BY_NAME else self.type
 
     @property
     def services(self) -> dict[str, int]:
-        """What it takes, by name of the resource."""
+        """Node ports and load balancers it uses, by resource name."""
         return {
             "node_ports": int(self.type in (NODE_PORT, LOAD_BALANCER)),
             "load_balancers": int(self.type == LOAD_BALANCER),
@@ -54,6 +57,7 @@ class Exposure:
 
 
 def parse_exposure(given: dict) -> Exposure:
+    """Validate the option expose. Raise a TenantryError."""
     way, port, address = given["type"], given.get("port"), given.get("address")
     for option, ways in APPLIES.items():
         if given.get(option) is not None and way not in ways:

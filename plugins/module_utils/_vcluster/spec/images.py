@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Where the images of a virtual cluster come from, as asked for. Pure."""
+"""Sources of a virtual cluster's images, validated. Pure."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _REPOSITORY = re.compile(
 
 
 def parse_image(repository: str) -> str:
-    """A repository, or one image in it by its digest, which then must be of the version that is asked for."""
+    """Validate a repository, optionally with the digest of an image, which must then be of the desired version."""
     if not _REPOSITORY.fullmatch(repository) or repository.count("/") == 0:
         raise TenantryError(
             f"image: {shown(repository)} is not a repository such as rancher/k3s or registry.example.com/rancher/k3s. "
@@ -31,20 +31,20 @@ def parse_image(repository: str) -> str:
 
 
 def with_tag(repository: str, tag: str) -> str:
-    """The reference; with a digest that is what counts, and the tag is for people."""
+    """Return the reference with a tag. If there is a digest, it decides, and the tag is informative."""
     name, at, digest = repository.partition("@")
     return f"{name}:{tag}{at}{digest}"
 
 
 def of_tag(reference: str, tag: str) -> str:
-    """The image of another tag in the same repository. A digest stays only where the tag does."""
+    """Return the image with another tag in the same repository. A digest is kept only if the tag stays."""
     name = reference.partition("@")[0]
     repository, _colon, before = name.rpartition(":")
     return reference if before == tag else f"{repository}:{tag}"
 
 
 def parse_reference(reference: str, option: str, example: str) -> str:
-    """A full one, with tag or digest."""
+    """Validate a full reference with tag or digest. `option` begins the error."""
     if not _REFERENCE.fullmatch(reference) or not {":", "@"} & set(reference.rpartition("/")[2]):
         raise TenantryError(
             f"{option}: {shown(reference)} is not a full reference such as {example}. "
@@ -54,7 +54,7 @@ def parse_reference(reference: str, option: str, example: str) -> str:
 
 
 def parse_registries(given: dict) -> dict:
-    """The top level of k3s's registries.yaml; k3s itself checks the rest."""
+    """Validate the top level of k3s's registries.yaml. k3s checks the rest."""
     known = ("mirrors", "configs")
     for key, value in given.items():
         if key not in known:
@@ -67,7 +67,7 @@ def parse_registries(given: dict) -> dict:
 
 
 def parse_credentials(given: list[dict]) -> tuple[dict, ...]:
-    """For the host's own pulls of the images of server, agents and syncer."""
+    """Validate the credentials with which the host pulls images of servers, agents and syncer."""
     for one in given:
         if not _REGISTRY.fullmatch(one["registry"]):
             raise TenantryError(

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What an administrator adds to k3s: keys of its configuration file, and manifests that it deploys. Pure."""
+"""What an administrator adds to k3s: configuration keys and manifests. Pure."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ MOST_MANIFESTS = 512 * 1024
 
 @dataclass(frozen=True, repr=False)
 class K3s:
-    """Added to what the platform gives k3s."""
+    """Additions to k3s's configuration."""
 
     server: dict
     agent: dict
@@ -150,6 +150,7 @@ class K3s:
 
 
 def parse_k3s(item: dict) -> K3s:
+    """Validate the options k3s_config and manifests. Raise a TenantryError."""
     given = item.get("k3s_config") or {}
     for key, value in given.items():
         _check_key(key)
@@ -165,7 +166,7 @@ def parse_k3s(item: dict) -> K3s:
 
 
 def values_of_rejected_keys(given: dict | None) -> list[str]:
-    """Text with keys that are refused. It may be a database's password, and a refusal shows what was asked for."""
+    """Return values of unknown keys, for masking: one may be a password, and results show the options."""
     return [
         value
         for key, value in (given or {}).items()
@@ -174,7 +175,7 @@ def values_of_rejected_keys(given: dict | None) -> list[str]:
 
 
 def merged_arguments(ours: list[str], theirs: Iterable[str]) -> list[str]:
-    """Theirs win over ours of the same name; plug-ins of admission add up."""
+    """Merge arguments. The administrator's replace the platform's of the same name; admission plugins add up."""
     added = list(theirs)
     names = {_flag(one) for one in added}
     lists = [one.partition("=")[2] for one in [*ours, *added] if _flag(one) == ADMISSION_PLUGINS]

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""How long a virtual cluster is kept, when it sleeps, and whether it may be deleted. Pure: the time is an argument."""
+"""Lifetime, sleep and deletion protection of a virtual cluster. Pure: the time is an argument."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _WINDOW = re.compile(r"([a-z,-]+)(?: ([0-9]{2}):([0-9]{2})-([0-9]{2}):([0-9]{2})
 
 @dataclass(frozen=True)
 class Window:
-    """From a time on some days of the week, for so long."""
+    """A period that begins at a time of some days of the week."""
 
     days: frozenset[int]
     start: int  # minutes after midnight
     minutes: int
 
     def begun(self, now: datetime) -> datetime | None:
-        """When the window began that is open now; by the clock on the wall, so a night stays one when clocks change."""
+        """Return when the current period began, or None. By local time, so that clock changes do not shift nights."""
         for back in range(2):
             day = now.date() - timedelta(days=back)
             opened = datetime(day.year, day.month, day.day) + timedelta(minutes=self.start)
@@ -39,21 +39,21 @@ class Window:
 
 @dataclass(frozen=True)
 class Sleep:
-    """When a virtual cluster is paused: after so long without use, and at these times."""
+    """When a virtual cluster is paused: after idle time, and in periods."""
 
     idle: int | None  # seconds
     windows: tuple[Window, ...]
     zone: tzinfo
 
     def begun(self, now: datetime) -> datetime | None:
-        """When the time to sleep began, if it is one."""
+        """Return when the current period began, or None."""
         begun = [window.begun(now.astimezone(self.zone)) for window in self.windows]
         return max((one for one in begun if one), default=None)
 
 
 @dataclass(frozen=True)
 class LifecyclePolicy:
-    """As it was asked for."""
+    """The lifecycle options as given."""
 
     deletion_protection: bool = False
     ttl: str | None = None
@@ -61,6 +61,7 @@ class LifecyclePolicy:
 
 
 def parse_lifecycle_policy(item: dict, *, lasting: bool = True) -> LifecyclePolicy:
+    """Validate the lifecycle options. `lasting` says whether the data outlives the pods."""
     ttl, given = item.get("ttl"), item.get("sleep")
     if ttl is not None:
         _lifetime(ttl)
@@ -74,6 +75,7 @@ def parse_lifecycle_policy(item: dict, *, lasting: bool = True) -> LifecyclePoli
 
 
 def parse_sleep(given: dict) -> Sleep:
+    """Validate the option sleep. Raise a TenantryError."""
     idle, schedule = given.get("idle"), given.get("schedule")
     if not idle and not schedule:
         raise TenantryError("sleep: has neither idle nor schedule. Set one of them, or omit sleep")
@@ -82,13 +84,14 @@ def parse_sleep(given: dict) -> Sleep:
 
 
 def expiry(created: str, record: VClusterRecord) -> datetime | None:
-    """When it is no longer kept."""
+    """Return the time of deletion by `ttl`, or None."""
     if not record.ttl:
         return None
     return moment(created) + timedelta(seconds=_lifetime(record.ttl))
 
 
 def check_may_be_deleted(name: str, record: VClusterRecord) -> None:
+    """Raise a TenantryError if deletion_protection is on."""
     if record.deletion_protection:
         raise TenantryError(
             f"deletion_protection: is on for virtual cluster {name}, so it is not deleted. Run the module with "

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Where the pods of a virtual cluster run: on nodes of its own, or as pods of its namespace on the host. Pure."""
+"""The mode of a virtual cluster: pods on nodes of its own, or pods of its namespace on the host. Pure."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SMALLEST_DEFAULTS = ("10m", "16Mi")
 
 @dataclass(frozen=True)
 class Shared:
-    """What tenants may do on the host in mode shared, and who does it for them."""
+    """The options of mode shared."""
 
     syncer_image: str
     pod_security: str
@@ -45,7 +45,7 @@ class Shared:
 
 
 def mode_of(given: str | None, record: VClusterRecord | None) -> str:
-    """The mode given or, if none is, what a virtual cluster is already by its record (None: a new one, shared)."""
+    """Return the given mode, else that of the record. Without a record (None), shared."""
     if given is not None:
         return given
     if record is None:
@@ -59,7 +59,7 @@ def mode_of(given: str | None, record: VClusterRecord | None) -> str:
 
 
 def parse_shared(item: dict) -> Shared | None:
-    """The options of mode shared; None in the other mode, which has none of them."""
+    """Validate the options of mode shared. Return None for mode dedicated."""
     mode = item["mode"]
     for other, options in OPTIONS_OF.items():
         for option in options:
@@ -106,7 +106,7 @@ def _classes(item: dict, option: str) -> tuple[str, ...]:
 
 
 def _hosts(item: dict) -> tuple[str, ...]:
-    """Who may use a proxy that is everybody's must be told for which names, or one tenant could take another's."""
+    """A shared ingress controller requires host names, or one tenant could take another's."""
     hosts = item["ingress_hosts"] or []
     if bool(hosts) != bool(item["ingress_classes"]):
         raise TenantryError(

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The networks of a virtual cluster, and what its pods may reach and who may reach them. Pure."""
+"""The networks of a virtual cluster, and the options for network policies. Pure."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SERVICE_CIDR = "10.53.0.0/16"
 
 @dataclass(frozen=True)
 class NetworkPolicyOptions:
-    """Networks, and of ingress also namespaces of the host."""
+    """Networks, and for ingress also namespaces of the host."""
 
     egress_allow: tuple[str, ...] = ()
     egress_deny: tuple[str, ...] = ()
@@ -36,6 +36,7 @@ class NetworkPolicyOptions:
 
 
 def parse_network_options(given: dict) -> NetworkPolicyOptions:
+    """Validate the option network. Raise a TenantryError."""
     networks: list[str] = []
     namespaces: list[str] = []
     for one in given.get("ingress_from") or []:
@@ -54,7 +55,7 @@ def _is_namespace(text: str) -> bool:
 
 
 def parse_each(given: list[str] | None, option: str, also: str = "") -> tuple[str, ...]:
-    """Networks, each once; `also` is what else could have been given."""
+    """Validate and normalize networks. `also` names other accepted values in errors."""
     found = []
     for text in given or []:
         try:
@@ -67,7 +68,7 @@ def parse_each(given: list[str] | None, option: str, also: str = "") -> tuple[st
 
 
 def parse_networks(item: dict, shared: Shared | None) -> tuple[str | None, str | None]:
-    """Of the pods and of the services. In mode shared both are the host's; of services it may be said in advance."""
+    """Return the networks of pods and services. None in mode shared, where they are the host's."""
     if shared:
         given = item["service_cidr"]
         return None, None if given is None else str(_ipv4_network(given, "service_cidr"))

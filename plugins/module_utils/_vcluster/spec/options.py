@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The argument spec of one virtual cluster, as the module's documentation describes it."""
+"""The argument spec of a virtual cluster, which matches the module's documentation."""
 
 from __future__ import annotations
 

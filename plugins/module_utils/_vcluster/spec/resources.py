@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What a virtual cluster takes and may take: limits of its own pods, its volume, its resources. Pure."""
+"""Resources of a virtual cluster: limits of its own pods, volume, and the total. Pure."""
 
 from __future__ import annotations
 
@@ -39,13 +39,14 @@ _HUGE_PAGES = re.compile(r"hugepages-[1-9][0-9]*[KMG]i")
 
 @dataclass(frozen=True)
 class Resources:
-    """Limits of one pod."""
+    """Limits of one pod: CPU in cores, memory and disk in bytes."""
 
     cpu: Decimal
     memory: Decimal
     disk: Decimal = GIBI  # of the node. 0: as much as there is
 
     def as_text(self) -> dict[str, str]:
+        """Return the limits as Kubernetes has them."""
         disk = {"ephemeral-storage": memory_text(self.disk)} if self.disk else {}
         return {"cpu": cpu_text(self.cpu), "memory": memory_text(self.memory), **disk}
 
@@ -56,7 +57,7 @@ SYNCER = Resources(Decimal("0.5"), 128 * MEBI, 256 * MEBI)
 
 @dataclass(frozen=True)
 class Limit:
-    """A resource that the option `resources` limits and the tenant's quota does not count."""
+    """A resource that the option `resources` limits, but not the tenant's quota."""
 
     keys: tuple[str, ...]  # of the ResourceQuota
     is_count: bool = False
@@ -78,7 +79,7 @@ SERVICES = ("node_ports", "load_balancers")
 
 @dataclass(frozen=True)
 class VClusterResources:
-    """What a virtual cluster may use, of which its own pods are a part."""
+    """The total resources of a virtual cluster, including its own pods."""
 
     cpu: Decimal
     memory: Decimal
@@ -88,6 +89,7 @@ class VClusterResources:
     extended: Mapping[str, str] = field(default_factory=dict)  # by the name of the resource
 
     def as_text(self) -> dict[str, str]:
+        """Return the resources by option, as quantities."""
         return {
             "cpu": cpu_text(self.cpu),
             "memory": memory_text(self.memory),
@@ -98,7 +100,7 @@ class VClusterResources:
         }
 
     def hard(self) -> dict[str, str]:
-        """As a ResourceQuota says it."""
+        """Return the limits of a ResourceQuota."""
         text = self.as_text()
         return {
             "requests.cpu": text["cpu"],
@@ -112,13 +114,13 @@ class VClusterResources:
         }
 
     def hard_services(self) -> dict[str, str]:
-        """Of that, the ways from outside, which are counted in either mode."""
+        """Return its limits for node ports and load balancers, which apply in both modes."""
         return {key: FURTHER[option].text(self.further[option]) for option in SERVICES for key in FURTHER[option].keys}
 
     def pods_beside(self, own: VClusterResources) -> dict[str, str]:
-        """
-        What pods may take beside those of the platform, as a ResourceQuota says it. Finished ones, which no longer
-        count as pods, may be twice as many as are kept.
+        """Return the limits for pods that are not the platform's.
+
+        Finished pods do not count as pods, and may be twice as many as are kept.
         """
         rest = replace(self, cpu=self.cpu - own.cpu, memory=self.memory - own.memory, pods=self.pods - own.pods)
         hard = replace(rest, further={}, extended={}).hard()
@@ -135,6 +137,7 @@ def memory_text(amount: Decimal) -> str:
 
 
 def parse_resources(given: dict, option: str, smallest: tuple[str, str], what: str = "k3s") -> Resources:
+    """Validate CPU and memory of a pod. `smallest` are the minimums, `what` names the pod in errors."""
     found = {}
     for resource, least in zip(("cpu", "memory"), smallest, strict=True):
         name = f"{option}.{resource}"
@@ -151,6 +154,7 @@ def parse_resources(given: dict, option: str, smallest: tuple[str, str], what: s
 
 
 def parse_volume(persistence: dict) -> Decimal | None:
+    """Return the size of the volume in bytes, or None without one."""
     if persistence["type"] == "none":
         return None
     size = quantities.parse(persistence["size"], "persistence.size")
@@ -171,9 +175,9 @@ def minimum_resources(
     etcd: Resources | None = None,
     services: Mapping[str, int] | None = None,
 ) -> VClusterResources:
-    """
-    What servers, each with the pods beside it and a member of etcd if they have one, and agents take (QUO-2).
-    `services` are the node ports and load balancers by which the API is reached, by name of the resource.
+    """Return what servers, syncers, etcd and agents use themselves (QUO-2).
+
+    `services` are node ports and load balancers of the API, by resource name.
     """
     own = [*server, *([etcd] if etcd else [])] * servers + [agent] * agents
     return VClusterResources(
@@ -191,7 +195,7 @@ def minimum_resources(
 def parse_vcluster_resources(
     given: dict, least: VClusterResources, required: tuple[str, ...] = ()
 ) -> VClusterResources:
-    """The resources asked for; what is left out is what the virtual cluster itself takes."""
+    """Validate the option resources. Omitted ones are what the virtual cluster itself uses."""
     missing = [resource for resource in required if given.get(resource) is None]
     if missing:
         own = least.as_text()
@@ -211,7 +215,7 @@ def parse_vcluster_resources(
 
 
 def parse_further(given: dict, least: VClusterResources, counted: VClusterResources) -> VClusterResources:
-    """With all that a tenant's pods on the host can take beside what the quota counts: mode shared only."""
+    """Add resources that only mode shared limits, and the tenant's quota does not count."""
     usual = {"ephemeral_storage": least.further["ephemeral_storage"] + DISK_PER_POD * (counted.pods - least.pods)}
     further = {}
     for option, minimum in least.further.items():
@@ -225,7 +229,7 @@ def parse_further(given: dict, least: VClusterResources, counted: VClusterResour
 
 
 def refuse_further(given: dict) -> None:
-    """Where no pods of tenants run on the host there is nothing to limit."""
+    """Raise a TenantryError for such resources in mode dedicated."""
     for option in (*FURTHER, "extended"):
         if given.get(option) is not None:
             raise TenantryError(f"resources.{option}: applies to mode shared only. Omit it")

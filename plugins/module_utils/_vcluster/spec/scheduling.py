@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""On which nodes of the host the server and the agents run, as asked for. Pure."""
+"""On which nodes of the host servers and agents run, validated. Pure."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ _VALUE = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?)?", re.
 
 @dataclass(frozen=True)
 class Placement:
+    """Scheduling options of a part."""
+
     node_selector: dict[str, str] = field(default_factory=dict)
     tolerations: tuple[dict, ...] = ()
     anti_affinity: str = PREFERRED
@@ -28,6 +30,7 @@ class Placement:
 
 
 def parse_placement(given: dict, option: str) -> Placement:
+    """Validate the scheduling options. `option` is their prefix in errors."""
     selector = given.get("node_selector") or {}
     for key, value in selector.items():
         if not _LABEL.fullmatch(key) or not isinstance(value, str) or not _VALUE.fullmatch(value):

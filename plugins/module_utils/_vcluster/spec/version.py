@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The release of k3s that a virtual cluster runs, and where it may go from there. Pure."""
+"""k3s releases, and the upgrades that are possible. Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _VERSION = re.compile(r"v1\.([0-9]{1,3})\.([0-9]{1,3})\+([a-z0-9]+(?:[.-][a-z0-9
 
 
 def parse_version(version: str) -> tuple[int, int, str]:
-    """Minor, patch and build."""
+    """Return minor, patch and build. Raise a TenantryError for anything else."""
     match = _VERSION.fullmatch(version)
     if not match:
         raise TenantryError(
@@ -26,10 +26,12 @@ def parse_version(version: str) -> tuple[int, int, str]:
 
 
 def image_tag(version: str) -> str:
+    """Return the tag of k3s's image for a release."""
     return version.replace("+", "-")
 
 
 def check_version(version: object) -> str:
+    """Return a supported release. Raise a TenantryError otherwise."""
     if not isinstance(version, str):
         raise TenantryError(f"version: {shown(version)} is not text. Use a k3s release, such as v1.37.2+k3s1")
     minor, patch, _build = parse_version(version)
@@ -40,7 +42,7 @@ def check_version(version: object) -> str:
 
 
 def check_upgrade(old: str, new: str) -> None:
-    """Kubernetes supports going up one minor version at a time, and never down."""
+    """Raise a TenantryError unless it is the same or one minor version up."""
     before, after = parse_version(old)[:2], parse_version(new)[:2]
     if after < before:
         raise TenantryError(
