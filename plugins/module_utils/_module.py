@@ -248,11 +248,9 @@ def main(
     """Run a module that changes things.
 
     `run_items` gets the context and the items, checks all of them before it writes, and returns rows. If `options` is
-    given, its value for the parameters is the third argument.
-
-    `key` names the option, or options, that identify an item, or is None for a module with one item or one that finds
-    its items itself. `required` of an item option applies within the list, and to the single item if the list is not
-    set. `libraries` are required in addition to those of all modules.
+    given, its value for the parameters is the third argument. `key` names the option, or options, that identify an
+    item; None for one item, or a module that finds its items itself. `required` of an item option applies within the
+    list, and to the single item if the list is not set. `libraries` are required besides those of all modules.
     """
     keys = (key,) if isinstance(key, str) else tuple(key or ())
     spec |= {option: _optional(spec[option]) for option in item_options.keys() & spec.keys()}
@@ -281,7 +279,7 @@ def _optional(option: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in option.items() if name != "required"}
 
 
-def inform(module: AnsibleModule, read: Callable[[Context], dict[str, Any]]) -> None:
+def run_info_module(module: AnsibleModule, read: Callable[[Context], dict[str, Any]]) -> None:
     """Run a module that only reads. `read` returns its result."""
     _require_libraries(module)
     message, result, bug = "", {}, None
@@ -338,8 +336,8 @@ def _rows_of_none(items: Sequence[Item], keys: Sequence[str], error: TenantryErr
     rows = []
     for item in items:
         who = tuple(item[key] for key in keys)
-        told = {"error": reasons[who]} if who in reasons else {"not_done": NOT_DONE}
-        rows.append({"name": who[-1], **dict(zip(keys[:-1], who[:-1], strict=True)), "changed": False, **told})
+        outcome = {"error": reasons[who]} if who in reasons else {"not_done": NOT_DONE}
+        rows.append({"name": who[-1], **dict(zip(keys[:-1], who[:-1], strict=True)), "changed": False, **outcome})
     return rows
 
 

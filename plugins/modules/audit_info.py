@@ -180,7 +180,7 @@ unreachable_vclusters:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.tenantry.kube.plugins.module_utils._audit import report
-from ansible_collections.tenantry.kube.plugins.module_utils._module import argument_spec, inform
+from ansible_collections.tenantry.kube.plugins.module_utils._module import argument_spec, run_info_module
 
 LOG = {"cluster": {"type": "str", "required": True}, "path": {"type": "path", "required": True}}
 OPTIONS: dict[str, dict] = {
@@ -194,7 +194,7 @@ OPTIONS: dict[str, dict] = {
 
 def main() -> None:
     module = AnsibleModule(argument_spec=argument_spec(**OPTIONS), supports_check_mode=True)
-    inform(module, lambda context: report.run(context, report.ReportOptions.of(module.params)))
+    run_info_module(module, lambda context: report.run(context, report.ReportOptions.of(module.params)))
 
 
 if __name__ == "__main__":

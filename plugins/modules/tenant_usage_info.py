@@ -99,13 +99,13 @@ unreachable_members:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.tenantry.kube.plugins.module_utils._module import argument_spec, inform
+from ansible_collections.tenantry.kube.plugins.module_utils._module import argument_spec, run_info_module
 from ansible_collections.tenantry.kube.plugins.module_utils._tenant import usage
 
 
 def main() -> None:
     module = AnsibleModule(argument_spec=argument_spec(tenant={"type": "str"}), supports_check_mode=True)
-    inform(module, lambda context: usage.run(context, module.params["tenant"]))
+    run_info_module(module, lambda context: usage.run(context, module.params["tenant"]))
 
 
 if __name__ == "__main__":

@@ -125,7 +125,7 @@ unreachable_members:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.tenantry.kube.plugins.module_utils._module import argument_spec, inform
+from ansible_collections.tenantry.kube.plugins.module_utils._module import argument_spec, run_info_module
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import info
 
 OPTIONS = {"tenant": {"type": "str"}, "name": {"type": "str"}, "host": {"type": "str"}}
@@ -133,7 +133,7 @@ OPTIONS = {"tenant": {"type": "str"}, "name": {"type": "str"}, "host": {"type": 
 
 def main() -> None:
     module = AnsibleModule(argument_spec=argument_spec(**OPTIONS), supports_check_mode=True)
-    inform(module, lambda context: info.run(context, *(module.params[option] for option in OPTIONS)))
+    run_info_module(module, lambda context: info.run(context, *(module.params[option] for option in OPTIONS)))
 
 
 if __name__ == "__main__":

@@ -83,7 +83,7 @@ unreadable:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.tenantry.kube.plugins.module_utils._module import inform
+from ansible_collections.tenantry.kube.plugins.module_utils._module import run_info_module
 from ansible_collections.tenantry.kube.plugins.module_utils._snapshot import info
 from ansible_collections.tenantry.kube.plugins.module_utils._snapshot.options import StoreOptions
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.options import STORE
@@ -93,7 +93,9 @@ def main() -> None:
     spec = {**STORE, "tenant": {"type": "str"}, "name": {"type": "str"}}
     module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
     given = module.params
-    inform(module, lambda context: info.run(context, StoreOptions.of(given).store(), given["tenant"], given["name"]))
+    run_info_module(
+        module, lambda context: info.run(context, StoreOptions.of(given).store(), given["tenant"], given["name"])
+    )
 
 
 if __name__ == "__main__":

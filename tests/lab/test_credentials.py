@@ -102,7 +102,7 @@ def test_the_new_one_is_proven_before_the_old_one_ends(
         raise TenantryError("a token just granted is not accepted")
 
     with monkeypatch.context() as patch:
-        patch.setattr(bound_tokens, "prove", unproven)
+        patch.setattr(bound_tokens, "verify", unproven)
         refused = user(**two, force=True)
     assert refused.failed
     assert "a token just granted is not accepted" in refused.msg
@@ -116,7 +116,7 @@ def test_a_token_that_is_not_accepted_is_told(dev: Path, monkeypatch: pytest.Mon
     inside = client.Cluster.from_kubeconfig(kubeconfig_files.load(str(dev)), name="dev")
     monkeypatch.setattr(bound_tokens, "PROOF_DELAY", 0)
     with pytest.raises(TenantryError, match="dev: a token just granted is not accepted"):
-        bound_tokens.prove(inside, bound_tokens.Credential("eyJhbGciOiJub25lIn0.e30.", "", {}))
+        bound_tokens.verify(inside, bound_tokens.Credential("eyJhbGciOiJub25lIn0.e30.", "", {}))
 
 
 def test_the_granted_lifetime_is_the_one_reported(user: User, dev: Path, stage: Path, tmp_path: Path) -> None:

@@ -31,11 +31,11 @@ _MACHINES = re.compile(
     r"system:(apiserver|kube-controller-manager|kube-scheduler|kube-proxy|k3s-(controller|supervisor)|node:.*"
     r"|serviceaccount:kube-system:.*|serviceaccount:[^:]*--[^:]*:.*)"
 )
-# A token of an account here is the way to act as a machine, whose requests are not told.
+# A token of an account here is the way to act as a machine, whose requests are not described.
 _OF_MACHINES = {"kube-system", PLATFORM_NAMESPACE}
 _ENTRANCES = {"attach", "ephemeralcontainers", "exec", "portforward", "proxy"}
 _READ = {"get", "list", "watch"}
-# Repeated within so many seconds, these are told once, with how often.
+# Repeated within so many seconds, these are described once, with how often.
 _TOGETHER = 600
 _REPEATED = {ACCESS, "snapshot"}
 
@@ -55,10 +55,10 @@ def row(cluster: str, event: dict, manages: Manages = lambda user: False) -> dic
     if not 100 <= status < 300 or (not inside and _MACHINES.fullmatch(user)):
         return None
     ours = _is_ours(cluster, event, manages)
-    told = _inside(cluster, event, user, ours) if inside else _on_host(event, ours)
-    if told is None:
+    described = _inside(cluster, event, user, ours) if inside else _on_host(event, ours)
+    if described is None:
         return None
-    kind, tenant, name, action = told
+    kind, tenant, name, action = described
     # Names inside are what its administrators sign: they must not begin a line of their own.
     tool = one_line(event.get("userAgent") or "")
     return {

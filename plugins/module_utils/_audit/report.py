@@ -108,9 +108,9 @@ def run(context: Context, options: ReportOptions) -> dict:
     rows = [row for log in logs.values() for row in log.rows]
     rows = [row for row in rows if options.platform_access or not audit_events.is_platforms(row)]
     rows += _unknown([*records, *_of_users(users)], rows)
-    told = (row for row in rows if tenant in (None, row["tenant"]) and row["time"] >= since)
+    wanted = (row for row in rows if tenant in (None, row["tenant"]) and row["time"] >= since)
     return {
-        "events": audit_events.together(told),
+        "events": audit_events.together(wanted),
         "logs": [
             {"cluster": log.cluster, "begins": f"{log.begins[:19]}Z" if log.begins else None, "events": log.events}
             for log in logs.values()
@@ -268,12 +268,12 @@ def _unknown(records: Iterable[dict], rows: list[dict]) -> list[dict]:
     The requester is not taken from the record: administrators of the virtual cluster can write it.
     """
     by_id = {row["credential_id"]: row for row in rows if row["credential_id"]}
-    told = {(row["kind"], row["tenant"], row["name"]) for row in rows if row["action"] == "created"}
+    logged = {(row["kind"], row["tenant"], row["name"]) for row in rows if row["action"] == "created"}
     found = []
     for record in records:
         row = by_id.get(record["credential_id"]) if record["credential_id"] else None
         if row:
             row |= {"kubeconfig": record["kubeconfig"], "expires": record["expires"]}
-        elif record["time"] and (record["kind"], record["tenant"], record["name"]) not in told:
+        elif record["time"] and (record["kind"], record["tenant"], record["name"]) not in logged:
             found.append(record)
     return found

@@ -102,10 +102,10 @@ def service_network(host: Cluster) -> str:
 
     Raise a TenantryError if there is not exactly one, or if it could not be detected.
     """
-    told = _service_cidrs(host)
-    if told is None:
-        told = _told_by_refusal(host)
-    networks = sorted({network for network in told if ":" not in network})
+    cidrs = _service_cidrs(host)
+    if cidrs is None:
+        cidrs = _from_rejection(host)
+    networks = sorted({network for network in cidrs if ":" not in network})
     if len(networks) != 1:
         raise TenantryError(
             f"mode: shared needs a host with exactly one IPv4 network of services, but {host.name} has "
@@ -124,20 +124,20 @@ def _service_cidrs(host: Cluster) -> list[str] | None:
         return None
 
 
-def _told_by_refusal(host: Cluster) -> list[str]:
+def _from_rejection(host: Cluster) -> list[str]:
     """Return the network that the rejection of an impossible Service address names. Nothing is created."""
     metadata = {"name": "tenantry-probe", "namespace": naming.PLATFORM_NAMESPACE}
     spec = {"clusterIP": NOWHERE, "ports": [{"port": 443, "protocol": "TCP"}]}
     try:
         host.create({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec}, dry_run=True)
     except ApiError as error:
-        told = _VALID_ADDRESSES.findall(str(error))
-        if not told:
+        cidrs = _VALID_ADDRESSES.findall(str(error))
+        if not cidrs:
             raise TenantryError(
                 f"mode: shared needs the service network of host {host.name}, which could not be detected: "
                 f"{error}. Let the platform list ServiceCIDRs there (a member: join it again)"
             ) from None
-        return told
+        return cidrs
     return []
 
 

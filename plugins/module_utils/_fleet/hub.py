@@ -63,7 +63,7 @@ def _install(context: Context, options: HostOptions) -> dict:
     plan = Plan.make(hub, objects, owned=naming.selector("platform"), prune_kinds=KINDS)
     if not context.check_mode:
         plan.execute()
-        found = network_policy_probe.tell(context, hub, options.probe_image, known)
+        found = network_policy_probe.check_enforcement(context, hub, options.probe_image, known)
         if found != known:
             hub.apply(platform_namespace("platform", found))
     return {**_row(plan), "identity": identity, "server": hub.server, "version": version}

@@ -192,7 +192,7 @@ def _join(context: Context, fleet: registry.Fleet, want: DesiredMember, options:
     if not context.check_mode:
         plan.execute()
         token = token or _issue(context, want, secrets)
-        found = network_policy_probe.tell(context, cluster, options.probe_image, known)
+        found = network_policy_probe.check_enforcement(context, cluster, options.probe_image, known)
         if found != known:
             cluster.apply(member_manifests.member_namespace(hub.identity(), found))
     entry = Plan.make(hub, [_entry(want, token or "")], owned=naming.selector("member", member=want.name))

@@ -63,7 +63,7 @@ sys.exit(left() if passes(OPEN) else UNREACHED)
 """
 
 
-def tell(context: Context, host: Cluster, image: str | None, known: dict[str, str]) -> dict[str, str]:
+def check_enforcement(context: Context, host: Cluster, image: str | None, known: dict[str, str]) -> dict[str, str]:
     """Probe the host, warn if it does not enforce policies, and return the annotation for the platform's namespace."""
     if known or context.check_mode or not host.list(NODE):
         return known

@@ -131,7 +131,7 @@ def issue(
     return Credential(token=token, expires=granted.expires_at, secret=cluster.apply(body))
 
 
-def prove(cluster: Cluster, credential: Credential) -> None:
+def verify(cluster: Cluster, credential: Credential) -> None:
     """Raise a TenantryError if the API server does not accept the token."""
     deadline = Deadline(PROOF_DELAY)
     while not (status := cluster.token_review(credential.token)).get("authenticated"):

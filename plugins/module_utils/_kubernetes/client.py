@@ -352,10 +352,10 @@ class Cluster(Reviews):
         except (ApiException, HTTPError, OSError, ValueError) as error:
             what = "/".join(part for part in (namespace, name) if part)
             text = " ".join(part for part in (doing, kind, what, "on", self.name, f"({self.server})") if part)
-            told = api_error(error, text, self.renewal)
-            if self.limit and isinstance(told, WebhookError):
-                self.limit.end(str(told))
-            raise told from None
+            translated = api_error(error, text, self.renewal)
+            if self.limit and isinstance(translated, WebhookError):
+                self.limit.end(str(translated))
+            raise translated from None
 
 
 def _is_object(item: object) -> bool:

@@ -28,7 +28,7 @@ class Deadline:
         self.seconds = seconds
         self._end = time.monotonic() + seconds
         self._progress = progress
-        self._told: dict[str, str] = {}
+        self._reported: dict[str, str] = {}
 
     def again(self) -> Deadline:
         """As long once more, from now on."""
@@ -49,10 +49,10 @@ class Deadline:
         """Return how long to watch until the reason is read, or the object is requested, again."""
         return max(1, min(REASON_INTERVAL if self._progress else LONGEST_WATCH, round(self.remaining())))
 
-    def tell(self, what: str, reason: Callable[[], str]) -> None:
+    def report(self, what: str, reason: Callable[[], str]) -> None:
         """Report progress if the reason is a new one."""
-        if self._progress and not self.expired and (text := reason()) and self._told.get(what) != text:
-            self._told[what] = text
+        if self._progress and not self.expired and (text := reason()) and self._reported.get(what) != text:
+            self._reported[what] = text
             self._progress(what, text)
 
 
@@ -83,10 +83,7 @@ def wait_for(
     what: str,
     explain: Callable[[], str] | None = None,
 ) -> dict:
-    """Return the object when `ready(object)` holds. `ready` may raise a TenantryError to end the wait.
-
-    Raise a TenantryError with the reason from `explain` when the deadline passes.
-    """
+    """Return the object when `ready(object)` holds. Raise a TenantryError at the deadline, or if `ready` raises one."""
     last: dict | None = None
     trouble = ""
 
@@ -110,7 +107,7 @@ def wait_for(
                 raise
             trouble = str(error)
             deadline.pause()
-        deadline.tell(what, reason)
+        deadline.report(what, reason)
     raise TenantryError(
         f"{what}: not ready within {deadline.seconds:g} s: {reason() or 'no reason was reported'}. "
         "Remove the cause or raise wait_timeout, then run again"
@@ -142,7 +139,7 @@ def wait_gone(cluster: Cluster, kind: str, name: str, namespace: str | None, dea
                 raise
             trouble = str(error)
             deadline.pause()
-        deadline.tell(what, partial(str, trouble))
+        deadline.report(what, partial(str, trouble))
     raise TenantryError(
         f"{what}: not gone within {deadline.seconds:g} s: {trouble or 'no reason was reported'}. "
         "Remove the cause or raise wait_timeout, then run again"

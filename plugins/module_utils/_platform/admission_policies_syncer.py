@@ -112,7 +112,7 @@ def policy(component: str) -> list[dict]:
             ),
             _of("pods", _beside_own(), "must have affinity to the tenant's pods only"),
             _of("pods", _tolerates(), "must tolerate only conditions of nodes and taints of offered resources"),
-            _of("pods", _told_by_nodes(), "must have the status that their node reports"),
+            _of("pods", _has_reported_status(), "must have the status that their node reports"),
             _of("persistentvolumeclaims", _no_volume(), "must not name a volume or source of the host"),
             _of("persistentvolumeclaims", _offered_class(), "must have an offered storage class"),
             _of("ingresses", _offered_ways(), "must have an offered class, and a host that is offered in each rule"),
@@ -253,7 +253,7 @@ def _tolerates() -> str:
     return f"object.spec.?tolerations.orValue([]).all(one, {key} in {list(TOLERATIONS)} || {key} in {offered})"
 
 
-def _told_by_nodes() -> str:
+def _has_reported_status() -> str:
     same = " && ".join(f"object.?status.?{field} == oldObject.?status.?{field}" for field in _STATUS)
     return f"oldObject == null || ({same})"
 

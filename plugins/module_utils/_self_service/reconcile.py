@@ -36,14 +36,14 @@ from ansible_collections.tenantry.kube.plugins.module_utils._self_service.reques
     READY,
     Outcome,
     clock,
-    each,
     is_requester,
     judged,
     note,
+    report_failure,
     requester_account,
     row_of,
-    tell,
-    told,
+    run_bisecting,
+    update_status,
     with_renamed_fields,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._self_service.user_requests import UserRequest
@@ -91,11 +91,11 @@ def run(context: Context, items: list[dict], options: SelfServiceOptions) -> lis
     rows: dict[str, dict] = {}
     while True:
         with closing(registry.hosts(context.hub, context.cluster)) as fleet:
-            turn = Round.look(context, tenant, fleet, options)
-            turn.carry_out()
-        for name, row in turn.rows.items():
+            reconciler = RequestReconciler.read(context, tenant, fleet, options)
+            reconciler.reconcile()
+        for name, row in reconciler.rows.items():
             rows[name] = _added(rows.get(name), row)
-        if context.check_mode or not _await_change(context.hub, turn.seen, end):
+        if context.check_mode or not _await_change(context.hub, reconciler.seen, end):
             return [rows[name] for name in sorted(rows)]
 
 
@@ -133,7 +133,7 @@ def _version(request: dict) -> tuple[str, int]:
 
 
 @dataclass
-class Round:
+class RequestReconciler:
     """One pass over all requests: their current state, and the outcome of each."""
 
     context: Context
@@ -149,7 +149,9 @@ class Round:
     outcomes: dict[str, Outcome] = field(default_factory=dict)
 
     @classmethod
-    def look(cls, context: Context, tenant: str | None, fleet: registry.Fleet, options: SelfServiceOptions) -> Round:
+    def read(
+        cls, context: Context, tenant: str | None, fleet: registry.Fleet, options: SelfServiceOptions
+    ) -> RequestReconciler:
         """Read all requests and virtual clusters."""
         hub = context.hub
         definition, users_definition = (_definition(hub, plural) for plural in (PLURAL, USER_PLURAL))
@@ -175,8 +177,8 @@ class Round:
         )
         return cls(context, options, definition, homes, requests, places, found, people, seen)
 
-    def carry_out(self) -> None:
-        self.people.carry_out()
+    def reconcile(self) -> None:
+        self.people.reconcile()
         self.rows = {name: self._row(one.tenant, one.name) for name, one in self.requests.items()}
         concerned = {found.tenant for found in self.found.values() if found.readable_record.request}
         self._remove()
@@ -185,7 +187,7 @@ class Round:
         for tenant in sorted(concerned):
             self._grant_access(tenant)
         for request in self.requests.values():
-            told(self.rows[request.namespace], partial(self._tell, request))
+            report_failure(self.rows[request.namespace], partial(self._update_status, request))
         self.rows |= self.people.rows
 
     def _remove(self) -> None:
@@ -200,7 +202,7 @@ class Round:
                 gone.append(found)
         absent = {**self.options.defaults, "state": "absent", "kubeconfig_path": None}
         items = [{**absent, "tenant": one.tenant, "name": one.name, "host": one.host.name} for one in gone]
-        for row in each(lambda some: reconcile.run(self.context, some), items):
+        for row in run_bisecting(lambda some: reconcile.run(self.context, some), items):
             name = naming.joined(row["tenant"], row["name"])
             self.rows.setdefault(name, self._row(row["tenant"], row["name"], DELETED))
             note(self.rows[name], row)
@@ -226,7 +228,7 @@ class Round:
                 continue
             if outcome := judged(partial(self._admit, name, gone, items)):
                 self.outcomes[name] = outcome
-        for row in each(lambda some: reconcile.run(self.context, some), items):
+        for row in run_bisecting(lambda some: reconcile.run(self.context, some), items):
             name = naming.joined(row["tenant"], row["name"])
             note(self.rows[name], row)
             self.outcomes[name] = _outcome(row)
@@ -277,10 +279,10 @@ class Round:
         """Give the tenant's users access: the requester as administrator, others with their roles."""
         of_tenant = [name for name, row in self.rows.items() if row["tenant"] == tenant]
         problems: list[tuple[str, set[str]]] = []  # with the namespaces of the virtual clusters concerned
-        problem, let_in = attempt(lambda: self.people.let_in(tenant))
+        problem, granted = attempt(lambda: self.people.grant_access(tenant))
         if problem:
-            self._not_let_in(of_tenant, problem)
-        for row in let_in or []:
+            self._report_denied_access(of_tenant, problem)
+        for row in granted or []:
             own = [name for name in of_tenant if (asked := self.requests.get(name)) and asked.user == row["name"]]
             for name in (own or of_tenant)[:1]:
                 note(self.rows[name], row)
@@ -294,19 +296,19 @@ class Round:
         for text, _namespaces in problems:
             self.context.warn(text)
 
-    def _not_let_in(self, names: list[str], problem: str) -> None:
+    def _report_denied_access(self, names: list[str], problem: str) -> None:
         self.context.warn(problem)
         for name in names:
             outcome = self.outcomes.get(name)
             if outcome and outcome.phase == READY:
                 self.outcomes[name] = Outcome(FAILED, f"users: {problem}", outcome.endpoint)
 
-    def _tell(self, request: Request) -> None:
+    def _update_status(self, request: Request) -> None:
         outcome = self.outcomes[request.namespace]
         if outcome.phase == READY:
             kubeconfig = self.people.secret_of(request)
             outcome = Outcome(READY, outcome.message, outcome.endpoint, kubeconfig)
-        tell(self.context, request, outcome, self.rows[request.namespace])
+        update_status(self.context, request, outcome, self.rows[request.namespace])
 
     def _row(self, tenant: str, name: str, phase: str = PENDING) -> dict:
         space = naming.joined(tenant, name)  # of whatever was asked for, too long a name included

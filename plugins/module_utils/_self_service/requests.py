@@ -201,9 +201,9 @@ def judged(judge: Callable[[], Outcome | None]) -> Outcome | None:
         return Outcome(DENIED if is_refusal(reason) else FAILED, str(reason))
 
 
-def told(row: dict, telling: Callable[[], None]) -> None:
+def report_failure(row: dict, update: Callable[[], None]) -> None:
     """Update the status of one request. A failure is reported in its row, and the other requests go on."""
-    problem, _nothing = attempt(telling)
+    problem, _nothing = attempt(update)
     if problem:
         row |= {"phase": FAILED, "message": problem, "error": f"{row['namespace']}: {problem}"}
 
@@ -229,7 +229,7 @@ def with_renamed_fields(context: Context, request: dict) -> dict:
     return changed or as_renamed
 
 
-def tell(context: Context, request: BaseRequest, outcome: Outcome, row: dict) -> None:
+def update_status(context: Context, request: BaseRequest, outcome: Outcome, row: dict) -> None:
     """Write the outcome to the status of the request and to the row."""
     status = status_of(request, outcome, clock())
     row |= {"phase": outcome.phase, "message": outcome.message}
@@ -255,7 +255,7 @@ def is_refusal(error: TenantryError) -> bool:
     return not any(isinstance(reason, Obstacle) for reason in reasons)
 
 
-def each(
+def run_bisecting(
     run_all: Callable[[list[dict]], list[dict]],
     items: list[dict],
     named: Callable[[dict], dict] = lambda item: {"tenant": item["tenant"], "name": item["name"]},
@@ -275,4 +275,4 @@ def each(
     if len(items) == 1:
         return [{**named(items[0]), "actions": [], "refused": is_refusal(reason), "error": str(reason)}]
     half = len(items) // 2
-    return [row for part in (items[:half], items[half:]) for row in each(run_all, part, named)]
+    return [row for part in (items[:half], items[half:]) for row in run_bisecting(run_all, part, named)]

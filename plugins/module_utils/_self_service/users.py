@@ -29,15 +29,15 @@ from ansible_collections.tenantry.kube.plugins.module_utils._self_service.reques
     Outcome,
     annotations_of,
     clock,
-    each,
     is_lost,
     judged,
     note,
     operator,
+    report_failure,
     requester_account,
     row_of,
-    tell,
-    told,
+    run_bisecting,
+    update_status,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._self_service.user_requests import (
     INITIAL_KUBECONFIG,
@@ -76,22 +76,24 @@ class UserReconciler:
         self._requests = {(one.tenant, one.name): one for one in requests}
         self._outcomes: dict[Who, Outcome] = {}
 
-    def carry_out(self) -> None:
+    def reconcile(self) -> None:
         """Delete users without a request, create or update requested ones, and write each request's status."""
         self._remove()
         self._make()
         for who in self._requests:
-            told(self._row(who), partial(self._tell, who))
+            report_failure(self._row(who), partial(self._update_status, who))
         if any(row["changed"] for row in self.rows.values()) and not self.context.check_mode:
             self.accounts = self.context.hub.list(SERVICE_ACCOUNT, selector=naming.selector("user"))
 
-    def let_in(self, tenant: str) -> list[dict]:
+    def grant_access(self, tenant: str) -> list[dict]:
         """Give the tenant's users access to its current virtual clusters, with the recorded rights.
 
         Return their rows.
         """
-        accounts = [one for one in self.accounts if _is_ours_to_let_in(one, tenant)]
-        return each(lambda some: reconcile.run(self.context, [self._item(one) for one in some]), accounts, _named)
+        accounts = [one for one in self.accounts if _can_grant_access(one, tenant)]
+        return run_bisecting(
+            lambda some: reconcile.run(self.context, [self._item(one) for one in some]), accounts, _named
+        )
 
     def secret_of(self, request: BaseRequest) -> str | None:
         """Return the Secret with the requester's kubeconfig. None if the requester has no access to the hub."""
@@ -104,7 +106,7 @@ class UserReconciler:
     def _remove(self) -> None:
         gone = [account for account in self.accounts if self._is_forgotten(account)]
         items = [{**_item(*_who(account)), "state": "absent", "kubeconfigs": None} for account in gone]
-        for done in each(lambda some: reconcile.run(self.context, some), items):
+        for done in run_bisecting(lambda some: reconcile.run(self.context, some), items):
             who = done["tenant"], done["name"]
             note(row := self._row(who, DELETED), done)
             if done.get("error"):
@@ -113,8 +115,8 @@ class UserReconciler:
         left = {id(account) for account in gone}
         self.accounts = [account for account in self.accounts if id(account) not in left]
 
-    def _tell(self, who: Who) -> None:
-        tell(self.context, self._requests[who], self._outcomes[who], self._row(who))
+    def _update_status(self, who: Who) -> None:
+        update_status(self.context, self._requests[who], self._outcomes[who], self._row(who))
 
     def _is_forgotten(self, account: dict) -> bool:
         uid, home = _request_of(account), self._homes.get(_who(account)[0])
@@ -131,7 +133,7 @@ class UserReconciler:
                 continue
             if outcome := judged(partial(self._admit, request, known.get(who), items)):
                 self._outcomes[who] = outcome
-        for done in each(lambda some: reconcile.run(self.context, some), items):
+        for done in run_bisecting(lambda some: reconcile.run(self.context, some), items):
             who = done["tenant"], done["name"]
             note(self._row(who), done)
             self._outcomes[who] = self._outcome(done)
@@ -183,7 +185,7 @@ class UserReconciler:
         return self.rows.setdefault(f"{home}/{who[1]}", row_of("user", *who, home, self._requests.get(who), phase))
 
 
-def _is_ours_to_let_in(account: dict, tenant: str) -> bool:
+def _can_grant_access(account: dict, tenant: str) -> bool:
     """How users of an issuer log in is not recorded. They get access by the next run of tenant_user."""
     return _who(account)[0] == tenant and OIDC_ANNOTATION not in annotations_of(account)
 

@@ -40,7 +40,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.datastore 
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.datastore.etcd import take
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.datastore.maintenance_pod import (
     CONTAINER,
-    workshop,
+    run_maintenance_pod,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.datastore.server_volume import (
     PRE_UPGRADE,
@@ -60,7 +60,7 @@ LIVE = ("present", "restored", "rolled_back")  # these look at virtual clusters,
 
 
 @dataclass
-class Job:
+class SnapshotOperation:
     """One item, with what was found for it in the store and on its host."""
 
     item: dict
@@ -132,41 +132,44 @@ class Call:
 
 def run(context: Context, items: list[dict], options: SnapshotOptions) -> list[dict]:
     """Take, restore, roll back or delete snapshots, and return a row for each item."""
-    jobs = validate_all(items, _validated, name=_name_of)
+    operations = validate_all(items, _validated, name=_name_of)
     # Where only what volumes keep is asked for, there is no store.
-    store = None if all(job.state == "rolled_back" for job in jobs) else options.place.store()
-    _do_each(jobs, lambda job: _look_up(store, job))
-    for job in jobs:
-        for bad in job.unreadable:
-            context.warn(f"{job.source}: {bad}. It is ignored")
-    if not any(job.state in LIVE for job in jobs):
-        return [_row(Call(context, options, store), job) for job in jobs]
-    if any(job.state in ("present", "restored") for job in jobs):
+    store = None if all(operation.state == "rolled_back" for operation in operations) else options.place.store()
+    _run_each(operations, lambda operation: _look_up(store, operation))
+    for operation in operations:
+        for bad in operation.unreadable:
+            context.warn(f"{operation.source}: {bad}. It is ignored")
+    if not any(operation.state in LIVE for operation in operations):
+        return [_row(Call(context, options, store), operation) for operation in operations]
+    if any(operation.state in ("present", "restored") for operation in operations):
         encryption.check_passphrase(options.passphrase)
     with registry.open_fleet(context) as fleet:
         places = FleetState(fleet)
         for problem in places.unreachable.values():
             context.warn(problem)
-        _do_each(jobs, lambda job: _place(context, places, job))
-        possible = [job for job in jobs if job.problem is None]
-        taking = any(job.state == "present" and not job.snapshots for job in possible) and not context.check_mode
+        _run_each(operations, lambda operation: _place(context, places, operation))
+        possible = [operation for operation in operations if operation.problem is None]
+        taking = (
+            any(operation.state == "present" and not operation.snapshots for operation in possible)
+            and not context.check_mode
+        )
         key = encryption.new_key(require(options.passphrase, "the passphrase")) if taking else None
         call = Call(context, options, store, key)
-        return context.hub.map(lambda job: _row(call, job), jobs)
+        return context.hub.map(lambda operation: _row(call, operation), operations)
 
 
-def _do_each(jobs: list[Job], do: Callable[[Job], None]) -> None:
+def _run_each(operations: list[SnapshotOperation], do: Callable[[SnapshotOperation], None]) -> None:
     """Run a step for each item. An Obstacle stops that item only."""
-    for job in jobs:
-        if job.problem is None:
-            job.problem, _nothing = attempt(partial(do, job))
+    for operation in operations:
+        if operation.problem is None:
+            operation.problem, _nothing = attempt(partial(do, operation))
 
 
 def _name_of(item: dict) -> str:
     return f"virtual cluster {item['tenant']}/{item['name']}"
 
 
-def _validated(item: dict) -> Job:
+def _validated(item: dict) -> SnapshotOperation:
     for option in ("tenant", "name"):
         naming.check_name(item[option], option)
     state, name = item["state"], item["snapshot"]
@@ -194,65 +197,70 @@ def _validated(item: dict) -> Job:
         check_name(name)
     for place in (item, item["source"] or item):
         naming.vcluster_namespace(place["tenant"], place["name"])
-    return Job(item, name)
+    return SnapshotOperation(item, name)
 
 
-def _look_up(store: Store | None, job: Job) -> None:
-    if job.state == "rolled_back" or store is None:
-        job.name = PRE_UPGRADE
-    elif job.state == "restored":
-        listing = store.list(job.source) if job.name == LATEST else None
-        job.unreadable = listing.unreadable if listing else []
-        job.snapshots = [store.get(job.source, job.name, listing)]
-    elif job.state == "pruned":
-        found = store.list(job.namespace)
-        job.snapshots, job.unreadable = found.snapshots[: -job.item["keep"]], found.unreadable
+def _look_up(store: Store | None, operation: SnapshotOperation) -> None:
+    if operation.state == "rolled_back" or store is None:
+        operation.name = PRE_UPGRADE
+    elif operation.state == "restored":
+        listing = store.list(operation.source) if operation.name == LATEST else None
+        operation.unreadable = listing.unreadable if listing else []
+        operation.snapshots = [store.get(operation.source, operation.name, listing)]
+    elif operation.state == "pruned":
+        found = store.list(operation.namespace)
+        operation.snapshots, operation.unreadable = found.snapshots[: -operation.item["keep"]], found.unreadable
     else:
-        there = store.find(job.namespace, job.name)
-        job.snapshots = [there] if there else []
+        there = store.find(operation.namespace, operation.name)
+        operation.snapshots = [there] if there else []
 
 
-def _place(context: Context, places: FleetState, job: Job) -> None:
-    if job.state not in LIVE:
+def _place(context: Context, places: FleetState, operation: SnapshotOperation) -> None:
+    if operation.state not in LIVE:
         return
-    job.found = places.found.get(job.namespace)
-    source = places.found.get(job.source)
-    job.source_namespace = source.namespace_object if source else None
-    if job.found is None:
+    operation.found = places.found.get(operation.namespace)
+    source = places.found.get(operation.source)
+    operation.source_namespace = source.namespace_object if source else None
+    if operation.found is None:
         lost = f", or it is on a member that does not answer: {'; '.join(places.unreachable.values())}"
         error = TenantryError(
             f"there is no such virtual cluster{lost if places.unreachable else ''}. "
             "Create it with tenantry.kube.vcluster first"
         )
-        if job.state == "restored":
+        if operation.state == "restored":
             context.missing(error)
         else:
             raise error
-    elif (place := job.found.record.datastore) not in (None, PLACE):
+    elif (place := operation.found.record.datastore) not in (None, PLACE):
         raise TenantryError(
             f"datastore: is external ({place}). Back up and restore that database with its own tools, and "
-            f"keep the Secret {JOIN_TOKEN} of {job.namespace}, without which k3s cannot read it"
+            f"keep the Secret {JOIN_TOKEN} of {operation.namespace}, without which k3s cannot read it"
         )
 
 
-def _row(call: Call, job: Job) -> dict:
+def _row(call: Call, operation: SnapshotOperation) -> dict:
     do = {"present": _take, "restored": _restore, "rolled_back": _revert, "absent": _delete, "pruned": _delete}[
-        job.state
+        operation.state
     ]
-    row = {**job.row(), "changed": False, "actions": []}
-    if job.unreadable:
-        row["unreadable"] = [bad.row() for bad in job.unreadable]
-    problem, done = (job.problem, None) if job.problem else attempt(lambda: do(call, job))
+    row = {**operation.row(), "changed": False, "actions": []}
+    if operation.unreadable:
+        row["unreadable"] = [bad.row() for bad in operation.unreadable]
+    problem, done = (operation.problem, None) if operation.problem else attempt(lambda: do(call, operation))
     if problem:
-        row["error"] = f"{job.namespace}: {problem}"
+        row["error"] = f"{operation.namespace}: {problem}"
     row |= done or {}
     row["changed"] = bool(row["actions"])
-    return {**row, "diff": _diff(job, row), "seconds": round(time.monotonic() - job.started, 1)}
+    return {**row, "diff": _diff(operation, row), "seconds": round(time.monotonic() - operation.started, 1)}
 
 
-def _diff(job: Job, row: dict) -> dict:
+def _diff(operation: SnapshotOperation, row: dict) -> dict:
     lines = [f"{action['action']} {action['kind']} {action['name']}\n" for action in row["actions"]]
-    return {"before_header": job.namespace, "after_header": job.namespace, "before": "", "after": "".join(lines)}
+    return {
+        "before_header": operation.namespace,
+        "after_header": operation.namespace,
+        "before": "",
+        "after": "".join(lines),
+    }
 
 
 def _facts(snapshot: Snapshot) -> dict:
@@ -264,100 +272,106 @@ def _action(action: str, name: str) -> list[dict]:
     return [{"action": action, "kind": "Snapshot", "name": name}]
 
 
-def _delete(call: Call, job: Job) -> dict:
+def _delete(call: Call, operation: SnapshotOperation) -> dict:
     actions: list[dict] = []
-    for snapshot in job.snapshots:
+    for snapshot in operation.snapshots:
         if not call.check_mode:
             call.store.remove(snapshot)
         actions += _action("delete", snapshot.origin.snapshot)
     return {"actions": actions}
 
 
-def _take(call: Call, job: Job) -> dict:
-    if job.snapshots:
-        authenticate(job.snapshots[0], call.passphrase)
-        return _facts(job.snapshots[0])
+def _take(call: Call, operation: SnapshotOperation) -> dict:
+    if operation.snapshots:
+        authenticate(operation.snapshots[0], call.passphrase)
+        return _facts(operation.snapshots[0])
     if call.check_mode:
-        return {"snapshot": job.name, "actions": _action("create", job.name)}
-    context, store, found = call.context, call.store, job.known_found
+        return {"snapshot": operation.name, "actions": _action("create", operation.name)}
+    context, store, found = call.context, call.store, operation.known_found
     key = require(call.key, "the key of the archive")
-    secrets = [found.host.get(SECRET, name, job.namespace) for name in (JOIN_TOKEN, PLATFORM_CREDENTIAL)]
+    secrets = [found.host.get(SECRET, name, operation.namespace) for name in (JOIN_TOKEN, PLATFORM_CREDENTIAL)]
     credentials = snapshot_archive.credentials_of(*secrets)
     with _private_directory(context) as directory:
-        captured, revision = _captured(call, job, directory)
-        context.progress(job.namespace, f"copied and fetched, {captured.frozen} s of it with the API paused")
-        origin = _origin(job, job.name, revision, captured.database.stat().st_size)
-        with store.draft(job.namespace, job.name, directory) as draft:
+        captured, revision = _captured(call, operation, directory)
+        context.progress(
+            operation.namespace, f"copied and fetched, {captured.paused_seconds} s of it with the API paused"
+        )
+        origin = _origin(operation, operation.name, revision, captured.database.stat().st_size)
+        with store.draft(operation.namespace, operation.name, directory) as draft:
             try:
                 snapshot_archive.write(draft.file, key, origin, credentials, captured)
             except OSError as error:
-                where = store.where(job.namespace)
+                where = store.where(operation.namespace)
                 raise TenantryError(
                     f"cannot write to {where}: {error.strerror}. Free space there or choose another place"
                 ) from None
             snapshot = store.add(origin, key, draft)
     newest.note(found.host, origin)
-    context.progress(job.namespace, f"snapshot {job.name} written, {snapshot.bytes} bytes")
-    return {**_facts(snapshot), "api_paused_seconds": captured.frozen, "actions": _action("create", job.name)}
+    context.progress(operation.namespace, f"snapshot {operation.name} written, {snapshot.bytes} bytes")
+    return {
+        **_facts(snapshot),
+        "api_paused_seconds": captured.paused_seconds,
+        "actions": _action("create", operation.name),
+    }
 
 
-def _captured(call: Call, job: Job, directory: Path) -> tuple[DataCopy, int]:
+def _captured(call: Call, operation: SnapshotOperation, directory: Path) -> tuple[DataCopy, int]:
     """Copy the datastore. Return the copy and its revision."""
-    if job.datastore == PLACE:
+    if operation.datastore == PLACE:
         database = directory / "etcd.db"
-        revision = take(job.known_found.host, job.namespace, database, call.deadline())
+        revision = take(operation.known_found.host, operation.namespace, database, call.deadline())
         return DataCopy(keys_archive([]), database, 0.0), revision
-    captured = _captured_of_volume(call, job, directory)
+    captured = _captured_of_volume(call, operation, directory)
     return captured, sqlite.consolidate(captured.database)
 
 
-def _captured_of_volume(call: Call, job: Job, directory: Path) -> DataCopy:
+def _captured_of_volume(call: Call, operation: SnapshotOperation, directory: Path) -> DataCopy:
     """Copy from the server's container or, if it is stopped, from a maintenance pod."""
-    host, namespace, seconds = job.known_found.host, job.namespace, call.options.wait_timeout
+    host, namespace, seconds = operation.known_found.host, operation.namespace, call.options.wait_timeout
     stateful_set = host.get(STATEFUL_SET, SERVER, namespace)
     if stateful_set is None:
         raise TenantryError(f"StatefulSet {SERVER} is missing. Run tenantry.kube.vcluster for it first")
     if stateful_set["spec"]["replicas"] == 0:
-        with workshop(host, stateful_set, call.deadline()) as container:
-            return capture(container, job.name, directory, seconds)
+        with run_maintenance_pod(host, stateful_set, call.deadline()) as container:
+            return capture(container, operation.name, directory, seconds)
     server = pod_exec.Container(host, namespace, f"{SERVER}-0", CONTAINER)
-    return capture(server, job.name, directory, seconds)
+    return capture(server, operation.name, directory, seconds)
 
 
-def _restore(call: Call, job: Job) -> dict:
-    context, snapshot = call.context, job.snapshots[0]
+def _restore(call: Call, operation: SnapshotOperation) -> dict:
+    context, snapshot = call.context, operation.snapshots[0]
     archive_key = authenticate(snapshot, call.passphrase)
-    if job.name == LATEST:
-        newest.check_unreadable(job.source_namespace, snapshot.origin, job.unreadable)
-        warning = newest.check(job.source_namespace, snapshot.origin)
+    if operation.name == LATEST:
+        newest.check_unreadable(operation.source_namespace, snapshot.origin, operation.unreadable)
+        warning = newest.check(operation.source_namespace, snapshot.origin)
         if warning:
             context.warn(warning)
     with _private_directory(context) as directory:
         with call.store.fetch(snapshot, directory) as archive:
             content = snapshot_archive.read(snapshot, archive, archive_key, directory)
         actions = [{"action": "restore", "kind": "Snapshot", "name": snapshot.origin.snapshot}]
-        context.progress(job.namespace, f"snapshot {snapshot.origin.snapshot} verified")
-        if job.found is None:  # in the check of what a task before this one would make
+        context.progress(operation.namespace, f"snapshot {snapshot.origin.snapshot} verified")
+        if operation.found is None:  # in the check of what a task before this one would make
             return {**_facts(snapshot), "actions": actions}
-        restore = _restore_of(call, job, snapshot.origin, directory)
+        restore = _restore_of(call, operation, snapshot.origin, directory)
         restore.check()
         verified = {} if context.check_mode else {"verified": restore.execute(content)}
         return {**_facts(snapshot), **verified, "version": restore.version, "actions": actions}
 
 
-def _restore_of(call: Call, job: Job, origin: Origin, directory: Path) -> Restore:
-    kind = EtcdRestore if job.datastore == PLACE else Restore
-    progress = partial(call.context.progress, job.namespace)
-    return kind(job.known_found, origin, call.deadline(), progress, directory)
+def _restore_of(call: Call, operation: SnapshotOperation, origin: Origin, directory: Path) -> Restore:
+    kind = EtcdRestore if operation.datastore == PLACE else Restore
+    progress = partial(call.context.progress, operation.namespace)
+    return kind(operation.known_found, origin, call.deadline(), progress, directory)
 
 
-def _revert(call: Call, job: Job) -> dict:
-    version = job.known_found.annotations.get(BEFORE_ANNOTATION)
+def _revert(call: Call, operation: SnapshotOperation) -> dict:
+    version = operation.known_found.annotations.get(BEFORE_ANNOTATION)
     if version is None:
         raise TenantryError("state: rolled_back requires a previous upgrade, and there was none. Use state: restored")
-    origin = _origin(job, PRE_UPGRADE, 0, 0)
+    origin = _origin(operation, PRE_UPGRADE, 0, 0)
     with _private_directory(call.context) as directory:
-        restore = _restore_of(call, job, replace(origin, version=version), directory)
+        restore = _restore_of(call, operation, replace(origin, version=version), directory)
         restore.check()
         if not call.check_mode:
             restore.revert()
@@ -365,12 +379,12 @@ def _revert(call: Call, job: Job) -> dict:
     return {"snapshot": PRE_UPGRADE, "version": version, "actions": actions}
 
 
-def _origin(job: Job, snapshot: str, revision: int, size: int) -> Origin:
-    found, record = job.known_found, job.known_found.record
+def _origin(operation: SnapshotOperation, snapshot: str, revision: int, size: int) -> Origin:
+    found, record = operation.known_found, operation.known_found.record
     return Origin(
         snapshot=snapshot,
-        tenant=job.item["tenant"],
-        name=job.item["name"],
+        tenant=operation.item["tenant"],
+        name=operation.item["name"],
         host=found.host.name,
         mode=record.mode or "",
         version=record.version or "",
@@ -379,7 +393,7 @@ def _origin(job: Job, snapshot: str, revision: int, size: int) -> Origin:
         sequence=newest.next_sequence(found.namespace_object),
         revision=revision,
         database_bytes=size,
-        datastore=job.datastore,
+        datastore=operation.datastore,
     )
 
 

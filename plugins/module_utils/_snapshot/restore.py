@@ -41,7 +41,9 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.datastore 
     maintenance_pod,
     sqlite,
 )
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.datastore.maintenance_pod import workshop
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.datastore.maintenance_pod import (
+    run_maintenance_pod,
+)
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.datastore.server_volume import (
     BEFORE,
     install,
@@ -83,7 +85,7 @@ class Restore:
     target: VirtualCluster
     origin: Origin
     deadline: Deadline
-    tell: Callable[[str], None]  # of progress
+    report_progress: Callable[[str], None]  # of progress
     directory: Path  # for what is on its way
     stateful_set: dict = field(init=False)
     other_ca: bool = field(init=False, default=False)  # k3s had another until now
@@ -143,9 +145,9 @@ class Restore:
         """Restore, and return the number of objects that the API serves afterwards, by kind."""
         self._stop()
         expected = self._replace(content)
-        self._take_over(content.credentials)
+        self._apply_credentials(content.credentials)
         self._start()
-        return self._prove(expected)
+        return self._verify_served(expected)
 
     def revert(self) -> None:
         """Back to what the volume keeps from before an upgrade. It has the same token, and the CA of then."""
@@ -164,7 +166,7 @@ class Restore:
         for pod in [one for part in PARTS for one in connection.pods_of(self.host, self.namespace, part)]:
             name = pod["metadata"]["name"]
             wait_gone(self.host, POD, name, self.namespace, self.deadline, what=f"{name} of {self.namespace}")
-        self.tell("server stopped")
+        self.report_progress("server stopped")
 
     def _scale(self, replicas: int) -> None:
         """Scale the server and the syncer, which must not act by its cache of the previous data."""
@@ -179,18 +181,18 @@ class Restore:
         if self.moves:
             sqlite.rehome(database)
             sha256 = digest(database)
-        with workshop(self.host, self.stateful_set, self.deadline, self.version) as container:
+        with run_maintenance_pod(self.host, self.stateful_set, self.deadline, self.version) as container:
             install(container, content.keys, database, sha256, self.deadline.remaining())
-        self.tell("data in place")
+        self.report_progress("data in place")
         return expected
 
     def _restore_kept(self) -> None:
         """Restore the pre-upgrade copy on the volume."""
-        with workshop(self.host, self.stateful_set, self.deadline, self.version) as container:
+        with run_maintenance_pod(self.host, self.stateful_set, self.deadline, self.version) as container:
             restore_kept(container, self.deadline.remaining())
-        self.tell("data in place")
+        self.report_progress("data in place")
 
-    def _forget(self) -> None:
+    def _discard_previous(self) -> None:
         """Delete the previous data."""
         server = pod_exec.Container(self.host, self.namespace, SERVER_POD, maintenance_pod.CONTAINER)
         pod_exec.run(server, "removing the data from before", _REMOVE, DATA_DIRECTORY, BEFORE)
@@ -259,7 +261,7 @@ class Restore:
         )
         if self.servers > 1:
             wait_until_endpoint_accepts(connection.endpoint(self.target), self.deadline)
-        self.tell("server ready")
+        self.report_progress("server ready")
 
     def _prove(self, expected: dict[str, set[str]]) -> dict[str, int]:
         """Its API answers with the CA of the snapshot and serves what that holds; then the old data may go."""
@@ -277,7 +279,7 @@ class Restore:
                 f"{missing[0]} first. Check whether something deletes them, or restore again"
             )
         self._renew_agents()
-        self._forget()
+        self._discard_previous()
         return {kind.rpartition("/")[2]: len(names) for kind, names in expected.items()}
 
     def _end_newer_agents(self) -> None:

@@ -80,7 +80,7 @@ class EtcdRestore(Restore):
     before = f"{DATA_DIRECTORY}/{BEFORE} on their volumes until the next restore"
 
     def _replace(self, content: Content) -> dict[str, set[str]]:
-        with self._made_anew() as members:
+        with self._recreated_members() as members:
             members.fill(content.database, content.database_sha256)
         with etcd_of(self.host, self.namespace) as api:
             if self.moves:
@@ -90,7 +90,7 @@ class EtcdRestore(Restore):
     def _restore_kept(self) -> None:
         """Restore all members from the volume of the first."""
         database = self.directory / FILE
-        with self._made_anew() as members:
+        with self._recreated_members() as members:
             first = members.containers[0]
             size = int(pod_exec.run(first, "looking for the pre-upgrade copy", _SIZE, KEPT_FILE))
             with database.open("wb") as file:
@@ -100,7 +100,7 @@ class EtcdRestore(Restore):
             members.fill(database, digest(database))
 
     @contextmanager
-    def _made_anew(self) -> Iterator[_Members]:
+    def _recreated_members(self) -> Iterator[_Members]:
         """Stop the members, let maintenance pods receive the data, start them again."""
         found = self.host.get(STATEFUL_SET, ETCD, self.namespace)
         self.host.merge(STATEFUL_SET, ETCD, self.namespace, maintenance_pod.scaled(0))
@@ -116,12 +116,12 @@ class EtcdRestore(Restore):
             yield members
         finally:
             members.end()
-        self.tell("data in place")
+        self.report_progress("data in place")
         self.host.merge(STATEFUL_SET, ETCD, self.namespace, maintenance_pod.scaled(MEMBERS))
         wait_for_etcd(self.host, self.namespace, self.deadline)
-        self.tell("etcd ready")
+        self.report_progress("etcd ready")
 
-    def _forget(self) -> None:
+    def _discard_previous(self) -> None:
         """Mark the restore as finished. The previous data stays until the next one: etcd's image has no shell."""
         self._note(None)
 

@@ -29,7 +29,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._tenant import alloc
 from ansible_collections.tenantry.kube.plugins.module_utils._tenant.manifests import RECORD, quota_of, tenant_objects
 
 KINDS = (NAMESPACE, CONFIG_MAP, RESOURCE_QUOTA)
-ABROAD = (CLUSTER_ROLE_BINDING, SECRET)
+OUTSIDE_NAMESPACE = (CLUSTER_ROLE_BINDING, SECRET)
 DEFAULT_QUOTA = {"cpu": "8", "memory": "16Gi", "storage": "100Gi", "pods": 100, "vclusters": 5}
 QUANTITIES = ("cpu", "memory", "storage")
 LONGEST_DISPLAY_NAME = 100
@@ -181,7 +181,7 @@ def _objects_outside_namespace(hub: Cluster, want: DesiredTenant) -> Plan:
     Return a plan that deletes what the tenant's users have elsewhere on the hub: bindings of operators, kubeconfigs.
     """
     owned = naming.selector("user", tenant=want.tenant)
-    return Plan.make(hub, [], owned=owned, prune_kinds=ABROAD)
+    return Plan.make(hub, [], owned=owned, prune_kinds=OUTSIDE_NAMESPACE)
 
 
 def _wait_gone(context: Context, tenant: str, options: QuotaOptions) -> None:

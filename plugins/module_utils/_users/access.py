@@ -389,7 +389,7 @@ class VClusterAccess:
             lifetime,
             {KUBECONFIG_ANNOTATION: kubeconfig, bound_tokens.REQUESTER_ANNOTATION: requester},
         )
-        bound_tokens.prove(self._api, issued)
+        bound_tokens.verify(self._api, issued)
         return issued.token
 
     def next_secret(self, user: str, kubeconfig: str) -> str:

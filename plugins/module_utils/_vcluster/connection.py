@@ -31,7 +31,7 @@ try:
     from urllib3 import disable_warnings
     from urllib3.exceptions import HTTPError, InsecureRequestWarning
 
-    disable_warnings(InsecureRequestWarning)  # _asked_blindly is the only one, and says why
+    disable_warnings(InsecureRequestWarning)  # _get_unverified is the only one, and says why
 except ImportError:
     HTTPError = OSError  # type: ignore[assignment,misc]  # reported once, by _module.main()
 
@@ -66,7 +66,7 @@ def connect(host: Cluster, namespace: str, *, token: str, ca_data: str) -> Clust
 def authority(host: Cluster, namespace: str) -> str:
     """Read the CA of a virtual cluster at first contact, as PEM."""
     doing = f"reading the CA of {namespace} on {host.name}"
-    text = _asked_blindly(host, namespace, "/cacerts", doing)
+    text = _get_unverified(host, namespace, "/cacerts", doing)
     if "-----BEGIN CERTIFICATE-----" not in text:
         raise ApiError(f"{doing}: the answer has no certificate; is it k3s?")
     return text
@@ -74,10 +74,10 @@ def authority(host: Cluster, namespace: str) -> str:
 
 def ready(host: Cluster, namespace: str) -> None:
     """Return if the API server of a virtual cluster is ready. Raise an ApiError otherwise."""
-    _asked_blindly(host, namespace, "/readyz", f"asking whether {namespace} on {host.name} is ready")
+    _get_unverified(host, namespace, "/readyz", f"asking whether {namespace} on {host.name} is ready")
 
 
-def _asked_blindly(host: Cluster, namespace: str, path: str, doing: str) -> str:
+def _get_unverified(host: Cluster, namespace: str, path: str, doing: str) -> str:
     """Send a request without verification, because the CA is not known yet."""
     unverified = ssl.create_default_context()
     unverified.check_hostname = False

@@ -31,7 +31,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.
 
 REVISION_LABEL = "controller-revision-hash"
 HTTPS = 443
-LED_SECONDS = 15
+ENDPOINT_SECONDS = 15
 _AGENT_NODE = re.compile(rf"{AGENT}-([0-9]+)")
 
 
@@ -64,7 +64,7 @@ def wait_until_endpoint_accepts(url: str, deadline: Deadline) -> bool:
                 raise ApiError(one_line(error)) from None
 
     try:
-        retry(connect, lambda error: True, Deadline(min(LED_SECONDS, deadline.remaining())))
+        retry(connect, lambda error: True, Deadline(min(ENDPOINT_SECONDS, deadline.remaining())))
     except ApiError:
         return False
     return True

@@ -20,7 +20,9 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.datastore 
     maintenance_pod,
     server_volume,
 )
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.datastore.maintenance_pod import workshop
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.datastore.maintenance_pod import (
+    run_maintenance_pod,
+)
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.etcd import PLACE
 
 # On the namespace: the release whose data is kept on the volume, and the StatefulSet's revision that ran with it.
@@ -50,7 +52,7 @@ class Upgrade:
             if VirtualCluster(self.host, namespace).record.datastore == PLACE:
                 etcd.keep_on_volume(self.host, self.namespace, deadline)
             elif stateful_set["spec"]["replicas"] == 0:
-                with workshop(self.host, stateful_set, deadline) as container:
+                with run_maintenance_pod(self.host, stateful_set, deadline) as container:
                     server_volume.keep_on_volume(container, deadline.remaining())
             else:
                 server = pod_exec.Container(self.host, self.namespace, f"{SERVER}-0", maintenance_pod.CONTAINER)

@@ -40,7 +40,6 @@ METHODS = {"create": "POST", "get": "GET", "update": "PUT", "patch": "PATCH", "d
 STRATEGIC = "application/strategic-merge-patch+json"  # lists of named things are merged by name
 CONNECTS = ("pods/attach", "pods/exec", "pods/portforward", "pods/proxy", "services/proxy")
 NOTE = {"metadata": {"annotations": {"example.com/note": "x"}}}
-WIDGETS = "example.com/v1"
 # Controllers change them while the test runs.
 RESTLESS = ("HorizontalPodAutoscaler", "Job", "Pod")
 # Whose they are is judged by tenantry-requests too.

@@ -50,7 +50,7 @@ def _pod(etcd: dict, k3s_image: str, token: str, name: str) -> dict:
         "metadata": {
             "name": f"restore-{name}",
             "namespace": etcd["metadata"]["namespace"],
-            "labels": {**template["metadata"]["labels"], PART_LABEL: "workshop"},
+            "labels": {**template["metadata"]["labels"], PART_LABEL: "maintenance"},
         },
         "spec": {
             **{key: value for key, value in template["spec"].items() if key not in _LEFT_OUT},

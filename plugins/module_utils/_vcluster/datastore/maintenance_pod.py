@@ -25,7 +25,9 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.images import of_tag
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.version import image_tag
 
-NAME = "workshop"
+NAME = "maintenance"
+# Its name before the first release. One of a killed run holds the lock of the data for an hour.
+_FORMER_NAME = "workshop"
 CONTAINER = "k3s"
 # It ends by itself, should nobody end it.
 LONGEST_SECONDS = 3600
@@ -92,7 +94,7 @@ def _image(stateful_set: dict, version: str | None) -> str:
 
 
 @contextmanager
-def workshop(
+def run_maintenance_pod(
     host: Cluster, stateful_set: dict, deadline: Deadline, version: str | None = None
 ) -> Iterator[pod_exec.Container]:
     """Run the maintenance pod, yield its container, and delete it afterwards. The server must be stopped."""
@@ -100,17 +102,18 @@ def workshop(
     name, namespace = made["metadata"]["name"], made["metadata"]["namespace"]
     what = f"pod {name} in {namespace}"
 
-    def end() -> None:
+    def end(name: str) -> None:
         if host.delete(POD, name, namespace, grace=1):
-            wait_gone(host, POD, name, namespace, deadline, what=what)
+            wait_gone(host, POD, name, namespace, deadline, what=f"pod {name} in {namespace}")
 
-    end()  # of a run that was killed
+    for former in (_FORMER_NAME, name):  # of a run that was killed
+        end(former)
     try:
         host.create(made)
         wait_for(host, POD, name, namespace, lambda found: _is_usable(found, what), deadline, what=what)
         yield pod_exec.Container(host, namespace, name, CONTAINER)
     finally:
-        end()
+        end(name)
 
 
 def _is_usable(pod: dict, what: str) -> bool:

@@ -43,7 +43,7 @@ rm -rf "$stage" && mkdir -m 700 "$stage"
 for process in /proc/[0-9]*; do
   if ls -l "$process/fd" 2>/dev/null | grep -q -F "$1/server/db/state.db"; then pid=${process#/proc/}; fi
 done
-frozen() {
+is_stopped() {
   for task in /proc/"$pid"/task/*/stat; do
     read -r line <"$task" || continue
     case ${line##*)} in " T"*) ;; *) return 1 ;; esac
@@ -54,9 +54,9 @@ begin=$(now)
 if [ -n "$pid" ]; then
   trap 'kill -CONT $pid; rm -rf "$stage"' EXIT HUP INT TERM
   kill -STOP "$pid"
-  until frozen; do
+  until is_stopped; do
     i=$((i + 1))
-    [ "$i" -lt 500 ] || { echo "the server could not be frozen" >&2; exit 1; }
+    [ "$i" -lt 500 ] || { echo "the server could not be paused" >&2; exit 1; }
     sleep 0.01
   done
 fi
@@ -90,7 +90,7 @@ sync
 rm -rf "$2"
 """
 _KEEP = 'set -eu; cd "$1"; rm -rf "$3"; mv "$2" "$3"; sync'
-_PUT_BACK = """\
+_RESTORE_KEPT = """\
 set -eu
 cd "$1"
 [ -s "$3/state.db" ] || { echo "nothing is kept from before an upgrade" >&2; exit 1; }
@@ -107,7 +107,7 @@ class DataCopy:
 
     keys: bytes  # a tar archive
     database: Path
-    frozen: float  # seconds for which the server stood still
+    paused_seconds: float  # seconds for which the server was paused
 
 
 def capture(container: Container, stage: str, directory: Path, seconds: float) -> DataCopy:
@@ -118,13 +118,13 @@ def capture(container: Container, stage: str, directory: Path, seconds: float) -
         keys = bytearray()
         run(container, "fetching the keys", _KEYS, DATA_DIRECTORY, name, sink=keys.extend, seconds=seconds)
         facts = [word for word in told if word != "-"]
-        frozen, wanted = int(facts[0]) / 100, list(zip(facts[1::2], facts[2::2], strict=True))
+        paused_seconds, wanted = int(facts[0]) / 100, list(zip(facts[1::2], facts[2::2], strict=True))
         for file, (size, sha256) in zip((NAME, WAL), wanted, strict=True):
             _fetch(container, name, file, directory / file, int(size), sha256, seconds)
     finally:
         with suppress(TenantryError):  # the next one removes it
             run(container, "removing the copy on the volume", _DISCARD, DATA_DIRECTORY, name)
-    return DataCopy(bytes(keys), directory / NAME, frozen)
+    return DataCopy(bytes(keys), directory / NAME, paused_seconds)
 
 
 def _fetch(container: Container, stage: str, file: str, target: Path, size: int, sha256: str, seconds: float) -> None:
@@ -161,7 +161,7 @@ def keep_on_volume(container: Container, seconds: float) -> None:
 def restore_kept(container: Container, seconds: float) -> None:
     """Replace the data by the pre-upgrade copy. No server may use the volume."""
     where = (DATA_DIRECTORY, UPLOAD)
-    run(container, "restoring the previous data", _PUT_BACK, *where, PRE_UPGRADE, seconds=seconds)
+    run(container, "restoring the previous data", _RESTORE_KEPT, *where, PRE_UPGRADE, seconds=seconds)
     run(container, "putting the data in place", _INSTALL, *where, BEFORE, seconds=seconds)
 
 

@@ -11,7 +11,10 @@ from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import ApiError
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import VirtualCluster
 from ansible_collections.tenantry.kube.plugins.module_utils._platform.crds import KIND, USER_KIND, objects
-from ansible_collections.tenantry.kube.plugins.module_utils._self_service.reconcile import Round, SelfServiceOptions
+from ansible_collections.tenantry.kube.plugins.module_utils._self_service.reconcile import (
+    RequestReconciler,
+    SelfServiceOptions,
+)
 from ansible_collections.tenantry.kube.plugins.module_utils._self_service.user_requests import UserRequest
 from ansible_collections.tenantry.kube.plugins.module_utils._self_service.users import UserReconciler
 from ansible_collections.tenantry.kube.plugins.module_utils._self_service.vcluster_requests import Request
@@ -65,13 +68,13 @@ def vclusters(items: list[dict]) -> list[dict]:
     return [{key: value for key, value in row.items() if key != "error"} for row in made(items)]
 
 
-def turn(
+def reconciled(
     monkeypatch: pytest.MonkeyPatch,
     *requests: tuple[str, dict],
     users: tuple[tuple[str, dict], ...] = (),
     accounts: tuple[dict, ...] = (),
     found: dict[str, VirtualCluster] | None = None,
-) -> Round:
+) -> RequestReconciler:
     """After all was carried out."""
     monkeypatch.setattr(vcluster_reconcile, "run", lambda _context, items: vclusters(items))
     monkeypatch.setattr(reconcile, "run", lambda _context, items: made(items))
@@ -83,8 +86,8 @@ def turn(
     places.spec_of = lambda item: naming.vcluster_namespace(item["tenant"], item["name"])
     people = UserReconciler(context, definition, homes, [UserRequest(*one) for one in users], list(accounts))
     wanted = {one.namespace: one for one in (Request(*given) for given in requests)}
-    done = Round(context, options, definition, homes, wanted, places, places.found, people, set())
-    done.carry_out()
+    done = RequestReconciler(context, options, definition, homes, wanted, places, places.found, people, set())
+    done.reconcile()
     return done
 
 
@@ -109,7 +112,7 @@ GOOD = ("shop", asked("good", "shop", resources=RESOURCES))
 def test_a_bad_request_for_a_virtual_cluster(
     monkeypatch: pytest.MonkeyPatch, bad: dict, phase: str, named: str
 ) -> None:
-    done = turn(monkeypatch, ("payments", bad), GOOD)
+    done = reconciled(monkeypatch, ("payments", bad), GOOD)
     name = bad["metadata"]["name"]
     row = done.rows[f"payments--{name}"]
     assert (row["phase"], row["namespace"]) == (phase, f"payments--{name}")
@@ -125,31 +128,31 @@ def test_what_is_asked_for_beside_a_broken_record(monkeypatch: pytest.MonkeyPatc
     annotations = {"tenantry.dev/spec": json.dumps({"request": "text"})}
     metadata = {"name": "payments--mine", "labels": labels, "annotations": annotations, "creationTimestamp": ASKED}
     found = {"payments--mine": VirtualCluster(SimpleNamespace(name="hub"), {"metadata": metadata})}
-    done = turn(monkeypatch, ("payments", asked("mine", resources=RESOURCES)), GOOD, found=found)
+    done = reconciled(monkeypatch, ("payments", asked("mine", resources=RESOURCES)), GOOD, found=found)
     assert done.rows["payments--mine"]["phase"] == "Failed"
     assert done.rows["shop--good"]["phase"] == "Ready"
 
 
 def test_users_who_cannot_be_let_in_are_told_in_their_tenant(monkeypatch: pytest.MonkeyPatch) -> None:
-    def let_in(_people: UserReconciler, tenant: str) -> list[dict]:
+    def grant_access(_people: UserReconciler, tenant: str) -> list[dict]:
         if tenant == "payments":
             raise KeyError("something")
         return []
 
-    monkeypatch.setattr(UserReconciler, "let_in", let_in)
-    done = turn(monkeypatch, ("payments", asked("mine", resources=RESOURCES)), GOOD)
+    monkeypatch.setattr(UserReconciler, "grant_access", grant_access)
+    done = reconciled(monkeypatch, ("payments", asked("mine", resources=RESOURCES)), GOOD)
     assert "users: " in done.rows["payments--mine"]["error"]
     assert done.rows["shop--good"]["phase"] == "Ready"
 
 
 def test_a_user_who_fails_in_one_vcluster_fails_that_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    def let_in(_people: UserReconciler, tenant: str) -> list[dict]:
+    def grant_access(_people: UserReconciler, tenant: str) -> list[dict]:
         failed = {"error": "no token", "failed_contexts": {"payments--mine"}}
         return [{"name": "bob", "tenant": tenant, "actions": [], **failed}] if tenant == "payments" else []
 
-    monkeypatch.setattr(UserReconciler, "let_in", let_in)
+    monkeypatch.setattr(UserReconciler, "grant_access", grant_access)
     requests = [("payments", asked(name, resources=RESOURCES)) for name in ("mine", "other")]
-    done = turn(monkeypatch, *requests, GOOD)
+    done = reconciled(monkeypatch, *requests, GOOD)
     assert done.rows["payments--mine"]["error"] == "payments--mine: user bob: no token"
     assert {done.rows[name]["phase"] for name in ("payments--other", "shop--good")} == {"Ready"}
 
@@ -173,7 +176,7 @@ BROKEN = account("broken", "payments", role="admin", access="{")
 )
 def test_a_bad_request_for_a_user(monkeypatch: pytest.MonkeyPatch, bad: dict, phase: str, named: str) -> None:
     good = ("shop", asked("bob", "shop", USER_KIND, role="viewer"))
-    done = turn(monkeypatch, GOOD, users=(("payments", bad), good), accounts=(*ADMINS, BROKEN))
+    done = reconciled(monkeypatch, GOOD, users=(("payments", bad), good), accounts=(*ADMINS, BROKEN))
     row = done.rows[f"tenant-payments/{bad['metadata']['name']}"]
     assert row["phase"] == phase
     assert named in row["message"]

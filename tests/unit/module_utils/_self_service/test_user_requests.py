@@ -113,7 +113,7 @@ def test_nobody_is_let_in_with_what_was_refused(monkeypatch: pytest.MonkeyPatch)
     """A request may ask for more by now than the user has."""
     monkeypatch.setattr(reconcile, "run", lambda context, items: items)
     people = UserReconciler(None, {}, {}, [request(role="admin", access=access(dev="admin"))], [bob()])
-    (item,) = people.let_in("payments")
+    (item,) = people.grant_access("payments")
     assert (item["role"], item["access"]) == ("developer", None)
     assert [one["name"] for one in item["kubeconfigs"]] == ["self-service", "initial"]
 

@@ -15,7 +15,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._module import valid
 from ansible_collections.tenantry.kube.plugins.module_utils._platform.crds import objects
 from ansible_collections.tenantry.kube.plugins.module_utils._self_service.requests import (
     Outcome,
-    each,
+    run_bisecting,
     status_of,
     with_renamed_fields,
 )
@@ -196,7 +196,7 @@ def test_one_that_is_refused_is_found_without_asking_for_each() -> None:
         return [{**one, "actions": []} for one in items]
 
     items = [{"tenant": "t", "name": f"v{number}", "number": number} for number in range(8)]
-    rows = each(run_all, items)
+    rows = run_bisecting(run_all, items)
     assert [row["name"] for row in rows] == [one["name"] for one in items]
     assert [row["name"] for row in rows if row.get("refused")] == ["v5"]
     assert len(calls) == 7
@@ -224,7 +224,7 @@ def test_what_passes_by_itself_refuses_no_request(
         validate_all(errors, check, name=name)
         raise AssertionError("reached")
 
-    (row,) = each(run_all, [{"tenant": "t", "name": "mine"}])
+    (row,) = run_bisecting(run_all, [{"tenant": "t", "name": "mine"}])
     assert (row["refused"], row["actions"]) == (refused, [])
 
 

@@ -297,7 +297,7 @@ def test_what_a_restore_brings_along_replaces_no_pod_of_the_next_run() -> None:
     assert server_manifests.stateful_set(restored) == server_manifests.stateful_set(rendered)
 
 
-def test_the_workshop_is_where_the_server_was_and_runs_nothing() -> None:
+def test_maintenance_pod_is_where_the_server_was_and_runs_nothing() -> None:
     stateful_set = server_manifests.stateful_set(render())
     server = stateful_set["spec"]["template"]["spec"]
     pod = maintenance_pod.pod(stateful_set)

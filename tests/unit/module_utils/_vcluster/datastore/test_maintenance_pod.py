@@ -12,7 +12,9 @@ from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait imp
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.datastore import (
     maintenance_pod,
 )
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.datastore.maintenance_pod import workshop
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.datastore.maintenance_pod import (
+    run_maintenance_pod,
+)
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests import server
 
 from ..example import render
@@ -28,11 +30,13 @@ class Host:
         self.status = status
         self.pod: dict[str, Any] | None = None
         self.deleted = 0
+        self.names: list[str] = []  # of the pods that were deleted
 
     def create(self, pod: dict[str, Any]) -> None:
         self.pod = {**pod, "status": self.status}
 
-    def delete(self, *_which: str, **_how: object) -> bool:
+    def delete(self, _kind: str, name: str, *_where: str, **_how: object) -> bool:
+        self.names.append(name)
         self.deleted += self.pod is not None
         self.pod = None
         return False
@@ -61,11 +65,11 @@ def ended(message: str) -> dict[str, Any]:
 )
 def test_one_that_has_ended_is_not_waited_for(status: dict[str, Any], reason: str) -> None:
     host, began = Host(status), time.monotonic()
-    with pytest.raises(TenantryError) as error, workshop(host, SERVER, Deadline(5)):
+    with pytest.raises(TenantryError) as error, run_maintenance_pod(host, SERVER, Deadline(5)):
         pytest.fail("it runs")
     assert time.monotonic() - began < 3
     assert reason in str(error.value)
-    assert "pod workshop in payments--dev: ended before" in str(error.value)
+    assert "pod maintenance in payments--dev: ended before" in str(error.value)
     assert str(error.value).isprintable()
     assert host.deleted == 1
 
@@ -73,9 +77,17 @@ def test_one_that_has_ended_is_not_waited_for(status: dict[str, Any], reason: st
 def test_one_that_is_ready_is_used() -> None:
     ready = {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}
     host = Host(ready)
-    with workshop(host, SERVER, Deadline(5)):
+    with run_maintenance_pod(host, SERVER, Deadline(5)):
         assert host.pod
     assert host.deleted == 1
+
+
+def test_pod_of_an_earlier_version_is_deleted_first() -> None:
+    """A run of that version was killed: its pod holds the lock of the data."""
+    host = Host({"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]})
+    with run_maintenance_pod(host, SERVER, Deadline(5)):
+        assert host.names == ["workshop", "maintenance"]
+    assert host.names == ["workshop", "maintenance", "maintenance"]
 
 
 def test_what_its_shell_says_last_gets_into_its_status() -> None:

@@ -36,7 +36,7 @@ def script_of(what: str) -> str:
 
 @pytest.fixture(params=["sh", BUSYBOX])
 def run(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Run]:
-    """Starts the script of a server, a workshop or, to see that nothing else holds a server back, one without lock."""
+    """Starts the script of a server, a maintenance pod or, to see what else holds a server back, one without lock."""
     k3s = tmp_path / "k3s"
     k3s.write_text(f"#!/bin/sh\necho $$ >>{tmp_path}/started\nexec sleep 600\n")
     k3s.chmod(0o755)
@@ -102,19 +102,19 @@ def test_one_that_waits_is_stopped_at_once(run: Run, tmp_path: Path) -> None:
     assert len(started(tmp_path, 1)) == 1
 
 
-def test_a_workshop_does_not_work_beside_a_server(run: Run, tmp_path: Path) -> None:
+def test_maintenance_pod_does_not_start_beside_a_server(run: Run, tmp_path: Path) -> None:
     run("server")
     started(tmp_path, 1)
-    workshop = run("workshop")
-    assert workshop.wait(timeout=10) == 1
-    assert "a server uses the data" in workshop.stderr.read()
+    maintenance = run("maintenance")
+    assert maintenance.wait(timeout=10) == 1
+    assert "a server uses the data" in maintenance.stderr.read()
 
 
-def test_a_server_does_not_start_beside_a_workshop(run: Run, tmp_path: Path) -> None:
+def test_server_does_not_start_beside_a_maintenance_pod(run: Run, tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     lock = tmp_path / "data" / ".server.lock"
     lock.touch()
-    workshop = run("workshop")
+    maintenance = run("maintenance")
     deadline = time.monotonic() + 10
     while f":{lock.stat().st_ino} " not in Path("/proc/locks").read_text():
         assert time.monotonic() < deadline
@@ -122,7 +122,7 @@ def test_a_server_does_not_start_beside_a_workshop(run: Run, tmp_path: Path) -> 
     server = run("server")
     assert WAITING in server.stderr.readline()
     assert not (tmp_path / "started").exists()
-    end(workshop)
+    end(maintenance)
     assert started(tmp_path, 1) == [str(server.pid)]
 
 
