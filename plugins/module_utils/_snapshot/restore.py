@@ -163,7 +163,7 @@ class Restore:
 
     def _stop(self) -> None:
         self._scale(0)
-        for pod in [one for part in PARTS for one in connection.pods_of(self.host, self.namespace, part)]:
+        for pod in connection.pods_of(self.host, self.namespace, *PARTS):
             name = pod["metadata"]["name"]
             wait_gone(self.host, POD, name, self.namespace, self.deadline, what=f"{name} of {self.namespace}")
         self.report_progress("server stopped")

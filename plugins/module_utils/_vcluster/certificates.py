@@ -26,8 +26,7 @@ def oldest_start(host: Cluster, namespace: str) -> datetime | None:
     """Return when the oldest running k3s process of a virtual cluster started, or None if none runs."""
     starts = [
         moment(running["startedAt"])
-        for part in (SERVER, AGENT)
-        for pod in connection.pods_of(host, namespace, part)
+        for pod in connection.pods_of(host, namespace, SERVER, AGENT)
         for status in (pod.get("status") or {}).get("containerStatuses") or []
         if status["name"] == CONTAINER and (running := (status.get("state") or {}).get("running"))
     ]
