@@ -112,7 +112,7 @@ EXAMPLES = r"""
     tenant: payments
     name: bob
     role: developer
-    kubeconfig_path: /srv/handout/bob.yaml
+    kubeconfig_path: /srv/kubeconfigs/bob.yaml
 
 - name: Create several users, one of them with access to only one virtual cluster
   tenantry.kube.tenant_user:
@@ -121,13 +121,13 @@ EXAMPLES = r"""
       - tenant: payments
         name: alice
         role: admin
-        kubeconfig_path: /srv/handout/alice.yaml
+        kubeconfig_path: /srv/kubeconfigs/alice.yaml
       - tenant: payments
         name: carol
         role: viewer
         access:
           - vcluster: stage
-        kubeconfig_path: /srv/handout/carol.yaml
+        kubeconfig_path: /srv/kubeconfigs/carol.yaml
         lifetime: 12h
 
 - name: Create two more kubeconfigs, one for a program on the hub, and revoke a lost one
@@ -137,7 +137,7 @@ EXAMPLES = r"""
     name: bob
     role: developer
     kubeconfigs:
-      - {name: laptop, path: /srv/handout/bob-laptop.yaml, lifetime: 12h}
+      - {name: laptop, path: /srv/kubeconfigs/bob-laptop.yaml, lifetime: 12h}
       - {name: ci, secret: {namespace: ci, name: bob}}
       - {name: phone, state: absent}
 
@@ -149,7 +149,7 @@ EXAMPLES = r"""
         name: erin
         role: developer
         oidc: {username: erin@example.com}
-        kubeconfig_path: /srv/handout/erin.yaml
+        kubeconfig_path: /srv/kubeconfigs/erin.yaml
       - tenant: payments
         name: auditors
         role: viewer
@@ -169,7 +169,7 @@ EXAMPLES = r"""
     tenant: payments
     name: bob
     state: absent
-    kubeconfig_path: /srv/handout/bob.yaml
+    kubeconfig_path: /srv/kubeconfigs/bob.yaml
     revoke_certificates: true
 """
 

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Detect the networks of a host. Every run does so anew, because they change with the nodes."""
+"""Detect the networks of a host. Every run does so, because they change with the nodes."""
 
 from __future__ import annotations
 

@@ -21,8 +21,8 @@ def _ours(item: str) -> str:
     return f"{item}.metadata.?labels[?'{naming.LABEL_MANAGED_BY}'].orValue('') == '{naming.MANAGED_BY}'"
 
 
-# A namespace cannot be named by a pattern in RBAC, so namespaces and bindings are confined here. Without it, whoever
-# stole the platform's credential could bind vcluster-manager in kube-system and read the member's own Secrets.
+# RBAC has no patterns for names of namespaces, so this policy confines namespaces and bindings. Without it, an attacker
+# with the platform's credential could bind vcluster-manager in kube-system and read the member's own Secrets.
 _CONFINEMENT = [
     {
         "expression": (

@@ -71,7 +71,7 @@ class Cluster(Reviews):
         self.threads = 1 if connection_pool else THREADS
         self.ssl_context = ssl_context(cluster, user, f"the kubeconfig of {name}")
         self.headers = {"Authorization": f"Bearer {user['token']}"} if user.get("token") else {}
-        # Who asks for all this, where somebody wants to know; the hub knows it by the credential.
+        # The requester, for user agents on members and virtual clusters. The hub knows it by the credential.
         self.requester: Callable[[], str] | None = None
         # What to do when this credential is refused, where that is known.
         self.renewal = ""

@@ -46,7 +46,7 @@ class _Forward(PortForward):
         try:
             super()._proxy()
         except (websocket.WebSocketException, OSError, RuntimeError, ValueError):
-            pass  # what is lost is seen by the reader, which then connects anew
+            pass  # the reader notices what is lost, and connects again
         finally:
             for port in self.local_ports.values():
                 port.python.close()

@@ -15,7 +15,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resource
 
 T = TypeVar("T")
 
-LONGEST_WATCH = 30  # seconds; then asked anew, so that a connection that died silently is noticed
+LONGEST_WATCH = 30  # seconds; then requested again, so that a connection that died silently is noticed
 PAUSE = 0.3  # seconds between attempts while the API server does not answer
 SHORT_PAUSE = 0.1
 REASON_INTERVAL = 4  # seconds between two looks at the reason for a wait

@@ -24,7 +24,7 @@ USER_ROLES = tuple(role for role in rbac.ROLES if role != rbac.PLATFORM_OPERATOR
 MOST_NOTES = 20
 MOST_TEXT = 8192
 
-# The short form of a requester: a user of the tenant, by his ServiceAccount in the tenant namespace.
+# The short form of a requester: a user of the tenant, by the ServiceAccount in the tenant namespace.
 SHORT = "^[a-z]([a-z0-9-]*[a-z0-9])?$"
 _QUANTITY = "^[0-9]+([.][0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$"
 _DURATION = "^([0-9]{1,9}[dhms])+$"

@@ -186,8 +186,8 @@ VCLUSTER_MANAGER = [
     _rule("networking.k8s.io", "networkpolicies", *READ, *WRITE),
     _rule("policy", "poddisruptionbudgets", *READ, *WRITE),
     _rule("route.openshift.io", "routes routes/custom-host", *READ, *WRITE),
-    # Nobody grants what he has not. Who makes the Role `syncer` has its rights; binding it is said apart, because an
-    # API server learns of a Role some moments after it was made.
+    # Nobody can grant rights that they lack. So the account has the rights of the Role `syncer` that it creates. The
+    # right to bind is separate, because an API server learns of a Role some moments after it was created.
     *SYNCER,
     _rule(RBAC_GROUP, "roles", *READ, "create", "patch", "delete"),
     _rule(RBAC_GROUP, "roles", "bind", names=(SYNCER_ROLE,)),

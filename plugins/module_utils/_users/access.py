@@ -221,15 +221,15 @@ class VClusterAccess:
         They belong to a former user of that name whose removal did not get here, or were restored from a snapshot, or
         created by an administrator.
         """
-        anew: set[str | None] = set()
+        replaced: set[str | None] = set()
         for one in desired:
             is_new = resources.kind_of(one) == resources.SERVICE_ACCOUNT and one["metadata"]["name"] in self.fresh
             if is_new and self._is_of_before(plan.objects.at(key_of(one))):
                 plan.replace(one)
-                anew.add(one["metadata"]["name"])
-        self._ended = [one for one in self._secrets if user_of(one) in anew]
-        self._secrets = [one for one in self._secrets if user_of(one) not in anew]
-        for user in anew:
+                replaced.add(one["metadata"]["name"])
+        self._ended = [one for one in self._secrets if user_of(one) in replaced]
+        self._secrets = [one for one in self._secrets if user_of(one) not in replaced]
+        for user in replaced:
             (self._accounts or {}).pop(user or "", None)
 
     @staticmethod

@@ -26,7 +26,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._users.access import
 from ansible_collections.tenantry.kube.plugins.module_utils._users.kubeconfigs import RequestedKubeconfig
 from ansible_collections.tenantry.kube.plugins.module_utils._users.tenant_namespace import TenantNamespaceAccess
 
-# Users share a namespace with the platform's own administrator: one of his name would be him.
+# Users share a namespace with the platform's own administrator: a user of that name would be the administrator.
 RESERVED = {*naming.RESERVED, ADMINISTRATOR}
 
 

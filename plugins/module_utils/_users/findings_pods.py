@@ -48,7 +48,7 @@ class Workloads:
         meta, spec = found["metadata"], _pod_spec(kind, found)
         name, account = meta["name"], spec.get("serviceAccountName") or "default"
         owners = [one["uid"] for one in meta.get("ownerReferences") or [] if one.get("controller")]
-        # Whoever is in an ephemeral container is in the pod, whosever that is.
+        # An ephemeral container gives access to its pod, regardless of its owner.
         is_owned = any(self._accounts.get(uid) == account for uid in owners) and not spec.get("ephemeralContainers")
         is_known = kind == WORKLOADS[0] and (meta["namespace"], account) == ("kube-system", name) and name in _KNOWN
         self._accounts[meta["uid"]] = account

@@ -98,7 +98,7 @@ _TO_ALL = {
     }.items()
 }
 # Ways from some right to that of another account: to make tokens or what has them, to enter it, to sign for it, to see
-# or change the requests of others. Writing RBAC is none, because nobody grants what he has not.
+# or change the requests of others. Writing RBAC is none, because nobody grants rights that they lack.
 _WRITE = {"approve", "attest", "create", "patch", "sign", "update"}
 _ENTRANCES = {f"pods/{part}" for part in ("attach", "exec", "portforward", "proxy")} | {"nodes/proxy", "services/proxy"}
 _REACHING = {

@@ -3,8 +3,8 @@
 """Connect to a virtual cluster through its host's API server, by a websocket port-forward to a server pod.
 
 So exposure and firewalls do not matter to the administrator's tools. TLS in the tunnel is verified against the CA,
-which is read through it at first contact and stored on the host: whoever could forge the answer at that moment controls
-the host already.
+which is read through it at first contact and stored on the host: an attacker who could forge the answer at that moment
+controls the host already.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ RECEIVE = "receive"
 FILE = "restore.db"
 BEFORE = "data.before-restore"
 RECEIVED = ".received"
-# So far beyond what any client can have seen that all of them look anew.
+# So far beyond what any client can have seen that all of them list again.
 BUMP = 1_000_000_000
 
 _WAIT = f"trap 'exit 1' TERM; until [ -e {DATA_DIRECTORY}/{RECEIVED} ]; do sleep 0.2; done"

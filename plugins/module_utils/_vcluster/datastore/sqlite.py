@@ -28,7 +28,7 @@ PROVEN = {
     DEPLOYMENT: "deployments",
     STATEFUL_SET: "statefulsets",
 }
-# What a cluster keeps of its own networks, made anew at the start where it is missing.
+# What a cluster stores of its own networks, and recreates at its start if it is missing.
 OF_NETWORKS = ("/registry/servicecidrs/", "/registry/ipaddresses/")
 ADDRESSED = ("/registry/services/specs/default/kubernetes", "/registry/services/specs/kube-system/kube-dns")
 

@@ -135,7 +135,7 @@ def _pod(rendering: RenderContext) -> dict:
         "volumes": [
             secret_volume("config", CONFIG),
             secret_volume("token", JOIN_TOKEN, {"agent-token": "agent-token"}),
-            # k3s gives a name to whoever knows the password it was first taken with: the replacement of a pod must.
+            # k3s gives a name to a node that knows the password it was first taken with: the replacement of a pod must.
             secret_volume("node", JOIN_TOKEN, {"node-password": "password"}),
             *({"name": name, "emptyDir": {}} for name in STATE),
         ],

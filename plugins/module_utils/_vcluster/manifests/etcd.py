@@ -192,7 +192,7 @@ def _arguments(rendering: RenderContext) -> list[str]:
         "peer-trusted-ca-file": "ca.crt",
         "peer-cert-file": "server.crt",
         "peer-key-file": "server.key",
-        # A caller whose certificate names machines is looked up in the DNS, which may know his former address.
+        # etcd resolves the DNS names in a client certificate, which may still have a former address.
         "peer-client-cert-file": "client.crt",
         "peer-client-key-file": "client.key",
     }

@@ -58,7 +58,7 @@ COPYING = Resources(Decimal("0.1"), 64 * MEBI)
 VOLUME_CLAIM = "data-server-0"
 # All CAs whose client certificates the API server accepts.
 CLIENT_CAS = "/tmp/client-cas.crt"  # noqa: S108 - in the container
-# So long may the API server not answer before it is started anew: at its start, and later.
+# Time without an answer of the API server before it is restarted: at its start, and later.
 START_SECONDS = 300
 HUNG_SECONDS = 80
 # From this minor version on, the API server takes version v1 of its authentication configuration.

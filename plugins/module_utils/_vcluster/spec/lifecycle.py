@@ -31,8 +31,8 @@ class Window:
         for back in range(2):
             day = now.date() - timedelta(days=back)
             opened = datetime(day.year, day.month, day.day) + timedelta(minutes=self.start)
-            closes, wall = opened + timedelta(minutes=self.minutes), now.replace(tzinfo=None)
-            if day.weekday() in self.days and opened <= wall < closes:
+            closes, local = opened + timedelta(minutes=self.minutes), now.replace(tzinfo=None)
+            if day.weekday() in self.days and opened <= local < closes:
                 return opened.replace(tzinfo=now.tzinfo)
         return None
 
