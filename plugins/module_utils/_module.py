@@ -36,9 +36,9 @@ from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait imp
 LIBRARIES = ("yaml", "kubernetes")
 # The environment variable that names a file for lines of progress, where somebody shows them.
 PROGRESS = "TENANTRY_PROGRESS"
-# Of virtual clusters that are waited for at the same time: many slow ones take no longer than one.
+# Threads for virtual clusters: many slow ones take no longer than one.
 BESIDE_EACH_OTHER = 64
-# Of rows, for flows that call others: whether an item was refused, and in which virtual clusters a user failed.
+# Keys of rows for flows that call others: whether an item was rejected, and the contexts in which a user failed.
 INTERNAL = ("refused", "failed_contexts")
 NOT_DONE = "other items of this call are refused"
 
@@ -269,7 +269,7 @@ def main(
         message, bug = _unexpected(error, module._name)
     result = _result(module, rows)
     if message:
-        for row in result["results"]:  # what went wrong must not drown in what went well
+        for row in result["results"]:  # keep the error readable among many results
             row.pop("actions", None)
         module.fail_json(msg=message, exception=bug, **result)
     module.exit_json(**(_with_extras(result) if single and rows and key is not None else result))

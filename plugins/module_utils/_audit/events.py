@@ -21,7 +21,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._tenant.manifests im
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.datastore.server_volume import BEFORE, STAGES
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.common import PLATFORM_USER
 
-# Also what comes in by the platform's own tools is such an access; is_platforms() tells it apart.
+# The platform's own tools make such accesses too; is_platforms() distinguishes them.
 ACCESS = "access"
 _PERSON = f"system:serviceaccount:{PLATFORM_NAMESPACE}:"
 MASTERS = "system:masters"
@@ -31,11 +31,11 @@ _MACHINES = re.compile(
     r"system:(apiserver|kube-controller-manager|kube-scheduler|kube-proxy|k3s-(controller|supervisor)|node:.*"
     r"|serviceaccount:kube-system:.*|serviceaccount:[^:]*--[^:]*:.*)"
 )
-# A token of an account here is the way to act as a machine, whose requests are not described.
+# A token of an account here lets its holder act as a machine, whose requests are not reported.
 _OF_MACHINES = {"kube-system", PLATFORM_NAMESPACE}
 _ENTRANCES = {"attach", "ephemeralcontainers", "exec", "portforward", "proxy"}
 _READ = {"get", "list", "watch"}
-# Repeated within so many seconds, these are described once, with how often.
+# Accesses repeated within so many seconds are one row with a count.
 _TOGETHER = 600
 _REPEATED = {ACCESS, "snapshot"}
 
@@ -59,7 +59,7 @@ def row(cluster: str, event: dict, manages: Manages = lambda user: False) -> dic
     if described is None:
         return None
     kind, tenant, name, action = described
-    # Names inside are what its administrators sign: they must not begin a line of their own.
+    # Administrators of a virtual cluster choose names in it, so line breaks in names are removed.
     tool = one_line(event.get("userAgent") or "")
     return {
         "time": f"{(event.get('requestReceivedTimestamp') or '')[:19]}Z",
@@ -90,7 +90,7 @@ def _is_ours(cluster: str, event: dict, manages: Manages) -> bool:
         return False
     if cluster == HUB:
         return manages(user)
-    if "--" in cluster:  # a certificate made inside can have the name, but not that group
+    if "--" in cluster:  # a certificate signed there can have the name, but not that group
         return user.get("username") == PLATFORM_USER and MASTERS in (user.get("groups") or [])
     return user.get("username") == f"{_PERSON}{ACCOUNT}"
 

@@ -37,7 +37,7 @@ for file in audit*.log; do
   tail -n +2 "$file" | grep -E '"namespace":"tenantry-system"|"resource":"clusterrolebindings"|"username":"system:(admin"|serviceaccount:tenantry-system:platform-admin")' || [ $? -eq 1 ]
 done
 """  # noqa: E501 - a line of the script
-# So long after its virtual cluster may a log begin.
+# Time by which a log may begin after its virtual cluster.
 _START = timedelta(minutes=5)
 
 
@@ -94,7 +94,7 @@ def run(context: Context, options: ReportOptions) -> dict:
     `events` in order of time, and which logs are late, missing or could not be read.
     """
     tenant = options.tenant
-    if tenant is not None:  # a name that cannot exist is an error, not an empty answer
+    if tenant is not None:  # an invalid name is an error, not an empty result
         naming.check_name(tenant, "tenant")
     since = "" if options.since is None else _moment(options.since)
     hub = context.hub

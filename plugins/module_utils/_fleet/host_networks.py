@@ -19,9 +19,9 @@ from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resource
     SERVICE_CIDR,
 )
 
-ADDRESSES = ("ExternalIP", "InternalIP")  # of a node, the one to be reached from far away first
-NOWHERE = "240.0.0.1"  # in nobody's network of services
-# Networks of one link, and where clouds tell a machine its credentials.
+ADDRESSES = ("ExternalIP", "InternalIP")  # addresses of a node, the external one first
+NOWHERE = "240.0.0.1"  # in no service network
+# Link-local networks, and the metadata addresses of clouds, which return credentials.
 METADATA = (
     "169.254.0.0/16",
     "fe80::/10",
@@ -31,7 +31,7 @@ METADATA = (
     "fd20:ce::254/128",
 )
 _VALID_ADDRESSES = re.compile(r"range of valid IPs is ([0-9.]+/[0-9]{1,2})", re.IGNORECASE | re.ASCII)
-# Pods that every host has, by which its pods' addresses can be looked at.
+# The pods of the cluster DNS, which every host has: their addresses show the pod networks.
 _DNS = ("kube-system", "k8s-app=kube-dns")
 
 
@@ -43,7 +43,7 @@ class HostNetworks:
     services: tuple[str, ...] = ()
     nodes: tuple[str, ...] = ()
     api: tuple[tuple[str, int], ...] = ()  # addresses and ports of its API server, behind the Service
-    unlisted_pod_ips: tuple[str, ...] = ()  # addresses of pods outside of what is known of pods
+    unlisted_pod_ips: tuple[str, ...] = ()  # addresses of pods outside of the known pod networks
 
     @property
     def closed(self) -> list[str]:

@@ -84,9 +84,9 @@ def member_objects(hub_identity: str, annotations: dict[str, str] | None = None)
         rbac.cluster_role(rbac.PLATFORM_ROLE, rbac.PLATFORM, "member"),
         rbac.cluster_role(rbac.MANAGER_ROLE, rbac.VCLUSTER_MANAGER, "member"),
         _binding("ClusterRoleBinding", rbac.PLATFORM_ROLE, "ClusterRole", rbac.PLATFORM_ROLE),
-        # So that a member that is forgotten by force can be left without a live credential.
+        # The right to delete itself, so that a forced removal of the member can revoke the credential.
         *_role_here(REVOKE_ROLE, {"resources": ["serviceaccounts"], "resourceNames": [ACCOUNT], "verbs": ["delete"]}),
-        # Before Kubernetes 1.33, only the refusal of a Service tells the network of services.
+        # Before Kubernetes 1.33, only the rejection of a Service reveals the service network.
         *_role_here(PROBE_ROLE, {"resources": ["services"], "verbs": ["create"]}),
         *manifests.priority_classes("member"),
         *manifests.admission_policy(

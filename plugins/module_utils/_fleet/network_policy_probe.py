@@ -25,7 +25,7 @@ SECONDS = 60
 USER_ID = 65532
 OPEN, NO_INGRESS, NO_EGRESS = 8001, 8002, 8003
 UNREACHED = 2  # the port that is open to all did not answer
-DIRECTIONS = {4: "ingress", 8: "egress"}  # by what the asking pod ends with: a sum
+DIRECTIONS = {4: "ingress", 8: "egress"}  # exit code of the probing pod, a sum of these
 HOPELESS = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "CreateContainerError")
 
 ANSWER = """\
@@ -38,7 +38,7 @@ async def main():
 
 asyncio.run(main())
 """
-# An enforcer may take some seconds. A host without one lets everything pass for as long as one looks.
+# Enforcement may start some seconds late. Without it, everything passes until the timeout.
 ASK = """\
 import socket, sys, time
 
@@ -186,7 +186,7 @@ def _pod(name: str, image: str, program: str, **constants: object) -> dict:
             "restartPolicy": "Never",
             "automountServiceAccountToken": False,
             "enableServiceLinks": False,
-            "activeDeadlineSeconds": 2 * SECONDS,  # should nobody be left to remove it
+            "activeDeadlineSeconds": 2 * SECONDS,  # in case the run is killed
             "terminationGracePeriodSeconds": 0,
             "securityContext": {
                 "runAsNonRoot": True,

@@ -59,21 +59,21 @@ except ImportError:
 
 OURS = f"{LABEL_MANAGED_BY}={MANAGED_BY}"
 
-# What must stand before what: rights before the objects that need them, limits before the workload.
+# The order of kinds: rights before the objects that need them, limits before workloads.
 _BEFORE = (RESOURCE_QUOTA, SERVICE_ACCOUNT, PRIORITY_CLASS)
 _WORKLOADS = (DAEMON_SET, DEPLOYMENT, STATEFUL_SET, JOB, POD)
 
-# Fields the API server never lets change: the object is replaced.
+# Immutable fields: a change replaces the object.
 _IMMUTABLE = {
     CLUSTER_ROLE_BINDING: ("roleRef",),
     ROLE_BINDING: ("roleRef",),
     PRIORITY_CLASS: ("preemptionPolicy", "value"),
 }
 
-# The path of what another object of the name takes the place of.
+# The path reported for an object that is replaced by another of its name.
 _UID = "uid"
 
-# What others add to these changes what they allow or deny, so it goes. An apply alone would leave it.
+# Fields that others add to these kinds change what they allow or deny. An apply would leave them, so they are removed.
 _CLOSED = frozenset(
     {
         *RBAC_KINDS,
@@ -197,7 +197,7 @@ class Plan:
         self.cluster = cluster
         self.actions = actions
         self.objects = objects
-        # What was refused a moment ago is not any more, once the server has seen the right or the larger quota.
+        # The API server may reject an object until it has seen the new rights or quota.
         self._grants = any(action.kind in RBAC_KINDS or action.kind == RESOURCE_QUOTA for action in actions)
 
     @classmethod
@@ -282,7 +282,7 @@ class Plan:
         self.objects.add(self._apply(action))
 
     def _apply(self, action: Action) -> dict:
-        # Without force for what did not exist: should somebody make it meanwhile, the server reports the conflict.
+        # A creation is not forced: if somebody else creates the object meanwhile, the server reports a conflict.
         force = action.action == "update" and not action.replaces
         if force and action.is_extended:
             self.cluster.merge(action.kind, action.name, action.namespace, _reduced(action))

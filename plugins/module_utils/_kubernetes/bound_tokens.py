@@ -28,7 +28,7 @@ ISSUED_ANNOTATION = "tenantry.dev/issued"
 ID_ANNOTATION = "tenantry.dev/credential-id"
 REQUESTER_ANNOTATION = "tenantry.dev/requested-by"
 TYPE = "tenantry.dev/credential"
-PROOF_DELAY = 10  # seconds in which every server of a cluster must have seen what a new token is bound to
+PROOF_DELAY = 10  # seconds after which every API server has seen the Secret of a new token
 # Clocks of controller and API server differ a little; a token just granted must not look too long-lived.
 CLOCK_SKEW = 60
 
@@ -117,7 +117,7 @@ def issue(
         "metadata": {"name": secret_name, "namespace": namespace, "labels": labels, "annotations": known},
         "type": TYPE,
     }
-    # Applied, not created: the other run may make it between the two requests.
+    # Applied, because a concurrent run may create it between the two requests.
     secret = cluster.get(SECRET, secret_name, namespace) or cluster.apply(body)
     token, expires = cluster.token_request(namespace, service_account, seconds=seconds, bound_secret=secret)
     granted = claims(token)

@@ -67,13 +67,13 @@ class Cluster(Reviews):
         self.server: str = cluster["server"].rstrip("/")
         self.ca_data: str = cluster.get("certificate-authority-data", "")
         self.timeout = timeout
-        # A connection that is not plain TCP costs more to open than several requests on one that is there.
+        # Opening a port-forward costs more than several requests on an open one, so fewer threads are faster.
         self.threads = 1 if connection_pool else THREADS
         self.ssl_context = ssl_context(cluster, user, f"the kubeconfig of {name}")
         self.headers = {"Authorization": f"Bearer {user['token']}"} if user.get("token") else {}
         # The requester, for user agents on members and virtual clusters. The hub knows it by the credential.
         self.requester: Callable[[], str] | None = None
-        # What to do when this credential is refused, where that is known.
+        # The remedy if this credential is rejected, if known.
         self.renewal = ""
         self.limit: TimeLimit | None = None
         self._limiter: Limiter | None = None
@@ -237,7 +237,7 @@ class Cluster(Reviews):
             except ApiException as error:
                 if error.status == 429 or is_terminating(error):
                     return refusal(error)
-                if error.status not in (404, 409):  # gone, or another by now
+                if error.status not in (404, 409):  # it does not exist, or has another UID
                     raise
         return ""
 

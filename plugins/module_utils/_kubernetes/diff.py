@@ -32,7 +32,7 @@ _DEFAULTS = {
     "protocol": "TCP",
     "scope": "*",
 }
-# Full of defaults, but never changed once made.
+# Full of defaults, but immutable.
 _IMMUTABLE = frozenset({"volumeClaimTemplates"})
 
 Path = tuple[str, ...]

@@ -27,10 +27,10 @@ except ImportError:
 
 LARGEST_FILE = 1024 * 1024
 
-# The fields that may be given as a file: field with the content -> field with the path.
+# Fields that may refer to a file: field with the content -> field with the path.
 _CLUSTER_FILES = {"certificate-authority-data": "certificate-authority"}
 _USER_FILES = {"client-certificate-data": "client-certificate", "client-key-data": "client-key"}
-# What is acted upon, or means nothing here. Whatever else a kubeconfig says would be ignored: it is refused.
+# Fields that are used or irrelevant here. Others are rejected, because ignoring them could be wrong.
 _FIELDS = {
     "cluster": {
         "server", "tls-server-name", "insecure-skip-tls-verify", "proxy-url", "disable-compression", "extensions",

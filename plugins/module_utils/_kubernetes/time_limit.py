@@ -15,7 +15,7 @@ from contextlib import contextmanager
 
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import ApiError
 
-# What a request may take without being counted, so that many quick ones on a long way never reach the limit.
+# Uncounted seconds of each request, so that many quick ones over a slow network never reach the limit.
 ALLOWANCE = 0.1
 
 
@@ -30,7 +30,7 @@ class TimeLimit:
         self._active = self._requests = 0
         self._since = 0.0
         self._timer: threading.Timer | None = None
-        self.reason = ""  # why it is over; empty while it is not
+        self.reason = ""  # why the limit ended; empty before
 
     def end(self, reason: str) -> None:
         """End the limit now. The first `reason` is kept."""
@@ -43,7 +43,7 @@ class TimeLimit:
         try:
             yield left
         except Exception:
-            if self.reason:  # what comes of the abort is not the reason
+            if self.reason:  # the error that the abort causes is not the reason
                 raise ApiError(self.reason) from None
             raise
         finally:

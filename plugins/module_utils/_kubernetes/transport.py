@@ -53,7 +53,7 @@ class _Retry(Retry):
     limit: TimeLimit | None = None
 
     def is_retry(self, method: str, status_code: int, has_retry_after: bool = False) -> bool:
-        if method == "POST":  # a create may have happened; 429 is sent before anything does
+        if method == "POST":  # a create may have taken effect, except for 429, which is sent before
             return status_code == 429
         if method == "PATCH" and status_code == 409:  # lost a race; an apply carries no resourceVersion
             return True
@@ -71,7 +71,7 @@ class _Retry(Retry):
         # A server that accepts and hangs costs a whole timeout each time: two are enough.
         if isinstance(error, ReadTimeoutError) and any(isinstance(h.error, ReadTimeoutError) for h in self.history):
             raise error
-        # What fails to verify does so again. A create may have happened.
+        # A failed verification fails again, and a create may have taken effect.
         if isinstance(error, SSLError) and (method == "POST" or is_untrusted_certificate(error)):
             raise MaxRetryError(_pool, url or "", error)
         if self.limit and (

@@ -16,7 +16,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._platform import (
     rbac,
 )
 
-# Kubernetes itself: its controllers, nodes and API server. Theirs is all that happens to objects by itself.
+# Kubernetes itself: its controllers, nodes and API server, which act on objects of all users.
 _SYSTEM_GROUPS = ("system:masters", "system:nodes", "system:serviceaccounts:kube-system")
 _SYSTEM_USERS = ("system:apiserver", "system:kube-controller-manager", "system:kube-scheduler")
 # The StatefulSets of the platform, whose pods the controllers of the host create.

@@ -30,13 +30,13 @@ IS_SYNCER = (
 
 # As the syncer names what it creates (syncer/tenantry_syncer/naming.py). Nothing of the platform is called so.
 _HASHED = "-[0-9a-f]{16}(-tokens)?$"
-# As far as a pod of a tenant goes. Others would be mounted by the node, from the node's own network.
+# Volume types for tenants' pods. The node would mount others, from its own network.
 _VOLUMES = ("configMap", "downwardAPI", "emptyDir", "image", "persistentVolumeClaim", "projected", "secret")
-# They refer to objects of the host; a pod's eviction waits for its responders.
+# These fields refer to objects of the host; an eviction of a pod waits for its responders.
 _NOT_OF_TENANTS = ("runtimeClassName", "resourceClaims", "schedulingGroup", "evictionResponders")
 # Not serviceAccountToken: the host's API server knows the account of these pods.
 _PROJECTED = ("configMap", "downwardAPI", "secret")
-# The host's controllers act on what other types hold; one of them makes tokens that never end.
+# Controllers of the host act on other types; one of them creates tokens that never expire.
 _SECRET_TYPES = ("Opaque", "kubernetes.io/dockerconfigjson", "kubernetes.io/dockercfg", "kubernetes.io/tls")
 TOLERATIONS = tuple(
     f"node.kubernetes.io/{state}"
@@ -75,7 +75,7 @@ _STATUS = (
     "qosClass",
     "startTime",
 )
-# Others would be more than a path in the configuration of a proxy.
+# Other characters could add configuration to a proxy.
 _PATH = "^/[A-Za-z0-9._~!&*+,=:@%/-]*$"
 
 

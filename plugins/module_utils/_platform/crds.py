@@ -17,10 +17,10 @@ KIND = "VirtualClusterRequest"
 PLURAL = "virtualclusterrequests"
 USER_KIND = "TenantUserRequest"
 USER_PLURAL = "tenantuserrequests"
-# Who may give rights to others gives these; platform operators are the administrators' choice.
+# The roles that requests can grant. Only administrators define platform operators.
 USER_ROLES = tuple(role for role in rbac.ROLES if role != rbac.PLATFORM_OPERATOR)
 
-# What a client may note on a request. kubectl notes all of it as it was applied.
+# Limits for a client's metadata on a request. kubectl apply adds the whole request as an annotation.
 MOST_NOTES = 20
 MOST_TEXT = 8192
 
@@ -266,7 +266,7 @@ def _policy() -> list[dict]:
                 "message": "only its requester or an admin of the tenant can change or delete a request",
             },
             {
-                # What it may give is measured by what its requester has.
+                # The rights of the requester limit what it may grant.
                 "expression": f"request.operation != 'UPDATE' || request.resource.resource != '{USER_PLURAL}' || "
                 f"{_is_requester('oldObject')}",
                 "message": "only its requester can change a request for a user. Delete it and create your own",

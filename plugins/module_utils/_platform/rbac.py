@@ -15,16 +15,16 @@ PLATFORM_OPERATOR = "platform_operator"
 ROLES = ("viewer", "developer", "admin", PLATFORM_OPERATOR)
 PLATFORM_ROLE = "tenantry:platform"
 MANAGER_ROLE = "tenantry:vcluster-manager"
-# Group, resource and verb of a right that only admission policies ask for (_platform.admission_policies).
+# Group, resource and verb of a right that only admission policies check (_platform.admission_policies).
 MANAGE = ("tenantry.dev", "platform", "manage")
 
 READ = ("get", "list", "watch")
 WRITE = ("create", "update", "patch", "delete", "deletecollection")
 # A websocket is opened by GET, SPDY by POST; from Kubernetes 1.35 on both need "create".
 CONNECT = ("get", "create")
-# No request of its own: an admission policy asks for it where somebody handles another's request (_platform.crds).
+# A verb that only an admission policy checks, when a user changes another's request (_platform.crds).
 ADMINISTER = "administer"
-# The syncer inside.
+# The syncer's user in the virtual cluster.
 SYNCER_USER = "tenantry:syncer"
 # The ServiceAccount on the host of all of the tenant's pods. It may do nothing.
 PODS_ACCOUNT = "pods"
@@ -147,7 +147,7 @@ PLATFORM = [
     _rule("policy", "poddisruptionbudgets", *READ),
     _rule("storage.k8s.io", "storageclasses", *READ),
     _rule("networking.k8s.io", "servicecidrs", "get", "list"),
-    # Where the API server is.
+    # The addresses of the API server.
     _rule("discovery.k8s.io", "endpointslices", "get", names=("kubernetes",)),
     _rule("scheduling.k8s.io", "priorityclasses", *READ),
     _rule(RBAC_GROUP, "rolebindings", *READ, "create", "patch", "delete"),

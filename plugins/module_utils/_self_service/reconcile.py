@@ -60,7 +60,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._users.actions impor
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import lifecycle, reconcile
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.fleet_state import FleetState
 
-# What has another kind than the one that is watched is seen after so many seconds.
+# Seconds between two reads of the kind that is not watched.
 LOOK_AGAIN = 5
 
 
@@ -211,7 +211,7 @@ class RequestReconciler:
                 self.rows[name]["error"] = row["error"]
             elif self.options.wait and not self.context.check_mode:
                 self.found.pop(name, None)
-            else:  # it is on its way
+            else:  # it is being deleted
                 self.found[name].namespace_object["metadata"]["deletionTimestamp"] = stamp(clock())
 
     def _goes(self, name: str, found: VirtualCluster) -> bool:
@@ -239,7 +239,7 @@ class RequestReconciler:
         if outcome := self._without_making(request):
             return outcome
         item = self._item(name, request)
-        # Before anything that takes time: of those refused there may be many, in every run.
+        # Cheap checks first: there may be many denied requests in every run.
         self.places.admit(self.places.spec_of(item), gone)
         items.append(item)
         return None
@@ -247,7 +247,7 @@ class RequestReconciler:
     def _item(self, name: str, request: Request) -> dict:
         item = item_of(request, self.options.defaults, self.options.versions, self._asker(request))
         if found := self.found.get(name):
-            item["host"] = found.host.name  # what is there stays where it is
+            item["host"] = found.host.name  # an existing virtual cluster stays on its host
         return item
 
     def _without_making(self, request: Request) -> Outcome | None:
@@ -311,7 +311,7 @@ class RequestReconciler:
         update_status(self.context, request, outcome, self.rows[request.namespace])
 
     def _row(self, tenant: str, name: str, phase: str = PENDING) -> dict:
-        space = naming.joined(tenant, name)  # of whatever was asked for, too long a name included
+        space = naming.joined(tenant, name)  # also for names that are too long
         return row_of("vcluster", tenant, name, space, self.requests.get(space), phase)
 
     def _asker(self, request: Request) -> dict[str, str | None]:

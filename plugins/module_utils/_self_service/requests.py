@@ -243,7 +243,7 @@ def update_status(context: Context, request: BaseRequest, outcome: Outcome, row:
         try:
             context.hub.apply_status({**kind, "metadata": {**where, "uid": request.uid}, "status": status})
         except ApiError as error:
-            if error.status not in (404, 409):  # it was deleted meanwhile: seen in the next turn
+            if error.status not in (404, 409):  # it was deleted meanwhile, which the next pass sees
                 raise
     row["changed"] = True
     row["actions"] = [*row["actions"], {"action": "update", "kind": request.obj["kind"], **where}]

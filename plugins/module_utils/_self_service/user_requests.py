@@ -50,7 +50,7 @@ def refusal(request: UserRequest, account: dict | None, requester: dict | None) 
     if account and REQUEST_ANNOTATION not in annotations_of(account):
         return f"metadata.name: {request.name} is a user of the inventory. Choose another name"
     if account and not request.is_new and _is_given(request, annotations_of(account)):
-        return ""  # what was given stays when its giver gets less
+        return ""  # granted rights stay when the requester loses rights
     if requester is None:
         return (
             f"spec.requestedBy: {request.requester} is neither a user of the tenant nor a platform_operator on record, "
@@ -72,7 +72,7 @@ def _is_given(request: UserRequest, given: dict) -> bool:
 def _excess(request: UserRequest, own: dict) -> str:
     role = own.get(ROLE_ANNOTATION) or "viewer"
     if role == PLATFORM_OPERATOR:
-        return ""  # who runs the platform gives whatever can be asked for
+        return ""  # a platform operator may grant everything that can be requested
     if role != "admin":
         return f"spec.requestedBy: only admins of the tenant can add users; {request.user} is {role}"
     limits = json.loads(own.get(ACCESS_ANNOTATION) or "null")

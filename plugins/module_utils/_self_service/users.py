@@ -140,7 +140,7 @@ class UserReconciler:
 
     def _admit(self, request: UserRequest, account: dict | None, items: list[dict]) -> Outcome | None:
         """Add an item to `items`, or return the outcome if the request is denied."""
-        # Here, because the flow below looks at all items again for each that it refuses.
+        # Checked here, because run_bisecting tries rejected items again and again.
         naming.check_name(request.name, "metadata.name", reserved=RESERVED)
         if reason := refusal(request, account, self._requester(request)):
             return Outcome(DENIED, reason)

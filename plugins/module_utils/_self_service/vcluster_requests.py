@@ -15,7 +15,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._core.timestamps imp
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import VirtualCluster
 from ansible_collections.tenantry.kube.plugins.module_utils._self_service.requests import BaseRequest, is_lost
 
-WEAKER = {"restricted": ("baseline",)}  # what a level of the platform does not let a request ask for
+WEAKER = {"restricted": ("baseline",)}  # levels that a request must not have if the platform's is this one
 RESOURCES = ("cpu", "memory", "storage", "pods")
 
 

@@ -22,7 +22,7 @@ try:
 except ImportError:
     InvalidTag = ValueError  # type: ignore[assignment,misc]  # reported once, by _module.main()
 
-# The binary logarithm of scrypt's N: 128 MiB, less than a second. None else is accepted: the text can be anybody's.
+# log2 of scrypt's N: 128 MiB, less than a second. No other is accepted, because the text is not trusted.
 WORK = 17
 _VERSION = b"age-encryption.org/v1"
 _BEGIN, _END = "-----BEGIN AGE ENCRYPTED FILE-----", "-----END AGE ENCRYPTED FILE-----"

@@ -28,10 +28,10 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.etcd 
 ORIGIN, CREDENTIALS, SERVER = "snapshot.json", "credentials.json", "server/"
 DATABASES = {SQLITE: f"{SERVER}db/{sqlite.NAME}", PLACE: "etcd/snapshot.db"}
 MOST_FILES, MOST_BYTES = 1000, 16 * 1024 * 1024  # of all but the database; a server has about 60 files, 100 KiB
-# What a server keeps beside its database, relative to its directory: never a path that leads out of it.
+# Files of a server beside its database, relative to its directory, and never outside of it.
 _OF_SERVER = re.compile(r"token|(tls|cred)(/(?!\.{1,2}(/|$))[A-Za-z0-9._-]{1,100}){1,5}", re.ASCII)
 _IN_ARCHIVE = re.compile(f"{SERVER}({_OF_SERVER.pattern})", re.ASCII)
-# What of the host's Secrets belongs to the data: k3s refuses another token, agents know the other two.
+# Values of the host's Secrets that belong to the data: k3s rejects another token, and agents know the other two.
 KEPT = ("server-token", "node-password", "ca.crt")
 
 

@@ -56,7 +56,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.etcd import PLACE
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.upgrade import BEFORE_ANNOTATION
 
-LIVE = ("present", "restored", "rolled_back")  # these look at virtual clusters, the others at snapshots only
+LIVE = ("present", "restored", "rolled_back")  # these states need the virtual cluster, the others only the store
 
 
 @dataclass
@@ -69,7 +69,7 @@ class SnapshotOperation:
     source_namespace: dict | None = None  # of the virtual cluster whose snapshot it is, where that is known
     snapshots: list[Snapshot] = field(default_factory=list)  # to restore, to delete, or there already
     unreadable: list[BadFile] = field(default_factory=list)  # beside those: files that are left alone
-    problem: str | None = None  # of this one, which stops no other
+    problem: str | None = None  # error of this item, which stops no other
     started: float = field(default_factory=time.monotonic)
 
     @property
@@ -133,7 +133,7 @@ class Call:
 def run(context: Context, items: list[dict], options: SnapshotOptions) -> list[dict]:
     """Take, restore, roll back or delete snapshots, and return a row for each item."""
     operations = validate_all(items, _validated, name=_name_of)
-    # Where only what volumes keep is asked for, there is no store.
+    # A rollback uses only the copies on volumes, so it needs no store.
     store = None if all(operation.state == "rolled_back" for operation in operations) else options.place.store()
     _run_each(operations, lambda operation: _look_up(store, operation))
     for operation in operations:
@@ -351,7 +351,7 @@ def _restore(call: Call, operation: SnapshotOperation) -> dict:
             content = snapshot_archive.read(snapshot, archive, archive_key, directory)
         actions = [{"action": "restore", "kind": "Snapshot", "name": snapshot.origin.snapshot}]
         context.progress(operation.namespace, f"snapshot {snapshot.origin.snapshot} verified")
-        if operation.found is None:  # in the check of what a task before this one would make
+        if operation.found is None:  # in check mode, an earlier task may only have predicted it
             return {**_facts(snapshot), "actions": actions}
         restore = _restore_of(call, operation, snapshot.origin, directory)
         restore.check()

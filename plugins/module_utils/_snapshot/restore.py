@@ -86,7 +86,7 @@ class Restore:
     origin: Origin
     deadline: Deadline
     report_progress: Callable[[str], None]  # of progress
-    directory: Path  # for what is on its way
+    directory: Path  # for data in transfer
     stateful_set: dict = field(init=False)
     other_ca: bool = field(init=False, default=False)  # k3s had another until now
 

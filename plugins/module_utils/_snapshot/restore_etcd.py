@@ -55,7 +55,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.rollout im
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.etcd import PLACE
 
 _PUT = 'set -eu; cd "$1"; rm -f "$3"; head -c "$2" >"$3"; sha256sum <"$3"'
-# What was there before the first of restores that did not come to their end is what is kept.
+# Of several interrupted restores, the data from before the first is kept.
 _TURN = """\
 set -eu
 cd "$1"

@@ -17,7 +17,7 @@ NOTHING = {
     "services.loadbalancers": "0",
     "services.nodeports": "0",
 }
-# Of virtual clusters there are never more than the quota has; so many requests more may be pending or refused.
+# Requests beyond the number of virtual clusters in the quota, which are pending or denied.
 SPARE_REQUESTS = 20
 # A request for a user stays as long as the user.
 USER_REQUESTS = 200

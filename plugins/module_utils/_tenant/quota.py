@@ -147,7 +147,7 @@ def _whole_quota(tenant: str, given: dict) -> dict[str, str]:
 
 
 def _plan(hub: Cluster, want: DesiredTenant, found: Inventory) -> Plan:
-    kinds = KINDS if want.present else KINDS[:1]  # what is in the namespace goes with it
+    kinds = KINDS if want.present else KINDS[:1]  # the namespace's deletion includes its content
     mine = Inventory(
         obj for kind in kinds for obj in found.of(kind) if obj["metadata"]["labels"][naming.LABEL_TENANT] == want.tenant
     )

@@ -17,7 +17,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._module import attem
 from ansible_collections.tenantry.kube.plugins.module_utils._tenant import allocation
 
 VCLUSTER_QUOTA = "vcluster"
-# The quota's names for what the resources consist of: the limits, since they are what can be used up.
+# Names in a ResourceQuota: limits, because those are what tenants can use up.
 QUOTA_KEYS = {"cpu": "limits.cpu", "memory": "limits.memory", "storage": "requests.storage", "pods": "pods"}
 
 

@@ -21,7 +21,7 @@ RESOURCES = (*allocation.RESOURCES, "vclusters")
 
 def run(context: Context, tenant: str | None) -> dict:
     """Return the tenants by name, and an error line for each host that does not answer."""
-    if tenant is not None:  # a name that cannot exist is an error, not an empty answer
+    if tenant is not None:  # an invalid name is an error, not an empty result
         naming.check_name(tenant, "tenant")
     with registry.open_fleet(context) as fleet:
         config_maps = fleet.hub.list(CONFIG_MAP, selector=naming.selector("tenant", tenant=tenant))

@@ -52,7 +52,7 @@ class _VClusterUsers:
 def run(context: Context, tenant: str | None, name: str | None, audit_logs: list[str], findings: bool) -> dict:
     """Validate the options and return the result of tenant_user_info."""
     for option, value in (("tenant", tenant), ("name", name)):
-        if value is not None:  # a name that cannot exist is an error, not an empty answer
+        if value is not None:  # an invalid name is an error, not an empty result
             naming.check_name(value, option)
     uses = audit_log.last_uses(event for log in audit_logs for event in audit_log.events(log, "audit_logs"))
     with registry.open_fleet(context) as fleet:

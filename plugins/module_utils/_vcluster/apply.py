@@ -119,7 +119,7 @@ class _Application:
         wait, leaving = self.context.module.params["wait"], self.plan.leaving
         early = wait and not self.rendering.keys.ca and not leaving and not later.changed
         if early:
-            # Its host needs a moment to find out that a new one is ready, which is time enough for what is inside.
+            # The host needs a moment to notice that a new server is ready; meanwhile the guest objects are applied.
             self.host.map(lambda step: step(), (self._wait_for_server, self._enter_before_ready))
         elif wait or leaving:
             self._wait_for_server()
@@ -235,7 +235,7 @@ class _Application:
         kubeconfig, guest = self.plan.kubeconfig, self.guest
         if kubeconfig is None:
             return []
-        # One that is resumed takes the kubeconfig that there is.
+        # After a resume, an existing kubeconfig is usually kept.
         resumed = self.plan.paused and kubeconfig.exists
         foreseen = self.context.check_mode and self.plan.changes.changed and not resumed
         if guest is None and not foreseen:

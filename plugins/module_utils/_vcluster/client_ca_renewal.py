@@ -36,14 +36,14 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.
 
 # With the name of a former administrator, an annotation of the CA.
 FORMER = "former.tenantry.dev/"
-# Its value, once what that one may have left behind was looked for.
+# Its value after the findings about that administrator were reported.
 SEEN = "seen"
-# So long may the servers take.
+# Seconds for the restart of the servers.
 RESTART_SECONDS = 600
 # Where an API server publishes the CAs it trusts, for others that serve a part of its API. It adds new ones and takes
 # none away; it makes the object again when it is deleted.
 PUBLISHED = (CONFIG_MAP, "extension-apiserver-authentication", "kube-system")
-# So long may it take to go, and to come again.
+# Seconds until it is deleted, and recreated.
 PUBLISHED_SECONDS = 5
 
 

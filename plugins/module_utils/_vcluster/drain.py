@@ -40,7 +40,7 @@ def drain(host: Cluster, namespace: str, names: Iterable[str], deadline: Deadlin
     api = connection.inside(host, namespace).limited(max(host.timeout, deadline.remaining()))
     try:
         found = [api.get(NODE, name) for name in names]
-        # What runs on a node that is not there any more does not end by being asked.
+        # Pods on a node that is not ready cannot be evicted, because no kubelet ends them.
         nodes = [node["metadata"]["name"] for node in found if node and is_ready(node)]
         for node in nodes:
             api.merge(NODE, node, None, marked(leaving=True))

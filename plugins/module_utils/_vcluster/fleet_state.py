@@ -33,7 +33,7 @@ class FleetState:
 
     def __init__(self, fleet: registry.Fleet) -> None:
         self.fleet = fleet
-        # The records first: what is reserved on them later than this, a reservation of ours will notice.
+        # Read the records first, so that a later reservation of another run causes a conflict with ours.
         records = fleet.hub.list(CONFIG_MAP, selector=naming.selector("tenant"))
         self.records = {record["metadata"]["labels"][naming.LABEL_TENANT]: record for record in records}
         vclusters, self.unreachable = fleet.vclusters()
@@ -128,7 +128,7 @@ class FleetState:
 
     def _check_quota(self, tenant: str, specs: dict[str, VClusterSpec], gone: set[str], record: dict) -> None:
         if not any(map(self.grows, specs.values())):
-            return  # a quota lowered below its use stops growth, not the upkeep of what there is
+            return  # a quota below the use stops growth, but not updates of existing virtual clusters
         if self.unreachable:
             raise Unreachable(
                 f"quota of tenant {tenant}: cannot be checked while {', '.join(self.unreachable)} does not answer: "

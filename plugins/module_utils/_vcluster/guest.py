@@ -25,7 +25,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.rollout import _AGENT_NODE, wait_for_agents
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.cluster import VClusterSpec
 
-# On a node inside that is made ready to leave.
+# On a node that is being drained.
 LEAVING = "tenantry.dev/leaving"
 
 

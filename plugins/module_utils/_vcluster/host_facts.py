@@ -86,7 +86,7 @@ class HostFacts:
         if spec.exposure.address:
             return spec.exposure.address
         if spec.exposure.type == LOAD_BALANCER and record.expose == LOAD_BALANCER:
-            return record.address  # until the balancer tells another
+            return record.address  # until the load balancer has one
         if spec.exposure.type != NODE_PORT:
             return ""
         known = [address for kind in ADDRESSES for node in self.nodes for address in node_addresses(node, kind)]

@@ -108,7 +108,7 @@ def _due(found: VirtualCluster, notes: Notes, *, paused: bool, now: datetime) ->
             return Decision("resume", "its time to sleep has ended", replace(notes, why=None))
         return Decision("none", late, notes)
     notes = replace(notes, why=None)
-    # One that was made or resumed by somebody within its time to sleep is wanted: it is left alone until the next.
+    # If a user created or resumed it during a sleep window, it runs until the next window.
     awake = max(moment(found.created), notes.slept or datetime.min.replace(tzinfo=UTC))
     if begun and awake < begun:
         return Decision("pause", f"its time to sleep began at {stamp(begun)}", replace(notes, slept=now, why=SCHEDULE))
@@ -144,7 +144,7 @@ def _row(context: Context, found: VirtualCluster) -> dict:
         paused = bool(sets) and lifecycle.is_paused(sets[0])
         problem, sample = (None, None) if paused or not sets else attempt(lambda: _sample(found))
         notes = before if paused or not sets else before.seen(sample, now)
-        if problem:  # it is not known to be idle, but its time to sleep or to go comes all the same
+        if problem:  # without a sample it is not idle, but schedule and ttl apply nevertheless
             row["error"] = f"{row['namespace']}: {problem}"
             notes = replace(notes, since=None)
         started = None if paused or not sets else certificates.oldest_start(found.host, found.namespace)

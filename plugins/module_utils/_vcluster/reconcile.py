@@ -45,7 +45,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.request im
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.cluster import VClusterSpec
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.k3s import values_of_rejected_keys
 
-# Of the states that need no more than the virtual cluster that there is.
+# The operations of states that need only the existing virtual cluster.
 OPERATIONS: dict[str, Callable[[PlacedVCluster], VClusterOperation]] = {
     ABSENT: AbsentOperation.of,
     lifecycle.PAUSED: PausedOperation.of,

@@ -98,7 +98,7 @@ class Stopped:
     """Why nothing is done for a virtual cluster."""
 
     problem: str
-    refused: bool  # because of the request: trying again does not help
+    refused: bool  # because the request is invalid, so a retry does not help
 
     @classmethod
     def by(cls, namespace: str, problem: TenantryError | str) -> Stopped:

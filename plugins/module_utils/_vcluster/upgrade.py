@@ -100,7 +100,7 @@ def wait_for_server(host: Cluster, namespace: str, deadline: Deadline) -> None:
 def _way_back(host: Cluster, namespace: str) -> str:
     status = (host.get(STATEFUL_SET, SERVER, namespace) or {}).get("status") or {}
     if status.get("currentRevision") == status.get("updateRevision"):
-        return ""  # what runs now has been ready before
+        return ""  # the current revision was ready before
     found = host.get(NAMESPACE, namespace) or {"metadata": {}}
     before = (found["metadata"].get("annotations") or {}).get(BEFORE_ANNOTATION)
     if not before:

@@ -25,7 +25,7 @@ _WAIT = f"trap 'exit 1' TERM; until [ -e {DATA_DIRECTORY}/{RECEIVED} ]; do sleep
 _TIDY = f"rm -f {DATA_DIRECTORY}/{FILE} {DATA_DIRECTORY}/{RECEIVED}"
 _LEFT_OUT = ("containers", "volumes")
 _KEPT = ("imagePullPolicy", "securityContext", "resources")
-# Of the command of a member, what a restore takes as well.
+# Arguments of a member that a restore takes too.
 _SAME = ("initial-cluster", "initial-advertise-peer-urls", "name")
 
 

@@ -29,7 +29,7 @@ NAME = "maintenance"
 # Its name before the first release. One of a killed run holds the lock of the data for an hour.
 _FORMER_NAME = "workshop"
 CONTAINER = "k3s"
-# It ends by itself, should nobody end it.
+# It ends by itself if its run was killed.
 LONGEST_SECONDS = 3600
 # It holds the lock of the data meanwhile: no server starts before it has ended, and it does not start beside one.
 _WAIT = f"""\

@@ -77,7 +77,7 @@ _DISCARD = 'rm -rf "$1/$2"'
 _PREPARE = 'set -eu; cd "$1"; rm -rf "$2"; mkdir -m 700 "$2" "$2/server" "$2/server/db"'
 _PUT_KEYS = 'set -eu; cd "$1/$2/server"; head -c "$3" | tar -xf -'
 _PUT_DATABASE = 'set -eu; cd "$1/$2/server/db"; head -c "$3" >state.db; sha256sum <state.db'
-# Renaming is at once; before it the old data is whole, after it the new. The old is kept until the new has proved good.
+# The rename is atomic: before it the old data is complete, after it the new. The old is kept until the new is verified.
 _INSTALL = """\
 set -eu
 cd "$1"

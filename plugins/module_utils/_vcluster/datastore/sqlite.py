@@ -19,7 +19,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resource
 )
 
 NAME = "state.db"
-# What must be served again after a restore: nothing deletes any of these by itself. By kind, where k3s stores it.
+# Kinds that the API must serve after a restore, because nothing deletes them by itself, with k3s's key prefix.
 PROVEN = {
     NAMESPACE: "namespaces",
     CONFIG_MAP: "configmaps",

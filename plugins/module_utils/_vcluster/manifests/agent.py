@@ -31,11 +31,11 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.server import added
 
 CONFIG = "agent-config"
-# What k3s, kubelet and containerd take for themselves: not offered to the pods inside.
+# Resources of k3s, kubelet and containerd, which the node does not offer to pods.
 OWN_CPU_MILLI = 100
 OWN_MEMORY_MEBI = 320
 KUBELET_PORT = 10250
-# Between two that are replaced: the pods on the first need a moment longer than its kubelet to be there again.
+# Seconds between two replaced agents: pods need a moment longer than the kubelet to be back.
 SETTLING_SECONDS = 10
 
 # Where k3s, containerd and the kubelet keep their state. An overlay cannot lie on the container's own overlay.

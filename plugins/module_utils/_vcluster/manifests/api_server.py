@@ -15,7 +15,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.
 )
 
 READ = ["get", "list", "watch"]
-# By GET too, commands are run and ports opened.
+# GET can also open exec and port-forward.
 _CONNECTING = [f"pods/{part}" for part in ("attach", "exec", "portforward", "proxy")] + [
     "nodes/proxy",
     "services/proxy",

@@ -22,7 +22,7 @@ try:
     from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
     from cryptography.hazmat.primitives import serialization
 
-    # What a certificate can be refused for that somebody made to be refused.
+    # Errors that a malicious certificate can cause.
     UNREADABLE: tuple[type[Exception], ...] = (ValueError, TypeError, x509.InvalidVersion, UnsupportedAlgorithm)
 except ImportError:
     x509 = None  # type: ignore[assignment]  # reported by make_authority()

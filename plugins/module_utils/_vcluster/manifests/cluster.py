@@ -50,7 +50,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.resou
 
 MEMBER_ACCOUNT = "tenantry-platform"
 
-# What a plan looks through for objects that are no longer wanted.
+# Kinds in which a plan searches for objects to delete.
 KINDS = (
     SECRET,
     SERVICE_ACCOUNT,

@@ -40,15 +40,15 @@ K3S = "/bin/k3s"
 CONFIG_DIRECTORY = "/etc/rancher/k3s"
 TOKEN_DIRECTORY = "/etc/tenantry/token"  # noqa: S105
 DATA_DIRECTORY = "/var/lib/rancher/k3s"
-# Held by who works with the data in it. Beside the data, which a restore replaces.
+# The lock for the data, held by the process that uses it. It is beside the data, which a restore replaces.
 DATA_LOCK = f"{DATA_DIRECTORY}/.server.lock"
 
-# k3s stops in less. A namespace is looked at again after half of it, so that it decides how long a deletion takes.
+# k3s stops faster. Kubernetes checks a terminating namespace again after half of it, so a deletion depends on it.
 STOP_SECONDS = 10
 # Of these: where other servers go on, one that shall stop still answers until every node leads new connections to them.
 LEAVING_SECONDS = 3
 
-# Of its limits, what a pod of tier dev holds for itself; a pod of tier prod holds all of it.
+# The share of its limits that a pod of tier dev requests. A pod of tier prod requests all.
 DEV_CPU_SHARE = 4
 DEV_MEMORY_SHARE = 2
 

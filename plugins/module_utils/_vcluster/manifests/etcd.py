@@ -43,7 +43,7 @@ HEALTH_PORT = 2381
 POD_NAME = "statefulset.kubernetes.io/pod-name"
 NAMES = tuple(f"{ETCD}-{number}" for number in range(MEMBERS))
 CLAIMS = tuple(f"data-{name}" for name in NAMES)
-# Never used: each member's claim is made before it. A template could not be changed, and so not grow.
+# Never used: the claims are created before. A claim template could not be changed, so volumes could not grow.
 UNUSED_SIZE = "1Gi"
 # etcd itself advises against more. Of a volume, the log and the copies of it need the other half.
 LARGEST_QUOTA = 8 * 1024 * MEBI
@@ -117,7 +117,7 @@ def _stateful_set(rendering: RenderContext) -> dict:
         "spec": {
             "replicas": MEMBERS,
             "serviceName": ETCD,
-            # None gets ready before there are two.
+            # No member is ready before two run.
             "podManagementPolicy": "Parallel",
             "selector": {"matchLabels": rendering.selector(ETCD)},
             "template": {
@@ -168,7 +168,7 @@ def _container(rendering: RenderContext) -> dict:
             "readOnlyRootFilesystem": True,
         },
         "readinessProbe": {**_probe("/readyz"), "periodSeconds": 2, "failureThreshold": 5},
-        # One that waits for the others to come is well.
+        # A member that waits for the others is healthy.
         "livenessProbe": {**_probe("/livez"), "periodSeconds": 10, "initialDelaySeconds": START_SECONDS},
         "volumeMounts": [
             {"name": "certificates", "mountPath": CERTIFICATE_DIRECTORY, "readOnly": True},

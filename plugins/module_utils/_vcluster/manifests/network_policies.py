@@ -30,7 +30,7 @@ API_PORTS = [{"port": API_PORT, "protocol": "TCP"}]
 SYNCER_PORTS = [
     {"port": port, "protocol": "TCP"} for port in (syncer_manifests.KUBELET_PORT, syncer_manifests.METRICS_PORT)
 ]
-# All that is not the control plane: agents, the tenant's pods, whatever the platform may run there one day.
+# All pods outside of the control plane: agents and the tenant's pods.
 WORKLOAD = {"matchExpressions": [{"key": PART_LABEL, "operator": "NotIn", "values": [SERVER, ETCD, SYNCER]}]}
 PEER_PORTS = [{"port": port, "protocol": "TCP"} for port in (CLIENT_PORT, PEER_PORT)]
 ALL_OWN: dict = {"podSelector": {}}

@@ -64,7 +64,7 @@ HUNG_SECONDS = 80
 # From this minor version on, the API server takes version v1 of its authentication configuration.
 AUTHENTICATION_V1 = 34
 
-# k3s makes the directory of its datastore only where it chooses that itself.
+# k3s creates the datastore's directory only at its default path.
 #
 # Two k3s on one SQLite lose what either writes, so the second waits for the lock. k3s inherits it open, and the kernel
 # releases it when the last process of the container has ended, however it ended. SQLite itself needs a storage with
@@ -146,7 +146,7 @@ def config(rendering: RenderContext) -> dict:
         "agent-token-file": f"{TOKEN_DIRECTORY}/agent-token",
         "disable-agent": True,
         "disable": sorted(disabled),
-        # Its only use here would be servicelb; without it nodes are initialised by the kubelet itself.
+        # Its only use here would be servicelb. Without it, the kubelet initializes nodes.
         "disable-cloud-controller": True,
         # The server is no node and has no route into the pod network: webhooks and exec go through the agents' tunnels.
         "egress-selector-mode": "pod" if spec.agents else "disabled",

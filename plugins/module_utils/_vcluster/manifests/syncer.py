@@ -130,7 +130,7 @@ def config(rendering: RenderContext) -> dict:
         "address": rendering.syncer_ip,
         "version": spec.version,
         **({"several": True} if spec.servers > 1 else {}),
-        # A tenant's pods never get the credentials of the platform: what needs some is not for them.
+        # Tenants' pods never get credentials of the platform.
         "hosts_image": "" if spec.image_credentials else shared.syncer_image,
         "pod_security": shared.pod_security,
         "container_defaults": {
@@ -176,7 +176,7 @@ def storage_classes(rendering: RenderContext) -> list[dict]:
     if offered is not None:
         names = [name for name in offered if name in names]
     defaults = [one for one in found if _is_default(one) and one["metadata"]["name"] in names]
-    # As Kubernetes chooses between several.
+    # The order by which Kubernetes chooses among several default classes.
     newest = max((one["metadata"].get("creationTimestamp") or "" for one in defaults), default="")
     chosen = [one["metadata"]["name"] for one in defaults if (one["metadata"].get("creationTimestamp") or "") == newest]
     default = min(chosen, default=names[0] if names and offered is not None else None)

@@ -85,7 +85,7 @@ class VClusterSpec:
     shared: Shared | None = None  # None: mode dedicated
     network_options: NetworkPolicyOptions = field(default_factory=NetworkPolicyOptions)
     lifecycle_policy: LifecyclePolicy = field(default_factory=LifecyclePolicy)
-    request: dict | None = None  # what a tenant made it by, and who (_self_service); None: the administrators did
+    request: dict | None = None  # the tenant's request (_self_service). None: created by administrators
     server_placement: Placement = field(default_factory=Placement)
     agent_placement: Placement = field(default_factory=Placement)
     image_credentials: tuple[dict, ...] = field(default=(), repr=False)
@@ -168,7 +168,7 @@ def parse(item: dict) -> VClusterSpec:
     naming.vcluster_namespace(tenant, name)
     _check_counts(item)
     server = parse_resources(item["server"], "server", SMALLEST_SERVER)
-    # The disk of an agent is that of all pods inside, which only its node can be asked for.
+    # An agent's disk is that of all its pods, and only its node knows it.
     agent = replace(parse_resources(item["agent"], "agent", SMALLEST_AGENT), disk=Decimal(0))
     datastore = parse_datastore(item.get("datastore"))
     volume = None if datastore else parse_volume(item["persistence"])

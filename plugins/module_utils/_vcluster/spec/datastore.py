@@ -29,7 +29,7 @@ FORMS = {
     "postgres": "postgres://USER:PASSWORD@HOST:5432/DATABASE, special characters of user and password as %40",
     "mysql": "mysql://USER:PASSWORD@tcp(HOST:3306)/DATABASE",
 }
-# Not in use by k3s but taken by its drivers, and the same thing.
+# An alias that k3s does not use, but its driver accepts.
 ALIASES = {"postgresql": "postgres"}
 FILES = {"ca": "datastore-ca.crt", "certificate": "datastore.crt", "key": "datastore.key"}
 # The key of k3s's configuration for each of the files.

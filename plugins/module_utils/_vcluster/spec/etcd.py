@@ -16,7 +16,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.resou
     parse_resources,
 )
 
-# What it is called where a database elsewhere is called by its place.
+# The datastore in records, where an external database has its place.
 PLACE = "etcd"
 OPTIONS = {
     "image": {"type": "str", "default": "quay.io/coreos/etcd:v3.6.16"},
@@ -24,7 +24,7 @@ OPTIONS = {
     "memory": {"type": "str", "default": "512Mi"},
 }
 SMALLEST = ("100m", "128Mi")
-# Its log alone takes what is written ahead of it: some files of 64 MiB each.
+# Its write-ahead log alone has some files of 64 MiB each.
 SMALLEST_VOLUME = 1024 * MEBI
 
 

@@ -18,7 +18,7 @@ ROUTE = "Route"
 # By a name in the TLS handshake, at the port of https; the Service behind is reached from inside only.
 BY_NAME = (INGRESS, ROUTE)
 NODE_PORTS = range(30000, 32768)
-# The ways that an option is for.
+# The types to which an option applies.
 APPLIES = {
     "port": (NODE_PORT,),
     "address": (NODE_PORT, LOAD_BALANCER, *BY_NAME),

@@ -49,7 +49,7 @@ AGENT_KEYS = frozenset(
         "vmodule",
     }
 )
-# Keys that are ours, with the option that says the same, where there is one.
+# Keys that the platform sets, with the option to use instead, if any.
 MANAGED = {
     "advertise-address": None,
     "agent-token": None,
@@ -84,7 +84,7 @@ MANAGED = {
     "write-kubeconfig": "kubeconfig_path",
     "write-kubeconfig-mode": None,
 }
-# Of the arguments of components, those that are ours.
+# Arguments of components that the platform sets.
 MANAGED_FLAGS = {
     "kube-apiserver-arg": frozenset(
         {
@@ -123,7 +123,7 @@ MANAGED_FLAGS = {
     "kube-proxy-arg": frozenset({"conntrack-max-per-core"}),
     "kubelet-arg": frozenset({"cgroup-root", "kubelet-cgroups", "runtime-cgroups", "system-reserved"}),
 }
-# What k3s takes, and what has no use in a virtual cluster.
+# Keys of k3s without effect in a virtual cluster, with the reason.
 USELESS = dict.fromkeys(
     ("etcd-arg", "etcd-expose-metrics"), "configures k3s's embedded etcd, which no virtual cluster uses"
 )
@@ -134,7 +134,7 @@ USELESS_FLAGS = {
 }
 # A flag whose values add up.
 ADMISSION_PLUGINS = "enable-admission-plugins"
-# Of what may be a password; less is a word that the result has elsewhere too.
+# Characters of a value that may be a password. Shorter ones occur elsewhere in the result too.
 SHORTEST_SECRET = 8
 # A Secret may have 1 MiB; its content is stored encoded, and twice while it changes.
 MOST_MANIFESTS = 512 * 1024

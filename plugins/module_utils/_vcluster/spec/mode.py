@@ -17,7 +17,7 @@ SHARED = "shared"
 MODES = (SHARED, DEDICATED)
 
 EXAMPLE = "registry.example.com/tenantry/syncer:0.1.0"
-# Options that are of use in one mode only.
+# Options that apply to one mode only.
 OPTIONS_OF = {
     DEDICATED: ("cluster_cidr",),
     SHARED: (

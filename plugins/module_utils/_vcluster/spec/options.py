@@ -72,7 +72,7 @@ STORE: dict[str, dict] = {
         },
     },
 }
-# As they were before there was an option.
+# Values from before the option existed.
 CONTAINER_DEFAULTS = {
     "cpu": {"type": "str", "default": "100m"},
     "memory": {"type": "str", "default": "128Mi"},
@@ -119,7 +119,7 @@ OPTIONS: dict[str, dict] = {
     "sleep": {"type": "dict", "options": SLEEP},
     "kubeconfig_path": {"type": "path"},
 }
-# What administrators decide for virtual clusters that tenants ask for: all but which one it is.
+# Defaults for requested virtual clusters: all options except those that identify one.
 DEFAULTS = {
     option: spec
     for option, spec in OPTIONS.items()

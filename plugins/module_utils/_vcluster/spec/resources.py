@@ -15,12 +15,12 @@ from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import 
 MEBI = Decimal(1024**2)
 GIBI = Decimal(1024**3)
 
-# Below these, k3s itself does not get through its start.
+# With less, k3s cannot start.
 SMALLEST_SERVER = ("250m", "512Mi")
 SMALLEST_AGENT = ("250m", "640Mi")
 SMALLEST_VOLUME = "256Mi"
 
-# What the tenant's quota counts.
+# The resources that the tenant's quota counts.
 COUNTED = ("cpu", "memory", "storage", "pods")
 # Local disk: each pod of a tenant adds this much where the resources do not say; of its limit, a platform's
 # pod holds a little for itself. A server whose data is not on a volume has all of it on the node's disk.
@@ -51,7 +51,7 @@ class Resources:
         return {"cpu": cpu_text(self.cpu), "memory": memory_text(self.memory), **disk}
 
 
-# Beside each server in mode shared, in a pod of its own.
+# The syncer of each server in mode shared, in a pod of its own.
 SYNCER = Resources(Decimal("0.5"), 128 * MEBI, 256 * MEBI)
 
 
