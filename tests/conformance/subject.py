@@ -7,12 +7,12 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+from ..lab import site_variables
 from ..lab.harness import BUILD, ansible_playbook, lab_as_found
 from ..lab.harness import lab as lab_command
 from ..lab.tenantry_lab import release, ssh
 from ..lab.tenantry_lab.config import FIXED_HOSTS, Lab
 from ..lab.tenantry_lab.process import step
-from ..lab.tenantry_lab.syncer import image_name
 
 DIRECTORY = BUILD / "conformance"
 TENANT, NAME = "conformance", "e2e"
@@ -44,33 +44,18 @@ def virtual_cluster(lab: Lab, mode: str, *, keep: bool) -> Iterator[Path]:
 
 
 def _inventory(lab: Lab, mode: str) -> dict:
-    registries = {"mirrors": {"docker.io": {"endpoint": [lab.mirror_url]}}}
-    hub = {
-        "ansible_host": str(lab.subnet[FIXED_HOSTS["hub"]]),
-        "ansible_user": ssh.USER,
-        "ansible_ssh_common_args": f"-F '{ssh.config(lab)}'",
-        "ansible_python_interpreter": "/usr/bin/python3",
-    }
-    checksums = release.read_checksums((release.directory(lab) / release.CHECKSUMS).read_text())
+    hub = site_variables.of_machine(str(lab.subnet[FIXED_HOSTS["hub"]]), ssh.USER, ssh.config(lab))
     virtual_cluster = {
         "name": NAME,
         "mode": mode,
         "version": lab.version,
         "expose": {"type": "NodePort"},
         "resources": RESOURCES,
-        **({"agents": AGENTS, "registries": registries} if mode == "dedicated" else {}),
+        **({"agents": AGENTS, "registries": site_variables.registries(lab.mirror_url)} if mode == "dedicated" else {}),
     }
+    tenants = [{"name": TENANT, "quota": {**RESOURCES, "vclusters": 1}, "vclusters": [virtual_cluster]}]
     variables = {
-        "tenantry_output_dir": str(DIRECTORY),
-        "tenantry_kubeconfig": str(DIRECTORY / "hub.yaml"),
-        "platform_version": lab.version,
-        "platform_release_url": f"{lab.mirror_url}/releases/download",
-        "platform_checksum": f"sha256:{checksums[release.BINARY]}",
-        "platform_airgap_images": [
-            {"name": name, "checksum": f"sha256:{checksums[name]}"} for name in (release.AIRGAP, release.VCLUSTER)
-        ],
-        "platform_registries": registries,
-        "tenantry_syncer_image": image_name(),
-        "tenantry_tenants": [{"name": TENANT, "quota": {**RESOURCES, "vclusters": 1}, "vclusters": [virtual_cluster]}],
+        **site_variables.of_site(DIRECTORY, lab.mirror_url, tenants),
+        **site_variables.of_release(release.directory(lab), lab.version),
     }
     return {"all": {"children": {"fleet_hub": {"hosts": {"hub": hub}}, "fleet_members": {}}, "vars": variables}}
