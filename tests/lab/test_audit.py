@@ -82,7 +82,7 @@ def test_virtual_clusters_quotas_and_who_looked_inside(payments: Path, tmp_path:
     assert _account(payments, logs, tenant="archive", since="1d") == found
 
 
-def test_who_calls_himself_the_platform_is_told_by_his_credential(
+def test_who_claims_to_be_the_platform_is_identified_by_the_credential(
     payments: Path, dev: Path, user: User, tmp_path: Path
 ) -> None:
     """A client says what it likes; a certificate that an administrator inside had signed can have the very name."""

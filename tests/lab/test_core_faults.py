@@ -125,7 +125,7 @@ def test_a_create_is_never_sent_twice(
     assert bool(cluster.get(KIND, "new", namespace)) == (fault in ("cut", "lost"))
 
 
-def test_a_create_that_was_not_let_in_is_sent_again(edge: Cluster, faults: Faults, namespace: str) -> None:
+def test_a_create_that_was_not_accepted_is_sent_again(edge: Cluster, faults: Faults, namespace: str) -> None:
     faults.spoil("429", 2)
     assert edge.create(_config_map(namespace, "new"))
     assert faults.seen["POST"] == 3

@@ -112,7 +112,7 @@ def test_the_new_one_is_proven_before_the_old_one_ends(
     assert is_known(laptop, DEV)
 
 
-def test_a_token_that_is_not_accepted_is_told(dev: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_token_that_is_not_accepted_is_reported(dev: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     inside = client.Cluster.from_kubeconfig(kubeconfig_files.load(str(dev)), name="dev")
     monkeypatch.setattr(bound_tokens, "PROOF_DELAY", 0)
     with pytest.raises(TenantryError, match="dev: a token just granted is not accepted"):

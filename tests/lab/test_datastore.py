@@ -78,7 +78,7 @@ def test_the_database_of_another_cluster_is_refused(database: Database, tmp_path
     assert database.password not in told(other)
 
 
-def test_a_database_that_does_not_let_it_in_is_told_nobody_the_password(database: Database, tmp_path: Path) -> None:
+def test_a_database_that_denies_access_tells_nobody_the_password(database: Database, tmp_path: Path) -> None:
     wrong = server(
         tmp_path / "wrong", database, **{"datastore-endpoint": database.endpoint.replace("kine:", "nobody:")}
     )

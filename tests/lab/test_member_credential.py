@@ -163,14 +163,14 @@ def test_what_needs_the_member_is_refused_and_changes_nothing(pair: Pair, refuse
 
 
 @pytest.mark.parametrize("module", ["vcluster_info", "tenant_usage_info", "tenant_user_info", "audit_info"])
-def test_what_can_be_told_without_it_is_told(pair: Pair, refused: str, module: str) -> None:
+def test_what_can_be_known_without_it_is_reported(pair: Pair, refused: str, module: str) -> None:
     run = pair.call(module)
     assert not run.failed, run.msg
     assert list(run.data["unreachable_members"]) == ["edge"]
     _is_one_line(run, run.data["unreachable_members"]["edge"], refused)
 
 
-def test_a_user_gets_what_the_hub_has_and_the_rest_is_told(pair: Pair, refused: str) -> None:
+def test_a_user_gets_what_the_hub_has_and_the_rest_is_reported(pair: Pair, refused: str) -> None:
     run = pair.call("tenant_user", tenant="payments", name="bob", role="viewer")
     assert run.failed
     (row,) = run.data["results"]

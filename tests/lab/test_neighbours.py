@@ -175,7 +175,7 @@ def pods_of(hub: Path) -> dict[str, tuple]:
 
 
 @pytest.mark.parametrize("flood", FLOODS)
-def test_a_flood_next_door(
+def test_a_flood_beside_it(
     hub: Path, noisy: Space, quiet: Asked, beside: Asked, flood: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = pods_of(hub)

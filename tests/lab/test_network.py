@@ -261,7 +261,7 @@ def test_pods_reach_each_other_their_dns_their_api_and_the_world(world: World, v
 
 
 @pytest.mark.parametrize("vcluster", ON)
-def test_people_reach_their_api_and_what_streams_through_it(world: World, vcluster: str) -> None:
+def test_users_reach_their_api_and_what_streams_through_it(world: World, vcluster: str) -> None:
     """From outside, by the kubeconfigs that they have, which verify its certificate."""
     space = world.virtual[vcluster].space
     assert "certificate-authority-data" in space.kubeconfig.read_text()

@@ -115,7 +115,7 @@ def test_a_developer_makes_uses_and_deletes_a_virtual_cluster(hub: Path, people:
 
 
 @pytest.mark.nightly
-def test_an_admin_lets_somebody_in_who_runs_a_pod_and_is_sent_away(people: dict[str, Path]) -> None:
+def test_an_admin_adds_a_user_who_runs_a_pod_and_is_sent_away(people: dict[str, Path]) -> None:
     ada = people["ada"]
     ran(ada, "create", "-f", "-", stdin=request_for("mine", "ada"))
     ran(ada, "create", "-f", "-", stdin=request_for_user("bob", "ada"))

@@ -107,7 +107,7 @@ def test_daemon_set_follows_the_nodes(space: Space) -> None:
     assert nodes_of(space, "everywhere") == {"hub": 1, SECOND: 1}
 
 
-def test_a_third_pod_has_no_place_and_the_reason_is_told(space: Space) -> None:
+def test_a_third_pod_has_no_place_and_the_reason_is_reported(space: Space) -> None:
     space("scale", "deployment/apart", "--replicas=3")
     waiting = until(lambda: [pod for pod in pods(space, "apart") if not pod["spec"].get("nodeName")])
     assert "anti-affinity" in space.warning(waiting[0]["metadata"]["name"])

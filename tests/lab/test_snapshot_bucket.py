@@ -118,7 +118,7 @@ def test_kept_in_a_bucket_and_fetched_from_it(endpoint: str, tmp_path: Path, pre
     assert [one["snapshot"] for one in listed(bucket)] == ["second"]
 
 
-def test_whoever_writes_to_the_bucket_names_no_other_file(endpoint: str, tmp_path: Path) -> None:
+def test_writers_to_the_bucket_name_no_other_file(endpoint: str, tmp_path: Path) -> None:
     """Forged names delete nothing of others and write nothing here; of an archive no more is read than it has."""
     store = Bucket("backups", "forged", endpoint, "us-east-1")
     add(store, tmp_path, "first", 1)
@@ -172,7 +172,7 @@ def listed(bucket: dict[str, Any]) -> list[dict[str, Any]]:
         ({"endpoint": "s3.example.com"}, "bucket.endpoint"),
     ],
 )
-def test_what_cannot_be_reached_is_told_in_a_line(endpoint: str, change: dict[str, str], reason: str) -> None:
+def test_what_cannot_be_reached_is_reported_in_a_line(endpoint: str, change: dict[str, str], reason: str) -> None:
     found = call_module("vcluster_snapshot_info", bucket={"name": "backups", "endpoint": endpoint, **change})
     assert found.failed
     assert reason in found.msg

@@ -209,7 +209,7 @@ def _conditions(space: PairSpace, name: str) -> dict[str, str]:
     return {one["type"]: one["status"] for one in found}
 
 
-def test_whether_a_claim_is_used_is_told_by_the_pods_inside(pair: Pair, space: PairSpace) -> None:
+def test_whether_a_claim_is_used_is_reported_by_the_pods_inside(pair: Pair, space: PairSpace) -> None:
     """From Kubernetes 1.37 on, a controller on each side does, and the host's does not know a gated pod."""
     if minor_of(RELEASE) < 37:
         pytest.skip("Kubernetes before 1.37 has no such condition")
@@ -256,7 +256,7 @@ def test_growth_that_the_host_refuses_keeps_no_status_away(pair: Pair, space: Pa
     grow(space, "greedy", "2Gi")
 
 
-def test_a_volume_that_a_claim_names_is_told_not_to_be_passed_on(space: PairSpace) -> None:
+def test_a_volume_that_a_claim_names_is_reported_not_to_be_passed_on(space: PairSpace) -> None:
     make(space, "named", storageClassName="fast", volumeName="pv-1")
     copy = until(lambda: space.found_on_host("persistentvolumeclaims", "named"))
     assert "volumeName" not in copy["spec"]

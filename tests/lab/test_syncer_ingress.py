@@ -125,7 +125,7 @@ def test_a_service_that_changes_loses_its_ingress(pair: Pair, space: PairSpace, 
     assert until(lambda: hosts(pair, space, "shop")) == ["shop.dev.example.com"]
 
 
-def test_a_service_made_anew_without_a_selector_loses_its_ingress(pair: Pair, space: PairSpace) -> None:
+def test_a_service_recreated_without_a_selector_loses_its_ingress(pair: Pair, space: PairSpace) -> None:
     space.apply(service(), ingress("shop", rule("shop.dev.example.com")))
     until(lambda: hosts(pair, space, "shop"))
     space.api.delete("services", space.name, "web")
@@ -282,7 +282,7 @@ TOLD = {
 
 
 @pytest.mark.parametrize("what", TOLD)
-def test_what_does_not_reach_the_host_is_told(pair: Pair, space: PairSpace, what: str) -> None:
+def test_what_does_not_reach_the_host_is_reported(pair: Pair, space: PairSpace, what: str) -> None:
     made, words = TOLD[what]
     space.apply(service(), service("headless", clusterIP="None"), made)
     until_told(space, "i", words)

@@ -126,7 +126,7 @@ def _certificate(space: PairSpace, one: dict) -> dict:
 
 
 @pytest.mark.parametrize("field", DENIED)
-def test_what_an_ingress_may_not_have_is_told(pair: Pair, space: PairSpace, field: str) -> None:
+def test_what_an_ingress_may_not_have_is_reported(pair: Pair, space: PairSpace, field: str) -> None:
     name = field.rpartition(".")[2].lower()
     path = {"path": "/", "pathType": "Prefix", "backend": {"service": {"name": "web", "port": {"number": 80}}}}
     spec: dict[str, Any] = {"ingressClassName": "nginx"}

@@ -337,7 +337,7 @@ def test_events_of_the_host_name_what_the_pod_names(pair: Pair, space: PairSpace
         ("fqdn", {"hostname": "zk-1", "subdomain": "zk", "setHostnameAsFQDN": True}, "zk-1.zk.{}.svc.cluster.local"),
     ],
 )
-def test_a_host_name_that_the_host_cannot_give_is_told(
+def test_a_host_name_that_the_host_cannot_give_is_reported(
     pair: Pair, space: PairSpace, name: str, spec: dict, hostname: str
 ) -> None:
     make(space, name, **spec)

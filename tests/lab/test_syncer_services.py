@@ -206,7 +206,7 @@ def _balanced(space: PairSpace) -> list[dict] | None:
     return [{"ip": one["ip"]} for one in addresses] if addresses else None
 
 
-def test_what_is_not_passed_on_is_told(pair: Pair, space: PairSpace) -> None:
+def test_what_is_not_passed_on_is_reported(pair: Pair, space: PairSpace) -> None:
     make(space, externalIPs=["192.0.2.9"])
     until(lambda: space.told("web", "spec.externalIPs: not passed on"))
     assert "externalIPs" not in on_host(pair, space)

@@ -144,7 +144,7 @@ def _mirrored(obj: dict, there: dict, without: set[str]) -> bool:
     return all((status.get(key) or None) == (wanted.get(key) or None) for key in {*status, *wanted} - without)
 
 
-def test_what_the_host_says_of_a_service_is_told(pair: Pair, space: PairSpace) -> None:
+def test_what_the_host_says_of_a_service_is_reported(pair: Pair, space: PairSpace) -> None:
     spec = {"type": "LoadBalancer", "allocateLoadBalancerNodePorts": False, "ports": [{"port": 80}]}
     space.apply({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "service"}, "spec": spec})
     until(lambda: (space.found_on_host("services", "service") or {"spec": {}})["spec"].get("type") == "LoadBalancer")
@@ -154,7 +154,7 @@ def test_what_the_host_says_of_a_service_is_told(pair: Pair, space: PairSpace) -
     compare(pair, space, "services", "Service", values, required=required)
 
 
-def test_what_the_host_says_of_an_ingress_is_told(pair: Pair, space: PairSpace) -> None:
+def test_what_the_host_says_of_an_ingress_is_reported(pair: Pair, space: PairSpace) -> None:
     space.apply(
         {
             "apiVersion": "v1",
@@ -171,7 +171,7 @@ def test_what_the_host_says_of_an_ingress_is_told(pair: Pair, space: PairSpace) 
     compare(pair, space, "ingresses", "Ingress", BALANCER)
 
 
-def test_what_the_host_says_of_a_claim_is_told(pair: Pair, space: PairSpace) -> None:
+def test_what_the_host_says_of_a_claim_is_reported(pair: Pair, space: PairSpace) -> None:
     spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}, "storageClassName": "none"}
     metadata = {"name": "persistentvolumeclaim"}
     made = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": spec}
@@ -179,7 +179,7 @@ def test_what_the_host_says_of_a_claim_is_told(pair: Pair, space: PairSpace) -> 
     compare(pair, space, "persistentvolumeclaims", "PersistentVolumeClaim", CLAIM, required={"phase"})
 
 
-def test_what_the_host_says_of_a_pod_is_told(pair: Pair, space: PairSpace) -> None:
+def test_what_the_host_says_of_a_pod_is_reported(pair: Pair, space: PairSpace) -> None:
     container = {"image": "docker.io/lab/web:1", "volumeMounts": [{"name": "v", "mountPath": "/v"}]}
     small = {"resources": {"requests": {"cpu": "1m"}, "limits": {"cpu": "100m"}}}
     spec = {

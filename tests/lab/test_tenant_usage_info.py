@@ -72,7 +72,7 @@ def test_quota_resources_and_use(payments: Path) -> None:
     assert len(writes(payments)) == written, "it only looks"
 
 
-def test_a_quota_below_what_was_given_is_told(payments: Path) -> None:
+def test_a_quota_below_what_was_given_is_reported(payments: Path) -> None:
     lowered = call_module("tenant_quota", kubeconfig=payments, tenant="payments", quota={**QUOTA, "cpu": "2"})
     assert "below the current use (cpu 3 of 2)" in lowered.text
     mine = usage(payments, tenant="payments")["payments"]

@@ -303,7 +303,7 @@ def test_two_users_cannot_share_a_file(payments: Path, tmp_path: Path) -> None:
     assert "is given for bob and carol" in refused.msg
 
 
-def test_a_virtual_cluster_without_an_issuer_is_told(payments: Path, dev: Path) -> None:
+def test_a_virtual_cluster_without_an_issuer_is_reported(payments: Path, dev: Path) -> None:
     written = all_writes(payments, dev)
     refused = call_module(
         "tenant_user", kubeconfig=payments, tenant="payments", name="bob", role="viewer", oidc={"username": "bob"}

@@ -209,7 +209,7 @@ def test_what_was_refused_stays_refused_in_later_runs(hub: Path, ask: Ask) -> No
         assert [(one["vcluster"], one["role"]) for one in info["vclusters"]] == [("dev", "viewer")]
 
 
-def test_a_change_is_judged_anew_and_what_was_given_stays(hub: Path, ask: Ask) -> None:
+def test_a_change_is_judged_again_and_what_was_given_stays(hub: Path, ask: Ask) -> None:
     ask("bob", role="viewer")
     serve(hub)
     change(hub, "bob", role="admin")

@@ -259,7 +259,7 @@ def test_a_foreign_namespace_is_not_taken(atelier: Path) -> None:
         refused = vcluster(atelier, "taken")
         assert refused.failed
         assert f"{TENANT}--taken" in refused.msg
-        assert "not ours" in refused.msg
+        assert "does not belong to the platform" in refused.msg
         assert not vcluster(atelier, "taken", state="absent").changed
         assert kubectl(atelier, "get", "namespace", f"{TENANT}--taken").returncode == 0
     finally:

@@ -41,7 +41,7 @@ def vcluster(hub: Path, datastore: dict | None = None, *, check: bool = False, *
     return done
 
 
-def test_the_endpoint_is_told_to_k3s_and_to_nobody_else(hub: Path) -> None:
+def test_the_endpoint_is_given_to_k3s_and_to_nobody_else(hub: Path) -> None:
     assert vcluster(hub, GIVEN, check=True).changed
     made = vcluster(hub, GIVEN)
     assert not made.failed, made.msg
@@ -79,7 +79,7 @@ def test_snapshots_are_left_to_the_database(hub: Path, tmp_path: Path) -> None:
     assert PASSWORD not in refused.text
 
 
-def test_servers_that_cannot_start_are_all_made_anew(hub: Path) -> None:
+def test_servers_that_cannot_start_are_all_recreated(hub: Path) -> None:
     """Without a node none can. A StatefulSet would wait for them for ever."""
     options = {"servers": 3, "wait": True, "wait_timeout": 5}
     makes = "-o=jsonpath={.items[*].metadata.labels.controller-revision-hash}"

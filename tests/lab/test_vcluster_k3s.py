@@ -133,7 +133,7 @@ def test_events_are_limited(keep: Keep) -> None:
     assert 'name="EventRateLimit"' in keep.inside("get", "--raw", "/metrics")
 
 
-def test_the_server_runs_where_it_is_told_with_credentials_that_are_told_to_nobody(keep: Keep) -> None:
+def test_the_server_runs_where_it_is_placed_with_credentials_that_stay_secret(keep: Keep) -> None:
     toleration = {"key": "pool", "operator": "Exists", "effect": "NoSchedule"}
     server = {"node_selector": {"kubernetes.io/os": "linux"}, "tolerations": [toleration], "anti_affinity": "required"}
     pull = {"registry": "registry.example.com", "username": "puller", "password": "swordfish-and-chips"}

@@ -49,7 +49,7 @@ def test_members_of_a_stateful_set_have_names(space: Space) -> None:
         assert space.in_client("get", f"http://member-{number}.members:8080/hostname") == f"member-{number}"
 
 
-def test_pods_are_told_who_they_are(space: Space) -> None:
+def test_pods_know_who_they_are(space: Space) -> None:
     pod = space.json("pods", "-l", "app=web")["items"][0]
     printed = space("exec", pod["metadata"]["name"], "--", WEB, "env")
     found = dict(line.split("=", 1) for line in printed.splitlines() if "=" in line)

@@ -141,7 +141,7 @@ def test_the_statefulset_controller_and_others_go_on(host: Host) -> None:
 @pytest.mark.parametrize("what", STRANGERS)
 def test_a_stranger_is_refused_what_an_administrator_may(host: Host, what: str) -> None:
     status, text = STRANGERS[what].by(host.stranger)
-    assert (status, DENIED in text, "by the platform only" in text) == (403, True, True), text
+    assert (status, DENIED in text, "only the platform and users" in text) == (403, True, True), text
     status, text = STRANGERS[what].by(host.admin)
     assert status in (200, 201), text
 
@@ -152,7 +152,7 @@ def test_a_stranger_may_what_is_not_the_platforms(host: Host, what: str) -> None
     assert status in (200, 201), text
 
 
-def test_a_door_of_the_server_is_the_platforms(host: Host) -> None:
+def test_a_connection_to_the_server_is_the_platforms(host: Host) -> None:
     """CONNECT knows no dry run; without a node, who may gets no further than that."""
     for way in ("exec?command=id&stdout=1", "attach?stdout=1", "portforward"):
         path = f"{HERE}/pods/server-0/{way}"
@@ -160,7 +160,7 @@ def test_a_door_of_the_server_is_the_platforms(host: Host) -> None:
             name: answer_of(who, Request("GET", path, None, path))
             for name, who in {"stranger": host.stranger, "admin": host.admin}.items()
         }
-        assert "by the platform only" in answers["stranger"][1], answers
+        assert "only the platform and users" in answers["stranger"][1], answers
         # By a port of the server, the syncer reads the CA of the API inside.
         refused = ("etcd-0",) if way == "portforward" else ("server-0", "etcd-0")
         for pod in ("server-0", "etcd-0"):
@@ -183,7 +183,7 @@ def test_who_impersonates_an_account_there_is_a_stranger(host: Host, name: str) 
         if name == "syncer":
             assert pod.by(host.syncer)[0] == 201
             status, text = pod.by(person, user)
-            assert (status, "by the platform only" in text) == (403, True), text
+            assert (status, "only the platform and users" in text) == (403, True), text
             text = answer_of(person, Request("GET", entered, None, entered), None, user)[1]
             assert DENIED in text, text
         else:
@@ -214,7 +214,7 @@ def test_who_drains_nodes_ends_pods_and_does_no_more(host: Host) -> None:
         await_policy(lambda: DENIED in evict.by(person)[1])
         for change in (evict, delete):
             status, text = change.by(person)
-            assert (status, "by the platform only" in text) == (403, True), text
+            assert (status, "only the platform and users" in text) == (403, True), text
     finally:
         remove_accounts(host.kubeconfig, "person")
 
@@ -245,7 +245,7 @@ def test_an_operator_runs_the_platform(host: Host) -> None:
     assert STRANGERS["a secret gone"].by(host.operator)[0] == 403  # by RBAC, as ever
 
 
-def test_a_member_is_walled_the_same(host: Host, second_api_server: Path, tmp_path: Path) -> None:
+def test_a_member_has_the_same_policies(host: Host, second_api_server: Path, tmp_path: Path) -> None:
     options = {"kubeconfig": host.kubeconfig, "name": "edge", "member_kubeconfig": second_api_server}
     assert not call_module("fleet_member", **options).failed
     registry = ("get", "secret", "-n", "tenantry-system", "member-edge", "-o", "jsonpath={.data.kubeconfig}")
@@ -257,7 +257,7 @@ def test_a_member_is_walled_the_same(host: Host, second_api_server: Path, tmp_pa
         for what in ("a namespace's Pod Security", "a priority class gone", "an open wall"):
             await_policy(lambda what=what: STRANGERS[what].by(stranger)[0] == 403)
             status, text = STRANGERS[what].by(stranger)
-            assert (status, "by the platform only" in text) == (403, True), text
+            assert (status, "only the platform and users" in text) == (403, True), text
     finally:
         kubectl(second_api_server, "delete", "namespace", SPACE)
         remove_accounts(second_api_server, "stranger")

@@ -81,7 +81,7 @@ def test_nothing_passed_is_red() -> None:
     assert results.judge([], expecting()).red
 
 
-def test_what_a_test_skips_by_itself_is_told_apart_from_what_is_left_out(found: list[Result]) -> None:
+def test_what_a_test_skips_by_itself_is_distinguished_from_what_is_left_out(found: list[Result]) -> None:
     verdict = results.judge(found, expecting())
     assert [one.name for one in verdict.skipped] == [PORTS]
     assert not verdict.left_out

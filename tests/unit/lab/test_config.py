@@ -32,7 +32,7 @@ def test_bad_release_is_refused(release: str) -> None:
         Lab.from_environment({"K3S_RELEASE": release})
 
 
-def test_a_published_release_is_told_from_the_own_build() -> None:
+def test_a_published_release_is_distinguished_from_the_own_build() -> None:
     assert Lab.from_environment({"K3S_RELEASE": "v1.34.4+k3s1"}).is_release
     assert not Lab.from_environment({"K3S_RELEASE": "v1.34.4+lab1"}).is_release
 

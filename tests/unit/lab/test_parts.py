@@ -62,7 +62,7 @@ def test_go_versions_compare_as_numbers() -> None:
     assert golang.required_version("go 1.9\n") < (1, 24, 0)
 
 
-def test_kubernetes_is_told_its_version() -> None:
+def test_kubernetes_knows_its_version() -> None:
     assert golang.version_flags("v1.34.4+lab2") == (
         "-X k8s.io/component-base/version.gitVersion=v1.34.4+lab2",
         "-X k8s.io/component-base/version.gitMajor=1",

@@ -167,7 +167,7 @@ def test_an_access_is_the_platforms_by_its_credential_only(manages: bool) -> Non
         ({"username": "bob", "uid": "1", "extra": {"scopes": ["a"]}}, "bob (uid 1; extra scopes)"),
     ],
 )
-def test_who_acts_as_somebody_else_is_told_with_both(other: dict[str, Any], told: str) -> None:
+def test_who_acts_as_somebody_else_is_reported_with_both(other: dict[str, Any], told: str) -> None:
     event = _event("delete", "namespaces", "a--b", impersonatedUser=other)
     row = _row("hub", event)
     assert (row["actor"], row["acted_as"]) == ("system:admin", told)
@@ -207,7 +207,7 @@ def test_a_name_has_no_line_of_its_own() -> None:
     assert _row("a--b", event)["actor"] == "eve 2026 bob"
 
 
-def test_tokens_of_machines_accounts_are_told() -> None:
+def test_tokens_of_machines_accounts_are_reported() -> None:
     event = _event("create", "serviceaccounts", "node-controller", "kube-system", below="token", code=201)
     assert _told(event) == ("token", "access", None, "serviceaccounts/kube-system/node-controller")
     assert _told({**event, "user": {"username": "system:kube-controller-manager"}}) is None

@@ -26,7 +26,7 @@ def _given(**more: Any) -> dict[str, Any]:
     return checked.validated_parameters
 
 
-def test_the_server_is_told_by_its_authentication_file() -> None:
+def test_the_server_knows_its_issuer_by_its_authentication_file() -> None:
     given = _given(groups_claim="groups", required_claims={"hd": "example.com"})
     rendered = server.authentication(render(oidc=given))
     assert rendered["apiVersion"] == "apiserver.config.k8s.io/v1"

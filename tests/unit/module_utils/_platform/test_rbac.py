@@ -55,7 +55,7 @@ def test_nobody_becomes_somebody_else(where: str, role: str, rules: list[dict], 
         "validatingadmissionpolicies",
     ],
 )
-def test_the_doors_to_more_are_closed(where: str, role: str, rules: list[dict], resource: str) -> None:
+def test_ways_to_more_rights_are_closed(where: str, role: str, rules: list[dict], resource: str) -> None:
     assert not [rule for rule in rules if resource in rule.get("resources", ())], (where, role)
 
 

@@ -133,7 +133,7 @@ def test_what_is_asked_for_beside_a_broken_record(monkeypatch: pytest.MonkeyPatc
     assert done.rows["shop--good"]["phase"] == "Ready"
 
 
-def test_users_who_cannot_be_let_in_are_told_in_their_tenant(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_users_who_without_access_are_reported_in_their_tenant(monkeypatch: pytest.MonkeyPatch) -> None:
     def grant_access(_people: UserReconciler, tenant: str) -> list[dict]:
         if tenant == "payments":
             raise KeyError("something")

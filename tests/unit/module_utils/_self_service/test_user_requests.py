@@ -109,7 +109,7 @@ def test_what_was_given_stays_when_its_giver_has_less() -> None:
             assert refusal(request(answered=True, **more), bob(), requester), "what was refused was answered too"
 
 
-def test_nobody_is_let_in_with_what_was_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nobody_gets_access_with_what_was_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """A request may ask for more by now than the user has."""
     monkeypatch.setattr(reconcile, "run", lambda context, items: items)
     people = UserReconciler(None, {}, {}, [request(role="admin", access=access(dev="admin"))], [bob()])
@@ -128,7 +128,7 @@ def test_the_first_kubeconfig_is_for_who_asked_and_for_a_day() -> None:
     assert initial_kubeconfig_of(request(), bob(), account("alice", "admin", created=LATE), NOW) is None
 
 
-def test_the_first_kubeconfig_is_for_people_of_an_issuer_by_their_name() -> None:
+def test_the_first_kubeconfig_is_for_users_of_an_issuer_by_their_name() -> None:
     asked = request(requestedBy="oidc:alice")
     known = account("alice", "admin", **{"tenantry.dev/oidc": "user oidc:alice"})
     expected = {"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "oidc:alice"}

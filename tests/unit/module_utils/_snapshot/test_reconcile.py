@@ -133,7 +133,7 @@ def test_what_is_no_name(name: str) -> None:
         description.check_name(name)
 
 
-def test_a_wrong_passphrase_is_told_before_the_archive_is_read(tmp_path: Path, key: encryption.Key) -> None:
+def test_a_wrong_passphrase_is_reported_before_the_archive_is_read(tmp_path: Path, key: encryption.Key) -> None:
     store = Directory(str(tmp_path / "store"))
     snapshot = add(store, key, tmp_path, origin("one"))
     with pytest.raises(TenantryError, match="passphrase: cannot decrypt"):
@@ -220,7 +220,7 @@ def test_the_files_of_another_virtual_cluster_are_refused(
 
 
 @pytest.mark.parametrize("claims", [{"format": 1}, {"format": 1, "snapshot": "../../up"}])
-def test_what_an_older_release_made_is_told(tmp_path: Path, key: encryption.Key, claims: dict[str, Any]) -> None:
+def test_what_an_older_release_made_is_reported(tmp_path: Path, key: encryption.Key, claims: dict[str, Any]) -> None:
     store = Directory(str(tmp_path / "store"))
     snapshot = add(store, key, tmp_path, origin("one"))
     forged(Path(snapshot.path).with_suffix(".json"), **claims)

@@ -214,7 +214,7 @@ def test_requester_was_admin(world: World, account: str, former: bool) -> None:
     assert bool(world.run()["remains"]) is former
 
 
-def test_lower_role_on_the_hub_is_an_end_too_and_is_told_once(world: World) -> None:
+def test_lower_role_on_the_hub_is_an_end_too_and_is_reported_once(world: World) -> None:
     assert _finds(world.run("viewer")) == ["eve"]
     assert world.annotations == {FORMER: "seen"}
     assert not world.run("viewer")["remains"]
@@ -222,7 +222,7 @@ def test_lower_role_on_the_hub_is_an_end_too_and_is_told_once(world: World) -> N
     assert not world.run("admin")["remains"]
 
 
-def test_removal_without_revoke_is_told_once_and_stays_recorded(world: World) -> None:
+def test_removal_without_revoke_is_reported_once_and_stays_recorded(world: World) -> None:
     assert _finds(world.run()) == ["eve"]
     again = world.run()
     assert not again["changed"]

@@ -50,7 +50,7 @@ def test_published_ca_that_comes_back_is_an_error(world: World, monkeypatch: pyt
 
 
 @pytest.mark.parametrize("comes", [True, False])
-def test_published_ca_made_anew_or_gone_is_fine(world: World, monkeypatch: pytest.MonkeyPatch, comes: bool) -> None:
+def test_published_ca_recreated_or_gone_is_fine(world: World, monkeypatch: pytest.MonkeyPatch, comes: bool) -> None:
     delete = world.inside.delete
 
     def deleted(*what: Any, **options: Any) -> bool:

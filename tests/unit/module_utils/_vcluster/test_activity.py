@@ -14,7 +14,7 @@ def line(verb: str, what: str, value: str = "3", code: str = "200", sub: str = "
     return COUNT.format(verb=verb, what=what, value=value, code=code, sub=sub, dry=dry)
 
 
-def test_requests_of_persons_are_counted_apart() -> None:
+def test_requests_of_users_are_counted_apart() -> None:
     metrics = """# HELP apiserver_flowcontrol_dispatched_requests_total x
 apiserver_flowcontrol_dispatched_requests_total{flow_schema="exempt",priority_level="exempt"} 900
 apiserver_flowcontrol_dispatched_requests_total{flow_schema="tenantry-people",priority_level="workload-low"} 7

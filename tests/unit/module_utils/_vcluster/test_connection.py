@@ -63,7 +63,7 @@ def service(kind: str, cluster_ip: str = "10.43.0.7") -> dict:
         (service("ClusterIP", "fd00::7"), "", "https://[fd00::7]:6443"),
     ],
 )
-def test_the_url_is_one_that_people_can_reach(found, address, url):
+def test_the_url_is_one_that_users_can_reach(found, address, url):
     assert exposure.url_of(found, found["spec"]["type"], address) == url
 
 

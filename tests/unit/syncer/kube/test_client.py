@@ -42,7 +42,7 @@ def test_a_refusal_names_its_fields(causes: list, about: str | None, taken: bool
 
 
 @pytest.mark.parametrize(("cause", "told"), [(UID, False), (RANGE, True)])
-def test_a_refusal_of_another_object_is_not_told(cause: dict, told: bool) -> None:
+def test_a_refusal_of_another_object_is_not_reported(cause: dict, told: bool) -> None:
     async def scenario(_store, api):
         one = {**service({}), "apiVersion": "v1", "kind": "Service"}
         error = ApiError(422, "Invalid", "metadata.uid", [cause])

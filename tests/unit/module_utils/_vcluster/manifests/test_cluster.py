@@ -168,7 +168,7 @@ def test_config_says_what_differs_with_agents():
 
 
 @pytest.mark.parametrize(("version", "api"), [("v1.33.1+k3s1", "v1beta1"), ("v1.34.4+k3s1", "v1")])
-def test_only_the_probes_are_let_in_without_a_credential(version, api):
+def test_only_the_probes_are_allowed_without_a_credential(version, api):
     secret = objects(render(version=version))["Secret", "server-config"]
     authentication = json.loads(decoded(secret, "authentication.yaml"))
     assert authentication["apiVersion"] == f"apiserver.config.k8s.io/{api}"

@@ -23,7 +23,7 @@ def test_what_is_offered_stands_on_the_namespace() -> None:
     }
 
 
-def test_any_storage_class_and_none_are_told_apart() -> None:
+def test_any_storage_class_and_none_are_distinguished() -> None:
     assert of_namespace(**SHARED) == {}
     assert of_namespace(**SHARED, storage_classes=[]) == {host_offers.STORAGE_CLASSES: ""}
 

@@ -160,7 +160,7 @@ def test_resolvers_are_reached_by_those_who_ask_them():
     assert not passes(shared(), "egress", POD, "169.254.169.254", 53, "UDP")
 
 
-def test_people_reach_the_api_and_nothing_else():
+def test_users_reach_the_api_and_nothing_else():
     for rendering, pods in ((shared(), POD), (dedicated(), AGENT)):
         # People, and nodes: behind a node port people have a node's address, of another node one in its pods' network.
         for outside in ("192.0.2.1", "2001:db8::1", "172.16.0.6", "10.42.1.0", "10.42.1.1", "fd42::1"):
@@ -272,7 +272,7 @@ def test_a_member_that_was_joined_before_is_to_be_joined_again():
         HostNetworks.of(Host([], 503), NODES, [])
 
 
-def test_pods_where_no_node_says_that_pods_are_are_told_of():
+def test_pods_where_no_node_says_that_pods_are_are_reported():
     networks = HostNetworks.of(Host(["10.42.0.9", "10.99.0.4"]), NODES, [])
     assert networks.unlisted_pod_ips == ("10.99.0.4",)
     around = HostFacts("edge", NODES, [], networks=networks)

@@ -14,7 +14,7 @@ from ..example import KEYS, SHARED, render
 from ..shared_objects import PARTS, decoded, objects, pod, stamp, syncer, syncer_config
 
 
-def test_the_syncer_is_told_what_it_needs():
+def test_the_syncer_knows_what_it_needs():
     assert syncer_config() == {
         "namespace": "payments--dev",
         "labels": {"tenantry.dev/tenant": "payments", "tenantry.dev/vcluster": "dev"},
@@ -114,7 +114,7 @@ def test_the_syncer_is_small():
     }
 
 
-def test_the_syncer_is_told_which_extended_resources_the_quota_limits():
+def test_the_syncer_knows_which_extended_resources_the_quota_limits():
     given = {**SHARED["resources"], "extended": {"nvidia.com/gpu": 2, "hugepages-2Mi": "64Mi"}}
     assert syncer_config(resources=given)["extended"] == ["hugepages-2Mi", "nvidia.com/gpu"]
 
@@ -153,7 +153,7 @@ def networks(**changes) -> dict:
     return json.loads(decoded(objects({"host": host}, **changes)["Secret", "syncer-networks"], "networks.json"))
 
 
-def test_the_syncer_is_told_what_is_closed_to_pods():
+def test_the_syncer_knows_what_is_closed_to_pods():
     """What network policies close, and no more: hand-made endpoints lead where the pods may send packets."""
     told = networks()
     assert {"10.42.0.0/24", "10.43.0.0/16", "192.0.2.11", "192.0.2.10"} <= set(told["closed"])
@@ -184,7 +184,7 @@ def storage_class(name: str, created: str = "2026-01-01T00:00:00Z", default: str
         ([], [], None),
     ],
 )
-def test_the_syncer_is_told_of_the_storage_classes_that_are_offered(offered, names, default):
+def test_the_syncer_knows_of_the_storage_classes_that_are_offered(offered, names, default):
     """Of several defaults the host takes the one that was created last."""
     found = (
         storage_class("fast", allowVolumeExpansion=True, volumeBindingMode="WaitForFirstConsumer"),

@@ -68,7 +68,7 @@ def test_what_is_recorded_is_which_database_it_is_and_not_who_enters(endpoint, p
 
 
 @pytest.mark.parametrize(("endpoint", "named"), BAD)
-def test_what_is_no_endpoint_is_refused_without_being_told(endpoint, named):
+def test_what_is_no_endpoint_is_refused_without_being_quoted(endpoint, named):
     with pytest.raises(TenantryError) as error:
         parsed(endpoint)
     assert str(error.value).startswith("datastore.endpoint: ")

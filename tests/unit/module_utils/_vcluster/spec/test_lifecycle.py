@@ -51,7 +51,7 @@ def test_schedule(schedule: list[str], now: str, begun: str | None) -> None:
     assert (stamp(found) if found else None) == begun
 
 
-def test_a_schedule_is_by_the_clock_on_the_wall() -> None:
+def test_a_schedule_is_by_the_local_time() -> None:
     sleep = parse_sleep({"schedule": NIGHT, "timezone": "America/New_York"})
     assert sleep.begun(at("2026-11-25 20:30")) is None
     assert stamp(sleep.begun(at("2026-11-26 01:30"))) == "2026-11-26T01:00:00Z"

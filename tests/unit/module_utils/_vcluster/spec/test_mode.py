@@ -65,7 +65,7 @@ def spec_of(fleet: Fleet, **changes: Any) -> VClusterSpec:
     return placed(fleet, **changes).specs["payments--dev"]
 
 
-def test_the_module_has_no_default_which_could_not_be_told_from_a_wish():
+def test_the_module_has_no_default_which_could_not_be_distinguished_from_a_wish():
     assert "default" not in OPTIONS["mode"]
     assert OPTIONS["mode"]["choices"][0] == "shared"
 
@@ -158,7 +158,7 @@ def test_what_is_wrong_in_any_mode_is_refused_without_the_fleet(changes):
         (made(**SHARED), {"version": "latest", "agents": 2}, "^agents"),
     ],
 )
-def test_what_is_wrong_in_each_mode_differently_is_told_for_the_one_it_has(fleet, changes, told):
+def test_what_is_wrong_in_each_mode_differently_is_reported_for_the_one_it_has(fleet, changes, told):
     with pytest.raises(TenantryError, match=told):
         placed(fleet, **changes)
 

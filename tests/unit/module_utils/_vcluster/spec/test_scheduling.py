@@ -43,7 +43,7 @@ def test_bad_input_is_one_line_with_option_and_rule(item: dict, told: str) -> No
 
 
 @pytest.mark.parametrize(("part", "module"), [("server", server), ("agent", agent)])
-def test_a_part_runs_where_it_is_told(part: str, module: object) -> None:
+def test_part_runs_where_it_is_placed(part: str, module: object) -> None:
     pod = module.stateful_set(render(**{part: WHERE}))["spec"]["template"]["spec"]
     assert pod["nodeSelector"] == WHERE["node_selector"]
     assert pod["tolerations"] == WHERE["tolerations"]

@@ -175,7 +175,7 @@ def target(hub: Path, space: Space) -> str:
         "containerLogs/kube-system/server-0/k3s", "exec/payments--dev/server-0/k3s?command=id&output=1",
     ],
 )  # fmt: skip
-def test_the_door_leads_to_own_pods_only(space: Space, target: str, path: str) -> None:
+def test_the_kubelet_api_reaches_own_pods_only(space: Space, target: str, path: str) -> None:
     answer = space.try_("get", "--raw", f"/api/v1/nodes/hub/proxy/{path.format(space=space.name, host=target)}")
     assert answer.returncode != 0
     assert not answer.stdout
