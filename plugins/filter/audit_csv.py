@@ -16,6 +16,7 @@ COLUMNS = (
 
 
 def audit_csv(events: Iterable[Mapping[str, Any]]) -> str:
+    """Return audit events as CSV with a header. Values that a spreadsheet would run as formulas are escaped."""
     output = io.StringIO()
     writer = csv.writer(output, lineterminator="\n")
     writer.writerow(COLUMNS)

@@ -13,6 +13,7 @@ COLUMNS = ("TIME", "ACTOR", "ACTION", "KIND", "NAME", "CLUSTER", "VIA")
 
 
 def audit_table(events: Iterable[Mapping[str, Any]]) -> str:
+    """Return audit events as a table, one line each."""
     rows = [COLUMNS, *(_row(event) for event in events)]
     return aligned(rows) if len(rows) > 1 else "nothing"
 

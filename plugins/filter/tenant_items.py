@@ -20,6 +20,7 @@ def tenant_items(
     defaults: Mapping[str, Any] | None = None,
     directory: str = "",
 ) -> list[dict[str, Any]]:
+    """Return the items of all tenants under `key`, each with its tenant. Raise an AnsibleFilterError for other keys."""
     if key not in KEYS:
         raise AnsibleFilterError(f"tenant_items: {key!r} is none of {', '.join(KEYS)}")
     if key == "quotas":

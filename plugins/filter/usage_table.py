@@ -14,6 +14,7 @@ RESOURCES = ("cpu", "memory", "storage", "pods", "vclusters")
 
 
 def usage_table(tenants: Iterable[Mapping[str, Any]]) -> str:
+    """Return the usage of tenants as a table, one line for each tenant and resource."""
     rows = [
         (tenant["name"], key, *(tenant[part][key] for part in ("quota", "allocated", "available", "used")))
         for tenant in tenants

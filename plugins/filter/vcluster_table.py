@@ -14,6 +14,7 @@ RESOURCES = ("cpu", "memory", "storage", "pods")
 
 
 def vcluster_table(vclusters: Iterable[Mapping[str, Any]]) -> str:
+    """Return virtual clusters as a table, one line each."""
     rows = [COLUMNS, *(_row(vcluster) for vcluster in vclusters)]
     return aligned(rows) if len(rows) > 1 else "no virtual clusters"
 

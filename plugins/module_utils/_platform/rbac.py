@@ -200,6 +200,7 @@ def role_name(role: str) -> str:
 
 
 def cluster_role(name: str, rules: list[dict], component: str) -> dict:
+    """Render a ClusterRole of the platform. `component` is platform, member or user."""
     return {
         "apiVersion": f"{RBAC_GROUP}/v1",
         "kind": "ClusterRole",

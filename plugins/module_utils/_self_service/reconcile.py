@@ -178,6 +178,7 @@ class RequestReconciler:
         return cls(context, options, definition, homes, requests, places, found, people, seen)
 
     def reconcile(self) -> None:
+        """Process the requests: users first, then virtual clusters, then access; write each request's status."""
         self.people.reconcile()
         self.rows = {name: self._row(one.tenant, one.name) for name, one in self.requests.items()}
         concerned = {found.tenant for found in self.found.values() if found.readable_record.request}

@@ -43,6 +43,7 @@ class Directory(Store):
         return str(self._directory / namespace / file)
 
     def namespaces(self) -> list[str]:
+        """Return the folders of virtual clusters, without links."""
         with self._doing("read"):
             if not self._directory.is_dir():
                 return []
@@ -53,6 +54,7 @@ class Directory(Store):
 
     @contextmanager
     def draft(self, namespace: str, name: str, directory: Path) -> Iterator[Draft]:
+        """Write the archive under a temporary name in the folder of the virtual cluster."""
         with self._doing("write to"):
             make_private(self._directory)
             with suppress(FileExistsError):

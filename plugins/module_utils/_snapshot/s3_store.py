@@ -75,6 +75,7 @@ class Bucket(Store):
         return f"s3://{self._name}/{self._key(namespace, file)}"
 
     def namespaces(self) -> Iterator[str]:
+        """Yield the folders of virtual clusters while the bucket is listed."""
         with self._doing("list"):
             for one in self._client.list_objects(self._name, self._prefix):
                 name = one.object_name.removeprefix(self._prefix).rstrip("/")
@@ -83,6 +84,7 @@ class Bucket(Store):
 
     @contextmanager
     def draft(self, namespace: str, name: str, directory: Path) -> Iterator[Draft]:
+        """Write the archive to a temporary file, which add() uploads."""
         with tempfile.TemporaryFile(dir=directory) as file:
             yield Draft(file, None)
 

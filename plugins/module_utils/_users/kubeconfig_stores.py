@@ -113,6 +113,7 @@ class VaultStore(FileStore):
         return config if isinstance(config, dict) else None
 
     def write(self, config: dict, *, check: bool) -> bool:
+        """Encrypt the kubeconfig. An unencrypted or readable file is replaced even if its content is current."""
         encrypted = self.exists and self._file.read_bytes().startswith(b"$ANSIBLE_VAULT;")
         if encrypted and self.read() == config and self._file.stat().st_mode & 0o777 == 0o600:
             return False
@@ -162,6 +163,7 @@ class SecretStore:
         return content_of(self._live or {})
 
     def write(self, config: dict, *, check: bool) -> bool:
+        """Apply the Secret if its content or the name of the kubeconfig differs."""
         annotation = ((self._live or {}).get("metadata", {}).get("annotations") or {}).get(KUBECONFIG_ANNOTATION)
         if self.read() == config and annotation == self._metadata["annotations"][KUBECONFIG_ANNOTATION]:
             return False

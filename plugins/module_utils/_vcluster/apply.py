@@ -59,6 +59,7 @@ class PresentOperation(VClusterOperation):
     plan: PresentPlan
 
     def execute(self, context: Context, deadline: Deadline) -> OperationResult:
+        """Apply the plan and wait. Return what was done, with the error if there was one."""
         application = _Application(context, self.plan, deadline)
         try:
             return completed(application.run, application.result)

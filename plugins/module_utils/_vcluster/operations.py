@@ -41,6 +41,7 @@ class AbsentOperation(VClusterOperation):
         return cls(placed, delete.plan(placed.host, placed.desired.tenant, placed.desired.name))
 
     def execute(self, context: Context, deadline: Deadline) -> OperationResult:
+        """Delete the virtual cluster. Return what was done, with the error if there was one."""
         diffs = [self.plan.diff()]
         return completed(
             lambda: OperationResult(self._delete(context, deadline), diffs),
@@ -69,6 +70,7 @@ class LifecycleOperation(VClusterOperation):
     plan: lifecycle.LifecyclePlan
 
     def execute(self, context: Context, deadline: Deadline) -> OperationResult:
+        """Execute the plan. Return what was done, with the error if there was one."""
         result = OperationResult(self.plan.rows(), [self.plan.diff()])
         return completed(lambda: self._perform(context, deadline, result), lambda: result)
 

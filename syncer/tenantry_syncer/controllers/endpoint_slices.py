@@ -46,6 +46,7 @@ class EndpointSlices:
         self._events = events
 
     async def reconcile(self, namespace: str, name: str) -> None:
+        """Create, update or delete the host object of a slice."""
         found = self._context.virtual.get(ENDPOINT_SLICE, namespace, name)
         host_object = self._context.host_object_for(ENDPOINT_SLICE, namespace, name)
         desired, rejected = self._desired(found) if found else (None, [])

@@ -25,6 +25,7 @@ class Ingresses:
         self._offers = Offers(given.ingress_classes, given.ingress_hosts, specific)
 
     async def reconcile(self, namespace: str, name: str) -> None:
+        """Create, update or delete the host object of an ingress, and copy its status back."""
         ingress = self._context.virtual.get(INGRESS, namespace, name)
         host_object = self._context.host_object_for(INGRESS, namespace, name)
         checked = self._check(ingress) if ingress else CheckedIngress()

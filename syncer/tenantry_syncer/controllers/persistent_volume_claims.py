@@ -28,6 +28,7 @@ class PersistentVolumeClaims:
         self._events = events
 
     async def reconcile(self, namespace: str, name: str) -> None:
+        """Create, grow or delete the host object of a claim, and copy its status back."""
         claim = self._context.virtual.get(PVC, namespace, name)
         host_object = self._context.host_object_for(PVC, namespace, name)
         if host_object and not self._context.is_host_object_of(host_object, claim):

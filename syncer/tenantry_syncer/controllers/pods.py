@@ -41,6 +41,7 @@ class Pods:
             self._last[key] = {"metadata": host["metadata"], "spec": {}, "status": host.get("status") or {}}
 
     async def reconcile(self, namespace: str, name: str) -> None:
+        """Create, change or delete the host pods of a pod, and copy the status back."""
         pod = self._context.virtual.get(POD, namespace, name)
         host_pods = self._context.host_pods_for(namespace, name)
         host = next((one for one in host_pods if self._context.is_host_object_of(one, pod)), None)

@@ -42,6 +42,7 @@ class ServiceLinks:
         return self._left_out.get(pod["metadata"]["namespace"], 0) if which(pod) == ALL else 0
 
     async def reconcile(self, namespace: str, variant: str) -> None:
+        """Create, update or delete the config map with the variables of a namespace."""
         context, one = self._context, (LINKS, namespace, variant)
         host_object = context.host.get(CONFIG_MAP, "", host_name(namespace, variant))
         namespace_object = context.virtual.get(NAMESPACE, "", namespace)

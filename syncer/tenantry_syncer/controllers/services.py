@@ -87,6 +87,7 @@ class Services:
         self._events = events
 
     async def reconcile(self, namespace: str, name: str) -> None:
+        """Create, update or delete the host object of a Service, and copy its status back."""
         service = self._context.virtual.get(SERVICE, namespace, name)
         host_object = self._context.host_object_for(SERVICE, namespace, name)
         if (namespace, name) in PLATFORM_SERVICES:

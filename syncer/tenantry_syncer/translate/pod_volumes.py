@@ -59,6 +59,7 @@ def ephemeral_claim(pod: dict, volume: str) -> str:
 
 
 def host_volume(volume: dict, pod: dict, host_pod: str) -> dict:
+    """Return the volume of the host pod, with references renamed. Raise RejectedSpec for unsupported types."""
     namespace, name = pod["metadata"]["namespace"], volume["name"]
     result = copy.deepcopy(volume)
     if "ephemeral" in result:

@@ -22,6 +22,7 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 def which(pod: dict) -> str:
+    """Return the variant of variables that a pod gets: all Services, or the API only."""
     return ALL if pod["spec"].get("enableServiceLinks", True) else API
 
 
@@ -75,6 +76,7 @@ def _expanded(text: str, variables: Mapping[str, str], own: set[str]) -> str:
 
 
 def uses_variables(pod: dict) -> bool:
+    """Return whether a container's own variables refer to others by `$(NAME)`."""
     groups = ("initContainers", "containers", "ephemeralContainers")
     containers = [one for group in groups for one in pod["spec"].get(group) or []]
     return any("$(" in env.get("value", "") for one in containers for env in one.get("env") or [])

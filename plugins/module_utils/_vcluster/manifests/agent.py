@@ -79,6 +79,7 @@ exec "$K3S" agent "$@"
 
 
 def config(rendering: RenderContext) -> dict:
+    """Return k3s's config.yaml of an agent."""
     own = {
         "server": f"https://{rendering.api_name}:{API_PORT}",
         "token-file": f"{TOKEN_DIRECTORY}/agent-token",
@@ -89,6 +90,7 @@ def config(rendering: RenderContext) -> dict:
 
 
 def config_secret(rendering: RenderContext) -> dict:
+    """Render the Secret with the agent's configuration."""
     return secret(rendering.metadata(CONFIG), _files(rendering))
 
 

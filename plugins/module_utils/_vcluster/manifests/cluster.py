@@ -151,6 +151,7 @@ def platform_binding(rendering: RenderContext) -> dict:
 
 
 def join_token(rendering: RenderContext) -> dict:
+    """Render the Secret with the tokens of servers, agents and syncer, which a restore replaces."""
     kept = rendering.keys
     values = {
         "server-token": kept.server_token,
@@ -163,6 +164,7 @@ def join_token(rendering: RenderContext) -> dict:
 
 
 def platform_credential(rendering: RenderContext) -> dict:
+    """Render the platform's credential for the virtual cluster: token and, once known, CA."""
     values = {"token": rendering.keys.platform_token}
     if rendering.keys.ca:
         values["ca.crt"] = rendering.keys.ca
@@ -170,6 +172,7 @@ def platform_credential(rendering: RenderContext) -> dict:
 
 
 def client_ca(rendering: RenderContext) -> dict:
+    """Render the Secret with the CA for requested client certificates."""
     return secret(rendering.metadata(CLIENT_CA), dict(rendering.keys.client_ca))
 
 

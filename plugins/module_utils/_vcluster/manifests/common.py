@@ -164,11 +164,13 @@ def keys(
 
 
 def secret(metadata: dict, values: dict[str, str]) -> dict:
+    """Render a Secret with these values as text."""
     data = {key: encoded(value) for key, value in values.items()}
     return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": "Opaque", "data": data}
 
 
 def service_account(metadata: dict) -> dict:
+    """Render a ServiceAccount whose token is not mounted."""
     return {
         "apiVersion": "v1",
         "kind": "ServiceAccount",
@@ -277,6 +279,7 @@ def own_priority(tier: str) -> str:
 
 
 def secret_volume(name: str, secret_name: str, items: dict[str, str] | None = None) -> dict:
+    """Render a volume of a Secret, mode 0400, with all keys or only `items`."""
     source: dict = {"secretName": secret_name, "defaultMode": 0o400}
     if items:
         source["items"] = [{"key": key, "path": path} for key, path in items.items()]

@@ -257,6 +257,7 @@ def authentication(rendering: RenderContext) -> dict:
 
 
 def config_secrets(rendering: RenderContext) -> list[dict]:
+    """Render the Secrets with configuration and manifests."""
     found = [secret(rendering.metadata(CONFIG), _files(rendering))]
     if rendering.spec.k3s.manifests:
         found.append(secret(rendering.metadata(MANIFESTS), {"manifests.yaml": rendering.spec.k3s.manifests}))

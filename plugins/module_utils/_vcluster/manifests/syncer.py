@@ -262,6 +262,7 @@ def _pod(rendering: RenderContext) -> dict:
 
 
 def volumes() -> list[dict]:
+    """Render the volumes: settings with the syncer's token, the host's token, and a temporary directory."""
     token = {"secret": {"name": JOIN_TOKEN, "items": [{"key": TOKEN, "path": "token"}]}}
     settings = [{"secret": {"name": name}} for name in (CONFIG, NETWORKS)]
     namespace = {"apiVersion": "v1", "fieldPath": "metadata.namespace"}
@@ -278,6 +279,7 @@ def volumes() -> list[dict]:
 
 
 def container(rendering: RenderContext) -> dict:
+    """Render the container of the syncer."""
     return {
         "name": NAME,
         "image": _shared(rendering).syncer_image,
