@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from . import site_variables
 from .harness import MIRROR, ROOT, ansible_playbook, lab, lab_as_found
-from .tenantry_lab.release import AIRGAP, CHECKSUMS, VCLUSTER, read_checksums
-from .tenantry_lab.syncer import image_name
 from .test_network import Space
 
 SIZE = {"cpu": 2, "memory": "2Gi", "pods": 12}
@@ -26,14 +25,7 @@ class OwnSite:
 
     def run(self, playbook: str, release: str, *arguments: str, check: bool = True) -> str:
         """What a playbook says, with this release of the hub."""
-        published = ROOT / "build/lab/mirror/releases/download" / release
-        sums = read_checksums((published / CHECKSUMS).read_text()) if published.exists() else {}
-        archives = [{"name": name, "checksum": f"sha256:{sums.get(name)}"} for name in (AIRGAP, VCLUSTER)]
-        host = {
-            "platform_version": release,
-            "platform_checksum": f"sha256:{sums.get('k3s', '0' * 64)}",
-            "platform_airgap_images": archives,
-        }
+        host = site_variables.of_release(ROOT / "build/lab/mirror/releases/download" / release, release)
         inventory = self.folder / "inventory.json"
         hosts = {"fleet_hub": {"hosts": {self.machine: {}}}, "all": {"vars": self.variables | host}}
         inventory.write_text(json.dumps(hosts))
@@ -63,17 +55,9 @@ def own_site(
 
 
 def _variables(folder: Path, machine: Mapping[str, str], tenant: str, vclusters: list[Mapping[str, Any]]) -> dict:
-    registries = {"mirrors": {"docker.io": {"endpoint": [MIRROR]}}}
+    defaults = {"expose": {"type": "NodePort"}, "registries": site_variables.registries(MIRROR), "resources": SIZE}
     return {
-        "ansible_host": machine["address"],
-        "ansible_user": machine["user"],
-        "ansible_ssh_common_args": f"-F {machine['ssh_config']}",
-        "ansible_python_interpreter": "/usr/bin/python3",
-        "platform_release_url": f"{MIRROR}/releases/download",
-        "platform_registries": registries,
-        "tenantry_output_dir": str(folder),
-        "tenantry_kubeconfig": str(folder / "hub.yaml"),
-        "tenantry_syncer_image": image_name(),
-        "tenantry_vcluster_defaults": {"expose": {"type": "NodePort"}, "registries": registries, "resources": SIZE},
-        "tenantry_tenants": [{"name": tenant, "vclusters": vclusters}],
+        **site_variables.of_machine(machine["address"], machine["user"], machine["ssh_config"]),
+        **site_variables.of_site(folder, MIRROR, [{"name": tenant, "vclusters": vclusters}]),
+        "tenantry_vcluster_defaults": defaults,
     }
