@@ -122,14 +122,14 @@ def test_lookup_run_overtaken_by_another_has_its_token(
     administrator: None, lookup: Lookup, dev: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The other one comes when this one has issued a token, and not stored it."""
-    prove, others = bound_tokens.prove, []
+    verify, others = bound_tokens.verify, []
 
     def late(cluster: client.Cluster, credential: bound_tokens.Credential) -> None:
-        monkeypatch.setattr(bound_tokens, "prove", prove)
+        monkeypatch.setattr(bound_tokens, "verify", verify)
         others.append(lookup())
-        prove(cluster, credential)
+        verify(cluster, credential)
 
-    monkeypatch.setattr(bound_tokens, "prove", late)
+    monkeypatch.setattr(bound_tokens, "verify", late)
     found = lookup()
     assert token_in(found) == token_in(others[0])
     assert len(bound_secrets(dev)) == 1

@@ -99,7 +99,7 @@ def require(value: T | None, what: str) -> T:
 
 
 def one_line(text: object) -> str:
-    """The text without line breaks, control characters and anything that looks like a credential."""
+    """Return the text without line breaks, control characters and anything that looks like a credential."""
     clean = _SECRETS.sub(_REDACTED, str(text)[:LONGEST_READ])
     clean = _WORDS.sub(lambda found: _without_token(found[0]), clean)
     clean = " ".join("".join(c if c.isprintable() else " " for c in clean).split())

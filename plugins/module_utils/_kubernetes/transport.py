@@ -143,9 +143,9 @@ class _Bounded(HTTPResponse):
 
 
 class Limiter:
-    """
-    Sees to it that a pool's requests end when their time limit is over, whatever they are waiting for, and that no
-    answer is larger than can be kept. Nobody asks for compressed ones, which would be larger than they look.
+    """Ends a pool's requests when their time limit is used up, and limits the size of answers.
+
+    Requests do not accept compressed answers, which are larger than they look.
     """
 
     def __init__(self, pool: Any, limit: TimeLimit, where: str) -> None:

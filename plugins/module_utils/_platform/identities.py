@@ -174,8 +174,9 @@ def hub_user(
     """
     Render a user's identity and rights on the hub. A platform operator has rights on the whole hub.
 
-    The ServiceAccount is the record of a user, even of one who has the rights as a `person` of an issuer. One whom
-    the tenant asked for itself has the `uid` of that request, and as long as the invitation lasts its `reader`.
+    The ServiceAccount is the record of a user, even of one who has the rights as a `person` of an issuer. For a
+    user whom the tenant requested, `request` has the `uid` of the request, and the `reader`: the subject that may
+    read the initial kubeconfig, or None once that has ended.
     """
     labels = naming.labels("user", tenant=tenant, user=user)
     account = _account(user, naming.tenant_namespace(tenant), labels)

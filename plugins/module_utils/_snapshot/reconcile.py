@@ -97,7 +97,6 @@ class SnapshotOperation:
         return require(self.found, f"virtual cluster {self.namespace}")
 
     def row(self) -> dict:
-        """Return the fields that every row has."""
         item = self.item
         host = self.found.host.name if self.found else None
         return {"name": item["name"], "tenant": item["tenant"], "namespace": self.namespace, "host": host}
@@ -132,37 +131,34 @@ class Call:
 
 def run(context: Context, items: list[dict], options: SnapshotOptions) -> list[dict]:
     """Take, restore, roll back or delete snapshots, and return a row for each item."""
-    operations = validate_all(items, _validated, name=_name_of)
+    ops = validate_all(items, _validated, name=_name_of)
     # A rollback uses only the copies on volumes, so it needs no store.
-    store = None if all(operation.state == "rolled_back" for operation in operations) else options.place.store()
-    _run_each(operations, lambda operation: _look_up(store, operation))
-    for operation in operations:
-        for bad in operation.unreadable:
-            context.warn(f"{operation.source}: {bad}. It is ignored")
-    if not any(operation.state in LIVE for operation in operations):
-        return [_row(Call(context, options, store), operation) for operation in operations]
-    if any(operation.state in ("present", "restored") for operation in operations):
+    store = None if all(op.state == "rolled_back" for op in ops) else options.place.store()
+    _run_each(ops, lambda op: _look_up(store, op))
+    for op in ops:
+        for bad in op.unreadable:
+            context.warn(f"{op.source}: {bad}. It is ignored")
+    if not any(op.state in LIVE for op in ops):
+        return [_row(Call(context, options, store), op) for op in ops]
+    if any(op.state in ("present", "restored") for op in ops):
         encryption.check_passphrase(options.passphrase)
     with registry.open_fleet(context) as fleet:
         places = FleetState(fleet)
         for problem in places.unreachable.values():
             context.warn(problem)
-        _run_each(operations, lambda operation: _place(context, places, operation))
-        possible = [operation for operation in operations if operation.problem is None]
-        taking = (
-            any(operation.state == "present" and not operation.snapshots for operation in possible)
-            and not context.check_mode
-        )
+        _run_each(ops, lambda op: _place(context, places, op))
+        possible = [op for op in ops if op.problem is None]
+        taking = any(op.state == "present" and not op.snapshots for op in possible) and not context.check_mode
         key = encryption.new_key(require(options.passphrase, "the passphrase")) if taking else None
         call = Call(context, options, store, key)
-        return context.hub.map(lambda operation: _row(call, operation), operations)
+        return context.hub.map(lambda op: _row(call, op), ops)
 
 
-def _run_each(operations: list[SnapshotOperation], do: Callable[[SnapshotOperation], None]) -> None:
+def _run_each(ops: list[SnapshotOperation], do: Callable[[SnapshotOperation], None]) -> None:
     """Run a step for each item. An Obstacle stops that item only."""
-    for operation in operations:
-        if operation.problem is None:
-            operation.problem, _nothing = attempt(partial(do, operation))
+    for op in ops:
+        if op.problem is None:
+            op.problem, _nothing = attempt(partial(do, op))
 
 
 def _name_of(item: dict) -> str:
@@ -200,64 +196,64 @@ def _validated(item: dict) -> SnapshotOperation:
     return SnapshotOperation(item, name)
 
 
-def _look_up(store: Store | None, operation: SnapshotOperation) -> None:
-    if operation.state == "rolled_back" or store is None:
-        operation.name = PRE_UPGRADE
-    elif operation.state == "restored":
-        listing = store.list(operation.source) if operation.name == LATEST else None
-        operation.unreadable = listing.unreadable if listing else []
-        operation.snapshots = [store.get(operation.source, operation.name, listing)]
-    elif operation.state == "pruned":
-        found = store.list(operation.namespace)
-        operation.snapshots, operation.unreadable = found.snapshots[: -operation.item["keep"]], found.unreadable
+def _look_up(store: Store | None, op: SnapshotOperation) -> None:
+    if op.state == "rolled_back" or store is None:
+        op.name = PRE_UPGRADE
+    elif op.state == "restored":
+        listing = store.list(op.source) if op.name == LATEST else None
+        op.unreadable = listing.unreadable if listing else []
+        op.snapshots = [store.get(op.source, op.name, listing)]
+    elif op.state == "pruned":
+        found = store.list(op.namespace)
+        op.snapshots, op.unreadable = found.snapshots[: -op.item["keep"]], found.unreadable
     else:
-        there = store.find(operation.namespace, operation.name)
-        operation.snapshots = [there] if there else []
+        there = store.find(op.namespace, op.name)
+        op.snapshots = [there] if there else []
 
 
-def _place(context: Context, places: FleetState, operation: SnapshotOperation) -> None:
-    if operation.state not in LIVE:
+def _place(context: Context, places: FleetState, op: SnapshotOperation) -> None:
+    if op.state not in LIVE:
         return
-    operation.found = places.found.get(operation.namespace)
-    source = places.found.get(operation.source)
-    operation.source_namespace = source.namespace_object if source else None
-    if operation.found is None:
+    op.found = places.found.get(op.namespace)
+    source = places.found.get(op.source)
+    op.source_namespace = source.namespace_object if source else None
+    if op.found is None:
         lost = f", or it is on a member that does not answer: {'; '.join(places.unreachable.values())}"
         error = TenantryError(
             f"there is no such virtual cluster{lost if places.unreachable else ''}. "
             "Create it with tenantry.kube.vcluster first"
         )
-        if operation.state == "restored":
+        if op.state == "restored":
             context.missing(error)
         else:
             raise error
-    elif (place := operation.found.record.datastore) not in (None, PLACE):
+    elif (place := op.found.record.datastore) not in (None, PLACE):
         raise TenantryError(
             f"datastore: is external ({place}). Back up and restore that database with its own tools, and "
-            f"keep the Secret {JOIN_TOKEN} of {operation.namespace}, without which k3s cannot read it"
+            f"keep the Secret {JOIN_TOKEN} of {op.namespace}, without which k3s cannot read it"
         )
 
 
-def _row(call: Call, operation: SnapshotOperation) -> dict:
+def _row(call: Call, op: SnapshotOperation) -> dict:
     do = {"present": _take, "restored": _restore, "rolled_back": _revert, "absent": _delete, "pruned": _delete}[
-        operation.state
+        op.state
     ]
-    row = {**operation.row(), "changed": False, "actions": []}
-    if operation.unreadable:
-        row["unreadable"] = [bad.row() for bad in operation.unreadable]
-    problem, done = (operation.problem, None) if operation.problem else attempt(lambda: do(call, operation))
+    row = {**op.row(), "changed": False, "actions": []}
+    if op.unreadable:
+        row["unreadable"] = [bad.row() for bad in op.unreadable]
+    problem, done = (op.problem, None) if op.problem else attempt(lambda: do(call, op))
     if problem:
-        row["error"] = f"{operation.namespace}: {problem}"
+        row["error"] = f"{op.namespace}: {problem}"
     row |= done or {}
     row["changed"] = bool(row["actions"])
-    return {**row, "diff": _diff(operation, row), "seconds": round(time.monotonic() - operation.started, 1)}
+    return {**row, "diff": _diff(op, row), "seconds": round(time.monotonic() - op.started, 1)}
 
 
-def _diff(operation: SnapshotOperation, row: dict) -> dict:
+def _diff(op: SnapshotOperation, row: dict) -> dict:
     lines = [f"{action['action']} {action['kind']} {action['name']}\n" for action in row["actions"]]
     return {
-        "before_header": operation.namespace,
-        "after_header": operation.namespace,
+        "before_header": op.namespace,
+        "after_header": op.namespace,
         "before": "",
         "after": "".join(lines),
     }
@@ -272,106 +268,104 @@ def _action(action: str, name: str) -> list[dict]:
     return [{"action": action, "kind": "Snapshot", "name": name}]
 
 
-def _delete(call: Call, operation: SnapshotOperation) -> dict:
+def _delete(call: Call, op: SnapshotOperation) -> dict:
     actions: list[dict] = []
-    for snapshot in operation.snapshots:
+    for snapshot in op.snapshots:
         if not call.check_mode:
             call.store.remove(snapshot)
         actions += _action("delete", snapshot.origin.snapshot)
     return {"actions": actions}
 
 
-def _take(call: Call, operation: SnapshotOperation) -> dict:
-    if operation.snapshots:
-        authenticate(operation.snapshots[0], call.passphrase)
-        return _facts(operation.snapshots[0])
+def _take(call: Call, op: SnapshotOperation) -> dict:
+    if op.snapshots:
+        authenticate(op.snapshots[0], call.passphrase)
+        return _facts(op.snapshots[0])
     if call.check_mode:
-        return {"snapshot": operation.name, "actions": _action("create", operation.name)}
-    context, store, found = call.context, call.store, operation.known_found
+        return {"snapshot": op.name, "actions": _action("create", op.name)}
+    context, store, found = call.context, call.store, op.known_found
     key = require(call.key, "the key of the archive")
-    secrets = [found.host.get(SECRET, name, operation.namespace) for name in (JOIN_TOKEN, PLATFORM_CREDENTIAL)]
+    secrets = [found.host.get(SECRET, name, op.namespace) for name in (JOIN_TOKEN, PLATFORM_CREDENTIAL)]
     credentials = snapshot_archive.credentials_of(*secrets)
     with _private_directory(context) as directory:
-        captured, revision = _captured(call, operation, directory)
-        context.progress(
-            operation.namespace, f"copied and fetched, {captured.paused_seconds} s of it with the API paused"
-        )
-        origin = _origin(operation, operation.name, revision, captured.database.stat().st_size)
-        with store.draft(operation.namespace, operation.name, directory) as draft:
+        captured, revision = _captured(call, op, directory)
+        context.progress(op.namespace, f"copied and fetched, {captured.paused_seconds} s of it with the API paused")
+        origin = _origin(op, op.name, revision, captured.database.stat().st_size)
+        with store.draft(op.namespace, op.name, directory) as draft:
             try:
                 snapshot_archive.write(draft.file, key, origin, credentials, captured)
             except OSError as error:
-                where = store.where(operation.namespace)
+                where = store.where(op.namespace)
                 raise TenantryError(
                     f"cannot write to {where}: {error.strerror}. Free space there or choose another place"
                 ) from None
             snapshot = store.add(origin, key, draft)
     newest.note(found.host, origin)
-    context.progress(operation.namespace, f"snapshot {operation.name} written, {snapshot.bytes} bytes")
+    context.progress(op.namespace, f"snapshot {op.name} written, {snapshot.bytes} bytes")
     return {
         **_facts(snapshot),
         "api_paused_seconds": captured.paused_seconds,
-        "actions": _action("create", operation.name),
+        "actions": _action("create", op.name),
     }
 
 
-def _captured(call: Call, operation: SnapshotOperation, directory: Path) -> tuple[DataCopy, int]:
+def _captured(call: Call, op: SnapshotOperation, directory: Path) -> tuple[DataCopy, int]:
     """Copy the datastore. Return the copy and its revision."""
-    if operation.datastore == PLACE:
+    if op.datastore == PLACE:
         database = directory / "etcd.db"
-        revision = take(operation.known_found.host, operation.namespace, database, call.deadline())
+        revision = take(op.known_found.host, op.namespace, database, call.deadline())
         return DataCopy(keys_archive([]), database, 0.0), revision
-    captured = _captured_of_volume(call, operation, directory)
+    captured = _captured_of_volume(call, op, directory)
     return captured, sqlite.consolidate(captured.database)
 
 
-def _captured_of_volume(call: Call, operation: SnapshotOperation, directory: Path) -> DataCopy:
+def _captured_of_volume(call: Call, op: SnapshotOperation, directory: Path) -> DataCopy:
     """Copy from the server's container or, if it is stopped, from a maintenance pod."""
-    host, namespace, seconds = operation.known_found.host, operation.namespace, call.options.wait_timeout
+    host, namespace, seconds = op.known_found.host, op.namespace, call.options.wait_timeout
     stateful_set = host.get(STATEFUL_SET, SERVER, namespace)
     if stateful_set is None:
         raise TenantryError(f"StatefulSet {SERVER} is missing. Run tenantry.kube.vcluster for it first")
     if stateful_set["spec"]["replicas"] == 0:
         with run_maintenance_pod(host, stateful_set, call.deadline()) as container:
-            return capture(container, operation.name, directory, seconds)
+            return capture(container, op.name, directory, seconds)
     server = pod_exec.Container(host, namespace, f"{SERVER}-0", CONTAINER)
-    return capture(server, operation.name, directory, seconds)
+    return capture(server, op.name, directory, seconds)
 
 
-def _restore(call: Call, operation: SnapshotOperation) -> dict:
-    context, snapshot = call.context, operation.snapshots[0]
+def _restore(call: Call, op: SnapshotOperation) -> dict:
+    context, snapshot = call.context, op.snapshots[0]
     archive_key = authenticate(snapshot, call.passphrase)
-    if operation.name == LATEST:
-        newest.check_unreadable(operation.source_namespace, snapshot.origin, operation.unreadable)
-        warning = newest.check(operation.source_namespace, snapshot.origin)
+    if op.name == LATEST:
+        newest.check_unreadable(op.source_namespace, snapshot.origin, op.unreadable)
+        warning = newest.check(op.source_namespace, snapshot.origin)
         if warning:
             context.warn(warning)
     with _private_directory(context) as directory:
         with call.store.fetch(snapshot, directory) as archive:
             content = snapshot_archive.read(snapshot, archive, archive_key, directory)
         actions = [{"action": "restore", "kind": "Snapshot", "name": snapshot.origin.snapshot}]
-        context.progress(operation.namespace, f"snapshot {snapshot.origin.snapshot} verified")
-        if operation.found is None:  # in check mode, an earlier task may only have predicted it
+        context.progress(op.namespace, f"snapshot {snapshot.origin.snapshot} verified")
+        if op.found is None:  # in check mode, an earlier task may only have predicted it
             return {**_facts(snapshot), "actions": actions}
-        restore = _restore_of(call, operation, snapshot.origin, directory)
+        restore = _restore_of(call, op, snapshot.origin, directory)
         restore.check()
         verified = {} if context.check_mode else {"verified": restore.execute(content)}
         return {**_facts(snapshot), **verified, "version": restore.version, "actions": actions}
 
 
-def _restore_of(call: Call, operation: SnapshotOperation, origin: Origin, directory: Path) -> Restore:
-    kind = EtcdRestore if operation.datastore == PLACE else Restore
-    progress = partial(call.context.progress, operation.namespace)
-    return kind(operation.known_found, origin, call.deadline(), progress, directory)
+def _restore_of(call: Call, op: SnapshotOperation, origin: Origin, directory: Path) -> Restore:
+    kind = EtcdRestore if op.datastore == PLACE else Restore
+    progress = partial(call.context.progress, op.namespace)
+    return kind(op.known_found, origin, call.deadline(), progress, directory)
 
 
-def _revert(call: Call, operation: SnapshotOperation) -> dict:
-    version = operation.known_found.annotations.get(BEFORE_ANNOTATION)
+def _revert(call: Call, op: SnapshotOperation) -> dict:
+    version = op.known_found.annotations.get(BEFORE_ANNOTATION)
     if version is None:
         raise TenantryError("state: rolled_back requires a previous upgrade, and there was none. Use state: restored")
-    origin = _origin(operation, PRE_UPGRADE, 0, 0)
+    origin = _origin(op, PRE_UPGRADE, 0, 0)
     with _private_directory(call.context) as directory:
-        restore = _restore_of(call, operation, replace(origin, version=version), directory)
+        restore = _restore_of(call, op, replace(origin, version=version), directory)
         restore.check()
         if not call.check_mode:
             restore.revert()
@@ -379,12 +373,12 @@ def _revert(call: Call, operation: SnapshotOperation) -> dict:
     return {"snapshot": PRE_UPGRADE, "version": version, "actions": actions}
 
 
-def _origin(operation: SnapshotOperation, snapshot: str, revision: int, size: int) -> Origin:
-    found, record = operation.known_found, operation.known_found.record
+def _origin(op: SnapshotOperation, snapshot: str, revision: int, size: int) -> Origin:
+    found, record = op.known_found, op.known_found.record
     return Origin(
         snapshot=snapshot,
-        tenant=operation.item["tenant"],
-        name=operation.item["name"],
+        tenant=op.item["tenant"],
+        name=op.item["name"],
         host=found.host.name,
         mode=record.mode or "",
         version=record.version or "",
@@ -393,7 +387,7 @@ def _origin(operation: SnapshotOperation, snapshot: str, revision: int, size: in
         sequence=newest.next_sequence(found.namespace_object),
         revision=revision,
         database_bytes=size,
-        datastore=operation.datastore,
+        datastore=op.datastore,
     )
 
 

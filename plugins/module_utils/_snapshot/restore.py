@@ -150,7 +150,7 @@ class Restore:
         return self._verify_served(expected)
 
     def revert(self) -> None:
-        """Back to what the volume keeps from before an upgrade. It has the same token, and the CA of then."""
+        """Restore the pre-upgrade copy on the volume, which has the same token, and the CA of that time."""
         self._stop()
         self._restore_kept()
         if client_ca_renewal.find(self.host, self.namespace):
@@ -159,7 +159,7 @@ class Restore:
             self._change_version()
         self._start()
         self._pin_ca(connection.authority(self.host, self.namespace))
-        self._prove({NAMESPACE: set()})
+        self._verify_served({NAMESPACE: set()})
 
     def _stop(self) -> None:
         self._scale(0)
@@ -197,8 +197,8 @@ class Restore:
         server = pod_exec.Container(self.host, self.namespace, SERVER_POD, maintenance_pod.CONTAINER)
         pod_exec.run(server, "removing the data from before", _REMOVE, DATA_DIRECTORY, BEFORE)
 
-    def _take_over(self, credentials: dict[str, str]) -> None:
-        """Token and CA go with the data, and in its own place the release does."""
+    def _apply_credentials(self, credentials: dict[str, str]) -> None:
+        """Apply the snapshot's token and CA and, in place, its release."""
         data = {key: encoded(credentials[key]) for key in ("server-token", "node-password")}
         self.host.merge(SECRET, JOIN_TOKEN, self.namespace, {"data": data})
         self._pin_ca(credentials["ca.crt"])
@@ -263,8 +263,8 @@ class Restore:
             wait_until_endpoint_accepts(connection.endpoint(self.target), self.deadline)
         self.report_progress("server ready")
 
-    def _prove(self, expected: dict[str, set[str]]) -> dict[str, int]:
-        """Its API answers with the CA of the snapshot and serves what that holds; then the old data may go."""
+    def _verify_served(self, expected: dict[str, set[str]]) -> dict[str, int]:
+        """Verify that the API serves the snapshot's objects with its CA. Only then is the previous data deleted."""
         api = connection.inside(self.host, self.namespace).limited(max(self.host.timeout, self.deadline.remaining()))
         try:
             served = {kind: {_path(obj) for page in api.pages(kind) for obj in page} for kind in expected}
@@ -289,7 +289,7 @@ class Restore:
         self._end_agents()
 
     def _renew_agents(self) -> None:
-        """They trust the CA by which they have joined."""
+        """Replace agents, which joined by the previous CA."""
         if self.other_ca or not self.in_place:
             self._end_agents()
 

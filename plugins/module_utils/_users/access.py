@@ -126,7 +126,6 @@ class VClusterAccess:
 
     @property
     def context(self) -> str:
-        """Name of its context in a kubeconfig."""
         return self.found.namespace
 
     @property
@@ -136,7 +135,6 @@ class VClusterAccess:
 
     @property
     def ca_data(self) -> str:
-        """CA of the API, base64 of PEM."""
         return self._api.ca_data
 
     @property
@@ -238,10 +236,7 @@ class VClusterAccess:
         return account is not None and moment(account["metadata"]["creationTimestamp"]) <= clock() - AT_ONCE
 
     def _unlabelled(self, users: set[str], known: set[Key]) -> list[Action]:
-        """Plan to delete the account and binding of a user who leaves or is demoted, by their names.
-
-        An administrator can remove the labels, so that no selector finds them.
-        """
+        """Plan to delete a leaving or demoted user's account and binding by name: administrators can remove labels."""
         accounts = self._api.list(resources.SERVICE_ACCOUNT, naming.PLATFORM_NAMESPACE)
         bindings = (one for page in self._api.pages(resources.CLUSTER_ROLE_BINDING) for one in page)
         ours = [one for one in accounts if one["metadata"]["name"] in users]
@@ -393,15 +388,12 @@ class VClusterAccess:
         return issued.token
 
     def next_secret(self, user: str, kubeconfig: str) -> str:
-        """Return the name of the next Secret, predictable for check mode."""
         return bound_tokens.secret_name(f"{user}-{kubeconfig}", self.secrets_of(user, kubeconfig))
 
     def revoke(self, secrets: list[dict]) -> None:
-        """Revoke the tokens bound to these Secrets."""
         for secret in secrets:
             bound_tokens.revoke(self._api, secret)
 
     def close(self) -> None:
-        """Close the connection, if there is one."""
         if self._inside:
             self._inside.close()

@@ -60,6 +60,7 @@ class DesiredUser:
 
     @property
     def on_record(self) -> OnRecord:
+        """The user as the hub will record it."""
         person = self.person.recorded if self.person else None
         return OnRecord(self.name, self.role, self.access, self.account, person)
 

@@ -92,10 +92,10 @@ def look(
     certificates: bool = True,
     has_nodes: bool = False,
 ) -> tuple[list[Finding], int]:
-    """
-    The findings in one virtual cluster, whose `users` the platform made, with these roles on record; and how many more
-    there are at least. Who is not in `subjects` has an account of the own name. `ca` is the platform's for client
-    certificates, as PEM; `certificates`, whether those that are requested inside are accepted.
+    """Return the findings in one virtual cluster, and how many more there are at least.
+
+    `users` are the platform's, with their recorded roles; a user who is not in `subjects` has an account of that name.
+    `ca` is the platform's CA for client certificates, as PEM; `certificates` says whether the API server accepts those.
     """
     found: list[Finding] = []
     more, seen = 0, set()
@@ -139,7 +139,7 @@ def _pages(api: Cluster, kind: str, options: dict) -> Iterator[list[dict]]:
 
 
 def _looks(users: Mapping[str, Collection[str | None]], subjects: findings_rbac.Subjects) -> Iterator[_Look]:
-    """What to list, how to judge each, and what of it."""
+    """Return what to list, how to check each object, and which part of it is needed."""
     known = {**users, ADMINISTRATOR: {"admin"}}
     accounts = {name for name in known if findings_rbac.has_account(name, subjects)}
     yield from ((kind, lambda obj: findings_rbac.binding(obj, known, subjects), {}) for kind in BINDINGS)

@@ -191,9 +191,10 @@ def has_account(user: str, subjects: Subjects) -> bool:
 def binding(
     found: dict, known: Mapping[str, Collection[str | None]], subjects: Subjects | None = None
 ) -> dict[str, str] | None:
-    """
-    Rights of somebody from outside, whom the platform does not know, or of an account in the whole cluster; or of a
-    user who has less on record. `known` has the roles of each user, `subjects` those who have no account of their name.
+    """Return the finding for a binding, or None.
+
+    It gives rights to a subject that the platform does not know, to an account in the whole cluster, or to a user with
+    less on record. `known` has the roles of each user, `subjects` the users without an account of their name.
     """
     meta, role = found["metadata"], found["roleRef"]
     foreign = [one for one in found.get("subjects") or [] if _is_foreign(one, found, known, subjects or {})]

@@ -161,7 +161,7 @@ class _SharedToken:
         issued = bound_tokens.issue(
             self._api, naming.PLATFORM_NAMESPACE, ADMINISTRATOR, name, self._labels, seconds, self._requested()
         )
-        bound_tokens.prove(self._api, issued)
+        bound_tokens.verify(self._api, issued)
         if not self._store(issued.token, stored):
             return self._of_other_run(issued)
         self._revoke(bound, issued.secret, token)

@@ -160,6 +160,7 @@ class SecretStore:
         return f"Secret {self._namespace}/{self._name}"
 
     def read(self) -> dict | None:
+        """Return the kubeconfig in the Secret, or None if it has none."""
         return content_of(self._live or {})
 
     def write(self, config: dict, *, check: bool) -> bool:

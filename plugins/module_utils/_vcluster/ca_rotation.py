@@ -55,7 +55,7 @@ ROTATED = "rotated"
 # The Secret with the new CAs, while they are not everywhere; on it, how many stages are done.
 ROTATION = "ca-rotation"
 STAGES_DONE = "tenantry.dev/stages-done"
-# On the namespace meanwhile, for whoever does not look for the Secret.
+# On the namespace meanwhile, for readers that do not read the Secret.
 ROTATING = "tenantry.dev/rotating"
 # On the pods' templates, where only a rotation writes it, so that no later run takes it away again.
 MARK = "tenantry.dev/rotated"
@@ -225,7 +225,7 @@ class RotationPlan(lifecycle.LifecyclePlan):
         self.cluster.merge(SECRET, PLATFORM_CREDENTIAL, self.namespace, data)
 
     def _restart_with(self, stage: Stage, deadline: Deadline) -> None:
-        """Etcd, then the servers, then those who have to know the servers anew."""
+        """Restart etcd, then the servers, then the clients of the servers."""
         host, namespace = self.cluster, self.namespace
         config = self._restart_etcd(stage, deadline) if stage.etcd else {}
         if stage.k3s:

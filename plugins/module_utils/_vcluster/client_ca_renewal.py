@@ -171,7 +171,7 @@ def _exchange(found: dict, server: dict, files: dict[str, str]) -> list[Action]:
 
 
 def end_published(api: Cluster, ended: str, option: str = "revoke_certificates") -> None:
-    """Inside, what is published goes, and does not come again with the CA that ended (PEM)."""
+    """Delete the published CA in the virtual cluster, and check that the ended one (PEM) does not return."""
     before = api.get(*PUBLISHED)
     api.delete(*PUBLISHED)
     deadline, uid = Deadline(PUBLISHED_SECONDS), before["metadata"]["uid"] if before else None
@@ -193,10 +193,10 @@ def _stays(found: dict, option: str) -> str:
     what = f"{kind.rpartition('/')[2]} {namespace}/{name}"
     if held := found["metadata"].get("finalizers"):
         return (
-            f"{option}: {what} is deleted, but stays and tells other API servers to trust the replaced CA "
-            f"while it has the finalizer {one_line(', '.join(held))}. Remove that there with kubectl, then run again"
+            f"{option}: {what} is being deleted, but other API servers trust the replaced CA in it as long as it has "
+            f"the finalizer {one_line(', '.join(held))}. Remove the finalizer with kubectl, then run again"
         )
     return (
-        f"{option}: {what} came back with the replaced CA, and tells other API servers to trust it. "
-        "Check with kubectl for what writes it there (metadata.managedFields), delete both, then run again"
+        f"{option}: {what} contains the replaced CA again, which other API servers then trust. Find out what writes it "
+        "there (metadata.managedFields), delete both, then run again"
     )

@@ -37,6 +37,7 @@ def rows(nodes: Iterable[str]) -> list[dict]:
 
 
 def drain(host: Cluster, namespace: str, names: Iterable[str], deadline: Deadline, warn: Callable[[str], None]) -> None:
+    """Cordon and empty these nodes. `warn` gets a line about pods that no controller recreates."""
     api = connection.inside(host, namespace).limited(max(host.timeout, deadline.remaining()))
     try:
         found = [api.get(NODE, name) for name in names]

@@ -110,6 +110,7 @@ def plan_pause(found: VirtualCluster | None, name: str) -> LifecyclePlan:
 
 
 def plan_restart(found: VirtualCluster | None, name: str, now: datetime) -> LifecyclePlan:
+    """Plan a restart at `now`. Raise a TenantryError if it does not exist, is paused or would lose its data."""
     found, sets = running(found, RESTARTED, name)
     return _restart(found.host, found.namespace, sets, now)
 

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The operations of the states absent, paused, restarted and rotated. That of present is in apply.py."""
+"""The operations for the states absent, paused, restarted and rotated. apply.py has the one for present."""
 
 from __future__ import annotations
 

@@ -56,9 +56,9 @@ def make(namespace: str, service: str) -> dict[str, str]:
 def make_authority(
     name: str, option: str, *, path_length: int | None = 0
 ) -> tuple[ec.EllipticCurvePrivateKey, x509.Certificate]:
-    """
-    A key, and the certificate that it has signed for itself. `option` is what an error starts with; None as path length
-    lets it vouch for other authorities.
+    """Return a key and its self-signed CA certificate. Errors begin with `option`.
+
+    Without a path length (None), the CA may sign further CAs.
     """
     if x509 is None:
         raise TenantryError(
@@ -72,7 +72,7 @@ def make_authority(
 
 
 def cross_signed(authority: x509.Certificate, by: x509.Certificate, key: CertificateIssuerPrivateKeyTypes) -> str:
-    """The certificate of an authority once more, as PEM, signed by another: whoever trusts that trusts this too."""
+    """Return the certificate of a CA, signed by another one, as PEM: clients that trust that one trust this too."""
     try:
         # As the other calls its own key: who makes a certificate chooses that.
         own = by.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value

@@ -3,8 +3,8 @@
 """The CAs of k3s itself, as files of its directory `server/tls`. Pure.
 
 Of three servers, some have restarted with the new CAs while others have not. So there is a stage between: the new CA
-signs, and its file has the new CA as signed by the old one, by itself, and the old CA. Whoever trusts only the old one
-accepts what is signed then, and the other way round. k3s's own script rotate-default-ca-certs.sh does the same.
+signs, and its file has the new CA as signed by the old one, by itself, and the old CA. A client that trusts only the
+old one accepts what is signed then, and the other way round. k3s's own script rotate-default-ca-certs.sh does the same.
 """
 
 from __future__ import annotations

@@ -152,7 +152,7 @@ def test_the_secret_of_a_rotation_has_no_old_key_and_is_not_pruned(rig: Callable
 
 def test_what_cannot_be_rotated_is_told(rig: Callable[..., Rig]) -> None:
     one = rig()
-    with pytest.raises(TenantryError, match="there is no virtual cluster payments--dev that could be rotated"):
+    with pytest.raises(TenantryError, match="payments--dev does not exist and cannot be rotated"):
         ca_rotation.plan_rotation(None, NAMESPACE, None, NOW)
     one.host.merge(SECRET, "platform-credential", NAMESPACE, {"data": {"ca.crt": None}})
     with pytest.raises(TenantryError, match="was never ready and cannot be rotated"):

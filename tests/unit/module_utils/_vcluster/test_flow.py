@@ -147,7 +147,7 @@ def test_pause_resume_restart_and_delete(world: World, tmp_path: Path) -> None:
         ]
     assert world.hub.objects[SERVER]["spec"]["replicas"] == 0
     assert world.one(state="paused", wait=False)["actions"] == []
-    with pytest.raises(TenantryError, match="cannot restart payments--dev, which is paused"):
+    with pytest.raises(TenantryError, match="payments--dev is paused and cannot be restarted"):
         world.one(state="restarted")
     assert world.one()["changed"]
     assert world.hub.objects[SERVER]["spec"]["replicas"] == 1
