@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible.errors import AnsibleError
 from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import bound_tokens, client
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import kubeconfig as kubeconfig_files
@@ -57,7 +56,7 @@ def lookup(payments: Path, tmp_path: Path) -> Lookup:
             {"kubeconfig": str(payments)},
             pytest.fail,
             lambda context: kubeconfig_lookup.run(context, cluster, user, host, lifetime),
-            AnsibleError,
+            LookupError,
         )
         path = tmp_path / f"{next(numbers)}.yaml"
         kubeconfig_files.write(str(path), config)
@@ -200,7 +199,7 @@ def test_lookup_other_administrators_tokens_stay(
 
 
 def test_lookup_user_gets_what_is_stored(user: User, lookup: Lookup, dev: Path, payments: Path) -> None:
-    with pytest.raises(AnsibleError, match="the hub keeps no kubeconfig of bob that leads to payments--dev"):
+    with pytest.raises(LookupError, match="the hub keeps no kubeconfig of bob that leads to payments--dev"):
         lookup(user="bob")
     secret = {"namespace": "tenant-payments", "name": "bob-ci"}
     made = user(kubeconfig_path=None, kubeconfigs=[{"name": "ci", "secret": secret}])
@@ -215,7 +214,7 @@ def test_lookup_user_gets_what_is_stored(user: User, lookup: Lookup, dev: Path, 
 
 
 def test_lookup_unknown_name_is_an_error(lookup: Lookup) -> None:
-    with pytest.raises(AnsibleError, match=r"no virtual cluster payments--other in the fleet\. Check the name"):
+    with pytest.raises(LookupError, match=r"no virtual cluster payments--other in the fleet\. Check the name"):
         lookup("payments--other")
 
 
@@ -224,14 +223,14 @@ def test_lookup_silent_member_counts_only_for_what_may_be_there(
 ) -> None:
     with silent_member(payments):
         assert is_known(lookup(), DEV)
-        with pytest.raises(AnsibleError, match=r"payments--other in the fleet; not asked: .*'edge'.*Check the name"):
+        with pytest.raises(LookupError, match=r"payments--other in the fleet; not asked: .*'edge'.*Check the name"):
             lookup("payments--other")
 
 
 def test_lookup_namespace_that_is_no_virtual_cluster_is_an_error(payments: Path, lookup: Lookup) -> None:
     ran(payments, "create", "namespace", "payments--fake")
     try:
-        with pytest.raises(AnsibleError, match="there is no virtual cluster payments--fake"):
+        with pytest.raises(LookupError, match="there is no virtual cluster payments--fake"):
             lookup("payments--fake")
     finally:
         ran(payments, "delete", "namespace", "payments--fake")
@@ -239,7 +238,7 @@ def test_lookup_namespace_that_is_no_virtual_cluster_is_an_error(payments: Path,
 
 def test_lookup_hub_is_what_was_given(payments: Path, lookup: Lookup) -> None:
     assert kubectl(lookup("hub"), "get", "namespace", "tenantry-system").returncode == 0
-    with pytest.raises(AnsibleError, match="user: hub is no virtual cluster"):
+    with pytest.raises(LookupError, match="user: hub is no virtual cluster"):
         lookup("hub", user="bob")
 
 
@@ -289,6 +288,6 @@ def test_lookup_platform_may_keep_the_token_on_a_member(
     assert ran(member, "get", "secrets", "-n", "payments--lab", "-o", "name").split() == [
         f"secret/{kubeconfig_lookup.STORE}"
     ]
-    with pytest.raises(AnsibleError, match="there is no virtual cluster payments--lab on hub"):
+    with pytest.raises(LookupError, match="there is no virtual cluster payments--lab on hub"):
         lookup("payments--lab", host="hub")
     ran(dev, "delete", "secrets", *SYSTEM, "-l", "tenantry.dev/vcluster=lab")

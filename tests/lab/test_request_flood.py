@@ -122,7 +122,7 @@ def test_thousand_requests_of_one_developer_delay_nobody(hub: Path, monkeypatch:
 
     accepted, refusal = flood(bob)
     assert accepted == 20, "21 in all, of which one is carol's"
-    assert f"exceeded quota: home, requested: {LIMIT}=1, used: {LIMIT}=21, limited: {LIMIT}=21" in str(refusal)
+    assert f"exceeded quota: tenant, requested: {LIMIT}=1, used: {LIMIT}=21, limited: {LIMIT}=21" in str(refusal)
     told = serve(hub)
     phases = [row["phase"] for row in told.data["results"]]
     assert (phases.count("Denied"), phases.count("Pending")) == (20, 2)

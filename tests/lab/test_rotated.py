@@ -136,7 +136,7 @@ def _objects_inside(found: Guild) -> None:
         cluster.close()
 
 
-@pytest.fixture(scope="module", params=[1, 2], ids=["one", "several"])
+@pytest.fixture(scope="module", params=[1, pytest.param(2, marks=pytest.mark.nightly)], ids=["one", "several"])
 def guild(request: pytest.FixtureRequest, platform: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guild]:
     with _servers(tmp_path_factory.mktemp("guild"), request.param) as servers:
         found = Guild(platform, servers)

@@ -19,17 +19,18 @@ from .test_vcluster_states import TENANT, Bed, _bed, dormitory
 
 __all__ = ["dormitory"]
 
+pytestmark = pytest.mark.nightly
+
 SHAPES: dict[str, dict[str, Any]] = {
     "shared": {"resources": {"cpu": 2, "memory": "2Gi", "pods": 10}},
     "three": {**ETCD, "servers": 3, "resources": {"cpu": "8", "memory": "8Gi", "pods": 20}},
     "dedicated": {"mode": "dedicated", "agents": 1, "agent": {"cpu": "250m", "memory": "1Gi"}},
 }
-MODES = ["shared", *(pytest.param(mode, marks=pytest.mark.nightly) for mode in ("three", "dedicated"))]
 # So long may the address of three servers lead to one that has just stopped.
 GAP_SECONDS = 15
 
 
-@pytest.fixture(scope="module", params=MODES)
+@pytest.fixture(scope="module", params=SHAPES)
 def bed(request: pytest.FixtureRequest, dormitory: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bed]:
     if request.param == "three":
         lab("build", "--etcd")

@@ -121,9 +121,13 @@ def pool_manager(context: ssl.SSLContext, proxy: str | None = None, **options: A
 
 
 class _Bounded(HTTPResponse):
-    """An answer that is read whole, up to a limit."""
+    """An answer that is read whole, up to a limit. A compressed one is larger than it looks, and stays as it is."""
 
     where = ""
+
+    def begin(self) -> None:
+        super().begin()
+        del self.headers["Content-Encoding"]  # no error without one
 
     def read(self, amt: int | None = None) -> bytes:
         if amt is not None:
@@ -143,10 +147,7 @@ class _Bounded(HTTPResponse):
 
 
 class Limiter:
-    """Ends a pool's requests when their time limit is used up, and limits the size of answers.
-
-    Requests do not accept compressed answers, which are larger than they look.
-    """
+    """Ends a pool's requests when their time limit is used up, and limits the size of answers."""
 
     def __init__(self, pool: Any, limit: TimeLimit, where: str) -> None:
         connections: WeakSet = WeakSet()
@@ -159,9 +160,6 @@ class Limiter:
                 connection.response_class = bounded
                 connections.add(connection)
                 return connection
-
-            def urlopen(self, *args: Any, **kw: Any) -> Any:
-                return super().urlopen(*args, **{**kw, "decode_content": False})
 
         pool.pool_classes_by_scheme = {"https": Watched}
         pool.connection_pool_kw["retries"] = _retries(type("LimitedRetry", (_Retry,), {"limit": limit}))

@@ -124,7 +124,7 @@ OBJECTS = {
     "namespaces/payments--dev": LABELS,
     "namespaces/research--lab": LABELS,
     "namespaces/tenantry-system": LABELS,
-    "namespaces/tenant-payments/resourcequotas/home": {"spec": {"hard": {"pods": "100"}}},
+    "namespaces/tenant-payments/resourcequotas/tenant": {"spec": {"hard": {"pods": "100"}}},
     "namespaces/tenant-payments/configmaps/tenant": {"data": {"quota": '{"cpu": "1000"}'}},
     "namespaces/tenant-payments/serviceaccounts/alice": {
         "metadata": {"annotations": {"tenantry.dev/role": "platform_operator"}}

@@ -99,8 +99,8 @@ def test_cas_have_the_names_and_the_form_of_keys_of_k3s() -> None:
 
 
 def test_made_at_reads_the_first_certificate() -> None:
-    old, new = by_k3s()["server-ca.crt"], k3s_cas.make(NOW)["server-ca.crt"]
-    assert k3s_cas.made_at(k3s_cas.both(old, new)) == NOW
+    theirs, ours = by_k3s()["server-ca.crt"], k3s_cas.make(NOW)["server-ca.crt"]
+    assert k3s_cas.made_at(k3s_cas.both(theirs, ours)) == NOW
     with pytest.raises(TenantryError, match="cannot read the CA"):
         k3s_cas.made_at("no PEM")
 
