@@ -1,4 +1,4 @@
-"""An administrator keeps the platform from listing one kind: what else there is, is told all the same."""
+"""If an administrator keeps the platform from listing one kind, all other findings are still reported."""
 
 from __future__ import annotations
 
