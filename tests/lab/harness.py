@@ -177,6 +177,14 @@ def until(found: Callable[[], Any], seconds: float = 60) -> Any:
     return value
 
 
+def until_in(words: str, text: Callable[[], str], seconds: float = 60) -> None:
+    """Wait until a text has the words; a failure shows the last one."""
+    end = time.monotonic() + seconds
+    while words not in (last := text()):
+        assert time.monotonic() < end, f"not said within {seconds} s: {words!r}, but: {last}"
+        time.sleep(0.2)
+
+
 # What comes and goes by itself, and what the system puts into every namespace.
 _RESTLESS = {
     "endpoints",

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from .harness import DEMO, kubectl, ran, until
+from .harness import DEMO, kubectl, ran, until, until_in
 
 COPY = "app.kubernetes.io/managed-by=tenantry-syncer"
 COPIES = "pods,services,configmaps,secrets,persistentvolumeclaims,endpointslices,ingresses"
@@ -66,6 +66,18 @@ class Space:
         selector = f"involvedObject.name={name},type=Warning"
         words = ("get", "events", "--field-selector", selector, "-o", "jsonpath={.items[*].message}")
         return until(lambda: self(*words))
+
+    def told(self, words: str, pod: str, seconds: float = 60) -> None:
+        """Wait until a pod's warnings or its status say so."""
+        selector = f"involvedObject.name={pod},type=Warning"
+        until_in(
+            words,
+            lambda: (
+                self("get", "events", "--field-selector", selector, "-o", "jsonpath={.items[*].message}")
+                + str(self.json("pod", pod)["status"])
+            ),
+            seconds,
+        )
 
     def messages(self) -> list[dict]:
         """All events, and all that has a status."""

@@ -61,7 +61,7 @@ def test_a_null_selector_chooses_no_pod(space: Space) -> None:
     terms["requiredDuringSchedulingIgnoredDuringExecution"][0]["labelSelector"] = {}
     make(space, "everybody", affinity={"podAntiAffinity": terms})
     # The control.
-    until(lambda: "anti-affinity" in space.warning("everybody"))
+    space.told("anti-affinity", "everybody")
     space("delete", "pod", "first", "nobody", "later", "everybody", WAIT)
 
 
@@ -191,13 +191,13 @@ def test_messages_name_nothing_of_the_host(space: Space, hub: Path) -> None:
         "no-key": (container(env=[no_key]), {}, f"couldn't find key none in Secret {space.name}/there"),
         "no-claim": (container(volumeMounts=mounts), {"volumes": [claim]}, 'persistentvolumeclaim "data" not found'),
         "no-config": (container(volumeMounts=mounts), {"volumes": [settings]}, 'configmap "settings" not found'),
-        "crashes": (container("exit", "1"), {}, f"failed container=a pod=crashes_{space.name}"),
+        "crashes": (container("exit", "1"), {}, f"crashes_{space.name}("),
     }
     space("create", "secret", "generic", "there", "--from-literal=a=b")
     for name, (one, spec, _words) in missing.items():
         make(space, name, one, **spec)
     for name, (_one, _spec, words) in missing.items():
-        until(lambda: words in space.warning(name) + str(space.json("pod", name)["status"]), 120)  # noqa: B023
+        space.told(words, name, 120)
     told = [one["message"] for one in space.json("events")["items"] if one.get("message")]
     told += [str(pod["status"]) for pod in space.json("pods")["items"]]
     on_host = {pod["metadata"]["name"] for pod in space.copies(hub)} if space.shared else set()
