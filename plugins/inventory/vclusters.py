@@ -11,18 +11,21 @@ author:
   - The tenantry.kube authors (@tenantry)
 description:
   - Reads the virtual clusters of the whole fleet from the hub. Each is a host C(TENANT--NAME), such as
-    C(payments--dev). The hub and the members are hosts too.
+    C(payments--dev). The hub and the members are hosts too, such as C(hub.fleet), because the inventory of the platform
+    may have a machine that is called C(hub).
   - The inventory file must end in C(.tenantry.yml) or C(.tenantry.yaml).
   - Neither the inventory nor its cache holds a credential. The variable C(cluster_kubeconfig) of each host gets one by
     the lookup P(tenantry.kube.kubeconfig#lookup) when a task uses it.
   - C(vcluster) is the row of RV(tenantry.kube.vcluster_info#module:vclusters) for a virtual cluster, C(fleet_cluster)
-    has C(name), C(server), C(version), C(reachable) and C(message) of the hub or a member. C(cluster_host) is the
-    name of the cluster of the fleet. Ansible never evaluates templates in these values.
+    has C(name), C(server), C(version), C(reachable) and C(message) of the hub or a member. The version of a member is
+    that of the time when it joined. C(cluster_name) is the name for the lookup, C(cluster_host) that of the cluster of
+    the fleet. Ansible never evaluates templates in these values.
   - C(ansible_connection) is V(local), and modules run with the Python of Ansible.
   - All virtual clusters are in the group C(tenantry_vclusters), and in one group each by tenant, cluster of the fleet,
     mode, tier, status and version, such as C(tenant_payments), C(cluster_gcp_1), C(mode_shared), C(tier_prod),
     C(status_not_ready) and C(version_v1_37_0_k3s1). All characters but letters and digits are C(_) in these names.
   - The hub and the members are in the group C(tenantry_fleet), those that do not answer in C(status_unreachable) too.
+    This group and C(tenantry_vclusters) exist even if they are empty.
 requirements:
   - jmespath >= 1.0.0 (with O(query))
 extends_documentation_fragment:
@@ -39,7 +42,7 @@ options:
     description:
       - Kubeconfig file of the hub, on the machine that runs Ansible. A relative path starts at the directory of the
         inventory file.
-      - If not set, the environment variable E(K8S_AUTH_KUBECONFIG) is used.
+      - If not set, the plugin looks for it as all modules do, see M(tenantry.kube.vcluster).
       - Its server must be an C(https://) address with verification.
     type: path
   tenant:
@@ -51,6 +54,7 @@ options:
     type: str
   fleet:
     description: Whether the hub and the members are hosts too.
+      - If V(false), options of O(groups), O(keyed_groups) and O(compose) with O(strict=true) can rely on C(vcluster).
     type: bool
     default: true
   live:
@@ -66,7 +70,10 @@ options:
   unreachable_members:
     description:
       - How to handle members that do not answer. Their virtual clusters are missing from the inventory.
-      - V(warning) shows a warning for each, also when it reads them from the cache. V(error) fails.
+      - V(warning) shows a warning for each, also when it reads them from the cache.
+      - V(error) makes the inventory source fail. By default, Ansible only warns about such a source, and a play on no
+        hosts succeeds. To end the run, set C(any_unparsed_is_failed=true) in the section C([inventory]) of
+        C(ansible.cfg).
     type: str
     choices: [warning, error]
     default: warning
@@ -82,7 +89,7 @@ plugin: tenantry.kube.vclusters
 kubeconfig: ~/.kube/hub.yaml
 
 ---
-# Production of one tenant, with a group for each data center and a cache
+# Production of one tenant, with a group for each expiry date and a cache
 plugin: tenantry.kube.vclusters
 kubeconfig: kubeconfigs/hub.yaml
 tenant: payments
@@ -91,9 +98,11 @@ live: false
 cache: true
 cache_plugin: ansible.builtin.jsonfile
 cache_connection: ~/.cache/tenantry
+fleet: false
+strict: true
 keyed_groups:
-  - prefix: servers
-    key: vcluster.servers
+  - prefix: expires
+    key: vcluster.expires | default('never', true)
 compose:
   endpoint: vcluster.endpoint
 
@@ -121,6 +130,8 @@ from typing import Any
 from ansible.errors import AnsibleParserError
 from ansible.plugins.inventory import BaseInventoryPlugin, Cacheable, Constructable
 from ansible_collections.tenantry.kube.plugins.module_utils._core import query
+from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import hub_kubeconfig
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import inventory as vcluster_inventory
 from ansible_collections.tenantry.kube.plugins.plugin_utils import _context, _inventory
 
@@ -144,6 +155,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
     def parse(self, inventory: Any, loader: Any, path: str, cache: bool = True) -> None:
         super().parse(inventory, loader, path, cache=cache)
         config = self._read_config_data(path)
+        _context.raising(lambda: _context.require_known(config, self.get_options()), AnsibleParserError)
         given = self.get_options() | _beside(path, config)
         rows = self._rows(path, given, use_cache=cache)
         for problem in _unreachable(rows):
@@ -155,22 +167,31 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
             )
         if not self.get_option("fleet"):
             rows["fleet"] = []
+        for group in (_inventory.VCLUSTERS, _inventory.FLEET):
+            self.inventory.add_group(group)
         for host in _inventory.hosts(rows, _for_lookup(given, config)):
             self._add(host)
 
     def _rows(self, path: str, given: dict[str, Any], *, use_cache: bool) -> Rows:
         """From the cache, if it is on, has them, and is not to be renewed."""
         caching = self.get_option("cache")
-        key = f"{self.get_cache_key(path)}_{_fingerprint(given)}"
-        if caching and use_cache:
+        if not caching:
+            return self._read_all(given)
+        fingerprint = _context.raising(lambda: _fingerprint(given), AnsibleParserError)
+        key = f"{self.get_cache_key(path)}_{fingerprint}"
+        if use_cache:
             with suppress(KeyError):
                 return _plain(self._cache[key])
+        rows = self._read_all(given)
+        self._cache[key] = _plain(rows)
+        return rows
+
+    def _read_all(self, given: dict[str, Any]) -> Rows:
+        """Fail if the option says so and a member does not answer."""
         rows = self._read(given)
         problems = _unreachable(rows)
         if problems and self.get_option("unreachable_members") == "error":
             raise AnsibleParserError("; ".join(problems))
-        if caching:
-            self._cache[key] = _plain(rows)
         return rows
 
     def _read(self, given: dict[str, Any]) -> Rows:
@@ -244,7 +265,10 @@ def _for_lookup(given: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]
 
 
 def _fingerprint(given: dict[str, Any]) -> str:
-    """Tells apart what was read by other options."""
-    names = [*_context.connection_options(), "tenant", "live", "unreachable_members"]
-    text = json.dumps([FORMAT, *((name, given.get(name)) for name in names)], default=str)
+    """Tells apart what was read from another hub, or by other options."""
+    hub, names = _context.connection(given), ("tenant", "live", "unreachable_members")
+    address = None
+    with suppress(TenantryError):  # reading says why
+        address = hub_kubeconfig.server(hub["kubeconfig"], hub["context"])
+    text = json.dumps([FORMAT, address, hub, *(given.get(name) for name in names)], default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -28,7 +28,7 @@ options:
     elements: str
     required: true
   user:
-    description: Name of the user of the tenant whose kubeconfig to return.
+    description: Name of the user of the tenant whose kubeconfig to return. An empty name is an error.
     type: str
   host:
     description:
@@ -44,7 +44,8 @@ options:
   file:
     description:
       - Whether to return the path of a file with the kubeconfig. Only its owner can read it, and Ansible removes it at
-        the end of the run. Within five minutes, later tasks use the same file.
+        the end of the run. Within five minutes, later tasks of the run use the same file, even if the token was revoked
+        or the virtual cluster has other CAs since.
       - With modules of other collections this keeps the token out of their arguments, which C(-vvv) shows.
     type: bool
     default: false
@@ -80,6 +81,7 @@ from typing import Any
 
 from ansible.errors import AnsibleError
 from ansible.plugins.lookup import LookupBase
+from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
 from ansible_collections.tenantry.kube.plugins.module_utils._users import kubeconfig_lookup
 from ansible_collections.tenantry.kube.plugins.plugin_utils import _context, _kubeconfig_file
 
@@ -89,21 +91,25 @@ OPTIONS = ("user", "host", "lifetime")
 class LookupModule(LookupBase):
     def run(self, terms: list[str], variables: dict[str, Any] | None = None, **kwargs: Any) -> list[Any]:
         self.set_options(var_options=variables, direct=kwargs)
+        known = [name for name in self.get_options() if not name.startswith("_")]
+        _context.raising(lambda: _context.require_known(kwargs, known), AnsibleError)
         return [self._found(str(term)) for term in terms]
 
     def _found(self, cluster: str) -> Any:
         given = self.get_options()
         asked = [given[option] for option in OPTIONS]
 
-        def answer() -> dict[str, Any]:
+        def config() -> dict[str, Any]:
             return _context.run(
                 given,
                 self._display.warning,
                 lambda context: kubeconfig_lookup.run(context, cluster, *asked),
-                AnsibleError,
+                TenantryError,
             )
 
-        if not given["file"]:
-            return answer()
-        question = [cluster, asked, [given.get(option) for option in _context.connection_options()]]
-        return _kubeconfig_file.path_for(question, answer)
+        def answer() -> Any:
+            if not given["file"]:
+                return config()
+            return _kubeconfig_file.path_for([cluster, asked, _context.connection(given)], config)
+
+        return _context.raising(answer, AnsibleError)

@@ -29,7 +29,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import 
     shown,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import HUB
-from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import kubeconfig
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import hub_kubeconfig, kubeconfig
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import Deadline
 
@@ -85,11 +85,12 @@ class Context:
     def hub(self) -> Cluster:
         """The hub, connected at first use."""
         if self._hub is None:
-            path = self.module.params["kubeconfig"]
-            if not path:
-                raise TenantryError("kubeconfig: no kubeconfig of the hub given. Set it or K8S_AUTH_KUBECONFIG")
-            self._hub = self.cluster(kubeconfig.load(path, self.module.params["context"]), HUB)
+            self._hub = self.cluster(self.hub_kubeconfig(), HUB)
         return self._hub
+
+    def hub_kubeconfig(self) -> dict[str, Any]:
+        """Return the kubeconfig of the hub that the options name, or the environment."""
+        return hub_kubeconfig.load(self.module.params["kubeconfig"], self.module.params["context"])
 
     def requester(self) -> str:
         """Return the user of the run, by the name that the hub knows."""

@@ -15,6 +15,10 @@ description:
   - Validates all virtual clusters of a call before it writes the first, against the tenant's quota too.
 author:
   - The tenantry.kube authors (@tenantry)
+attributes:
+  idempotent:
+    support: partial
+    details: O(state=restarted), and O(state=rotated) without O(rotate_older_than), act in each run.
 extends_documentation_fragment:
   - tenantry.kube.vcluster
   - tenantry.kube.kubeconfig

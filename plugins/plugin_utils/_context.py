@@ -5,12 +5,14 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 from ansible.module_utils.basic import missing_required_lib
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
+from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import did_you_mean
 from ansible_collections.tenantry.kube.plugins.module_utils._module import (
     LIBRARIES,
     Context,
@@ -45,7 +47,7 @@ def run(
     def do() -> Result:
         for library in LIBRARIES:
             _require(library)
-        return flow(Context(_Plugin(_connection(given), warn)))
+        return flow(Context(_Plugin(connection(given), warn)))
 
     return raising(do, error)
 
@@ -58,13 +60,21 @@ def raising(do: Callable[[], Result], error: type[Exception]) -> Result:
         raise error(str(explained(problem))) from None
 
 
-def _connection(given: Mapping[str, Any]) -> dict[str, Any]:
-    """The connection options, checked and completed as a module's are."""
+def connection(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The connection options, checked and completed as a module's are, in plain types. Raises a TenantryError."""
     options = {name: given[name] for name in connection_options() if given.get(name) is not None}
     checked = ArgumentSpecValidator(argument_spec()).validate(options)
     if checked.error_messages:
         raise TenantryError("; ".join(checked.error_messages))
-    return checked.validated_parameters
+    return json.loads(json.dumps(checked.validated_parameters))  # without the marks of Ansible's own types
+
+
+def require_known(given: Iterable[str], known: Iterable[str]) -> None:
+    """Raise a TenantryError for an option that Ansible would ignore."""
+    names = sorted(known)
+    for name in sorted(set(given) - set(names)):
+        guess = did_you_mean(name, names)
+        raise TenantryError(f"{name}: is no option{guess}. The options are {', '.join(names)}")
 
 
 def _require(library: str) -> None:

@@ -23,6 +23,9 @@ GROUPED_BY = {
     "status": "status",
     "version": "version",
 }
+# Of the hosts for the hub and the members. In the inventory of the platform, the machines have the same names. A host
+# with the variables of both would let a playbook change the machine that runs Ansible.
+SUFFIX = ".fleet"
 LONGEST_VALUE = 63  # of names and labels in Kubernetes; a version is what an API server says
 
 # The variables of a host that are templates: the only ones that Ansible may evaluate.
@@ -30,7 +33,7 @@ TEMPLATES = {
     # That of Ansible itself, which has the libraries that Kubernetes modules need.
     "ansible_python_interpreter": "{{ ansible_playbook_python }}",
     "cluster_kubeconfig": (
-        "{{ lookup('tenantry.kube.kubeconfig', inventory_hostname, host=cluster_host, file=true, **tenantry_hub) }}"
+        "{{ lookup('tenantry.kube.kubeconfig', cluster_name, host=cluster_host, file=true, **tenantry_hub) }}"
     ),
 }
 
@@ -48,14 +51,15 @@ def hosts(rows: Mapping[str, Iterable[Mapping[str, Any]]], hub: Mapping[str, Any
     """One for each row of `fleet` and `vclusters`. `hub` has the options by which the lookup connects to it."""
     for row in rows["fleet"]:
         state = () if row["reachable"] else (UNREACHABLE,)
-        yield Host(row["name"], (FLEET, *state), {"fleet_cluster": row, **_connection(row["name"], hub)})
+        variables = {"fleet_cluster": row, **_connection(row["name"], row["name"], hub)}
+        yield Host(row["name"] + SUFFIX, (FLEET, *state), variables)
     for row in rows["vclusters"]:
         groups = (VCLUSTERS, *(group(prefix, row[field]) for field, prefix in GROUPED_BY.items() if row.get(field)))
-        yield Host(row["namespace"], groups, {"vcluster": row, **_connection(row["host"], hub)})
+        yield Host(row["namespace"], groups, {"vcluster": row, **_connection(row["namespace"], row["host"], hub)})
 
 
-def _connection(host: str, hub: Mapping[str, Any]) -> dict[str, Any]:
-    return {"ansible_connection": "local", "cluster_host": host, "tenantry_hub": dict(hub)}
+def _connection(name: str, host: str, hub: Mapping[str, Any]) -> dict[str, Any]:
+    return {"ansible_connection": "local", "cluster_name": name, "cluster_host": host, "tenantry_hub": dict(hub)}
 
 
 def group(prefix: str, value: object) -> str:

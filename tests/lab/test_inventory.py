@@ -131,7 +131,7 @@ def test_inventory_lists_hosts_groups_and_no_credential(
     listed = run("ansible-inventory", "-i", inventory, "--list")
     shown = json.loads(listed.stdout)
     variables = shown["_meta"]["hostvars"]
-    assert set(variables) == {"hub", "edge", DEV, STAGE}
+    assert set(variables) == {"hub.fleet", "edge.fleet", DEV, STAGE}
     groups = {name: sorted(group["hosts"]) for name, group in shown.items() if "hosts" in group}
     assert groups.pop("version_v1_37_2_k3s1") == [DEV]
     [template] = [name for name in groups if name.startswith("version_")]
@@ -139,7 +139,7 @@ def test_inventory_lists_hosts_groups_and_no_credential(
     assert groups.pop(template) == [STAGE]
     assert groups == {
         "tenantry_vclusters": [DEV, STAGE],
-        "tenantry_fleet": ["edge", "hub"],
+        "tenantry_fleet": ["edge.fleet", "hub.fleet"],
         "tenant_payments": [DEV, STAGE],
         "cluster_hub": [DEV, STAGE],
         "mode_shared": [DEV],
@@ -148,7 +148,7 @@ def test_inventory_lists_hosts_groups_and_no_credential(
         "tier_prod": [STAGE],
         "status_paused": [DEV],
         "status_not_ready": [STAGE],
-        "status_unreachable": ["edge"],
+        "status_unreachable": ["edge.fleet"],
     }
     assert variables[DEV]["ansible_connection"] == "local"
     assert variables[STAGE]["vcluster"]["message"] == "no server is ready"
@@ -217,7 +217,7 @@ def test_inventory_kubeconfig_of_each_host_is_looked_up(fleet: Path, inventory: 
     """The variable that every host has, on the hub itself."""
     kubectl = [str(K3S), "kubectl", "--kubeconfig", "{{ cluster_kubeconfig }}"]
     task = {"ansible.builtin.command": {"argv": [*kubectl, "get", "namespaces", "-o", "name"]}}
-    done = run("ansible-playbook", "-i", inventory, play(tmp_path / "play.yml", "hub", task), "-v")
+    done = run("ansible-playbook", "-i", inventory, play(tmp_path / "play.yml", "hub.fleet", task), "-v")
     assert f"namespace/{DEV}" in done.stdout
     secret = yaml.safe_load(fleet.read_text())["users"][0]["user"]
     assert [value for value in secret.values() if value in done.stdout + done.stderr] == []

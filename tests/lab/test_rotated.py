@@ -37,6 +37,7 @@ from .people import is_known, labels_of, server, tenant_with
 from .test_datastore import server as server_on
 
 TENANT, NAMESPACE = "guild", "guild--dev"
+BOB = naming.labels("user", tenant=TENANT, user="bob")
 KINDS = {"Secret platform-credential", "StatefulSet server"}
 
 
@@ -180,6 +181,10 @@ def test_rotation_ends_what_the_old_cas_signed(guild: Guild, alice: Path, tmp_pa
     key, stolen = guild.tls("service.key"), first.read_text()
     ran(first, "create", "configmap", "kept", "-n", "default", "--from-literal=word=kept")
     admin = tmp_path / "admin.yaml"
+    # A user who comes by an issuer has no token there, but a kubeconfig with the CA too.
+    binding = ("rolebinding", "bob", "--clusterrole=view", "--user=oidc:bob", "-n", "default")
+    ran(first, "create", *binding)
+    ran(first, "label", *binding[:2], *binding[-2:], *(f"{key}={value}" for key, value in BOB.items()))
     seen = guild.objects()
     foreseen = guild.rotated(kubeconfig_path=admin, check=True, diff=True)
     assert (guild.objects(), admin.exists()) == (seen, False)
@@ -201,12 +206,13 @@ def test_rotation_ends_what_the_old_cas_signed(guild: Guild, alice: Path, tmp_pa
     assert _whoami(first) == "known", "the positive control"
     assert is_known(admin, NAMESPACE)
     assert ran(admin, "get", "configmap", "kept", "-n", "default", "-o", "jsonpath={.data.word}") == "kept"
-    assert result.data["outdated_kubeconfigs"] == ["alice"]
+    assert result.data["outdated_kubeconfigs"] == ["alice", "bob"]
+    assert "kubeconfigs from before do not trust it" in result.text
     token = yaml.safe_load(alice.read_text())["users"]
     assert guild.user("alice", role="admin", kubeconfig_path=alice).changed
     assert yaml.safe_load(alice.read_text())["users"] == token, "the token stays"
     assert is_known(alice, NAMESPACE)
-    ran(admin, "delete", "configmap", "kept", "-n", "default")
+    ran(admin, "delete", "configmap/kept", "rolebinding/bob", "-n", "default")
     assert ca_rotation.ROTATION not in guild.objects()
     assert ca_rotation.ROTATING not in guild.objects()
 
@@ -246,6 +252,7 @@ def test_rotation_by_age_changes_nothing_before(guild: Guild, monkeypatch: pytes
     assert guild.rotated(rotate_older_than="30d", check=True).changed
     wrong = guild.rotated(rotate_older_than="soon")
     assert 'rotate_older_than: "soon" is not a duration' in wrong.msg
+    assert 'rotate_older_than: "" is not a duration' in guild.rotated(rotate_older_than="").msg
 
 
 # The last step that the run takes on the host; one server has fewer.
@@ -254,7 +261,7 @@ LAST = [pytest.param(number, marks=[pytest.mark.nightly] if number != 3 else [])
 
 @pytest.mark.parametrize("last", LAST)
 def test_an_interrupted_rotation_is_finished(guild: Guild, last: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The run ends before one of its steps on the host or in the container; the next has the same CAs."""
+    """The run ends before one of its steps; the next has the same CAs. Before the first and the last, none are due."""
     steps, known = 0, Cluster.merge
 
     def merge(cluster: Cluster, *of: Any, **how: Any) -> Any:
@@ -270,10 +277,13 @@ def test_an_interrupted_rotation_is_finished(guild: Guild, last: int, monkeypatc
     if not killed.failed:
         assert (len(guild.servers), last > 5) == (1, True), "all steps were taken"
         return
-    wanted = json.loads(ran(guild.hub, "get", "secret", ca_rotation.ROTATION, "-n", NAMESPACE, "-o", "json"))["data"]
+    kept = kubectl(guild.hub, "get", "secret", ca_rotation.ROTATION, "-n", NAMESPACE, "-o", "json")
     again = guild.rotated(rotate_older_than="30d")
     assert not again.failed, again.msg
-    assert again.changed
-    assert guild.tls("server-ca.crt") == base64.b64decode(wanted["server-ca.crt"]).decode()
+    assert again.changed == (kept.returncode == 0)
+    if again.changed:
+        wanted = json.loads(kept.stdout)["data"]["server-ca.crt"]
+        assert guild.tls("server-ca.crt") == base64.b64decode(wanted).decode()
     assert ca_rotation.ROTATION not in guild.objects()
+    assert ca_rotation.ROTATING not in guild.objects()
     assert not guild.rotated(rotate_older_than="30d").changed

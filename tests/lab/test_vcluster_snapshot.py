@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import ca_rotation
 
-from .harness import DEMO, ROOT, ModuleResult, ansible_playbook, everything, kubectl, run_module, until
+from .harness import DEMO, ROOT, ModuleResult, ansible_playbook, everything, kubectl, ran, run_module, until
 from .ledger import Ledger
 from .test_vcluster import secret, version
 
@@ -107,8 +108,12 @@ def test_taken_under_load_and_restored_in_place_and_elsewhere(archive: Path, loo
     predicted = snapshot(hub, directory, state="restored", check=True)
     assert predicted.changed, predicted.msg
     assert ledger.check() >= ledger.acknowledged(), "the check changed something"
+    ran(hub, "create", "secret", "generic", ca_rotation.ROTATION, "-n", f"{TENANT}--loom")
+    ran(hub, "annotate", "namespace", f"{TENANT}--loom", f"{ca_rotation.ROTATING}=true")
     restored = snapshot(hub, directory, state="restored", diff=True)
     assert not restored.failed, restored.msg
+    assert kubectl(hub, "get", "secret", ca_rotation.ROTATION, "-n", f"{TENANT}--loom").returncode == 1
+    assert ca_rotation.ROTATING not in ran(hub, "get", "namespace", f"{TENANT}--loom", "-o", "yaml")
     assert not any(value in restored.text for value in (PASSPHRASE, *_secrets(hub)))
     found = ledger.check(before=started)
     assert len(found) < len(ledger.acknowledged()), "what came after the snapshot is gone"

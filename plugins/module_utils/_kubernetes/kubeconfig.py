@@ -61,13 +61,16 @@ def load(path: str, context: str | None = None, *, field: str = "kubeconfig", tr
     TenantryError that names `field`.
     """
     file = Path(path).expanduser()
-    config = _document(file, field)
-    where = f"{field}: {path}"
+    return resolve(document(file, field), context, f"{field}: {path}", file.absolute().parent, trusted=trusted)
+
+
+def resolve(
+    config: dict[str, Any], context: str | None, where: str, folder: Path, *, trusted: bool = True
+) -> dict[str, Any]:
+    """Return the chosen context, as `load` does. Errors start with `where`, relative paths at `folder`."""
     chosen, entry = _context(config, context, where)
     cluster = dict(_named(config, "clusters", "cluster", entry.get("cluster"), where))
     user = dict(_named(config, "users", "user", entry.get("user"), where))
-    folder = file.absolute().parent
-
     for part, given in (("context", entry), ("cluster", cluster), ("user", user)):
         _check_fields(part, given, where)
     _check_cluster(cluster, where)
@@ -94,6 +97,12 @@ def load(path: str, context: str | None = None, *, field: str = "kubeconfig", tr
         "clusters": [{"name": chosen, "cluster": cluster}],
         "users": [{"name": chosen, "user": user}],
     }
+
+
+def server(config: dict[str, Any], context: str | None, where: str) -> str:
+    """Return the address of the chosen context. Raise a TenantryError that starts with `where`."""
+    _chosen, entry = _context(config, context, where)
+    return str(_named(config, "clusters", "cluster", entry.get("cluster"), where).get("server"))
 
 
 def build(contexts: list[KubeContext], current: str) -> dict[str, Any]:
@@ -179,7 +188,8 @@ def make_private(folder: Path) -> None:
     folder.chmod(0o700)
 
 
-def _document(path: Path, field: str) -> dict[str, Any]:
+def document(path: Path, field: str) -> dict[str, Any]:
+    """Return the content of a kubeconfig file, not checked yet. Raise a TenantryError that names `field`."""
     if path.is_dir():
         raise TenantryError(f"{field}: {path} is a directory. Name the kubeconfig file in it")
     try:

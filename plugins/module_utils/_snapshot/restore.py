@@ -36,7 +36,12 @@ from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait imp
 from ansible_collections.tenantry.kube.plugins.module_utils._snapshot.archive import Content
 from ansible_collections.tenantry.kube.plugins.module_utils._snapshot.description import SQLITE, Origin
 from ansible_collections.tenantry.kube.plugins.module_utils._snapshot.store import digest
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import client_ca_renewal, connection, trusted_keys
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import (
+    ca_rotation,
+    client_ca_renewal,
+    connection,
+    trusted_keys,
+)
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.datastore import (
     maintenance_pod,
     sqlite,
@@ -207,6 +212,8 @@ class Restore:
 
     def _pin_ca(self, authority: str) -> None:
         """The data may be from before the CAs were replaced (_vcluster.ca_rotation)."""
+        if ca_rotation.is_interrupted(self.target):
+            ca_rotation.forget(self.host, self.namespace)
         known = decoded(self.host.get(SECRET, PLATFORM_CREDENTIAL, self.namespace)).get("ca.crt", "")
         if known.strip() == authority.strip():
             return

@@ -47,19 +47,27 @@ def run(context: Context, cluster: str, user: str | None, host: str | None, life
     else:
         naming.check_name(tenant, "tenant")
         naming.check_name(name, "name")
-        config = _of_user(context.hub, tenant, cluster, user) if user else _shared(context, cluster, host, seconds)
+        if user is None:
+            config = _shared(context, cluster, host, seconds)
+        else:
+            config = _of_user(context.hub, tenant, cluster, user)
     context.secret(*kubeconfig.secrets(config))
     return config
 
 
 def _of_fleet(context: Context, name: str, user: str | None) -> dict:
     """The platform's own credential for a member; the hub's is what the administrator gave."""
-    if user:
+    if user is not None:
         raise TenantryError(f"user: {name} is no virtual cluster. Omit user, or set TENANT--NAME")
     with registry.open_fleet(context) as fleet:
         if name == naming.HUB:
-            return kubeconfig.load(context.module.params["kubeconfig"], context.module.params["context"])
-        fleet.cluster(name)  # it is known, and the cluster that was joined
+            return context.hub_kubeconfig()
+        if name not in fleet.names():
+            raise TenantryError(
+                f"{name} is neither TENANT--NAME, with two hyphens, nor a cluster of the fleet"
+                f"{naming.did_you_mean(name, fleet.names())}. Known are {', '.join(fleet.names())}. Correct the name"
+            )
+        fleet.cluster(name)  # the one that was joined
         return fleet.members[name].kubeconfig()
 
 
@@ -105,7 +113,7 @@ def _shared(context: Context, cluster: str, host: str | None, seconds: int) -> d
     with registry.open_fleet(context) as fleet:
         found = _find(fleet, cluster, host)
         if found.is_deleting:
-            raise Obstacle(f"{cluster} is being deleted")
+            raise Obstacle(f"{cluster} is being deleted. Leave it out, for example by the group status_ready")
         if is_paused(found.host.get(STATEFUL_SET, SERVER, cluster)):
             raise Obstacle(f"{cluster} is paused. Resume it with tenantry.kube.vcluster (state: present)")
         url = connection.endpoint(found)
@@ -120,7 +128,7 @@ def _shared(context: Context, cluster: str, host: str | None, seconds: int) -> d
 
 def _find(fleet: registry.Fleet, cluster: str, host: str | None) -> VirtualCluster:
     """On the host that is given; else on the hub, and only then on members, some of which may not answer."""
-    if found := _on(fleet.cluster(host or naming.HUB), cluster):
+    if found := _on(fleet.cluster(naming.HUB if host is None else host), cluster):
         return found
     problems: dict[str, str] = {}
     if host is None:
@@ -130,7 +138,10 @@ def _find(fleet: registry.Fleet, cluster: str, host: str | None) -> VirtualClust
                 return found
     where = f"on {host}" if host else "in the fleet"
     silent = f"; not asked: {'; '.join(problems.values())}" if problems else ""
-    raise Obstacle(f"there is no virtual cluster {cluster} {where}{silent}. Check the name")
+    raise Obstacle(
+        f"there is no virtual cluster {cluster} {where}{silent}. Check the name, or, if the "
+        "inventory comes from its cache, run with --flush-cache"
+    )
 
 
 def _on(host: Cluster, cluster: str) -> VirtualCluster | None:

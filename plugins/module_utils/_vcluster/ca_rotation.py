@@ -18,6 +18,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import 
 from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import AGENT, ETCD, SERVER, SYNCER
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import VirtualCluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.apply import Action
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.exec import Container, run
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import (
     NAMESPACE,
@@ -110,6 +111,16 @@ def is_interrupted(found: VirtualCluster) -> bool:
     return ROTATING in found.annotations
 
 
+def forget(host: Cluster, namespace: str) -> None:
+    """End a rotation, whatever is left of it: the servers have all the new CAs, or others again."""
+    host.delete(SECRET, ROTATION, namespace)
+    _note(host, namespace, None)
+
+
+def _note(host: Cluster, namespace: str, value: str | None) -> None:
+    host.merge(NAMESPACE, namespace, None, {"metadata": {"annotations": {ROTATING: value}}})
+
+
 def plan_rotation(found: VirtualCluster | None, name: str, older_than: timedelta | None, now: datetime) -> RotationPlan:
     """If the CA is older than that, or in any case."""
     found, sets = lifecycle.running(found, ROTATED, name)
@@ -120,7 +131,9 @@ def plan_rotation(found: VirtualCluster | None, name: str, older_than: timedelta
         raise TenantryError(f"state: {name} was never ready and cannot be {ROTATED}. Run it with state: present first")
     kept = host.get(SECRET, ROTATION, namespace)
     if kept is None and older_than is not None and now - k3s_cas.made_at(authority) < older_than:
-        return RotationPlan(host, namespace, [])
+        plan = RotationPlan(host, namespace, [])
+        plan.ended = is_interrupted(found)
+        return plan
     certificates = host.get(SECRET, CERTIFICATES, namespace) if any(_is(ETCD, one) for one in sets) else None
     files = decoded(kept) or _new_files(namespace, certificates, now)
     plan = RotationPlan(host, namespace, _actions(credential, certificates, sets, files))
@@ -164,6 +177,7 @@ class RotationPlan(lifecycle.LifecyclePlan):
     certificates: dict | None  # the Secret of etcd
     sets: list[str]  # names of StatefulSets
     several: bool  # servers
+    ended: bool = False  # one that was killed just before its last step, so only its note is left
 
     @property
     def keys(self) -> list[str]:
@@ -173,6 +187,8 @@ class RotationPlan(lifecycle.LifecyclePlan):
     def perform(self, deadline: Deadline | None) -> None:
         """The limit is for each stage. It always waits: one server may not go before the other is back."""
         if not self.changed:
+            if self.ended:
+                forget(self.cluster, self.namespace)
             return
         limit = deadline or Deadline(RESTART_SECONDS)
         done = self._begin()
@@ -187,6 +203,7 @@ class RotationPlan(lifecycle.LifecyclePlan):
         """The stages that another run has done."""
         host, namespace = self.cluster, self.namespace
         kept = host.get(SECRET, ROTATION, namespace)
+        _note(host, namespace, "true")
         if kept is None:
             self.files |= self._files_of_before()
             # Without the labels of what a virtual cluster consists of: a run with state present would prune it.
@@ -199,7 +216,6 @@ class RotationPlan(lifecycle.LifecyclePlan):
                 kept = require(host.get(SECRET, ROTATION, namespace), f"Secret {ROTATION}")
         self.files = decoded(kept)  # of two runs at once, those of the first
         done = int((kept["metadata"].get("annotations") or {}).get(STAGES_DONE, 0))
-        host.merge(NAMESPACE, namespace, None, {"metadata": {"annotations": {ROTATING: "true"}}})
         old, new = (self.files[f"{prefix}{k3s_cas.SERVER}.crt"] for prefix in (OLD, ""))
         self._trust(k3s_cas.both(new, old))
         return done
@@ -256,7 +272,12 @@ class RotationPlan(lifecycle.LifecyclePlan):
         size, url = str(len(archive)), f"https://127.0.0.1:{API_PORT}"
         arguments = (DATA_DIRECTORY, size, K3S, url)
         seconds = deadline.remaining()
-        run(self._server(), "giving k3s its new CAs", _ROTATE, *arguments, stdin=[archive], seconds=seconds)
+        try:
+            run(self._server(), "giving k3s its new CAs", _ROTATE, *arguments, stdin=[archive], seconds=seconds)
+        except TenantryError as error:
+            raise TenantryError(
+                f"{error}. The rotation is not complete. Remove the cause, then run again with state: {ROTATED}"
+            ) from None
 
     def _mark(self, part: str, annotations: dict[str, str]) -> None:
         if part in self.sets:
@@ -273,8 +294,7 @@ class RotationPlan(lifecycle.LifecyclePlan):
             end_published(api, files[f"{OLD}{client}"], "state")
         finally:
             api.close()
-        host.merge(NAMESPACE, namespace, None, {"metadata": {"annotations": {ROTATING: None}}})
-        host.delete(SECRET, ROTATION, namespace)
+        forget(host, namespace)
 
 
 def _archive(files: Mapping[str, str]) -> bytes:

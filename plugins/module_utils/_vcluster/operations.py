@@ -13,7 +13,10 @@ from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import 
 from ansible_collections.tenantry.kube.plugins.module_utils._core.timestamps import clock
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.apply import Plan
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
-from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import SECRET
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import (
+    CLUSTER_ROLE_BINDING,
+    ROLE_BINDING,
+)
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import Deadline
 from ansible_collections.tenantry.kube.plugins.module_utils._module import Context
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import ca_rotation, connection, delete, lifecycle
@@ -25,6 +28,8 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.request im
     completed,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.lifecycle import check_may_be_deleted
+
+_OF_USERS = naming.selector("user")
 
 
 @dataclass(frozen=True)
@@ -123,10 +128,15 @@ class RotatedOperation(VClusterOperation):
         found = require(self.placed.found, f"the virtual cluster {self.placed.namespace}")
         api = connection.inside(found.host, found.namespace).limited(found.host.timeout)
         try:
-            users = _users_with_kubeconfigs(api) if self.plan.changed else []
+            users = _users_with_access(api) if self.plan.changed else []
             kubeconfig = self._kubeconfig(context, api, connection.endpoint(found))
         finally:
             api.close()
+        if users and not context.check_mode:
+            context.warn(
+                f"{found.namespace} has a new CA: kubeconfigs from before do not trust it. tenant_user (playbooks "
+                f"onboard, site) writes those that it manages again. Users: {', '.join(users)}"
+            )
         facts = {"outdated_kubeconfigs": users, "kubeconfig": self.placed.desired.kubeconfig_path}
         return replace(result, actions=[*result.actions, *kubeconfig], facts=facts)
 
@@ -143,7 +153,9 @@ class RotatedOperation(VClusterOperation):
         return [kubeconfig.action()]
 
 
-def _users_with_kubeconfigs(api: Cluster) -> list[str]:
-    """Of the tenant. Their kubeconfigs have the CA of before, wherever they are."""
-    tokens = api.list(SECRET, naming.PLATFORM_NAMESPACE, naming.selector("user"))
-    return sorted({one["metadata"]["labels"][naming.LABEL_USER] for one in tokens})
+def _users_with_access(api: Cluster) -> list[str]:
+    """Return the tenant's users. Their kubeconfigs have the CA of before, wherever they are."""
+    bindings = [one for kind in (ROLE_BINDING, CLUSTER_ROLE_BINDING) for one in api.list(kind, selector=_OF_USERS)]
+    # A binding for all users has no name on it, nor has one whose labels somebody inside took away.
+    names = ((one["metadata"].get("labels") or {}).get(naming.LABEL_USER) for one in bindings)
+    return sorted({name for name in names if name})

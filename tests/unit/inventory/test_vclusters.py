@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from ansible.errors import AnsibleParserError
 from ansible.inventory.data import InventoryData
 from ansible.parsing.dataloader import DataLoader
@@ -96,7 +97,7 @@ def test_verify_file_both_endings_are_ours(tmp_path: Path) -> None:
 
 def test_parse_lists_virtual_clusters_and_fleet(parse: Parse) -> None:
     data = parse()
-    assert sorted(data.hosts) == ["hub", "payments--dev", "payments--prod"]
+    assert sorted(data.hosts) == ["hub.fleet", "payments--dev", "payments--prod"]
     assert members(data, "tier_prod") == ["payments--prod"]
     assert members(data, "tenantry_vclusters") == ["payments--dev", "payments--prod"]
 
@@ -112,7 +113,21 @@ def test_parse_options_reach_the_reading(parse: Parse, fleet: Fleet) -> None:
 
 
 def test_parse_query_selects_hosts(parse: Parse) -> None:
-    assert sorted(parse("query: \"[?tier=='prod']\"\n").hosts) == ["hub", "payments--prod"]
+    assert sorted(parse("query: \"[?tier=='prod']\"\n").hosts) == ["hub.fleet", "payments--prod"]
+
+
+@pytest.mark.parametrize("key", ["tenants", "querry", "flee"])
+def test_parse_unknown_option_is_an_error(parse: Parse, fleet: Fleet, key: str) -> None:
+    near = {"tenants": "tenant", "querry": "query", "flee": "fleet"}[key]
+    with pytest.raises(AnsibleParserError, match=rf"^{key}: is no option \(did you mean {near}\?\)\. The options are"):
+        parse(f"{key}: payments\n")
+    assert fleet.reads == []
+
+
+def test_parse_groups_exist_without_hosts(parse: Parse, fleet: Fleet) -> None:
+    fleet.fleet, fleet.vclusters = [], []
+    data = parse()
+    assert (members(data, "tenantry_vclusters"), members(data, "tenantry_fleet")) == ([], [])
 
 
 def test_parse_invalid_query_is_an_error(parse: Parse) -> None:
@@ -153,7 +168,7 @@ def test_parse_templates_in_data_are_never_evaluated(parse: Parse, fleet: Fleet,
     assert template(data, "payments--dev", variables["vcluster"]) == fleet.vclusters[0]
     assert template(data, "payments--dev", variables["copied"]) == evil
     assert template(data, "payments--dev", variables["joined"]) == f"x{evil}"
-    assert template(data, "hub", data.hosts["hub"].vars["fleet_cluster"])["message"] == evil
+    assert template(data, "hub.fleet", data.hosts["hub.fleet"].vars["fleet_cluster"])["message"] == evil
     assert not touched.exists()
     assert all(name.replace("_", "").isalnum() for name in data.groups)
     assert members(data, "same") == ["payments--dev"]
@@ -184,7 +199,7 @@ def test_parse_own_templates_are_evaluated(parse: Parse) -> None:
     variables = data.hosts["payments--dev"].vars | {"ansible_playbook_python": "/usr/bin/python9"}
     templar = Templar(loader=DataLoader(), variables=variables)
     assert templar.template(variables["ansible_python_interpreter"]) == "/usr/bin/python9"
-    assert "lookup('tenantry.kube.kubeconfig', inventory_hostname" in variables["cluster_kubeconfig"]
+    assert "lookup('tenantry.kube.kubeconfig', cluster_name" in variables["cluster_kubeconfig"]
 
 
 def test_parse_kubeconfig_is_beside_the_inventory(parse: Parse, fleet: Fleet, tmp_path: Path) -> None:
@@ -205,14 +220,14 @@ def test_parse_kubeconfig_of_environment_is_not_repeated(
     parse: Parse, fleet: Fleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("K8S_AUTH_KUBECONFIG", "/etc/hub.yaml")
-    assert parse().hosts["hub"].vars["tenantry_hub"] == {}
+    assert parse().hosts["hub.fleet"].vars["tenantry_hub"] == {}
     assert fleet.kubeconfigs == ["/etc/hub.yaml"]
 
 
 def test_parse_member_that_does_not_answer_is_a_warning(parse: Parse, fleet: Fleet, warnings: list[str]) -> None:
     fleet.fleet.append(cluster("edge", reachable=False, message="member 'edge': cannot connect"))
     data = parse()
-    assert members(data, "status_unreachable") == ["edge"]
+    assert members(data, "status_unreachable") == ["edge.fleet"]
     assert warnings == ["Virtual clusters are missing from the inventory: member 'edge': cannot connect"]
 
 
@@ -243,9 +258,35 @@ def test_parse_cache_of_other_options_is_not_used(cached: Parse, fleet: Fleet) -
     assert len(fleet.reads) == 5
 
 
+def kubeconfig_of(path: Path, *addresses: str) -> str:
+    """A file with a context for each address. The first is current."""
+    contexts = [{"name": name, "context": {"cluster": name, "user": name}} for name in addresses]
+    clusters = [{"name": name, "cluster": {"server": name}} for name in addresses]
+    path.write_text(yaml.safe_dump({"contexts": contexts, "clusters": clusters, "current-context": addresses[0]}))
+    return str(path)
+
+
+def test_parse_cache_of_another_hub_is_not_used(
+    cached: Parse, fleet: Fleet, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """By whatever the environment or the file says."""
+    one, two = "https://one", "https://two"
+    monkeypatch.setenv("K8S_AUTH_KUBECONFIG", kubeconfig_of(tmp_path / "first.yaml", one, two))
+    cached()
+    cached()
+    assert len(fleet.reads) == 1
+    kubeconfig_of(tmp_path / "first.yaml", two, one)
+    cached()
+    monkeypatch.setenv("K8S_AUTH_CONTEXT", one)
+    cached()
+    monkeypatch.setenv("K8S_AUTH_KUBECONFIG", kubeconfig_of(tmp_path / "other.yaml", one, two))
+    cached()
+    assert len(fleet.reads) == 4
+
+
 def test_parse_cache_query_applies_to_what_is_cached(cached: Parse, fleet: Fleet) -> None:
     cached()
-    assert sorted(cached("query: \"[?contains(tier, 'prod')]\"\n").hosts) == ["hub", "payments--prod"]
+    assert sorted(cached("query: \"[?contains(tier, 'prod')]\"\n").hosts) == ["hub.fleet", "payments--prod"]
     assert len(fleet.reads) == 1
 
 

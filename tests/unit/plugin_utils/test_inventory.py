@@ -54,6 +54,7 @@ def test_hosts_variables_name_row_and_connection() -> None:
     assert hosts([], [row])["payments--dev"].variables == {
         "vcluster": row,
         "ansible_connection": "local",
+        "cluster_name": "payments--dev",
         "cluster_host": "gcp-1",
         "tenantry_hub": HUB,
     }
@@ -62,11 +63,11 @@ def test_hosts_variables_name_row_and_connection() -> None:
 def test_hosts_members_that_do_not_answer_are_grouped() -> None:
     found = hosts([cluster("hub"), cluster("edge", reachable=False, message="cannot connect")], [])
     assert {name: host.groups for name, host in found.items()} == {
-        "hub": ("tenantry_fleet",),
-        "edge": ("tenantry_fleet", "status_unreachable"),
+        "hub.fleet": ("tenantry_fleet",),
+        "edge.fleet": ("tenantry_fleet", "status_unreachable"),
     }
-    assert found["edge"].variables["fleet_cluster"]["message"] == "cannot connect"
-    assert found["edge"].variables["cluster_host"] == "edge"
+    assert found["edge.fleet"].variables["fleet_cluster"]["message"] == "cannot connect"
+    assert {found["edge.fleet"].variables[name] for name in ("cluster_name", "cluster_host")} == {"edge"}
 
 
 @pytest.mark.parametrize(

@@ -53,9 +53,11 @@ def inventory(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def played(inventory: Path, playbook: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+def played(inventory: Path, playbook: str, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     command = [Path(sys.executable).with_name("ansible-playbook"), "-i", inventory, f"playbooks/{playbook}.yml"]
-    environment = os.environ | {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "PYTHONPATH": str(ROOT / "build")}
+    environment = (
+        os.environ | {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "PYTHONPATH": str(ROOT / "build")} | variables
+    )
     return subprocess.run(
         [*command, *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
     )
@@ -68,6 +70,17 @@ def test_a_check_with_a_mistyped_kubeconfig_fails(inventory: Path, playbook: str
     assert run.returncode != 0, run.stdout
     assert MISSING.format(inventory / "mistyped.yaml") in text
     assert "sudo" not in text
+
+
+@pytest.mark.parametrize("playbook", ["onboard", "report", "housekeeping"])
+def test_without_a_kubeconfig_that_of_the_environment_is_used(inventory: Path, playbook: str) -> None:
+    """As in AWX, whose credentials are variables of a job."""
+    variables = yaml.safe_load((inventory / "group_vars/all.yml").read_text())
+    del variables["tenantry_kubeconfig"]
+    (inventory / "group_vars/all.yml").write_text(yaml.safe_dump(variables))
+    run = played(inventory, playbook, K8S_AUTH_HOST="http://awx.example.com", K8S_AUTH_API_KEY="token")
+    text = " ".join(run.stdout.split())
+    assert 'K8S_AUTH_HOST: server "http://awx.example.com" is not an https:// address' in text
 
 
 def test_an_inventory_without_tenants_has_nothing_to_do(inventory: Path) -> None:

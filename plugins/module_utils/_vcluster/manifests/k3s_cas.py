@@ -27,6 +27,7 @@ except ImportError:
 
 SERVER, CLIENT, REQUEST_HEADER = "server-ca", "client-ca", "request-header-ca"
 NAMES = (SERVER, CLIENT, REQUEST_HEADER)
+_SUPPORTED = "Only unencrypted PEM of k3s's own CAs can be replaced. Restore it in server/tls, then run again"
 
 
 def make(now: datetime) -> dict[str, str]:
@@ -56,7 +57,7 @@ def crossed(new: Mapping[str, str], old: Mapping[str, str]) -> dict[str, str]:
         try:
             signing = serialization.load_pem_private_key(old[key].encode(), None)
         except (ValueError, TypeError) as error:
-            raise TenantryError(f"state: cannot read the key {key} of its server: {error}") from None
+            raise TenantryError(f"state: cannot read the key {key} of its server: {error}. {_SUPPORTED}") from None
         between = cross_signed(authority, signer, signing)  # type: ignore[arg-type]  # no other kind can be a CA's
         files[certificate] = "".join(map(_whole_lines, (between, new[certificate], old[certificate])))
     return files
@@ -86,4 +87,4 @@ def _loaded(pem: str) -> x509.Certificate:
     try:
         return x509.load_pem_x509_certificate(pem.encode())
     except ValueError as error:
-        raise TenantryError(f"state: cannot read the CA of its server: {error}") from None
+        raise TenantryError(f"state: cannot read the CA of its server: {error}. {_SUPPORTED}") from None

@@ -101,7 +101,7 @@ def check_may_be_deleted(name: str, record: VClusterRecord) -> None:
 
 def rotation_age(text: str | None) -> timedelta | None:
     """The age of CAs that are to be replaced; None: any."""
-    return timedelta(seconds=quantities.seconds(text, "rotate_older_than", "1d", "3650d")) if text else None
+    return timedelta(seconds=quantities.seconds(text, "rotate_older_than", "1d", "3650d")) if text is not None else None
 
 
 def _lifetime(ttl: str) -> int:
