@@ -38,10 +38,18 @@ options:
     default: present
   member_kubeconfig:
     description:
-      - Kubeconfig file of an administrator of the member, with an embedded token or client certificate.
+      - Kubeconfig file of an administrator of the member, with an embedded token or client certificate, or one that
+        O(member_kubeconfig_trusted) is set for.
       - The platform uses its address and CA for the member from now on.
       - Required with O(state=present). Without it O(state=absent) needs O(force).
     type: path
+  member_kubeconfig_trusted:
+    description:
+      - Whether O(member_kubeconfig) may run a program to log in (C(exec)), as those of EKS, GKE and AKS do, and may
+        refer to other files. The program runs on the machine that runs the module, as its user.
+      - Set it for files of your own only.
+    type: bool
+    default: false
   member_context:
     description: Context of O(member_kubeconfig) to use. Its C(current-context) if not set.
     type: str
@@ -73,6 +81,10 @@ options:
       member_kubeconfig:
         description: Kubeconfig file of an administrator of the member.
         type: path
+      member_kubeconfig_trusted:
+        description: Whether it may run a program, and refer to other files.
+        type: bool
+        default: false
       member_context:
         description: Context of it to use.
         type: str
@@ -174,6 +186,7 @@ OPTIONS: dict[str, dict] = {
     "name": {"type": "str", "required": True},
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     "member_kubeconfig": {"type": "path"},
+    "member_kubeconfig_trusted": {"type": "bool", "default": False},
     "member_context": {"type": "str"},
     "credential_lifetime": {"type": "str", "default": "365d"},
     "force": {"type": "bool", "default": False},

@@ -236,6 +236,23 @@ def test_a_bad_member_kubeconfig_is_one_line(
     assert len(writes(second_api_server)) == before
 
 
+def test_a_kubeconfig_that_runs_a_program_is_used_if_it_is_trusted(
+    second_api_server: Path, member: Member, tmp_path: Path
+) -> None:
+    """As those of EKS, GKE and AKS."""
+    config = yaml.safe_load(second_api_server.read_text())
+    names = {"clientCertificateData": "client-certificate-data", "clientKeyData": "client-key-data"}
+    status = {name: base64.b64decode(config["users"][0]["user"][field]).decode() for name, field in names.items()}
+    answer = {"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential", "status": status}
+    plugin = {"apiVersion": answer["apiVersion"], "command": "echo", "args": [json.dumps(answer)]}
+    config["users"][0]["user"] = {"exec": plugin}
+    path = tmp_path / "eks.yaml"
+    path.write_text(yaml.safe_dump(config))
+    predicted = member(member_kubeconfig=path, member_kubeconfig_trusted=True, check=True)
+    assert predicted.changed, predicted.msg
+    assert "PRIVATE KEY" not in predicted.text
+
+
 def test_the_hub_cannot_join_itself(platform: Path, member: Member) -> None:
     before = len(writes(platform))
     refused = member(member_kubeconfig=platform)

@@ -41,6 +41,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait imp
 from ansible_collections.tenantry.kube.plugins.module_utils._module import Context, run_each, validate_all
 from ansible_collections.tenantry.kube.plugins.module_utils._platform.manifests import HUB_ANNOTATION
 
+TRUSTED = "member_kubeconfig_trusted"  # the option
 KINDS = (
     NAMESPACE,
     SERVICE_ACCOUNT,
@@ -97,11 +98,11 @@ def _validated(item: dict) -> DesiredMember:
         raise TenantryError(
             f"member_kubeconfig: missing for member {name}. Set the path of a kubeconfig of an administrator of it"
         )
+    trust, field = "" if item[TRUSTED] else TRUSTED, "member_kubeconfig"
     return DesiredMember(
         name=name,
         present=item["state"] == "present",
-        kubeconfig=path
-        and kubeconfig_files.load(path, item["member_context"], field="member_kubeconfig", trusted=False),
+        kubeconfig=path and kubeconfig_files.load(path, item["member_context"], field=field, trust=trust),
         lifetime=quantities.seconds(item["credential_lifetime"], "credential_lifetime", "1d", "3650d"),
         force=item["force"],
     )

@@ -54,19 +54,17 @@ class KubeContext(NamedTuple):
     plugin: dict[str, Any] | None = None  # runs to fetch a token, in place of one
 
 
-def load(path: str, context: str | None = None, *, field: str = "kubeconfig", trusted: bool = True) -> dict[str, Any]:
+def load(path: str, context: str | None = None, *, field: str = "kubeconfig", trust: str = "") -> dict[str, Any]:
     """Return the chosen context as a kubeconfig with one cluster, one user and inline credentials.
 
-    With trusted=False, the file may come from someone else, and must not refer to programs or files. Raise a
-    TenantryError that names `field`.
+    If `trust` is given, the file may come from someone else, and must not refer to programs or files: the option of
+    that name would allow it. Raise a TenantryError that names `field`.
     """
     file = Path(path).expanduser()
-    return resolve(document(file, field), context, f"{field}: {path}", file.absolute().parent, trusted=trusted)
+    return resolve(document(file, field), context, f"{field}: {path}", file.absolute().parent, trust)
 
 
-def resolve(
-    config: dict[str, Any], context: str | None, where: str, folder: Path, *, trusted: bool = True
-) -> dict[str, Any]:
+def resolve(config: dict[str, Any], context: str | None, where: str, folder: Path, trust: str = "") -> dict[str, Any]:
     """Return the chosen context, as `load` does. Errors start with `where`, relative paths at `folder`."""
     chosen, entry = _context(config, context, where)
     cluster = dict(_named(config, "clusters", "cluster", entry.get("cluster"), where))
@@ -76,8 +74,8 @@ def resolve(
     _check_cluster(cluster, where)
     if user.get("auth-provider"):
         raise TenantryError(f"{where}: auth-provider plugins were removed from Kubernetes. Use a token")
-    if not trusted:
-        _check_foreign(cluster, user, where)
+    if trust:
+        _check_foreign(cluster, user, where, trust)
     if user.get("exec"):
         user = _run_plugin(user["exec"], folder, where)
     _inline(cluster, _CLUSTER_FILES, folder, where)
@@ -265,18 +263,18 @@ def _check_cluster(cluster: dict[str, Any], where: str) -> None:
         )
 
 
-def _check_foreign(cluster: dict[str, Any], user: dict[str, Any], where: str) -> None:
+def _check_foreign(cluster: dict[str, Any], user: dict[str, Any], where: str, trust: str) -> None:
     if user.get("exec"):
         raise TenantryError(
-            f"{where}: the user runs a program (exec), which is not allowed here. "
-            "Use a kubeconfig with a token or a client certificate inline"
+            f"{where}: the user runs a program (exec). If the file is your own, set {trust}: true. Otherwise use a "
+            "kubeconfig with a token or a client certificate inline"
         )
     references = [*_CLUSTER_FILES.values(), *_USER_FILES.values(), "tokenFile"]
     for reference in references:
         if cluster.get(reference) or user.get(reference):
             raise TenantryError(
-                f"{where}: {reference} refers to another file, which is not allowed here. "
-                "Embed it with `kubectl config view --raw --flatten`"
+                f"{where}: {reference} refers to another file. If the kubeconfig is your own, set {trust}: true. "
+                "Otherwise embed it with `kubectl config view --raw --flatten`"
             )
 
 

@@ -88,12 +88,12 @@ def test_a_credential_plugin_is_run(path: Path) -> None:
     name = _file(path, lambda c: c["users"][0].update(user={"exec": plugin}))
     assert _user(kubeconfig.load(name)) == {"token": "fresh"}
     with pytest.raises(TenantryError, match=r"runs a program \(exec\)"):
-        kubeconfig.load(name, trusted=False)
+        kubeconfig.load(name, trust="member_kubeconfig_trusted")
 
 
-def _refused(name: str, *, context: str | None = None, trusted: bool = True) -> str:
+def _refused(name: str, *, context: str | None = None, trust: str = "") -> str:
     with pytest.raises(TenantryError) as caught:
-        kubeconfig.load(name, context, field="member_kubeconfig", trusted=trusted)
+        kubeconfig.load(name, context, field="member_kubeconfig", trust=trust)
     text = str(caught.value)
     assert text.startswith("member_kubeconfig: ")
     assert name in text
@@ -181,7 +181,8 @@ def test_what_tools_write_is_understood(path: Path) -> None:
     ],
 )
 def test_a_foreign_kubeconfig_reads_no_files(path: Path, change: Change) -> None:
-    assert "refers to another file" in _refused(_file(path, change), trusted=False)
+    said = _refused(_file(path, change), trust="member_kubeconfig_trusted")
+    assert "refers to another file. If the kubeconfig is your own, set member_kubeconfig_trusted: true" in said
 
 
 def test_an_unknown_context(path: Path) -> None:
