@@ -8,6 +8,7 @@ The order is that of kubernetes.core, but for an option that is set: it wins ove
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,6 +25,7 @@ _USER = {
     "client-certificate": "K8S_AUTH_CERT_FILE",
     "client-key": "K8S_AUTH_KEY_FILE",
 }
+DEFAULT = "~/.kube/config"
 # What Kubernetes gives to a pod.
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
@@ -59,8 +61,9 @@ def find(path: str | None) -> Source:
         if os.pathsep in path:
             raise TenantryError("KUBECONFIG: has several files. Set the option kubeconfig to the one of the hub")
         return _file(path, "KUBECONFIG")
-    if Path("~/.kube/config").expanduser().exists():
-        return _file("~/.kube/config", "kubeconfig")
+    with suppress(RuntimeError):  # a container's user may have no home directory
+        if Path(DEFAULT).expanduser().exists():
+            return _file(DEFAULT, "kubeconfig")
     if environment.get("KUBERNETES_SERVICE_HOST") and (ACCOUNT / "token").exists():
         return _of_pod()
     raise TenantryError(

@@ -187,8 +187,8 @@ class RotationPlan(lifecycle.LifecyclePlan):
     def perform(self, deadline: Deadline | None) -> None:
         """The limit is for each stage. It always waits: one server may not go before the other is back."""
         if not self.changed:
-            if self.ended:
-                forget(self.cluster, self.namespace)
+            if self.ended:  # the Secret may be one that another run has created since
+                _note(self.cluster, self.namespace, None)
             return
         limit = deadline or Deadline(RESTART_SECONDS)
         done = self._begin()

@@ -78,6 +78,19 @@ def test_sources_have_an_order(all_there: dict, tmp_path: Path) -> None:
         found()
 
 
+def test_user_without_a_home_directory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a container with a random UID."""
+
+    def nowhere(path: Path) -> Path:
+        if str(path).startswith("~"):
+            raise RuntimeError("Could not determine home directory.")
+        return path
+
+    in_pod(monkeypatch)
+    monkeypatch.setattr(Path, "expanduser", nowhere)
+    assert found() == ("https://10.43.0.1:443", "token-of-pod")
+
+
 def test_variables_of_awx(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     authority = tmp_path / "ca.pem"
     authority.write_text(PEM)
