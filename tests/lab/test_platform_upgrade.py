@@ -27,7 +27,9 @@ def processes(site: OwnSite) -> dict[str, list[str]]:
     """Of the tenant's pods on the hub: their containers, which a restart would replace."""
     found = json.loads(ran(site.hub, "get", "pods", "-A", "-l", "app.kubernetes.io/managed-by", "-o", "json"))
     return {
-        pod["metadata"]["name"]: [one["containerID"] for one in pod["status"]["containerStatuses"]]
+        f"{pod['metadata']['namespace']}/{pod['metadata']['name']}": [
+            one["containerID"] for one in pod["status"]["containerStatuses"]
+        ]
         for pod in found["items"]
         if "-default-" in pod["metadata"]["name"]
     }
