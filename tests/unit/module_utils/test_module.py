@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -174,15 +175,21 @@ def test_secrets_are_masked_in_results(call: Callable[..., dict[str, Any]]) -> N
 @pytest.mark.parametrize(
     ("kubeconfig", "says"),
     [
-        (None, "kubeconfig: no kubeconfig of the hub given. Set it or K8S_AUTH_KUBECONFIG"),
+        (None, "kubeconfig: no kubeconfig of the hub was given or found. Set the option, K8S_AUTH_KUBECONFIG, or "),
         ("/nonexistent", "kubeconfig: cannot read /nonexistent: No such file or directory. "),
         ("/", "kubeconfig: / is a directory. "),
     ],
 )
 def test_the_hubs_kubeconfig(
-    call: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch, kubeconfig: str | None, says: str
+    call: Callable[..., dict[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    kubeconfig: str | None,
+    says: str,
 ) -> None:
-    monkeypatch.delenv("K8S_AUTH_KUBECONFIG", raising=False)
+    for name in ("K8S_AUTH_KUBECONFIG", "K8S_AUTH_HOST", "KUBECONFIG", "KUBERNETES_SERVICE_HOST"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
     message = call(lambda context, items: [context.hub.version()], **_thing("a"), kubeconfig=kubeconfig)["msg"]
     assert message.startswith(says)
     assert "\n" not in message

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -31,8 +32,10 @@ def test_run_invalid_option_is_one_line() -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_run_without_hub_says_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("K8S_AUTH_KUBECONFIG", raising=False)
+def test_run_without_hub_says_what_to_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("K8S_AUTH_KUBECONFIG", "K8S_AUTH_HOST", "KUBECONFIG", "KUBERNETES_SERVICE_HOST"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
     with pytest.raises(Failed, match=r"^kubeconfig: "):
         run(lambda context: context.hub)
 
