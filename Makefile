@@ -121,7 +121,7 @@ deps: ## Install what is missing: Debian packages for the lab, the virtual envir
 .PHONY: venv
 venv: $(VENV)/.stamp $(COLLECTION) ## The virtual environment with the pinned tools
 
-$(VENV)/.stamp: requirements.txt requirements-dev.txt syncer/requirements.txt
+$(VENV)/.stamp: requirements.txt requirements.lock requirements-dev.txt syncer/requirements.txt
 	@echo "==> virtual environment with $$($(PYTHON) --version)"
 	$(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet --requirement requirements.txt --requirement requirements-dev.txt
@@ -141,7 +141,7 @@ sbom: $(BUILD)/venv-sbom/.stamp ## Bills of materials (CycloneDX) of the collect
 	@version=$$(sed -n 's/^version: //p' galaxy.yml); for name in tenantry.kube tenantry.syncer; do \
 	  printf '[project]\nname = "%s"\nversion = "%s"\n' $$name $$version >$(BUILD)/sbom/$$name.toml; done
 	$(<D)/bin/cyclonedx-py requirements --output-reproducible --mc-type library \
-	  --pyproject $(BUILD)/sbom/tenantry.kube.toml --output-file $(BUILD)/sbom/collection.cdx.json requirements.txt
+	  --pyproject $(BUILD)/sbom/tenantry.kube.toml --output-file $(BUILD)/sbom/collection.cdx.json requirements.lock
 	$(<D)/bin/cyclonedx-py requirements --output-reproducible --mc-type application \
 	  --pyproject $(BUILD)/sbom/tenantry.syncer.toml --output-file $(BUILD)/sbom/syncer.cdx.json syncer/requirements.lock
 

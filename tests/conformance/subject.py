@@ -38,9 +38,8 @@ def virtual_cluster(lab: Lab, mode: str, *, keep: bool) -> Iterator[Path]:
         finally:
             if not keep:
                 with step("virtual cluster removed"):
-                    ansible_playbook(
-                        "playbooks/offboard.yml", "-e", f"tenantry_tenant={TENANT}", inventory=str(inventory)
-                    )
+                    answers = ("-e", f"tenantry_tenant={TENANT}", "-e", f"tenantry_confirm={TENANT}")
+                    ansible_playbook("playbooks/offboard.yml", *answers, inventory=str(inventory))
 
 
 def _inventory(lab: Lab, mode: str) -> dict:

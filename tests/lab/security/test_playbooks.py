@@ -123,7 +123,9 @@ def controller(hub: Path, database: Postgres, tmp_path_factory: pytest.TempPathF
     )  # fmt: skip
     yield Controller(home, given, secrets, canary())
     ansible_playbook("playbooks/platform.yml")  # as the demo has it
-    ansible_playbook("playbooks/offboard.yml", "-e", f"tenantry_tenant={TENANT}")
+    # Unless the tests came as far as that.
+    answers = ("-e", f"tenantry_tenant={TENANT}", "-e", f"tenantry_confirm={TENANT}")
+    ansible_playbook("playbooks/offboard.yml", *answers, check=False)
 
 
 def ask(controller: Controller) -> None:
@@ -278,9 +280,12 @@ def played(controller: Controller, hub: Path) -> Played:
         controller.play(book, fails=what, invocations=what not in MISTAKES, **given)
     found = machines(controller, everything)
     controller.play("platform")  # as it was before the last failure
-    controller.play("delete_vcluster", tenantry_tenant=TENANT, tenantry_vcluster="nodes")
+    gone = {"tenantry_tenant": TENANT, "tenantry_vcluster": "nodes"}
+    controller.play("delete_vcluster", **gone, tenantry_confirm="nodes")
+    controller.play("delete_vcluster", **gone, tenantry_confirm="nodes", fails="has no such virtual cluster")
     controller.play("offboard", check=True, tenantry_tenant=TENANT)
-    controller.play("offboard", tenantry_tenant=TENANT)
+    controller.play("offboard", tenantry_tenant=TENANT, tenantry_confirm=TENANT)
+    controller.play("offboard", tenantry_tenant=TENANT, tenantry_confirm=TENANT, fails=f"there is no tenant {TENANT}")
     return Played(controller, secrets, everything, found, held)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -54,7 +56,12 @@ def inventory(tmp_path: Path) -> Path:
 
 
 def played(inventory: Path, playbook: str, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    command = [Path(sys.executable).with_name("ansible-playbook"), "-i", inventory, f"playbooks/{playbook}.yml"]
+    command = [
+        Path(sys.executable).with_name("ansible-playbook"),
+        "-i",
+        inventory,
+        f"{ROOT / 'playbooks' / playbook}.yml",
+    ]
     environment = (
         os.environ | {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "PYTHONPATH": str(ROOT / "build")} | variables
     )
@@ -92,3 +99,112 @@ def test_an_inventory_without_tenants_has_nothing_to_do(inventory: Path) -> None
     # Only the summary, which asks the hub what there is, needs it.
     assert "Validation of arguments failed" not in run.stdout
     assert MISSING.format(inventory / "mistyped.yaml") in " ".join(run.stdout.split())
+
+
+NO_HUB = {"K8S_AUTH_HOST": "http://awx.example.com", "K8S_AUTH_API_KEY": "token"}
+NO_HUB_SAYS = 'server "http://awx.example.com" is not an https:// address'
+SIZES = {"small": {"resources": {"cpu": 1, "memory": "2Gi", "pods": 10}, "ttl": "7d"}}
+DEV = {"tenant": "payments", "vcluster": "dev"}
+
+
+def extra(answers: dict[str, Any]) -> dict[str, Any]:
+    return {f"tenantry_{name}": answer for name, answer in answers.items()}
+
+
+def survey(inventory: Path, playbook: str, **answers: Any) -> str:
+    """What a playbook says that is run as AWX does: with answers, and a credential in variables, whose hub is none."""
+    path = inventory / "group_vars/all.yml"
+    variables = yaml.safe_load(path.read_text())
+    variables.pop("tenantry_kubeconfig", None)
+    path.write_text(yaml.safe_dump({**variables, "tenantry_sizes": SIZES}))
+    done = played(inventory, playbook, "-e", json.dumps(extra(answers)), **NO_HUB)
+    assert done.returncode != 0, done.stdout
+    return " ".join(done.stdout.split())
+
+
+def options(inventory: Path, *surveys: dict[str, Any]) -> list[dict[str, Any]]:
+    """The options of a virtual cluster by the answers of each survey."""
+    names = ("inventory", "single_vcluster")
+    files = [str(ROOT / f"playbooks/vars/{name}.yml") for name in names]
+    message = {"ansible.builtin.debug": {"msg": "{{ single_item }}"}}
+    play = {"hosts": "fleet_hub", "gather_facts": False, "vars_files": files, "vars": {"tenantry_sizes": SIZES}}
+    tasks = [{**message, "vars": extra({**DEV, **answers})} for answers in surveys]
+    (inventory / "play.yml").write_text(yaml.safe_dump([{**play, "tasks": tasks}]))
+    output = played(inventory, str(inventory / "play"), ANSIBLE_CALLBACK_RESULT_FORMAT="json").stdout
+    return [json.loads(found) for found in re.findall(r'"msg": (\{.*?\n    \})\n\}', output, re.DOTALL)]
+
+
+ANSWERS = ("size", "cpu", "memory", "storage", "pods", "host", "mode", "tier", "version", "servers", "agents", "ttl",
+           "sleep", "vcluster_options")  # fmt: skip
+
+
+def test_options_of_a_virtual_cluster_by_a_survey(inventory: Path) -> None:
+    """All answers are text. A single one goes over the options, and they over the size."""
+    text = '{"resources": {"pods": 20, "cpu": 9}, "mode": "dedicated"}'
+    given = {"size": "small", "cpu": "2", "vcluster_options": text, "agents": "2", "sleep": "sat,sun", "host": "edge"}
+    blank, none, sized = options(inventory, dict.fromkeys(ANSWERS, ""), {}, given)
+    assert blank == none == {"name": "dev"}
+    assert sized == {
+        **none,
+        "resources": {"cpu": "2", "memory": "2Gi", "pods": 20},
+        "mode": "dedicated",
+        "agents": "2",
+        "host": "edge",
+        "ttl": "7d",
+        "sleep": {"schedule": ["sat,sun"]},
+    }
+
+
+@pytest.mark.parametrize(
+    ("playbook", "answers", "message"),
+    [
+        ("create_vcluster", {"vcluster": ""}, "tenantry_tenant, tenantry_vcluster: both are needed"),
+        ("create_vcluster", {"size": "huge"}, "tenantry_size huge: not one of tenantry_sizes (small)"),
+        ("create_vcluster", {"vcluster_options": "small"}, "tenantry_vcluster_options: not a dictionary"),
+        ("delete_vcluster", {"confirm": "payments"}, "tenantry_confirm payments: does not repeat the name dev"),
+        ("offboard", {"confirm": ""}, "tenantry_confirm : does not repeat the name payments"),
+        ("offboard", {"tenant": ""}, "tenantry_tenant: not given"),
+    ],
+)
+def test_answers_that_are_refused(inventory: Path, playbook: str, answers: dict[str, str], message: str) -> None:
+    output = survey(inventory, playbook, **{**DEV, **answers})
+    assert message in output
+    assert NO_HUB_SAYS not in output
+
+
+@pytest.mark.parametrize(
+    ("playbook", "answers"),
+    [("self_service", {"tenant": "", "watch": ""}),
+     ("delete_vcluster", {**DEV, "confirm": "dev"}), ("offboard", {**DEV, "confirm": "payments"})],
+)  # fmt: skip
+def test_answers_with_which_the_hub_is_asked(inventory: Path, playbook: str, answers: dict[str, str]) -> None:
+    assert NO_HUB_SAYS in survey(inventory, playbook, **answers)
+
+
+@pytest.mark.parametrize(
+    ("directory", "kept"), [("", False), ("/runner/project/snapshots", False), ("/srv/snapshots", True)]
+)
+def test_a_backup_outlives_the_job_of_awx(inventory: Path, directory: str, kept: bool) -> None:
+    answers = {"tenantry_snapshot_passphrase": "long-enough-for-that", "tenantry_snapshot_dir": directory}
+    run = played(inventory, "backup", "-e", json.dumps(answers), AWX_PRIVATE_DATA_DIR="/tmp/awx_1")  # noqa: S108
+    assert ("is deleted with the job of AWX" in " ".join(run.stdout.split())) != kept
+    assert (MISSING.format(inventory / "mistyped.yaml") in " ".join(run.stdout.split())) == kept
+
+
+PARTS = {
+    "vclusters": {"Create, change or delete the virtual clusters and wait for them"},
+    "users": {"Create, change or delete the users with their kubeconfigs"},
+}
+EVERY_PART = {*PARTS["vclusters"], *PARTS["users"], "Create or change the tenants with their quotas",
+              "Install the platform on the hub"}  # fmt: skip
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_tag_runs_its_part_of_the_site(inventory: Path, part: str) -> None:
+    path = inventory / "group_vars/all.yml"
+    tenant = {"name": "payments", "quota": {"cpu": 1}, "users": [{"name": "alice"}], "vclusters": [{"name": "dev"}]}
+    path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), "tenantry_tenants": [tenant]}))
+    run = played(inventory, "site", "--tags", part, "--check")
+    tasks = set(re.findall(r"^TASK \[(?:tenantry\.kube\.\w+ : )?([^\]:]+)", run.stdout, re.MULTILINE))
+    assert tasks & EVERY_PART == PARTS[part]
+    assert "Gather the virtual clusters" in tasks
