@@ -186,7 +186,7 @@ def test_answers_with_which_the_hub_is_asked(inventory: Path, playbook: str, ans
 )
 def test_a_backup_outlives_the_job_of_awx(inventory: Path, directory: str, kept: bool) -> None:
     answers = {"tenantry_snapshot_passphrase": "long-enough-for-that", "tenantry_snapshot_dir": directory}
-    run = played(inventory, "backup", "-e", json.dumps(answers), AWX_PRIVATE_DATA_DIR="/tmp/awx_1")  # noqa: S108
+    run = played(inventory, "backup", "-e", json.dumps(answers), AWX_PRIVATE_DATA_DIR="/tmp/awx_1")
     assert ("is deleted with the job of AWX" in " ".join(run.stdout.split())) != kept
     assert (MISSING.format(inventory / "mistyped.yaml") in " ".join(run.stdout.split())) == kept
 
