@@ -9,6 +9,8 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 from ansible.utils.vars import merge_hash
+from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
+from ansible_collections.tenantry.kube.plugins.module_utils._platform.identities import own_secret
 
 FILE_NAMES = {"users": "{name}.yaml", "vclusters": "{tenant}--{name}.yaml"}
 KEYS = ("quotas", *FILE_NAMES)
@@ -29,8 +31,12 @@ def tenant_items(
     for tenant in tenants:
         for item in tenant.get(key) or []:
             merged = merge_hash(dict(defaults or {}), dict(item), recursive=True) | {"tenant": tenant["name"]}
-            if directory and not merged.get("kubeconfigs"):
+            if merged.get("kubeconfigs"):
+                pass
+            elif directory:
                 merged.setdefault("kubeconfig_path", f"{directory}/{_file_name(key, merged)}")
+            elif key == "users" and not merged.get("kubeconfig_path"):
+                merged["kubeconfigs"] = [_in_secret(merged)]
             items.append(merged)
     return items
 
@@ -39,6 +45,12 @@ def _quota(tenant: Mapping[str, Any]) -> dict[str, Any]:
     """What is left of a tenant is its quota's item."""
     rest = {key: value for key, value in tenant.items() if key not in ("name", *FILE_NAMES)}
     return {"tenant": tenant["name"], **rest}
+
+
+def _in_secret(user: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the kubeconfig that stays on the hub, so that every run, wherever it is, finds its tokens."""
+    secret = {"namespace": naming.tenant_namespace(user["tenant"]), "name": own_secret(user.get("name", ""))}
+    return {"name": "default", "secret": secret}
 
 
 def _file_name(key: str, item: Mapping[str, Any]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import platform
 import stat
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.tenantry.kube.plugins.filter.tenant_items import tenant_items
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import bound_tokens, client
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import kubeconfig as kubeconfig_files
@@ -192,6 +194,26 @@ def test_a_kubeconfig_in_a_secret(payments: Path, ci: str, user: User, tmp_path:
     assert is_refused(copy, DEV)
     user(state="absent", kubeconfig_path=None)
     assert everything(payments) ^ before == set()
+
+
+def test_runs_on_any_machine_share_one_kubeconfig(
+    payments: Path, dev: Path, user: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As jobs of AWX, each in a new container without files of the one before."""
+    [bob] = tenant_items([{"name": "payments", "users": [{"name": "bob", "role": "developer"}]}], "users")
+    options = {"kubeconfig_path": None, "kubeconfigs": bob["kubeconfigs"]}
+    monkeypatch.setattr(platform, "node", lambda: "first")
+    first = user(**options)
+    assert first.changed, first.msg
+    for number in range(3):
+        monkeypatch.setattr(platform, "node", lambda: f"job-{number}")  # noqa: B023
+        again = user(**options)
+        assert (again.failed, again.changed) == (False, False), again.msg
+    assert list(_credential_secrets(dev)) == ["default"]
+    stored = kubectl(payments, "get", "secret", "kubeconfig-bob", "-n", "tenant-payments", "-o", "json")
+    assert json.loads(stored.stdout)["data"]["kubeconfig"]
+    assert not user(state="absent", kubeconfig_path=None).failed
+    assert kubectl(payments, "get", "secret", "kubeconfig-bob", "-n", "tenant-payments").returncode == 1
 
 
 def test_a_secret_of_somebody_else_is_left_alone(payments: Path, ci: str, user: User) -> None:

@@ -16,7 +16,18 @@ TENANTS = [
 
 
 def test_items_are_flat_and_know_their_tenant() -> None:
-    assert tenant_items(TENANTS, "users") == [{"name": "alice", "role": "admin", "tenant": "payments"}]
+    [alice] = tenant_items(TENANTS, "users", directory="/d")
+    assert (alice["name"], alice["role"], alice["tenant"]) == ("alice", "admin", "payments")
+
+
+def test_without_a_directory_a_kubeconfig_is_in_a_secret_of_the_tenant() -> None:
+    [alice] = tenant_items(TENANTS, "users")
+    secret = {"namespace": "tenant-payments", "name": "kubeconfig-alice"}
+    assert alice["kubeconfigs"] == [{"name": "default", "secret": secret}]
+    assert "kubeconfig_path" not in alice
+    own = [{"name": "a", "users": [{"name": "alice", "kubeconfig_path": "/own"}]}]
+    assert "kubeconfigs" not in tenant_items(own, "users")[0]
+    assert all("kubeconfig_path" not in one for one in tenant_items(TENANTS, "vclusters"))
 
 
 def test_defaults_lie_under_the_item_and_dictionaries_merge() -> None:

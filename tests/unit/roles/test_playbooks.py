@@ -191,6 +191,20 @@ def test_a_backup_outlives_the_job_of_awx(inventory: Path, directory: str, kept:
     assert (MISSING.format(inventory / "mistyped.yaml") in " ".join(run.stdout.split())) == kept
 
 
+def test_the_project_for_awx_has_every_playbook() -> None:
+    """AWX starts only playbooks that are files of a project."""
+    names = sorted(path.stem for path in (ROOT / "playbooks").glob("*.yml"))
+    wrappers = sorted((ROOT / "awx/project").glob("*.yml"))
+    assert [path.stem for path in wrappers] == names
+    for path in wrappers:
+        [play] = yaml.safe_load(path.read_text())
+        assert play["ansible.builtin.import_playbook"] == f"tenantry.kube.{path.stem}"
+    command = [Path(sys.executable).with_name("ansible-playbook"), "--syntax-check", *wrappers]
+    environment = os.environ | {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "PYTHONPATH": str(ROOT / "build")}
+    checked = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stderr
+
+
 PARTS = {
     "vclusters": {"Create, change or delete the virtual clusters and wait for them"},
     "users": {"Create, change or delete the users with their kubeconfigs"},
