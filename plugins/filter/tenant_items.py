@@ -10,7 +10,6 @@ from typing import Any
 from ansible.errors import AnsibleFilterError
 from ansible.utils.vars import merge_hash
 from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
-from ansible_collections.tenantry.kube.plugins.module_utils._platform.identities import own_secret
 
 FILE_NAMES = {"users": "{name}.yaml", "vclusters": "{tenant}--{name}.yaml"}
 KEYS = ("quotas", *FILE_NAMES)
@@ -48,8 +47,14 @@ def _quota(tenant: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _in_secret(user: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the kubeconfig that stays on the hub, so that every run, wherever it is, finds its tokens."""
-    secret = {"namespace": naming.tenant_namespace(user["tenant"]), "name": own_secret(user.get("name", ""))}
+    """
+    Return the kubeconfig that stays on the hub, so that every run, wherever it is, finds its tokens. Not in the Secret
+    that self-service manages for the same user.
+    """
+    secret = {
+        "namespace": naming.tenant_namespace(user["tenant"]),
+        "name": f"inventory-kubeconfig-{user.get('name', '')}",
+    }
     return {"name": "default", "secret": secret}
 
 

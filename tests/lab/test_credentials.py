@@ -210,10 +210,10 @@ def test_runs_on_any_machine_share_one_kubeconfig(
         again = user(**options)
         assert (again.failed, again.changed) == (False, False), again.msg
     assert list(_credential_secrets(dev)) == ["default"]
-    stored = kubectl(payments, "get", "secret", "kubeconfig-bob", "-n", "tenant-payments", "-o", "json")
+    stored = kubectl(payments, "get", "secret", "inventory-kubeconfig-bob", "-n", "tenant-payments", "-o", "json")
     assert json.loads(stored.stdout)["data"]["kubeconfig"]
     assert not user(state="absent", kubeconfig_path=None).failed
-    assert kubectl(payments, "get", "secret", "kubeconfig-bob", "-n", "tenant-payments").returncode == 1
+    assert kubectl(payments, "get", "secret", "inventory-kubeconfig-bob", "-n", "tenant-payments").returncode == 1
 
 
 def test_a_secret_of_somebody_else_is_left_alone(payments: Path, ci: str, user: User) -> None:

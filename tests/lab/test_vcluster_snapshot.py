@@ -310,7 +310,7 @@ def test_playbooks_back_up_prove_and_restore(site: object, hub: Path, tmp_path: 
     assert kubectl(hub, "get", "namespace", "payments--drill").returncode != 0
     ansible_playbook("playbooks/restore.yml", *one, "--check")
     before = pod_uid(hub, "payments--dev")
-    restored = ansible_playbook("playbooks/restore.yml", *one)
+    restored = ansible_playbook("playbooks/restore.yml", *one, "-e", "tenantry_confirm=dev")
     assert pod_uid(hub, "payments--dev") != before
     assert PASSPHRASE not in proved.stdout + restored.stdout
     bob = kubectl(DEMO / "users" / "bob.yaml", "--context", "payments--dev", "get", "pods")

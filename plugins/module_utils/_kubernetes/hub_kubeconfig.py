@@ -53,7 +53,7 @@ def server(path: str | None, context: str | None) -> str:
 def find(path: str | None) -> Source:
     """Return the first that there is. Raise a TenantryError if there is none."""
     environment = os.environ
-    if path:
+    if path := path or environment.get("K8S_AUTH_KUBECONFIG"):
         return _file(path, "kubeconfig")
     if environment.get(HOST):
         return _of_variables()
@@ -68,7 +68,7 @@ def find(path: str | None) -> Source:
         return _of_pod()
     raise TenantryError(
         "kubeconfig: no kubeconfig of the hub was given or found. Set the option, K8S_AUTH_KUBECONFIG, or "
-        f"{HOST} and {_USER['token']}"
+        f"{HOST} and {_USER['token']} (in AWX, add the credential to the job template)"
     )
 
 
@@ -83,6 +83,9 @@ def _of_variables() -> Source:
             f"{VERIFY}: is off, but certificates are always verified. Set it to true, and K8S_AUTH_SSL_CA_CERT to a "
             "file with the CA (in AWX: Verify SSL and Certificate Authority data of the credential)"
         )
+    token, certificate, key = _USER.values()
+    if not os.environ.get(token) and not os.environ.get(certificate):
+        raise TenantryError(f"{token}: is missing for {HOST}. Set it, or {certificate} and {key}")
     cluster, user = ({key: os.environ.get(name) for key, name in names.items()} for names in (_CLUSTER, _USER))
     return Source(_built(cluster, user), HOST, Path.cwd())
 

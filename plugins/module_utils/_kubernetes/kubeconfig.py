@@ -254,7 +254,10 @@ def _check_cluster(cluster: dict[str, Any], where: str) -> None:
     except ValueError:
         valid = False
     if not valid:
-        raise TenantryError(f"{where}: server {shown(server)} is not an https:// address; credentials go over TLS only")
+        raise TenantryError(
+            f"{where}: server {shown(server)} is not an https:// address; credentials go over TLS only. "
+            "Start it with https://"
+        )
     if cluster.get("proxy-url"):
         check_proxy(cluster["proxy-url"], f"{where}: proxy-url")
     if cluster.get("insecure-skip-tls-verify"):

@@ -154,7 +154,7 @@ def run_all(controller: Controller, hub: Path) -> None:
     controller.play("create_vcluster", **one, **later)
     controller.play("backup", **only)
     controller.play("restore", check=True, **one)
-    controller.play("restore", **one)
+    controller.play("restore", **one, tenantry_confirm="nodes")
     controller.play("restore_drill", **one)
     upgrade = {"tenantry_version": next_label(hub), **one}
     controller.play("upgrade", check=True, **upgrade)
@@ -168,6 +168,7 @@ def failures(controller: Controller) -> dict[str, tuple[str, dict[str, Any]]]:
     """Playbooks and variables with which they fail, some before anything is done and some half-way."""
     text = "{{ vault_mistake }}"
     one = {"tenantry_tenant": TENANT, "tenantry_vcluster": "nodes"}
+    confirmed = {**one, "tenantry_confirm": "nodes"}
     bucket = {"name": "backups", "endpoint": "http://127.0.0.1:1", "region": "r"}
     (tenant,) = yaml.safe_load((controller.given / "plain.yml").read_text())["tenantry_tenants"]
     nodes, stored = tenant["vclusters"]
@@ -187,7 +188,10 @@ def failures(controller: Controller) -> dict[str, tuple[str, dict[str, Any]]]:
         "a database nobody can find": ("onboard", tenants(datastore={"endpoint": f"postgres://who:{text}@"})),
         "a key that is the platform's": ("onboard", tenants(k3s_config={"token": text})),
         "a member that is refused": ("join", {"fleet_member_kubeconfig": str(refused_member(controller))}),
-        "a passphrase of something else": ("restore", {**one, "tenantry_snapshot_passphrase": text}),
+        "a passphrase of something else": (
+            "restore",
+            {**confirmed, "tenantry_snapshot_passphrase": text},
+        ),
         "a store that does not answer": ("backup", {**one, "tenantry_snapshot_bucket": bucket}),
         # The last one: the hub is down then.
         "a configuration that k3s refuses": ("site", {"platform_config": {"no-such-option": text}}),

@@ -22,7 +22,7 @@ def test_items_are_flat_and_know_their_tenant() -> None:
 
 def test_without_a_directory_a_kubeconfig_is_in_a_secret_of_the_tenant() -> None:
     [alice] = tenant_items(TENANTS, "users")
-    secret = {"namespace": "tenant-payments", "name": "kubeconfig-alice"}
+    secret = {"namespace": "tenant-payments", "name": "inventory-kubeconfig-alice"}
     assert alice["kubeconfigs"] == [{"name": "default", "secret": secret}]
     assert "kubeconfig_path" not in alice
     own = [{"name": "a", "users": [{"name": "alice", "kubeconfig_path": "/own"}]}]

@@ -142,8 +142,9 @@ def test_options_of_a_virtual_cluster_by_a_survey(inventory: Path) -> None:
     """All answers are text. A single one goes over the options, and they over the size."""
     text = '{"resources": {"pods": 20, "cpu": 9}, "mode": "dedicated"}'
     given = {"size": "small", "cpu": "2", "vcluster_options": text, "agents": "2", "sleep": "sat,sun", "host": "edge"}
-    blank, none, sized = options(inventory, dict.fromkeys(ANSWERS, ""), {}, given)
+    blank, none, zero, sized = options(inventory, dict.fromkeys(ANSWERS, ""), {}, {"agents": 0}, given)
     assert blank == none == {"name": "dev"}
+    assert zero == {"name": "dev", "agents": 0}
     assert sized == {
         **none,
         "resources": {"cpu": "2", "memory": "2Gi", "pods": 20},
@@ -159,8 +160,15 @@ def test_options_of_a_virtual_cluster_by_a_survey(inventory: Path) -> None:
     ("playbook", "answers", "message"),
     [
         ("create_vcluster", {"vcluster": ""}, "tenantry_tenant, tenantry_vcluster: both are needed"),
-        ("create_vcluster", {"size": "huge"}, "tenantry_size huge: not one of tenantry_sizes (small)"),
-        ("create_vcluster", {"vcluster_options": "small"}, "tenantry_vcluster_options: not a dictionary"),
+        ("create_vcluster", {"size": "huge"}, "tenantry_size huge: no dictionary in tenantry_sizes (small)"),
+        (
+            "create_vcluster",
+            {"vcluster_options": "small"},
+            "tenantry_vcluster_options small: not a dictionary of options",
+        ),
+        ("create_vcluster", {"vcluster_options": '{"state": "absent"}'}, "not a dictionary of options without state"),
+        ("create_vcluster", {"tenant": "paymnts"}, "tenantry_tenant paymnts: not one of the inventory's (payments)"),
+        ("upgrade", {"tenant": "", "version": "v1.37.2+k3s1"}, "one of them with its tenant"),
         ("delete_vcluster", {"confirm": "payments"}, "tenantry_confirm payments: does not repeat the name dev"),
         ("offboard", {"confirm": ""}, "tenantry_confirm : does not repeat the name payments"),
         ("offboard", {"tenant": ""}, "tenantry_tenant: not given"),

@@ -17,7 +17,14 @@ VARIABLES = {"K8S_AUTH_HOST": "https://awx.example.com:6443", "K8S_AUTH_API_KEY"
 @pytest.fixture(autouse=True)
 def home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """A home directory, and no variable of the machine that runs the tests."""
-    for name in (*VARIABLES, "K8S_AUTH_VERIFY_SSL", "K8S_AUTH_SSL_CA_CERT", "KUBECONFIG", "KUBERNETES_SERVICE_HOST"):
+    for name in (
+        *VARIABLES,
+        "K8S_AUTH_VERIFY_SSL",
+        "K8S_AUTH_SSL_CA_CERT",
+        "KUBECONFIG",
+        "K8S_AUTH_KUBECONFIG",
+        "KUBERNETES_SERVICE_HOST",
+    ):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setattr(hub_kubeconfig, "ACCOUNT", tmp_path / "account")
@@ -106,7 +113,11 @@ def test_variables_of_awx(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
     [
         ("K8S_AUTH_VERIFY_SSL", "False", r"^K8S_AUTH_VERIFY_SSL: is off, but certificates are always verified"),
         ("K8S_AUTH_HOST", "http://awx.example.com", r"^K8S_AUTH_HOST: server .* is not an https:// address"),
-        ("K8S_AUTH_API_KEY", "", r"^K8S_AUTH_HOST: the user has neither a token nor a client certificate"),
+        (
+            "K8S_AUTH_API_KEY",
+            "",
+            r"^K8S_AUTH_API_KEY: is missing for K8S_AUTH_HOST\. Set it, or K8S_AUTH_CERT_FILE and ",
+        ),
         ("K8S_AUTH_SSL_CA_CERT", "/none", r"^K8S_AUTH_HOST: certificate-authority: cannot read /none: No such file"),
     ],
 )
