@@ -164,7 +164,7 @@ def test_options_of_a_virtual_cluster_by_a_survey(inventory: Path) -> None:
         (
             "create_vcluster",
             {"vcluster_options": "small"},
-            "tenantry_vcluster_options small: not a dictionary of options",
+            "tenantry_vcluster_options small: not a dictionary",
         ),
         ("create_vcluster", {"vcluster_options": '{"state": "absent"}'}, "not a dictionary of options without state"),
         ("create_vcluster", {"tenant": "paymnts"}, "tenantry_tenant paymnts: not one of the inventory's (payments)"),

@@ -116,7 +116,7 @@ def test_variables_of_awx(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
         (
             "K8S_AUTH_API_KEY",
             "",
-            r"^K8S_AUTH_API_KEY: is missing for K8S_AUTH_HOST\. Set it, or K8S_AUTH_CERT_FILE and ",
+            r"^K8S_AUTH_API_KEY: is missing for K8S_AUTH_HOST\. Set it, or ",
         ),
         ("K8S_AUTH_SSL_CA_CERT", "/none", r"^K8S_AUTH_HOST: certificate-authority: cannot read /none: No such file"),
     ],
