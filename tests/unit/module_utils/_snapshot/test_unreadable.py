@@ -38,7 +38,7 @@ def linked(file: Path) -> None:
 
 
 HARM: dict[str, tuple[str, Callable[[Path], Any], str]] = {
-    "archive truncated": (".age", lambda file: os.truncate(file, 1000), "has 1000 bytes, and should have"),
+    "archive truncated": (".age", lambda file: os.truncate(file, file.stat().st_size - 1), " bytes, and should have"),
     "archive missing": (".age", Path.unlink, "is missing"),
     "archive a link": (".age", linked, "is missing or not a file"),
     "description truncated": (".json", lambda file: os.truncate(file, 100), "no JSON"),
