@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.tenantry.kube.plugins.filter.tenant_items import tenant_items
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import bound_tokens, client
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import kubeconfig as kubeconfig_files
@@ -200,8 +199,8 @@ def test_runs_on_any_machine_share_one_kubeconfig(
     payments: Path, dev: Path, user: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As jobs of AWX, each in a new container without files of the one before."""
-    [bob] = tenant_items([{"name": "payments", "users": [{"name": "bob", "role": "developer"}]}], "users")
-    options = {"kubeconfig_path": None, "kubeconfigs": bob["kubeconfigs"]}
+    secret = {"namespace": "tenant-payments", "name": "inventory-kubeconfig-bob"}  # as the filter tenant_items names it
+    options = {"kubeconfig_path": None, "kubeconfigs": [{"name": "default", "secret": secret}]}
     monkeypatch.setattr(platform, "node", lambda: "first")
     first = user(**options)
     assert first.changed, first.msg
