@@ -30,11 +30,9 @@ def tenant_items(
     for tenant in tenants:
         for item in tenant.get(key) or []:
             merged = merge_hash(dict(defaults or {}), dict(item), recursive=True) | {"tenant": tenant["name"]}
-            if merged.get("kubeconfigs"):
-                pass
-            elif directory:
+            if directory and not merged.get("kubeconfigs"):
                 merged.setdefault("kubeconfig_path", f"{directory}/{_file_name(key, merged)}")
-            elif key == "users" and not merged.get("kubeconfig_path"):
+            elif key == "users" and not (merged.get("kubeconfigs") or merged.get("kubeconfig_path")):
                 merged["kubeconfigs"] = [_in_secret(merged)]
             items.append(merged)
     return items

@@ -53,7 +53,8 @@ options:
       - Only virtual clusters that this JMESPath filter selects from RV(tenantry.kube.vcluster_info#module:vclusters).
     type: str
   fleet:
-    description: Whether the hub and the members are hosts too.
+    description:
+      - Whether the hub and the members are hosts too.
       - If V(false), options of O(groups), O(keyed_groups) and O(compose) with O(strict=true) can rely on C(vcluster).
     type: bool
     default: true

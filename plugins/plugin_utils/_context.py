@@ -34,11 +34,6 @@ class _Plugin:
         self.no_log_values: set[str] = set()  # from ansible-core 2.22 on, Ansible keeps them itself
 
 
-def connection_options() -> list[str]:
-    """The names of the options by which every module and plugin connects to the hub."""
-    return list(argument_spec())
-
-
 def run(
     given: Mapping[str, Any], warn: Callable[[str], None], flow: Callable[[Context], Result], error: type[Exception]
 ) -> Result:
@@ -62,8 +57,9 @@ def raising(do: Callable[[], Result], error: type[Exception]) -> Result:
 
 def connection(given: Mapping[str, Any]) -> dict[str, Any]:
     """The connection options, checked and completed as a module's are, in plain types. Raises a TenantryError."""
-    options = {name: given[name] for name in connection_options() if given.get(name) is not None}
-    checked = ArgumentSpecValidator(argument_spec()).validate(options)
+    spec = argument_spec()
+    options = {name: given[name] for name in spec if given.get(name) is not None}
+    checked = ArgumentSpecValidator(spec).validate(options)
     if checked.error_messages:
         raise TenantryError("; ".join(checked.error_messages))
     return json.loads(json.dumps(checked.validated_parameters))  # without the marks of Ansible's own types

@@ -168,21 +168,25 @@ def ran(kubeconfig: Path, *arguments: str, stdin: str | None = None) -> str:
     return run.stdout
 
 
-def until(found: Callable[[], Any], seconds: float = 60) -> Any:
+def until(found: Callable[[], Any], seconds: float = 60, explain: Callable[[], str] = str) -> Any:
     """What is found, once it is: for what two clusters have to agree on, where there is no one thing to watch."""
     end = time.monotonic() + seconds
     while not (value := found()):
-        assert time.monotonic() < end, f"not so after {seconds} s"
+        assert time.monotonic() < end, f"not so after {seconds} s{explain()}"
         time.sleep(0.2)
     return value
 
 
 def until_in(words: str, text: Callable[[], str], seconds: float = 60) -> None:
     """Wait until a text has the words; a failure shows the last one."""
-    end = time.monotonic() + seconds
-    while words not in (last := text()):
-        assert time.monotonic() < end, f"not said within {seconds} s: {words!r}, but: {last}"
-        time.sleep(0.2)
+    last = ""
+
+    def said() -> bool:
+        nonlocal last
+        last = text()
+        return words in last
+
+    until(said, seconds, lambda: f": {words!r} is not in {last}")
 
 
 # What comes and goes by itself, and what the system puts into every namespace.

@@ -63,21 +63,15 @@ class Space:
 
     def warning(self, name: str) -> str:
         """What is told about an object that something is wrong with, once it is."""
-        selector = f"involvedObject.name={name},type=Warning"
-        words = ("get", "events", "--field-selector", selector, "-o", "jsonpath={.items[*].message}")
-        return until(lambda: self(*words))
+        return until(lambda: self._warnings(name))
 
     def told(self, words: str, pod: str, seconds: float = 60) -> None:
         """Wait until a pod's warnings or its status say so."""
-        selector = f"involvedObject.name={pod},type=Warning"
-        until_in(
-            words,
-            lambda: (
-                self("get", "events", "--field-selector", selector, "-o", "jsonpath={.items[*].message}")
-                + str(self.json("pod", pod)["status"])
-            ),
-            seconds,
-        )
+        until_in(words, lambda: self._warnings(pod) + str(self.json("pod", pod)["status"]), seconds)
+
+    def _warnings(self, name: str) -> str:
+        selector = f"involvedObject.name={name},type=Warning"
+        return self("get", "events", "--field-selector", selector, "-o", "jsonpath={.items[*].message}")
 
     def messages(self) -> list[dict]:
         """All events, and all that has a status."""

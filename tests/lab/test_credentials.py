@@ -205,7 +205,7 @@ def test_runs_on_any_machine_share_one_kubeconfig(
     first = user(**options)
     assert first.changed, first.msg
     for number in range(3):
-        monkeypatch.setattr(platform, "node", lambda: f"job-{number}")  # noqa: B023
+        monkeypatch.setattr(platform, "node", lambda job=f"job-{number}": job)
         again = user(**options)
         assert (again.failed, again.changed) == (False, False), again.msg
     assert list(_credential_secrets(dev)) == ["default"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -180,16 +179,8 @@ def test_secrets_are_masked_in_results(call: Callable[..., dict[str, Any]]) -> N
         ("/", "kubeconfig: / is a directory. "),
     ],
 )
-def test_the_hubs_kubeconfig(
-    call: Callable[..., dict[str, Any]],
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
-    kubeconfig: str | None,
-    says: str,
-) -> None:
-    for name in ("K8S_AUTH_KUBECONFIG", "K8S_AUTH_HOST", "KUBECONFIG", "KUBERNETES_SERVICE_HOST"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("HOME", str(tmp_path))
+@pytest.mark.usefixtures("no_hub")
+def test_the_hubs_kubeconfig(call: Callable[..., dict[str, Any]], kubeconfig: str | None, says: str) -> None:
     message = call(lambda context, items: [context.hub.version()], **_thing("a"), kubeconfig=kubeconfig)["msg"]
     assert message.startswith(says)
     assert "\n" not in message

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -32,10 +31,8 @@ def test_run_invalid_option_is_one_line() -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_run_without_hub_says_what_to_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in ("K8S_AUTH_KUBECONFIG", "K8S_AUTH_HOST", "KUBECONFIG", "KUBERNETES_SERVICE_HOST"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("HOME", str(tmp_path))
+@pytest.mark.usefixtures("no_hub")
+def test_run_without_hub_says_what_to_set() -> None:
     with pytest.raises(Failed, match=r"^kubeconfig: "):
         run(lambda context: context.hub)
 

@@ -15,20 +15,9 @@ VARIABLES = {"K8S_AUTH_HOST": "https://awx.example.com:6443", "K8S_AUTH_API_KEY"
 
 
 @pytest.fixture(autouse=True)
-def home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """A home directory, and no variable of the machine that runs the tests."""
-    for name in (
-        *VARIABLES,
-        "K8S_AUTH_VERIFY_SSL",
-        "K8S_AUTH_SSL_CA_CERT",
-        "KUBECONFIG",
-        "K8S_AUTH_KUBECONFIG",
-        "KUBERNETES_SERVICE_HOST",
-    ):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+def home(no_hub: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setattr(hub_kubeconfig, "ACCOUNT", tmp_path / "account")
-    return tmp_path / "home"
+    return no_hub
 
 
 def kubeconfig(path: Path, name: str) -> Path:
