@@ -21,6 +21,7 @@ try:
 except ImportError:  # ansible-core before 2.22 masks what the module itself keeps
     register_secrets = None
 
+from ansible_collections.tenantry.kube.plugins.module_utils._core import query
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import (
     Obstacle,
     TenantryError,
@@ -280,12 +281,18 @@ def _optional(option: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in option.items() if name != "required"}
 
 
-def run_info_module(module: AnsibleModule, read: Callable[[Context], dict[str, Any]]) -> None:
-    """Run a module that only reads. `read` returns its result."""
+def run_info_module(spec: dict[str, Any], read: Callable[[Context, Item], dict[str, Any]]) -> None:
+    """Run a module that only reads. `read` returns its result; the option `query` selects a part of that."""
+    module = AnsibleModule(argument_spec={**spec, "query": {"type": "str"}}, supports_check_mode=True)
+    expression = module.params["query"]
     _require_libraries(module)
     message, result, bug = "", {}, None
     try:
-        result = read(Context(module))
+        if expression:
+            query.check(expression)
+        result = read(Context(module), module.params)
+        if expression:
+            result["query_result"] = query.search(expression, result)
     except TenantryError as error:
         message = str(error)
     except Exception as error:  # pylint: disable=broad-except

@@ -22,6 +22,7 @@ extends_documentation_fragment:
   - tenantry.kube.kubeconfig
   - tenantry.kube.attributes.info
   - tenantry.kube.attributes.actiongroup
+  - tenantry.kube.query
 options:
   tenant:
     description: Only events of this tenant.
@@ -74,6 +75,12 @@ EXAMPLES = r"""
       - {cluster: hub, path: /var/log/hub/audit.log}
       - {cluster: edge, path: /var/log/edge/audit.log}
   register: audit
+
+- name: Gather the users who have deleted something
+  tenantry.kube.audit_info:
+    kubeconfig: ~/.kube/hub.yaml
+    query: events[?action=='deleted'].actor
+  register: deleted
 
 - name: Show them as a table
   ansible.builtin.debug:
@@ -176,9 +183,13 @@ unreachable_vclusters:
   description: For each virtual cluster whose log the module could not read, the reason.
   returned: success
   type: dict
+query_result:
+  description: The part of the other return values that O(query) selects.
+  returned: if O(query) is set
+  type: raw
+  sample: [alice]
 """
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.tenantry.kube.plugins.module_utils._audit import report
 from ansible_collections.tenantry.kube.plugins.module_utils._module import argument_spec, run_info_module
 
@@ -193,8 +204,9 @@ OPTIONS: dict[str, dict] = {
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec=argument_spec(**OPTIONS), supports_check_mode=True)
-    run_info_module(module, lambda context: report.run(context, report.ReportOptions.of(module.params)))
+    run_info_module(
+        argument_spec(**OPTIONS), lambda context, given: report.run(context, report.ReportOptions.of(given))
+    )
 
 
 if __name__ == "__main__":

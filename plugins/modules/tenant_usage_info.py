@@ -21,6 +21,7 @@ extends_documentation_fragment:
   - tenantry.kube.kubeconfig
   - tenantry.kube.attributes.info
   - tenantry.kube.attributes.actiongroup
+  - tenantry.kube.query
 options:
   tenant:
     description: Only this tenant.
@@ -40,9 +41,11 @@ EXAMPLES = r"""
   ansible.builtin.debug:
     msg: "{{ usage.tenants | tenantry.kube.usage_table }}"
 
-- name: Show tenants beyond their quota
-  ansible.builtin.debug:
-    msg: "{{ usage.tenants | selectattr('exceeded') | map(attribute='name') }}"
+- name: Gather the names of tenants beyond their quota
+  tenantry.kube.tenant_usage_info:
+    kubeconfig: ~/.kube/hub.yaml
+    query: tenants[?exceeded].name
+  register: beyond
 """
 
 RETURN = r"""
@@ -96,16 +99,19 @@ unreachable_members:
   description: For each unreachable member, the reason.
   returned: success
   type: dict
+query_result:
+  description: The part of the other return values that O(query) selects.
+  returned: if O(query) is set
+  type: raw
+  sample: [payments]
 """
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.tenantry.kube.plugins.module_utils._module import argument_spec, run_info_module
 from ansible_collections.tenantry.kube.plugins.module_utils._tenant import usage
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec=argument_spec(tenant={"type": "str"}), supports_check_mode=True)
-    run_info_module(module, lambda context: usage.run(context, module.params["tenant"]))
+    run_info_module(argument_spec(tenant={"type": "str"}), lambda context, given: usage.run(context, given["tenant"]))
 
 
 if __name__ == "__main__":

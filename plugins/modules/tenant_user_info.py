@@ -18,6 +18,7 @@ extends_documentation_fragment:
   - tenantry.kube.kubeconfig
   - tenantry.kube.attributes.info
   - tenantry.kube.attributes.actiongroup
+  - tenantry.kube.query
 options:
   tenant:
     description: Only users of this tenant.
@@ -49,6 +50,12 @@ EXAMPLES = r"""
     kubeconfig: ~/.kube/hub.yaml
     tenant: payments
   register: found
+
+- name: Gather the names of administrators
+  tenantry.kube.tenant_user_info:
+    kubeconfig: ~/.kube/hub.yaml
+    query: users[?role=='admin'].name
+  register: administrators
 
 - name: Show the credentials that expire before May
   ansible.builtin.debug:
@@ -184,9 +191,13 @@ unreachable_vclusters:
   description: For each unreachable virtual cluster, the reason.
   returned: success
   type: dict
+query_result:
+  description: The part of the other return values that O(query) selects.
+  returned: if O(query) is set
+  type: raw
+  sample: [alice]
 """
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.tenantry.kube.plugins.module_utils._module import argument_spec, run_info_module
 from ansible_collections.tenantry.kube.plugins.module_utils._users import info
 
@@ -199,8 +210,9 @@ OPTIONS: dict[str, dict] = {
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec=argument_spec(**OPTIONS), supports_check_mode=True)
-    run_info_module(module, lambda context: info.run(context, *(module.params[option] for option in OPTIONS)))
+    run_info_module(
+        argument_spec(**OPTIONS), lambda context, given: info.run(context, *(given[option] for option in OPTIONS))
+    )
 
 
 if __name__ == "__main__":

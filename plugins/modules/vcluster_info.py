@@ -17,6 +17,7 @@ extends_documentation_fragment:
   - tenantry.kube.kubeconfig
   - tenantry.kube.attributes.info
   - tenantry.kube.attributes.actiongroup
+  - tenantry.kube.query
 options:
   tenant:
     description: Only those of this tenant.
@@ -37,9 +38,11 @@ EXAMPLES = r"""
     kubeconfig: ~/.kube/hub.yaml
   register: found
 
-- name: Show those that are not ready
-  ansible.builtin.debug:
-    msg: "{{ found.vclusters | rejectattr('status', 'eq', 'Ready') }}"
+- name: Gather the namespaces of those that are not ready
+  tenantry.kube.vcluster_info:
+    kubeconfig: ~/.kube/hub.yaml
+    query: vclusters[?status!='Ready'].namespace
+  register: not_ready
 """
 
 RETURN = r"""
@@ -122,9 +125,13 @@ unreachable_members:
   description: For each unreachable member, the reason.
   returned: success
   type: dict
+query_result:
+  description: The part of the other return values that O(query) selects.
+  returned: if O(query) is set
+  type: raw
+  sample: [payments--dev]
 """
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.tenantry.kube.plugins.module_utils._module import argument_spec, run_info_module
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import info
 
@@ -132,8 +139,9 @@ OPTIONS = {"tenant": {"type": "str"}, "name": {"type": "str"}, "host": {"type": 
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec=argument_spec(**OPTIONS), supports_check_mode=True)
-    run_info_module(module, lambda context: info.run(context, *(module.params[option] for option in OPTIONS)))
+    run_info_module(
+        argument_spec(**OPTIONS), lambda context, given: info.run(context, *(given[option] for option in OPTIONS))
+    )
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ author:
 extends_documentation_fragment:
   - tenantry.kube.snapshot_store
   - tenantry.kube.attributes.info
+  - tenantry.kube.query
 options:
   tenant:
     description: Only those of this tenant.
@@ -32,6 +33,14 @@ EXAMPLES = r"""
   tenantry.kube.vcluster_snapshot_info:
     directory: /var/backups/tenantry
   register: found
+
+- name: Gather the name of the newest snapshot of payments' dev
+  tenantry.kube.vcluster_snapshot_info:
+    directory: /var/backups/tenantry
+    tenant: payments
+    name: dev
+    query: snapshots[-1].snapshot
+  register: newest
 
 - name: Show when each was taken
   ansible.builtin.debug:
@@ -80,9 +89,13 @@ unreadable:
     reason: {description: What is wrong with it., type: str}
   sample:
     - {tenant: payments, name: dev, file: 20260131T020000Z.json, reason: is not the description of a snapshot}
+query_result:
+  description: The part of the other return values that O(query) selects.
+  returned: if O(query) is set
+  type: raw
+  sample: 20260131T020000Z
 """
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.tenantry.kube.plugins.module_utils._module import run_info_module
 from ansible_collections.tenantry.kube.plugins.module_utils._snapshot import info
 from ansible_collections.tenantry.kube.plugins.module_utils._snapshot.options import StoreOptions
@@ -90,11 +103,9 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.optio
 
 
 def main() -> None:
-    spec = {**STORE, "tenant": {"type": "str"}, "name": {"type": "str"}}
-    module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
-    given = module.params
     run_info_module(
-        module, lambda context: info.run(context, StoreOptions.of(given).store(), given["tenant"], given["name"])
+        {**STORE, "tenant": {"type": "str"}, "name": {"type": "str"}},
+        lambda context, given: info.run(context, StoreOptions.of(given).store(), given["tenant"], given["name"]),
     )
 
 

@@ -85,3 +85,24 @@ def test_a_tenant_that_is_not_there_is_refused(platform: Path, tenant: str, rule
     refused = call_module("tenant_usage_info", kubeconfig=platform, tenant=tenant)
     assert refused.failed
     assert rule in refused.msg
+
+
+def test_query_selects_a_part(payments: Path) -> None:
+    found = call_module("tenant_usage_info", kubeconfig=payments, query="tenants[?used.pods=='1'].name")
+    assert found.data["query_result"] == ["payments"]
+    assert [row["name"] for row in found.data["tenants"]] == ["payments", "research"]
+    nothing = call_module("tenant_usage_info", kubeconfig=payments, query="nothing")
+    assert nothing.data["query_result"] is None
+    assert "query_result" not in call_module("tenant_usage_info", kubeconfig=payments).data
+
+
+def test_query_invalid_is_an_error_before_a_request() -> None:
+    found = call_module("tenant_usage_info", kubeconfig=Path("/nowhere"), query="tenants[?")
+    assert found.failed
+    assert found.msg.startswith("query: tenants[? is not a valid query: ")
+
+
+def test_query_of_wrong_types_is_an_error(payments: Path) -> None:
+    found = call_module("tenant_usage_info", kubeconfig=payments, query="length(nothing)")
+    assert found.failed
+    assert "query: length(nothing) is not a valid query: " in found.msg

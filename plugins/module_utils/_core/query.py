@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError, one_line, shown
@@ -16,15 +17,24 @@ except ImportError:
     jmespath = None  # reported by search(): only a query needs it
 
 
+def check(expression: str, field: str = "query") -> None:
+    """Raise a TenantryError if the expression is invalid for any data, or the package jmespath is missing."""
+    _run(expression, field, lambda _compiled: None)
+
+
 def search(expression: str, data: Any, field: str = "query") -> Any:
     """What the expression selects of `data`, as plain types. Raises a TenantryError if it is invalid."""
+    # Ansible tags its strings, and JMESPath's functions take exact types only.
+    return _run(expression, field, lambda compiled: compiled.search(_plain(data)))
+
+
+def _run(expression: str, field: str, use: Callable[[Any], Any]) -> Any:
     if jmespath is None:
         raise TenantryError(
             f"{field}: needs the Python package jmespath, which is missing for {sys.executable}. Install it there"
         )
     try:
-        # Ansible tags its strings, and JMESPath's functions take exact types only.
-        return jmespath.search(_plain(expression), _plain(data))
+        return use(jmespath.compile(_plain(expression)))
     except jmespath.exceptions.JMESPathError as error:
         raise TenantryError(
             f"{field}: {shown(expression)} is not a valid query: {one_line(error)}. Correct it; "
