@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from .harness import everything, kubectl, ran, until
-from .space import Space, made_space
+from .space import IN_BOTH_MODES, Space, made_space
 
 VCLUSTER = "payments--dev"
 NOT_A_COPY = "app.kubernetes.io/managed-by!=tenantry-syncer"
@@ -200,6 +200,22 @@ def test_services_have_no_foreign_addresses(hub: Path, space: Space) -> None:
     make(space, "EndpointSlice", "elsewhere-1", api=api, metadata={"labels": labels}, **fields)
     found = until(lambda: space.copy_of(hub, "endpointslices", "elsewhere-1"))
     assert [one["addresses"] for one in found["endpoints"]] == [["10.99.0.1"]]
+
+
+@pytest.mark.parametrize("space_in", IN_BOTH_MODES)
+def test_a_network_policy_without_effect_warns(site: object, space_in: str) -> None:
+    """The request succeeds, as charts expect. Agents of mode dedicated enforce it, so there is no warning there."""
+    with made_space(space_in, "policies") as space:
+        spec = {"podSelector": {}, "policyTypes": ["Ingress"]}
+        policy = {
+            "apiVersion": "networking.k8s.io/v1",
+            "kind": "NetworkPolicy",
+            "metadata": {"name": "deny"},
+            "spec": spec,
+        }
+        run = space.try_("apply", "-f", "-", stdin=json.dumps(policy))
+        assert run.stdout == "networkpolicy.networking.k8s.io/deny created\n"
+        assert ("NetworkPolicies have no effect in a virtual cluster of mode shared" in run.stderr) == space.shared
 
 
 def test_the_resources_are_a_limit(space: Space) -> None:

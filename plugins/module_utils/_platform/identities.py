@@ -97,6 +97,28 @@ def inside_base() -> list[dict]:
     ]
 
 
+def inside_shared() -> list[dict]:
+    """Render what virtual clusters of mode shared have in addition: a warning about objects without any effect there.
+
+    A client shows it when it creates or changes one. It denies nothing, because charts contain these objects.
+    """
+    return manifests.admission_policy(
+        "tenantry-network-policies",
+        "user",
+        rules=[manifests.on("networking.k8s.io", "networkpolicies", operations=("CREATE", "UPDATE"))],
+        action="Warn",
+        validations=[
+            {
+                "expression": "false",
+                "message": (
+                    "NetworkPolicies have no effect in a virtual cluster of mode shared: its pods reach each other. "
+                    "To isolate pods from each other, run them in separate virtual clusters."
+                ),
+            }
+        ],
+    )
+
+
 def _people(name: str, subject: dict, labels: dict[str, str]) -> dict:
     """Render a FlowSchema for requests of users.
 

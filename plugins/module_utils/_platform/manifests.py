@@ -64,15 +64,17 @@ def admission_policy(
     component: str,
     *,
     rules: list[dict],
-    when: str,
     validations: list[dict],
+    when: str = "",
+    action: str = "Deny",
     namespaces: tuple[str, ...] = (),
     matching: dict | None = None,
     variables: dict[str, str] | None = None,
 ) -> list[dict]:
     """Render a ValidatingAdmissionPolicy and its binding. RBAC has neither exceptions nor patterns of names.
 
-    The API server limits the cost of each expression, and of each variable separately.
+    The API server limits the cost of each expression, and of each variable separately. `action` is Deny, or Warn: the
+    request succeeds, and its client shows the message.
     """
     match: dict = {"resourceRules": rules, **(matching or {})}
     if namespaces:
@@ -81,7 +83,7 @@ def admission_policy(
     spec = {
         "failurePolicy": "Fail",
         "matchConstraints": match,
-        "matchConditions": [{"name": "requester", "expression": when}],
+        **({"matchConditions": [{"name": "requester", "expression": when}]} if when else {}),
         **({"variables": [{"name": name, "expression": cel} for name, cel in variables.items()]} if variables else {}),
         "validations": [{**validation, "reason": "Forbidden"} for validation in validations],
     }
@@ -93,7 +95,7 @@ def admission_policy(
             "apiVersion": api,
             "kind": "ValidatingAdmissionPolicyBinding",
             "metadata": metadata,
-            "spec": {"policyName": name, "validationActions": ["Deny"]},
+            "spec": {"policyName": name, "validationActions": [action]},
         },
     ]
 

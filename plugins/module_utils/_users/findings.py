@@ -44,6 +44,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._platform.identities
     ADMINISTRATOR,
     SYSTEM_NAMESPACES,
     inside_base,
+    inside_shared,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._users import findings_pods, findings_rbac
 from ansible_collections.tenantry.kube.plugins.module_utils._users.bindings import KINDS as BINDINGS
@@ -66,7 +67,7 @@ BOOTSTRAP_SECRET = "bootstrap.kubernetes.io/token"  # noqa: S105 - a type
 # A metrics-server, or the syncer of mode shared.
 _METRICS = (("kube-system", "metrics-server"), ("kube-system", "tenantry-metrics"))
 _METRICS_API = "v1beta1.metrics.k8s.io"
-_OURS = {(obj["kind"], obj["metadata"]["name"]): obj for obj in inside_base()}
+_OURS = {(obj["kind"], obj["metadata"]["name"]): obj for obj in (*inside_base(), *inside_shared())}
 _CHARTS = (HELM_CHART, HELM_CHART_CONFIG)
 _MUTATING = (
     MUTATING_ADMISSION_POLICY_BINDING,
@@ -277,7 +278,7 @@ def changed(found: dict) -> Finding | None:
         return None
     return {
         "why": f"belongs to the platform, and somebody changed it: {', '.join(paths[:5])}",
-        "end": "run tenantry.kube.tenant_user for a user who may enter this virtual cluster",
+        "end": "run tenantry.kube.vcluster for this virtual cluster",
     }
 
 

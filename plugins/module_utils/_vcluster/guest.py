@@ -19,6 +19,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait imp
 from ansible_collections.tenantry.kube.plugins.module_utils._platform.identities import (
     inside_administrator,
     inside_base,
+    inside_shared,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import connection
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.common import RenderContext
@@ -36,7 +37,8 @@ class GuestCluster:
         self.host = host
         self.rendering = rendering
         self.api = api
-        self.plan = Plan.make(api, [*inside_base(), *inside_administrator(rendering.labels)])
+        base = [*inside_base(), *(inside_shared() if rendering.spec.shared else ())]
+        self.plan = Plan.make(api, [*base, *inside_administrator(rendering.labels)])
         self._nodes = api.list(NODE)
         self.stale_nodes = [node for node in self._nodes if is_stale(node, rendering.spec)]
         self.returning = [node for node in self._nodes if _is_leaving(node) and node not in self.stale_nodes]

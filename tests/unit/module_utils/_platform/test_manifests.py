@@ -33,6 +33,7 @@ ALL = [
     _member_secret(),
     *tenant_manifests.tenant_objects("payments", QUOTA, "Payments"),
     *identities.inside_base(),
+    *identities.inside_shared(),
     *identities.inside_user("payments", "alice", "admin"),
     *identities.hub_user("payments", "alice", "admin", None),
     *identities.hub_user("payments", "olga", "platform_operator", None),

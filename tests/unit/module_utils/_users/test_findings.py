@@ -112,6 +112,7 @@ def test_what_kubernetes_binds_in_a_namespace_is_none() -> None:
 def test_what_we_make_is_none() -> None:
     made = [
         *identities.inside_base(),
+        *identities.inside_shared(),
         *identities.inside_user("payments", "bob", "developer"),
         *identities.inside_user("payments", "ann", "viewer", {"kind": "User", "name": "ann@example.com"}),
         *identities.inside_administrator(naming.labels("vcluster", tenant="payments", vcluster="dev")),
