@@ -18,7 +18,8 @@ options:
     description:
       - Bucket of an S3-compatible object store for snapshots. It must exist.
       - Credentials are taken from the environment (E(AWS_ACCESS_KEY_ID), E(AWS_SECRET_ACCESS_KEY)), the file
-        C(~/.aws/credentials) with E(AWS_PROFILE), or the role of the machine. They cannot be options.
+        C(~/.aws/credentials) with E(AWS_PROFILE), a web identity (E(AWS_WEB_IDENTITY_TOKEN_FILE)), or the role of the
+        machine. They cannot be options.
       - Mutually exclusive with O(directory).
     type: dict
     suboptions:
