@@ -159,7 +159,10 @@ options:
       cpu: {description: Cores of each member., type: str, default: 500m}
       memory: {description: Memory of each member., type: str, default: 512Mi}
   tier:
-    description: Priority on the host. V(prod) wins over V(dev) when the host is full, and holds all of its limits.
+    description:
+      - Priority on the host. When the host is full, V(prod) takes precedence over V(dev).
+      - With V(prod), servers, agents and etcd request all of their limits; with V(dev), a quarter of the CPU and half of
+        the memory.
     type: str
     choices: [dev, prod]
     default: dev
@@ -238,8 +241,8 @@ options:
     description:
       - An OpenID Connect issuer whose tokens authenticate users, besides those of the platform. Their rights come from
         O(tenantry.kube.tenant_user#module:oidc).
-      - Names that begin with V(system:) or V(tenantry:) are rejected, whatever claims and prefixes are.
-      - The server reaches it like its pods reach the world. The resolvers of the host's nodes must know its name. If it
+      - Names that begin with V(system:) or V(tenantry:) are rejected, regardless of the claims and prefixes set here.
+      - The server connects to it under the same network policies as pods that connect to the outside. The resolvers of the host's nodes must know its name. If it
         is in a network of the host, open that with O(network.egress_allow).
       - A change restarts the server.
     type: dict
@@ -269,15 +272,16 @@ options:
     description:
       - Whether the servers accept client certificates that Kubernetes' CertificateSigningRequest API signs in the
         virtual cluster. Tokens, and certificates of k3s and its nodes, are accepted in any case.
-      - An administrator inside can have one signed for any name and group, those that k3s itself obeys too. It outlives
-        the removal of that administrator by up to 24 hours, unless
+      - An administrator of the virtual cluster can have a certificate signed for any name and group, including those
+        that have all rights in k3s. It stays valid for up to 24 hours after that administrator was removed, unless
         O(tenantry.kube.tenant_user#module:revoke_certificates) ends it.
       - Turning it off takes effect within two minutes, without a restart. Turning it on replaces the CA and restarts
         the servers one by one. What was signed before is not accepted.
     type: bool
     default: false
   deletion_protection:
-    description: Whether to reject O(state=absent), and to keep it in the playbook C(housekeeping).
+    description:
+      - Whether to reject O(state=absent). The playbook C(housekeeping) does not delete it either, even after its O(ttl).
     type: bool
     default: false
   ttl:
@@ -332,7 +336,8 @@ class ModuleDocFragment:
             **OPTIONS,
             "vclusters": {
                 "description": (
-                    "Many virtual clusters in one call, each with the options above. They are created at the same time."
+                    "Many virtual clusters in one call, created at the same time. Each item takes all options of this "
+                    "module but those of the connection, O(wait), O(wait_timeout) and O(vclusters)."
                 ),
                 "type": "list",
                 "elements": "dict",

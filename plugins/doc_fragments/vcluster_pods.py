@@ -57,7 +57,7 @@ options:
     type: str
   network:
     description:
-      - Traffic of its pods on the host in addition to the defaults. By default, pods reach each other, their API, DNS,
+      - Exceptions from the network policies of its pods on the host. By default, pods reach each other, their API, DNS,
         and the world, except the host's own pods, services, nodes and API server, and clouds' metadata.
       - Each run detects the host's own networks. If nodes come and go, set O(network.egress_deny).
     type: dict
@@ -72,8 +72,8 @@ options:
         elements: str
       ingress_from:
         description:
-          - Namespaces of the host, such as that of its ingress controller, and networks that may reach the pods.
-          - These, and everything other than pods of the host, reach the API.
+          - Namespaces of the host, such as that of its ingress controller, and networks that may connect to the pods.
+          - Other pods of the host cannot connect to the API, unless their namespace is listed here.
         type: list
         elements: str
   pod_security:

@@ -16,12 +16,14 @@ from pathlib import Path
 
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests import server as server_manifests
 
-from ..lab.harness import DEMO, ApiServer, ansible_playbook, ran
+from ..lab.harness import DEMO, K3S, ApiServer, ansible_playbook, ran
+from ..lab.tenantry_lab.config import BUILDS, BUILT_VERSION
 from . import crowd, idle, pods, vclusters
-from .measure import RUNS, compared, seconds, timed
+from .measure import RUNS, compared, printed, seconds, timed
 
 SHARED = "payments--dev"
 PODS = 10  # runs of one pod
+DELETED = 5  # pods of a virtual cluster that is deleted
 SCALE = 50  # pods of a Deployment
 CROWD = 10  # virtual clusters at once
 
@@ -29,6 +31,8 @@ CROWD = 10  # virtual clusters at once
 def main() -> int:
     parts = {
         "vclusters": _vclusters,
+        "deletion": _deletion,
+        "releases": _releases,
         "noticed": crowd.noticed,
         "account": _account,
         "crowd": lambda: crowd.create_and_delete(CROWD),
@@ -76,6 +80,47 @@ def _vclusters() -> None:
         before=vclusters.create_dedicated,
         after=vclusters.delete,
     )
+
+
+def _deletion() -> None:
+    """With pods that end at once when they are asked to."""
+    hub = vclusters.connect(vclusters.HUB)
+    ours, direct = [], []
+    for _run in range(RUNS):
+        with vclusters.large_shared() as cluster:
+            pods.Space(cluster, "default").start("web", DELETED)
+            ours.append(seconds(vclusters.delete))
+        with pods.space(hub) as space:
+            space.start("web", DELETED)
+            direct.append(seconds(space.delete))
+    pair = (
+        printed(
+            f"delete a virtual cluster of mode shared with {DELETED} pods, DNS and a volume, until all is gone", ours
+        ),
+        printed(f"delete a namespace of the host with {DELETED} pods, until it is gone", direct),
+    )
+    print(f"  ratio: {pair[0] / pair[1]:.2f}")
+
+
+def _releases() -> None:
+    """The newest Kubernetes and the oldest that the lab has built, in turns."""
+    newest, *older = [one for one in BUILDS if one == BUILT_VERSION or (K3S.parent / f"k3s-{one}").exists()]
+    if not older:
+        print(f"  left out: only {newest} is built; see tests/lab/lab build --help")
+        return
+    oldest = older[-1]
+    took: dict[str, list[float]] = {newest: [], oldest: []}
+    memory: dict[str, list[float]] = {newest: [], oldest: []}
+    for _run in range(RUNS):
+        for version in (newest, oldest):
+            try:
+                took[version].append(seconds(lambda version=version: vclusters.create_shared(version=version)))
+                memory[version].append(idle.settled("k3s", vclusters.SPACE))
+            finally:
+                vclusters.delete()
+    for version in (newest, oldest):
+        printed(f"virtual cluster of {version}, mode shared: create until ready", took[version])
+        printed(f"virtual cluster of {version}: MiB working set of its server a minute later", memory[version])
 
 
 def _account() -> None:

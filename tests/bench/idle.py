@@ -14,6 +14,7 @@ from ..lab.harness import kubectl
 from .vclusters import HUB
 
 PODS = ("server-0", "syncer-0")
+SETTLING_SECONDS = 60
 IDLE_SECONDS = 300  # as long as the watches of a syncer, which all end at about the same time
 
 
@@ -60,6 +61,11 @@ def memory(container: str) -> None:
         print(
             f"idle memory of {name}: {one.working_set:.0f} MiB working set of the container {container}, by the kubelet"
         )
+
+
+def settled(container: str, namespace: str) -> float:
+    """MiB working set of a container a minute from now, when its start is over."""
+    return _usage_from(container, time.time() + SETTLING_SECONDS)[namespace].working_set
 
 
 def syncers() -> None:

@@ -41,6 +41,14 @@ class Space:
     def deployment(self, replicas: int) -> Iterator[float]:
         """With seconds from the creation of a Deployment until all of its pods are Ready; they are there meanwhile."""
         name = f"many-{uuid.uuid4().hex[:6]}"
+        try:
+            yield self.start(name, replicas)
+        finally:
+            self.cluster.delete("apps/v1/Deployment", name, self.name)
+            self._until_gone(name)
+
+    def start(self, name: str, replicas: int) -> float:
+        """Seconds from the creation of a Deployment until all of its pods are Ready."""
         template = {"metadata": {"labels": {"app": name}}, "spec": _spec(TINY)}
         deployment = {
             "apiVersion": "apps/v1",
@@ -48,11 +56,12 @@ class Space:
             "metadata": {"name": name, "namespace": self.name},
             "spec": {"replicas": replicas, "selector": {"matchLabels": {"app": name}}, "template": template},
         }
-        try:
-            yield self._until_ready(deployment, replicas, name)
-        finally:
-            self.cluster.delete("apps/v1/Deployment", name, self.name)
-            self._until_gone(name)
+        return self._until_ready(deployment, replicas, name)
+
+    def delete(self) -> None:
+        """Delete the namespace, and wait until it is gone."""
+        self.cluster.delete("v1/Namespace", self.name)
+        wait_gone(self.cluster, "v1/Namespace", self.name, None, Deadline(DEADLINE), what=f"namespace {self.name}")
 
     def scale_up(self, replicas: int) -> float:
         with self.deployment(replicas) as seconds:
