@@ -161,8 +161,8 @@ options:
   tier:
     description:
       - Priority on the host. When the host is full, V(prod) takes precedence over V(dev).
-      - With V(prod), servers, agents and etcd request all of their limits; with V(dev), a quarter of the CPU and half of
-        the memory.
+      - With V(prod), servers, agents and etcd request all of their limits; with V(dev), a quarter of the CPU and half
+        of the memory.
     type: str
     choices: [dev, prod]
     default: dev
@@ -242,8 +242,8 @@ options:
       - An OpenID Connect issuer whose tokens authenticate users, besides those of the platform. Their rights come from
         O(tenantry.kube.tenant_user#module:oidc).
       - Names that begin with V(system:) or V(tenantry:) are rejected, regardless of the claims and prefixes set here.
-      - The server connects to it under the same network policies as pods that connect to the outside. The resolvers of the host's nodes must know its name. If it
-        is in a network of the host, open that with O(network.egress_allow).
+      - The server connects to it under the same network policies as pods that connect to the outside. The resolvers of
+        the host's nodes must know its name. If it is in a network of the host, open that with O(network.egress_allow).
       - A change restarts the server.
     type: dict
     suboptions:
@@ -281,7 +281,8 @@ options:
     default: false
   deletion_protection:
     description:
-      - Whether to reject O(state=absent). The playbook C(housekeeping) does not delete it either, even after its O(ttl).
+      - Whether to reject O(state=absent). The playbook C(housekeeping) does not delete it either, even after its
+        O(ttl).
     type: bool
     default: false
   ttl:
