@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Iterator
 
 import pytest
+import yaml
 
 from .harness import RELEASE, minor_of, until
 from .space import IN_BOTH_MODES, WAIT, Space, made_space
@@ -88,3 +90,33 @@ def test_a_certificate_for_a_pod_is_refused(space: Space) -> None:
     make(space, "certified", volumes=[{"name": "own", "projected": {"sources": [source]}}])
     assert "podCertificate" in space.warning("certified")
     space("delete", "pod", "certified", WAIT)
+
+
+def test_trust_bundles_by_name_and_by_signer(space: Space) -> None:
+    if minor_of(RELEASE) < 37:
+        pytest.skip("Kubernetes serves ClusterTrustBundles by default from 1.37 on")
+    config = yaml.safe_load(space.kubeconfig.read_text())
+    ca = base64.b64decode(config["clusters"][0]["cluster"]["certificate-authority-data"]).decode()
+    signer, named = "example.com/any", f"ca-{space.name}"
+    labels = {"space": space.name}
+    bundles = [
+        {"metadata": {"name": named}, "spec": {"trustBundle": ca}},
+        {
+            "metadata": {"name": f"example.com:any:{space.name}", "labels": labels},
+            "spec": {"signerName": signer, "trustBundle": f"# twice\n{ca}{ca}"},
+        },
+    ]
+    space.create(*({"apiVersion": "certificates.k8s.io/v1", "kind": "ClusterTrustBundle", **one} for one in bundles))
+    sources = [
+        {"name": named, "path": "named"},
+        {"signerName": signer, "labelSelector": {"matchLabels": labels}, "path": "signed"},
+        {"signerName": signer, "path": "none", "optional": True},
+    ]
+    projected = {"sources": [{"clusterTrustBundle": one} for one in sources]}
+    one = container("serve", volumeMounts=[{"name": "t", "mountPath": "/t"}])
+    make(space, "trusting", one, volumes=[{"name": "t", "projected": projected}])
+    ready(space, "trusting")
+    for path, expected in (("named", ca), ("signed", ca), ("none", "")):
+        assert space("exec", "trusting", "--", "/web", "cat", f"/t/{path}").strip() == expected.strip()
+    space("delete", "pod", "trusting", WAIT)
+    space("delete", "clustertrustbundles", named, f"example.com:any:{space.name}")

@@ -67,7 +67,7 @@ class Syncer:
         self.queue: WorkQueue[tuple] = WorkQueue(self._work)
         self._index = config_maps_and_secrets.ReferenceIndex()
         self._references = References(context, self._index, self.events)
-        self._tokens = service_account_tokens.Tokens(context)
+        self._tokens = service_account_tokens.Tokens(context, self.events)
         self._pods = Pods(context, self.events, self.nodes, self._references, self._tokens)
         self._reconcilers: dict[Kind, Reconciler] = {
             POD: self._pods,
@@ -192,7 +192,7 @@ class Syncer:
         key = key_of(newest(old, new))
         if new is None or not reduced.is_reduced(new):
             self._track_references(POD, key, config_maps_and_secrets.of_pod(new) if new else set())
-        if new is None or service_account_tokens.token_sources(new):
+        if new is None or service_account_tokens.has_sources(new):
             self.queue.add((TOKEN, *key))
         if new is None and old and old["spec"].get("nodeName"):
             self.queue.add((NODE, old["spec"]["nodeName"]))

@@ -1,30 +1,43 @@
-"""Service account tokens of the virtual cluster for its pods: one Secret on the host per pod, renewed in time."""
+"""Service account tokens and trust bundles of the virtual cluster for its pods, in one Secret on the host per pod.
+
+Tokens are renewed in time. Bundles are read again every minute.
+"""
 
 from __future__ import annotations
 
 import base64
+import hashlib
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
 from tenantry_syncer import naming
+from tenantry_syncer.controllers import trust_bundles
+from tenantry_syncer.controllers.events import Events
 from tenantry_syncer.kube.resources import POD, SECRET, SERVICE_ACCOUNT, TOKEN
 from tenantry_syncer.sync_context import SyncContext
 from tenantry_syncer.translate.pod_status import is_finished
-from tenantry_syncer.translate.pod_volumes import token_secret, token_sources
+from tenantry_syncer.translate.pod_volumes import bundle_sources, token_secret, token_sources
 
 # As in the kubelet, a token is renewed after 80% of its lifetime or a day.
 _SHARE, _LONGEST = 0.8, timedelta(hours=24)
+# Seconds until bundles are read again, and until a missing one is looked for again: the pod waits for it.
+_BUNDLE_AGE, _BUNDLE_RETRY = 60.0, 10.0
 
 
 class Tokens:
-    """Requests tokens for pods, and renews them in their Secrets on the host."""
+    """Requests tokens for pods and reads their trust bundles, and keeps both current in Secrets on the host."""
 
-    def __init__(self, context: SyncContext) -> None:
+    def __init__(self, context: SyncContext, events: Events) -> None:
         self._context = context
+        self._events = events
 
     async def reconcile(self, namespace: str, name: str, host_pod: str = "") -> float | None:
-        """Issue or renew the pod's tokens; return the seconds until renewal, or None. `host_pod` is a future name."""
+        """Keep the pod's Secret current; return the seconds until that is due again, or None.
+
+        `host_pod` is a future name of the host pod.
+        """
         pod = self._context.virtual.get(POD, namespace, name)
-        wanted = pod if pod is not None and token_sources(pod) else None
+        wanted = pod if pod is not None and has_sources(pod) else None
         secret = token_secret(host_pod or self._context.host_pod_name_for(wanted)) if wanted else ""
         host_object, in_the_way = None, False
         for _namespace, one in self._context.host.by_index(SECRET, f"{namespace}/{name}"):
@@ -40,24 +53,56 @@ class Tokens:
             return 0.1
         if wanted is None or is_finished(wanted):
             return None
-        if host_object and (left := _left(host_object)) > 0:
-            return left
-        return await self._issue(wanted, host_object, secret)
+        bundles, missing = await self._bundles(wanted)
+        again = (_BUNDLE_RETRY if missing else _BUNDLE_AGE) if bundle_sources(wanted) else None
+        left = _left(host_object) if host_object else 0.0
+        if host_object is None or left <= 0:
+            left = await self._issue(wanted, host_object, secret, bundles)
+        elif bundles and _fingerprint(bundles) != host_object["metadata"]["annotations"].get(naming.BUNDLES):
+            changes = {"data": bundles, "metadata": {"annotations": {naming.BUNDLES: _fingerprint(bundles)}}}
+            await self._context.host.merge(SECRET, host_object, changes)
+        return left if again is None else min(left, again)
 
-    async def _issue(self, pod: dict, host_object: dict | None, name: str) -> float | None:
-        tokens, renewal = {}, datetime.max.replace(tzinfo=UTC)
+    async def _issue(self, pod: dict, host_object: dict | None, name: str, bundles: Mapping[str, str]) -> float:
+        data, renewal = dict(bundles), datetime.max.replace(tzinfo=UTC)
         for key, source in token_sources(pod):
             token, due = await self._request(pod, source)
-            tokens[key] = base64.b64encode(token.encode()).decode()
+            data[key] = _encoded(token)
             renewal = min(renewal, due)
         metadata = naming.metadata(self._context.config.labels, TOKEN, pod, name)
         metadata["annotations"][naming.RENEW] = renewal.isoformat()
-        secret = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": "Opaque", "data": tokens}
+        if bundles:
+            metadata["annotations"][naming.BUNDLES] = _fingerprint(bundles)
+        secret = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": "Opaque", "data": data}
         if host_object:
-            host_object = await self._context.host.merge(SECRET, host_object, {"data": tokens, "metadata": metadata})
+            host_object = await self._context.host.merge(SECRET, host_object, {"data": data, "metadata": metadata})
         else:
             host_object = await self._context.host.create(SECRET, secret)
         return _left(host_object)
+
+    async def _bundles(self, pod: dict) -> tuple[dict[str, str], bool]:
+        """Return the certificates by key, and whether any are missing that the pod waits for."""
+        found, missing = {}, False
+        for key, source in bundle_sources(pod):
+            try:
+                # One at a time: a bundle can be large.
+                async with self._context.reference_lock:
+                    text = await trust_bundles.certificates(self._context.virtual.api, source)
+            except trust_bundles.TooManyCertificates:
+                message = (
+                    f"The trust bundles of {_described(source)} are too large. Mount bundles with at most "
+                    f"{trust_bundles.MAX_BYTES // 1024} KiB of certificates."
+                )
+                await self._events.reject(POD, pod, "TooLarge", message)
+                missing = True
+                continue
+            if text is not None or source.get("optional"):
+                found[key] = _encoded(text or "")
+            else:
+                message = f"There is no trust bundle {_described(source)}. The pod starts when there is one."
+                await self._events.reject(POD, pod, "MissingTrustBundle", message)
+                missing = True
+        return found, missing
 
     async def _request(self, pod: dict, source: dict) -> tuple[str, datetime]:
         """Request a token bound to this pod from the virtual API server; return it and the time of its renewal."""
@@ -74,6 +119,25 @@ class Tokens:
         expires = datetime.fromisoformat(issued["expirationTimestamp"])
         lifetime = expires - datetime.now(UTC)
         return issued["token"], datetime.now(UTC) + min(lifetime * _SHARE, _LONGEST)
+
+
+def has_sources(pod: dict) -> bool:
+    """Return whether the pod needs a Secret with tokens or trust bundles."""
+    return bool(token_sources(pod) or bundle_sources(pod))
+
+
+def _described(source: Mapping) -> str:
+    if source.get("name"):
+        return str(source["name"])
+    return f"of the signer {source.get('signerName')} that labelSelector matches"
+
+
+def _encoded(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
+
+
+def _fingerprint(bundles: Mapping[str, str]) -> str:
+    return hashlib.sha256(repr(sorted(bundles.items())).encode()).hexdigest()
 
 
 def _left(secret: dict) -> float:

@@ -40,6 +40,11 @@ SERVICE_ACCOUNT = Kind("v1", "ServiceAccount", "serviceaccounts")
 QUOTA = Kind("v1", "ResourceQuota", "resourcequotas")
 POD_METRICS = Kind("metrics.k8s.io/v1beta1", "PodMetrics", "pods")
 API_SERVICE = Kind("apiregistration.k8s.io/v1", "APIService", "apiservices", namespaced=False)
+# By version, the newest first: 1.37 has the first of them, 1.33 to 1.36 the other if it is enabled.
+TRUST_BUNDLES = tuple(
+    Kind(f"certificates.k8s.io/{version}", "ClusterTrustBundle", "clustertrustbundles", namespaced=False)
+    for version in ("v1", "v1beta1")
+)
 # Config maps on the host with the service environment variables of a namespace; they have no virtual object.
 LINKS = Kind("v1", "ConfigMap", "configmaps", "service-variables")
 

@@ -11,8 +11,10 @@ from tenantry_syncer.translate.rejection import RejectedSpec
 # Other types could read objects of the host's namespace or reach what the host's nodes reach.
 KINDS = ("configMap", "downwardAPI", "emptyDir", "hostPath", "image", "persistentVolumeClaim", "projected", "secret")
 PROJECTED = ("configMap", "downwardAPI", "secret")
+# The syncer puts what these need into a Secret of the pod, because the host's API server has other tokens and bundles.
+IN_TOKEN_SECRET = ("serviceAccountToken", "clusterTrustBundle")
 # The other types up to Kubernetes 1.37; later ones are rejected too.
-UNSUPPORTED_PROJECTED = ("clusterTrustBundle", "podCertificate")
+UNSUPPORTED_PROJECTED = ("podCertificate",)
 UNSUPPORTED = (
     "awsElasticBlockStore",
     "azureDisk",
@@ -45,11 +47,20 @@ def token_secret(host_pod: str) -> str:
 
 def token_sources(pod: dict) -> list[tuple[str, dict]]:
     """Return the pod's serviceAccountToken sources, each with its key in the token Secret."""
+    return _sources(pod, "serviceAccountToken")
+
+
+def bundle_sources(pod: dict) -> list[tuple[str, dict]]:
+    """Return the pod's clusterTrustBundle sources, each with its key in the token Secret."""
+    return _sources(pod, "clusterTrustBundle")
+
+
+def _sources(pod: dict, kind: str) -> list[tuple[str, dict]]:
     return [
-        (f"{volume['name']}.{index}", source["serviceAccountToken"])
+        (f"{volume['name']}.{index}", source[kind])
         for volume in pod["spec"].get("volumes") or []
         for index, source in enumerate((volume.get("projected") or {}).get("sources") or [])
-        if "serviceAccountToken" in source
+        if kind in source
     ]
 
 
@@ -85,13 +96,14 @@ def host_volume(volume: dict, pod: dict, host_pod: str) -> dict:
 
 
 def _projection(source: dict, key: str, namespace: str, host_pod: str) -> dict:
-    if "serviceAccountToken" in source:
-        items = [{"key": key, "path": source["serviceAccountToken"]["path"]}]
-        return {"secret": {"name": token_secret(host_pod), "items": items}}
+    for kind in IN_TOKEN_SECRET:
+        if kind in source:
+            items = [{"key": key, "path": source[kind]["path"]}]
+            return {"secret": {"name": token_secret(host_pod), "items": items}}
     for kind in source:
         if kind not in PROJECTED:
             raise RejectedSpec(
-                f"projected volumes of {kind} are not supported. Use {', '.join(PROJECTED)} or serviceAccountToken."
+                f"projected volumes of {kind} are not supported. Use {', '.join((*PROJECTED, *IN_TOKEN_SECRET))}."
             )
         _rename(source, kind, namespace)
     return source

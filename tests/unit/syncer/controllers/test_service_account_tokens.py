@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 
 from tenantry_syncer import naming
+from tenantry_syncer.controllers.events import Events
 from tenantry_syncer.controllers.service_account_tokens import Tokens
 from tenantry_syncer.kube.resources import POD, SECRET, TOKEN
 from tenantry_syncer.sync_context import SyncContext
@@ -33,7 +34,7 @@ def test_terminating_pod_keeps_its_own_tokens():
         context, later = SyncContext(CONFIG, api, api), naming.host_name("shop", "web-0", "later")
         known(context, store, "earlier", "")
         context.virtual.cache(POD).put(pod({"volumes": VOLUMES}, uid="later"))
-        tokens = Tokens(context)
+        tokens = Tokens(context, Events(context))
 
         async def issued(path: str, body: dict, **_options: object) -> dict:
             assert body["spec"]["boundObjectRef"]["uid"] == "later"
@@ -70,7 +71,7 @@ def test_successor_keeps_tokens_after_predecessor():
         secret = context.host.get(SECRET, "", token_secret(later))
         secret["metadata"]["annotations"][naming.RENEW] = "2099-01-01T00:00:00+00:00"
         context.host.cache(SECRET).put({**secret, "metadata": {**secret["metadata"], "resourceVersion": "2"}})
-        assert await Tokens(context).reconcile("shop", "web-0") > 3600
+        assert await Tokens(context, Events(context)).reconcile("shop", "web-0") > 3600
         assert store.writes == []
 
     with_store(scenario)

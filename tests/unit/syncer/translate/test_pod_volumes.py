@@ -36,7 +36,7 @@ def test_host_volume_other_type_is_rejected(kind):
         made({"volumes": [{"name": "v", kind: {}}]})
 
 
-@pytest.mark.parametrize("kind", ["clusterTrustBundle", "podCertificate", "somethingNew"])
+@pytest.mark.parametrize("kind", ["podCertificate", "somethingNew"])
 def test_host_volume_other_projection_is_rejected(kind):
     with pytest.raises(rejection.RejectedSpec, match=kind):
         made({"volumes": [{"name": "v", "projected": {"sources": [{kind: {}}]}}]})
@@ -61,6 +61,18 @@ def test_host_volume_token_becomes_secret():
         "items": [{"key": "t.0", "path": "token"}],
     }
     assert volume == {"name": "t", "projected": {"sources": [{"secret": secret}], "defaultMode": 420}}
+
+
+def test_host_volume_trust_bundle_becomes_secret():
+    source = {"clusterTrustBundle": {"name": "example", "path": "ca.pem", "optional": True}}
+    volume = made({"volumes": [{"name": "t", "projected": {"sources": [{"configMap": {"name": "a"}}, source]}}]})[
+        "volumes"
+    ][0]
+    secret = {
+        "name": pod_volumes.token_secret(naming.host_name("shop", "web-0")),
+        "items": [{"key": "t.1", "path": "ca.pem"}],
+    }
+    assert volume["projected"]["sources"][1] == {"secret": secret}
 
 
 def test_token_secret_has_a_distinct_name():
