@@ -1,12 +1,15 @@
 """Runs the conformance tests of Kubernetes inside a virtual cluster of each mode: `make conformance`.
 
 Red if a test fails that is not expected to, or one that is expected to fail passes: `expected.yml` has the reasons.
-A run of all tests in all modes writes `docs/conformance.md`. Logs, reports and kubeconfigs are in `build/conformance`.
+A run of all tests in all modes writes `docs/conformance.md`,
+and so does `--failed` after it. Logs, reports and kubeconfigs are in `build/conformance`.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import json
 import os
 import re
 import subprocess
@@ -34,6 +37,8 @@ def main() -> int:
     arguments = parser.parse_args()
     if arguments.keep and len(arguments.mode or ()) != 1:
         parser.error("--keep leaves one virtual cluster: choose its --mode")
+    if arguments.focus and arguments.failed:
+        parser.error("--focus and --failed each choose the tests: give one of them")
     lab = Lab.from_environment(os.environ)
     with exclusive(lab.dir):
         parts.build(lab)
@@ -47,25 +52,49 @@ def main() -> int:
 
 
 def _in_mode(lab: Lab, mode: str, arguments: argparse.Namespace) -> page.Run:
-    expected, start = results.Expected.read(EXPECTED, mode), time.monotonic()
-    with subject.virtual_cluster(lab, mode, keep=arguments.keep) as kubeconfig:
-        _run(lab, kubeconfig, expected, arguments, log=subject.DIRECTORY / f"{mode}.log", report=f"{mode}.xml")
-    found = results.read_junit(subject.DIRECTORY / f"{mode}.xml")
-    return page.Run(
-        mode=mode,
+    expected = results.Expected.read(EXPECTED, mode)
+    if arguments.failed:
+        return _again(lab, mode, expected, arguments)
+    start, report = time.monotonic(), _report(mode)
+    _run(lab, mode, expected, arguments, focus=arguments.focus, report=report)
+    circumstances = page.Circumstances(
         date=time.strftime("%Y-%m-%d", time.gmtime()),
         version=BUILT_VERSION,
         machine=_machine(),
         minutes=(time.monotonic() - start) / 60,
         processes=arguments.processes,
-        expected=expected,
-        verdict=results.judge(found, expected, whole=not arguments.focus),
     )
+    if not arguments.focus:
+        report.with_suffix(".json").write_text(json.dumps(dataclasses.asdict(circumstances)))
+    verdict = results.judge(results.read_junit(report), expected, whole=not arguments.focus)
+    return page.Run(mode, circumstances, expected, verdict)
+
+
+def _again(lab: Lab, mode: str, expected: results.Expected, arguments: argparse.Namespace) -> page.Run:
+    """What failed in the last full run of this mode without a reason, run once more."""
+    report = _report(mode)
+    if not report.with_suffix(".json").exists():
+        raise LabError(f"{report.parent} has no full run of mode {mode}; run it without --failed first")
+    found = results.now_left_out(results.read_junit(report), expected)
+    failed = results.judge(found, expected).unknown
+    if failed:
+        again = report.with_name(f"{mode}-again.xml")
+        focus = "|".join(re.escape(one.name.removesuffix(results.CONFORMANCE).strip()) for one in failed)
+        _run(lab, mode, expected, arguments, focus=focus, report=again)
+        found = results.merged(found, results.read_junit(again))
+    kept = json.loads(report.with_suffix(".json").read_text())
+    circumstances = page.Circumstances(**kept | {"again": len(failed)})
+    return page.Run(mode, circumstances, expected, results.judge(found, expected))
+
+
+def _report(mode: str) -> Path:
+    return subject.DIRECTORY / f"{mode}.xml"
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.conformance", description=__doc__)
     parser.add_argument("--focus", default="", metavar="REGEX", help="only tests whose name this is found in")
+    parser.add_argument("--failed", action="store_true", help="only what failed in the last full run without a reason")
     parser.add_argument("--mode", action="append", choices=subject.MODES, help="default: one after the other")
     parser.add_argument("--processes", type=int, default=PROCESSES, metavar="N", help="default: %(default)s")
     parser.add_argument("--keep", action="store_true", help="leave the virtual cluster for a look")
@@ -73,10 +102,19 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(
-    lab: Lab, kubeconfig: Path, expected: results.Expected, arguments: argparse.Namespace, *, log: Path, report: str
+    lab: Lab, mode: str, expected: results.Expected, arguments: argparse.Namespace, *, focus: str, report: Path
 ) -> None:
-    (subject.DIRECTORY / report).unlink(missing_ok=True)
-    command = _command(lab, kubeconfig, expected, arguments, report)
+    log = report.with_suffix(".log")
+    with subject.virtual_cluster(lab, mode, keep=arguments.keep) as kubeconfig:
+        report.unlink(missing_ok=True)
+        command = _command(lab, kubeconfig, expected, focus, arguments.processes, report)
+        _follow(command, log)
+    if not report.exists():
+        raise LabError(f"the tests wrote no report; the end of {log} says why")
+
+
+def _follow(command: list[str], log: Path) -> None:
+    """Run the tests, and show a line for each that ends."""
     registries = subject.DIRECTORY / "registries.yaml"
     registries.write_text(yaml.safe_dump(parts.REGISTRIES))
     environment = os.environ | {
@@ -98,25 +136,23 @@ def _run(
                 outcome, seconds = finished["bad"] or "passed", float(finished["seconds"])
                 say(f"{told:>4} {outcome:<8} {seconds:6.1f} s  {results.plain(line)}")
             finished = FINISHED.match(line)
-    if not (subject.DIRECTORY / report).exists():
-        raise LabError(f"the tests wrote no report; the end of {log} says why")
 
 
 def _command(
-    lab: Lab, kubeconfig: Path, expected: results.Expected, arguments: argparse.Namespace, report: str
+    lab: Lab, kubeconfig: Path, expected: results.Expected, focus: str, processes: int, report: Path
 ) -> list[str]:
     kubectl = subject.DIRECTORY / "kubectl"
     kubectl.unlink(missing_ok=True)
     kubectl.symlink_to(K3S)
     return [
         str(lab.bin / parts.GINKGO.name),
-        f"--procs={arguments.processes}",
+        f"--procs={processes}",
         f"--timeout={TIME_LIMIT}",
         "--no-color",
         "-v",
         f"--output-dir={subject.DIRECTORY}",
-        f"--junit-report={report}",
-        f"--focus=({arguments.focus}).*{re.escape(results.CONFORMANCE)}",
+        f"--junit-report={report.name}",
+        f"--focus=({focus}).*{re.escape(results.CONFORMANCE)}",
         *(f"--skip={pattern}" for one in expected.left_out for pattern in one.match),
         str(lab.bin / parts.TESTS.name),
         "--",

@@ -20,15 +20,30 @@ httpd, Debian's tools for busybox's).
 
 
 @dataclass(frozen=True)
-class Run:
-    """All tests in one mode, under which circumstances, and what came of it."""
+class Circumstances:
+    """Of a run of all tests in one mode. `again`: how many of them were run once more."""
 
-    mode: str
     date: str
     version: str
     machine: str
     minutes: float
     processes: int
+    again: int = 0
+
+    def __str__(self) -> str:
+        more = f" {self.again} tests that had failed were run again after a correction." if self.again else ""
+        return (
+            f"Last full run: {self.date}, Kubernetes {self.version}, one node with {self.machine}, "
+            f"{self.processes} tests at a time, {self.minutes:.0f} minutes.{more}"
+        )
+
+
+@dataclass(frozen=True)
+class Run:
+    """All tests in one mode, and what came of it."""
+
+    mode: str
+    circumstances: Circumstances
     expected: Expected
     verdict: Verdict
 
@@ -46,8 +61,7 @@ def _section(run: Run) -> str:
     verdict = run.verdict
     lines = [
         f"\n## Mode `{run.mode}`\n",
-        f"Last full run: {run.date}, Kubernetes {run.version}, one node with {run.machine}, "
-        f"{run.processes} tests at a time, {run.minutes:.0f} minutes.\n",
+        f"{run.circumstances}\n",
         *_table(verdict),
         f"\n### Failures in mode `{run.mode}`\n",
         *(f"- `{one.name}`: {run.expected.failures.get(one.name, 'no reason known')}" for one in verdict.failed),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -92,6 +92,17 @@ def _result(case: ElementTree.Element) -> Result:
         seconds=float(case.get("time", 0)),
         message=found.get("message", "") if found is not None else "",
     )
+
+
+def now_left_out(results: list[Result], expected: Expected) -> list[Result]:
+    """The results, in which what has become a test that is left out did not run."""
+    return [replace(one, outcome="skipped") if expected.why_left_out(one.name) else one for one in results]
+
+
+def merged(results: list[Result], later: list[Result]) -> list[Result]:
+    """The results, with those of a later run in the place of the same tests'."""
+    known = {one.name: one for one in later if one.outcome != "skipped"}
+    return [known.get(one.name, one) for one in results]
 
 
 def judge(results: list[Result], expected: Expected, *, whole: bool = True) -> Verdict:

@@ -18,6 +18,8 @@ DIRECTORY = BUILD / "conformance"
 TENANT, NAME = "conformance", "e2e"
 MODES = ("shared", "dedicated")
 AGENTS = 2  # some tests need two nodes
+# On hosts with cgroup v1, no container may have a higher limit than the agent it runs in; some tests ask for 1.25.
+AGENT = {"cpu": 2, "memory": "3Gi"}
 KUBECONFIG = DIRECTORY / "vclusters" / f"{TENANT}--{NAME}.yaml"
 # The node's processors are what limits: a container without resources of its own asks for a twentieth of one.
 RESOURCES = {"cpu": 14, "memory": "14Gi", "storage": "20Gi", "pods": 100}
@@ -50,7 +52,7 @@ def _inventory(lab: Lab, mode: str) -> dict:
         "version": lab.version,
         "expose": {"type": "NodePort"},
         "resources": RESOURCES,
-        **({"agents": AGENTS, "registries": site_variables.registries(lab.mirror_url)} if mode == "dedicated" else {}),
+        **(_with_agents(lab) if mode == "dedicated" else {}),
     }
     tenants = [{"name": TENANT, "quota": {**RESOURCES, "vclusters": 1}, "vclusters": [virtual_cluster]}]
     variables = {
@@ -58,3 +60,7 @@ def _inventory(lab: Lab, mode: str) -> dict:
         **site_variables.of_release(release.directory(lab), lab.version),
     }
     return {"all": {"children": {"fleet_hub": {"hosts": {"hub": hub}}, "fleet_members": {}}, "vars": variables}}
+
+
+def _with_agents(lab: Lab) -> dict:
+    return {"agents": AGENTS, "agent": AGENT, "registries": site_variables.registries(lab.mirror_url)}

@@ -89,18 +89,11 @@ def test_what_a_test_skips_by_itself_is_distinguished_from_what_is_left_out(foun
 
 def test_the_page_has_counts_and_a_reason_for_each_failure_of_each_mode(found: list[Result]) -> None:
     expected = expecting("HostPort", **{ENDS: "slow"})
-    one = page.Run(
-        mode="shared",
-        date="2026-01-02",
-        version="v1.2.3",
-        machine="2 processors",
-        minutes=12.3,
-        processes=4,
-        expected=expected,
-        verdict=results.judge(found, expected),
-    )
+    circumstances = page.Circumstances("2026-01-02", "v1.2.3", "2 processors", minutes=12.3, processes=4)
+    one = page.Run("shared", circumstances, expected, results.judge(found, expected))
     ports = Result(PORTS, "passed", 1.0)
-    other = replace(one, mode="dedicated", verdict=results.judge([ports], expecting()))
+    again = replace(circumstances, again=2)
+    other = replace(one, mode="dedicated", circumstances=again, verdict=results.judge([ports], expecting()))
     text = page.page([one, other])
     assert "2 of 4 tests pass in one mode or the other." in text
     shared, dedicated = text.split("## Mode `dedicated`")
@@ -110,8 +103,22 @@ def test_the_page_has_counts_and_a_reason_for_each_failure_of_each_mode(found: l
     assert "- 1: reason for HostPort" in shared
     assert "2026-01-02, Kubernetes v1.2.3, one node with 2 processors, 4 tests at a time, 12 minutes." in shared
     assert "| all | 1 | 0 | 0 |" in dedicated
+    assert "12 minutes. 2 tests that had failed were run again" in dedicated
     assert "None." in dedicated
     assert "Left out" not in dedicated
+
+
+def test_later_results_take_the_place_of_earlier_ones_if_the_test_ran(found: list[Result]) -> None:
+    later = [Result(ENDS, "passed", 1.0), Result(PANICS, "skipped", 0.0)]
+    outcomes = {one.name: one.outcome for one in results.merged(found, later)}
+    assert outcomes == {RUNS: "passed", ENDS: "passed", PANICS: "failed", PORTS: "skipped"}
+
+
+def test_what_is_left_out_since_then_has_not_failed(found: list[Result]) -> None:
+    expected = expecting("HostPort", "panic", **{ENDS: "slow"})
+    verdict = results.judge(results.now_left_out(found, expected), expected)
+    assert not verdict.red
+    assert verdict.left_out == {"reason for HostPort": 1, "reason for panic": 1}
 
 
 @pytest.mark.parametrize("mode", subject.MODES)
