@@ -66,7 +66,9 @@ tenants:
       type: dict
       sample: {cpu: '8', memory: 16Gi, pods: '100', storage: 100Gi, vclusters: '5'}
     allocated:
-      description: The sum of its virtual clusters' resources, and their number.
+      description:
+        - The sum of its virtual clusters' resources, and their number. For those in RV(tenants[].unreadable), the
+          limits of their ResourceQuota take the place of their resources.
       type: dict
       sample: {cpu: '5', memory: 6Gi, pods: '52', storage: 18Gi, vclusters: '2'}
     counted:
@@ -95,6 +97,10 @@ tenants:
         - name: dev
           host: hub
           resources: {cpu: {used: 1600m, hard: '3'}, memory: {used: 1322Mi, hard: 4Gi}}
+    unreadable:
+      description: For each of its virtual clusters whose record this release cannot read, the reason.
+      type: dict
+      sample: {}
 unreachable_members:
   description: For each unreachable member, the reason.
   returned: success

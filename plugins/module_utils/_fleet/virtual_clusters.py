@@ -50,6 +50,15 @@ class VirtualCluster:
         return VClusterRecord.of(self.namespace_object)
 
     @property
+    def record_problem(self) -> str:
+        """Why this release cannot read the record, or an empty string."""
+        try:
+            _ = self.record
+        except Obstacle as error:
+            return str(error)
+        return ""
+
+    @property
     def readable_record(self) -> VClusterRecord:
         """The record, or NO_RECORD if this release cannot read it: for flows over many virtual clusters."""
         try:

@@ -8,14 +8,8 @@ from collections.abc import Iterable, Mapping
 
 from ansible_collections.tenantry.kube.plugins.module_utils._core import quantities
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
-from ansible_collections.tenantry.kube.plugins.module_utils._fleet.record import VClusterRecord
 
 RESOURCES = ("cpu", "memory", "storage", "pods")
-
-
-def used(records: Iterable[VClusterRecord]) -> dict[str, str]:
-    """Return the sum of the recorded resources, and the number of virtual clusters."""
-    return total(record.resources for record in records)
 
 
 def total(resources: Iterable[Mapping[str, str]]) -> dict[str, str]:

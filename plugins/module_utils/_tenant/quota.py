@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
@@ -52,6 +52,7 @@ class InUse:
     vclusters: dict[str, list[VirtualCluster]]
     unreachable: dict[str, str]
     taken: dict[str, list[dict[str, str]]] = field(default_factory=dict)  # of each what counts against the quota
+    unknown: dict[str, list[str]] = field(default_factory=dict)  # of each why that is not known of a virtual cluster
 
     def refuse(self, tenant: str) -> None:
         """Raise a TenantryError if the tenant has virtual clusters, or may have some."""
@@ -99,7 +100,7 @@ def run(context: Context, items: list[dict], options: QuotaOptions) -> list[dict
     # The fleet is asked only where the answer matters: the usual second run stays with the hub.
     possible = [want for want in wanted if want.tenant not in problems]
     asked = any(not want.present or _other_quota(want, plans[want.tenant]) for want in possible)
-    in_use = _in_use(context) if asked else InUse({}, {})
+    in_use = _in_use(context, {want.tenant for want in possible}) if asked else InUse({}, {})
 
     def row(want: DesiredTenant) -> dict:
         if want.tenant in problems:
@@ -109,17 +110,21 @@ def run(context: Context, items: list[dict], options: QuotaOptions) -> list[dict
     return run_each(hub, wanted, lambda want: want.tenant, row)
 
 
-def _in_use(context: Context) -> InUse:
+def _in_use(context: Context, tenants: Collection[str]) -> InUse:
     with closing(registry.hosts(context.hub, context.cluster)) as fleet:
-        found, unreachable = fleet.vclusters()
-        quotas = resources_in_use.quotas(context.hub, (one.host for one in found))
+        everyone, unreachable = fleet.vclusters()
+        found = [one for one in everyone if one.tenant in tenants]
+        quotas = resources_in_use.quotas(context.hub, (one.host for one in found), unreachable=unreachable)
     vclusters: dict[str, list[VirtualCluster]] = defaultdict(list)
     taken: dict[str, list[dict[str, str]]] = defaultdict(list)
+    unknown: dict[str, list[str]] = defaultdict(list)
     for one in found:
         vclusters[one.tenant].append(one)
         quota = quotas.get((one.host.name, one.namespace)) or {}
-        taken[one.tenant].append(resources_in_use.taken(one.record.resources, quota))
-    return InUse(vclusters, unreachable, taken)
+        taken[one.tenant].append(resources_in_use.taken(resources_in_use.promised_to(one, quota), quota))
+        if one.record_problem and not quota:
+            unknown[one.tenant].append(one.record_problem)
+    return InUse(vclusters, unreachable, taken, unknown)
 
 
 def _validated(item: dict) -> DesiredTenant:
@@ -211,3 +216,5 @@ def _warn_of_overuse(context: Context, want: DesiredTenant, plan: Plan, in_use: 
             f"quota of tenant {want.tenant}: below the current use ({', '.join(over)}). Virtual clusters keep running; "
             "new ones are rejected until the use drops"
         )
+    for problem in (*in_use.unknown.get(want.tenant, []), *in_use.unreachable.values()):
+        context.warn(f"quota of tenant {want.tenant}: may be below the use, part of which is unknown: {problem}")

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import VirtualCluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.apply import existing
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import RESOURCE_QUOTA
@@ -60,6 +61,16 @@ def quota_use(quota: dict) -> dict[str, dict[str, str]]:
         for ours, theirs in QUOTA_KEYS.items()
         if theirs in hard
     }
+
+
+def promised_to(found: VirtualCluster, quota: dict) -> dict[str, str]:
+    """Return the resources of a virtual cluster. `quota` is its ResourceQuota, or {}.
+
+    The limits of the ResourceQuota take the place of a record that this release cannot read. They are the same amounts.
+    """
+    if found.record_problem:
+        return _larger({}, quota.get("spec", {}).get("hard"))
+    return found.record.resources
 
 
 def in_use(promised: Mapping[str, str], quota: dict) -> dict[str, str]:

@@ -44,20 +44,21 @@ def _tenant_of(obj: dict) -> str:
 
 def _row(name: str, record: dict, found: list[VirtualCluster], quotas: dict[tuple[str, str], dict]) -> dict:
     quota = quota_of(record)
-    allocated = allocation.used(one.record for one in found)
-    counted = allocation.total(resources_in_use.taken(one.record.resources, _quota(one, quotas)) for one in found)
+    promised = [resources_in_use.promised_to(one, _quota(one, quotas)) for one in found]
+    counted = allocation.total(map(resources_in_use.taken, promised, (_quota(one, quotas) for one in found)))
     vclusters = sorted((_vcluster(one, quotas) for one in found), key=lambda one: one["name"])
     used = allocation.total({key: part["used"] for key, part in one["resources"].items()} for one in vclusters)
     return {
         "name": name,
         "display_name": record["data"].get("display_name"),
         "quota": quota,
-        "allocated": allocated,
+        "allocated": allocation.total(promised),
         "counted": counted,
         "available": {key: _available(key, quota[key], counted[key]) for key in RESOURCES},
         "used": used,
         "exceeded": [key for key in RESOURCES if _amount(key, counted[key]) > _amount(key, quota[key])],
         "vclusters": vclusters,
+        "unreadable": {one.name: one.record_problem for one in found if one.record_problem},
     }
 
 

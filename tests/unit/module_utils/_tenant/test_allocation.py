@@ -4,33 +4,28 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
-from ansible_collections.tenantry.kube.plugins.module_utils._fleet.record import NO_RECORD, VClusterRecord
 from ansible_collections.tenantry.kube.plugins.module_utils._tenant import allocation
 
 QUOTA = {"cpu": "8", "memory": "16Gi", "storage": "100Gi", "pods": "100", "vclusters": "2"}
 RESOURCES = {"cpu": "1500m", "memory": "3Gi", "storage": "5Gi", "pods": "2"}
 
 
-def record(**resources: str) -> VClusterRecord:
-    return VClusterRecord(resources={**RESOURCES, **resources})
-
-
-def test_slices_are_added_exactly():
-    used = allocation.used([record(), record(cpu="250m", memory="512Mi")])
+def test_resources_are_added_exactly():
+    used = allocation.total([RESOURCES, {**RESOURCES, "cpu": "250m", "memory": "512Mi"}])
     assert used == {"cpu": "1750m", "memory": "3584Mi", "storage": "10Gi", "pods": "4", "vclusters": "2"}
 
 
 def test_nothing_is_used_by_nothing():
-    assert set(allocation.used([]).values()) == {"0"}
+    assert set(allocation.total([]).values()) == {"0"}
 
 
 def test_a_namespace_without_a_record_counts_as_one_virtual_cluster():
-    assert allocation.used([NO_RECORD])["vclusters"] == "1"
+    assert allocation.total([{}])["vclusters"] == "1"
 
 
 def test_what_just_fits_is_allowed():
     asked = {**RESOURCES, "cpu": "6500m", "vclusters": "1"}
-    allocation.check("payments", QUOTA, allocation.used([record()]), asked)
+    allocation.check("payments", QUOTA, allocation.total([RESOURCES]), asked)
 
 
 @pytest.mark.parametrize(
@@ -45,7 +40,7 @@ def test_what_just_fits_is_allowed():
 )
 def test_over_the_quota_is_refused_with_what_is_left(asked, told):
     with pytest.raises(TenantryError) as refused:
-        allocation.check("payments", QUOTA, allocation.used([record()]), {**RESOURCES, "vclusters": "1", **asked})
+        allocation.check("payments", QUOTA, allocation.total([RESOURCES]), {**RESOURCES, "vclusters": "1", **asked})
     assert str(refused.value).startswith("quota of tenant payments: ")
     assert told in str(refused.value)
     assert str(refused.value).count("asked for") == 1
@@ -54,7 +49,7 @@ def test_over_the_quota_is_refused_with_what_is_left(asked, told):
 def test_nothing_is_left_of_a_quota_lowered_below_its_use():
     with pytest.raises(TenantryError, match="but 0 left"):
         allocation.check(
-            "payments", {**QUOTA, "cpu": "1"}, allocation.used([record()]), {**RESOURCES, "vclusters": "1"}
+            "payments", {**QUOTA, "cpu": "1"}, allocation.total([RESOURCES]), {**RESOURCES, "vclusters": "1"}
         )
 
 

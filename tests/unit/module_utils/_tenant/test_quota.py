@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.apply import existing
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import RESOURCE_QUOTA
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import Deadline
 from ansible_collections.tenantry.kube.plugins.module_utils._tenant import manifests, quota
 
 from .._vcluster.fake_host import QUOTA, FakeHost
+from .fleet import LIMITS, add_vcluster
 
 SPACE = "tenant-payments"
 WANTED = quota.DesiredTenant("payments", True, QUOTA, "payments")
@@ -42,3 +46,37 @@ def test_quota_of_somebody_else_stays() -> None:
     hub.apply({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "home", "namespace": SPACE}})
     assert _run(hub) == []
     assert sorted(_quotas(hub)) == ["home", "tenant"]
+
+
+def _set_quota(hub: FakeHost, tenant: str, cpu: str) -> tuple[dict, str]:
+    """Return the row of a run of the module, and its warnings."""
+    warnings: list[str] = []
+    context = SimpleNamespace(hub=hub, cluster=None, check_mode=False, warn=warnings.append, deadline=Deadline)
+    given = {"tenant": tenant, "display_name": None, "state": "present", "quota": {**QUOTA, "cpu": cpu}}
+    given["quota"] |= {key: int(QUOTA[key]) for key in ("pods", "vclusters")}
+    (row,) = quota.run(context, [given], quota.QuotaOptions(5))
+    return row, "\n".join(warnings)
+
+
+def test_unreadable_record_of_another_tenant_is_ignored() -> None:
+    hub = FakeHost.hub()
+    add_vcluster(hub, "research", "lab", {"format": 2}, None)
+    row, warnings = _set_quota(hub, "payments", "2")
+    assert (row.get("error"), row["changed"], warnings) == (None, True, "")
+
+
+def test_unreadable_record_counts_by_its_resource_quota() -> None:
+    hub = FakeHost.hub()
+    add_vcluster(hub, "payments", "dev", {"format": 2}, LIMITS)
+    row, warnings = _set_quota(hub, "payments", "2")
+    assert (row.get("error"), row["changed"]) == (None, True)
+    assert warnings.startswith("quota of tenant payments: below the current use (cpu 3 of 2).")
+
+
+def test_unreadable_record_without_resource_quota_is_unknown_use() -> None:
+    hub = FakeHost.hub()
+    add_vcluster(hub, "payments", "dev", {"format": 2}, None)
+    row, warnings = _set_quota(hub, "payments", "2")
+    assert (row.get("error"), row["changed"]) == (None, True)
+    assert "may be below the use, part of which is unknown: annotation tenantry.dev/spec" in warnings
+    assert "namespace payments--dev: has format 2" in warnings
