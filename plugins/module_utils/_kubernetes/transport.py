@@ -74,6 +74,9 @@ class _Retry(Retry):
         # A failed verification fails again, and a create may have taken effect.
         if isinstance(error, SSLError) and (method == "POST" or is_untrusted_certificate(error)):
             raise MaxRetryError(_pool, url or "", error)
+        # The 429 of a disruption budget lasts: its caller repeats the eviction, or reports what denies it.
+        if response is not None and response.status == 429 and urlsplit(url or "").path.endswith("/eviction"):
+            raise MaxRetryError(_pool, url or "")
         if self.limit and (
             self.limit.reason or (response is not None and is_webhook_failure(response.data.decode(errors="replace")))
         ):

@@ -55,7 +55,7 @@ def drain(host: Cluster, namespace: str, names: Iterable[str], deadline: Deadlin
 def _empty(api: Cluster, nodes: list[str], deadline: Deadline) -> None:
     """Evict again and again, because a disruption budget may deny it for a while."""
     while pods := _pods(api, nodes):
-        answers = api.map(lambda pod: _end(api, pod), pods)
+        answers = api.map(lambda pod: _end(api, pod, deadline), pods)
         if deadline.expired:
             refused = [(pod, answer) for pod, answer in zip(pods, answers, strict=True) if answer]
             pod, why = refused[0] if refused else (pods[0], "is still ending")
@@ -69,10 +69,12 @@ def _empty(api: Cluster, nodes: list[str], deadline: Deadline) -> None:
         deadline.pause()
 
 
-def _end(api: Cluster, pod: dict) -> str:
-    """Evict or delete a pod. Return why it stays for now."""
+def _end(api: Cluster, pod: dict, deadline: Deadline) -> str:
+    """Evict a pod unless the deadline has passed. Return why it stays for now, or an empty string."""
     if pod["metadata"].get("deletionTimestamp"):
         return ""
+    if deadline.expired:
+        return "has not been evicted yet"
     refusal = api.evict(pod)
     return f"may not be evicted: {refusal}" if refusal else ""
 
