@@ -185,6 +185,11 @@ def is_terminating(exc: ApiException) -> bool:
     return any(cause.get("reason") == "NamespaceTerminating" for cause in _causes(exc))
 
 
+def is_field_conflict(exc: ApiException) -> bool:
+    """Return whether an apply was rejected because another field manager has one of its fields."""
+    return any(cause.get("reason") == "FieldManagerConflict" for cause in _causes(exc))
+
+
 def _causes(exc: ApiException) -> list[dict]:
     try:
         return json.loads(exc.body or "")["details"]["causes"]

@@ -22,6 +22,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import 
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import FIELD_MANAGER, HUB
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import resources
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.conflicts import repeat_lost
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.reviews import Reviews
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.time_limit import TimeLimit
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.transport import (
@@ -48,6 +49,7 @@ THREADS = 8
 # Where an API server is a tenant's: objects in one answer, and of one kind in all.
 PAGE = 500
 MOST = 10_000
+APPLY = "application/apply-patch+yaml"
 METADATA_ONLY = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io"
 
 
@@ -168,35 +170,20 @@ class Cluster(Reviews):
         """Apply an object by server-side apply, and return it. `force` takes over fields of other managers."""
         kind, name, namespace = _identity(obj)
         with self._doing("applying", kind, name, namespace):
-            return self._call(
-                "patch",
-                kind,
-                name,
-                namespace,
-                body=obj,
-                content_type="application/apply-patch+yaml",
-                field_manager=FIELD_MANAGER,
-                force_conflicts="true" if force else None,
-            )
+            forced = "true" if force else None
+            return self._patch(self._path(kind, name, namespace), obj, APPLY, force_conflicts=forced)
 
     def apply_status(self, obj: dict) -> dict:
         """Apply the status of an existing object, and nothing else of it."""
         kind, name, namespace = _identity(obj)
         with self._doing("applying the status of", kind, name, namespace):
-            return self._json(
-                "patch",
-                f"{self._path(kind, name, namespace)}/status",
-                body=obj,
-                content_type="application/apply-patch+yaml",
-                field_manager=FIELD_MANAGER,
-                force_conflicts="true",
-            )
+            return self._patch(f"{self._path(kind, name, namespace)}/status", obj, APPLY, force_conflicts="true")
 
     def merge(self, kind: str, name: str, namespace: str | None, body: dict) -> dict:
         """Patch single fields of an existing object, until an apply sets them."""
         with self._doing("changing", kind, name, namespace):
             how = f"application/{'' if resources.is_custom(kind) else 'strategic-'}merge-patch+json"
-            return self._call("patch", kind, name, namespace, body=body, content_type=how, field_manager=FIELD_MANAGER)
+            return self._patch(self._path(kind, name, namespace), body, how)
 
     def delete(
         self,
@@ -312,6 +299,10 @@ class Cluster(Reviews):
             if missing_ok and error.status == 404:
                 return None
             raise
+
+    def _patch(self, path: str, body: dict, content_type: str, **params: Any) -> dict:
+        how = {"content_type": content_type, "field_manager": FIELD_MANAGER, **params}
+        return repeat_lost(lambda: self._json("patch", path, body=body, **how), body)
 
     def _json(self, method: str, path: str, **params: Any) -> Any:
         if method != "get" and not params.get("dry_run"):

@@ -55,8 +55,6 @@ class _Retry(Retry):
     def is_retry(self, method: str, status_code: int, has_retry_after: bool = False) -> bool:
         if method == "POST":  # a create may have taken effect, except for 429, which is sent before
             return status_code == 429
-        if method == "PATCH" and status_code == 409:  # lost a race; an apply carries no resourceVersion
-            return True
         return status_code in RETRIED_STATUS
 
     def increment(
