@@ -35,5 +35,5 @@ requirements:
   - PyYAML
 notes:
   - Connections go through the proxy of the kubeconfig (C(proxy-url)) or of the environment
-    (E(HTTPS_PROXY), E(NO_PROXY)).
+    (E(HTTPS_PROXY), E(NO_PROXY)). Connections to pods, as to virtual clusters, need one that begins with C(http://).
 """

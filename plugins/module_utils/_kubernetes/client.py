@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
+from ssl import SSLSocket
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -29,6 +30,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.transpor
     Limiter,
     environment_proxy,
     events,
+    open_socket,
     pool_manager,
     ssl_context,
 )
@@ -278,6 +280,10 @@ class Cluster(Reviews):
         with ThreadPoolExecutor(self.threads) as executor:
             futures = [executor.submit(function, item) for item in items]
         return [future.result() for future in futures]
+
+    def open_socket(self) -> SSLSocket:
+        """Return a new TLS connection to the API server. Raise an OSError if it cannot be opened."""
+        return open_socket(self._client.client.rest_client.pool_manager, self.server, self.timeout)
 
     def close(self) -> None:
         self._client.client.rest_client.pool_manager.clear()

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from http.client import HTTPResponse, IncompleteRead
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 from weakref import WeakSet
 
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import (
@@ -31,7 +31,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.time_lim
 try:
     import urllib3
     from requests.utils import get_environ_proxies
-    from urllib3.exceptions import MaxRetryError, ReadTimeoutError, SSLError
+    from urllib3.exceptions import HTTPError, MaxRetryError, ReadTimeoutError, SSLError
     from urllib3.util.retry import Retry
 except ImportError:
     urllib3 = None  # type: ignore[assignment]  # reported once, by _module.main()
@@ -44,6 +44,15 @@ LONGEST_RETRY_AFTER_OF_TENANTS = 2
 # A tenant's API group may answer without an end, and what is read is ten times as large as Python objects.
 LARGEST_ANSWER_OF_TENANTS = 32 * 1024 * 1024
 PIECE = 64 * 1024
+# A connection that may be silent for long notices within a minute that the other side is gone.
+KEEPALIVE = (
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    *(
+        (socket.IPPROTO_TCP, getattr(socket, name), value)
+        for name, value in (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3))
+        if hasattr(socket, name)  # not everywhere
+    ),
+)
 RETRIED_STATUS = frozenset({429, 500, 502, 503, 504})
 
 
@@ -117,8 +126,40 @@ def pool_manager(context: ssl.SSLContext, proxy: str | None = None, **options: A
     # urllib3 tells of each retry on stderr, which would be taken for output of the module.
     logging.getLogger("urllib3").setLevel(logging.ERROR)
     if proxy:
-        options["proxy_url"] = proxy
+        options |= {"proxy_url": proxy, "proxy_headers": _proxy_headers(proxy)}
     return Pool(ssl_context=context, maxsize=SAVED_CONNECTIONS, retries=_retries(), **options)
+
+
+def _proxy_headers(proxy: str) -> dict[str, str]:
+    """Return the headers with the credentials of a proxy's URL, which urllib3 ignores."""
+    address = urlsplit(proxy)
+    if address.username is None:
+        return {}
+    return urllib3.make_headers(proxy_basic_auth=unquote(f"{address.username}:{address.password or ''}"))
+
+
+def open_socket(pools: Any, server: str, timeout: float) -> ssl.SSLSocket:
+    """Return a new TLS connection to the server of a connection pool, for a protocol other than HTTP.
+
+    It goes through the proxy of the pool, and verifies the same name. `timeout` is in seconds. Raise an OSError if it
+    cannot be opened.
+    """
+    pool = pools.connection_from_url(server)
+    connection = pool._new_conn()
+    connection.timeout = timeout
+    try:
+        if pool.proxy is None:
+            connection.connect()
+        else:
+            pool._prepare_proxy(connection)
+    except HTTPError as error:
+        raise OSError(str(error.__cause__ or error)) from error
+    if not isinstance(connection.sock, ssl.SSLSocket):  # TLS in TLS, which select() cannot wait for
+        connection.close()
+        raise OSError("commands and port-forwards need a proxy that begins with http://")
+    for level, option, value in KEEPALIVE:
+        connection.sock.setsockopt(level, option, value)
+    return connection.sock
 
 
 class _Bounded(HTTPResponse):
