@@ -180,7 +180,7 @@ unreachable_members:
   returned: success
   type: dict
 unreachable_vclusters:
-  description: For each virtual cluster whose log the module could not read, the reason.
+  description: For each virtual cluster whose log the module could not read, or not to its end, the reason.
   returned: success
   type: dict
 query_result:

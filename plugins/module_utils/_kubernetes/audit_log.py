@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
@@ -28,6 +28,32 @@ def events(path: str, field: str) -> Iterator[dict]:
         raise TenantryError(
             f"{field}: {path} has no audit events. Use the file that --audit-log-path of an API server names"
         )
+
+
+class Sink:
+    """Parse a log that arrives in pieces. `read` gets the events of the lines that each piece completes.
+
+    A piece beyond `limit` bytes in all raises a TenantryError.
+    """
+
+    def __init__(self, read: Callable[[Iterator[dict]], object], limit: int) -> None:
+        self._read = read
+        self._limit = self._left = limit
+        self._rest = bytearray()
+
+    def __call__(self, piece: bytes) -> None:
+        self._left -= len(piece)
+        if self._left < 0:
+            raise TenantryError(
+                f"the audit log has more than {self._limit >> 20} MiB of events about the platform, and the newest "
+                "are missing. Copy its files from the server and name them in audit_logs"
+            )
+        complete, newline, rest = piece.rpartition(b"\n")
+        if newline:
+            self._rest += complete
+            self._read(parsed(self._rest.decode(errors="replace").split("\n")))
+            self._rest.clear()
+        self._rest += rest
 
 
 def parsed(lines: Iterable[str]) -> Iterator[dict]:

@@ -22,6 +22,7 @@ except ImportError:
 STDIN, STDOUT, STDERR, STATUS = range(4)
 CHUNK = 128 * 1024
 LONGEST_STDERR = 4096
+LARGEST_OUTPUT = 1024 * 1024  # bytes of stdout in memory
 
 
 @dataclass(frozen=True)
@@ -58,12 +59,12 @@ def run_command(
     sink: Callable[[bytes], object] | None = None,
     seconds: float = 60,
 ) -> str:
-    """Run a command; return its stdout, or an empty string if `sink` receives it.
+    """Run a command; return its stdout of up to 1 MiB, or an empty string if `sink` receives it.
 
     The command must know the length of its input, because the end of stdin cannot be signalled. Raise a TenantryError
     that begins with `doing` if it fails, or writes nothing for `seconds`. The arguments must not contain secrets.
     """
-    output = bytearray()
+    output = _Output(doing)
     container.host.introduce()
     try:
         socket = open_websocket(container.host, _path(container, command, stdin is not None))
@@ -71,7 +72,7 @@ def run_command(
             socket.settimeout(seconds)
             for chunk in stdin or ():
                 socket.send_binary(bytes([STDIN]) + chunk)
-            status, errors = _listen(socket, sink or output.extend)
+            status, errors = _listen(socket, sink or output.add)
         finally:
             socket.close(timeout=1)
     except (WebSocketException, OSError) as error:
@@ -81,7 +82,20 @@ def run_command(
     if status.get("status") != "Success":
         reason = errors.decode(errors="replace").strip() or status.get("message") or "no reason was given"
         raise TenantryError(f"{doing}: {one_line(reason)} ({container})")
-    return output.decode(errors="replace")
+    return output.content.decode(errors="replace")
+
+
+class _Output:
+    """The stdout of a command, up to a limit."""
+
+    def __init__(self, doing: str) -> None:
+        self.content = bytearray()
+        self._doing = doing
+
+    def add(self, piece: bytes) -> None:
+        self.content += piece
+        if len(self.content) > LARGEST_OUTPUT:
+            raise TenantryError(f"{self._doing}: the command wrote more than {LARGEST_OUTPUT >> 20} MiB. Check its pod")
 
 
 def _path(container: Container, command: Iterable[str], stdin: bool) -> str:

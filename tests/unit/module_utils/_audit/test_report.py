@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from ansible_collections.tenantry.kube.plugins.module_utils._audit import report
+from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import audit_log
 
 NAME = "payments--dev"
@@ -57,3 +60,54 @@ def test_the_beginning_of_a_log_is_read_whatever_it_is_about(tmp_path: Path) -> 
     log = report._Log(NAME, report._nobody)
     log.read(found)
     assert log.begins == "2026-04-01T12:00:01.000000Z"
+
+
+def _line(number: int) -> bytes:
+    return json.dumps(_event(number, "serviceaccounts")).encode() + b"\n"
+
+
+def _read_inside(patch: pytest.MonkeyPatch, *servers: Iterable[bytes]) -> tuple[dict[str, report._Log], dict[str, str]]:
+    """Return the logs and the errors of a virtual cluster whose servers write these pieces."""
+    outputs = iter(servers)
+
+    def run(_container: object, _doing: str, _script: str, sink: Callable[[bytes], object] | None = None) -> str:
+        output = bytearray()
+        for piece in next(outputs):
+            (sink or output.extend)(piece)
+        return output.decode()
+
+    names = [{"metadata": {"name": f"server-{number}"}} for number in range(len(servers))]
+    patch.setattr(report.connection, "server_pods", lambda *_of: names)
+    patch.setattr(report.pod_exec, "run", run)
+    logs: dict[str, report._Log] = {}
+    context = SimpleNamespace(hub=SimpleNamespace(map=lambda do, items: [do(item) for item in items]))
+    found = SimpleNamespace(host=None, namespace=NAME)
+    return logs, report._read_inside(context, logs, [found])
+
+
+def test_log_in_pieces_is_read_line_by_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = _line(1) + _line(2)
+    logs, problems = _read_inside(monkeypatch, [text[:7], text[7:-9], text[-9:]], [_line(3)])
+    assert (logs[NAME].events, logs[NAME].begins, problems) == (3, "2026-04-01T12:00:01.000000Z", {})
+
+
+def test_log_beyond_the_limit_is_not_read_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    def endless() -> Iterator[bytes]:
+        for number in range(50):
+            yield _line(number)
+        pytest.fail("all of the log is read")
+
+    monkeypatch.setattr(report, "LARGEST_LOG", 10 * len(_line(10)), raising=False)
+    logs, problems = _read_inside(monkeypatch, endless())
+    assert logs[NAME].events == 10
+    assert "MiB of events about the platform, and the newest are missing" in problems[NAME]
+
+
+def test_events_before_an_error_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken() -> Iterator[bytes]:
+        raise TenantryError("the connection ended")
+        yield b""
+
+    logs, problems = _read_inside(monkeypatch, [_line(1)], broken())
+    assert (logs[NAME].events, problems) == (1, {NAME: "the connection ended"})
+    assert _read_inside(monkeypatch, broken()) == ({}, {NAME: "the connection ended"})
