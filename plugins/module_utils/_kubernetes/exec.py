@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
@@ -22,6 +23,7 @@ except ImportError:
 STDIN, STDOUT, STDERR, STATUS = range(4)
 CHUNK = 128 * 1024
 LONGEST_STDERR = 4096
+LAST_WORDS = 5  # seconds to wait for the reason of a command that no longer reads its input
 LARGEST_OUTPUT = 1024 * 1024  # bytes of stdout in memory
 
 
@@ -70,9 +72,7 @@ def run_command(
         socket = open_websocket(container.host, _path(container, command, stdin is not None))
         try:
             socket.settimeout(seconds)
-            for chunk in stdin or ():
-                socket.send_binary(bytes([STDIN]) + chunk)
-            status, errors = _listen(socket, sink or output.add)
+            status, errors = _converse(socket, stdin or (), sink or output.add)
         finally:
             socket.close(timeout=1)
     except (WebSocketException, OSError) as error:
@@ -103,6 +103,24 @@ def _path(container: Container, command: Iterable[str], stdin: bool) -> str:
     if stdin:
         query.append(("stdin", "1"))
     return f"/api/v1/namespaces/{container.namespace}/pods/{container.pod}/exec?{urlencode(query)}"
+
+
+def _converse(socket: Any, stdin: Iterable[bytes], sink: Callable[[bytes], object]) -> tuple[dict, bytes]:
+    """Send stdin; return the exit status, and the beginning of stderr.
+
+    If the connection breaks meanwhile, the command may have failed before: then its reason counts, not the broken pipe.
+    """
+    for chunk in stdin:
+        try:
+            socket.send_binary(bytes([STDIN]) + chunk)
+        except (WebSocketException, OSError):
+            with suppress(WebSocketException, OSError):
+                socket.settimeout(LAST_WORDS)
+                status, errors = _listen(socket, sink)
+                if status.get("status") != "Success":
+                    return status, errors
+            raise
+    return _listen(socket, sink)
 
 
 def _listen(socket: Any, sink: Callable[[bytes], object]) -> tuple[dict, bytes]:
