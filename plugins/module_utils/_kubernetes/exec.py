@@ -23,6 +23,7 @@ except ImportError:
 STDIN, STDOUT, STDERR, STATUS = range(4)
 CHUNK = 128 * 1024
 LONGEST_STDERR = 4096
+SHORTEST = 1  # second, because a socket with a timeout of 0 does not wait at all
 LAST_WORDS = 5  # seconds to wait for the reason of a command that no longer reads its input
 LARGEST_OUTPUT = 1024 * 1024  # bytes of stdout in memory
 
@@ -71,7 +72,7 @@ def run_command(
     try:
         socket = open_websocket(container.host, _path(container, command, stdin is not None))
         try:
-            socket.settimeout(seconds)
+            socket.settimeout(max(seconds, SHORTEST))
             status, errors = _converse(socket, stdin or (), sink or output.add)
         finally:
             socket.close(timeout=1)

@@ -83,18 +83,18 @@ def wait_for(
     what: str,
     explain: Callable[[], str] | None = None,
 ) -> dict:
-    """Return the object when `ready(object)` holds. Raise a TenantryError at the deadline, or if `ready` raises one."""
+    """Return the object when `ready(object)` holds. Raise a TenantryError at the deadline, or if `ready` raises one.
+
+    The object is read once even if the deadline has passed, because earlier waits may have used it up.
+    """
     last: dict | None = None
     trouble = ""
 
     def reason() -> str:
-        try:
-            found = explain() if explain else explanation(cluster, last, name, namespace)
-        except TenantryError:  # the API server that does not answer is the reason
-            found = ""
+        found = _if_answered(explain or partial(explanation, cluster, last, name, namespace))
         return "; ".join(filter(None, [found, trouble]))
 
-    while not deadline.expired:
+    while True:
         try:
             for event, obj in cluster.watch(kind, namespace, name=name, timeout=deadline.watch_seconds()):
                 last, trouble = (None if event == "DELETED" else obj), ""
@@ -107,11 +107,9 @@ def wait_for(
                 raise
             trouble = str(error)
             deadline.pause()
+        if deadline.expired:
+            raise _too_late(f"{what}: not ready within", deadline, reason())
         deadline.report(what, reason)
-    raise TenantryError(
-        f"{what}: not ready within {deadline.seconds:g} s: {reason() or 'no reason was reported'}. "
-        "Remove the cause or raise wait_timeout, then run again"
-    )
 
 
 def wait_gone(cluster: Cluster, kind: str, name: str, namespace: str | None, deadline: Deadline, *, what: str) -> None:
@@ -140,10 +138,22 @@ def wait_gone(cluster: Cluster, kind: str, name: str, namespace: str | None, dea
             trouble = str(error)
             deadline.pause()
         deadline.report(what, partial(str, trouble))
-    raise TenantryError(
-        f"{what}: not gone within {deadline.seconds:g} s: {trouble or 'no reason was reported'}. "
+    raise _too_late(f"{what}: not gone within", deadline, trouble)
+
+
+def _too_late(what: str, deadline: Deadline, reason: str) -> TenantryError:
+    return TenantryError(
+        f"{what} {deadline.seconds:g} s: {reason or 'no reason was reported'}. "
         "Remove the cause or raise wait_timeout, then run again"
     )
+
+
+def _if_answered(explain: Callable[[], str]) -> str:
+    """Return the reason, or an empty string if the API server does not answer, which is the reason then."""
+    try:
+        return explain()
+    except TenantryError:
+        return ""
 
 
 def explanation(cluster: Cluster, obj: dict | None, name: str, namespace: str | None) -> str:

@@ -45,18 +45,19 @@ def take(host: Cluster, namespace: str, target: Path, deadline: Deadline) -> int
 def keep_on_volume(host: Cluster, namespace: str, deadline: Deadline) -> None:
     """Make the pre-upgrade copy on the volume of the first member, beside its data."""
     files = {"cacert": "ca.crt", "cert": "client.crt", "key": "client.key"}
+    seconds = max(1, int(deadline.remaining()))
     command = [
         "/usr/local/bin/etcdctl",
         f"--endpoints=https://localhost:{CLIENT_PORT}",
         *(f"--{option}={CERTIFICATE_DIRECTORY}/{file}" for option, file in files.items()),
-        f"--command-timeout={int(deadline.remaining())}s",
+        f"--command-timeout={seconds}s",
         "snapshot",
         "save",
         KEPT_FILE,
     ]
     with _running(host, namespace, deadline):
         member = pod_exec.Container(host, namespace, f"{ETCD}-0", ETCD)
-        pod_exec.run_command(member, "making the pre-upgrade copy", command, seconds=deadline.remaining())
+        pod_exec.run_command(member, "making the pre-upgrade copy", command, seconds=seconds)
 
 
 def interrupted(namespace: dict) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,6 +30,16 @@ def test_output_without_an_end_is_an_error(tmp_path: Path, monkeypatch: pytest.M
             pod_exec.run(_container(entry), "looking", "true")
         assert pod_exec.run(_container(entry), "looking", "true", sink=lambda piece: sizes.append(len(piece))) == ""
     assert sum(sizes) == 100_000
+
+
+def test_command_at_the_deadline_has_a_second(tmp_path: Path) -> None:
+    def answer(pod: Pod) -> None:
+        time.sleep(0.1)
+        pod.send(STDOUT, b"done")
+        pod.end()
+
+    with pod_server(tmp_path, answer) as entry:
+        assert pod_exec.run(_container(entry), "looking", "true", seconds=0) == "done"
 
 
 def _large_file() -> Iterator[bytes]:

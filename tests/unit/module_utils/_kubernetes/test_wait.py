@@ -1,0 +1,58 @@
+"""Waits whose deadline earlier waits have used up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import ApiError, TenantryError
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import Deadline, wait_for
+
+READY = {"metadata": {"name": "syncer"}, "status": {"phase": "Running"}}
+CONDITION = {"type": "Ready", "status": "False", "message": "no node fits"}
+PENDING = {"metadata": {"name": "syncer"}, "status": {"phase": "Pending", "conditions": [CONDITION]}}
+
+
+class Api:
+    """An API server whose watch begins with one object, or fails."""
+
+    def __init__(self, found: dict | ApiError | None) -> None:
+        self.found = found
+        self.watches = 0
+
+    def watch(self, *_of: Any, **_options: Any) -> Iterator[tuple[str, dict]]:
+        self.watches += 1
+        if isinstance(self.found, ApiError):
+            raise self.found
+        if self.found:
+            yield "ADDED", self.found
+
+    def list(self, *_of: Any) -> list[dict]:
+        return []
+
+
+def _wait(api: Api) -> dict:
+    def is_running(pod: dict) -> bool:
+        return pod["status"]["phase"] == "Running"
+
+    return wait_for(api, "v1/Pod", "syncer", "shop", is_running, Deadline(0), what="syncer")
+
+
+def test_object_that_is_ready_at_the_deadline_is_returned() -> None:
+    assert _wait(Api(READY)) == READY
+
+
+@pytest.mark.parametrize(
+    ("found", "reason"),
+    [
+        (PENDING, "Ready: no node fits"),
+        (None, "syncer does not exist"),
+        (ApiError("no answer"), "syncer does not exist; no answer"),
+    ],
+)
+def test_object_that_is_not_ready_is_read_once(found: dict | ApiError | None, reason: str) -> None:
+    api = Api(found)
+    with pytest.raises(TenantryError, match=f"^syncer: not ready within 0 s: {reason}\\. Remove the cause"):
+        _wait(api)
+    assert api.watches == 1
