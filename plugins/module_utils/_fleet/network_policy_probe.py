@@ -7,18 +7,23 @@ Two pods run for some seconds. Policies deny one of them two of the other's thre
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable
+from datetime import timedelta
+from itertools import product
 
 from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
+from ansible_collections.tenantry.kube.plugins.module_utils._core.timestamps import clock, moment
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import NETWORK_POLICY, NODE, POD
-from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import Deadline, wait_for, wait_gone
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import Deadline, wait_for
 from ansible_collections.tenantry.kube.plugins.module_utils._module import Context
 
 ANNOTATION = "tenantry.dev/network-policies"  # of the platform's namespace, once it is known
 ENFORCED = "enforced"
 
+# Each run appends a suffix.
 ASKED, ASKING = "network-probe-asked", "network-probe-asking"
 LABEL = "tenantry.dev/network-probe"
 SECONDS = 60
@@ -97,19 +102,20 @@ def cached_result(namespace: dict | None) -> dict[str, str]:
 
 
 def _open_directions(host: Cluster, image: str, deadline: Deadline) -> list[str]:
+    _remove_old(host)
+    run = secrets.token_hex(4)  # so that concurrent runs do not delete each other's probe
+    asked, asking = f"{ASKED}-{run}", f"{ASKING}-{run}"
     try:
-        _clean(host)
-        for name in (ASKED, ASKING):
-            wait_gone(host, POD, name, naming.PLATFORM_NAMESPACE, deadline, what=f"pod {name} of a former run")
-        for policy in _policies():
+        for policy in _policies(asked, asking):
             host.apply(policy)
-        host.apply(_pod(ASKED, image, ANSWER, PORTS=(OPEN, NO_INGRESS, NO_EGRESS), SECONDS=SECONDS))
-        address = _when(host, ASKED, _is_running, deadline)["status"]["podIP"]
+        host.apply(_pod(asked, image, ANSWER, PORTS=(OPEN, NO_INGRESS, NO_EGRESS), SECONDS=SECONDS))
+        address = _when(host, asked, _is_running, deadline)["status"]["podIP"]
         ports = {"OPEN": OPEN, "NO_INGRESS": NO_INGRESS, "NO_EGRESS": NO_EGRESS, "UNREACHED": UNREACHED}
-        host.apply(_pod(ASKING, image, ASK, ADDRESS=address, **ports))
-        ended = _when(host, ASKING, _has_ended, deadline)["status"]["containerStatuses"][0]["state"]["terminated"]
+        host.apply(_pod(asking, image, ASK, ADDRESS=address, **ports))
+        ended = _when(host, asking, _has_ended, deadline)["status"]["containerStatuses"][0]["state"]["terminated"]
     finally:
-        _clean(host)
+        for kind, name in product((POD, NETWORK_POLICY), (asked, asking)):
+            _delete(host, kind, name)
     code = ended["exitCode"]
     if code not in (0, *DIRECTIONS, sum(DIRECTIONS)):
         reason = "its pods do not reach each other" if code == UNREACHED else f"the probe ended with code {code}"
@@ -117,10 +123,17 @@ def _open_directions(host: Cluster, image: str, deadline: Deadline) -> list[str]
     return [direction for bit, direction in DIRECTIONS.items() if code & bit]
 
 
-def _clean(host: Cluster) -> None:
-    for name in (ASKED, ASKING):
-        host.delete(POD, name, naming.PLATFORM_NAMESPACE, grace=0)
-        host.delete(NETWORK_POLICY, name, naming.PLATFORM_NAMESPACE)
+def _remove_old(host: Cluster) -> None:
+    """Delete what a killed run has left. A younger probe may be that of a concurrent run."""
+    end = clock() - timedelta(seconds=2 * SECONDS)
+    for kind in (POD, NETWORK_POLICY):
+        for obj in host.list(kind, naming.PLATFORM_NAMESPACE, LABEL):
+            if moment(obj["metadata"]["creationTimestamp"]) < end:
+                _delete(host, kind, obj["metadata"]["name"])
+
+
+def _delete(host: Cluster, kind: str, name: str) -> None:
+    host.delete(kind, name, naming.PLATFORM_NAMESPACE, grace=0)
 
 
 def _when(host: Cluster, name: str, reached: Callable[[dict], bool], deadline: Deadline) -> dict:
@@ -149,7 +162,7 @@ def _metadata(name: str) -> dict:
     return {"name": name, "namespace": naming.PLATFORM_NAMESPACE, "labels": labels}
 
 
-def _policies() -> list[dict]:
+def _policies(asked: str, asking: str) -> list[dict]:
     """Render two policies, each of which allows two of the three ports."""
 
     def policy(name: str, kind: str, *ports: int) -> dict:
@@ -162,7 +175,7 @@ def _policies() -> list[dict]:
             "spec": {"podSelector": selector, "policyTypes": [kind], kind.lower(): [rule]},
         }
 
-    return [policy(ASKED, "Ingress", OPEN, NO_EGRESS), policy(ASKING, "Egress", OPEN, NO_INGRESS)]
+    return [policy(asked, "Ingress", OPEN, NO_EGRESS), policy(asking, "Egress", OPEN, NO_INGRESS)]
 
 
 def _pod(name: str, image: str, program: str, **constants: object) -> dict:
