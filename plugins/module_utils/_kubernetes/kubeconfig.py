@@ -138,22 +138,38 @@ def write(path: str, config: dict[str, Any], *, check: bool = False) -> bool:
     if read_back(path) == config and stat.S_IMODE(file.stat().st_mode) == 0o600:
         return False
     if not check:
-        try:
-            write_private(file, yaml.safe_dump(config, sort_keys=False))
-        except OSError as error:
-            raise TenantryError(
-                f"kubeconfig_path: cannot write {path}: {error.strerror}. Choose a path this user may write"
-            ) from None
+        put(file, yaml.safe_dump(config, sort_keys=False))
     return True
+
+
+def put(file: Path, text: str) -> None:
+    """Write a text as `write_private` does. Raise a TenantryError if the file cannot be written."""
+    try:
+        write_private(file, text)
+    except OSError as error:
+        raise TenantryError(
+            f"kubeconfig_path: cannot write {file}: {error.strerror}. Choose a path this user may write"
+        ) from None
 
 
 def read_back(path: str) -> dict[str, Any] | None:
     """Return what `write()` wrote, or None if there is no kubeconfig."""
     try:
-        config = yaml.safe_load(Path(path).expanduser().read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return mapping(Path(path).expanduser().read_bytes())
+    except OSError:
         return None
-    return config if isinstance(config, dict) else None
+
+
+def mapping(text: str | bytes) -> dict[str, Any] | None:
+    """Return the mapping that a YAML text holds, or None for any other text.
+
+    It never raises: PyYAML's errors, of any type, quote the text, which may be a secret.
+    """
+    try:
+        found = yaml.safe_load(text)
+    except Exception:  # pylint: disable=broad-except
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def write_private(path: Path, text: str) -> None:
@@ -201,8 +217,8 @@ def document(path: Path, field: str) -> dict[str, Any]:
         raise TenantryError(f"{field}: {path} is larger than {LARGEST_FILE // 1024} KiB. Use a kubeconfig file")
     try:
         config = yaml.safe_load(raw)
-    except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError) as error:
-        # PyYAML quotes the offending text, which may be a credential: say only where it is.
+    except Exception as error:  # pylint: disable=broad-except
+        # PyYAML quotes the offending text, which may be a credential, in errors of any type: say only where it is.
         mark = getattr(error, "problem_mark", None)
         place = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
         raise TenantryError(f"{field}: {path} is not YAML{place}. Use a kubeconfig file") from None

@@ -26,6 +26,8 @@ except ImportError:
 KUBECONFIG_ANNOTATION = "tenantry.dev/kubeconfig"
 SECRET_TYPE = "tenantry.dev/kubeconfig"  # noqa: S105
 SECRET_KEY = "kubeconfig"  # noqa: S105
+# How a file of ansible-vault begins.
+VAULT = b"$ANSIBLE_VAULT;"
 
 # A program's arguments and standard input; its exit code, output and errors.
 Runner = Callable[[list[str], "str | None"], tuple[int, str, str]]
@@ -107,19 +109,29 @@ class VaultStore(FileStore):
             )
 
     def read(self) -> dict | None:
-        if not self.exists or not self._file.read_bytes().startswith(b"$ANSIBLE_VAULT;"):
+        if not self._is_encrypted():
             return super().read()  # as somebody else left it, to be refused or to be encrypted now
-        config = yaml.safe_load(self._vault("view", self.label))
-        return config if isinstance(config, dict) else None
+        return kubeconfig_files.mapping(self._vault("view", self.label))
 
     def write(self, config: dict, *, check: bool) -> bool:
         """Encrypt the kubeconfig. An unencrypted or readable file is replaced even if its content is current."""
-        encrypted = self.exists and self._file.read_bytes().startswith(b"$ANSIBLE_VAULT;")
-        if encrypted and self.read() == config and self._file.stat().st_mode & 0o777 == 0o600:
+        if self._is_encrypted() and self.read() == config and self._file.stat().st_mode & 0o777 == 0o600:
             return False
         if not check:
-            kubeconfig_files.write_private(self._file, self._vault("encrypt", "--output", "-", text=_dumped(config)))
+            kubeconfig_files.put(self._file, self._vault("encrypt", "--output", "-", text=_dumped(config)))
         return True
+
+    def _is_encrypted(self) -> bool:
+        """Whether the file is a vault, not whether it can be decrypted. Raise a TenantryError if it is unreadable."""
+        if not self.exists:
+            return False
+        try:
+            with self._file.open("rb") as file:
+                return file.read(len(VAULT)) == VAULT
+        except OSError as error:
+            raise TenantryError(
+                f"kubeconfig_path: cannot read {self.label}: {error.strerror}. Choose a path this user may read"
+            ) from None
 
     def _vault(self, action: str, *arguments: str, text: str | None = None) -> str:
         # The plain text goes through a pipe: never into a file, nor into the list of processes.
@@ -193,10 +205,9 @@ def kubeconfig_of(secret: dict) -> str | None:
 def content_of(secret: dict) -> dict | None:
     """The kubeconfig in this Secret; None if it holds none."""
     try:
-        config = yaml.safe_load(base64.b64decode(secret["data"][SECRET_KEY]))
-    except (KeyError, TypeError, ValueError, yaml.YAMLError):
+        return kubeconfig_files.mapping(base64.b64decode(secret["data"][SECRET_KEY]))
+    except (KeyError, TypeError, ValueError):
         return None
-    return config if isinstance(config, dict) else None
 
 
 def _dumped(config: dict) -> str:

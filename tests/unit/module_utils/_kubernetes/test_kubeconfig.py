@@ -204,6 +204,7 @@ def test_files_that_are_none(tmp_path: Path) -> None:
         (b"just text", "is not a kubeconfig"),
         (b"!!python/object/apply:os.system [id]", "is not YAML"),
         (b"[" * 100_000, "is not YAML"),
+        (b"!!bool maybe", "is not YAML"),
         (b"#" * (1024 * 1024 + 1), "larger than 1024 KiB"),
     ],
 )
@@ -257,7 +258,7 @@ def test_a_path_that_cannot_be_written(tmp_path: Path) -> None:
         kubeconfig.write(str(tmp_path / "file" / "config.yaml"), _config())
 
 
-@pytest.mark.parametrize("content", [None, b"", b"[1]", b"\xff", b"{"])
+@pytest.mark.parametrize("content", [None, b"", b"[1]", b"\xff", b"{", b"!!bool maybe"])
 def test_what_is_there_is_no_kubeconfig(path: Path, content: bytes | None) -> None:
     if content is not None:
         path.write_bytes(content)
