@@ -188,14 +188,17 @@ def _plan(found: VirtualCluster, action: str, now: datetime) -> Plan | Lifecycle
 def _carry_out(
     context: Context, found: VirtualCluster, plan: Plan | LifecyclePlan | None, notes: Notes, before: Notes
 ) -> None:
-    """Act, write the notes, then wait. Without notes, a later run would not know whose pause it was."""
+    """Begin, write the notes, then do the rest and wait.
+
+    Without notes, a later run would not know whose pause it was. Notes of what did not happen would stop that run.
+    """
     name, wait = found.namespace, context.module.params["wait"]
     deadline = context.deadline(context.module.params["wait_timeout"]) if wait else None
     if isinstance(plan, Plan):
         delete.execute(plan, found.host, name, deadline)
         return
     if plan:
-        plan.change()
+        plan.begin()
     if notes != before:
         annotations = {NOTES_ANNOTATION: notes.as_text()}
         found.host.merge(NAMESPACE, name, None, {"metadata": {"annotations": annotations}})

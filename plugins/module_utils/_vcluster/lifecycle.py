@@ -59,15 +59,22 @@ class LifecyclePlan:
     def diff(self) -> dict[str, str]:
         return self._shown.diff()
 
+    def begin(self) -> None:
+        """Execute the first changes, which `perform` repeats. Only the last one decides `is_paused`.
+
+        So an interrupted run leaves what the next one finds to be done still.
+        """
+        raise NotImplementedError
+
     def perform(self, deadline: Deadline | None) -> None:
         """Execute the plan. With a deadline, wait until it has taken effect."""
         raise NotImplementedError
 
-    def change(self, *parts: str) -> None:
-        """Patch these StatefulSets."""
-        for action in self.actions:
-            if action.action == "update" and action.name in parts:
-                self.cluster.merge(action.kind, action.name, action.namespace, action.desired)
+    def _change(self, *parts: str) -> None:
+        """Patch these StatefulSets, in this order."""
+        actions = {action.name: action for action in self.actions if action.action == "update"}
+        for action in (actions[part] for part in parts if part in actions):
+            self.cluster.merge(action.kind, action.name, action.namespace, action.desired)
 
 
 class PausePlan(LifecyclePlan):
@@ -76,14 +83,17 @@ class PausePlan(LifecyclePlan):
     A syncer that still ran would report the pods as failed, or recreate them.
     """
 
+    def begin(self) -> None:
+        self._change(SYNCER, AGENT, SERVER)
+
     def perform(self, deadline: Deadline | None) -> None:
         """Pause. Without a deadline, wait only for the servers to end."""
-        self.change(SERVER, SYNCER, AGENT)
+        self.begin()
         limit = deadline or Deadline(LONGEST_GRACE)
         for part in (SERVER, SYNCER):
             for pod in connection.pods_of(self.cluster, self.namespace, part):
                 wait_gone(self.cluster, POD, pod["metadata"]["name"], self.namespace, limit, what=part)
-        self.change(ETCD)
+        self._change(ETCD)
         end_pods(self.cluster, self.namespace)
         if deadline:
             for pod in self.cluster.list(POD, self.namespace):
@@ -94,8 +104,11 @@ class PausePlan(LifecyclePlan):
 class StartPlan(LifecyclePlan):
     """Scale to the recorded numbers, or restart each part one pod at a time."""
 
+    def begin(self) -> None:
+        self._change(ETCD, SYNCER, AGENT, SERVER)
+
     def perform(self, deadline: Deadline | None) -> None:
-        self.change(ETCD, SERVER, SYNCER, AGENT)
+        self.begin()
         if deadline:
             wait_until_ready(self.cluster, self.namespace, deadline)
 

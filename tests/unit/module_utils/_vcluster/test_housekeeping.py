@@ -5,15 +5,22 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import ApiError
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.record import SPEC_ANNOTATION
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import VirtualCluster
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import housekeeping
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.housekeeping import (
     NOTES_ANNOTATION,
     Notes,
     decide,
 )
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests import cluster
+
+from .example import render
+from .fake_host import FakeHost
 
 NIGHT = {"sleep": {"schedule": ["mon-fri 20:00-06:00"]}}
 IDLE = {"sleep": {"idle": "2h"}}
@@ -129,3 +136,67 @@ def test_notes_are_read_back() -> None:
     assert Notes.of(vcluster("", **{NOTES_ANNOTATION: notes.as_text()})) == notes
     for broken in (None, "", "{", "[]", '{"slept": "yesterday"}', '{"sample": 5}'):
         assert Notes.of(vcluster("", **{NOTES_ANNOTATION: broken})) == Notes()
+
+
+class FailingHost(FakeHost):
+    """A host that rejects changes of one StatefulSet."""
+
+    rejected = ""
+
+    def merge(self, kind: str, name: str, namespace: str | None, body: dict) -> dict:
+        if name == self.rejected:
+            raise ApiError("an admission webhook does not answer", 500)
+        return super().merge(kind, name, namespace, body)
+
+
+class Night:
+    """A virtual cluster with a schedule on a host, and runs of the module."""
+
+    def __init__(self, patch: pytest.MonkeyPatch, *, replicas: int, notes: Notes) -> None:
+        self.patch, self.host = patch, FailingHost("hub")
+        for obj in cluster.everything(render()):
+            self.host.apply(obj)
+        annotations = {SPEC_ANNOTATION: json.dumps({"servers": 1, "agents": 1, **NIGHT})}
+        annotations[NOTES_ANNOTATION] = notes.as_text()
+        self.host.merge("v1/Namespace", "payments--dev", None, {"metadata": {"annotations": annotations}})
+        for part in ("server", "agent"):
+            self.host.merge("apps/v1/StatefulSet", part, "payments--dev", {"spec": {"replicas": replicas}})
+
+    @property
+    def found(self) -> VirtualCluster:
+        return VirtualCluster(self.host, self.host.get("v1/Namespace", "payments--dev"))  # type: ignore[arg-type]  # a fake
+
+    @property
+    def replicas(self) -> list[int]:
+        sets = self.host.list("apps/v1/StatefulSet")
+        return [one["spec"]["replicas"] for one in sets]
+
+    def run(self, now: str, rejected: str = "") -> dict[str, Any]:
+        self.host.rejected = rejected
+        self.patch.setattr(housekeeping, "clock", lambda: at(now))
+        module = SimpleNamespace(params={"wait": False, "wait_timeout": 1})
+        context = SimpleNamespace(check_mode=False, module=module, warn=lambda _text: None)
+        return housekeeping._row(context, self.found)  # type: ignore[arg-type]  # as much of it as is used
+
+
+@pytest.mark.parametrize("rejected", ["server", "agent"])
+def test_pause_that_fails_is_repeated(monkeypatch: pytest.MonkeyPatch, rejected: str) -> None:
+    night = Night(monkeypatch, replicas=1, notes=Notes())
+    row = night.run("25 20:05", rejected)
+    assert (row["action"], Notes.of(night.found)) == ("pause", Notes())
+    assert "webhook" in row["error"]
+    assert "error" not in night.run("25 20:20")
+    assert night.replicas == [0, 0]
+    assert Notes.of(night.found) == Notes(slept=at("25 20:20"), why="schedule")
+
+
+@pytest.mark.parametrize("rejected", ["server", "agent"])
+def test_resume_that_fails_is_repeated(monkeypatch: pytest.MonkeyPatch, rejected: str) -> None:
+    slept = Notes(slept=at("25 20:05"), why="schedule")
+    night = Night(monkeypatch, replicas=0, notes=slept)
+    row = night.run("26 06:01", rejected)
+    assert (row["action"], Notes.of(night.found)) == ("resume", slept)
+    assert "webhook" in row["error"]
+    assert "error" not in night.run("26 06:15")
+    assert night.replicas == [1, 1]
+    assert Notes.of(night.found) == Notes(slept=at("25 20:05"))
