@@ -152,6 +152,14 @@ def put(file: Path, text: str) -> None:
         ) from None
 
 
+def remove(file: Path) -> None:
+    """Delete the file if it exists. Raise a TenantryError if it cannot be deleted."""
+    try:
+        file.unlink(missing_ok=True)
+    except OSError as error:
+        raise TenantryError(f"kubeconfig_path: cannot delete {file}: {error.strerror}. Delete it by hand") from None
+
+
 def read_back(path: str) -> dict[str, Any] | None:
     """Return what `write()` wrote, or None if there is no kubeconfig."""
     try:

@@ -84,7 +84,7 @@ class FileStore:
         return kubeconfig_files.write(self.label, config, check=check)
 
     def remove(self) -> None:
-        self._file.unlink(missing_ok=True)
+        kubeconfig_files.remove(self._file)
 
     def _check_parents(self) -> None:
         if self._file.is_dir():

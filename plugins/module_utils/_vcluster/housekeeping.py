@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
-from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
 from ansible_collections.tenantry.kube.plugins.module_utils._core.timestamps import clock, moment, stamp
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet import registry
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import VirtualCluster
@@ -18,6 +17,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resource
 from ansible_collections.tenantry.kube.plugins.module_utils._module import (
     Context,
     attempt,
+    explained,
     run_each,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import (
@@ -160,8 +160,8 @@ def _row(context: Context, found: VirtualCluster) -> dict:
             context.warn(plan.warning)
         if not context.check_mode:
             _carry_out(context, found, plan, decision.notes, before)
-    except TenantryError as error:
-        row["error"] = f"{row['namespace']}: {error}"
+    except Exception as error:  # pylint: disable=broad-except
+        row["error"] = f"{row['namespace']}: {explained(error)}"
     return row
 
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import require
 from ansible_collections.tenantry.kube.plugins.module_utils._core.timestamps import clock
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import kubeconfig as kubeconfig_files
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.apply import Plan
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import (
@@ -56,7 +58,7 @@ class AbsentOperation(VClusterOperation):
     def _delete(self, context: Context, deadline: Deadline) -> list[dict]:
         actions, path = self.plan.rows(), self.placed.desired.kubeconfig_path
         file = Path(path).expanduser() if path else None
-        if file and file.exists():
+        if file and os.path.lexists(file):
             actions.append({"action": "delete", "kind": "Kubeconfig", "name": path})
         if context.check_mode:
             return actions
@@ -64,7 +66,7 @@ class AbsentOperation(VClusterOperation):
             waiting = deadline if context.module.params["wait"] else None
             delete.execute(self.plan, self.placed.host, self.placed.namespace, waiting)
         if file:
-            file.unlink(missing_ok=True)
+            kubeconfig_files.remove(file)
         return actions
 
 

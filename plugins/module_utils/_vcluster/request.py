@@ -17,7 +17,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._fleet.record import
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import VirtualCluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import Deadline
-from ansible_collections.tenantry.kube.plugins.module_utils._module import Context
+from ansible_collections.tenantry.kube.plugins.module_utils._module import Context, attempt
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.cluster import parse
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.lifecycle import rotation_age
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.mode import MODES
@@ -125,8 +125,9 @@ class VClusterOperation(ABC):
 
 
 def completed(execute: Callable[[], OperationResult], so_far: Callable[[], OperationResult]) -> OperationResult:
-    """Return the result of `execute` or, if it raises, the one of `so_far` with the error."""
-    try:
-        return execute()
-    except TenantryError as error:
-        return replace(so_far(), error=str(error))
+    """Return the result of `execute` or, if it raises, the one of `so_far` with the error.
+
+    Any exception counts, as in `attempt`: what was done by then is in the result.
+    """
+    problem, result = attempt(execute)
+    return result if result is not None else replace(so_far(), error=problem or "")

@@ -8,7 +8,11 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
-from ansible_collections.tenantry.kube.plugins.module_utils._users.kubeconfig_stores import VaultStore, content_of
+from ansible_collections.tenantry.kube.plugins.module_utils._users.kubeconfig_stores import (
+    FileStore,
+    VaultStore,
+    content_of,
+)
 from ansible_collections.tenantry.kube.plugins.module_utils._users.kubeconfigs import UserKubeconfig
 
 SECRET = "s3cret"
@@ -56,3 +60,10 @@ def test_vault_that_cannot_be_written_is_named(vault: Callable[[str], VaultStore
 @pytest.mark.parametrize("text", [*NOT_YAML, "just text"])
 def test_secret_without_kubeconfig_has_no_content(text: str) -> None:
     assert content_of({"data": {"kubeconfig": base64.b64encode(text.encode()).decode()}}) is None
+
+
+def test_file_that_cannot_be_deleted_is_named(tmp_path: Path) -> None:
+    store = FileStore(str(tmp_path / "bob.yaml"))
+    (tmp_path / "bob.yaml").mkdir()
+    with pytest.raises(TenantryError, match=r"cannot delete .*bob.yaml: Is a directory. Delete"):
+        store.remove()

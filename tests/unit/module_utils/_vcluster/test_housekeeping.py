@@ -11,7 +11,7 @@ import pytest
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import ApiError
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.record import SPEC_ANNOTATION
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import VirtualCluster
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import housekeeping
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import housekeeping, lifecycle
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.housekeeping import (
     NOTES_ANNOTATION,
     Notes,
@@ -172,6 +172,7 @@ class Night:
         return [one["spec"]["replicas"] for one in sets]
 
     def run(self, now: str, rejected: str = "") -> dict[str, Any]:
+        """Return the row of a run at that time, in which changes of the StatefulSet `rejected` fail."""
         self.host.rejected = rejected
         self.patch.setattr(housekeeping, "clock", lambda: at(now))
         module = SimpleNamespace(params={"wait": False, "wait_timeout": 1})
@@ -200,3 +201,15 @@ def test_resume_that_fails_is_repeated(monkeypatch: pytest.MonkeyPatch, rejected
     assert "error" not in night.run("26 06:15")
     assert night.replicas == [1, 1]
     assert Notes.of(night.found) == Notes(slept=at("25 20:05"))
+
+
+def test_run_of_any_exception_keeps_what_was_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    night = Night(monkeypatch, replicas=1, notes=Notes())
+
+    def fails(*_of: Any) -> None:
+        raise KeyError("spec")
+
+    monkeypatch.setattr(lifecycle, "end_pods", fails)
+    row = night.run("25 20:05")
+    assert (row["action"], row["changed"], len(row["actions"])) == ("pause", True, 2)
+    assert row["error"].startswith("payments--dev: tenantry.kube: unexpected KeyError")
