@@ -197,14 +197,15 @@ def run_each(
 ) -> list[Row]:
     """Compute a row per item, concurrently. An item that fails does not stop the others.
 
-    `what` returns the item's name, or the part of its row that is returned in any case.
+    `what` returns the item's name, or the part of its row that is returned in any case. The list `actions` in that part
+    is the item's own: `do` adds each action before it is tried, so that the row of a failure has what was done.
     """
 
     def row(item: Given) -> Row:
         known = what(item)
-        known = {"name": known} if isinstance(known, str) else known
-        known = {**known, "changed": False, "actions": []}
+        known = {"actions": [], **({"name": known} if isinstance(known, str) else known)}
         problem, done = attempt(lambda: do(item))
+        known["changed"] = bool(known["actions"])
         return {**known, **(done or {})} if problem is None else {**known, "error": problem}
 
     return cluster.map(row, items)

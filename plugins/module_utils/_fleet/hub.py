@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet import network_policy_probe, registry
@@ -20,7 +22,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resource
     VALIDATING_ADMISSION_POLICY_BINDING,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import wait_gone
-from ansible_collections.tenantry.kube.plugins.module_utils._module import Context
+from ansible_collections.tenantry.kube.plugins.module_utils._module import Context, attempt
 from ansible_collections.tenantry.kube.plugins.module_utils._platform import admission_policies, crds
 from ansible_collections.tenantry.kube.plugins.module_utils._platform.manifests import (
     platform_namespace,
@@ -61,23 +63,27 @@ def _install(context: Context, options: HostOptions) -> dict:
         *crds.objects(),
     ]
     plan = Plan.make(hub, objects, owned=naming.selector("platform"), prune_kinds=KINDS)
-    if not context.check_mode:
+
+    def execute() -> None:
         plan.execute()
         found = network_policy_probe.check_enforcement(context, hub, options.probe_image, known)
         if found != known:
             hub.apply(platform_namespace("platform", found))
-    return {**_row(plan), "identity": identity, "server": hub.server, "version": version}
+
+    return {**_row(context, plan, execute), "identity": identity, "server": hub.server, "version": version}
 
 
 def _remove(context: Context, options: HostOptions) -> dict:
     hub = context.hub
     _refuse_while_used(hub)
     plan = Plan.make(hub, [], owned=naming.selector("platform"), prune_kinds=KINDS)
-    if not context.check_mode:
+
+    def execute() -> None:
         plan.execute()
         if plan.deletes(NAMESPACE, naming.PLATFORM_NAMESPACE):
             _wait_gone(context, options)
-    return _row(plan)
+
+    return _row(context, plan, execute)
 
 
 def _wait_gone(context: Context, options: HostOptions) -> None:
@@ -101,10 +107,13 @@ def _refuse_while_used(hub: Cluster) -> None:
         )
 
 
-def _row(plan: Plan) -> dict:
+def _row(context: Context, plan: Plan, execute: Callable[[], None]) -> dict:
+    """Execute the plan, unless in check mode. Return the row of it, with the error if there was one."""
+    problem = None if context.check_mode else attempt(execute)[0]
     return {
         "name": naming.HUB,
         "changed": plan.changed,
         "actions": plan.rows(),
         "diff": plan.diff(),
+        **({"error": problem} if problem else {}),
     }

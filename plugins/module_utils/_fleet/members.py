@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from ansible_collections.tenantry.kube.plugins.module_utils._core import naming, quantities
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import (
@@ -70,6 +71,11 @@ class DesiredMember:
     identity: str = ""
     version: str = ""
     problem: str | None = None  # why it does not answer
+    actions: list[dict] = field(default_factory=list)  # of this run
+
+    def known(self) -> dict[str, Any]:
+        """Return what the member's row has in any case."""
+        return {"name": self.name, "actions": self.actions}
 
     @property
     def answering(self) -> Cluster:
@@ -84,7 +90,7 @@ def run(context: Context, items: list[dict], options: HostOptions) -> list[dict]
         try:
             fleet.hub.map(lambda want: _contact(context, want), wanted)
             _refuse_doubles(fleet, wanted)
-            return run_each(fleet.hub, wanted, lambda want: want.name, lambda want: _row(context, fleet, want, options))
+            return run_each(fleet.hub, wanted, DesiredMember.known, lambda want: _row(context, fleet, want, options))
         finally:
             for want in wanted:
                 if want.cluster:
@@ -190,6 +196,10 @@ def _join(context: Context, fleet: registry.Fleet, want: DesiredMember, options:
     secrets = cluster.list(SECRET, naming.PLATFORM_NAMESPACE, naming.selector("member"))
     token = _token_to_keep(context, member, want, secrets)
     renew = token is None
+    want.actions += plan.rows()
+    if renew:
+        name = bound_tokens.secret_name(member_manifests.CREDENTIAL, secrets)
+        want.actions.append(bound_tokens.creation_action(naming.PLATFORM_NAMESPACE, name))
     if not context.check_mode:
         plan.execute()
         token = token or _issue(context, want, secrets)
@@ -197,19 +207,15 @@ def _join(context: Context, fleet: registry.Fleet, want: DesiredMember, options:
         if found != known:
             cluster.apply(member_manifests.member_namespace(hub.identity(), found))
     entry = Plan.make(hub, [_entry(want, token or "")], owned=naming.selector("member", member=want.name))
+    want.actions += entry.rows()
     if not context.check_mode:
         entry.execute()
-        for secret in secrets if renew else []:
+    for secret in secrets if renew else []:
+        want.actions += bound_tokens.revocation_actions([secret])
+        if not context.check_mode:
             bound_tokens.revoke(cluster, secret)
-    actions = plan.rows() + entry.rows()
-    if renew:
-        name = bound_tokens.secret_name(member_manifests.CREDENTIAL, secrets)
-        actions.append(bound_tokens.creation_action(naming.PLATFORM_NAMESPACE, name))
-        actions += bound_tokens.revocation_actions(secrets)
     claims = bound_tokens.claims(token)
     return {
-        "changed": bool(actions),
-        "actions": actions,
         "diff": [plan.diff(), entry.diff()],
         "server": cluster.server,
         "identity": want.identity,
@@ -293,22 +299,21 @@ def _leave(context: Context, fleet: registry.Fleet, want: DesiredMember, options
     host = want.cluster or _stored(fleet, want)
     _refuse_while_used(want, host)
     plans = [_removal(fleet.hub, naming.selector("member", member=want.name), [SECRET])]
-    if want.cluster:
+    if want.cluster:  # first: as long as the registry has the member, an interrupted run can be repeated
         plans.insert(0, _removal_on_member(fleet.hub, want))
     changed = any(plan.changed for plan in plans)
     if member and changed and not want.cluster:
         context.warn(_leftover_warning(member, want.problem))
     by_credential = None if want.cluster else host
-    revoked = [_revocation()] if by_credential else []
-    if not context.check_mode and changed:
-        if by_credential:
+    if by_credential:
+        want.actions.append(_revocation())
+        if not context.check_mode and changed:
             by_credential.delete(SERVICE_ACCOUNT, member_manifests.ACCOUNT, naming.PLATFORM_NAMESPACE)
-        _execute(context, want, plans, options)
-    return {
-        "changed": changed,
-        "actions": revoked + [row for plan in plans for row in plan.rows()],
-        "diff": [plan.diff() for plan in plans],
-    }
+    for plan in plans:
+        want.actions += plan.rows()
+        if not context.check_mode:
+            _execute(context, want, plan, options)
+    return {"changed": changed, "diff": [plan.diff() for plan in plans]}
 
 
 def _revocation() -> dict:
@@ -362,16 +367,14 @@ def _leftover_warning(member: registry.Member, problem: str | None) -> str:
     )
 
 
-def _execute(context: Context, want: DesiredMember, plans: list[Plan], options: HostOptions) -> None:
-    """Write to the member first: as long as the registry has it, an interrupted run can be repeated."""
-    for plan in plans:
-        plan.execute()
-        if plan.deletes(NAMESPACE, naming.PLATFORM_NAMESPACE):
-            wait_gone(
-                want.answering,
-                NAMESPACE,
-                naming.PLATFORM_NAMESPACE,
-                None,
-                context.deadline(options.wait_timeout),
-                what=f"the platform's namespace on member {want.name}",
-            )
+def _execute(context: Context, want: DesiredMember, plan: Plan, options: HostOptions) -> None:
+    plan.execute()
+    if plan.deletes(NAMESPACE, naming.PLATFORM_NAMESPACE):
+        wait_gone(
+            want.answering,
+            NAMESPACE,
+            naming.PLATFORM_NAMESPACE,
+            None,
+            context.deadline(options.wait_timeout),
+            what=f"the platform's namespace on member {want.name}",
+        )

@@ -70,6 +70,7 @@ class SnapshotOperation:
     snapshots: list[Snapshot] = field(default_factory=list)  # to restore, to delete, or there already
     unreadable: list[BadFile] = field(default_factory=list)  # beside those: files that are left alone
     problem: str | None = None  # error of this item, which stops no other
+    actions: list[dict] = field(default_factory=list)  # each is added before it is tried
     started: float = field(default_factory=time.monotonic)
 
     @property
@@ -95,6 +96,10 @@ class SnapshotOperation:
     def known_found(self) -> VirtualCluster:
         """The virtual cluster, for steps that require one."""
         return require(self.found, f"virtual cluster {self.namespace}")
+
+    def begin(self, action: str, name: str) -> None:
+        """Add an action on a snapshot to the row."""
+        self.actions.append({"action": action, "kind": "Snapshot", "name": name})
 
     def row(self) -> dict:
         item = self.item
@@ -238,14 +243,13 @@ def _row(call: Call, op: SnapshotOperation) -> dict:
     do = {"present": _take, "restored": _restore, "rolled_back": _revert, "absent": _delete, "pruned": _delete}[
         op.state
     ]
-    row = {**op.row(), "changed": False, "actions": []}
+    row = op.row()
     if op.unreadable:
         row["unreadable"] = [bad.row() for bad in op.unreadable]
     problem, done = (op.problem, None) if op.problem else attempt(lambda: do(call, op))
     if problem:
         row["error"] = f"{op.namespace}: {problem}"
-    row |= done or {}
-    row["changed"] = bool(row["actions"])
+    row |= {**(done or {}), "changed": bool(op.actions), "actions": op.actions}
     return {**row, "diff": _diff(op, row), "seconds": round(time.monotonic() - op.started, 1)}
 
 
@@ -264,17 +268,12 @@ def _facts(snapshot: Snapshot) -> dict:
     return {key: facts[key] for key in ("snapshot", "path", "bytes", "sha256", "version", "created")}
 
 
-def _action(action: str, name: str) -> list[dict]:
-    return [{"action": action, "kind": "Snapshot", "name": name}]
-
-
 def _delete(call: Call, op: SnapshotOperation) -> dict:
-    actions: list[dict] = []
     for snapshot in op.snapshots:
+        op.begin("delete", snapshot.origin.snapshot)
         if not call.check_mode:
             call.store.remove(snapshot)
-        actions += _action("delete", snapshot.origin.snapshot)
-    return {"actions": actions}
+    return {}
 
 
 def _take(call: Call, op: SnapshotOperation) -> dict:
@@ -282,7 +281,8 @@ def _take(call: Call, op: SnapshotOperation) -> dict:
         authenticate(op.snapshots[0], call.passphrase)
         return _facts(op.snapshots[0])
     if call.check_mode:
-        return {"snapshot": op.name, "actions": _action("create", op.name)}
+        op.begin("create", op.name)
+        return {"snapshot": op.name}
     context, store, found = call.context, call.store, op.known_found
     key = require(call.key, "the key of the archive")
     secrets = [found.host.get(SECRET, name, op.namespace) for name in (JOIN_TOKEN, PLATFORM_CREDENTIAL)]
@@ -299,14 +299,11 @@ def _take(call: Call, op: SnapshotOperation) -> dict:
                 raise TenantryError(
                     f"cannot write to {where}: {error.strerror}. Free space there or choose another place"
                 ) from None
+            op.begin("create", op.name)
             snapshot = store.add(origin, key, draft)
     newest.note(found.host, origin)
     context.progress(op.namespace, f"snapshot {op.name} written, {snapshot.bytes} bytes")
-    return {
-        **_facts(snapshot),
-        "api_paused_seconds": captured.paused_seconds,
-        "actions": _action("create", op.name),
-    }
+    return {**_facts(snapshot), "api_paused_seconds": captured.paused_seconds}
 
 
 def _captured(call: Call, op: SnapshotOperation, directory: Path) -> tuple[DataCopy, int]:
@@ -343,14 +340,15 @@ def _restore(call: Call, op: SnapshotOperation) -> dict:
     with _private_directory(context) as directory:
         with call.store.fetch(snapshot, directory) as archive:
             content = snapshot_archive.read(snapshot, archive, archive_key, directory)
-        actions = [{"action": "restore", "kind": "Snapshot", "name": snapshot.origin.snapshot}]
         context.progress(op.namespace, f"snapshot {snapshot.origin.snapshot} verified")
         if op.found is None:  # in check mode, an earlier task may only have predicted it
-            return {**_facts(snapshot), "actions": actions}
+            op.begin("restore", snapshot.origin.snapshot)
+            return _facts(snapshot)
         restore = _restore_of(call, op, snapshot.origin, directory)
         restore.check()
+        op.begin("restore", snapshot.origin.snapshot)
         verified = {} if context.check_mode else {"verified": restore.execute(content)}
-        return {**_facts(snapshot), **verified, "version": restore.version, "actions": actions}
+        return {**_facts(snapshot), **verified, "version": restore.version}
 
 
 def _restore_of(call: Call, op: SnapshotOperation, origin: Origin, directory: Path) -> Restore:
@@ -367,10 +365,10 @@ def _revert(call: Call, op: SnapshotOperation) -> dict:
     with _private_directory(call.context) as directory:
         restore = _restore_of(call, op, replace(origin, version=version), directory)
         restore.check()
+        op.begin("restore", f"{PRE_UPGRADE} ({version})")
         if not call.check_mode:
             restore.revert()
-    actions = [{"action": "restore", "kind": "Snapshot", "name": f"{PRE_UPGRADE} ({version})"}]
-    return {"snapshot": PRE_UPGRADE, "version": version, "actions": actions}
+    return {"snapshot": PRE_UPGRADE, "version": version}
 
 
 def _origin(op: SnapshotOperation, snapshot: str, revision: int, size: int) -> Origin:

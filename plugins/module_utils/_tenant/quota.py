@@ -43,6 +43,11 @@ class DesiredTenant:
     present: bool
     quota: dict[str, str]
     display_name: str
+    actions: list[dict] = field(default_factory=list, compare=False)  # of this run
+
+    def known(self) -> dict[str, Any]:
+        """Return what the tenant's row has in any case."""
+        return {"name": self.tenant, "actions": self.actions}
 
 
 @dataclass(frozen=True)
@@ -107,7 +112,7 @@ def run(context: Context, items: list[dict], options: QuotaOptions) -> list[dict
             raise problems[want.tenant]
         return _row(context, want, plans[want.tenant], in_use, options)
 
-    return run_each(hub, wanted, lambda want: want.tenant, row)
+    return run_each(hub, wanted, DesiredTenant.known, row)
 
 
 def _in_use(context: Context, tenants: Collection[str]) -> InUse:
@@ -167,16 +172,15 @@ def _row(context: Context, want: DesiredTenant, plan: Plan, in_use: InUse, optio
         _warn_of_overuse(context, want, plan, in_use)
     else:
         in_use.refuse(want.tenant)
-    if not context.check_mode:
-        for each in plans:
+    for each in plans:
+        want.actions.extend(each.rows())
+        if not context.check_mode:
             each.execute()
-        if plan.deletes(NAMESPACE, naming.tenant_namespace(want.tenant)):
-            _wait_gone(context, want.tenant, options)
+    if not context.check_mode and plan.deletes(NAMESPACE, naming.tenant_namespace(want.tenant)):
+        _wait_gone(context, want.tenant, options)
     return {
         "namespace": naming.tenant_namespace(want.tenant),
         "quota": want.quota if want.present else None,
-        "changed": any(each.changed for each in plans),
-        "actions": [row for each in plans for row in each.rows()],
         "diff": [each.diff() for each in plans],
     }
 

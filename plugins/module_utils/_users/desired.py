@@ -52,6 +52,7 @@ class DesiredUser:
     unasked: bool = False  # a host does not answer
     places: list[VClusterAccess] = field(default_factory=list)  # all of the tenant's that could be found
     problems: list[str] = field(default_factory=list)
+    actions: list[dict] = field(default_factory=list)  # of this run
 
     @property
     def key(self) -> tuple[str, str]:

@@ -146,23 +146,24 @@ def _runner(context: Context) -> Runner:
 
 
 def write_kubeconfig(context: Context, owner: Owner, requested: RequestedKubeconfig) -> dict:
-    """Update one kubeconfig, then revoke the tokens that it replaced. Return its row."""
+    """Update one kubeconfig, then revoke the tokens that it replaced. Return its row, with `problems` by context.
+
+    Where it could not be written, the tokens in it stay valid.
+    """
     entries = [_Entry.of(owner, place, requested) for place in owner.entered]
-    actions = [row for entry in entries for row in entry.actions()]
+    actions = [row for entry in entries for row in entry.creation()]
     if not context.check_mode:
         beside_each_other(lambda entry: entry.obtain(context), entries)
         context.secret(*(entry.token for entry in entries))
     entries, failed = _by_success(entries)
-    ways = [entry.way() for entry in entries if requested.present]
-    if requested.file:
-        kept = requested.present and bool(owner.incomplete or failed)
-        examined = owner.examined - {entry.place.context for entry in failed}
-        config = requested.file.content(ways, lambda name: kept and name not in examined)
-        if requested.file.put(config, check=context.check_mode):
-            actions.append(requested.file.action(config))
+    problem, stored = attempt(lambda: _store(context, owner, requested, entries, failed))
+    done = [] if problem and requested.present else entries
+    actions += [*(stored or []), *(row for entry in done for row in entry.revocation())]
     if not context.check_mode:
-        beside_each_other(_Entry.clean_up, entries)
-    claims = [found for entry in entries if (found := bound_tokens.claims(entry.token))]
+        beside_each_other(_Entry.clean_up, done)
+    ways = [entry.way() for entry in done if requested.present]
+    claims = [found for entry in done if (found := bound_tokens.claims(entry.token))]
+    problems = {entry.place.context: entry.problem or problem for entry in [*entries, *failed]}
     return {
         "name": requested.name,
         **(requested.file.where if requested.file and ways else {}),
@@ -171,13 +172,29 @@ def write_kubeconfig(context: Context, owner: Owner, requested: RequestedKubecon
         "expires": min((claim.expires_at for claim in claims), default=None),
         "changed": bool(actions),
         "actions": actions,
-        "problems": [(entry.place.context, entry.problem) for entry in [*entries, *failed] if entry.problem],
+        "problems": [(name, text) for name, text in {"": problem, **problems}.items() if text],
     }
 
 
-def purge(context: Context, owner: Owner, wanted: set[str]) -> list[dict]:
-    """Revoke all kubeconfigs of the user except `wanted`, and delete those in Secrets on the hub. Return actions."""
-    actions = []
+def _store(
+    context: Context, owner: Owner, requested: RequestedKubeconfig, entries: list[_Entry], failed: list[_Entry]
+) -> list[dict]:
+    """Write the kubeconfig with these entries, or delete it. Return what changes as rows."""
+    if requested.file is None:
+        return []
+    ways = [entry.way() for entry in entries if requested.present]
+    kept = requested.present and bool(owner.incomplete or failed)
+    examined = owner.examined - {entry.place.context for entry in failed}
+    config = requested.file.content(ways, lambda name: kept and name not in examined)
+    changed = requested.file.put(config, check=context.check_mode)
+    return [requested.file.action(config)] if changed else []
+
+
+def purge(context: Context, owner: Owner, wanted: set[str], actions: list[dict]) -> None:
+    """Revoke all kubeconfigs of the user except `wanted`, and delete those in Secrets on the hub.
+
+    Each is added to `actions` before it is tried.
+    """
     for place in () if owner.person else owner.entered:
         ended = [secret for secret in place.secrets_of(owner.name) if kubeconfig_of(secret) not in wanted]
         actions += bound_tokens.revocation_actions(ended)
@@ -190,7 +207,6 @@ def purge(context: Context, owner: Owner, wanted: set[str]) -> list[dict]:
             actions += bound_tokens.revocation_actions([secret])
             if not context.check_mode:
                 bound_tokens.revoke(context.hub, secret)
-    return actions
 
 
 @dataclass
@@ -218,12 +234,16 @@ class _Entry:
         superseded_secrets = [] if owner.person else place.superseded_secrets(owner.name, requested.name, there, stays)
         return cls(owner.name, place, requested, there if stays else None, superseded_secrets, owner.person)
 
-    def actions(self) -> list[dict]:
-        ended = bound_tokens.revocation_actions(self.superseded_secrets)
+    def creation(self) -> list[dict]:
+        """Return the Secret of a new token as a row, if one is needed."""
         if not self._needs_token:
-            return ended
+            return []
         secret = self.place.next_secret(self.user, self.requested.name)
-        return [bound_tokens.creation_action(self.place.people, secret), *ended]
+        return [bound_tokens.creation_action(self.place.people, secret)]
+
+    def revocation(self) -> list[dict]:
+        """Return what `clean_up` deletes as rows."""
+        return bound_tokens.revocation_actions(self.superseded_secrets)
 
     @property
     def _needs_token(self) -> bool:

@@ -157,11 +157,11 @@ def _reconcile(context: Context, wanted: list[DesiredUser], places: list[VCluste
     for place in places:
         if place.former and not place.problem:
             context.warn(_left_behind(place))
-    return run_each(hub, wanted, _named, lambda want: _row(context, want))
+    return run_each(hub, wanted, _known, lambda want: _row(context, want))
 
 
-def _named(want: DesiredUser) -> dict:
-    return {"name": want.name, "tenant": want.tenant}
+def _known(want: DesiredUser) -> dict:
+    return {"name": want.name, "tenant": want.tenant, "actions": want.actions}
 
 
 def _left_behind(place: VClusterAccess) -> str:
@@ -261,36 +261,33 @@ def _owner(obj: dict) -> tuple[str | None, str | None]:
 def _row(context: Context, want: DesiredUser) -> dict:
     if want.plan is None:
         raise TenantryError("; ".join(want.problems))
-    if not context.check_mode:
-        _note(context.hub, want)
-        want.plan.execute()
     ready = [place for place in want.places if not place.problem]
     plans: list[Plan | Renewal] = [want.plan, *(place.plan_of(want.name) for place in ready)]
     plans += [place.renewal for place in ready if place.renewal and place.renewal.first == want.name]
-    actions = [row for plan in plans for row in plan.rows()]
-    actions += [row for place in ready for row in place.revocations(want.name)]
+    want.actions += [row for plan in plans for row in plan.rows()]
+    want.actions += [row for place in ready for row in place.revocations(want.name)]
+    if not context.check_mode:
+        _note(context.hub, want)
+        want.plan.execute()
     entered = [place for place in ready if want.name in place.roles]
     incomplete = bool(want.present and (want.problems or len(ready) < len(want.places)))
     examined = {place.context for place in ready}
     owner = users_kubeconfigs.Owner(want.tenant, want.name, entered, examined, incomplete, want.person)
-    kubeconfigs = [
-        users_kubeconfigs.write_kubeconfig(context, owner, requested) for requested in want.requested_kubeconfigs
-    ]
-    actions += [action for row in kubeconfigs for action in row.pop("actions")]
+    kubeconfigs = []
+    for requested in want.requested_kubeconfigs:
+        kubeconfigs.append(row := users_kubeconfigs.write_kubeconfig(context, owner, requested))
+        want.actions += row.pop("actions")
     problems = _hindrances(want) + [problem for row in kubeconfigs for problem in row.pop("problems")]
     problems += [(place.context, place.unrevoked[want.name]) for place in ready if want.name in place.unrevoked]
     if want.purge and want.present:
-        actions += users_kubeconfigs.purge(
-            context, owner, {requested.name for requested in want.requested_kubeconfigs if requested.present}
-        )
+        kept = {requested.name for requested in want.requested_kubeconfigs if requested.present}
+        users_kubeconfigs.purge(context, owner, kept, want.actions)
     return {
         **_access_of(want, entered),
         "remains": _leftover_warning(want, ready),
         "kubeconfig": next((row["path"] for row in kubeconfigs if row.get("path") and row["contexts"]), None),
         "kubeconfigs": kubeconfigs,
         "expires": min((row["expires"] for row in kubeconfigs if row["expires"]), default=None),
-        "changed": bool(actions),
-        "actions": actions,
         "diff": [plan.diff() for plan in plans if plan.changed],
         "failed_contexts": {context for context, _problem in problems},
         "error": "; ".join(dict.fromkeys([*want.problems, *(problem for _context, problem in problems)])),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -94,6 +95,16 @@ def test_a_failed_item_fails_the_call_and_keeps_the_rows(call: Callable[..., dic
     assert result["changed"]
     assert result["msg"] == "b: cannot; do this\nc: also bad"
     assert [row["name"] for row in result["results"]] == ["a", "b", "c"]
+
+
+def test_run_each_keeps_the_actions_of_an_item_that_fails() -> None:
+    def do(item: list[dict[str, str]]) -> dict[str, Any]:
+        item.append({"action": "delete"})
+        raise TenantryError("cannot")
+
+    cluster = SimpleNamespace(map=lambda row, items: [row(item) for item in items])
+    (row,) = _module.run_each(cluster, [[]], lambda item: {"name": "a", "actions": item}, do)
+    assert row == {"name": "a", "changed": True, "actions": [{"action": "delete"}], "error": "cannot"}
 
 
 @pytest.mark.parametrize("name", ["a", "cannot", "quota", "is", "vcluster"])

@@ -10,12 +10,20 @@ import sqlite3
 import tarfile
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pyrage
 import pytest
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
-from ansible_collections.tenantry.kube.plugins.module_utils._snapshot import age_format, description, encryption
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import VirtualCluster
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import Deadline
+from ansible_collections.tenantry.kube.plugins.module_utils._snapshot import (
+    age_format,
+    description,
+    encryption,
+    reconcile,
+)
 from ansible_collections.tenantry.kube.plugins.module_utils._snapshot import archive as snapshot_archive
 from ansible_collections.tenantry.kube.plugins.module_utils._snapshot import newest as snapshot_newest
 from ansible_collections.tenantry.kube.plugins.module_utils._snapshot.description import Origin, Snapshot, describe
@@ -307,3 +315,50 @@ def test_maintenance_pod_is_where_the_server_was_and_runs_nothing() -> None:
     assert common.K3S not in " ".join(container["command"])
     assert [volume["name"] for volume in pod["spec"]["volumes"]] == ["data"]
     assert json.dumps(pod).count("secret") == 0
+
+
+class FailingStore:
+    """A store of two snapshots whose second cannot be deleted."""
+
+    def __init__(self) -> None:
+        self.removed: list[str] = []
+
+    def remove(self, snapshot: Any) -> None:
+        if self.removed:
+            raise TenantryError("the store is read-only now")
+        self.removed.append(snapshot.origin.snapshot)
+
+
+def test_pruning_that_fails_tells_what_was_deleted() -> None:
+    item = {"tenant": "payments", "name": "dev", "state": "pruned", "source": None, "keep": 1}
+    found = [SimpleNamespace(origin=origin(name, number)) for number, name in enumerate(("one", "two", "three"), 1)]
+    op = reconcile.SnapshotOperation(item, "", snapshots=found)  # type: ignore[arg-type]  # as much as is used
+    store, context = FailingStore(), SimpleNamespace(check_mode=False)
+    row = reconcile._row(reconcile.Call(context, None, store), op)  # type: ignore[arg-type]
+    assert (row["changed"], row["error"]) == (True, "payments--dev: the store is read-only now")
+    assert [one["name"] for one in row["actions"]] == ["one", "two"]
+    assert "delete Snapshot one" in row["diff"]["after"]
+
+
+def test_restore_that_fails_tells_that_it_began(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    class Fails:
+        def __init__(self, *_of: object) -> None:
+            self.version = "v1.34.4+k3s1"
+
+        def check(self) -> None:
+            pass
+
+        def revert(self) -> None:
+            raise KeyError("metadata")
+
+    monkeypatch.setattr(reconcile, "Restore", Fails)
+    space = {"metadata": {"annotations": {reconcile.BEFORE_ANNOTATION: "v1.34.4+k3s1"}, "name": NAMESPACE}}
+    context = SimpleNamespace(
+        check_mode=False, module=SimpleNamespace(tmpdir=str(tmp_path)), deadline=Deadline, progress=lambda *_of: None
+    )
+    item = {"tenant": "payments", "name": "dev", "state": "rolled_back", "source": None, "keep": None}
+    found = VirtualCluster(SimpleNamespace(name="hub"), space)  # type: ignore[arg-type]  # as much as is used
+    op = reconcile.SnapshotOperation(item, "before-upgrade", found=found)
+    row = reconcile._row(reconcile.Call(context, SimpleNamespace(wait_timeout=1), None), op)  # type: ignore[arg-type]
+    assert (row["changed"], [one["action"] for one in row["actions"]]) == (True, ["restore"])
+    assert "unexpected KeyError" in row["error"]

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import Any
 
+import pytest
 from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
+from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import ApiError
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.apply import existing
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import RESOURCE_QUOTA
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import Deadline
+from ansible_collections.tenantry.kube.plugins.module_utils._module import run_each
 from ansible_collections.tenantry.kube.plugins.module_utils._tenant import manifests, quota
 
 from .._vcluster.fake_host import QUOTA, FakeHost
@@ -80,3 +84,19 @@ def test_unreadable_record_without_resource_quota_is_unknown_use() -> None:
     assert (row.get("error"), row["changed"]) == (None, True)
     assert "may be below the use, part of which is unknown: annotation tenantry.dev/spec" in warnings
     assert "namespace payments--dev: has format 2" in warnings
+
+
+def test_deletion_that_times_out_tells_what_was_deleted(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_of: Any, **_options: Any) -> None:
+        raise ApiError("no answer")
+
+    monkeypatch.setattr(quota, "wait_gone", fails)
+    hub, gone = FakeHost.hub(), quota.DesiredTenant("payments", False, QUOTA, "payments")
+    plan = quota._plan(hub, gone, existing(hub, quota.KINDS, naming.selector("tenant")))
+    context = SimpleNamespace(hub=hub, check_mode=False, deadline=Deadline)
+    options, in_use = quota.QuotaOptions(wait_timeout=1), quota.InUse({}, {})
+    (row,) = run_each(
+        hub, [gone], quota.DesiredTenant.known, lambda want: quota._row(context, want, plan, in_use, options)
+    )
+    assert (row["name"], row["changed"], row["error"]) == ("payments", True, "no answer")
+    assert [(one["action"], one["kind"], one["name"]) for one in row["actions"]] == [("delete", "Namespace", SPACE)]

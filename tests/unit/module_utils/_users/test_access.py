@@ -378,3 +378,14 @@ def test_identity_of_a_user_unknown_to_the_hub_is_replaced(world: World, minutes
     assert (("update", "ServiceAccount", "tenantry-system") in changed) is anew
     assert ("create", "ServiceAccount", HOME) in changed
     assert not world.run("viewer")["changed"]
+
+
+def test_user_who_fails_on_the_hub_has_the_rights_inside(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(obj: dict, **_options: Any) -> dict:
+        raise ApiError(f"no {obj['kind']}")
+
+    monkeypatch.setattr(world.hub, "apply", fails)
+    row = world.run("viewer")
+    assert row["error"].startswith("no ")
+    assert row["changed"]
+    assert ("create", "tenantry:bob:viewer") in [(one["action"], one["name"]) for one in row["actions"]]

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import stat
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.kubeconfig import KubeContext
 from ansible_collections.tenantry.kube.plugins.module_utils._users.kubeconfig_stores import FileStore
-from ansible_collections.tenantry.kube.plugins.module_utils._users.kubeconfigs import UserKubeconfig
+from ansible_collections.tenantry.kube.plugins.module_utils._users.kubeconfigs import (
+    Owner,
+    RequestedKubeconfig,
+    UserKubeconfig,
+    write_kubeconfig,
+)
 
 
 def _way(vcluster: str, token: str = "t") -> KubeContext:
@@ -92,3 +98,50 @@ def test_each_file_has_credentials_of_its_own(tmp_path: Path) -> None:
     ids = {FileStore(str(tmp_path / name)).id for name in ("a", "b")}
     assert len(ids) == 2
     assert FileStore(f"{tmp_path}/x/../a").id in ids
+
+
+class Place:
+    """A virtual cluster that issues tokens, with the Secret of an earlier one."""
+
+    context, where, server, ca_data = "payments--dev", "vcluster dev on hub", "https://dev:6443", "Q0E="
+    people, default_namespace, issuer = "tenantry-system", None, None
+
+    def __init__(self) -> None:
+        self.revoked: list[dict] = []
+
+    def still_good(self, *_of: object) -> bool:
+        return False
+
+    def superseded_secrets(self, *_of: object) -> list[dict]:
+        return [{"metadata": {"name": "bob-old", "namespace": self.people}}]
+
+    def next_secret(self, *_of: object) -> str:
+        return "bob-new"
+
+    def issue(self, *_of: object) -> str:
+        return "t"
+
+    def revoke(self, secrets: list[dict]) -> None:
+        self.revoked += secrets
+
+
+@pytest.mark.parametrize(
+    ("present", "revoked", "actions"),
+    [(True, [], [("create", "bob-new")]), (False, ["bob-old"], [("delete", "bob-old")])],
+)
+def test_kubeconfig_that_cannot_be_stored_is_a_problem_of_its_own(
+    tmp_path: Path, present: bool, revoked: list[str], actions: list[tuple[str, str]]
+) -> None:
+    """What it holds instead stays valid, unless it is to go."""
+    file, place = _written(tmp_path / "bob.yaml", "dev"), Place()
+    (tmp_path / "bob.yaml").unlink()
+    (tmp_path / "bob.yaml").mkdir()
+    context = SimpleNamespace(check_mode=False, secret=lambda *_of: None, requester=lambda: "admin")
+    owner = Owner("payments", "bob", [place], {place.context}, False)  # type: ignore[list-item]  # a fake
+    row = write_kubeconfig(context, owner, RequestedKubeconfig("laptop", present, 60, False, file))  # type: ignore[arg-type]
+    assert (row["changed"], row["contexts"], row["expires"]) == (True, [], None)
+    assert [(one["action"], one["name"]) for one in row["actions"]] == actions
+    assert [one["metadata"]["name"] for one in place.revoked] == revoked
+    assert {name: "Is a directory" in text or "is a directory" in text for name, text in row["problems"]} == {
+        "": True, "payments--dev": True
+    }  # fmt: skip
