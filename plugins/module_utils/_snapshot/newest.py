@@ -11,10 +11,12 @@ from datetime import UTC, datetime
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import NAMESPACE
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import Deadline, retry
 from ansible_collections.tenantry.kube.plugins.module_utils._snapshot.description import BadFile, Origin, is_name
 from ansible_collections.tenantry.kube.plugins.module_utils._snapshot.store import now
 
 ANNOTATION = "tenantry.dev/newest-snapshot"
+CONFLICT_SECONDS = 30  # for a namespace that others change meanwhile
 NAMES = "%Y%m%dT%H%M%SZ"  # of snapshots that get none
 
 
@@ -34,9 +36,22 @@ def next_sequence(namespace: dict) -> int:
 
 
 def note(host: Cluster, origin: Origin) -> None:
-    """Record a snapshot as the newest."""
+    """Record a snapshot as the newest, unless a concurrent run has recorded a newer one.
+
+    Nothing is recorded if the virtual cluster has been deleted meanwhile.
+    """
+    retry(lambda: _note_if_newer(host, origin), lambda error: error.status == 409, Deadline(CONFLICT_SECONDS))
+
+
+def _note_if_newer(host: Cluster, origin: Origin) -> None:
+    """Raise an ApiError with status 409 if the namespace is changed at the same time."""
+    namespace = host.get(NAMESPACE, origin.namespace)
+    newest = noted(namespace)
+    if namespace is None or (newest and newest["sequence"] > origin.sequence):
+        return
     text = json.dumps({"snapshot": origin.snapshot, "sequence": origin.sequence})
-    host.merge(NAMESPACE, origin.namespace, None, {"metadata": {"annotations": {ANNOTATION: text}}})
+    metadata = {"annotations": {ANNOTATION: text}, "resourceVersion": namespace["metadata"]["resourceVersion"]}
+    host.merge(NAMESPACE, origin.namespace, None, {"metadata": metadata})
 
 
 def check(namespace: dict | None, origin: Origin) -> str | None:
