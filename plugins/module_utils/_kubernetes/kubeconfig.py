@@ -347,11 +347,15 @@ def _is_pem(value: Any) -> bool:
 
 
 def _read(path: object, folder: Path, field: str, where: str) -> bytes:
+    """Return the content of a file that the kubeconfig refers to. As for kubectl, ~ has no meaning in its path."""
     try:
-        with (folder / str(path)).expanduser().open("rb") as file:
-            return file.read(LARGEST_FILE)
+        with (folder / str(path)).open("rb") as file:
+            content = file.read(LARGEST_FILE + 1)
     except OSError as error:
         raise TenantryError(f"{where}: {field}: cannot read {path}: {error.strerror}. Correct the path") from None
+    if len(content) > LARGEST_FILE:
+        raise TenantryError(f"{where}: {field}: {path} is larger than {LARGEST_FILE // 1024} KiB. Correct the path")
+    return content
 
 
 def _run_plugin(plugin: Any, folder: Path, where: str) -> dict[str, Any]:

@@ -82,6 +82,19 @@ def test_references_are_read_relative_to_the_file(path: Path) -> None:
     assert _user(config) == {"token": "from-file"}
 
 
+@pytest.mark.parametrize("reference", ["certificate-authority", "tokenFile"])
+def test_load_of_a_reference_to_a_large_file_is_refused(path: Path, reference: str) -> None:
+    """Half of it would be another credential, or a CA file without the CA that is needed."""
+    (path.parent / "large").write_bytes(base64.b64decode(PEM) * 20_000)  # 1.1 MiB
+
+    def refer(config: dict[str, Any]) -> None:
+        _cluster(config).pop("certificate-authority-data")
+        _user(config).clear()
+        (_user if reference == "tokenFile" else _cluster)(config).update({reference: "large"})
+
+    assert f"{reference}: large is larger than 1024 KiB. Correct the path" in _refused(_file(path, refer))
+
+
 def test_a_credential_plugin_is_run(path: Path) -> None:
     answer = '{"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential", "status": {"token": "fresh"}}'
     plugin = {"apiVersion": "client.authentication.k8s.io/v1", "command": "echo", "args": [answer]}
