@@ -130,34 +130,37 @@ def secrets(config: dict[str, Any]) -> set[str]:
     return {value for value in found if value}
 
 
-def write(path: str, config: dict[str, Any], *, check: bool = False) -> bool:
-    """Write the file, readable by its owner only. Return whether content or mode change; `check` writes nothing."""
+def write(path: str, config: dict[str, Any], *, check: bool = False, field: str = "kubeconfig_path") -> bool:
+    """Write the file, readable by its owner only. Return whether content or mode change; `check` writes nothing.
+
+    Raise a TenantryError that names `field`.
+    """
     file = Path(path).expanduser()
     if file.is_dir():
-        raise TenantryError(f"kubeconfig_path: {path} is a directory. Name a file in it")
+        raise TenantryError(f"{field}: {path} is a directory. Name a file in it")
     if read_back(path) == config and stat.S_IMODE(file.stat().st_mode) == 0o600:
         return False
     if not check:
-        put(file, yaml.safe_dump(config, sort_keys=False))
+        put(file, yaml.safe_dump(config, sort_keys=False), field)
     return True
 
 
-def put(file: Path, text: str) -> None:
-    """Write a text as `write_private` does. Raise a TenantryError if the file cannot be written."""
+def put(file: Path, text: str, field: str) -> None:
+    """Write a text as `write_private` does. Raise a TenantryError that names `field`."""
     try:
         write_private(file, text)
     except OSError as error:
         raise TenantryError(
-            f"kubeconfig_path: cannot write {file}: {error.strerror}. Choose a path this user may write"
+            f"{field}: cannot write {file}: {error.strerror}. Choose a path this user may write"
         ) from None
 
 
-def remove(file: Path) -> None:
-    """Delete the file if it exists. Raise a TenantryError if it cannot be deleted."""
+def remove(file: Path, field: str) -> None:
+    """Delete the file if it exists. Raise a TenantryError that names `field`."""
     try:
         file.unlink(missing_ok=True)
     except OSError as error:
-        raise TenantryError(f"kubeconfig_path: cannot delete {file}: {error.strerror}. Delete it by hand") from None
+        raise TenantryError(f"{field}: cannot delete {file}: {error.strerror}. Delete it by hand") from None
 
 
 def read_back(path: str) -> dict[str, Any] | None:

@@ -122,12 +122,12 @@ def refuse_shared_files(wanted: list[DesiredUser]) -> None:
     owners: dict[str, str] = {}
 
     def check(want: DesiredUser) -> None:
-        for label in [requested.file.label for requested in want.requested_kubeconfigs if requested.file]:
-            if label in owners:
+        for file in [requested.file for requested in want.requested_kubeconfigs if requested.file]:
+            if file.label in owners:
                 raise TenantryError(
-                    f"kubeconfig_path: {label} is given for {owners[label]} and {want.name}. "
-                    "Use a separate path for each kubeconfig"
+                    f"{file.option}: {file.label} is given for {owners[file.label]} and {want.name}. "
+                    "Use a separate place for each kubeconfig"
                 )
-            owners[label] = want.name
+            owners[file.label] = want.name
 
     validate_all(wanted, check)

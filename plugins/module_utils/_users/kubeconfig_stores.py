@@ -37,6 +37,7 @@ class Store(Protocol):
     """One place for one kubeconfig."""
 
     exists: bool
+    option: str  # that names the place, for errors
 
     @property
     def where(self) -> dict[str, Any]:
@@ -59,7 +60,8 @@ class Store(Protocol):
 class FileStore:
     """A file that only its owner can read."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, option: str = "kubeconfig_path") -> None:
+        self.option = option
         self._file = Path(os.path.abspath(Path(path).expanduser()))  # noqa: PTH100 (a link stays a link)
         self.exists = os.path.lexists(self._file)
         self._check_parents()
@@ -81,26 +83,26 @@ class FileStore:
         return kubeconfig_files.read_back(self.label)
 
     def write(self, config: dict, *, check: bool) -> bool:
-        return kubeconfig_files.write(self.label, config, check=check)
+        return kubeconfig_files.write(self.label, config, check=check, field=self.option)
 
     def remove(self) -> None:
-        kubeconfig_files.remove(self._file)
+        kubeconfig_files.remove(self._file, self.option)
 
     def _check_parents(self) -> None:
         if self._file.is_dir():
-            raise TenantryError(f"kubeconfig_path: {self.label} is a directory. Name a file in it")
+            raise TenantryError(f"{self.option}: {self.label} is a directory. Name a file in it")
         parent = next(parent for parent in self._file.parents if os.path.lexists(parent))
         if not parent.is_dir():
-            raise TenantryError(f"kubeconfig_path: {parent} is not a directory. Choose another path")
+            raise TenantryError(f"{self.option}: {parent} is not a directory. Choose another path")
         if not os.access(parent, os.W_OK | os.X_OK):
-            raise TenantryError(f"kubeconfig_path: {parent} cannot be written by this user. Choose another path")
+            raise TenantryError(f"{self.option}: {parent} cannot be written by this user. Choose another path")
 
 
 class VaultStore(FileStore):
     """A file encrypted by the program ansible-vault. Its decrypted content is compared."""
 
     def __init__(self, path: str, password_file: str, run: Runner) -> None:
-        super().__init__(path)
+        super().__init__(path, "kubeconfigs.path")
         self._run = run
         self._password_file = str(Path(password_file).expanduser())
         if not Path(self._password_file).is_file():
@@ -118,7 +120,8 @@ class VaultStore(FileStore):
         if self._is_encrypted() and self.read() == config and self._file.stat().st_mode & 0o777 == 0o600:
             return False
         if not check:
-            kubeconfig_files.put(self._file, self._vault("encrypt", "--output", "-", text=_dumped(config)))
+            text = self._vault("encrypt", "--output", "-", text=_dumped(config))
+            kubeconfig_files.put(self._file, text, self.option)
         return True
 
     def _is_encrypted(self) -> bool:
@@ -130,7 +133,7 @@ class VaultStore(FileStore):
                 return file.read(len(VAULT)) == VAULT
         except OSError as error:
             raise TenantryError(
-                f"kubeconfig_path: cannot read {self.label}: {error.strerror}. Choose a path this user may read"
+                f"{self.option}: cannot read {self.label}: {error.strerror}. Choose a path this user may read"
             ) from None
 
     def _vault(self, action: str, *arguments: str, text: str | None = None) -> str:
@@ -148,6 +151,8 @@ class VaultStore(FileStore):
 
 class SecretStore:
     """A Secret on the hub, for programs and for self-service."""
+
+    option = "kubeconfigs.secret"
 
     def __init__(self, hub: Cluster, namespace: str, name: str, labels: dict[str, str], kubeconfig: str) -> None:
         self._hub = hub
@@ -193,7 +198,7 @@ class SecretStore:
     def _refuse(self) -> None:
         user = self._metadata["labels"][naming.LABEL_USER]
         raise TenantryError(
-            f"kubeconfigs: {self.label} exists and is not a kubeconfig of user {user}. Choose another name"
+            f"{self.option}: {self.label} exists and is not a kubeconfig of user {user}. Choose another name"
         )
 
 

@@ -111,7 +111,7 @@ def _file(context: Context, item: dict, given: dict, of: str) -> UserKubeconfig 
     elif vault:
         store = VaultStore(path, vault, _runner(context))
     else:
-        store = FileStore(path)
+        store = FileStore(path, "kubeconfigs.path")
     return UserKubeconfig(store, item["tenant"])
 
 
@@ -289,8 +289,8 @@ class UserKubeconfig:
         }
         if store.exists and not self._is_ours():
             raise TenantryError(
-                f"kubeconfig_path: {self.label} exists and is not a kubeconfig of a user of tenant {tenant}. "
-                "Move it away or choose another path"
+                f"{self.option}: {self.label} exists and is not a kubeconfig of a user of tenant {tenant}. "
+                "Remove it or choose another place"
             )
 
     @property
@@ -300,6 +300,11 @@ class UserKubeconfig:
     @property
     def label(self) -> str:
         return self._store.label
+
+    @property
+    def option(self) -> str:
+        """The option that names the place, for errors."""
+        return self._store.option
 
     @property
     def exists(self) -> bool:

@@ -66,7 +66,7 @@ class AbsentOperation(VClusterOperation):
             waiting = deadline if context.module.params["wait"] else None
             delete.execute(self.plan, self.placed.host, self.placed.namespace, waiting)
         if file:
-            kubeconfig_files.remove(file)
+            kubeconfig_files.remove(file, "kubeconfig_path")
         return actions
 
 

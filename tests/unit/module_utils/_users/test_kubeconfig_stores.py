@@ -44,7 +44,9 @@ def test_vault_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     (tmp_path / "password").write_text("p")
     path = tmp_path / "bob.vault.yaml"
     path.symlink_to(tmp_path / "nowhere")
-    with pytest.raises(TenantryError, match=f"cannot read {path}: No such file or directory. Choose"):
+    with pytest.raises(
+        TenantryError, match=f"^kubeconfigs.path: cannot read {path}: No such file or directory. Choose"
+    ):
         VaultStore(str(path), str(tmp_path / "password"), lambda _command, _text: (0, "", "")).read()
 
 
@@ -53,7 +55,9 @@ def test_vault_that_cannot_be_written_is_named(vault: Callable[[str], VaultStore
     (tmp_path / "bob.vault.yaml").unlink()
     (tmp_path / "bob.vault.yaml").mkdir()
     store.exists = False
-    with pytest.raises(TenantryError, match=r"cannot write .*bob.vault.yaml: Is a directory. Choose"):
+    with pytest.raises(
+        TenantryError, match=r"^kubeconfigs.path: cannot write .*bob.vault.yaml: Is a directory. Choose"
+    ):
         store.write({"a": "b"}, check=False)
 
 
@@ -63,7 +67,7 @@ def test_secret_without_kubeconfig_has_no_content(text: str) -> None:
 
 
 def test_file_that_cannot_be_deleted_is_named(tmp_path: Path) -> None:
-    store = FileStore(str(tmp_path / "bob.yaml"))
+    store = FileStore(str(tmp_path / "bob.yaml"), "kubeconfigs.path")
     (tmp_path / "bob.yaml").mkdir()
-    with pytest.raises(TenantryError, match=r"cannot delete .*bob.yaml: Is a directory. Delete"):
+    with pytest.raises(TenantryError, match=r"^kubeconfigs.path: cannot delete .*bob.yaml: Is a directory. Delete"):
         store.remove()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import stat
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.kubeconfig import KubeContext
 from ansible_collections.tenantry.kube.plugins.module_utils._users.kubeconfig_stores import FileStore
@@ -15,6 +18,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._users.kubeconfigs i
     Owner,
     RequestedKubeconfig,
     UserKubeconfig,
+    asked_for,
     write_kubeconfig,
 )
 
@@ -82,8 +86,42 @@ def test_a_file_with_nothing_to_enter_goes(tmp_path: Path) -> None:
 def test_somebody_elses_file_is_not_touched(tmp_path: Path, content: str) -> None:
     path = tmp_path / "file"
     path.write_text(content)
-    with pytest.raises(TenantryError, match=r"is not a kubeconfig of a user of tenant payments. Move it away"):
+    with pytest.raises(TenantryError, match=r"is not a kubeconfig of a user of tenant payments. Remove it"):
         _file(path)
+
+
+@pytest.mark.parametrize(
+    ("given", "option"),
+    [
+        ({"kubeconfig_path": "{path}"}, "kubeconfig_path"),
+        ({"kubeconfigs": [{"name": "laptop", "path": "{path}"}]}, "kubeconfigs.path"),
+        ({"kubeconfigs": [{"name": "laptop", "path": "{path}", "vault_password_file": "{path}"}]}, "kubeconfigs.path"),
+        (
+            {"kubeconfigs": [{"name": "laptop", "secret": {"namespace": "ci", "name": "bob"}}]},
+            "kubeconfigs.secret",
+        ),
+    ],
+)
+def test_asked_for_names_the_option_of_the_place(tmp_path: Path, given: dict[str, Any], option: str) -> None:
+    (tmp_path / "file").write_text("hello")
+    item: dict[str, Any] = {"tenant": "payments", "name": "bob", "state": "present", "lifetime": "1d", "force": False}
+    item |= {"kubeconfig_path": None, "kubeconfigs": [], **_with_path(given, str(tmp_path / "file"))}
+    defaults = {"path": None, "secret": None, "vault_password_file": None, "lifetime": None, "force": False}
+    item["kubeconfigs"] = [{**defaults, "state": "present", **one} for one in item["kubeconfigs"]]
+    labels = naming.labels("user", tenant="payments", user="bob")
+    there = {"v1/Namespace": {}, "v1/Secret": {"metadata": {"labels": labels}, "data": {}}}
+    hub = SimpleNamespace(get=lambda kind, *_of: there[kind])
+    context = SimpleNamespace(hub=hub, module=SimpleNamespace(get_bin_path=lambda *_of, **_by: "ansible-vault"))
+    with pytest.raises(TenantryError, match=f"^{re.escape(option)}: .*is not a kubeconfig of a user of tenant"):
+        asked_for(context, item, "user bob")  # type: ignore[arg-type]  # as much of it as is used
+
+
+def _with_path(given: Any, path: str) -> Any:
+    if isinstance(given, dict):
+        return {key: _with_path(value, path) for key, value in given.items()}
+    if isinstance(given, list):
+        return [_with_path(value, path) for value in given]
+    return given.format(path=path)
 
 
 def test_a_place_where_no_file_can_be_is_refused(tmp_path: Path) -> None:
@@ -92,6 +130,8 @@ def test_a_place_where_no_file_can_be_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(TenantryError, match="file is not a directory"):
         FileStore(str(tmp_path / "file" / "below" / "bob.yaml"))
+    with pytest.raises(TenantryError, match=r"^kubeconfigs\.path: .* is a directory"):
+        FileStore(str(tmp_path), "kubeconfigs.path")
 
 
 def test_each_file_has_credentials_of_its_own(tmp_path: Path) -> None:
