@@ -171,6 +171,8 @@ from ansible_collections.tenantry.kube.plugins.module_utils._module import (
 from ansible_collections.tenantry.kube.plugins.module_utils._module import (
     main as run_module,
 )
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.options import OPTIONS as CALL_OPTIONS
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.options import VClusterOptions
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.reconcile import run
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.options import OPTIONS
 
@@ -179,10 +181,16 @@ def main() -> None:
     spec = argument_spec(
         **OPTIONS,
         vclusters=items_option(OPTIONS),
-        wait={"type": "bool", "default": True},
-        wait_timeout={"type": "int", "default": 300},
+        **CALL_OPTIONS,
     )
-    run_module(spec, run, list_option="vclusters", item_options=OPTIONS, key=("tenant", "name"))
+    run_module(
+        spec,
+        run,
+        options=VClusterOptions.of,
+        list_option="vclusters",
+        item_options=OPTIONS,
+        key=("tenant", "name"),
+    )
 
 
 if __name__ == "__main__":

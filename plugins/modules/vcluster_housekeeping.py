@@ -89,6 +89,8 @@ results:
 from ansible_collections.tenantry.kube.plugins.module_utils._module import argument_spec
 from ansible_collections.tenantry.kube.plugins.module_utils._module import main as run_module
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import housekeeping
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.options import OPTIONS as CALL_OPTIONS
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.options import VClusterOptions
 
 OPTIONS = {"tenant": {"type": "str"}}
 
@@ -96,10 +98,9 @@ OPTIONS = {"tenant": {"type": "str"}}
 def main() -> None:
     spec = argument_spec(
         **OPTIONS,
-        wait={"type": "bool", "default": True},
-        wait_timeout={"type": "int", "default": 300},
+        **CALL_OPTIONS,
     )
-    run_module(spec, housekeeping.run, item_options=OPTIONS, key=None)
+    run_module(spec, housekeeping.run, options=VClusterOptions.of, item_options=OPTIONS, key=None)
 
 
 if __name__ == "__main__":

@@ -125,6 +125,7 @@ results:
 from ansible_collections.tenantry.kube.plugins.module_utils._module import argument_spec
 from ansible_collections.tenantry.kube.plugins.module_utils._module import main as run_module
 from ansible_collections.tenantry.kube.plugins.module_utils._self_service import reconcile
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.options import OPTIONS as CALL_OPTIONS
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.options import DEFAULTS
 
 OPTIONS = {"tenant": {"type": "str"}}
@@ -136,8 +137,7 @@ def main() -> None:
         defaults={"type": "dict", "apply_defaults": True, "options": DEFAULTS},
         versions={"type": "list", "elements": "str", "default": []},
         watch={"type": "int", "default": 0},
-        wait={"type": "bool", "default": True},
-        wait_timeout={"type": "int", "default": 300},
+        **CALL_OPTIONS,
     )
     run_module(spec, reconcile.run, options=reconcile.SelfServiceOptions.of, item_options=OPTIONS, key=None)
 

@@ -59,6 +59,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._self_service.vclust
 from ansible_collections.tenantry.kube.plugins.module_utils._users.actions import user_of
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import lifecycle, reconcile
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.fleet_state import FleetState
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.options import VClusterOptions
 
 # Seconds between two reads of the kind that is not watched.
 LOOK_AGAIN = 5
@@ -71,11 +72,11 @@ class SelfServiceOptions:
     defaults: dict[str, Any]  # options of virtual clusters, for what requests do not say
     versions: tuple[str, ...]  # that requests may name
     watch: int  # seconds
-    wait: bool
+    vclusters: VClusterOptions
 
     @classmethod
     def of(cls, params: Mapping[str, Any]) -> SelfServiceOptions:
-        return cls(params["defaults"], tuple(params["versions"]), params["watch"], params["wait"])
+        return cls(params["defaults"], tuple(params["versions"]), params["watch"], VClusterOptions.of(params))
 
 
 def run(context: Context, items: list[dict], options: SelfServiceOptions) -> list[dict]:
@@ -203,17 +204,20 @@ class RequestReconciler:
                 gone.append(found)
         absent = {**self.options.defaults, "state": "absent", "kubeconfig_path": None}
         items = [{**absent, "tenant": one.tenant, "name": one.name, "host": one.host.name} for one in gone]
-        for row in run_bisecting(lambda some: reconcile.run(self.context, some), items):
+        for row in run_bisecting(self._run, items):
             name = naming.joined(row["tenant"], row["name"])
             self.rows.setdefault(name, self._row(row["tenant"], row["name"], DELETED))
             note(self.rows[name], row)
             if "error" in row:
                 self.outcomes[name] = Outcome(FAILED, row["error"])
                 self.rows[name]["error"] = row["error"]
-            elif self.options.wait and not self.context.check_mode:
+            elif self.options.vclusters.wait and not self.context.check_mode:
                 self.found.pop(name, None)
             else:  # it is being deleted
                 self.found[name].namespace_object["metadata"]["deletionTimestamp"] = stamp(clock())
+
+    def _run(self, items: list[dict]) -> list[dict]:
+        return reconcile.run(self.context, items, self.options.vclusters)
 
     def _goes(self, name: str, found: VirtualCluster) -> bool:
         request = self.requests.get(name)
@@ -229,7 +233,7 @@ class RequestReconciler:
                 continue
             if outcome := judged(partial(self._admit, name, gone, items)):
                 self.outcomes[name] = outcome
-        for row in run_bisecting(lambda some: reconcile.run(self.context, some), items):
+        for row in run_bisecting(self._run, items):
             name = naming.joined(row["tenant"], row["name"])
             note(self.rows[name], row)
             self.outcomes[name] = _outcome(row)

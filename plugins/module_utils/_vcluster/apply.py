@@ -58,9 +58,9 @@ class PresentOperation(VClusterOperation):
 
     plan: PresentPlan
 
-    def execute(self, context: Context, deadline: Deadline) -> OperationResult:
+    def execute(self, context: Context, deadline: Deadline, *, wait: bool) -> OperationResult:
         """Apply the plan and wait. Return what was done, with the error if there was one."""
-        application = _Application(context, self.plan, deadline)
+        application = _Application(context, self.plan, deadline, wait=wait)
         try:
             return completed(application.run, application.result)
         finally:
@@ -70,8 +70,8 @@ class PresentOperation(VClusterOperation):
 class _Application:
     """One execution of a plan, with what becomes known meanwhile: addresses, keys, CA, the virtual API."""
 
-    def __init__(self, context: Context, plan: PresentPlan, deadline: Deadline) -> None:
-        self.context, self.plan, self.deadline = context, plan, deadline
+    def __init__(self, context: Context, plan: PresentPlan, deadline: Deadline, *, wait: bool) -> None:
+        self.context, self.plan, self.deadline, self.wait = context, plan, deadline, wait
         self.host, self.spec, self.namespace = plan.host, plan.spec, plan.namespace
         self.rendering = plan.rendering
         self.guest: GuestCluster | None = plan.guest
@@ -117,7 +117,7 @@ class _Application:
 
     def _ensure_running(self) -> None:
         later = self._apply()
-        wait, leaving = self.context.module.params["wait"], self.plan.leaving
+        wait, leaving = self.wait, self.plan.leaving
         early = wait and not self.rendering.keys.ca and not leaving and not later.changed
         if early:
             # The host needs a moment to notice that a new server is ready; meanwhile the guest objects are applied.

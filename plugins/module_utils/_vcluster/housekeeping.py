@@ -14,6 +14,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._fleet import regist
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import VirtualCluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.apply import Plan
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import NAMESPACE
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import Deadline
 from ansible_collections.tenantry.kube.plugins.module_utils._module import (
     Context,
     attempt,
@@ -28,6 +29,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import (
     lifecycle,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.lifecycle import LifecyclePlan
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.options import VClusterOptions
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.lifecycle import (
     expiry,
     parse_sleep,
@@ -117,7 +119,7 @@ def _due(found: VirtualCluster, notes: Notes, *, paused: bool, now: datetime) ->
     return Decision("none", late, notes)
 
 
-def run(context: Context, items: list[dict]) -> list[dict]:
+def run(context: Context, items: list[dict], options: VClusterOptions) -> list[dict]:
     """Do what is due for the virtual clusters of one tenant or of all, and return a row for each."""
     tenant = items[0]["tenant"]
     if tenant is not None:
@@ -128,7 +130,7 @@ def run(context: Context, items: list[dict]) -> list[dict]:
             context.warn(problem)
         due = [one for one in vclusters if tenant in (None, one.tenant) and not one.is_deleting]
         due.sort(key=lambda one: (one.tenant, one.name))
-        return run_each(context.hub, due, _known, lambda found: _row(context, found))
+        return run_each(context.hub, due, _known, lambda found: _row(context, found, options))
 
 
 def _known(found: VirtualCluster) -> dict:
@@ -136,7 +138,7 @@ def _known(found: VirtualCluster) -> dict:
     return {**row, "namespace": found.namespace, "action": "none", "reason": ""}
 
 
-def _row(context: Context, found: VirtualCluster) -> dict:
+def _row(context: Context, found: VirtualCluster, options: VClusterOptions) -> dict:
     row = _known(found)
     try:
         now, before = clock(), Notes.of(found)
@@ -159,7 +161,8 @@ def _row(context: Context, found: VirtualCluster) -> dict:
         if isinstance(plan, LifecyclePlan) and plan.warning:
             context.warn(plan.warning)
         if not context.check_mode:
-            _carry_out(context, found, plan, decision.notes, before)
+            deadline = context.deadline(options.wait_timeout) if options.wait else None
+            _carry_out(found, plan, decision.notes, before, deadline)
     except Exception as error:  # pylint: disable=broad-except
         row["error"] = f"{row['namespace']}: {explained(error)}"
     return row
@@ -186,14 +189,13 @@ def _plan(found: VirtualCluster, action: str, now: datetime) -> Plan | Lifecycle
 
 
 def _carry_out(
-    context: Context, found: VirtualCluster, plan: Plan | LifecyclePlan | None, notes: Notes, before: Notes
+    found: VirtualCluster, plan: Plan | LifecyclePlan | None, notes: Notes, before: Notes, deadline: Deadline | None
 ) -> None:
-    """Begin, write the notes, then do the rest and wait.
+    """Begin, write the notes, then do the rest and, with a deadline, wait.
 
     Without notes, a later run would not know whose pause it was. Notes of what did not happen would stop that run.
     """
-    name, wait = found.namespace, context.module.params["wait"]
-    deadline = context.deadline(context.module.params["wait_timeout"]) if wait else None
+    name = found.namespace
     if isinstance(plan, Plan):
         delete.execute(plan, found.host, name, deadline)
         return

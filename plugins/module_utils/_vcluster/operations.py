@@ -47,15 +47,15 @@ class AbsentOperation(VClusterOperation):
         check_may_be_deleted(placed.namespace, placed.record)
         return cls(placed, delete.plan(placed.host, placed.desired.tenant, placed.desired.name))
 
-    def execute(self, context: Context, deadline: Deadline) -> OperationResult:
+    def execute(self, context: Context, deadline: Deadline, *, wait: bool) -> OperationResult:
         """Delete the virtual cluster. Return what was done, with the error if there was one."""
         diffs = [self.plan.diff()]
         return completed(
-            lambda: OperationResult(self._delete(context, deadline), diffs),
+            lambda: OperationResult(self._delete(context, deadline if wait else None), diffs),
             lambda: OperationResult(self.plan.rows(), diffs),
         )
 
-    def _delete(self, context: Context, deadline: Deadline) -> list[dict]:
+    def _delete(self, context: Context, deadline: Deadline | None) -> list[dict]:
         actions, path = self.plan.rows(), self.placed.desired.kubeconfig_path
         file = Path(path).expanduser() if path else None
         if file and os.path.lexists(file):
@@ -63,8 +63,7 @@ class AbsentOperation(VClusterOperation):
         if context.check_mode:
             return actions
         if self.plan.changed:
-            waiting = deadline if context.module.params["wait"] else None
-            delete.execute(self.plan, self.placed.host, self.placed.namespace, waiting)
+            delete.execute(self.plan, self.placed.host, self.placed.namespace, deadline)
         if file:
             kubeconfig_files.remove(file, "kubeconfig_path")
         return actions
@@ -76,17 +75,17 @@ class LifecycleOperation(VClusterOperation):
 
     plan: lifecycle.LifecyclePlan
 
-    def execute(self, context: Context, deadline: Deadline) -> OperationResult:
+    def execute(self, context: Context, deadline: Deadline, *, wait: bool) -> OperationResult:
         """Execute the plan. Return what was done, with the error if there was one."""
         result = OperationResult(self.plan.rows(), [self.plan.diff()])
-        return completed(lambda: self._perform(context, deadline, result), lambda: result)
+        return completed(lambda: self._perform(context, deadline if wait else None, result), lambda: result)
 
-    def _perform(self, context: Context, deadline: Deadline, result: OperationResult) -> OperationResult:
+    def _perform(self, context: Context, deadline: Deadline | None, result: OperationResult) -> OperationResult:
         """Execute the plan. An interrupted pause may have no changes left, but pods to wait for."""
         if self.plan.warning:
             context.warn(self.plan.warning)
         if not context.check_mode:
-            self.plan.perform(deadline if context.module.params["wait"] else None)
+            self.plan.perform(deadline)
         return result
 
 
@@ -118,7 +117,7 @@ class RotatedOperation(VClusterOperation):
         older_than = placed.desired.rotate_older_than
         return cls(placed, ca_rotation.plan_rotation(placed.found, placed.namespace, older_than, clock()))
 
-    def execute(self, context: Context, deadline: Deadline) -> OperationResult:
+    def execute(self, context: Context, deadline: Deadline, *, wait: bool) -> OperationResult:
         context.secret(*self.plan.keys)
         result = OperationResult(self.plan.rows(), [self.plan.diff()])
         return completed(lambda: self._perform(context, deadline, result), lambda: result)

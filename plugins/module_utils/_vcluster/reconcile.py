@@ -29,6 +29,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.operations
     RestartedOperation,
     RotatedOperation,
 )
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.options import VClusterOptions
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.plan import (
     CheckedVCluster,
     check_present,
@@ -54,7 +55,7 @@ OPERATIONS: dict[str, Callable[[PlacedVCluster], VClusterOperation]] = {
 }
 
 
-def run(context: Context, items: list[dict]) -> list[dict]:
+def run(context: Context, items: list[dict], options: VClusterOptions) -> list[dict]:
     """Reconcile virtual clusters, and return a row for each. An invalid item raises Rejected for all."""
     context.secret(*(text for item in items for text in values_of_rejected_keys(item["k3s_config"])))
     desired = validate_all(items, DesiredVCluster.of, name=_name_of)
@@ -62,7 +63,7 @@ def run(context: Context, items: list[dict]) -> list[dict]:
         places = FleetState(fleet)
         for problem in places.unreachable.values():
             context.warn(problem)
-        batch = Batch(context, places, desired)
+        batch = Batch(context, places, desired, options)
         batch.place()
         batch.check_databases()
         batch.check_quotas()
@@ -88,8 +89,10 @@ class Batch:
     concerned only.
     """
 
-    def __init__(self, context: Context, places: FleetState, desired: list[DesiredVCluster]) -> None:
-        self.context, self.places, self.desired = context, places, desired
+    def __init__(
+        self, context: Context, places: FleetState, desired: list[DesiredVCluster], options: VClusterOptions
+    ) -> None:
+        self.context, self.places, self.desired, self.options = context, places, desired, options
         self.placed: dict[str, PlacedVCluster] = {}
         self.specs: dict[str, VClusterSpec] = {}  # of those to be present
         self.operations: dict[str, VClusterOperation] = {}
@@ -159,8 +162,8 @@ class Batch:
         row, name = self.known(desired), desired.namespace
         if stopped := self.stopped.get(name):
             return {**row, "changed": False, "actions": [], "error": stopped.problem, "refused": stopped.refused}
-        deadline = self.context.deadline(self.context.module.params["wait_timeout"])
-        result = self.operations[name].execute(self.context, deadline)
+        deadline = self.context.deadline(self.options.wait_timeout)
+        result = self.operations[name].execute(self.context, deadline, wait=self.options.wait)
         if result.error:
             row["error"] = f"{name}: {result.error}"
         return {

@@ -120,8 +120,11 @@ class VClusterOperation(ABC):
     """A planned operation on one virtual cluster."""
 
     @abstractmethod
-    def execute(self, context: Context, deadline: Deadline) -> OperationResult:
-        """Execute the operation and wait; in check mode, only report. Errors are in the result."""
+    def execute(self, context: Context, deadline: Deadline, *, wait: bool) -> OperationResult:
+        """Execute the operation and, if `wait`, wait until it has taken effect; in check mode, only report.
+
+        Steps that others depend on wait in any case. Errors are in the result.
+        """
 
 
 def completed(execute: Callable[[], OperationResult], so_far: Callable[[], OperationResult]) -> OperationResult:

@@ -20,6 +20,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._self_service.users 
 from ansible_collections.tenantry.kube.plugins.module_utils._self_service.vcluster_requests import Request
 from ansible_collections.tenantry.kube.plugins.module_utils._users import reconcile
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import reconcile as vcluster_reconcile
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.options import VClusterOptions
 
 from .test_vcluster_requests import RESOURCES, USUAL
 
@@ -76,9 +77,9 @@ def reconciled(
     found: dict[str, VirtualCluster] | None = None,
 ) -> RequestReconciler:
     """After all was carried out."""
-    monkeypatch.setattr(vcluster_reconcile, "run", lambda _context, items: vclusters(items))
+    monkeypatch.setattr(vcluster_reconcile, "run", lambda _context, items, _options: vclusters(items))
     monkeypatch.setattr(reconcile, "run", lambda _context, items: made(items))
-    options = SelfServiceOptions(USUAL, versions=(), watch=0, wait=True)
+    options = SelfServiceOptions(USUAL, versions=(), watch=0, vclusters=VClusterOptions(True, 1))
     context = SimpleNamespace(hub=Hub(), check_mode=False, warn=lambda _text: None)
     homes = {tenant: {"metadata": {"creationTimestamp": EARLY}} for tenant in TENANTS}
     definition = {"metadata": {"creationTimestamp": EARLY}}

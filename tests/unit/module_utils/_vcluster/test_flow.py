@@ -25,6 +25,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import (
     trusted_keys,
     upgrade,
 )
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.options import VClusterOptions
 
 from .example import SHARED, make_item
 from .fake_host import NODE, FakeHost
@@ -76,13 +77,12 @@ class World:
             hub=self.hub,
             cluster=None,
             check_mode=check,
-            module=SimpleNamespace(params={"wait": wait, "wait_timeout": 5}),
             warn=self.warnings.append,
             secret=lambda *_texts: None,
             progress=lambda _name, phase: self.progress.append(phase),
             deadline=Deadline,
         )
-        return reconcile.run(context, [*items])
+        return reconcile.run(context, [*items], VClusterOptions(wait, wait_timeout=5))
 
     def one(self, check: bool = False, wait: bool = True, **changes: Any) -> dict:
         (row,) = self.run(item(**changes), check=check, wait=wait)

@@ -18,6 +18,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.housekeepi
     decide,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests import cluster
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.options import VClusterOptions
 
 from .example import render
 from .fake_host import FakeHost
@@ -175,9 +176,8 @@ class Night:
         """Return the row of a run at that time, in which changes of the StatefulSet `rejected` fail."""
         self.host.rejected = rejected
         self.patch.setattr(housekeeping, "clock", lambda: at(now))
-        module = SimpleNamespace(params={"wait": False, "wait_timeout": 1})
-        context = SimpleNamespace(check_mode=False, module=module, warn=lambda _text: None)
-        return housekeeping._row(context, self.found)  # type: ignore[arg-type]  # as much of it as is used
+        context, options = SimpleNamespace(check_mode=False, warn=lambda _text: None), VClusterOptions(False, 1)
+        return housekeeping._row(context, self.found, options)  # type: ignore[arg-type]  # as much of it as is used
 
 
 @pytest.mark.parametrize("rejected", ["server", "agent"])

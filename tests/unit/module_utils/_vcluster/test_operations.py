@@ -14,7 +14,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.request im
 from .example import render
 from .fake_host import FakeHost
 
-CONTEXT = SimpleNamespace(check_mode=False, module=SimpleNamespace(params={"wait": False}))
+CONTEXT = SimpleNamespace(check_mode=False)
 
 
 def test_absent_names_a_kubeconfig_that_stays(tmp_path: Path) -> None:
@@ -25,6 +25,6 @@ def test_absent_names_a_kubeconfig_that_stays(tmp_path: Path) -> None:
     path.mkdir()  # since the validation
     desired = DesiredVCluster("payments", "dev", "absent", None, str(path), None, {})
     operation = AbsentOperation.of(PlacedVCluster(desired, host, None, NO_RECORD))  # type: ignore[arg-type]  # a fake
-    result = operation.execute(CONTEXT, Deadline(1))  # type: ignore[arg-type]  # as much of it as is used
+    result = operation.execute(CONTEXT, Deadline(1), wait=False)  # type: ignore[arg-type]  # as much of it as is used
     assert [one["kind"] for one in result.actions] == ["Namespace"]
     assert result.error == f"kubeconfig_path: cannot delete {path}: Is a directory. Delete it by hand"

@@ -8,6 +8,7 @@ import pytest
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import ApiError
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import reconcile
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.fleet_state import FleetState
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.options import VClusterOptions
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.reconcile import Batch
 
 from .example import make_item
@@ -41,7 +42,7 @@ def test_a_member_that_fails_while_resources_shrink_refuses_no_other(monkeypatch
         {**make_item(name=name), "k3s_config": None, "kubeconfig_path": None, "state": state}
         for name, state in wanted.items()
     ]
-    assert reconcile.run(context, items) == ["shrinks", "other", "goes"]
+    assert reconcile.run(context, items, VClusterOptions(True, 1)) == ["shrinks", "other", "goes"]
     assert warnings == [
         "payments--shrinks: resources: its use is not known: member edge: no answer in time",
         "payments--other: below the current use",

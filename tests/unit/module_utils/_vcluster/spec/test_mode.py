@@ -12,6 +12,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import 
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.record import SPEC_ANNOTATION
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import VirtualCluster
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.fleet_state import FleetState
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.options import VClusterOptions
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.reconcile import Batch
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.request import DesiredVCluster
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.cluster import (
@@ -56,7 +57,7 @@ def made(**changes: Any) -> Fleet:
 def placed(fleet: Fleet, **changes: Any) -> Batch:
     """The item of the example with changes, as far as it gets before anything of the host is looked at."""
     desired = DesiredVCluster.of({**make_item(), **UNSAID, **changes})
-    batch = Batch(SimpleNamespace(), FleetState(fleet), [desired])
+    batch = Batch(SimpleNamespace(), FleetState(fleet), [desired], VClusterOptions(True, 1))
     batch._place(desired)
     return batch
 
