@@ -46,7 +46,6 @@ from ansible_collections.tenantry.kube.plugins.module_utils._users.desired impor
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._users.kubeconfig_stores import SECRET_TYPE
 from ansible_collections.tenantry.kube.plugins.module_utils._users.tenant_namespace import TenantNamespaceAccess
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.client_ca_renewal import Renewal
 
 HUB_KINDS = (SERVICE_ACCOUNT, ROLE, *bindings.KINDS)
 _SELECTOR = naming.selector("user")
@@ -262,8 +261,8 @@ def _row(context: Context, want: DesiredUser) -> dict:
     if want.plan is None:
         raise TenantryError("; ".join(want.problems))
     ready = [place for place in want.places if not place.problem]
-    plans: list[Plan | Renewal] = [want.plan, *(place.plan_of(want.name) for place in ready)]
-    plans += [place.renewal for place in ready if place.renewal and place.renewal.first == want.name]
+    plans = [want.plan, *(place.plan_of(want.name) for place in ready)]
+    plans += [place.renewal.shown for place in ready if place.renewal and place.renewal.first == want.name]
     want.actions += [row for plan in plans for row in plan.rows()]
     want.actions += [row for place in ready for row in place.revocations(want.name)]
     if not context.check_mode:

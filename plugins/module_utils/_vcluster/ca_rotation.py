@@ -9,7 +9,7 @@ with the same. How far that one came is noted beside them. Each stage can be rep
 from __future__ import annotations
 
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -17,7 +17,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import ApiError, TenantryError, require
 from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import AGENT, ETCD, SERVER, SYNCER
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import VirtualCluster
-from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.apply import Action
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.apply import Action, Inventory, Plan
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.exec import Container, run
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import (
@@ -131,15 +131,18 @@ def plan_rotation(found: VirtualCluster | None, name: str, older_than: timedelta
         raise TenantryError(f"state: {name} was never ready and cannot be {ROTATED}. Run it with state: present first")
     kept = host.get(SECRET, ROTATION, namespace)
     if kept is None and older_than is not None and now - k3s_cas.made_at(authority) < older_than:
-        plan = RotationPlan(host, namespace, [])
-        plan.ended = is_interrupted(found)
-        return plan
+        return RotationPlan(host, namespace, ended=is_interrupted(found))
     certificates = host.get(SECRET, CERTIFICATES, namespace) if any(_is(ETCD, one) for one in sets) else None
     files = decoded(kept) or _new_files(namespace, certificates, now)
-    plan = RotationPlan(host, namespace, _actions(credential, certificates, sets, files))
-    plan.files, plan.certificates, plan.sets = files, certificates, [one["metadata"]["name"] for one in sets]
-    plan.several = next(one for one in sets if _is(SERVER, one))["spec"]["replicas"] > 1
-    return plan
+    return RotationPlan(
+        host,
+        namespace,
+        actions=_actions(credential, certificates, sets, files),
+        files=files,
+        certificates=certificates,
+        sets=[one["metadata"]["name"] for one in sets],
+        several=next(one for one in sets if _is(SERVER, one))["spec"]["replicas"] > 1,
+    )
 
 
 def _is(part: str, stateful_set: dict) -> bool:
@@ -170,55 +173,64 @@ def _change_of_secret(found: dict, values: dict[str, str]) -> Action:
     return Action(SECRET, meta["namespace"], meta["name"], "update", fields, before=before, after=after)
 
 
-class RotationPlan(lifecycle.LifecyclePlan):
+@dataclass(frozen=True)
+class RotationPlan:
     """Without actions, nothing is due."""
 
-    files: dict[str, str]  # of the Secret
-    certificates: dict | None  # the Secret of etcd
-    sets: list[str]  # names of StatefulSets
-    several: bool  # servers
+    host: Cluster
+    namespace: str
+    actions: list[Action] = field(default_factory=list, repr=False)
+    files: Mapping[str, str] = field(default_factory=dict, repr=False)  # of the Secret
+    certificates: dict | None = field(default=None, repr=False)  # the Secret of etcd
+    sets: Sequence[str] = ()  # names of StatefulSets
+    several: bool = False  # servers
     ended: bool = False  # one that was killed just before its last step, so only its note is left
+
+    @property
+    def shown(self) -> Plan:
+        """The changes as results show them."""
+        return Plan(self.host, self.actions, Inventory())
 
     @property
     def keys(self) -> list[str]:
         """What no output may contain."""
-        return [pem for name, pem in self.files.items() if name.endswith(".key")] if self.changed else []
+        return [pem for name, pem in self.files.items() if name.endswith(".key")] if self.actions else []
 
     def perform(self, deadline: Deadline | None) -> None:
         """The limit is for each stage. It always waits: one server may not go before the other is back."""
-        if not self.changed:
+        if not self.actions:
             if self.ended:  # the Secret may be one that another run has created since
-                _note(self.cluster, self.namespace, None)
+                _note(self.host, self.namespace, None)
             return
         limit = deadline or Deadline(RESTART_SECONDS)
-        done = self._begin()
-        for number, stage in enumerate(stages(self.files, decoded(self.certificates), several=self.several), 1):
+        files, done = self._begin()
+        for number, stage in enumerate(stages(files, decoded(self.certificates), several=self.several), 1):
             if number > done:
                 self._restart_with(stage, limit.again())
                 noted = {"metadata": {"annotations": {STAGES_DONE: str(number)}}}
-                self.cluster.merge(SECRET, ROTATION, self.namespace, noted)
-        self._finish()
+                self.host.merge(SECRET, ROTATION, self.namespace, noted)
+        self._finish(files)
 
-    def _begin(self) -> int:
-        """The stages that another run has done."""
-        host, namespace = self.cluster, self.namespace
+    def _begin(self) -> tuple[dict[str, str], int]:
+        """The files of the Secret as it is from now on, and the stages that another run has done."""
+        host, namespace = self.host, self.namespace
         kept = host.get(SECRET, ROTATION, namespace)
         _note(host, namespace, "true")
         if kept is None:
-            self.files |= self._files_of_before()
+            files = {**self.files, **self._files_of_before()}
             # Without the labels of what a virtual cluster consists of: a run with state present would prune it.
             meta = {"name": ROTATION, "namespace": namespace, "labels": {naming.LABEL_MANAGED_BY: naming.MANAGED_BY}}
             try:
-                kept = host.create(secret(meta, self.files))
+                kept = host.create(secret(meta, files))
             except ApiError as error:
                 if error.status != 409:
                     raise
                 kept = require(host.get(SECRET, ROTATION, namespace), f"Secret {ROTATION}")
-        self.files = decoded(kept)  # of two runs at once, those of the first
+        files = decoded(kept)  # of two runs at once, those of the first
         done = int((kept["metadata"].get("annotations") or {}).get(STAGES_DONE, 0))
-        old, new = (self.files[f"{prefix}{k3s_cas.SERVER}.crt"] for prefix in (OLD, ""))
+        old, new = (files[f"{prefix}{k3s_cas.SERVER}.crt"] for prefix in (OLD, ""))
         self._trust(k3s_cas.both(new, old))
-        return done
+        return files, done
 
     def _files_of_before(self) -> dict[str, str]:
         """And of the stage between. The old keys vouch for the new CAs and are not kept."""
@@ -233,16 +245,16 @@ class RotationPlan(lifecycle.LifecyclePlan):
         return found
 
     def _server(self) -> Container:
-        return Container(self.cluster, self.namespace, connection.serving_pod(self.cluster, self.namespace), CONTAINER)
+        return Container(self.host, self.namespace, connection.serving_pod(self.host, self.namespace), CONTAINER)
 
     def _trust(self, authority: str) -> None:
         """From now on the platform trusts these CAs (PEM)."""
         data = {"data": {"ca.crt": encoded(authority)}}
-        self.cluster.merge(SECRET, PLATFORM_CREDENTIAL, self.namespace, data)
+        self.host.merge(SECRET, PLATFORM_CREDENTIAL, self.namespace, data)
 
     def _restart_with(self, stage: Stage, deadline: Deadline) -> None:
         """Restart etcd, then the servers, then the clients of the servers."""
-        host, namespace = self.cluster, self.namespace
+        host, namespace = self.host, self.namespace
         config = self._restart_etcd(stage, deadline) if stage.etcd else {}
         if stage.k3s:
             self._hand_over(stage.k3s, deadline)
@@ -255,7 +267,7 @@ class RotationPlan(lifecycle.LifecyclePlan):
 
     def _restart_etcd(self, stage: Stage, deadline: Deadline) -> dict[str, str]:
         """The annotation of the servers' pods that tells of their part of the files."""
-        host, namespace = self.cluster, self.namespace
+        host, namespace = self.host, self.namespace
         data = {name: encoded(pem) for name, pem in stage.etcd.items()}
         host.merge(SECRET, CERTIFICATES, namespace, {"data": data})
         join = decoded(require(host.get(SECRET, JOIN_TOKEN, namespace), f"Secret {JOIN_TOKEN}"))
@@ -282,10 +294,10 @@ class RotationPlan(lifecycle.LifecyclePlan):
     def _mark(self, part: str, annotations: dict[str, str]) -> None:
         if part in self.sets:
             template = {"spec": {"template": {"metadata": {"annotations": annotations}}}}
-            self.cluster.merge(STATEFUL_SET, part, self.namespace, template)
+            self.host.merge(STATEFUL_SET, part, self.namespace, template)
 
-    def _finish(self) -> None:
-        host, namespace, files = self.cluster, self.namespace, self.files
+    def _finish(self, files: Mapping[str, str]) -> None:
+        host, namespace = self.host, self.namespace
         self._trust(files[f"{k3s_cas.SERVER}.crt"])
         client, request_header = (f"{name}.crt" for name in (k3s_cas.CLIENT, k3s_cas.REQUEST_HEADER))
         trusted_keys.replaced(host, namespace, clients=files[client], request_headers=files[request_header])

@@ -8,12 +8,13 @@ user has no role there.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError, one_line
 from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import SERVER
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import VirtualCluster
-from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.apply import Action
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.apply import Action, Inventory, Plan
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import (
     CONFIG_MAP,
@@ -24,7 +25,6 @@ from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.secret_d
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import Deadline
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import connection
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.lifecycle import (
-    LifecyclePlan,
     change_of,
     wait_until_ready,
 )
@@ -94,24 +94,34 @@ def _annotate(host: Cluster, namespace: str, users: dict[str, str | None]) -> No
     host.merge(SECRET, CLIENT_CA, namespace, {"metadata": {"annotations": annotations}})
 
 
-class Renewal(LifecyclePlan):
+@dataclass(frozen=True)
+class Renewal:
     """Replace the CA. The record stays until all is done, so that an interrupted renewal is repeated.
 
     With several servers, one that has restarted would sign with the new CA what is requested through one that still
     trusts the old. So they restart twice: in between they sign with a CA that nobody trusts.
     """
 
+    host: Cluster
+    namespace: str
     first: str  # of the users for whom it is done: whose result shows it
-    ended: str  # PEM of the CA of before
-    certificate: str  # PEM of the new CA
-    steps: list[list[Action]]  # the servers restart after each
+    ended: str = field(repr=False)  # PEM of the CA of before
+    certificate: str = field(repr=False)  # PEM of the new CA
+    steps: Sequence[list[Action]] = field(repr=False)  # the servers restart after each
+
+    @property
+    def shown(self) -> Plan:
+        """The changes as results show them: of two restarts, the last one."""
+        return Plan(self.host, self.steps[-1] if self.steps else [], Inventory())
 
     @classmethod
     def plan(cls, vcluster: VirtualCluster, found: dict | None, users: Iterable[str]) -> Renewal:
         """Plan the renewal for these former administrators. `found` is the Secret with the CA."""
         host, namespace = vcluster.host, vcluster.namespace
         if not accepted(found):
-            return cls._of_none(host, namespace, found, users)
+            # Other API servers may know the CA from an earlier time.
+            only = certificate(found) or ""
+            return cls(host, namespace, min(users), ended=only, certificate=only, steps=())
         server = host.get(STATEFUL_SET, SERVER, namespace)
         if found is None or server is None:
             raise TenantryError(
@@ -124,32 +134,20 @@ class Renewal(LifecyclePlan):
                 "Certificates end by themselves within 24 hours"
             )
         files = {**client_ca.make(namespace), client_ca.UNTRUSTED: ""}
-        actions = _exchange(found, server, files)
-        made = cls(host, namespace, actions)
-        made.first, made.certificate = min(users), files["ca.crt"]
-        made.ended = certificate(found) or ""
-        made.steps = [actions]
+        steps = [_exchange(found, server, files)]
         if server["spec"]["replicas"] > 1:
-            made.steps.insert(
-                0, _exchange(found, server, {**client_ca.make(namespace), client_ca.UNTRUSTED: client_ca.IN_RENEWAL})
-            )
-        return made
-
-    @classmethod
-    def _of_none(cls, host: Cluster, namespace: str, found: dict | None, users: Iterable[str]) -> Renewal:
-        """Plan for servers that accept no certificates. Other API servers may know the CA from an earlier time."""
-        made = cls(host, namespace, [])
-        made.first, made.steps = min(users), []
-        made.certificate = made.ended = certificate(found) or ""
-        return made
+            between = {**client_ca.make(namespace), client_ca.UNTRUSTED: client_ca.IN_RENEWAL}
+            steps.insert(0, _exchange(found, server, between))
+        ended = certificate(found) or ""
+        return cls(host, namespace, min(users), ended=ended, certificate=files["ca.crt"], steps=steps)
 
     def perform(self, deadline: Deadline | None = None) -> None:
         """Replace the CA, and wait for the servers after each step."""
         for step in self.steps:
             for action in step:
-                self.cluster.merge(action.kind, action.name, action.namespace, action.desired)
-            wait_until_ready(self.cluster, self.namespace, deadline or Deadline(RESTART_SECONDS))
-        api = connection.inside(self.cluster, self.namespace).limited(self.cluster.timeout)
+                self.host.merge(action.kind, action.name, action.namespace, action.desired)
+            wait_until_ready(self.host, self.namespace, deadline or Deadline(RESTART_SECONDS))
+        api = connection.inside(self.host, self.namespace).limited(self.host.timeout)
         try:
             end_published(api, self.ended)
         finally:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from contextlib import suppress
 from datetime import datetime
 from typing import Any
@@ -36,7 +37,7 @@ RESTARTED_AT = "tenantry.dev/restarted"
 LONGEST_GRACE = 30
 
 
-class LifecyclePlan:
+class LifecyclePlan(ABC):
     """Changes of single fields, and pods to delete, in an order of their own.
 
     It has the interface of a Plan, but patches fields instead of applying whole objects.
@@ -59,16 +60,16 @@ class LifecyclePlan:
     def diff(self) -> dict[str, str]:
         return self._shown.diff()
 
+    @abstractmethod
     def begin(self) -> None:
         """Execute the first changes, which `perform` repeats. Only the last one decides `is_paused`.
 
         So an interrupted run leaves what the next one finds to be done still.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def perform(self, deadline: Deadline | None) -> None:
         """Execute the plan. With a deadline, wait until it has taken effect."""
-        raise NotImplementedError
 
     def _change(self, *parts: str) -> None:
         """Patch these StatefulSets, in this order."""

@@ -119,7 +119,7 @@ class RotatedOperation(VClusterOperation):
 
     def execute(self, context: Context, deadline: Deadline, *, wait: bool) -> OperationResult:
         context.secret(*self.plan.keys)
-        result = OperationResult(self.plan.rows(), [self.plan.diff()])
+        result = OperationResult(self.plan.shown.rows(), [self.plan.shown.diff()])
         return completed(lambda: self._perform(context, deadline, result), lambda: result)
 
     def _perform(self, context: Context, deadline: Deadline, result: OperationResult) -> OperationResult:
@@ -129,7 +129,7 @@ class RotatedOperation(VClusterOperation):
         found = require(self.placed.found, f"the virtual cluster {self.placed.namespace}")
         api = connection.inside(found.host, found.namespace).limited(found.host.timeout)
         try:
-            users = _users_with_access(api) if self.plan.changed else []
+            users = _users_with_access(api) if self.plan.actions else []
             kubeconfig = self._kubeconfig(context, api, connection.endpoint(found))
         finally:
             api.close()
@@ -147,7 +147,7 @@ class RotatedOperation(VClusterOperation):
             return []
         labels = naming.labels("vcluster", tenant=desired.tenant, vcluster=desired.name)
         kubeconfig = AdministratorsKubeconfig(path, self.placed.namespace, labels)
-        if not (context.check_mode and self.plan.changed) and kubeconfig.is_current(api, url):
+        if not (context.check_mode and self.plan.actions) and kubeconfig.is_current(api, url):
             return []
         if not context.check_mode:
             context.secret(kubeconfig.renew(api, url))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import FrozenInstanceError, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -129,14 +129,26 @@ def test_after_a_rotation_of_etcd_the_next_run_changes_nothing(rig: Callable[...
 
 def test_younger_cas_stay_unless_a_rotation_was_interrupted(rig: Callable[..., Rig]) -> None:
     one = rig()
-    assert not one.plan(timedelta(days=101)).changed
-    assert one.plan(timedelta(days=99)).changed
-    assert one.plan().changed
+    assert not one.plan(timedelta(days=101)).actions
+    assert one.plan(timedelta(days=99)).actions
+    assert one.plan().actions
     before = one.host.writes.copy()
     one.plan(timedelta(days=101)).perform(None)
     assert one.host.writes == before
     one.host.create(common.secret({"name": ca_rotation.ROTATION, "namespace": NAMESPACE}, k3s_cas.make(NOW)))
-    assert one.plan(timedelta(days=101)).changed
+    assert one.plan(timedelta(days=101)).actions
+
+
+def test_plan_rotation_has_all_values_and_keeps_them(rig: Callable[..., Rig]) -> None:
+    one = rig()
+    nothing = one.plan(timedelta(days=101))
+    assert (nothing.files, nothing.certificates, nothing.sets, nothing.several) == ({}, None, (), False)
+    plan = one.plan()
+    before = dict(plan.files)
+    plan.perform(None)
+    assert plan.files == before
+    with pytest.raises(FrozenInstanceError):
+        plan.ended = True  # type: ignore[misc]  # what is tested
 
 
 def test_the_secret_of_a_rotation_has_no_old_key_and_is_not_pruned(rig: Callable[..., Rig]) -> None:

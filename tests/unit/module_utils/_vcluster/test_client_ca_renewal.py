@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from dataclasses import replace
+from dataclasses import FrozenInstanceError, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -120,17 +120,30 @@ def test_renewal_plans_what_the_next_run_would_render() -> None:
     found = _found(before, **{"former.tenantry.dev/carol": ""})
     assert client_ca_renewal.former(found) == {"carol"}
     plan = client_ca_renewal.Renewal.plan(VirtualCluster(Host(server), SPACE), found, {"carol", "bob"})
-    assert [(row["kind"], row["name"]) for row in plan.rows()] == [("Secret", "client-ca"), ("StatefulSet", "server")]
+    assert [(row["kind"], row["name"]) for row in plan.shown.rows()] == [
+        ("Secret", "client-ca"),
+        ("StatefulSet", "server"),
+    ]
     assert plan.first == "bob"
-    ca, annotations = plan.certificate, plan.actions[1].after["spec"]["template"]["metadata"]["annotations"]
+    ca, annotations = plan.certificate, plan.steps[0][1].after["spec"]["template"]["metadata"]["annotations"]
     assert ca != before["ca.crt"]
     rendering = render()
     rendering = replace(rendering, keys=replace(rendering.keys, client_ca={"ca.crt": ca}))
     rendered = server_manifests.stateful_set(rendering)["spec"]["template"]["metadata"]["annotations"]
     assert annotations.items() <= rendered.items()
-    shown = plan.diff()
+    shown = plan.shown.diff()
     assert "redacted" in shown["after"]
     assert base64.b64encode(ca.encode()).decode() not in shown["after"]
+
+
+def test_renewal_has_all_values_from_its_start() -> None:
+    """Also where no certificates are accepted, so that nothing changes."""
+    files = client_ca.kept_or_new({}, NAMESPACE, accepted=False)
+    renewal = client_ca_renewal.Renewal.plan(VirtualCluster(Host(None), SPACE), _found(files), {"bob"})
+    assert (renewal.first, renewal.ended, renewal.certificate) == ("bob", files["ca.crt"], files["ca.crt"])
+    assert (list(renewal.steps), renewal.shown.changed) == ([], False)
+    with pytest.raises(FrozenInstanceError):
+        renewal.first = "carol"  # type: ignore[misc]  # what is tested
 
 
 def test_several_servers_first_sign_with_a_ca_that_nobody_trusts() -> None:
