@@ -291,7 +291,7 @@ class RequestReconciler:
             own = [name for name in of_tenant if (asked := self.requests.get(name)) and asked.user == row["name"]]
             for name in (own or of_tenant)[:1]:
                 note(self.rows[name], row)
-            if "error" in row:
+            if row.get("error"):
                 problems.append((f"user {row['name']}: {row['error']}", row.get("failed_contexts") or set()))
         for name in of_tenant:
             outcome = self.outcomes.get(name)

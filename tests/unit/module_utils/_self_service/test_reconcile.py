@@ -80,7 +80,8 @@ def reconciled(
     monkeypatch.setattr(vcluster_reconcile, "run", lambda _context, items, _options: vclusters(items))
     monkeypatch.setattr(reconcile, "run", lambda _context, items: made(items))
     options = SelfServiceOptions(USUAL, versions=(), watch=0, vclusters=VClusterOptions(True, 1))
-    context = SimpleNamespace(hub=Hub(), check_mode=False, warn=lambda _text: None)
+    context = SimpleNamespace(hub=Hub(), check_mode=False, warnings=[])
+    context.warn = context.warnings.append
     homes = {tenant: {"metadata": {"creationTimestamp": EARLY}} for tenant in TENANTS}
     definition = {"metadata": {"creationTimestamp": EARLY}}
     places = SimpleNamespace(found=found or {}, admit=lambda *_given: None)
@@ -144,6 +145,12 @@ def test_users_who_without_access_are_reported_in_their_tenant(monkeypatch: pyte
     done = reconciled(monkeypatch, ("payments", asked("mine", resources=RESOURCES)), GOOD)
     assert "users: " in done.rows["payments--mine"]["error"]
     assert done.rows["shop--good"]["phase"] == "Ready"
+
+
+def test_users_without_problems_cause_no_warnings(monkeypatch: pytest.MonkeyPatch) -> None:
+    done = reconciled(monkeypatch, GOOD, accounts=ADMINS)
+    assert done.rows["shop--good"]["phase"] == "Ready"
+    assert done.context.warnings == []  # type: ignore[attr-defined]  # not the real one
 
 
 def test_a_user_who_fails_in_one_vcluster_fails_that_one(monkeypatch: pytest.MonkeyPatch) -> None:
