@@ -94,7 +94,7 @@ class VClusterAccess:
     _plan: Plan | None = None
     _secrets: list[dict] = field(default_factory=list)
     _accounts: dict[str, str] | None = None  # UIDs of the identities inside, as they were found
-    _executed: bool = False
+    begun: bool = False  # to apply the rights
     fresh: set[str] = field(default_factory=set)  # whom the hub did not know before this run
     _ended: list[dict] = field(default_factory=list)  # what is left of tokens of others of their names
     ending: set[str] = field(default_factory=set)  # whom this run makes its administrators no more
@@ -251,7 +251,7 @@ class VClusterAccess:
         problem, found = attempt(lambda: self.find(self._api, users, self.ca, ca))
         self.findings, self.more = found or ([], 0)
         self.left = f"unknown, because {problem}" if problem else users_findings.summary(self.findings, self.more)
-        if self.ca and self._executed and not problem:
+        if self.ca and self.begun and not problem:
             self._try(self._close_record)
 
     def find(
@@ -313,6 +313,7 @@ class VClusterAccess:
 
     def _execute(self) -> None:
         plan, api = require(self._plan, f"the plan of {self.where}"), self._api
+        self.begun = True
         plan.execute()
         gone = [secret for secret in self._secrets if not self.needs_tokens(user_of(secret))]
         api.map(lambda secret: bound_tokens.revoke(api, secret), [*gone, *self._ended])
@@ -326,7 +327,6 @@ class VClusterAccess:
             self.renewal.perform()
             api.close()  # its servers are others now
             self._inside = connection.inside(self.host, self.context).limited(self.host.timeout)
-        self._executed = True
 
     def plan_of(self, user: str) -> Plan:
         """Return the part of the plan for one user. The first user's also has what is for all."""

@@ -261,7 +261,8 @@ def _row(context: Context, want: DesiredUser) -> dict:
     if want.plan is None:
         raise TenantryError("; ".join(want.problems))
     ready = [place for place in want.places if not place.problem]
-    plans = [want.plan, *(place.plan_of(want.name) for place in ready)]
+    plans = [want.plan]
+    plans += [place.plan_of(want.name) for place in want.places if not place.problem or place.begun]
     plans += [place.renewal.shown for place in ready if place.renewal and place.renewal.first == want.name]
     want.actions += [row for plan in plans for row in plan.rows()]
     want.actions += [row for place in ready for row in place.revocations(want.name)]

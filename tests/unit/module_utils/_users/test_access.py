@@ -241,6 +241,9 @@ def test_run_after_one_that_failed_still_looks(world: World, revoke: bool) -> No
     world.inside.objects[account]["metadata"]["finalizers"] = ["eve/stay"]
     before, failed = world.ca, world.run(revoke=revoke)
     assert "finalizer eve/stay" in failed["error"]
+    assert ("delete", "ServiceAccount", "tenantry-system") in [
+        (one["action"], one["kind"], one.get("namespace")) for one in failed["actions"]
+    ]
     assert not world.hub.get("v1/ServiceAccount", "bob", HOME)
     assert (world.ca, world.annotations, world.looks) == (before, {FORMER: ""}, [])
     del world.inside.objects[account]
