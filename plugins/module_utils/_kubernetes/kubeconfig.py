@@ -136,7 +136,7 @@ def write(path: str, config: dict[str, Any], *, check: bool = False, field: str 
     Raise a TenantryError that names `field`.
     """
     file = Path(path).expanduser()
-    if file.is_dir():
+    if is_directory(file):
         raise TenantryError(f"{field}: {path} is a directory. Name a file in it")
     if read_back(path) == config and stat.S_IMODE(file.stat().st_mode) == 0o600:
         return False
@@ -161,6 +161,14 @@ def remove(file: Path, field: str) -> None:
         file.unlink(missing_ok=True)
     except OSError as error:
         raise TenantryError(f"{field}: cannot delete {file}: {error.strerror}. Delete it by hand") from None
+
+
+def is_directory(path: Path) -> bool:
+    """Return whether the path is a directory. False if this user may not know: to open it gives the reason."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
 
 
 def read_back(path: str) -> dict[str, Any] | None:
@@ -215,7 +223,7 @@ def make_private(folder: Path) -> None:
 
 def document(path: Path, field: str) -> dict[str, Any]:
     """Return the content of a kubeconfig file, not checked yet. Raise a TenantryError that names `field`."""
-    if path.is_dir():
+    if is_directory(path):
         raise TenantryError(f"{field}: {path} is a directory. Name the kubeconfig file in it")
     try:
         with path.open("rb") as file:

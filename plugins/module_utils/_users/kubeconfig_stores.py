@@ -89,7 +89,7 @@ class FileStore:
         kubeconfig_files.remove(self._file, self.option)
 
     def _check_parents(self) -> None:
-        if self._file.is_dir():
+        if kubeconfig_files.is_directory(self._file):
             raise TenantryError(f"{self.option}: {self.label} is a directory. Name a file in it")
         parent = next(parent for parent in self._file.parents if os.path.lexists(parent))
         if not parent.is_dir():

@@ -16,6 +16,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import 
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.record import VClusterRecord
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import VirtualCluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.kubeconfig import is_directory
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import Deadline
 from ansible_collections.tenantry.kube.plugins.module_utils._module import Context, attempt
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.cluster import parse
@@ -42,7 +43,7 @@ class DesiredVCluster:
     def of(cls, item: dict) -> DesiredVCluster:
         """Validate an item. Raise a TenantryError."""
         path = item["kubeconfig_path"]
-        if path and Path(path).expanduser().is_dir():
+        if path and is_directory(Path(path).expanduser()):
             raise TenantryError(f"kubeconfig_path: {path} is a directory. Name a file in it")
         older_than = rotation_age(item.get("rotate_older_than"))
         if item["state"] == PRESENT:

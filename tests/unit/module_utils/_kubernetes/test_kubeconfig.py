@@ -205,6 +205,7 @@ def test_an_unknown_context(path: Path) -> None:
 def test_files_that_are_none(tmp_path: Path) -> None:
     assert "No such file" in _refused(str(tmp_path / "missing"))
     assert "is a directory" in _refused(str(tmp_path))
+    assert "File name too long" in _refused(str(tmp_path / ("a" * 300)))
 
 
 @pytest.mark.parametrize(
@@ -269,6 +270,8 @@ def test_a_path_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(TenantryError, match="cannot write"):
         kubeconfig.write(str(tmp_path / "file" / "config.yaml"), _config())
+    with pytest.raises(TenantryError, match=r"cannot write .*: File name too long"):
+        kubeconfig.write(str(tmp_path / ("a" * 300)), _config())
 
 
 @pytest.mark.parametrize("content", [None, b"", b"[1]", b"\xff", b"{", b"!!bool maybe"])
