@@ -1,0 +1,81 @@
+# Copyright: (c) 2026, the tenantry.kube authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What belongs to a job template beside its fields: survey, credentials, and who may launch it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ansible_collections.tenantry.kube.plugins.module_utils._awx.client import Controller, Object
+from ansible_collections.tenantry.kube.plugins.module_utils._awx.existing import Existing
+from ansible_collections.tenantry.kube.plugins.module_utils._awx.objects import Desired, Ref, is_marked
+
+Change = Callable[..., Any]
+# The right to launch a job template, and nothing else of it.
+EXECUTE = "execute_role"
+
+
+class Access:
+    """Reconciles job templates. Access is granted last: nobody can launch one whose survey is not right yet."""
+
+    def __init__(self, controller: Controller, existing: Existing) -> None:
+        self._controller = controller
+        self._existing = existing
+
+    def reconcile(self, wanted: Desired, live: Object | None, change: Change) -> None:
+        """Pass each write to `change`. `live` is None if a check only predicts the job template."""
+        path = f"job_templates/{live['id']}" if live else ""
+        self._survey(wanted, path, change)
+        self._credentials(wanted, live, path, change)
+        if wanted.team:
+            self._launchers(wanted.team, live, change)
+
+    def _survey(self, wanted: Desired, path: str, change: Change) -> None:
+        before = self._controller.get(f"{path}/survey_spec") if path else {}
+        after = wanted.survey or {}
+        if before == after:
+            return
+        survey = f"{path}/survey_spec"
+        if after:
+            change("set_survey", lambda: self._controller.create(survey, after), before=before, after=after)
+        else:
+            change("remove_survey", lambda: self._controller.delete(survey), before=before)
+
+    def _credentials(self, wanted: Desired, live: Object | None, path: str, change: Change) -> None:
+        """Attach the credentials, and detach others of this module. Those of an administrator stay."""
+        attached = self._controller.list(f"{path}/credentials") if live else []
+        ids = {ref: self._existing.id_of(ref) for ref in wanted.credentials}
+        for credential in attached:
+            if is_marked(credential) and credential["id"] not in ids.values():
+                body = {"id": credential["id"], "disassociate": True}
+                self._post(change, "detach", f"{path}/credentials", body, credential["name"])
+        for ref, number in ids.items():
+            if number is None or number not in [credential["id"] for credential in attached]:
+                self._post(change, "attach", f"{path}/credentials", {"id": number}, ref.name)
+
+    def _launchers(self, team: Ref, live: Object | None, change: Change) -> None:
+        """Give the right to launch to the team, and take it from all other teams and users that have it."""
+        number = self._existing.id_of(team)
+        role = f"roles/{self._role(live)}" if live else ""
+        teams = self._controller.list(f"{role}/teams") if live else []
+        users = self._controller.list(f"{role}/users") if live else []
+        for other in teams:
+            if other["id"] != number:
+                body = {"id": other["id"], "disassociate": True}
+                self._post(change, "revoke", f"{role}/teams", body, other["name"])
+        for user in users:
+            body = {"id": user["id"], "disassociate": True}
+            self._post(change, "revoke", f"{role}/users", body, user["username"])
+        if number is None or number not in [one["id"] for one in teams]:
+            self._post(change, "grant", f"{role}/teams", {"id": number}, team.name)
+
+    def _role(self, live: Object) -> int:
+        return live["summary_fields"]["object_roles"][EXECUTE]["id"]
+
+    def _post(self, change: Change, action: str, path: str, body: Object, name: str) -> None:
+        value = {action: name}
+        taken = body.get("disassociate")
+        change(
+            action, lambda: self._controller.create(path, body), target=name, **{"before" if taken else "after": value}
+        )

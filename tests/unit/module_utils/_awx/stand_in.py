@@ -1,0 +1,332 @@
+"""A stand-in for the API of a controller: a server of threads with its state in memory.
+
+**This is not AWX.** It is written by hand after AWX's source, to check requests and to answer them as AWX would:
+
+- fields, types, choices, references, uniqueness, surveys, schedules, credential inputs (see schema.py): 400,
+- a job template whose playbook is not in the project: 400. A project has its playbooks after its first update,
+- secrets are returned as `$encrypted$`,
+- who may launch a job template, and which variables a launch may set (`_accept_or_ignore_variables` of AWX).
+
+It has no jobs, no roles of organizations, no role definitions, no permissions but those of a system administrator and
+the right to launch, no notifications. Whether AWX behaves so is only as sure as the reading of its source.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from ssl import SSLContext
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+from . import schema
+from .schema import Fields, Invalid
+
+ROOT = Path(__file__).resolve().parents[4]
+PLAYBOOKS = sorted(path.name for path in (ROOT / "awx/project").glob("*.yml"))
+ADMIN_TOKEN = "token-of-an-administrator"
+FIRST_ID = 11
+TRIGGERS_UPDATE = {"scm_url", "scm_branch", "scm_type", "scm_refspec"}
+
+
+class Failure(Exception):
+    """An answer with a status other than 2xx."""
+
+    def __init__(self, status: int, body: Fields) -> None:
+        super().__init__(f"{status} {body}")
+        self.status, self.body = status, body
+
+
+class StandIn:
+    """The state, and what requests do to it. `requests` has every one, `refuse` maps paths to statuses."""
+
+    def __init__(self) -> None:
+        self.objects: dict[str, dict[int, Fields]] = {kind: {} for kind in schema.KINDS}
+        self.surveys: dict[int, Fields] = {}
+        self.attached: dict[int, list[int]] = {}
+        self.roles: dict[int, dict[str, set[int]]] = {}
+        self.users: dict[str, Fields] = {
+            ADMIN_TOKEN: {"id": 1, "username": "root", "is_superuser": True, "teams": set()}
+        }
+        self.requests: list[tuple[str, str, Any]] = []
+        self.refuse: dict[tuple[str, str], int] = {}
+        self.update_result = "successful"
+        self._next = FIRST_ID
+        self._lock = threading.Lock()
+        for built_in in (schema.KUBERNETES, schema.AWS):
+            self._store("credential_types", {**built_in, "managed": True, "description": ""})
+
+    @property
+    def writes(self) -> list[tuple[str, str, Any]]:
+        return [request for request in self.requests if request[0] != "GET"]
+
+    def named(self, kind: str, name: str) -> Fields:
+        [found] = [one for one in self.objects[kind].values() if one["name"] == name]
+        return found
+
+    def names(self, kind: str) -> list[str]:
+        return sorted(one["name"] for one in self.objects[kind].values() if not one.get("managed"))
+
+    def add(self, kind: str, /, **fields: Any) -> Fields:
+        """Store an object that somebody created in the user interface."""
+        return self._create(kind, {"description": "", **fields})
+
+    def add_user(self, name: str, *teams: str) -> str:
+        """Return the token of a new user who is in these teams."""
+        number = len(self.users) + 1
+        ids = {self.named("teams", team)["id"] for team in teams}
+        self.users[f"token-of-{name}"] = {"id": number, "username": name, "is_superuser": False, "teams": ids}
+        return f"token-of-{name}"
+
+    def handle(self, method: str, url: str, token: str, body: Any) -> Any:
+        """Return the answer to a request. Raise a Failure otherwise."""
+        parts = urlsplit(url)
+        path = parts.path.removeprefix("/api/v2/").strip("/")
+        with self._lock:
+            self.requests.append((method, path, body))
+            if status := self.refuse.get((method, path)):
+                raise Failure(status, {"detail": "refused by the test"})
+            user = self.users.get(token)
+            if user is None:
+                raise Failure(401, {"detail": "Authentication credentials were not provided."})
+            try:
+                return self._route(method, path.split("/"), dict(parse_qsl(parts.query)), user, body)
+            except Invalid as error:
+                field, _colon, message = str(error).partition(": ")
+                raise Failure(400, {field: [message]}) from None
+
+    def _route(self, method: str, path: list[str], query: dict[str, str], user: Fields, body: Any) -> Any:
+        match (method, *path):
+            case ("POST", "job_templates", number, "launch"):
+                return self._launch(self._get("job_templates", int(number)), user, body or {})
+            case _ if not user["is_superuser"]:
+                raise Failure(403, {"detail": "You do not have permission to perform this action."})
+            case ("GET", kind) if kind in self.objects:
+                return self._page(self._filtered(kind, query), query)
+            case ("POST", kind) if kind in self.objects:
+                return self._shown(kind, self._create(kind, body))
+            case ("GET", "projects", number):
+                return self._look_at_project(self._get("projects", int(number)))
+            case ("GET", kind, number) if kind in self.objects:
+                return self._shown(kind, self._get(kind, int(number)))
+            case ("PATCH", kind, number):
+                return self._shown(kind, self._change(kind, self._get(kind, int(number)), body))
+            case ("DELETE", kind, number):
+                return self._delete(kind, self._get(kind, int(number))["id"])
+            case (_, "job_templates", number, part):
+                return self._part(method, self._get("job_templates", int(number))["id"], part, query, body)
+            case (_, "roles", number, ("teams" | "users") as actors):
+                return self._role(method, int(number), actors, query, body)
+        raise Failure(404, {"detail": "The requested resource could not be found."})
+
+    def _get(self, kind: str, number: int) -> Fields:
+        if number not in self.objects[kind]:
+            raise Failure(404, {"detail": "Not found."})
+        return self.objects[kind][number]
+
+    def _look_at_project(self, stored: Fields) -> Fields:
+        """Return the project. Its update ends after the first look at it."""
+        shown = self._shown("projects", stored)
+        if stored["status"] == "pending":
+            stored["status"] = self.update_result
+        return shown
+
+    def _filtered(self, kind: str, query: dict[str, str]) -> list[Fields]:
+        same = {name: value for name, value in query.items() if name not in ("page", "page_size", "order_by")}
+        if unknown := [name for name in same if name not in {*schema.KINDS[kind], "organization", "namespace"}]:
+            raise Failure(400, {"detail": f"No such filter: {unknown[0]}"})
+        found = self.objects[kind].values()
+        return [self._shown(kind, one) for one in found if all(str(one.get(k)) == v for k, v in same.items())]
+
+    def _page(self, found: list[Fields], query: dict[str, str]) -> Fields:
+        size, number = min(int(query.get("page_size", 25)), 200), int(query.get("page", 1))
+        more = len(found) > size * number
+        return {
+            "count": len(found),
+            "next": f"?page={number + 1}" if more else None,
+            "results": found[size * (number - 1) : size * number],
+        }
+
+    def _shown(self, kind: str, stored: Fields) -> Fields:
+        shown = json.loads(json.dumps({**stored, "id": stored["id"]}))
+        if kind == "credentials":
+            fields = self._get("credential_types", stored["credential_type"])["inputs"].get("fields", [])
+            secret = {field["id"] for field in fields if field.get("secret")}
+            shown["inputs"] = {
+                name: "$encrypted$" if name in secret else value for name, value in stored["inputs"].items()
+            }
+        if kind == "job_templates":
+            shown["summary_fields"] = {"object_roles": {"execute_role": {"id": stored["id"] + 1000, "name": "Execute"}}}
+        return shown
+
+    def _store(self, kind: str, fields: Fields) -> Fields:
+        stored = {**fields, "id": self._next}
+        self.objects[kind][self._next] = stored
+        self._next += 1
+        return stored
+
+    def _create(self, kind: str, fields: Fields) -> Fields:
+        schema.check_fields(kind, fields, creates=True, exists=lambda other, number: number in self.objects[other])
+        defaults: Fields = {"description": ""}
+        if kind == "projects":
+            defaults["status"] = "pending"
+        if kind == "job_templates":
+            defaults |= dict.fromkeys((f"ask_{name}_on_launch" for name in schema.ASKED), False)
+            defaults |= {"survey_enabled": False, "extra_vars": "", "allow_simultaneous": False}
+            defaults["organization"] = self._get("projects", fields["project"])["organization"]
+        fields = {**defaults, **fields}
+        self._check(kind, fields)
+        stored = self._store(kind, fields)
+        if kind == "job_templates":
+            self.attached[stored["id"]] = []
+            self.roles[stored["id"] + 1000] = {"teams": set(), "users": set()}
+        return stored
+
+    def _change(self, kind: str, stored: Fields, fields: Fields) -> Fields:
+        schema.check_fields(kind, fields, creates=False, exists=lambda other, number: number in self.objects[other])
+        if stored.get("managed"):
+            raise Failure(403, {"detail": "Modifications not allowed for managed credential types"})
+        if kind == "credentials":
+            kept = {k: stored["inputs"][k] for k, v in fields.get("inputs", {}).items() if v == "$encrypted$"}
+            fields = {**fields, "inputs": {**fields.get("inputs", stored["inputs"]), **kept}}
+        self._check(kind, {**stored, **fields}, stored["id"])
+        if kind == "projects" and any(
+            fields.get(name, stored.get(name)) != stored.get(name) for name in TRIGGERS_UPDATE
+        ):
+            stored["status"] = "pending"
+        stored.update(fields)
+        return stored
+
+    def _check(self, kind: str, fields: Fields, own: int | None = None) -> None:
+        same = ("name", *schema.UNIQUE[kind])
+        for number, other in self.objects[kind].items():
+            if number != own and all(other.get(name) == fields.get(name) for name in same):
+                raise Invalid(f"__all__: {kind} with this {', '.join(same)} already exists.")
+        if kind == "credential_types":
+            schema.check_credential_type(fields.get("inputs", {}), fields.get("injectors", {}))
+        if kind == "credentials":
+            if not fields.get("organization"):
+                raise Invalid("detail: Missing 'user', 'team', or 'organization'.")
+            schema.check_inputs(fields["inputs"], self._get("credential_types", fields["credential_type"]))
+        if kind == "schedules":
+            schema.check_rrule(fields["rrule"])
+        if kind == "job_templates":
+            project = self._get("projects", fields["project"])
+            if fields["playbook"] not in (PLAYBOOKS if project["status"] == "successful" else []):
+                raise Invalid("playbook: Playbook not found for project.")
+            if not isinstance(json.loads(fields["extra_vars"] or "{}"), dict):
+                raise Invalid("extra_vars: not a dictionary")
+
+    def _delete(self, kind: str, number: int) -> None:
+        del self.objects[kind][number]
+        if kind == "job_templates":
+            self.roles.pop(number + 1000)
+            gone = [one for one, other in self.objects["schedules"].items() if other["unified_job_template"] == number]
+            for one in gone:
+                del self.objects["schedules"][one]
+        if kind == "teams":
+            for role in self.roles.values():
+                role["teams"].discard(number)
+
+    def _part(self, method: str, number: int, part: str, query: dict[str, str], body: Any) -> Any:
+        match (method, part):
+            case ("GET", "survey_spec"):
+                return self.surveys.get(number, {})
+            case ("POST", "survey_spec"):
+                schema.check_survey(body)
+                self.surveys[number] = body
+            case ("DELETE", "survey_spec"):
+                self.surveys.pop(number, None)
+            case ("GET", "credentials"):
+                return self._page(
+                    [self._shown("credentials", self._get("credentials", one)) for one in self.attached[number]], query
+                )
+            case ("POST", "credentials"):
+                self._attach(number, body)
+            case ("GET", "schedules"):
+                return self._page(self._filtered("schedules", {"unified_job_template": str(number)}), query)
+            case _:
+                raise Failure(405, {"detail": f'Method "{method}" not allowed.'})
+        return None
+
+    def _attach(self, number: int, body: Fields) -> None:
+        credential = self._get("credentials", body["id"])
+        if body.get("disassociate"):
+            self.attached[number].remove(credential["id"])
+            return
+        types = [self._get("credentials", one)["credential_type"] for one in self.attached[number]]
+        if credential["credential_type"] in types:
+            raise Invalid("error: Cannot assign multiple credentials of this type.")
+        self.attached[number].append(credential["id"])
+
+    def _role(self, method: str, number: int, actors: str, query: dict[str, str], body: Any) -> Any:
+        holders = self.roles[number][actors]
+        if method == "GET":
+            users = {user["id"]: {"id": user["id"], "username": user["username"]} for user in self.users.values()}
+            known = users if actors == "users" else self.objects["teams"]
+            return self._page([known[one] for one in sorted(holders)], query)
+        if actors == "teams":
+            self._get("teams", body["id"])
+        (holders.discard if body.get("disassociate") else holders.add)(body["id"])
+        return None
+
+    def _launch(self, template: Fields, user: Fields, body: Fields) -> Fields:
+        """Return the variables of the job, after JobTemplateLaunch and SurveyJobTemplateMixin."""
+        role = self.roles[template["id"] + 1000]
+        if not user["is_superuser"] and not (user["teams"] & role["teams"] or user["id"] in role["users"]):
+            raise Failure(403, {"detail": "You do not have permission to perform this action."})
+        given = dict(body.get("extra_vars", {}))
+        survey = self.surveys.get(template["id"], {}) if template["survey_enabled"] else {}
+        questions = survey.get("spec", [])
+        if errors := [text for question in questions for text in schema.answer_errors(question, given)]:
+            raise Failure(400, {"variables_needed_to_start": errors})
+        asked = {question["variable"] for question in questions}
+        if template["ask_variables_on_launch"]:
+            asked |= given.keys()
+        variables = json.loads(template["extra_vars"] or "{}")
+        variables |= {question["variable"]: question["default"] for question in questions if "default" in question}
+        variables |= {name: value for name, value in given.items() if name in asked}
+        ignored = {name: value for name, value in given.items() if name not in asked}
+        return {"job": self._next, "extra_vars": json.dumps(variables), "ignored_fields": {"extra_vars": ignored}}
+
+
+@contextmanager
+def serving(stand_in: StandIn, context: SSLContext) -> Iterator[str]:
+    """Serve at a free port of this machine, and give the address."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def answer(self) -> None:
+            content = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            token = re.sub("^Bearer ", "", self.headers.get("Authorization") or "")
+            try:
+                found = stand_in.handle(self.command, self.path, token, json.loads(content) if content else None)
+                status = 204 if found is None else 201 if self.command == "POST" else 200
+            except Failure as error:
+                found, status = error.body, error.status
+            body = b"" if found is None else json.dumps(found).encode()
+            self.send_response(status)
+            if 300 <= status < 400:
+                self.send_header("Location", "/api/v2/organizations/")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        do_GET = do_POST = do_PATCH = do_DELETE = answer
+
+        def log_message(self, *_arguments: Any) -> None:
+            """Write nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"https://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()

@@ -1,0 +1,313 @@
+"""The module against a stand-in for AWX's API: what it creates, leaves, refuses, deletes and keeps secret."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .conftest import OPTIONS, SECRETS, Configure, rows
+from .stand_in import StandIn
+
+PAYMENTS = ["payments: create virtual cluster", "payments: delete virtual cluster", "payments: extend virtual cluster",
+            "payments: resume virtual cluster"]  # fmt: skip
+RESEARCH = ["research: create virtual cluster", "research: delete virtual cluster"]
+ADMIN = ["audit", "backup", "create_vcluster", "delete_vcluster", "housekeeping", "offboard", "onboard", "report",
+         "restore", "restore_drill", "self_service", "upgrade"]  # fmt: skip
+
+
+def test_first_run_creates_everything(stand_in: StandIn, configure: Configure) -> None:
+    result = configure()
+    assert not result.get("failed"), result
+    assert result["changed"]
+    assert {kind: stand_in.names(kind) for kind in stand_in.objects} == {
+        "organizations": ["tenantry"],
+        "teams": ["payments", "research"],
+        "credential_types": ["tenantry snapshot passphrase"],
+        "credentials": ["tenantry.kube hub", "tenantry.kube snapshot bucket", "tenantry.kube snapshot passphrase"],
+        "execution_environments": ["tenantry execution environment"],
+        "projects": ["tenantry.kube"],
+        "inventories": ["tenantry.kube"],
+        "inventory_sources": ["tenantry.kube"],
+        "job_templates": sorted([*ADMIN, *PAYMENTS, *RESEARCH]),
+        "schedules": ["backup", "housekeeping", "report", "self_service"],
+    }
+    created = [one for objects in stand_in.objects.values() for one in objects.values() if not one.get("managed")]
+    assert [one["name"] for one in created if not one["description"].endswith("(managed by tenantry.kube)")] == []
+
+
+def test_created_credentials_have_the_secrets_and_reach_their_jobs(stand_in: StandIn, configure: Configure) -> None:
+    configure()
+    hub = stand_in.named("credentials", "tenantry.kube hub")
+    assert hub["inputs"] == {
+        "host": OPTIONS["hub_host"],
+        "bearer_token": SECRETS["hub_token"],
+        "verify_ssl": True,
+        "ssl_ca_cert": OPTIONS["hub_ca_cert"],
+    }
+
+    def attached(template: str) -> list[str]:
+        numbers = stand_in.attached[stand_in.named("job_templates", template)["id"]]
+        return [stand_in.objects["credentials"][number]["name"] for number in numbers]
+
+    assert attached("onboard") == attached(PAYMENTS[0]) == ["tenantry.kube hub"]
+    snapshots = ["tenantry.kube hub", "tenantry.kube snapshot passphrase", "tenantry.kube snapshot bucket"]
+    assert attached("backup") == attached("restore") == snapshots
+
+
+def test_kubeconfig_has_a_credential_type_of_its_own(stand_in: StandIn, configure: Configure, tmp_path: Path) -> None:
+    path = tmp_path / "hub.yaml"
+    path.write_text("users: [{user: {token: secret-of-the-kubeconfig}}]\n")
+    given = {**dict.fromkeys(["hub_host", "hub_token", "hub_ca_cert"]), "hub_kubeconfig": str(path)}
+    result = configure(**given)
+    assert not result.get("failed"), result
+    hub = stand_in.named("credentials", "tenantry.kube hub")
+    assert hub["inputs"] == {"kubeconfig": path.read_text()}
+    injectors = stand_in.objects["credential_types"][hub["credential_type"]]["injectors"]
+    assert injectors["env"] == {"K8S_AUTH_KUBECONFIG": "{{ tower.filename }}"}
+    assert "secret-of-the-kubeconfig" not in result["raw"]
+    assert not configure(**given)["changed"]
+
+
+def test_second_run_writes_nothing(stand_in: StandIn, configure: Configure) -> None:
+    configure()
+    stand_in.requests.clear()
+    result = configure()
+    assert not result["changed"]
+    assert stand_in.writes == []
+    assert rows(result, changed=True) == []
+    assert len(result["results"]) == 33
+    assert result["diff"] == []
+
+
+def test_check_writes_nothing_and_predicts_the_same(stand_in: StandIn, configure: Configure) -> None:
+    predicted = configure(check=True)
+    assert stand_in.writes == []
+    done = configure()
+    assert not done.get("failed")
+    assert [row["actions"] for row in predicted["results"]] == [row["actions"] for row in done["results"]]
+    assert predicted["changed"]
+
+
+def test_check_of_a_change_writes_nothing(stand_in: StandIn, configure: Configure) -> None:
+    configure()
+    stand_in.requests.clear()
+    options = {"tenants": [{"name": "research"}], "project_branch": "next", "sizes": ["small"], "schedules": {}}
+    predicted = configure(check=True, **options)
+    assert stand_in.writes == []
+    done = configure(**options)
+    assert [row["actions"] for row in predicted["results"]] == [row["actions"] for row in done["results"]]
+    assert rows(done, kind="project", changed=True) == ["tenantry.kube"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "more"),
+    [
+        ("organizations", "tenantry", {}),
+        ("credential_types", "tenantry snapshot passphrase", {"kind": "cloud"}),
+        ("execution_environments", "tenantry execution environment", {"image": "other"}),
+    ],
+)
+def test_foreign_object_is_refused(
+    stand_in: StandIn, configure: Configure, kind: str, name: str, more: dict[str, Any]
+) -> None:
+    before = dict(stand_in.add(kind, name=name, **more))
+    result = configure()
+    assert (
+        f'{name}: the {kind[:-1].replace("_", " ")} "{name}" exists, and this module did not create it' in result["msg"]
+    )
+    assert stand_in.named(kind, name) == before
+
+
+def test_foreign_organization_stops_everything(stand_in: StandIn, configure: Configure) -> None:
+    stand_in.add("organizations", name="tenantry")
+    result = configure()
+    assert stand_in.writes == []
+    assert {row.get("not_done") for row in result["results"][1:]} == {'the organization "tenantry" failed'}
+
+
+def test_foreign_team_stops_only_its_tenant(stand_in: StandIn, configure: Configure) -> None:
+    configure(tenants=[])
+    organization = stand_in.named("organizations", "tenantry")["id"]
+    before = dict(stand_in.add("teams", name="payments", organization=organization))
+    result = configure()
+    assert stand_in.named("teams", "payments") == before
+    assert result["failed"]
+    assert rows(result, not_done='the team "payments" failed') == [
+        "payments: create virtual cluster", "payments: delete virtual cluster", "payments: resume virtual cluster",
+        "payments: extend virtual cluster"]  # fmt: skip
+    assert set(RESEARCH) <= set(rows(result, changed=True))
+    assert [name for name in stand_in.names("job_templates") if name.startswith("payments")] == []
+
+
+def test_foreign_objects_of_other_names_stay(stand_in: StandIn, configure: Configure) -> None:
+    configure()
+    organization = stand_in.named("organizations", "tenantry")["id"]
+    team = stand_in.add("teams", name="operators", organization=organization)
+    audit = stand_in.named("job_templates", "audit")
+    own = stand_in.add("job_templates", name="own", project=audit["project"], playbook="report.yml")
+    mine = stand_in.add(
+        "schedules",
+        name="mine",
+        unified_job_template=own["id"],
+        rrule="DTSTART:20260101T000000Z RRULE:FREQ=DAILY;INTERVAL=1",
+    )
+    result = configure(tenants=[])
+    assert not result.get("failed"), result
+    assert stand_in.names("teams") == ["operators"]
+    assert {"own"} <= set(stand_in.names("job_templates"))
+    assert [team["id"], own["id"], mine["id"]] == [
+        stand_in.named(kind, name)["id"]
+        for kind, name in [("teams", "operators"), ("job_templates", "own"), ("schedules", "mine")]
+    ]
+
+
+def test_removed_tenant_is_gone(stand_in: StandIn, configure: Configure) -> None:
+    configure()
+    result = configure(tenants=[OPTIONS["tenants"][0]])
+    assert stand_in.names("teams") == ["payments"]
+    assert stand_in.names("job_templates") == sorted([*ADMIN, *PAYMENTS])
+    deleted = [row["name"] for row in result["results"] if row["actions"] and row["actions"][0]["action"] == "delete"]
+    assert deleted == [*RESEARCH, "research"]
+    assert not configure(tenants=[OPTIONS["tenants"][0]])["changed"]
+
+
+def test_removed_schedule_is_gone(stand_in: StandIn, configure: Configure) -> None:
+    configure()
+    rule = "DTSTART:20260101T000000Z RRULE:FREQ=HOURLY;INTERVAL=1"
+    configure(schedules={"report": rule, "backup": ""})
+    assert stand_in.names("schedules") == ["report"]
+    assert stand_in.named("schedules", "report")["rrule"] == rule
+
+
+def test_changes_of_others_are_reverted(stand_in: StandIn, configure: Configure) -> None:
+    configure()
+    template = stand_in.named("job_templates", PAYMENTS[0])
+    template |= {"ask_variables_on_launch": True, "extra_vars": json.dumps({"tenantry_tenant": "research"})}
+    stand_in.surveys[template["id"]] = {"name": "", "description": "", "spec": []}
+    stand_in.attached[template["id"]].clear()
+    stand_in.roles[template["id"] + 1000] |= {"teams": {stand_in.named("teams", "research")["id"]}, "users": {1}}
+    result = configure()
+    [row] = [row for row in result["results"] if row["changed"]]
+    assert [action["action"] for action in row["actions"]] == [
+        "update", "set_survey", "attach", "revoke", "revoke", "grant"]  # fmt: skip
+    assert row["actions"][0]["paths"] == ["ask_variables_on_launch", "extra_vars"]
+    assert stand_in.roles[template["id"] + 1000] == {
+        "teams": {stand_in.named("teams", "payments")["id"]},
+        "users": set(),
+    }
+
+
+@pytest.mark.parametrize("check", [False, True])
+def test_secrets_are_in_no_result(stand_in: StandIn, configure: Configure, check: bool) -> None:
+    results = [
+        configure(check=check),
+        configure(check=check, update_secrets=True, hub_host="https://other.example.com:6443"),
+    ]
+    for result in results:
+        assert result["diff"]
+        found = [
+            secret
+            for secret in [*SECRETS.values(), "secret-ca-of-the-hub", "token-of-an-administrator"]
+            if secret in result["raw"]
+        ]
+        assert found == []
+
+
+def test_secrets_are_in_no_error(stand_in: StandIn, configure: Configure) -> None:
+    stand_in.refuse = {("POST", "credentials"): 400}
+    result = configure()
+    assert len(rows(result, kind="credential")) == 3
+    assert [secret for secret in SECRETS.values() if secret in result["raw"]] == []
+
+
+def test_changed_secret_is_written_when_asked(stand_in: StandIn, configure: Configure) -> None:
+    configure()
+    assert not configure(hub_token="another-token-of-the-hub")["changed"]
+    result = configure(hub_token="another-token-of-the-hub", update_secrets=True)
+    assert rows(result, changed=True) == [
+        "tenantry.kube hub", "tenantry.kube snapshot passphrase", "tenantry.kube snapshot bucket"]  # fmt: skip
+    assert stand_in.named("credentials", "tenantry.kube hub")["inputs"]["bearer_token"] == "another-token-of-the-hub"
+
+
+def test_failed_item_hides_no_other(stand_in: StandIn, configure: Configure) -> None:
+    configure(tenants=[])
+    stand_in.refuse = {("POST", "teams"): 500, ("POST", "schedules"): 500}
+    stand_in.objects["schedules"].clear()
+    result = configure(sizes=["small"])
+    assert result["failed"]
+    assert rows(result, kind="job_template", changed=True) == ["create_vcluster", "restore", "restore_drill"]
+    errors = [row["name"] for row in result["results"] if row.get("error")]
+    assert errors == ["payments", "research", "self_service", "housekeeping", "backup", "report"]
+    assert result["msg"].startswith("payments: POST teams: 500 refused by the test. ")
+
+
+def test_failed_update_of_the_project_is_an_error(stand_in: StandIn, configure: Configure) -> None:
+    stand_in.update_result = "failed"
+    result = configure()
+    assert "tenantry.kube: the last update of the project is failed. Correct project_url" in result["msg"]
+    assert stand_in.names("job_templates") == []
+    assert stand_in.names("teams") == ["payments", "research"]
+
+
+def test_running_job_of_a_removed_tenant_is_an_error(stand_in: StandIn, configure: Configure) -> None:
+    configure()
+    number = stand_in.named("job_templates", RESEARCH[0])["id"]
+    stand_in.refuse = {("DELETE", f"job_templates/{number}"): 409}
+    result = configure(tenants=[OPTIONS["tenants"][0]])
+    assert "Wait until its jobs have ended, then run again" in result["msg"]
+    assert stand_in.names("teams") == ["payments"]
+
+
+def test_existing_credential_is_looked_up(stand_in: StandIn, configure: Configure) -> None:
+    aws = next(number for number, one in stand_in.objects["credential_types"].items() if one["namespace"] == "aws")
+    organization = stand_in.add("organizations", name="Default")["id"]
+    inputs = {"username": "u", "password": "p"}
+    git = stand_in.add("credentials", name="git", organization=organization, credential_type=aws, inputs=inputs)
+    assert not configure(project_credential="git").get("failed")
+    assert stand_in.named("projects", "tenantry.kube")["credential"] == git["id"]
+    assert 'the existing credential "gti" exists 0 times' in configure(project_credential="gti")["msg"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"controller_host": "http://awx.example.com"},
+            'controller_host: "http://awx.example.com" is not an https:// address',
+        ),
+        ({"hub_host": "http://hub"}, 'hub_host: "http://hub" is not an https:// address'),
+        ({"hub_token": None}, "hub_host, hub_token: both are required without hub_kubeconfig"),
+        ({"hub_kubeconfig": "/nonexistent"}, "hub_kubeconfig: not together with hub_host, hub_token and hub_ca_cert"),
+        ({"snapshot_secret_key": None}, "snapshot_access_key, snapshot_secret_key: only one is set"),
+        ({"tenants": [{"name": "Payments"}]}, 'tenants[0].name: "Payments" is not a valid name'),
+        ({"tenants": [{"name": "a"}, {"name": "a"}]}, 'tenants: "a" is given twice'),
+        ({"ttls": []}, "ttls: is empty"),
+        ({"ttls": ["1y"]}, 'ttls: "1y" is not a duration'),
+        ({"schedules": {"upgrade": "x"}}, 'schedules: "upgrade" has no schedule'),
+        ({"schedules": {"backup": "daily"}}, 'schedules.backup: "daily" is not a rule that a controller accepts'),
+        ({"project_url": ""}, "project_url: is empty"),
+    ],
+)
+def test_invalid_options_are_refused(
+    stand_in: StandIn, configure: Configure, options: dict[str, Any], message: str
+) -> None:
+    result = configure(**options)
+    assert message in result["msg"]
+    assert "\n" not in result["msg"]
+    assert stand_in.requests == []
+
+
+def test_wrong_token_is_one_error(configure: Configure) -> None:
+    result = configure(controller_oauthtoken="expired-token-of-nobody")
+    assert "401 Authentication credentials were not provided. Use a valid token" in result["msg"]
+    assert "\n" not in result["msg"]
+    assert "expired-token-of-nobody" not in result["raw"]
+
+
+def test_untrusted_certificate_is_refused(stand_in: StandIn, configure: Configure) -> None:
+    result = configure(ca_path=None)
+    assert "is not trusted. Set ca_path to the file of its CA" in result["msg"]
+    assert stand_in.requests == []
