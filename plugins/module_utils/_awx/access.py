@@ -26,12 +26,13 @@ class Access:
     def reconcile(self, wanted: Desired, live: Object | None, change: Change) -> None:
         """Pass each write to `change`. `live` is None if a check only predicts the job template."""
         path = f"job_templates/{live['id']}" if live else ""
-        self._survey(wanted, path, change)
+        self.survey(wanted, path, change)
         self._credentials(wanted, live, path, change)
         if wanted.team:
             self._launchers(wanted.team, live, change)
 
-    def _survey(self, wanted: Desired, path: str, change: Change) -> None:
+    def survey(self, wanted: Desired, path: str, change: Change) -> None:
+        """Set or remove the survey of the job template or workflow at this path. It is empty if there is none yet."""
         before = self._controller.get(f"{path}/survey_spec") if path else {}
         after = wanted.survey or {}
         if before == after:
@@ -44,7 +45,7 @@ class Access:
 
     def _credentials(self, wanted: Desired, live: Object | None, path: str, change: Change) -> None:
         """Attach the credentials, and detach others of this module. Those of an administrator stay."""
-        attached = self._controller.list(f"{path}/credentials") if live else []
+        attached = live["summary_fields"].get("credentials", []) if live else []
         ids = {ref: self._existing.id_of(ref) for ref in wanted.credentials}
         for credential in attached:
             if is_marked(credential) and credential["id"] not in ids.values():

@@ -18,6 +18,7 @@ PROJECT = "project"
 INVENTORY = "inventory"
 INVENTORY_SOURCE = "inventory_source"
 JOB_TEMPLATE = "job_template"
+WORKFLOW = "workflow_job_template"
 SCHEDULE = "schedule"
 # What the module only looks up: a credential that an administrator created, a credential type that the controller has.
 FOREIGN_CREDENTIAL = "existing credential"
@@ -33,6 +34,7 @@ ENDPOINTS = {
     INVENTORY: "inventories",
     INVENTORY_SOURCE: "inventory_sources",
     JOB_TEMPLATE: "job_templates",
+    WORKFLOW: "workflow_job_templates",
     SCHEDULE: "schedules",
     FOREIGN_CREDENTIAL: "credentials",
     BUILT_IN_TYPE: "credential_types",
@@ -44,6 +46,7 @@ SCOPES = {
     PROJECT: ("organization",),
     INVENTORY: ("organization",),
     INVENTORY_SOURCE: ("inventory",),
+    WORKFLOW: ("organization",),
     SCHEDULE: ("unified_job_template",),
 }
 
@@ -61,12 +64,21 @@ class Ref(NamedTuple):
     name: str
 
 
+class Node(NamedTuple):
+    """A step of a workflow: a job template, or an approval if that is None."""
+
+    identifier: str
+    template: Ref | None
+    job_type: str | None = None
+
+
 @dataclass(frozen=True)
 class Desired:
     """An object with the fields that the module owns.
 
-    `secrets` names the secret fields of `inputs`. The last three are for job templates: the survey, the credentials of
-    its jobs, and the team that may launch it. Without a team, who may launch it is left as it is.
+    `secrets` names the secret fields of `inputs`. The others are for job templates: the survey, the credentials of its
+    jobs, and the team that may launch it. Without a team, who may launch it is left as it is. `nodes` are for
+    workflows: each runs after the one before it succeeded.
     """
 
     kind: str
@@ -76,6 +88,7 @@ class Desired:
     survey: dict[str, Any] | None = None
     credentials: tuple[Ref, ...] = ()
     team: Ref | None = None
+    nodes: tuple[Node, ...] = ()
 
     @property
     def ref(self) -> Ref:
@@ -85,6 +98,7 @@ class Desired:
         """Yield the objects that must exist before this one."""
         yield from (value for value in self.fields.values() if isinstance(value, Ref))
         yield from self.credentials
+        yield from (node.template for node in self.nodes if node.template)
         if self.team:
             yield self.team
 

@@ -20,6 +20,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._awx.objects import 
     is_marked,
     redacted,
 )
+from ansible_collections.tenantry.kube.plugins.module_utils._awx.workflow import Workflow
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import Obstacle, shown
 from ansible_collections.tenantry.kube.plugins.module_utils._module import Row, attempt
 
@@ -59,6 +60,7 @@ class Reconciler:
         self._controller = controller
         self._existing = Existing(controller)
         self._access = Access(controller, self._existing)
+        self._workflow = Workflow(controller, self._existing)
         self._check_mode = check_mode
         self._update_secrets = update_secrets
         self._wait_timeout = wait_timeout
@@ -103,6 +105,9 @@ class Reconciler:
             self._wait_for_project(live["id"])
         if wanted.kind == kinds.JOB_TEMPLATE:
             self._access.reconcile(wanted, live, changes.add)
+        if wanted.kind == kinds.WORKFLOW:
+            self._access.survey(wanted, f"{ENDPOINTS[wanted.kind]}/{live['id']}" if live else "", changes.add)
+            self._workflow.reconcile(wanted, live, changes.add)
 
     def _create(self, wanted: Desired, fields: dict[str, Any], changes: Changes) -> Object | None:
         return changes.add(

@@ -8,7 +8,7 @@ import json
 from typing import Any
 
 from ansible_collections.tenantry.kube.plugins.module_utils._awx import objects as kinds
-from ansible_collections.tenantry.kube.plugins.module_utils._awx.objects import Desired, Ref, described
+from ansible_collections.tenantry.kube.plugins.module_utils._awx.objects import Desired, Node, Ref, described
 from ansible_collections.tenantry.kube.plugins.module_utils._awx.options import Options, Tenant
 from ansible_collections.tenantry.kube.plugins.module_utils._awx.surveys import (
     ADMIN_PLAYBOOKS,
@@ -19,6 +19,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._awx.surveys import 
     tenant_surveys,
 )
 
+WORKFLOW = "onboard with approval"
 NAME = "tenantry.kube"  # of the project, the inventory and its source
 # Namespaces of credential types that every controller has.
 KUBERNETES, AWS = "kubernetes_bearer_token", "aws"
@@ -60,6 +61,7 @@ def desired(options: Options) -> list[Desired]:
         *_project(options),
         *(_team(tenant, options) for tenant in options.tenants),
         *(_admin_template(playbook, options) for playbook in ADMIN_PLAYBOOKS),
+        _workflow(options),
         *(template for tenant in options.tenants for template in _tenant_templates(tenant, options)),
         *(_schedule(playbook, rule) for playbook, rule in options.schedules.items()),
     ]
@@ -231,6 +233,23 @@ def _credentials_of_jobs(playbook: str, options: Options) -> tuple[Ref, ...]:
         names += [PASSPHRASE] if options.passphrase else []
         names += [BUCKET] if options.bucket else []
     return tuple(Ref(kinds.CREDENTIAL, name) for name in names)
+
+
+def _workflow(options: Options) -> Desired:
+    """Return the workflow that shows what would change, waits for an approval, changes it, and reports."""
+    fields = {
+        "description": described("Check, approval, onboard, report"),
+        "organization": _organization(options),
+        "survey_enabled": True,
+        "extra_vars": "{}",
+        "allow_simultaneous": False,
+        "ask_variables_on_launch": False,
+        "ask_inventory_on_launch": False,
+        "ask_limit_on_launch": False,
+    }
+    onboard, report = Ref(kinds.JOB_TEMPLATE, "onboard"), Ref(kinds.JOB_TEMPLATE, "report")
+    nodes = (Node("check", onboard, "check"), Node("approval", None), Node("onboard", onboard), Node("report", report))
+    return Desired(kinds.WORKFLOW, WORKFLOW, fields, survey=admin_survey("onboard", options), nodes=nodes)
 
 
 def _schedule(playbook: str, rule: str) -> Desired:

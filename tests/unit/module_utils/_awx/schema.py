@@ -34,6 +34,8 @@ ASKED = ("scm_branch", "diff_mode", "variables", "limit", "tags", "skip_tags", "
          "credential", "execution_environment", "labels", "forks", "job_slice_count", "timeout",
          "instance_groups")  # fmt: skip
 
+WORKFLOW_ASKED = ("variables", "inventory", "scm_branch", "limit", "labels", "skip_tags", "tags")
+
 KINDS: dict[str, dict[str, Kind]] = {
     "organizations": {**NAMED, "max_hosts": NUMBER, "default_environment": reference("execution_environments")},
     "teams": {**NAMED, "organization": reference("organizations", required=True)},
@@ -66,6 +68,16 @@ KINDS: dict[str, dict[str, Kind]] = {
                       "execution_environment": reference("execution_environments"), "survey_enabled": BOOL,
                       "become_enabled": BOOL, "diff_mode": BOOL, "allow_simultaneous": BOOL,
                       **{f"ask_{name}_on_launch": BOOL for name in ASKED}},
+    "workflow_job_templates": {**NAMED, "extra_vars": text(), "organization": reference("organizations"),
+                               "survey_enabled": BOOL, "allow_simultaneous": BOOL,
+                               "inventory": reference("inventories"),
+                               "limit": text(), "scm_branch": text(), "skip_tags": text(), "job_tags": text(),
+                               **{f"ask_{name}_on_launch": BOOL for name in WORKFLOW_ASKED}},
+    "workflow_job_template_nodes": {"identifier": text(longest=512), "extra_data": DICT,
+                                    "workflow_job_template": reference("workflow_job_templates", required=True),
+                                    "unified_job_template": reference("job_templates"),
+                                    "job_type": text(choices=("run", "check")), "limit": text(),
+                                    "all_parents_must_converge": BOOL},
     "schedules": {**NAMED, "unified_job_template": reference("job_templates", required=True),
                   "rrule": text(required=True, longest=10**4), "enabled": BOOL, "extra_data": DICT},
 }  # fmt: skip
@@ -80,6 +92,8 @@ UNIQUE = {
     "inventories": ("organization",),
     "inventory_sources": ("inventory",),
     "job_templates": ("organization",),
+    "workflow_job_templates": ("organization",),
+    "workflow_job_template_nodes": ("identifier", "workflow_job_template"),
     "schedules": ("unified_job_template",),
 }
 # What every controller has.

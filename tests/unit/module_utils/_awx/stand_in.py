@@ -31,6 +31,7 @@ ROOT = Path(__file__).resolve().parents[4]
 PLAYBOOKS = sorted(path.name for path in (ROOT / "awx/project").glob("*.yml"))
 ADMIN_TOKEN = "token-of-an-administrator"
 FIRST_ID = 11
+RELATIONS = ("success_nodes", "failure_nodes", "always_nodes")
 TRIGGERS_UPDATE = {"scm_url", "scm_branch", "scm_type", "scm_refspec"}
 
 
@@ -70,7 +71,9 @@ class StandIn:
         return found
 
     def names(self, kind: str) -> list[str]:
-        return sorted(one["name"] for one in self.objects[kind].values() if not one.get("managed"))
+        return sorted(
+            one.get("name") or one["identifier"] for one in self.objects[kind].values() if not one.get("managed")
+        )
 
     def add(self, kind: str, /, **fields: Any) -> Fields:
         """Store an object that somebody created in the user interface."""
@@ -118,8 +121,10 @@ class StandIn:
                 return self._shown(kind, self._change(kind, self._get(kind, int(number)), body))
             case ("DELETE", kind, number):
                 return self._delete(kind, self._get(kind, int(number))["id"])
-            case (_, "job_templates", number, part):
-                return self._part(method, self._get("job_templates", int(number))["id"], part, query, body)
+            case (_, "job_templates" | "workflow_job_templates", number, part):
+                return self._part(method, self._get(path[0], int(number))["id"], part, query, body)
+            case ("POST", "workflow_job_template_nodes", number, part):
+                return self._part_of_node(self._get("workflow_job_template_nodes", int(number)), part, body)
             case (_, "roles", number, ("teams" | "users") as actors):
                 return self._role(method, int(number), actors, query, body)
         raise Failure(404, {"detail": "The requested resource could not be found."})
@@ -161,7 +166,11 @@ class StandIn:
                 name: "$encrypted$" if name in secret else value for name, value in stored["inputs"].items()
             }
         if kind == "job_templates":
-            shown["summary_fields"] = {"object_roles": {"execute_role": {"id": stored["id"] + 1000, "name": "Execute"}}}
+            attached = [self._get("credentials", one) for one in self.attached.get(stored["id"], [])]
+            shown["summary_fields"] = {
+                "object_roles": {"execute_role": {"id": stored["id"] + 1000, "name": "Execute"}},
+                "credentials": [{key: one[key] for key in ("id", "name", "description")} for one in attached],
+            }
         return shown
 
     def _store(self, kind: str, fields: Fields) -> Fields:
@@ -175,6 +184,8 @@ class StandIn:
         defaults: Fields = {"description": ""}
         if kind == "projects":
             defaults["status"] = "pending"
+        if kind == "workflow_job_template_nodes":
+            defaults = {"unified_job_template": None, "job_type": None} | {relation: [] for relation in RELATIONS}
         if kind == "job_templates":
             defaults |= dict.fromkeys((f"ask_{name}_on_launch" for name in schema.ASKED), False)
             defaults |= {"survey_enabled": False, "extra_vars": "", "allow_simultaneous": False}
@@ -213,6 +224,10 @@ class StandIn:
             if not fields.get("organization"):
                 raise Invalid("detail: Missing 'user', 'team', or 'organization'.")
             schema.check_inputs(fields["inputs"], self._get("credential_types", fields["credential_type"]))
+        if kind == "workflow_job_template_nodes" and fields.get("job_type"):
+            template = self._get("job_templates", fields["unified_job_template"])
+            if not template["ask_job_type_on_launch"]:
+                raise Invalid("job_type: Field is not configured to prompt on launch.")
         if kind == "schedules":
             schema.check_rrule(fields["rrule"])
         if kind == "job_templates":
@@ -229,6 +244,10 @@ class StandIn:
             gone = [one for one, other in self.objects["schedules"].items() if other["unified_job_template"] == number]
             for one in gone:
                 del self.objects["schedules"][one]
+        if kind == "workflow_job_template_nodes":
+            for node in self.objects[kind].values():
+                for relation in RELATIONS:
+                    node[relation] = [one for one in node[relation] if one != number]
         if kind == "teams":
             for role in self.roles.values():
                 role["teams"].discard(number)
@@ -253,6 +272,29 @@ class StandIn:
             case _:
                 raise Failure(405, {"detail": f'Method "{method}" not allowed.'})
         return None
+
+    def _part_of_node(self, node: Fields, part: str, body: Fields) -> Any:
+        if part == "create_approval_template":
+            if body.keys() != {"name", "description", "timeout"}:
+                raise Invalid("name: This field is required.")
+            kind = {"name": body["name"], "unified_job_type": "workflow_approval"}
+            node |= {"unified_job_template": self._next, "summary_fields": {"unified_job_template": kind}}
+            return {}
+        other = self._get("workflow_job_template_nodes", body["id"])
+        if body.get("disassociate"):
+            node[part].remove(other["id"])
+            return None
+        if other["workflow_job_template"] != node["workflow_job_template"] or node["id"] in self._after(other):
+            raise Invalid("Error: Cycle detected.")
+        if any(other["id"] in node[one] for one in RELATIONS if one != part):
+            raise Invalid("Error: Relationship not allowed.")
+        node[part].append(other["id"])
+        return None
+
+    def _after(self, node: Fields) -> set[int]:
+        """Return the node with all that run after it."""
+        following = [self._get("workflow_job_template_nodes", one) for relation in RELATIONS for one in node[relation]]
+        return {node["id"]}.union(*(self._after(one) for one in following))
 
     def _attach(self, number: int, body: Fields) -> None:
         credential = self._get("credentials", body["id"])
