@@ -12,8 +12,8 @@ from ansible_collections.tenantry.kube.plugins.module_utils._awx.existing import
 from ansible_collections.tenantry.kube.plugins.module_utils._awx.objects import Desired, Ref, is_marked
 
 Change = Callable[..., Any]
-# The right to launch a job template, and nothing else of it.
-EXECUTE = "execute_role"
+# The right to launch a job template and nothing else of it, and the right to change it.
+EXECUTE, ADMIN = "execute_role", "admin_role"
 
 
 class Access:
@@ -56,23 +56,31 @@ class Access:
                 self._post(change, "attach", f"{path}/credentials", {"id": number}, ref.name)
 
     def _launchers(self, team: Ref, live: Object | None, change: Change) -> None:
-        """Give the right to launch to the team, and take it from all other teams and users that have it."""
-        number = self._existing.id_of(team)
-        role = f"roles/{self._role(live)}" if live else ""
-        teams = self._controller.list(f"{role}/teams") if live else []
-        users = self._controller.list(f"{role}/users") if live else []
-        for other in teams:
-            if other["id"] != number:
-                body = {"id": other["id"], "disassociate": True}
-                self._post(change, "revoke", f"{role}/teams", body, other["name"])
-        for user in users:
-            body = {"id": user["id"], "disassociate": True}
-            self._post(change, "revoke", f"{role}/users", body, user["username"])
-        if number is None or number not in [one["id"] for one in teams]:
-            self._post(change, "grant", f"{role}/teams", {"id": number}, team.name)
+        """Give the right to launch to the team, and take it from all other teams and users that have it.
 
-    def _role(self, live: Object) -> int:
-        return live["summary_fields"]["object_roles"][EXECUTE]["id"]
+        No team may change the job template: it could give itself another tenant. Users who may are left, because the
+        user of the token may be one of them.
+        """
+        number = self._existing.id_of(team)
+        execute, admin = (self._role(live, EXECUTE), self._role(live, ADMIN)) if live else ("", "")
+        teams = self._controller.list(f"{execute}/teams") if live else []
+        users = self._controller.list(f"{execute}/users") if live else []
+        administrators = self._controller.list(f"{admin}/teams") if live else []
+        for one in administrators:
+            self._revoke(change, f"{admin}/teams", one["id"], one["name"])
+        for one in teams:
+            if one["id"] != number:
+                self._revoke(change, f"{execute}/teams", one["id"], one["name"])
+        for one in users:
+            self._revoke(change, f"{execute}/users", one["id"], one["username"])
+        if number is None or number not in [one["id"] for one in teams]:
+            self._post(change, "grant", f"{execute}/teams", {"id": number}, team.name)
+
+    def _role(self, live: Object, role: str) -> str:
+        return f"roles/{live['summary_fields']['object_roles'][role]['id']}"
+
+    def _revoke(self, change: Change, path: str, number: int, name: str) -> None:
+        self._post(change, "revoke", path, {"id": number, "disassociate": True}, name)
 
     def _post(self, change: Change, action: str, path: str, body: Object, name: str) -> None:
         value = {action: name}

@@ -16,6 +16,9 @@ from syncer.authority import Authority
 from .stand_in import ADMIN_TOKEN, StandIn, serving
 
 Configure = Callable[..., dict[str, Any]]
+AfterRun = Callable[..., None]
+
+STATES: dict[str, dict[str, Any]] = {}
 
 SECRETS = {
     "hub_token": "secret-token-of-the-hub",
@@ -79,6 +82,22 @@ def configure(
         return result
 
     return configure
+
+
+@pytest.fixture
+def after_run(stand_in: StandIn, configure: Configure) -> AfterRun:
+    """Bring the stand-in into the state after a run with these options. It runs once for all tests."""
+
+    def after_run(**options: Any) -> None:
+        key = json.dumps(options)
+        if key not in STATES:
+            result = configure(**options)
+            assert not result.get("failed"), result
+            STATES[key] = stand_in.state()
+        stand_in.restore(STATES[key])
+        stand_in.requests.clear()
+
+    return after_run
 
 
 def rows(result: dict[str, Any], *, kind: str | None = None, **having: Any) -> list[str]:

@@ -13,6 +13,7 @@ the right to launch, no notifications. Whether AWX behaves so is only as sure as
 
 from __future__ import annotations
 
+import copy
 import json
 import re
 import threading
@@ -31,6 +32,7 @@ ROOT = Path(__file__).resolve().parents[4]
 PLAYBOOKS = sorted(path.name for path in (ROOT / "awx/project").glob("*.yml"))
 ADMIN_TOKEN = "token-of-an-administrator"
 FIRST_ID = 11
+EXECUTE, ADMIN = 1000, 2000  # the ids of these roles, beyond that of their job template
 RELATIONS = ("success_nodes", "failure_nodes", "always_nodes")
 TRIGGERS_UPDATE = {"scm_url", "scm_branch", "scm_type", "scm_refspec"}
 
@@ -65,6 +67,14 @@ class StandIn:
     @property
     def writes(self) -> list[tuple[str, str, Any]]:
         return [request for request in self.requests if request[0] != "GET"]
+
+    def state(self) -> Fields:
+        """Return a copy of the state, for restore()."""
+        names = ("objects", "surveys", "attached", "roles", "users", "_next")
+        return copy.deepcopy({name: getattr(self, name) for name in names})
+
+    def restore(self, state: Fields) -> None:
+        vars(self).update(copy.deepcopy(state))
 
     def named(self, kind: str, name: str) -> Fields:
         [found] = [one for one in self.objects[kind].values() if one["name"] == name]
@@ -168,7 +178,10 @@ class StandIn:
         if kind == "job_templates":
             attached = [self._get("credentials", one) for one in self.attached.get(stored["id"], [])]
             shown["summary_fields"] = {
-                "object_roles": {"execute_role": {"id": stored["id"] + 1000, "name": "Execute"}},
+                "object_roles": {
+                    "execute_role": {"id": stored["id"] + EXECUTE, "name": "Execute"},
+                    "admin_role": {"id": stored["id"] + ADMIN, "name": "Admin"},
+                },
                 "credentials": [{key: one[key] for key in ("id", "name", "description")} for one in attached],
             }
         return shown
@@ -195,7 +208,8 @@ class StandIn:
         stored = self._store(kind, fields)
         if kind == "job_templates":
             self.attached[stored["id"]] = []
-            self.roles[stored["id"] + 1000] = {"teams": set(), "users": set()}
+            for role in (EXECUTE, ADMIN):
+                self.roles[stored["id"] + role] = {"teams": set(), "users": set()}
         return stored
 
     def _change(self, kind: str, stored: Fields, fields: Fields) -> Fields:
@@ -240,7 +254,8 @@ class StandIn:
     def _delete(self, kind: str, number: int) -> None:
         del self.objects[kind][number]
         if kind == "job_templates":
-            self.roles.pop(number + 1000)
+            for one in (EXECUTE, ADMIN):
+                self.roles.pop(number + one)
             gone = [one for one, other in self.objects["schedules"].items() if other["unified_job_template"] == number]
             for one in gone:
                 del self.objects["schedules"][one]
@@ -319,8 +334,9 @@ class StandIn:
 
     def _launch(self, template: Fields, user: Fields, body: Fields) -> Fields:
         """Return the variables of the job, after JobTemplateLaunch and SurveyJobTemplateMixin."""
-        role = self.roles[template["id"] + 1000]
-        if not user["is_superuser"] and not (user["teams"] & role["teams"] or user["id"] in role["users"]):
+        roles = [self.roles[template["id"] + role] for role in (EXECUTE, ADMIN)]
+        may = any(user["teams"] & role["teams"] or user["id"] in role["users"] for role in roles)
+        if not user["is_superuser"] and not may:
             raise Failure(403, {"detail": "You do not have permission to perform this action."})
         given = dict(body.get("extra_vars", {}))
         survey = self.surveys.get(template["id"], {}) if template["survey_enabled"] else {}

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from .conftest import OPTIONS, SECRETS, Configure, rows
-from .stand_in import StandIn
+from .conftest import OPTIONS, SECRETS, AfterRun, Configure, rows
+from .stand_in import ADMIN, EXECUTE, StandIn
 
 PAYMENTS = ["payments: create virtual cluster", "payments: delete virtual cluster", "payments: extend virtual cluster",
             "payments: resume virtual cluster"]  # fmt: skip
 RESEARCH = ["research: create virtual cluster", "research: delete virtual cluster"]
-ADMIN = ["audit", "backup", "create_vcluster", "delete_vcluster", "housekeeping", "offboard", "onboard", "report",
+ADMINS = ["audit", "backup", "create_vcluster", "delete_vcluster", "housekeeping", "offboard", "onboard", "report",
          "restore", "restore_drill", "self_service", "upgrade"]  # fmt: skip
 
 
@@ -31,7 +31,7 @@ def test_first_run_creates_everything(stand_in: StandIn, configure: Configure) -
         "projects": ["tenantry.kube"],
         "inventories": ["tenantry.kube"],
         "inventory_sources": ["tenantry.kube"],
-        "job_templates": sorted([*ADMIN, *PAYMENTS, *RESEARCH]),
+        "job_templates": sorted([*ADMINS, *PAYMENTS, *RESEARCH]),
         "schedules": ["backup", "housekeeping", "report", "self_service"],
         "workflow_job_templates": ["onboard with approval"],
         "workflow_job_template_nodes": ["approval", "check", "onboard", "report"],
@@ -44,8 +44,8 @@ def test_first_run_creates_everything(stand_in: StandIn, configure: Configure) -
     ] == []
 
 
-def test_created_credentials_have_the_secrets_and_reach_their_jobs(stand_in: StandIn, configure: Configure) -> None:
-    configure()
+def test_created_credentials_have_the_secrets_and_reach_their_jobs(stand_in: StandIn, after_run: AfterRun) -> None:
+    after_run()
     hub = stand_in.named("credentials", "tenantry.kube hub")
     assert hub["inputs"] == {
         "host": OPTIONS["hub_host"],
@@ -77,9 +77,8 @@ def test_kubeconfig_has_a_credential_type_of_its_own(stand_in: StandIn, configur
     assert not configure(**given)["changed"]
 
 
-def test_second_run_writes_nothing(stand_in: StandIn, configure: Configure) -> None:
-    configure()
-    stand_in.requests.clear()
+def test_second_run_writes_nothing(stand_in: StandIn, configure: Configure, after_run: AfterRun) -> None:
+    after_run()
     result = configure()
     assert not result["changed"]
     assert stand_in.writes == []
@@ -97,9 +96,8 @@ def test_check_writes_nothing_and_predicts_the_same(stand_in: StandIn, configure
     assert predicted["changed"]
 
 
-def test_check_of_a_change_writes_nothing(stand_in: StandIn, configure: Configure) -> None:
-    configure()
-    stand_in.requests.clear()
+def test_check_of_a_change_writes_nothing(stand_in: StandIn, configure: Configure, after_run: AfterRun) -> None:
+    after_run()
     options = {"tenants": [{"name": "research"}], "project_branch": "next", "sizes": ["small"], "schedules": {}}
     predicted = configure(check=True, **options)
     assert stand_in.writes == []
@@ -134,8 +132,8 @@ def test_foreign_organization_stops_everything(stand_in: StandIn, configure: Con
     assert {row.get("not_done") for row in result["results"][1:]} == {'the organization "tenantry" failed'}
 
 
-def test_foreign_team_stops_only_its_tenant(stand_in: StandIn, configure: Configure) -> None:
-    configure(tenants=[])
+def test_foreign_team_stops_only_its_tenant(stand_in: StandIn, configure: Configure, after_run: AfterRun) -> None:
+    after_run(tenants=[])
     organization = stand_in.named("organizations", "tenantry")["id"]
     before = dict(stand_in.add("teams", name="payments", organization=organization))
     result = configure()
@@ -148,8 +146,8 @@ def test_foreign_team_stops_only_its_tenant(stand_in: StandIn, configure: Config
     assert [name for name in stand_in.names("job_templates") if name.startswith("payments")] == []
 
 
-def test_foreign_objects_of_other_names_stay(stand_in: StandIn, configure: Configure) -> None:
-    configure()
+def test_foreign_objects_of_other_names_stay(stand_in: StandIn, configure: Configure, after_run: AfterRun) -> None:
+    after_run()
     organization = stand_in.named("organizations", "tenantry")["id"]
     team = stand_in.add("teams", name="operators", organization=organization)
     audit = stand_in.named("job_templates", "audit")
@@ -170,40 +168,40 @@ def test_foreign_objects_of_other_names_stay(stand_in: StandIn, configure: Confi
     ]
 
 
-def test_removed_tenant_is_gone(stand_in: StandIn, configure: Configure) -> None:
-    configure()
+def test_removed_tenant_is_gone(stand_in: StandIn, configure: Configure, after_run: AfterRun) -> None:
+    after_run()
     result = configure(tenants=[OPTIONS["tenants"][0]])
     assert stand_in.names("teams") == ["payments"]
-    assert stand_in.names("job_templates") == sorted([*ADMIN, *PAYMENTS])
+    assert stand_in.names("job_templates") == sorted([*ADMINS, *PAYMENTS])
     deleted = [row["name"] for row in result["results"] if row["actions"] and row["actions"][0]["action"] == "delete"]
     assert deleted == [*RESEARCH, "research"]
     assert not configure(tenants=[OPTIONS["tenants"][0]])["changed"]
 
 
-def test_removed_schedule_is_gone(stand_in: StandIn, configure: Configure) -> None:
-    configure()
+def test_removed_schedule_is_gone(stand_in: StandIn, configure: Configure, after_run: AfterRun) -> None:
+    after_run()
     rule = "DTSTART:20260101T000000Z RRULE:FREQ=HOURLY;INTERVAL=1"
     configure(schedules={"report": rule, "backup": ""})
     assert stand_in.names("schedules") == ["report"]
     assert stand_in.named("schedules", "report")["rrule"] == rule
 
 
-def test_changes_of_others_are_reverted(stand_in: StandIn, configure: Configure) -> None:
-    configure()
+def test_changes_of_others_are_reverted(stand_in: StandIn, configure: Configure, after_run: AfterRun) -> None:
+    after_run()
     template = stand_in.named("job_templates", PAYMENTS[0])
     template |= {"ask_variables_on_launch": True, "extra_vars": json.dumps({"tenantry_tenant": "research"})}
     stand_in.surveys[template["id"]] = {"name": "", "description": "", "spec": []}
     stand_in.attached[template["id"]].clear()
-    stand_in.roles[template["id"] + 1000] |= {"teams": {stand_in.named("teams", "research")["id"]}, "users": {1}}
+    payments, research = (stand_in.named("teams", name)["id"] for name in ("payments", "research"))
+    stand_in.roles[template["id"] + EXECUTE] |= {"teams": {research}, "users": {1}}
+    stand_in.roles[template["id"] + ADMIN] |= {"teams": {payments}, "users": {1}}
     result = configure()
     [row] = [row for row in result["results"] if row["changed"]]
     assert [action["action"] for action in row["actions"]] == [
-        "update", "set_survey", "attach", "revoke", "revoke", "grant"]  # fmt: skip
+        "update", "set_survey", "attach", "revoke", "revoke", "revoke", "grant"]  # fmt: skip
     assert row["actions"][0]["paths"] == ["ask_variables_on_launch", "extra_vars"]
-    assert stand_in.roles[template["id"] + 1000] == {
-        "teams": {stand_in.named("teams", "payments")["id"]},
-        "users": set(),
-    }
+    assert stand_in.roles[template["id"] + EXECUTE] == {"teams": {payments}, "users": set()}
+    assert stand_in.roles[template["id"] + ADMIN] == {"teams": set(), "users": {1}}
 
 
 @pytest.mark.parametrize("check", [False, True])
@@ -229,8 +227,8 @@ def test_secrets_are_in_no_error(stand_in: StandIn, configure: Configure) -> Non
     assert [secret for secret in SECRETS.values() if secret in result["raw"]] == []
 
 
-def test_changed_secret_is_written_when_asked(stand_in: StandIn, configure: Configure) -> None:
-    configure()
+def test_changed_secret_is_written_when_asked(stand_in: StandIn, configure: Configure, after_run: AfterRun) -> None:
+    after_run()
     assert not configure(hub_token="another-token-of-the-hub")["changed"]
     result = configure(hub_token="another-token-of-the-hub", update_secrets=True)
     assert rows(result, changed=True) == [
@@ -238,8 +236,8 @@ def test_changed_secret_is_written_when_asked(stand_in: StandIn, configure: Conf
     assert stand_in.named("credentials", "tenantry.kube hub")["inputs"]["bearer_token"] == "another-token-of-the-hub"
 
 
-def test_failed_item_hides_no_other(stand_in: StandIn, configure: Configure) -> None:
-    configure(tenants=[])
+def test_failed_item_hides_no_other(stand_in: StandIn, configure: Configure, after_run: AfterRun) -> None:
+    after_run(tenants=[])
     stand_in.refuse = {("POST", "teams"): 500, ("POST", "schedules"): 500}
     stand_in.objects["schedules"].clear()
     result = configure(sizes=["small"])
@@ -258,8 +256,10 @@ def test_failed_update_of_the_project_is_an_error(stand_in: StandIn, configure: 
     assert stand_in.names("teams") == ["payments", "research"]
 
 
-def test_running_job_of_a_removed_tenant_is_an_error(stand_in: StandIn, configure: Configure) -> None:
-    configure()
+def test_running_job_of_a_removed_tenant_is_an_error(
+    stand_in: StandIn, configure: Configure, after_run: AfterRun
+) -> None:
+    after_run()
     number = stand_in.named("job_templates", RESEARCH[0])["id"]
     stand_in.refuse = {("DELETE", f"job_templates/{number}"): 409}
     result = configure(tenants=[OPTIONS["tenants"][0]])

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from .conftest import Configure
+from .conftest import AfterRun
 from .stand_in import ADMIN_TOKEN, Failure, StandIn
 
 CREATE = {"tenantry_vcluster": "test", "tenantry_size": "small", "tenantry_ttl": "1d", "tenantry_confirm": ""}
@@ -23,9 +23,8 @@ TENANTS = [{"name": name, "vclusters": [{"name": "dev"}]} for name in ("payments
 
 
 @pytest.fixture
-def configured(stand_in: StandIn, configure: Configure) -> StandIn:
-    result = configure(tenants=TENANTS)
-    assert not result.get("failed"), result
+def configured(stand_in: StandIn, after_run: AfterRun) -> StandIn:
+    after_run(tenants=TENANTS)
     return stand_in
 
 

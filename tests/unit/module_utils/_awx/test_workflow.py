@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from .conftest import Configure
+from .conftest import AfterRun, Configure
 from .stand_in import Failure, StandIn
 
 ORDER = ["check", "approval", "onboard", "report"]
@@ -32,8 +32,8 @@ def assert_complete(stand_in: StandIn) -> None:
         assert found[name]["failure_nodes"] == found[name]["always_nodes"] == []
 
 
-def test_workflow_waits_for_an_approval(stand_in: StandIn, configure: Configure) -> None:
-    configure()
+def test_workflow_waits_for_an_approval(stand_in: StandIn, after_run: AfterRun) -> None:
+    after_run()
     assert_complete(stand_in)
     workflow = stand_in.named("workflow_job_templates", "onboard with approval")
     assert [question["variable"] for question in stand_in.surveys[workflow["id"]]["spec"]] == ["tenantry_tenant"]
@@ -76,9 +76,13 @@ CHANGES = [
 
 @pytest.mark.parametrize(("change", "actions"), CHANGES, ids=[change.__name__ for change, _actions in CHANGES])
 def test_changed_workflow_is_restored(
-    stand_in: StandIn, configure: Configure, change: Callable[[StandIn], None], actions: list[str]
+    stand_in: StandIn,
+    configure: Configure,
+    after_run: AfterRun,
+    change: Callable[[StandIn], None],
+    actions: list[str],
 ) -> None:
-    configure()
+    after_run()
     change(stand_in)
     with pytest.raises((AssertionError, KeyError)):
         assert_complete(stand_in)
@@ -90,8 +94,8 @@ def test_changed_workflow_is_restored(
     assert not configure()["changed"]
 
 
-def test_stand_in_rejects_a_cycle(stand_in: StandIn, configure: Configure) -> None:
-    configure()
+def test_stand_in_rejects_a_cycle(stand_in: StandIn, after_run: AfterRun) -> None:
+    after_run()
     found = nodes(stand_in)
     url = f"/api/v2/workflow_job_template_nodes/{found['report']['id']}/success_nodes/"
     with pytest.raises(Failure, match="Cycle detected"):
