@@ -13,8 +13,8 @@ description:
     inventory, an execution environment, credentials, job templates with surveys, and schedules."
   - Each tenant gets a team and job templates that only this team may launch, besides administrators. The name of the
     tenant is an extra variable that no answer and no variable of a launch can replace.
-  - Job templates and teams of tenants that are not in O(tenants) are deleted. The virtual clusters of these tenants
-    stay.
+  - Job templates and teams of tenants that are not in O(tenants) are deleted, and credentials whose options are not
+    set. The virtual clusters of these tenants stay.
   - The description of every object that the module creates ends in V((managed by tenantry.kube\)). It changes,
     deletes and attaches no other. An object of the same name without this mark is an error.
   - Use an organization for each hub.
@@ -101,7 +101,7 @@ options:
   snapshot_passphrase:
     description:
       - Passphrase of snapshots, for the job templates C(backup), C(restore) and C(restore_drill).
-      - Without it, these have no such credential, and the inventory must have C(tenantry_snapshot_passphrase).
+      - Without it, the credential is deleted, and the inventory must have C(tenantry_snapshot_passphrase).
     type: str
   snapshot_access_key:
     description: Access key of the bucket for snapshots. Requires O(snapshot_secret_key).

@@ -73,7 +73,9 @@ class Reconciler:
         rows = [self._row(organization)]
         if organization.ref in self._failed:
             return rows + [self._not_done(one, organization.ref) for one in others]
-        return [*rows, *self._delete_gone(others), *(self._row(one) for one in others)]
+        rows += self._delete_gone(others)
+        rows += [self._row(one) for one in others]
+        return rows + self._delete_credentials(organization.ref, others)
 
     def _row(self, wanted: Desired) -> Row:
         blocked = next((ref for ref in wanted.references() if ref in self._failed), None)
@@ -171,6 +173,19 @@ class Reconciler:
             return [{**_named(kinds.SCHEDULE, template), "changed": False, "error": problem}]
         gone = [one for one in found or [] if is_marked(one) and Ref(kinds.SCHEDULE, one["name"]) not in kept]
         return [self._deleted(kinds.SCHEDULE, one) for one in gone]
+
+    def _delete_credentials(self, organization: Ref, wanted: Sequence[Desired]) -> list[Row]:
+        """Delete credentials that are not wanted any more, after jobs have others. They would keep a valid secret."""
+        refs = [one.ref for one in wanted if one.kind == kinds.CREDENTIAL]
+        number = self._existing.id_of(organization)
+        if number is None or self._failed.intersection(refs):  # of one that failed, the id may be unknown
+            return []
+        problem, found = attempt(lambda: self._controller.list(ENDPOINTS[kinds.CREDENTIAL], organization=number))
+        if problem is not None:
+            return [{**_named(kinds.CREDENTIAL, organization.name), "changed": False, "error": problem}]
+        kept = [self._existing.id_of(ref) for ref in refs]
+        gone = [one for one in found or [] if is_marked(one) and one["id"] not in kept]
+        return [self._deleted(kinds.CREDENTIAL, one) for one in gone]
 
     def _deleted(self, kind: str, live: Object) -> Row:
         changes = Changes(kind, live["name"], check_mode=self._check_mode)

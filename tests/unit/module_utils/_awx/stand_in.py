@@ -263,6 +263,9 @@ class StandIn:
             for node in self.objects[kind].values():
                 for relation in RELATIONS:
                     node[relation] = [one for one in node[relation] if one != number]
+        if kind == "credentials":
+            for attached in self.attached.values():
+                attached[:] = [one for one in attached if one != number]
         if kind == "teams":
             for role in self.roles.values():
                 role["teams"].discard(number)

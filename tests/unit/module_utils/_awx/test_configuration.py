@@ -178,6 +178,36 @@ def test_removed_tenant_is_gone(stand_in: StandIn, configure: Configure, after_r
     assert not configure(tenants=[OPTIONS["tenants"][0]])["changed"]
 
 
+def test_credential_that_is_no_longer_set_is_gone(
+    stand_in: StandIn, configure: Configure, after_run: AfterRun, tmp_path: Path
+) -> None:
+    after_run()
+    path = tmp_path / "hub.yaml"
+    path.write_text("users: []\n")
+    without = dict.fromkeys(["hub_host", "hub_token", "hub_ca_cert", "snapshot_access_key", "snapshot_secret_key"])
+    own = {
+        "inputs": {"username": "u", "password": "p"},
+        "organization": stand_in.named("organizations", "tenantry")["id"],
+    }
+    aws = next(number for number, one in stand_in.objects["credential_types"].items() if one.get("namespace") == "aws")
+    stand_in.add("credentials", name="own", credential_type=aws, **own)
+    result = configure(**without, hub_kubeconfig=str(path))
+    assert not result.get("failed"), result
+    assert stand_in.names("credentials") == ["own", "tenantry.kube hub", "tenantry.kube snapshot passphrase"]
+    assert stand_in.named("credentials", "tenantry.kube hub")["inputs"] == {"kubeconfig": path.read_text()}
+    onboard = stand_in.named("job_templates", "onboard")["id"]
+    assert stand_in.attached[onboard] == [stand_in.named("credentials", "tenantry.kube hub")["id"]]
+
+
+def test_failed_credential_is_not_deleted(stand_in: StandIn, configure: Configure, after_run: AfterRun) -> None:
+    after_run()
+    number = stand_in.named("credentials", "tenantry.kube hub")["id"]
+    stand_in.refuse = {("PATCH", f"credentials/{number}"): 500}
+    result = configure(update_secrets=True)
+    assert result["msg"].startswith(f"tenantry.kube hub: PATCH credentials/{number}: 500 refused by the test")
+    assert stand_in.named("credentials", "tenantry.kube hub")["id"] == number
+
+
 def test_removed_schedule_is_gone(stand_in: StandIn, configure: Configure, after_run: AfterRun) -> None:
     after_run()
     rule = "DTSTART:20260101T000000Z RRULE:FREQ=HOURLY;INTERVAL=1"
@@ -268,7 +298,7 @@ def test_running_job_of_a_removed_tenant_is_an_error(
 
 
 def test_existing_credential_is_looked_up(stand_in: StandIn, configure: Configure) -> None:
-    aws = next(number for number, one in stand_in.objects["credential_types"].items() if one["namespace"] == "aws")
+    aws = next(number for number, one in stand_in.objects["credential_types"].items() if one.get("namespace") == "aws")
     organization = stand_in.add("organizations", name="Default")["id"]
     inputs = {"username": "u", "password": "p"}
     git = stand_in.add("credentials", name="git", organization=organization, credential_type=aws, inputs=inputs)
