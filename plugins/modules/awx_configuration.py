@@ -15,8 +15,8 @@ description:
     tenant is an extra variable that no answer and no variable of a launch can replace.
   - Job templates and teams of tenants that are not in O(tenants) are deleted, and credentials whose options are not
     set. The virtual clusters of these tenants stay.
-  - The description of every object that the module creates ends in V((managed by tenantry.kube\)). It changes,
-    deletes and attaches no other. An object of the same name without this mark is an error.
+  - The description of every object that the module creates ends in V((managed by tenantry.kube\)). It changes
+    and deletes no other. An object of the same name without this mark is an error.
   - Use an organization for each hub.
 author:
   - The tenantry.kube authors (@tenantry)
