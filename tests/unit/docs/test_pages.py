@@ -16,6 +16,8 @@ KUBERNETES = {
     "ImagePullBackOff",
     "Insufficient cpu",
     "Insufficient memory",
+    "StartError",
+    "cpu.cfs_quota_us: invalid argument",
     "exceeded quota",
     "status unknown for quota",
     "unbound immediate PersistentVolumeClaims",
