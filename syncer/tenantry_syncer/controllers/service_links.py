@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING
 
 from tenantry_syncer import naming
@@ -20,16 +21,22 @@ class ServiceLinks:
     def __init__(self, context: SyncContext, index: ReferenceIndex) -> None:
         self._context = context
         self._index = index
-        self._changes: dict[str, int] = {}
-        # For each config map, the change count and the host object's resource version when it was last current.
+        self._numbers = itertools.count()
+        # For each config map in use, the number of the latest change. A number is never used again, so that a sync
+        # that is under way when its entry goes does not make an outdated config map look current.
+        self._changes: dict[Reference, int] = {}
+        # For each config map, the change and the host object's resource version when it was last current.
         self._synced: dict[Reference, tuple[int, str]] = {}
         self._left_out: dict[str, int] = {}
 
     def changed(self, namespace: str) -> list[Reference]:
         """Record that a service of the namespace changed; return the references to reconcile."""
-        self._changes[namespace] = self._changes.get(namespace, 0) + 1
         one = (LINKS, namespace, ALL)
-        return [one] if self._index.is_used(one) else []
+        if not self._index.is_used(one):
+            self._changes.pop(one, None)
+            return []
+        self._changes[one] = next(self._numbers)
+        return [one]
 
     def variables(self, pod: dict) -> dict[str, str]:
         """Return the service environment variables of a pod."""
@@ -47,7 +54,10 @@ class ServiceLinks:
         host_object = context.host.get(CONFIG_MAP, "", host_name(namespace, variant))
         namespace_object = context.virtual.get(NAMESPACE, "", namespace)
         if not self._index.is_used(one):
+            self._changes.pop(one, None)
             self._synced.pop(one, None)
+            if variant == ALL:
+                self._left_out.pop(namespace, None)
             if host_object:
                 await context.host.delete(CONFIG_MAP, host_object)
             return
@@ -61,15 +71,16 @@ class ServiceLinks:
                     await self._sync(one, namespace_object, host_object)
 
     def _in_sync(self, one: Reference, host_object: dict | None) -> bool:
-        state = self._changes.get(one[1], 0)
-        return host_object is not None and self._synced.get(one) == (state, host_object["metadata"]["resourceVersion"])
+        if host_object is None or one not in self._changes:
+            return False
+        return self._synced.get(one) == (self._changes[one], host_object["metadata"]["resourceVersion"])
 
     async def _sync(self, one: Reference, namespace_object: dict, host_object: dict | None) -> None:
         context, (_kind, namespace, variant) = self._context, one
         if host_object and not context.is_host_object_of(host_object, namespace_object):
             await context.host.delete(CONFIG_MAP, host_object)  # the deletion queues this key again
             return
-        state = self._changes.get(namespace, 0)
+        change = self._changes.setdefault(one, next(self._numbers))
         services = context.virtual.all(SERVICE, namespace) if variant == ALL else ()
         data, left_out = of_services(services, context.config)
         if variant == ALL:
@@ -80,7 +91,7 @@ class ServiceLinks:
             host_object = await context.host.create(CONFIG_MAP, desired)
         else:
             host_object = await context.host.replace(CONFIG_MAP, host_object, desired)
-        self._synced[one] = (state, host_object["metadata"]["resourceVersion"])
+        self._synced[one] = (change, host_object["metadata"]["resourceVersion"])
 
 
 def is_links(host_object: dict) -> bool:
