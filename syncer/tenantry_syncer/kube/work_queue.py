@@ -85,6 +85,7 @@ class WorkQueue(Generic[K]):
         try:
             await self._work(key)
         except RequeueAfter as again:
+            self._failures.pop(key, None)
             self.add_later(key, again.seconds * self._slowdown())
             return
         except (ApiError, Gone) as error:

@@ -122,3 +122,21 @@ def test_many_delayed_keys_wait_longer():
             timer.cancel()
 
     run(scenario)
+
+
+def test_requeue_after_ends_a_series_of_failures():
+    async def scenario():
+        results = [KeyError("bug"), KeyError("bug"), RequeueAfter(0), KeyError("bug")]
+
+        async def work(key):
+            raise results.pop(0)
+
+        queue = WorkQueue(work)
+        counts = []
+        while results:
+            await queue._process("a")
+            counts.append(queue._failures.get("a"))
+        assert counts == [1, 2, None, 1]
+        queue._timers["a"].cancel()
+
+    run(scenario)
