@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 import time
 from collections.abc import Iterator
-from decimal import Decimal
 from urllib.parse import parse_qsl
 
 from tenantry_syncer import naming
@@ -19,6 +17,7 @@ from tenantry_syncer.kube.resources import NODE, POD, POD_METRICS, Kind
 from tenantry_syncer.serving.http_server import Head, answer
 from tenantry_syncer.serving.mtls_server import status_json
 from tenantry_syncer.sync_context import SYNCER_SELECTOR, SyncContext
+from tenantry_syncer.translate import quantities
 
 GROUP, VERSION = POD_METRICS.api_version.split("/")
 ROOT = f"/apis/{GROUP}/{VERSION}"
@@ -26,10 +25,6 @@ ROOT = f"/apis/{GROUP}/{VERSION}"
 FRESH_SECONDS = 5.0
 
 _SELECTORS = ("labelSelector", "fieldSelector")
-_AMOUNT = re.compile(r"([0-9.]+)([A-Za-z]*)")
-_UNITS: dict[str, Decimal | int] = {"": 1, "n": Decimal("1e-9"), "u": Decimal("1e-6"), "m": Decimal("1e-3")}
-_UNITS |= {unit: 1000**power for power, unit in enumerate("kMGTPE", 1)}
-_UNITS |= {f"{unit}i": 1024**power for power, unit in enumerate("KMGTPE", 1)}
 
 _RESOURCES = [
     {"name": plural, "singularName": "", "namespaced": plural == "pods", "kind": kind, "verbs": ["get", "list"]}
@@ -158,8 +153,8 @@ def pod_metrics(pod: dict, measured: dict) -> dict:
 def node_metrics(name: str, pods: list[dict]) -> dict:
     """Return the metrics of a node: the sum of these pods."""
     usages = [one["usage"] for pod in pods for one in pod["containers"]]
-    cpu = sum(_amount(usage.get("cpu", "0")) for usage in usages)
-    memory = sum(_amount(usage.get("memory", "0")) for usage in usages)
+    cpu = sum(quantities.parse(usage.get("cpu", "0")) for usage in usages)
+    memory = sum(quantities.parse(usage.get("memory", "0")) for usage in usages)
     newest = max(pods, key=lambda pod: pod["timestamp"])
     usage = {"cpu": f"{int(cpu * 10**9)}n", "memory": f"{int(memory) // 1024}Ki"}
     return {**_measurement("NodeMetrics", {"name": name}, newest), "usage": usage}
@@ -169,13 +164,6 @@ def _measurement(kind: str, metadata: dict, measured: dict) -> dict:
     metadata = {**metadata, "creationTimestamp": measured["timestamp"]}
     times = {"timestamp": measured["timestamp"], "window": measured["window"]}
     return {"kind": kind, "apiVersion": POD_METRICS.api_version, "metadata": metadata, **times}
-
-
-def _amount(text: str) -> Decimal:
-    found = _AMOUNT.fullmatch(text)
-    if found is None:
-        raise TypeError(f"{text} is not a quantity")
-    return Decimal(found[1]) * _UNITS[found[2]]
 
 
 def _key(obj: dict) -> tuple[str, str]:

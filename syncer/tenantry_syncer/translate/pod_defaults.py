@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 
-Defaults = Mapping[str, Mapping[str, str]]
+from tenantry_syncer.translate import quantities
 
-_DECIMAL = {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
-_BINARY = {"Ki": 1, "Mi": 2, "Gi": 3, "Ti": 4, "Pi": 5, "Ei": 6}
+Defaults = Mapping[str, Mapping[str, str]]
 
 
 def fill(made: dict, spec: dict, defaults: Defaults) -> None:
@@ -39,8 +38,8 @@ def completed(given: dict | None, defaults: Defaults, set_by_pod: Iterable[str] 
     found = {kind: dict((given or {}).get(kind) or {}) for kind in ("limits", "requests")}
     limits, requests = found["limits"], found["requests"]
     for name in defaults["limits"].keys() - set(set_by_pod):
-        limits.setdefault(name, larger(defaults["limits"][name], requests.get(name, "0")))
-        requests.setdefault(name, smaller(defaults["requests"][name], limits[name]))
+        limits.setdefault(name, quantities.larger(defaults["limits"][name], requests.get(name, "0")))
+        requests.setdefault(name, quantities.smaller(defaults["requests"][name], limits[name]))
     return {kind: amounts for kind, amounts in found.items() if amounts}
 
 
@@ -49,35 +48,9 @@ def _limit_of_pod(name: str, request: str, spec: dict, defaults: Defaults) -> st
 
     def total(containers: list[dict]) -> Decimal:
         each = (completed(one.get("resources"), defaults)["limits"][name] for one in containers)
-        return sum(map(amount, each), Decimal(0))
+        return sum(map(quantities.parse, each), Decimal(0))
 
     first = spec.get("initContainers") or []
     sidecars = [one for one in first if one.get("restartPolicy") == "Always"]
     largest = max((total([*sidecars, one]) for one in first), default=Decimal(0))
-    return larger(request, _text(max(total([*sidecars, *spec["containers"]]), largest)))
-
-
-def larger(one: str, other: str) -> str:
-    """Return the larger of two quantities."""
-    return one if amount(one) >= amount(other) else other
-
-
-def smaller(one: str, other: str) -> str:
-    """Return the smaller of two quantities."""
-    return one if amount(one) <= amount(other) else other
-
-
-def amount(quantity: str) -> Decimal:
-    """Parse a canonical quantity: with a suffix, an exponent or neither."""
-    for unit, power in _BINARY.items():
-        if quantity.endswith(unit):
-            return Decimal(quantity.removesuffix(unit)) * 1024**power
-    unit = quantity[-1:]
-    if unit in _DECIMAL and unit:
-        return Decimal(quantity[:-1]).scaleb(_DECIMAL[unit])
-    return Decimal(quantity)
-
-
-def _text(number: Decimal) -> str:
-    """Return a quantity, in milli-units if it is not a whole number, as for CPU."""
-    return str(int(number)) if number == int(number) else f"{int(number * 1000)}m"
+    return quantities.larger(request, quantities.text(max(total([*sidecars, *spec["containers"]]), largest)))

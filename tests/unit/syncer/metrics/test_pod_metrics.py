@@ -170,3 +170,8 @@ def test_node_metrics_sum_pods():
     node = node_metrics("one", pods)
     assert node["usage"] == {"cpu": "2502500000n", "memory": f"{1024 + 512 + 1}Ki"}
     assert node["timestamp"] == "2026-01-01T00:00:07Z"
+
+
+def test_node_metrics_sum_any_notation():
+    node = node_metrics("one", [measured("a", "25e-3", "2048e0"), measured("b", "1", "1M")])
+    assert node["usage"] == {"cpu": "1025000000n", "memory": f"{(2048 + 1000**2) // 1024}Ki"}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
-
 import pytest
 from tenantry_syncer.translate import pod as pod_spec
 from tenantry_syncer.translate import pod_defaults
@@ -77,12 +75,3 @@ def test_fill_limits_requests_of_pod(whole, more, limit):
 def test_fill_uses_defaults_of_virtual_cluster():
     given = {"limits": {"cpu": "1", "memory": "1Gi"}, "requests": {"cpu": "500m", "memory": "512Mi"}}
     assert pod_defaults.completed(None, given) == given
-
-
-@pytest.mark.parametrize(
-    ("quantity", "amount"),
-    [("0", 0), ("100m", "0.1"), ("1", 1), ("1.5", "1.5"), ("128Mi", 128 * 1024**2), ("1k", 1000), ("1e3", 1000),
-     ("1E", 10**18), ("1Ei", 1024**6), ("1E3", 1000), ("5u", "0.000005"), ("12M", 12_000_000)],
-)  # fmt: skip
-def test_amount(quantity, amount):
-    assert pod_defaults.amount(quantity) == Decimal(amount)
