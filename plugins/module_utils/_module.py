@@ -50,10 +50,14 @@ Result = TypeVar("Result")
 
 
 class Rejected(TenantryError):
-    """Some items of a call are invalid, so none is processed. `reasons` has the errors by item."""
+    """Some items of a call are invalid, so none is processed.
 
-    def __init__(self, reasons: Sequence[tuple[Any, TenantryError]]) -> None:
-        super().__init__("\n".join(dict.fromkeys(str(error) for _item, error in reasons)))
+    `reasons` has the errors by item. `name` returns what precedes the error of an item in the message.
+    """
+
+    def __init__(self, reasons: Sequence[tuple[Any, TenantryError]], name: Callable[[Any], str] | None = None) -> None:
+        lines = [f"{name(item)}: {error}" if name else str(error) for item, error in reasons]
+        super().__init__("\n".join(dict.fromkeys(lines)))
         self.reasons = reasons
 
 
@@ -176,8 +180,7 @@ def validate_all(
             if isinstance(error, Obstacle) and found is not None:
                 found(item, error)
                 return None
-            kind = Obstacle if isinstance(error, Obstacle) else TenantryError
-            return kind(f"{name(item)}: {error}") if name else error
+            return error
         except Exception as error:  # pylint: disable=broad-except
             if found is None:
                 raise
@@ -188,7 +191,7 @@ def validate_all(
     results = list(each(attempt, items))
     bad = [(item, result) for item, result in zip(items, results, strict=True) if isinstance(result, TenantryError)]
     if bad:
-        raise Rejected(bad)
+        raise Rejected(bad, name)
     return results
 
 
@@ -351,10 +354,9 @@ def _rows_of_none(items: Sequence[Item], keys: Sequence[str], error: TenantryErr
 
 
 def _failure(row: Row) -> str:
-    """Prefix an error with the item's name, unless it begins with it already."""
-    names = [str(row[key]) for key in ("namespace", "name") if row.get(key)]
-    error = str(row["error"])
-    return error if not names or error.startswith(tuple(f"{name}: " for name in names)) else f"{names[-1]}: {error}"
+    """Return the error of a row, which does not name its item, with the item in front."""
+    item = row.get("namespace") or row.get("name")
+    return f"{item}: {row['error']}" if item else str(row["error"])
 
 
 def _result(module: AnsibleModule, rows: list[Row]) -> dict[str, Any]:

@@ -205,7 +205,7 @@ def report_failure(row: dict, update: Callable[[], None]) -> None:
     """Update the status of one request. A failure is reported in its row, and the other requests go on."""
     problem, _nothing = attempt(update)
     if problem:
-        row |= {"phase": FAILED, "message": problem, "error": f"{row['namespace']}: {problem}"}
+        row |= {"phase": FAILED, "message": problem, "error": problem}
 
 
 def with_renamed_fields(context: Context, request: dict) -> dict:
@@ -234,7 +234,7 @@ def update_status(context: Context, request: BaseRequest, outcome: Outcome, row:
     status = status_of(request, outcome, clock())
     row |= {"phase": outcome.phase, "message": outcome.message}
     if outcome.phase == FAILED:
-        row["error"] = f"{row['namespace']}: {outcome.message}"
+        row["error"] = outcome.message
     if status == request.status:
         return
     where = {key: request.obj["metadata"][key] for key in ("name", "namespace")}
@@ -251,8 +251,11 @@ def update_status(context: Context, request: BaseRequest, outcome: Outcome, row:
 
 def is_refusal(error: TenantryError) -> bool:
     """Return whether the request itself is invalid, as opposed to a problem on a cluster."""
-    reasons = [reason for _item, reason in error.reasons] if isinstance(error, Rejected) else [error]
-    return not any(isinstance(reason, Obstacle) for reason in reasons)
+    return not any(isinstance(reason, Obstacle) for reason in _reasons(error))
+
+
+def _reasons(error: TenantryError) -> list[TenantryError]:
+    return [reason for _item, reason in error.reasons] if isinstance(error, Rejected) else [error]
 
 
 def run_bisecting(
@@ -273,6 +276,7 @@ def run_bisecting(
     except Exception as error:  # pylint: disable=broad-except
         reason = explained(error)
     if len(items) == 1:
-        return [{**named(items[0]), "actions": [], "refused": is_refusal(reason), "error": str(reason)}]
+        text = "; ".join(map(str, _reasons(reason)))
+        return [{**named(items[0]), "actions": [], "refused": is_refusal(reason), "error": text}]
     half = len(items) // 2
     return [row for part in (items[:half], items[half:]) for row in run_bisecting(run_all, part, named)]

@@ -248,7 +248,7 @@ def _row(call: Call, op: SnapshotOperation) -> dict:
         row["unreadable"] = [bad.row() for bad in op.unreadable]
     problem, done = (op.problem, None) if op.problem else attempt(lambda: do(call, op))
     if problem:
-        row["error"] = f"{op.namespace}: {problem}"
+        row["error"] = problem
     row |= {**(done or {}), "changed": bool(op.actions), "actions": op.actions}
     return {**row, "diff": _diff(op, row), "seconds": round(time.monotonic() - op.started, 1)}
 

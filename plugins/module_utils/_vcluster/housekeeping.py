@@ -147,7 +147,7 @@ def _row(context: Context, found: VirtualCluster, options: VClusterOptions) -> d
         problem, sample = (None, None) if paused or not sets else attempt(lambda: _sample(found))
         notes = before if paused or not sets else before.seen(sample, now)
         if problem:  # without a sample it is not idle, but schedule and ttl apply nevertheless
-            row["error"] = f"{row['namespace']}: {problem}"
+            row["error"] = problem
             notes = replace(notes, since=None)
         started = None if paused or not sets else certificates.oldest_start(found.host, found.namespace)
         decision = decide(found, notes, paused=paused, now=now, started=started)
@@ -164,7 +164,7 @@ def _row(context: Context, found: VirtualCluster, options: VClusterOptions) -> d
             deadline = context.deadline(options.wait_timeout) if options.wait else None
             _carry_out(found, plan, decision.notes, before, deadline)
     except Exception as error:  # pylint: disable=broad-except
-        row["error"] = f"{row['namespace']}: {explained(error)}"
+        row["error"] = str(explained(error))
     return row
 
 

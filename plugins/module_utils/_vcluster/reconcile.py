@@ -165,7 +165,7 @@ class Batch:
         deadline = self.context.deadline(self.options.wait_timeout)
         result = self.operations[name].execute(self.context, deadline, wait=self.options.wait)
         if result.error:
-            row["error"] = f"{name}: {result.error}"
+            row["error"] = result.error
         return {
             **row,
             **result.facts,
@@ -222,7 +222,7 @@ class Batch:
         return {name: spec for name, spec in self.specs.items() if name not in self.stopped}
 
     def _stop(self, namespace: str, problem: TenantryError | str) -> None:
-        self.stopped[namespace] = Stopped.by(namespace, problem)
+        self.stopped[namespace] = Stopped.by(problem)
 
     def _stop_placed(self, placed: PlacedVCluster, problem: TenantryError) -> None:
         self._stop(placed.namespace, problem)

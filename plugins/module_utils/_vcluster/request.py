@@ -102,9 +102,9 @@ class Stopped:
     refused: bool  # because the request is invalid, so a retry does not help
 
     @classmethod
-    def by(cls, namespace: str, problem: TenantryError | str) -> Stopped:
-        """Return it for an error, with the namespace in front."""
-        return cls(f"{namespace}: {problem}", not isinstance(problem, (Obstacle, str)))
+    def by(cls, problem: TenantryError | str) -> Stopped:
+        """Return it for an error. A text is a problem of a cluster."""
+        return cls(str(problem), not isinstance(problem, (Obstacle, str)))
 
 
 @dataclass(frozen=True)

@@ -88,7 +88,7 @@ def test_which_items_are_meant(call: Callable[..., dict[str, Any]], arguments: d
 def test_a_failed_item_fails_the_call_and_keeps_the_rows(call: Callable[..., dict[str, Any]]) -> None:
     def run(context: _module.Context, items: list[dict[str, Any]]) -> list[dict[str, Any]]:
         bad = {"name": "b", "changed": False, "actions": [], "error": "cannot; do this"}
-        return [*_echo(context, items[:1]), bad, {**bad, "name": "c", "error": "c: also bad"}]
+        return [*_echo(context, items[:1]), bad, {**bad, "name": "c", "error": "also bad"}]
 
     result = call(run, things=[_thing("a", size=2), _thing("b"), _thing("c")])
     assert result["failed"]
@@ -115,29 +115,30 @@ def test_a_failed_item_is_named_whatever_words_its_error_has(call: Callable[...,
     assert call(run, things=[_thing(name)])["msg"] == f"{name}: a vcluster is over quota; cannot go on"
 
 
-def test_an_error_that_begins_with_its_item_is_left_as_it_is(call: Callable[..., dict[str, Any]]) -> None:
+def test_an_error_about_an_option_of_the_items_name(call: Callable[..., dict[str, Any]]) -> None:
     def run(_context: _module.Context, _items: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        row = {"name": "a", "namespace": "t--a", "changed": False, "actions": []}
-        return [{**row, "error": "t--a: over quota"}]
+        row = {"name": "sleep", "changed": False, "actions": [], "error": "sleep: requires idle or schedule"}
+        return [row, {**row, "namespace": "t--sleep"}]
 
-    assert call(run, things=[_thing("a")])["msg"] == "t--a: over quota"
+    lines = call(run, things=[_thing("sleep")])["msg"].splitlines()
+    assert lines == [f"{item}: sleep: requires idle or schedule" for item in ("sleep", "t--sleep")]
 
 
 def test_all_bad_items_are_named_before_anything_is_done(call: Callable[..., dict[str, Any]]) -> None:
     def check(item: dict[str, Any]) -> None:
         if item["size"] > 1:
-            raise TenantryError(f"{item['name']}: size too big")
+            raise TenantryError("size: too big")
 
     def run(context: _module.Context, items: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        _module.validate_all(items, check)
+        _module.validate_all(items, check, name=lambda item: f"thing {item['name']}")
         raise AssertionError("reached")
 
     result = call(run, things=[_thing("a", size=2), _thing("b"), _thing("c", size=3)])
-    assert result["msg"] == "a: size too big\nc: size too big"
+    assert result["msg"] == "thing a: size: too big\nthing c: size: too big"
     assert result["results"] == [
-        {"name": "a", "tenant": "t", "changed": False, "error": "a: size too big"},
+        {"name": "a", "tenant": "t", "changed": False, "error": "size: too big"},
         {"name": "b", "tenant": "t", "changed": False, "not_done": "other items of this call are refused"},
-        {"name": "c", "tenant": "t", "changed": False, "error": "c: size too big"},
+        {"name": "c", "tenant": "t", "changed": False, "error": "size: too big"},
     ]
 
 

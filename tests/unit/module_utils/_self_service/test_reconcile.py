@@ -161,7 +161,7 @@ def test_a_user_who_fails_in_one_vcluster_fails_that_one(monkeypatch: pytest.Mon
     monkeypatch.setattr(UserReconciler, "grant_access", grant_access)
     requests = [("payments", asked(name, resources=RESOURCES)) for name in ("mine", "other")]
     done = reconciled(monkeypatch, *requests, GOOD)
-    assert done.rows["payments--mine"]["error"] == "payments--mine: user bob: no token"
+    assert done.rows["payments--mine"]["error"] == "user bob: no token"
     assert {done.rows[name]["phase"] for name in ("payments--other", "shop--good")} == {"Ready"}
 
 

@@ -335,7 +335,7 @@ def test_pruning_that_fails_tells_what_was_deleted() -> None:
     op = reconcile.SnapshotOperation(item, "", snapshots=found)  # type: ignore[arg-type]  # as much as is used
     store, context = FailingStore(), SimpleNamespace(check_mode=False)
     row = reconcile._row(reconcile.Call(context, None, store), op)  # type: ignore[arg-type]
-    assert (row["changed"], row["error"]) == (True, "payments--dev: the store is read-only now")
+    assert (row["changed"], row["error"]) == (True, "the store is read-only now")
     assert [one["name"] for one in row["actions"]] == ["one", "two"]
     assert "delete Snapshot one" in row["diff"]["after"]
 

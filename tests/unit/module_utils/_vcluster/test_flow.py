@@ -199,7 +199,7 @@ def test_failure_keeps_what_was_planned(world: World, monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(upgrade, "wait_for_server", fails)
     row = world.one()
-    assert row["error"] == "payments--dev: the host is gone"
+    assert row["error"] == "the host is gone"
     assert row["changed"]
     assert "server" in [one["name"] for one in row["actions"]]
     assert "endpoint" not in row
@@ -296,5 +296,5 @@ def test_silent_host_is_named(world: World, monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(member, "get", fails)
     silent, other = world.run(item(host="edge"), item(name="other", state="absent", host="hub"))
-    assert (silent["host"], silent["error"], silent["refused"]) == ("edge", "payments--dev: no answer", False)
+    assert (silent["host"], silent["error"], silent["refused"]) == ("edge", "no answer", False)
     assert "error" not in other

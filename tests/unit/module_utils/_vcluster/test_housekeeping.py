@@ -212,4 +212,4 @@ def test_run_of_any_exception_keeps_what_was_done(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(lifecycle, "end_pods", fails)
     row = night.run("25 20:05")
     assert (row["action"], row["changed"], len(row["actions"])) == ("pause", True, 2)
-    assert row["error"].startswith("payments--dev: tenantry.kube: unexpected KeyError")
+    assert row["error"].startswith("tenantry.kube: unexpected KeyError")
