@@ -67,11 +67,16 @@ class Obstacle(TenantryError):
 
 
 class ApiError(Obstacle):
-    """A failed request. `status` is the HTTP status, or None if there was no answer."""
+    """A failed request. `status` is the HTTP status, or None if there was no answer.
 
-    def __init__(self, message: str, status: int | None = None) -> None:
+    `said` is the message of the API server as it came, for code that looks for something in it. It may be long and
+    quote secrets, so it must not be shown.
+    """
+
+    def __init__(self, message: str, status: int | None = None, *, said: str = "") -> None:
         super().__init__(message)
         self.status = status
+        self.said = said
 
     @property
     def transient(self) -> bool:
@@ -86,8 +91,10 @@ class WebhookError(ApiError):
 class QuotaExceeded(ApiError):
     """A ResourceQuota has no room. `resources` are the requested ones, by their names in the quota."""
 
-    def __init__(self, message: str, status: int | None = None, resources: Iterable[str] = ()) -> None:
-        super().__init__(message, status)
+    def __init__(
+        self, message: str, status: int | None = None, resources: Iterable[str] = (), *, said: str = ""
+    ) -> None:
+        super().__init__(message, status, said=said)
         self.resources = frozenset(resources)
 
 
@@ -152,12 +159,12 @@ def _refused(exc: ApiException, doing: str, renewal: str) -> ApiError:
     message = one_line(said).rstrip(".")
     if is_webhook_failure(said):
         next_step = "remove or repair that webhook in the cluster, then run again"
-        return WebhookError(f"{doing}: {exc.status} {message}; {next_step}", exc.status)
+        return WebhookError(f"{doing}: {exc.status} {message}; {next_step}", exc.status, said=said)
     text = f"{doing}: {exc.status} {message}; {next_step}"
     if quota := _QUOTA.search(said):
         requested = (quota["requested"] or "").split(",")
-        return QuotaExceeded(text, exc.status, (one.partition("=")[0] for one in requested if one))
-    return ApiError(text, exc.status)
+        return QuotaExceeded(text, exc.status, (one.partition("=")[0] for one in requested if one), said=said)
+    return ApiError(text, exc.status, said=said)
 
 
 def refusal(exc: ApiException) -> str:

@@ -131,7 +131,7 @@ def _from_rejection(host: Cluster) -> list[str]:
     try:
         host.create({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec}, dry_run=True)
     except ApiError as error:
-        cidrs = _VALID_ADDRESSES.findall(str(error))
+        cidrs = _VALID_ADDRESSES.findall(error.said)
         if not cidrs:
             raise TenantryError(
                 f"mode: shared needs the service network of host {host.name}, which could not be detected: "

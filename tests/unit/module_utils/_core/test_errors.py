@@ -168,6 +168,7 @@ def test_a_refusal_has_the_kind_of_its_cause(said: str, kind: type, resources: s
     error = errors.api_error(_answer(403, said), "applying")
     assert error.__class__ is kind
     assert getattr(error, "resources", None) == resources
+    assert error.said == said
 
 
 def _wrapped_by(outer: Exception, cause: Exception) -> Exception:
