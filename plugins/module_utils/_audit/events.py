@@ -18,6 +18,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._fleet.member_manife
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.audit_log import ISSUED_ID
 from ansible_collections.tenantry.kube.plugins.module_utils._platform.identities import ADMINISTRATOR
 from ansible_collections.tenantry.kube.plugins.module_utils._tenant.manifests import RECORD
+from ansible_collections.tenantry.kube.plugins.module_utils._tenant.resources_in_use import VCLUSTER_QUOTA
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.datastore.server_volume import BEFORE, STAGES
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.common import PLATFORM_USER
 
@@ -123,7 +124,7 @@ def _on_host(event: dict, ours: bool) -> tuple[str, str | None, str, str] | None
         return None
     if inner:
         found = {"namespaces": "vcluster", "resourcequotas": "resources", "statefulsets": "vcluster"}.get(resource)
-        of_pods = resource == "resourcequotas" and name != "vcluster"  # changes with the resources
+        of_pods = resource == "resourcequotas" and name != VCLUSTER_QUOTA  # changes with the resources
         if found is None or of_pods or (resource == "statefulsets" and action != "changed"):
             return None
         return found, tenant, f"{tenant}/{inner}", action

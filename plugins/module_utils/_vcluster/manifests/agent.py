@@ -11,6 +11,7 @@ from __future__ import annotations
 from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import AGENT
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests import scheduling
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.common import (
+    ACCOUNT,
     API_PORT,
     CONFIG_DIRECTORY,
     CONFIG_HASH,
@@ -125,7 +126,7 @@ def _files(rendering: RenderContext) -> dict[str, str]:
 
 def _pod(rendering: RenderContext) -> dict:
     return {
-        "serviceAccountName": "vcluster",
+        "serviceAccountName": ACCOUNT,
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "priorityClassName": own_priority(rendering.spec.tier),

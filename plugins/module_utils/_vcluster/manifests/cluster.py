@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
 from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import SERVER, pods_priority
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet import member_manifests
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.record import SPEC_ANNOTATION
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import (
     LIMIT_RANGE,
@@ -21,6 +22,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resource
     STATEFUL_SET,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._platform import rbac
+from ansible_collections.tenantry.kube.plugins.module_utils._tenant.resources_in_use import VCLUSTER_QUOTA
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests import (
     agent,
     etcd,
@@ -32,6 +34,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests 
     syncer,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.common import (
+    ACCOUNT,
     API_PORT,
     CLIENT_CA,
     JOIN_TOKEN,
@@ -47,8 +50,6 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.resou
     DISK_OF_CONTAINER,
     memory_text,
 )
-
-MEMBER_ACCOUNT = "tenantry-platform"
 
 # Kinds in which a plan searches for objects to delete.
 KINDS = (
@@ -89,7 +90,7 @@ def foundation(rendering: RenderContext) -> list[dict]:
 
 def _content(rendering: RenderContext) -> list[dict]:
     objects = [
-        service_account(rendering.metadata("vcluster")),
+        service_account(rendering.metadata(ACCOUNT)),
         *network_policies.policies(rendering),
         join_token(rendering),
         platform_credential(rendering),
@@ -145,7 +146,7 @@ def platform_binding(rendering: RenderContext) -> dict:
             "name": rbac.MANAGER_ROLE,
         },
         "subjects": [
-            {"kind": "ServiceAccount", "name": MEMBER_ACCOUNT, "namespace": naming.PLATFORM_NAMESPACE},
+            {"kind": "ServiceAccount", "name": member_manifests.ACCOUNT, "namespace": naming.PLATFORM_NAMESPACE},
         ],
     }
 
@@ -203,7 +204,7 @@ def _quota(rendering: RenderContext) -> dict:
     return {
         "apiVersion": "v1",
         "kind": "ResourceQuota",
-        "metadata": rendering.metadata("vcluster"),
+        "metadata": rendering.metadata(VCLUSTER_QUOTA),
         "spec": {
             "hard": {
                 **spec.own.hard_services(),

@@ -26,6 +26,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.resou
     memory_text,
 )
 
+ACCOUNT = "vcluster"  # of the pods
 API_SERVICE = "api"
 API_PORT = 6443
 CONFIG_HASH = "tenantry.dev/config"

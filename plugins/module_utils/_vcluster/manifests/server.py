@@ -19,6 +19,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests 
     syncer,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.common import (
+    ACCOUNT,
     API_PORT,
     CLIENT_CA,
     CONFIG_DIRECTORY,
@@ -319,7 +320,7 @@ def _pod(rendering: RenderContext) -> dict:
     else:
         data = {"name": "data", "persistentVolumeClaim": {"claimName": VOLUME_CLAIM}}
     return {
-        "serviceAccountName": "vcluster",
+        "serviceAccountName": ACCOUNT,
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "priorityClassName": own_priority(spec.tier),
