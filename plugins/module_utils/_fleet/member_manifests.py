@@ -9,6 +9,7 @@ import json
 
 from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet import registry
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import bound_tokens
 from ansible_collections.tenantry.kube.plugins.module_utils._platform import admission_policies, manifests, rbac
 
 ACCOUNT = "tenantry-platform"
@@ -116,7 +117,7 @@ def member_secret(name: str, kubeconfig: dict, *, identity: str, server: str, ve
                 registry.IDENTITY_ANNOTATION: identity,
                 registry.SERVER_ANNOTATION: server,
                 registry.VERSION_ANNOTATION: version,
-                registry.EXPIRES_ANNOTATION: expires,
+                bound_tokens.EXPIRES_ANNOTATION: expires,
             },
         },
         "type": registry.MEMBER_SECRET_TYPE,

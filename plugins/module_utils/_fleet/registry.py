@@ -11,12 +11,13 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from threading import Lock
 
 from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import Obstacle, TenantryError
+from ansible_collections.tenantry.kube.plugins.module_utils._core.timestamps import clock, stamp
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import VirtualCluster
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import bound_tokens
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import THREADS, Cluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import NAMESPACE, SECRET
 from ansible_collections.tenantry.kube.plugins.module_utils._module import Context
@@ -25,7 +26,6 @@ MEMBER_SECRET_TYPE = "tenantry.dev/member"  # noqa: S105
 IDENTITY_ANNOTATION = "tenantry.dev/identity"
 SERVER_ANNOTATION = "tenantry.dev/server"
 VERSION_ANNOTATION = "tenantry.dev/version"
-EXPIRES_ANNOTATION = "tenantry.dev/expires"
 OLDEST_KUBERNETES = (1, 30)
 
 Connect = Callable[[dict, str], Cluster]
@@ -59,8 +59,8 @@ class Member:
     @property
     def renewal(self) -> str:
         """The remedy if the member rejects the platform's credential."""
-        expires = self._annotation(EXPIRES_ANNOTATION)
-        expired = expires and expires < datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        expires = self._annotation(bound_tokens.EXPIRES_ANNOTATION)
+        expired = expires and expires < stamp(clock())
         why = f"expired at {expires}" if expired else "was revoked or is of another cluster"
         return (
             f"the platform's credential for member {self.name} {why}: renew it with the playbook tenantry.kube.join, "

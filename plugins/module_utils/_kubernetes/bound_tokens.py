@@ -13,10 +13,10 @@ import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError, one_line
-from ansible_collections.tenantry.kube.plugins.module_utils._core.timestamps import rfc3339
+from ansible_collections.tenantry.kube.plugins.module_utils._core.timestamps import clock, rfc3339, stamp
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import SECRET
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import Deadline
@@ -109,7 +109,7 @@ def issue(
     """Create the Secret, then request a token bound to it. Two concurrent runs share the Secret; both tokens work."""
     known = {
         **(annotations or {}),
-        EXPIRES_ANNOTATION: rfc3339((datetime.now(UTC) + timedelta(seconds=seconds)).timestamp()),
+        EXPIRES_ANNOTATION: stamp(clock() + timedelta(seconds=seconds)),
     }
     body = {
         "apiVersion": "v1",

@@ -11,14 +11,14 @@ from __future__ import annotations
 import base64
 import shlex
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from itertools import islice
 from typing import Any
 
 from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import ApiError, one_line
-from ansible_collections.tenantry.kube.plugins.module_utils._core.timestamps import moment
+from ansible_collections.tenantry.kube.plugins.module_utils._core.timestamps import moment, stamp
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.diff import additions, differences
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import (
@@ -224,7 +224,7 @@ def certificate(request: dict, now: datetime, ca: str | None = None) -> Finding 
     ours = client_ca.is_of(status.get("certificate") or "", ca)
     if ends <= now or ours is False:
         return None
-    until = ends.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    until = stamp(ends)
     return {
         "why": f"a certificate for {_subject(spec.get('request'))} of signer {spec['signerName']} was approved, "
         f"requested by {spec.get('username')}",
