@@ -7,10 +7,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import RESOURCES
 from ansible_collections.tenantry.kube.plugins.plugin_utils._tables import aligned
 
 COLUMNS = ("TENANT", "RESOURCE", "QUOTA", "ALLOCATED", "AVAILABLE", "USED NOW")
-RESOURCES = ("cpu", "memory", "storage", "pods", "vclusters")
+COUNTED = (*RESOURCES, "vclusters")
 
 
 def usage_table(tenants: Iterable[Mapping[str, Any]]) -> str:
@@ -18,7 +19,7 @@ def usage_table(tenants: Iterable[Mapping[str, Any]]) -> str:
     rows = [
         (tenant["name"], key, *(tenant[part][key] for part in ("quota", "allocated", "available", "used")))
         for tenant in tenants
-        for key in RESOURCES
+        for key in COUNTED
     ]
     return aligned([COLUMNS, *rows]) if rows else "no tenants"
 

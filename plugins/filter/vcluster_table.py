@@ -7,10 +7,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import RESOURCES
 from ansible_collections.tenantry.kube.plugins.plugin_utils._tables import aligned
 
 COLUMNS = ("VIRTUAL CLUSTER", "HOST", "VERSION", "NODES", "STATUS", "ENDPOINT", "RESOURCES USED")
-RESOURCES = ("cpu", "memory", "storage", "pods")
 
 
 def vcluster_table(vclusters: Iterable[Mapping[str, Any]]) -> str:

@@ -24,7 +24,6 @@ from ansible_collections.tenantry.kube.plugins.module_utils._module import Conte
 from ansible_collections.tenantry.kube.plugins.module_utils._platform.rbac import MANAGE
 from ansible_collections.tenantry.kube.plugins.module_utils._users import info
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import connection
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.datastore.maintenance_pod import CONTAINER
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.common import DATA_DIRECTORY
 
 # What people do with their own kubeconfigs stays where it is: the log of a virtual cluster may be long. The first line
@@ -199,7 +198,7 @@ def _read_inside(context: Context, logs: dict[str, _Log], found: list[VirtualClu
             for server in sorted(pod["metadata"]["name"] for pod in connection.server_pods(host, name)) or [
                 connection.SERVER_POD
             ]:
-                container = pod_exec.Container(host, name, server, CONTAINER)
+                container = pod_exec.Container(host, name, server, naming.K3S_CONTAINER)
                 sink = audit_log.Sink(log.read, LARGEST_LOG)
                 pod_exec.run(container, "reading the audit log", _READ_LOG, sink=sink)
         except TenantryError as error:

@@ -42,6 +42,9 @@ AGENT = "agent"
 ETCD = "etcd"
 SYNCER = "syncer"
 PART_LABEL = "app.kubernetes.io/component"
+K3S_CONTAINER = "k3s"  # of servers and agents
+# The resources that quotas of tenants count, in the order of tables.
+RESOURCES = ("cpu", "memory", "storage", "pods")
 # As the syncer labels what it makes on the host.
 NAMESPACE_LABEL = "tenantry.dev/virtual-namespace"
 

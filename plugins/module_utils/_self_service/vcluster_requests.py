@@ -16,7 +16,6 @@ from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clust
 from ansible_collections.tenantry.kube.plugins.module_utils._self_service.requests import BaseRequest, is_lost
 
 WEAKER = {"restricted": ("baseline",)}  # levels that a request must not have if the platform's is this one
-RESOURCES = ("cpu", "memory", "storage", "pods")
 
 
 class Request(BaseRequest):
@@ -77,7 +76,7 @@ def item_of(
         "name": naming.check_name(request.name, "metadata.name"),
         "state": "present",
         "kubeconfig_path": None,
-        "resources": {key: _plain(spec["resources"].get(key)) for key in RESOURCES},
+        "resources": {key: _plain(spec["resources"].get(key)) for key in naming.RESOURCES},
         "request": {"uid": request.uid, **requester_account},
     }
     if spec.get("version"):

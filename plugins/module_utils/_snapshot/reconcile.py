@@ -39,7 +39,6 @@ from ansible_collections.tenantry.kube.plugins.module_utils._snapshot.store impo
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.datastore import sqlite
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.datastore.etcd import take
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.datastore.maintenance_pod import (
-    CONTAINER,
     run_maintenance_pod,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.datastore.server_volume import (
@@ -325,7 +324,7 @@ def _captured_of_volume(call: Call, op: SnapshotOperation, directory: Path) -> D
     if stateful_set["spec"]["replicas"] == 0:
         with run_maintenance_pod(host, stateful_set, call.deadline()) as container:
             return capture(container, op.name, directory, seconds)
-    server = pod_exec.Container(host, namespace, f"{SERVER}-0", CONTAINER)
+    server = pod_exec.Container(host, namespace, f"{SERVER}-0", naming.K3S_CONTAINER)
     return capture(server, op.name, directory, seconds)
 
 

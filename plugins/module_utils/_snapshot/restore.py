@@ -199,7 +199,7 @@ class Restore:
 
     def _discard_previous(self) -> None:
         """Delete the previous data."""
-        server = pod_exec.Container(self.host, self.namespace, SERVER_POD, maintenance_pod.CONTAINER)
+        server = pod_exec.Container(self.host, self.namespace, SERVER_POD, naming.K3S_CONTAINER)
         pod_exec.run(server, "removing the data from before", _REMOVE, DATA_DIRECTORY, BEFORE)
 
     def _apply_credentials(self, credentials: dict[str, str]) -> None:

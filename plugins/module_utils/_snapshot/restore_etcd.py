@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError, require
-from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import ETCD
+from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import ETCD, K3S_CONTAINER
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import exec as pod_exec
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import NAMESPACE, POD, STATEFUL_SET
@@ -131,7 +131,7 @@ class EtcdRestore(Restore):
 
     def _k3s_image(self) -> str:
         containers = self.stateful_set["spec"]["template"]["spec"]["containers"]
-        return next(one["image"] for one in containers if one["name"] == maintenance_pod.CONTAINER)
+        return next(one["image"] for one in containers if one["name"] == K3S_CONTAINER)
 
 
 class _Members:

@@ -8,8 +8,7 @@ from collections.abc import Iterable, Mapping
 
 from ansible_collections.tenantry.kube.plugins.module_utils._core import quantities
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
-
-RESOURCES = ("cpu", "memory", "storage", "pods")
+from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import RESOURCES
 
 
 def total(resources: Iterable[Mapping[str, str]]) -> dict[str, str]:

@@ -16,7 +16,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._module import Conte
 from ansible_collections.tenantry.kube.plugins.module_utils._tenant import allocation, resources_in_use
 from ansible_collections.tenantry.kube.plugins.module_utils._tenant.manifests import RECORD, quota_of
 
-RESOURCES = (*allocation.RESOURCES, "vclusters")
+RESOURCES = (*naming.RESOURCES, "vclusters")
 
 
 def run(context: Context, tenant: str | None) -> dict:

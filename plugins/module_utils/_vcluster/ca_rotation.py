@@ -32,7 +32,6 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.client_ca_
     RESTART_SECONDS,
     end_published,
 )
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.datastore.maintenance_pod import CONTAINER
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.datastore.server_volume import keys_archive
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.lifecycle import change_of, wait_until_ready
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests import etcd_certificates, k3s_cas
@@ -245,7 +244,9 @@ class RotationPlan:
         return found
 
     def _server(self) -> Container:
-        return Container(self.host, self.namespace, connection.serving_pod(self.host, self.namespace), CONTAINER)
+        return Container(
+            self.host, self.namespace, connection.serving_pod(self.host, self.namespace), naming.K3S_CONTAINER
+        )
 
     def _trust(self, authority: str) -> None:
         """From now on the platform trusts these CAs (PEM)."""

@@ -12,14 +12,13 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import AGENT, SERVER
+from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import AGENT, K3S_CONTAINER, SERVER
 from ansible_collections.tenantry.kube.plugins.module_utils._core.timestamps import moment
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import connection
 
 VALID_AFTER_START = timedelta(days=90)
 RENEWED_BEFORE = timedelta(days=30)
-CONTAINER = "k3s"
 
 
 def oldest_start(host: Cluster, namespace: str) -> datetime | None:
@@ -28,7 +27,7 @@ def oldest_start(host: Cluster, namespace: str) -> datetime | None:
         moment(running["startedAt"])
         for pod in connection.pods_of(host, namespace, SERVER, AGENT)
         for status in (pod.get("status") or {}).get("containerStatuses") or []
-        if status["name"] == CONTAINER and (running := (status.get("state") or {}).get("running"))
+        if status["name"] == K3S_CONTAINER and (running := (status.get("state") or {}).get("running"))
     ]
     return min(starts, default=None)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError, require
-from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import AGENT, SERVER
+from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import AGENT, K3S_CONTAINER, SERVER
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import VirtualCluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import exec as pod_exec
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.apply import Inventory, Plan
@@ -17,7 +17,6 @@ from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait imp
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import rollout
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.datastore import (
     etcd,
-    maintenance_pod,
     server_volume,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.datastore.maintenance_pod import (
@@ -55,7 +54,7 @@ class Upgrade:
                 with run_maintenance_pod(self.host, stateful_set, deadline) as container:
                     server_volume.keep_on_volume(container, deadline.remaining())
             else:
-                server = pod_exec.Container(self.host, self.namespace, f"{SERVER}-0", maintenance_pod.CONTAINER)
+                server = pod_exec.Container(self.host, self.namespace, f"{SERVER}-0", K3S_CONTAINER)
                 server_volume.keep_on_volume(server, deadline.remaining())
         except TenantryError as error:
             raise TenantryError(f"version: not changed, because the pre-upgrade copy failed: {error}") from None

@@ -7,11 +7,8 @@ etcd's image has no shell, so a container with k3s's image receives the snapshot
 
 from __future__ import annotations
 
-from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import ETCD, PART_LABEL
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.datastore.maintenance_pod import (
-    CONTAINER,
-    LONGEST_SECONDS,
-)
+from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import ETCD, K3S_CONTAINER, PART_LABEL
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.datastore.maintenance_pod import LONGEST_SECONDS
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.etcd import DATA, DATA_DIRECTORY, NAMES
 
 RECEIVE = "receive"
@@ -61,7 +58,7 @@ def _pod(etcd: dict, k3s_image: str, token: str, name: str) -> dict:
                 shell(RECEIVE, _WAIT),
                 {"name": ETCD, "image": member["image"], **own, "command": restore, **mount},
             ],
-            "containers": [shell(CONTAINER, _TIDY)],
+            "containers": [shell(K3S_CONTAINER, _TIDY)],
             "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": f"data-{name}"}}],
         },
     }

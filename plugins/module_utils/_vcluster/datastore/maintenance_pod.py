@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import Obstacle, one_line
-from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import PART_LABEL
+from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import K3S_CONTAINER, PART_LABEL
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import exec as pod_exec
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.conditions import is_ready
@@ -28,7 +28,6 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.versi
 NAME = "maintenance"
 # Its name before the first release. One of a killed run holds the lock of the data for an hour.
 _FORMER_NAME = "workshop"
-CONTAINER = "k3s"
 # It ends by itself if its run was killed.
 LONGEST_SECONDS = 3600
 # It holds the lock of the data meanwhile: no server starts before it has ended, and it does not start beside one.
@@ -48,7 +47,7 @@ def pod(stateful_set: dict, version: str | None = None) -> dict:
     With the image of `version`, if given: the server's own image may be the problem.
     """
     template = stateful_set["spec"]["template"]
-    server = next(one for one in template["spec"]["containers"] if one["name"] == CONTAINER)
+    server = next(one for one in template["spec"]["containers"] if one["name"] == K3S_CONTAINER)
     labels = {**template["metadata"]["labels"], PART_LABEL: NAME}
     return {
         "apiVersion": "v1",
@@ -61,7 +60,7 @@ def pod(stateful_set: dict, version: str | None = None) -> dict:
             "terminationGracePeriodSeconds": 1,
             "containers": [
                 {
-                    "name": CONTAINER,
+                    "name": K3S_CONTAINER,
                     "image": _image(stateful_set, version),
                     **{key: server[key] for key in _KEPT if key in server},
                     "command": ["/bin/sh", "-c", _WAIT],
@@ -82,14 +81,14 @@ def scaled(replicas: int) -> dict:
 def of_version(stateful_set: dict, version: str, annotations: dict[str, str]) -> dict:
     """Return a patch for the k3s release of a StatefulSet, with annotations for its pods."""
     template: dict = {"metadata": {"annotations": annotations}}
-    if any(one["name"] == CONTAINER for one in stateful_set["spec"]["template"]["spec"]["containers"]):
-        template["spec"] = {"containers": [{"name": CONTAINER, "image": _image(stateful_set, version)}]}
+    if any(one["name"] == K3S_CONTAINER for one in stateful_set["spec"]["template"]["spec"]["containers"]):
+        template["spec"] = {"containers": [{"name": K3S_CONTAINER, "image": _image(stateful_set, version)}]}
     return {"spec": {"template": template}}
 
 
 def _image(stateful_set: dict, version: str | None) -> str:
     containers = stateful_set["spec"]["template"]["spec"]["containers"]
-    image = next(one["image"] for one in containers if one["name"] == CONTAINER)
+    image = next(one["image"] for one in containers if one["name"] == K3S_CONTAINER)
     return of_tag(image, image_tag(version)) if version else image
 
 
@@ -111,7 +110,7 @@ def run_maintenance_pod(
     try:
         host.create(made)
         wait_for(host, POD, name, namespace, lambda found: _is_usable(found, what), deadline, what=what)
-        yield pod_exec.Container(host, namespace, name, CONTAINER)
+        yield pod_exec.Container(host, namespace, name, K3S_CONTAINER)
     finally:
         end(name)
 

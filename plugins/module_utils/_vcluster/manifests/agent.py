@@ -8,7 +8,7 @@ the pod's cgroup.
 
 from __future__ import annotations
 
-from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import AGENT
+from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import AGENT, K3S_CONTAINER
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests import scheduling
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.common import (
     ACCOUNT,
@@ -148,7 +148,7 @@ def _pod(rendering: RenderContext) -> dict:
 def _container(rendering: RenderContext) -> dict:
     spec = rendering.spec
     return {
-        "name": "k3s",
+        "name": K3S_CONTAINER,
         "image": spec.image_reference,
         "imagePullPolicy": "IfNotPresent",
         "command": ["/bin/sh", "-c", START],

@@ -10,7 +10,7 @@ from __future__ import annotations
 from datetime import timedelta
 from decimal import Decimal
 
-from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import SERVER
+from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import K3S_CONTAINER, SERVER
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests import (
     api_server,
     client_ca,
@@ -368,7 +368,7 @@ def _manifests_container(rendering: RenderContext) -> dict:
 def _container(rendering: RenderContext) -> dict:
     spec = rendering.spec
     return {
-        "name": "k3s",
+        "name": K3S_CONTAINER,
         "image": spec.image_reference,
         "imagePullPolicy": "IfNotPresent",
         "command": ["/bin/sh", "-c", START],

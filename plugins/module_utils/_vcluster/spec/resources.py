@@ -11,6 +11,7 @@ from decimal import Decimal
 
 from ansible_collections.tenantry.kube.plugins.module_utils._core import quantities
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError, shown
+from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import RESOURCES
 
 MEBI = Decimal(1024**2)
 GIBI = Decimal(1024**3)
@@ -20,8 +21,6 @@ SMALLEST_SERVER = ("250m", "512Mi")
 SMALLEST_AGENT = ("250m", "640Mi")
 SMALLEST_VOLUME = "256Mi"
 
-# The resources that the tenant's quota counts.
-COUNTED = ("cpu", "memory", "storage", "pods")
 # Local disk: each pod of a tenant adds this much where the resources do not say; of its limit, a platform's
 # pod holds a little for itself. A server whose data is not on a volume has all of it on the node's disk.
 DISK_PER_POD = GIBI
@@ -205,7 +204,7 @@ def parse_vcluster_resources(
             "the servers and syncers themselves take, or create it with mode: dedicated for nodes of its own"
         )
     found: dict = {}
-    for resource in COUNTED:
+    for resource in RESOURCES:
         minimum, asked = getattr(least, resource), given.get(resource)
         amount = minimum if asked is None else quantities.parse(asked, f"resources.{resource}")
         if amount < minimum:
