@@ -12,7 +12,7 @@ from typing import Any
 
 from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import ApiError, TenantryError
-from ansible_collections.tenantry.kube.plugins.module_utils._core.timestamps import stamp
+from ansible_collections.tenantry.kube.plugins.module_utils._core.timestamps import clock, stamp
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet import registry
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import VirtualCluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
@@ -35,7 +35,6 @@ from ansible_collections.tenantry.kube.plugins.module_utils._self_service.reques
     PENDING,
     READY,
     Outcome,
-    clock,
     is_requester,
     judged,
     note,

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from functools import partial
 
 from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
+from ansible_collections.tenantry.kube.plugins.module_utils._core.timestamps import clock
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import SERVICE_ACCOUNT
 from ansible_collections.tenantry.kube.plugins.module_utils._module import Context
 from ansible_collections.tenantry.kube.plugins.module_utils._platform.identities import (
@@ -28,7 +29,6 @@ from ansible_collections.tenantry.kube.plugins.module_utils._self_service.reques
     BaseRequest,
     Outcome,
     annotations_of,
-    clock,
     is_lost,
     judged,
     note,

@@ -55,6 +55,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.datastore.
     restore_kept,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.common import (
+    CONFIG_HASH,
     DATA_DIRECTORY,
     JOIN_TOKEN,
     PLATFORM_CREDENTIAL,
@@ -64,7 +65,6 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.etcd import MEMBERS
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.server import (
     CONFIG,
-    CONFIG_HASH,
     MANIFESTS,
     authentication_api,
 )

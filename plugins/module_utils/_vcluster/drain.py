@@ -13,14 +13,15 @@ from collections.abc import Callable, Iterable
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError, one_line
 from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import AGENT
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
-from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.conditions import has_ended, without_controller
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.conditions import (
+    has_ended,
+    is_ready,
+    without_controller,
+)
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import NODE, POD
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import Deadline
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import connection
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.guest import (
-    is_ready,
-    marked,
-)
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.guest import marked
 
 _MIRROR = "kubernetes.io/config.mirror"
 

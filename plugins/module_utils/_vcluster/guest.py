@@ -9,13 +9,9 @@ import base64
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import require
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.apply import Plan
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
-from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.conditions import (
-    is_ready,
-)
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.conditions import is_ready
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import NODE
-from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import (
-    Deadline,
-)
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import Deadline
 from ansible_collections.tenantry.kube.plugins.module_utils._platform.identities import (
     inside_administrator,
     inside_base,
@@ -23,7 +19,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._platform.identities
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import connection
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.common import RenderContext
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.rollout import _AGENT_NODE, wait_for_agents
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.rollout import AGENT_NODE, wait_for_agents
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.cluster import VClusterSpec
 
 # On a node that is being drained.
@@ -75,7 +71,7 @@ def connect_guest(host: Cluster, rendering: RenderContext) -> GuestCluster:
 
 def is_stale(node: dict, spec: VClusterSpec) -> bool:
     """Return whether it is the node of a removed agent. In mode shared, nodes belong to the syncer."""
-    match = None if spec.shared else _AGENT_NODE.fullmatch(node["metadata"]["name"])
+    match = None if spec.shared else AGENT_NODE.fullmatch(node["metadata"]["name"])
     return match is not None and int(match[1]) >= spec.agents
 
 

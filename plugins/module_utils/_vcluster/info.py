@@ -14,6 +14,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._fleet import regist
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.record import VClusterRecord
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import VirtualCluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.conditions import is_ready
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import (
     NODE,
     RESOURCE_QUOTA,
@@ -27,10 +28,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._module import (
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._tenant.resources_in_use import VCLUSTER_QUOTA, quota_use
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import certificates, connection
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.guest import (
-    is_ready,
-    ready_of_all,
-)
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.guest import ready_of_all
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.lifecycle import is_paused
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.lifecycle import expiry
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.mode import SHARED

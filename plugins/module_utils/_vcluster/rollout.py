@@ -32,7 +32,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.
 REVISION_LABEL = "controller-revision-hash"
 HTTPS = 443
 ENDPOINT_SECONDS = 15
-_AGENT_NODE = re.compile(rf"{AGENT}-([0-9]+)")
+AGENT_NODE = re.compile(rf"{AGENT}-([0-9]+)")
 
 
 def read_ca_on_first_use(host: Cluster, namespace: str, deadline: Deadline) -> str:
