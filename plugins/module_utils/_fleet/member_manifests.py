@@ -4,12 +4,12 @@
 
 from __future__ import annotations
 
-import base64
 import json
 
 from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet import registry
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import bound_tokens
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.secret_data import encoded
 from ansible_collections.tenantry.kube.plugins.module_utils._platform import admission_policies, manifests, rbac
 
 ACCOUNT = "tenantry-platform"
@@ -121,5 +121,5 @@ def member_secret(name: str, kubeconfig: dict, *, identity: str, server: str, ve
             },
         },
         "type": registry.MEMBER_SECRET_TYPE,
-        "data": {"kubeconfig": base64.b64encode(json.dumps(kubeconfig).encode()).decode()},
+        "data": {"kubeconfig": encoded(json.dumps(kubeconfig))},
     }

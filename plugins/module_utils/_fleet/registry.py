@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -20,6 +19,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clust
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import bound_tokens
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import THREADS, Cluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import NAMESPACE, SECRET
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.secret_data import decoded_value
 from ansible_collections.tenantry.kube.plugins.module_utils._module import Context
 
 MEMBER_SECRET_TYPE = "tenantry.dev/member"  # noqa: S105
@@ -69,7 +69,7 @@ class Member:
 
     def kubeconfig(self) -> dict:
         """Return the stored kubeconfig. fleet_member writes JSON, which kubectl reads as YAML."""
-        return json.loads(base64.b64decode(self.secret["data"]["kubeconfig"]))
+        return json.loads(decoded_value(self.secret["data"]["kubeconfig"]))
 
 
 class Fleet:

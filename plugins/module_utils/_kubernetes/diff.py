@@ -17,6 +17,7 @@ from typing import Any
 
 from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import FIELD_MANAGER
 from ansible_collections.tenantry.kube.plugins.module_utils._core.quantities import same
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.secret_data import encoded
 
 _QUANTITY_MAPS = frozenset({"default", "defaultRequest", "hard", "limits", "max", "min", "requests"})
 _QUANTITY_FIELDS = frozenset({"divisor", "sizeLimit"})
@@ -81,8 +82,7 @@ def normal(obj: dict[str, Any]) -> dict[str, Any]:
     clean = _without_nulls(obj)
     if "stringData" in clean:
         plain = clean.pop("stringData")
-        encoded = {key: base64.b64encode(value.encode()).decode() for key, value in plain.items()}
-        clean["data"] = {**clean.get("data", {}), **encoded}
+        clean["data"] = {**clean.get("data", {}), **{key: encoded(value) for key, value in plain.items()}}
     return clean
 
 

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError, one_line, shown
 from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import did_you_mean
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.secret_data import encoded
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.transport import check_proxy
 
 try:
@@ -379,5 +380,5 @@ def _run_plugin(plugin: Any, folder: Path, where: str) -> dict[str, Any]:
             f"{where}: the credential plugin {shown(command)} failed: {one_line(error)}. Run it by hand to see why"
         ) from None
     pem = {"client-certificate-data": "clientCertificateData", "client-key-data": "clientKeyData"}
-    user = {field: base64.b64encode(status[name].encode()).decode() for field, name in pem.items() if status.get(name)}
+    user = {field: encoded(status[name]) for field, name in pem.items() if status.get(name)}
     return {**user, **({"token": status["token"]} if status.get("token") else {})}

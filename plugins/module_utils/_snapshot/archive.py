@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 import json
 import re
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError, require, shown
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.secret_data import decoded_value
 from ansible_collections.tenantry.kube.plugins.module_utils._snapshot.description import SQLITE, Origin, Snapshot
 from ansible_collections.tenantry.kube.plugins.module_utils._snapshot.encryption import Key, decrypt_from, encrypt_to
 from ansible_collections.tenantry.kube.plugins.module_utils._snapshot.store import CHUNK, check_archive, digest
@@ -53,7 +53,7 @@ def credentials_of(*secrets: dict | None) -> dict[str, str]:
         raise TenantryError(
             f"{', '.join(missing)}: missing in the Secrets of this virtual cluster. Take a snapshot when it is ready"
         )
-    return {key: base64.b64decode(found[key]).decode() for key in KEPT}
+    return {key: decoded_value(found[key]) for key in KEPT}
 
 
 def write(target: BinaryIO, key: Key, origin: Origin, credentials: dict[str, str], captured: DataCopy) -> None:

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import re
 from collections.abc import Callable
@@ -26,7 +25,11 @@ from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resource
     SECRET,
     STATEFUL_SET,
 )
-from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.secret_data import decoded, encoded
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.secret_data import (
+    decoded,
+    decoded_value,
+    encoded,
+)
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import (
     Deadline,
     explanation,
@@ -234,11 +237,11 @@ class Restore:
         for part, secret, file, change in said:
             found = self.host.get(SECRET, secret, self.namespace)
             if found:
-                content = json.loads(base64.b64decode(found["data"][file]))
+                content = json.loads(decoded_value(found["data"][file]))
                 data = {file: encoded(as_yaml({**content, **change}))}
                 configuration[part].append(self.host.merge(SECRET, secret, self.namespace, {"data": data}))
         join = require(self.host.get(SECRET, JOIN_TOKEN, self.namespace), f"Secret {JOIN_TOKEN}")
-        token = base64.b64decode(join["data"]["agent-token"]).decode()
+        token = decoded_value(join["data"]["agent-token"])
         for part, secrets in configuration.items():
             stateful_set = self.host.get(STATEFUL_SET, part, self.namespace)
             if stateful_set:

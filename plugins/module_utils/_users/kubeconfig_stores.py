@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import os
 import platform
@@ -17,6 +16,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import 
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import kubeconfig as kubeconfig_files
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import SECRET
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.secret_data import decoded_value, encoded
 
 try:
     import yaml
@@ -186,7 +186,7 @@ class SecretStore:
         if self.read() == config and annotation == self._metadata["annotations"][KUBECONFIG_ANNOTATION]:
             return False
         if not check:
-            data = {SECRET_KEY: base64.b64encode(_dumped(config).encode()).decode()}
+            data = {SECRET_KEY: encoded(_dumped(config))}
             secret = {"apiVersion": "v1", "kind": "Secret", "metadata": self._metadata, "type": SECRET_TYPE}
             self._hub.apply({**secret, "data": data})
         return True
@@ -210,7 +210,7 @@ def kubeconfig_of(secret: dict) -> str | None:
 def content_of(secret: dict) -> dict | None:
     """The kubeconfig in this Secret; None if it holds none."""
     try:
-        return kubeconfig_files.mapping(base64.b64decode(secret["data"][SECRET_KEY]))
+        return kubeconfig_files.mapping(decoded_value(secret["data"][SECRET_KEY]))
     except (KeyError, TypeError, ValueError):
         return None
 

@@ -9,7 +9,6 @@ controls the host already.
 
 from __future__ import annotations
 
-import base64
 import ssl
 
 from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
@@ -20,6 +19,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client i
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.conditions import is_ready
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.port_forward import pool_through
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import POD, SECRET, SERVICE
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.secret_data import decoded_value
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests import exposure
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.common import (
     API_PORT,
@@ -47,7 +47,7 @@ def inside(host: Cluster, namespace: str) -> Cluster:
             f"the virtual cluster {namespace} on {host.name} was never ready. "
             "Run tenantry.kube.vcluster for it with wait, then run again"
         )
-    return connect(host, namespace, token=base64.b64decode(data["token"]).decode(), ca_data=data["ca.crt"])
+    return connect(host, namespace, token=decoded_value(data["token"]), ca_data=data["ca.crt"])
 
 
 def connect(host: Cluster, namespace: str, *, token: str, ca_data: str) -> Cluster:

@@ -4,13 +4,12 @@
 
 from __future__ import annotations
 
-import base64
-
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import require
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.apply import Plan
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.conditions import is_ready
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import NODE
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.secret_data import encoded
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import Deadline
 from ansible_collections.tenantry.kube.plugins.module_utils._platform.identities import (
     inside_administrator,
@@ -64,7 +63,7 @@ class GuestCluster:
 
 def connect_guest(host: Cluster, rendering: RenderContext) -> GuestCluster:
     """Connect to the virtual cluster, with a time limit for all requests together."""
-    ca_data = base64.b64encode(require(rendering.keys.ca, "the CA of its API server").encode()).decode()
+    ca_data = encoded(require(rendering.keys.ca, "the CA of its API server"))
     api = connection.connect(host, rendering.namespace, token=rendering.keys.platform_token, ca_data=ca_data)
     return GuestCluster(host, rendering, api.limited(host.timeout))
 

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import hmac
 import json
@@ -249,8 +248,8 @@ def fingerprint(key: str, files: dict[str, str]) -> str:
 
 def stamp(agent_token: str, secrets: Iterable[dict]) -> str:
     """Return the fingerprint of these Secrets. Its key is the agent token, which a restore does not replace."""
-    data = {name: value for one in secrets for name, value in one["data"].items()}
-    return fingerprint(agent_token, {name: base64.b64decode(value).decode() for name, value in data.items()})
+    data = {name: value for one in secrets for name, value in decoded(one).items()}
+    return fingerprint(agent_token, data)
 
 
 def restricted() -> dict:

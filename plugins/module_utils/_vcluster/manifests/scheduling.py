@@ -4,9 +4,9 @@
 
 from __future__ import annotations
 
-import base64
 import json
 
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.secret_data import encoded
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.common import (
     RenderContext,
     secret,
@@ -43,8 +43,7 @@ def pull_secrets(rendering: RenderContext) -> list[dict]:
         return []
     auths = {}
     for one in rendering.spec.image_credentials:
-        pair = f"{one['username']}:{one['password']}".encode()
-        auths[one["registry"]] = {"auth": base64.b64encode(pair).decode()}
+        auths[one["registry"]] = {"auth": encoded(f"{one['username']}:{one['password']}")}
     values = {".dockerconfigjson": json.dumps({"auths": auths}, sort_keys=True)}
     return [{**secret(rendering.metadata(PULL_SECRET), values), "type": "kubernetes.io/dockerconfigjson"}]
 
