@@ -42,7 +42,7 @@ nightly: test conformance ## The same code with bigger numbers, and the tests th
 
 ##@ Parts of the tests
 .PHONY: lint
-lint: venv ## ruff, import-linter, mypy, yamllint, ansible-lint (production profile), antsibull-docs
+lint: venv ## ruff, vulture, import-linter, mypy, yamllint, ansible-lint (production profile), antsibull-docs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	tests/static/run $(BIN)

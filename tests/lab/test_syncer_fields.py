@@ -17,6 +17,48 @@ from tenantry_syncer.translate import ingress, pod, pod_scheduling, pod_status, 
 
 GROUPS = ("api/v1", "apis/networking.k8s.io/v1", "apis/discovery.k8s.io/v1")
 OBJECT = ("apiVersion", "kind", "metadata")
+# Set at the creation of the virtual pod; by the host's scheduler; for rejected device claims; by older kubelets in
+# addition to conditions; and by storage drivers, which are the host's.
+STATUS_NOT_REPORTED = (
+    "qosClass",
+    "nominatedNodeName",
+    "resourceClaimStatuses",
+    "extendedResourceClaimStatus",
+    "nodeAllocatableResourceClaimStatuses",
+    "resize",
+    "volumeHealth",
+)
+# The types of volumes up to Kubernetes 1.37 that are rejected, as later ones are.
+PROJECTED_REJECTED = ("podCertificate",)
+VOLUMES_REJECTED = (
+    "awsElasticBlockStore",
+    "azureDisk",
+    "azureFile",
+    "cephfs",
+    "cinder",
+    "csi",
+    "fc",
+    "flexVolume",
+    "flocker",
+    "gcePersistentDisk",
+    "gitRepo",
+    "glusterfs",
+    "iscsi",
+    "nfs",
+    "photonPersistentDisk",
+    "portworxVolume",
+    "quobyte",
+    "rbd",
+    "scaleIO",
+    "storageos",
+    "vsphereVolume",
+)
+# For the DNS and clients of the virtual cluster only.
+ENDPOINT_VIRTUAL_ONLY = ("hostname", "targetRef", "deprecatedTopology")
+# It names a volume of the host, which does not belong to the tenant.
+CLAIM_IGNORED = ("volumeName",)
+# Of volumeAttributesClassName, which is not supported; and of storage drivers, which are the host's.
+CLAIM_NOT_REPORTED = ("currentVolumeAttributesClassName", "modifyVolumeStatus", "healthStatus")
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +73,7 @@ def schemas(pair: Pair) -> dict[str, dict]:
 KNOWN = {
     "PodSpec": (*pod.PASSED, *pod.TRANSLATED, *pod.DECIDED, *pod.REJECTED),
     "PodStatus": (
-        *(*pod_status.PASSED_THROUGH, *pod_status._STATUSES, *pod_status.NOT_REPORTED),
+        *(*pod_status.PASSED_THROUGH, *pod_status._STATUSES, *STATUS_NOT_REPORTED),
         *("conditions", "message", "observedGeneration"),
     ),
     "PodDNSConfig": ("nameservers", "options", "searches"),
@@ -47,8 +89,8 @@ KNOWN = {
     "PodAffinityTerm": pod_scheduling.TERM,
     "TopologySpreadConstraint": pod_scheduling.SPREAD,
     "ResourceRequirements": ("limits", "requests", "claims"),
-    "VolumeProjection": (*pod_volumes.PROJECTED, "serviceAccountToken", *pod_volumes.UNSUPPORTED_PROJECTED),
-    "Volume": ("name", "ephemeral", *pod_volumes.KINDS, *pod_volumes.UNSUPPORTED),
+    "VolumeProjection": (*pod_volumes.PROJECTED, "serviceAccountToken", *PROJECTED_REJECTED),
+    "Volume": ("name", "ephemeral", *pod_volumes.KINDS, *VOLUMES_REJECTED),
     "EnvVarSource": ("configMapKeyRef", "fieldRef", "fileKeyRef", "resourceFieldRef", "secretKeyRef"),
     "EnvFromSource": ("configMapRef", "prefix", "secretRef"),
     # Those of a service that are in none of its lists are told by an event (services.left_out).
@@ -69,13 +111,13 @@ KNOWN = {
     "IngressTLS": ("hosts", "secretName"),
     "IngressStatus": ("loadBalancer",),
     "EndpointSlice": (*OBJECT, *endpoint_slices.PASSED_THROUGH, "endpoints"),
-    "Endpoint": (*endpoint_slices.ENDPOINT, *endpoint_slices.VIRTUAL_ONLY),
+    "Endpoint": (*endpoint_slices.ENDPOINT, *ENDPOINT_VIRTUAL_ONLY),
     "PersistentVolumeClaimSpec": (
         *persistent_volume_claims.PASSED_THROUGH,
         *persistent_volume_claims.REJECTED,
-        *persistent_volume_claims.IGNORED,
+        *CLAIM_IGNORED,
     ),
-    "PersistentVolumeClaimStatus": (*persistent_volume_claims.STATUS, *persistent_volume_claims.NOT_REPORTED),
+    "PersistentVolumeClaimStatus": (*persistent_volume_claims.STATUS, *CLAIM_NOT_REPORTED),
     # That neither changes is seen to inside.
     "ConfigMap": (*OBJECT, "binaryData", "data", "immutable"),
     "Secret": (*OBJECT, "data", "immutable", "stringData", "type"),

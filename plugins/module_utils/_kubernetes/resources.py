@@ -40,8 +40,6 @@ ROLE = "rbac.authorization.k8s.io/v1/Role"
 ROLE_BINDING = "rbac.authorization.k8s.io/v1/RoleBinding"
 ROUTE = "route.openshift.io/v1/Route"
 SECRET = "v1/Secret"  # noqa: S105 - a kind
-SELF_SUBJECT_ACCESS_REVIEW = "authorization.k8s.io/v1/SelfSubjectAccessReview"
-SELF_SUBJECT_REVIEW = "authentication.k8s.io/v1/SelfSubjectReview"
 SERVICE = "v1/Service"
 SERVICE_ACCOUNT = "v1/ServiceAccount"
 SERVICE_CIDR = "networking.k8s.io/v1/ServiceCIDR"
@@ -82,8 +80,6 @@ KINDS = {
     DEPLOYMENT: ("deployments", True),
     REPLICA_SET: ("replicasets", True),
     STATEFUL_SET: ("statefulsets", True),
-    SELF_SUBJECT_REVIEW: ("selfsubjectreviews", False),
-    SELF_SUBJECT_ACCESS_REVIEW: ("selfsubjectaccessreviews", False),
     CRON_JOB: ("cronjobs", True),
     JOB: ("jobs", True),
     CERTIFICATE_SIGNING_REQUEST: ("certificatesigningrequests", False),

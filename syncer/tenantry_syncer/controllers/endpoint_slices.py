@@ -17,8 +17,6 @@ from tenantry_syncer.sync_context import SERVICE_NAME, SyncContext
 PASSED_THROUGH = ("addressType", "ports")
 # Node and zone serve topology-aware routing on the host: nodes have the same names on both sides.
 ENDPOINT = ("addresses", "conditions", "hints", "nodeName", "zone")
-# For the DNS and clients of the virtual cluster only.
-VIRTUAL_ONLY = ("hostname", "targetRef", "deprecatedTopology")
 # Fields of the host object that can change; the rest never changes.
 _CHANGING = ("endpoints", "ports")
 

@@ -10,10 +10,7 @@ from tenantry_syncer.sync_context import SyncContext
 PASSED_THROUGH = ("accessModes", "resources", "volumeMode", "storageClassName")
 # They refer to volumes of the host, which do not belong to the tenant.
 REJECTED = ("dataSource", "dataSourceRef", "selector", "volumeAttributesClassName")
-IGNORED = ("volumeName",)
 STATUS = ("phase", "accessModes", "capacity", "conditions", "allocatedResources", "allocatedResourceStatuses")
-# Of volumeAttributesClassName, which is not supported; and of storage drivers, which are the host's.
-NOT_REPORTED = ("currentVolumeAttributesClassName", "modifyVolumeStatus", "healthStatus")
 
 # A condition that controllers set on both sides from Kubernetes 1.37 on, each by the pods that it knows. The virtual
 # cluster knows pods that are not on the host, such as gated ones.

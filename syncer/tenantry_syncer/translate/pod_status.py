@@ -19,17 +19,6 @@ PASSED_THROUGH = (
     "allocatedResources",
     "resources",
 )
-# Set at the creation of the virtual pod; by the host's scheduler; for rejected device claims; by older kubelets in
-# addition to conditions; and by storage drivers, which are the host's.
-NOT_REPORTED = (
-    "qosClass",
-    "nominatedNodeName",
-    "resourceClaimStatuses",
-    "extendedResourceClaimStatus",
-    "nodeAllocatableResourceClaimStatuses",
-    "resize",
-    "volumeHealth",
-)
 _CONTAINERS = {"initContainerStatuses": "initContainers", "containerStatuses": "containers"}
 FINISHED = ("Succeeded", "Failed")
 # Condition types of Kubernetes itself, which a tenant cannot set on the host.

@@ -13,31 +13,6 @@ KINDS = ("configMap", "downwardAPI", "emptyDir", "hostPath", "image", "persisten
 PROJECTED = ("configMap", "downwardAPI", "secret")
 # The syncer puts what these need into a Secret of the pod, because the host's API server has other tokens and bundles.
 IN_TOKEN_SECRET = ("serviceAccountToken", "clusterTrustBundle")
-# The other types up to Kubernetes 1.37; later ones are rejected too.
-UNSUPPORTED_PROJECTED = ("podCertificate",)
-UNSUPPORTED = (
-    "awsElasticBlockStore",
-    "azureDisk",
-    "azureFile",
-    "cephfs",
-    "cinder",
-    "csi",
-    "fc",
-    "flexVolume",
-    "flocker",
-    "gcePersistentDisk",
-    "gitRepo",
-    "glusterfs",
-    "iscsi",
-    "nfs",
-    "photonPersistentDisk",
-    "portworxVolume",
-    "quobyte",
-    "rbd",
-    "scaleIO",
-    "storageos",
-    "vsphereVolume",
-)
 
 
 def token_secret(host_pod: str) -> str:

@@ -19,6 +19,16 @@ def test_a_kind_is_written_nowhere_else(path: Path) -> None:
     assert [value for value in strings if isinstance(value, str) and value in resources.KINDS] == []
 
 
+def test_every_kind_is_used() -> None:
+    """By its name, since the table itself refers to all of them."""
+    nodes = [node for path in ELSEWHERE for node in ast.walk(ast.parse(path.read_text()))]
+    used = {alias.name for node in nodes if isinstance(node, ast.ImportFrom) for alias in node.names}
+    used |= {node.attr for node in nodes if isinstance(node, ast.Attribute)}
+    kinds = {name for name, value in vars(resources).items() if isinstance(value, str) and value in resources.KINDS}
+    assert len(kinds) == len(resources.KINDS)
+    assert kinds - used == set()
+
+
 def test_the_kinds_of_requests_are_those_of_the_crds() -> None:
     defined = {
         f"{crds.GROUP}/{one['spec']['versions'][0]['name']}/{one['spec']['names']['kind']}": one["spec"]["names"][
