@@ -79,6 +79,7 @@ _STATUS = (
 _PATH = "^/[A-Za-z0-9._~!&*+,=:@%/-]*$"
 
 
+# Long: an entry for each rule.
 def policy(component: str) -> list[dict]:
     """Render the policy. An intact syncer needs none of it, but it processes input of a tenant's API server."""
     operations = ("CREATE", "UPDATE", "DELETE", "CONNECT")

@@ -193,8 +193,7 @@ def hub_user(
     hub_access: bool = False,
     request: dict | None = None,
 ) -> list[dict]:
-    """
-    Render a user's identity and rights on the hub. A platform operator has rights on the whole hub.
+    """Render a user's identity and rights on the hub. A platform operator has rights on the whole hub.
 
     The ServiceAccount is the record of a user, even of one who has the rights as a `person` of an issuer. For a
     user whom the tenant requested, `request` has the `uid` of the request, and the `reader`: the subject that may
@@ -202,28 +201,36 @@ def hub_user(
     """
     labels = naming.labels("user", tenant=tenant, user=user)
     account = _account(user, naming.tenant_namespace(tenant), labels)
-    account["metadata"]["annotations"] = {ROLE_ANNOTATION: role, ACCESS_ANNOTATION: json.dumps(access, sort_keys=True)}
-    subject = person.on_hub() if person else None
-    if person and subject:
-        account["metadata"]["annotations"][OIDC_ANNOTATION] = f"{subject['kind'].lower()} {subject['name']}"
-        account["metadata"]["annotations"][OIDC_PREFIX_ANNOTATION] = person.hub_prefix
-    whose = subject or _subject(account)
+    account["metadata"]["annotations"] = _record_of(role, access, person, hub_access=hub_access, request=request)
+    whose = (person.on_hub() if person else None) or _subject(account)
     if role == rbac.PLATFORM_OPERATOR:
         binding = _binding("ClusterRoleBinding", f"tenantry:{tenant}:{user}:{role}", labels, role, whose)
     else:
         binding = _binding("RoleBinding", f"tenantry:{user}:{role}", labels, role, whose)
         binding["metadata"]["namespace"] = account["metadata"]["namespace"]
     objects = [account, binding]
-    if request:
-        account["metadata"]["annotations"][REQUEST_ANNOTATION] = request["uid"]
-        if request["reader"]:
-            objects += _right_to_secret(
-                f"tenantry:{user}:initial-kubeconfig", initial_kubeconfig(user), account, request["reader"]
-            )
+    if request and request["reader"]:
+        name = f"tenantry:{user}:initial-kubeconfig"
+        objects += _right_to_secret(name, initial_kubeconfig(user), account, request["reader"])
     if hub_access:
-        account["metadata"]["annotations"][HUB_ACCESS_ANNOTATION] = "true"
         objects += _right_to_secret(f"tenantry:{user}:kubeconfig", own_secret(user), account, _subject(account))
     return objects
+
+
+def _record_of(
+    role: str, access: dict[str, str] | None, person: Person | None, *, hub_access: bool, request: dict | None
+) -> dict[str, str]:
+    """Return the annotations of the account by which later runs know the user."""
+    found = {ROLE_ANNOTATION: role, ACCESS_ANNOTATION: json.dumps(access, sort_keys=True)}
+    subject = person.on_hub() if person else None
+    if person and subject:
+        found[OIDC_ANNOTATION] = f"{subject['kind'].lower()} {subject['name']}"
+        found[OIDC_PREFIX_ANNOTATION] = person.hub_prefix
+    if request:
+        found[REQUEST_ANNOTATION] = request["uid"]
+    if hub_access:
+        found[HUB_ACCESS_ANNOTATION] = "true"
+    return found
 
 
 def _right_to_secret(name: str, secret: str, account: dict, reader: dict) -> list[dict]:

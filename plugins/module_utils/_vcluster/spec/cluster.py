@@ -161,6 +161,7 @@ class VClusterSpec:
         )
 
 
+# Long: a line for each field of the spec.
 def parse(item: dict) -> VClusterSpec:
     """Validate an item of the module. Raise a TenantryError."""
     tenant = naming.check_name(item["tenant"], "tenant")
