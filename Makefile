@@ -55,11 +55,15 @@ sanity: venv ## ansible-test sanity, every target
 	tests/sanity/run $(VENV)
 
 .PHONY: test-unit
-test-unit: venv ## Unit tests: no root, no lab, under a minute
-	$(BIN)/pytest -q tests/unit --junit-xml=$(BUILD)/reports/unit.xml
+test-unit: venv ## Unit tests, and how much of the code they run: no root, no lab, under a minute
+	$(BIN)/python -m $(MEASURED) pytest -q tests/unit --junit-xml=$(BUILD)/reports/unit.xml
+	$(if $(MEASURED),@echo "the unit tests run $$($(BIN)/coverage report --format=total)% of the code (make coverage: by file)")
+
+# Before Python 3.12, coverage nearly doubles the time.
+MEASURED = $(shell $(BIN)/python -c 'import sys; print("coverage run -m" if sys.version_info >= (3, 12) else "")')
 
 .PHONY: coverage
-coverage: venv ## Unit tests, and how much of the code they run (half as slow again before Python 3.12)
+coverage: venv ## The same, by file (nearly twice the time before Python 3.12)
 	$(BIN)/coverage run -m pytest -q tests/unit
 	$(BIN)/coverage report --skip-covered --sort=cover
 
