@@ -89,7 +89,7 @@ KNOWN = {
     "PodAffinityTerm": pod_scheduling.TERM,
     "TopologySpreadConstraint": pod_scheduling.SPREAD,
     "ResourceRequirements": ("limits", "requests", "claims"),
-    "VolumeProjection": (*pod_volumes.PROJECTED, "serviceAccountToken", *PROJECTED_REJECTED),
+    "VolumeProjection": (*pod_volumes.PROJECTED, *pod_volumes.IN_TOKEN_SECRET, *PROJECTED_REJECTED),
     "Volume": ("name", "ephemeral", *pod_volumes.KINDS, *VOLUMES_REJECTED),
     "EnvVarSource": ("configMapKeyRef", "fieldRef", "fileKeyRef", "resourceFieldRef", "secretKeyRef"),
     "EnvFromSource": ("configMapRef", "prefix", "secretRef"),
