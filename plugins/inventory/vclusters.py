@@ -133,7 +133,7 @@ from ansible.plugins.inventory import BaseInventoryPlugin, Cacheable, Constructa
 from ansible_collections.tenantry.kube.plugins.module_utils._core import query
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import hub_kubeconfig
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import inventory as vcluster_inventory
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import inventory_rows as vcluster_inventory
 from ansible_collections.tenantry.kube.plugins.plugin_utils import _context, _inventory
 
 try:

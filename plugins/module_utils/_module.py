@@ -38,7 +38,7 @@ LIBRARIES = ("yaml", "kubernetes")
 # The environment variable that names a file for lines of progress, where somebody shows them.
 PROGRESS = "TENANTRY_PROGRESS"
 # Threads for virtual clusters: many slow ones take no longer than one.
-BESIDE_EACH_OTHER = 64
+MOST_THREADS = 64
 # Keys of rows for flows that call others: whether an item was rejected, and the contexts in which a user failed.
 INTERNAL = ("refused", "failed_contexts")
 NOT_DONE = "other items of this call are refused"
@@ -234,9 +234,9 @@ def _unforeseen(error: Exception) -> Obstacle:
     return Obstacle(_unexpected(error, "tenantry.kube")[0])
 
 
-def beside_each_other(do: Callable[[Given], Result], items: Sequence[Given]) -> list[Result]:
+def run_concurrently(do: Callable[[Given], Result], items: Sequence[Given]) -> list[Result]:
     """Return the results in order, each computed in its own thread: for calls that mostly wait."""
-    with ThreadPoolExecutor(max(1, min(len(items), BESIDE_EACH_OTHER))) as pool:
+    with ThreadPoolExecutor(max(1, min(len(items), MOST_THREADS))) as pool:
         return list(pool.map(do, items))
 
 

@@ -27,7 +27,7 @@ from tenantry_syncer.kube.resources import CONFIG_MAP
 from tenantry_syncer.kubelet.streams import Streams
 from tenantry_syncer.metrics.api_service import ApiService
 from tenantry_syncer.metrics.pod_metrics import Metrics
-from tenantry_syncer.serving import buffers, certificates
+from tenantry_syncer.serving import certificates, tls_buffers
 from tenantry_syncer.serving.http_server import Handler, Server, health
 from tenantry_syncer.serving.mtls_server import AGGREGATOR, API_SERVER, MutualTlsServer
 from tenantry_syncer.sync_context import SyncContext
@@ -37,7 +37,7 @@ _CLIENT_CAS = CONFIG_MAP.path("kube-system", "extension-apiserver-authentication
 
 async def main() -> None:
     """Start the servers and the syncer, and run until one of them fails."""
-    buffers.limit()
+    tls_buffers.limit()
     config = Config.read()
     syncer: Syncer | None = None
     streams_open = asyncio.Event()

@@ -125,7 +125,9 @@ def _releases() -> None:
 
 def _account() -> None:
     """Before it, nobody can make a pod."""
-    flags = [word for flag in server_manifests.ASKING for word in ("--kube-controller-manager-arg", flag)]
+    flags = [
+        word for flag in server_manifests.CONTROLLER_MANAGER_RATE for word in ("--kube-controller-manager-arg", flag)
+    ]
     until = "API ready until there is an account for pods"
     compared(
         f"{until}, its controller manager asking as that of a virtual cluster",

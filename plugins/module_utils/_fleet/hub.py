@@ -38,7 +38,7 @@ KINDS = (
     VALIDATING_ADMISSION_POLICY_BINDING,
     CUSTOM_RESOURCE_DEFINITION,
 )
-WHOSE = {
+NO_HUB = {
     "member": "is a member of a fleet; unjoin it there first (tenantry.kube.fleet_member with state: absent)",
     "user": "is a virtual cluster, which cannot be a host. Choose another cluster",
 }
@@ -54,8 +54,8 @@ def _install(context: Context, options: HostOptions) -> dict:
     version = registry.check_version(hub, "kubeconfig")
     namespace = registry.platform_namespace(hub)
     component, known = registry.component(namespace), network_policy_probe.cached_result(namespace)
-    if component in WHOSE:
-        raise TenantryError(f"kubeconfig: the cluster at {hub.server} {WHOSE[component]}")
+    if component in NO_HUB:
+        raise TenantryError(f"kubeconfig: the cluster at {hub.server} {NO_HUB[component]}")
     identity = hub.identity()
     objects = [
         *platform_objects(identity, known),

@@ -89,7 +89,7 @@ def run(context: Context, items: list[dict], options: HostOptions) -> list[dict]
     with registry.open_fleet(context) as fleet:
         try:
             fleet.hub.map(lambda want: _contact(context, want), wanted)
-            _refuse_doubles(fleet, wanted)
+            _check_duplicates(fleet, wanted)
             return run_each(fleet.hub, wanted, DesiredMember.known, lambda want: _row(context, fleet, want, options))
         finally:
             for want in wanted:
@@ -128,7 +128,7 @@ def _contact(context: Context, want: DesiredMember) -> None:
         _stopped(want, error)
 
 
-def _refuse_doubles(fleet: registry.Fleet, wanted: list[DesiredMember]) -> None:
+def _check_duplicates(fleet: registry.Fleet, wanted: list[DesiredMember]) -> None:
     """Raise a TenantryError if a cluster would have two names. The UID of kube-system identifies it."""
     names = {member.identity: member.name for member in fleet.members.values()}
     hub = fleet.hub.identity()
@@ -148,7 +148,7 @@ def _refuse_doubles(fleet: registry.Fleet, wanted: list[DesiredMember]) -> None:
             raise TenantryError(
                 f"the name is taken by the cluster at {known.server}. Choose another name, or remove that member first"
             )
-        _refuse_strangers(want, hub)
+        _check_identity(want, hub)
 
     validate_all(joining, check, name=_name_of, found=_stopped)
 
@@ -161,7 +161,7 @@ def _stopped(want: DesiredMember, obstacle: Obstacle) -> None:
     want.problem = f"{_name_of(want)}: {obstacle}"
 
 
-def _refuse_strangers(want: DesiredMember, hub_identity: str) -> None:
+def _check_identity(want: DesiredMember, hub_identity: str) -> None:
     """Raise a TenantryError for a hub, a virtual cluster or a member of another fleet."""
     namespace = registry.platform_namespace(want.answering)
     component = registry.component(namespace)

@@ -24,7 +24,7 @@ ANNOTATION = "tenantry.dev/network-policies"  # of the platform's namespace, onc
 ENFORCED = "enforced"
 
 # Each run appends a suffix.
-ASKED, ASKING = "network-probe-asked", "network-probe-asking"
+SERVER, CLIENT = "network-probe-server", "network-probe-client"
 LABEL = "tenantry.dev/network-probe"
 SECONDS = 60
 USER_ID = 65532
@@ -33,7 +33,7 @@ UNREACHED = 2  # the port that is open to all did not answer
 DIRECTIONS = {4: "ingress", 8: "egress"}  # exit code of the probing pod, a sum of these
 HOPELESS = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "CreateContainerError")
 
-ANSWER = """\
+SERVE = """\
 import asyncio
 
 async def main():
@@ -44,7 +44,7 @@ async def main():
 asyncio.run(main())
 """
 # Enforcement may start some seconds late. Without it, everything passes until the timeout.
-ASK = """\
+CONNECT = """\
 import socket, sys, time
 
 def passes(port):
@@ -104,17 +104,17 @@ def cached_result(namespace: dict | None) -> dict[str, str]:
 def _open_directions(host: Cluster, image: str, deadline: Deadline) -> list[str]:
     _remove_old(host)
     run = secrets.token_hex(4)  # so that concurrent runs do not delete each other's probe
-    asked, asking = f"{ASKED}-{run}", f"{ASKING}-{run}"
+    server, client = f"{SERVER}-{run}", f"{CLIENT}-{run}"
     try:
-        for policy in _policies(asked, asking):
+        for policy in _policies(server, client):
             host.apply(policy)
-        host.apply(_pod(asked, image, ANSWER, PORTS=(OPEN, NO_INGRESS, NO_EGRESS), SECONDS=SECONDS))
-        address = _when(host, asked, _is_running, deadline)["status"]["podIP"]
+        host.apply(_pod(server, image, SERVE, PORTS=(OPEN, NO_INGRESS, NO_EGRESS), SECONDS=SECONDS))
+        address = _when(host, server, _is_running, deadline)["status"]["podIP"]
         ports = {"OPEN": OPEN, "NO_INGRESS": NO_INGRESS, "NO_EGRESS": NO_EGRESS, "UNREACHED": UNREACHED}
-        host.apply(_pod(asking, image, ASK, ADDRESS=address, **ports))
-        ended = _when(host, asking, _has_ended, deadline)["status"]["containerStatuses"][0]["state"]["terminated"]
+        host.apply(_pod(client, image, CONNECT, ADDRESS=address, **ports))
+        ended = _when(host, client, _has_ended, deadline)["status"]["containerStatuses"][0]["state"]["terminated"]
     finally:
-        for kind, name in product((POD, NETWORK_POLICY), (asked, asking)):
+        for kind, name in product((POD, NETWORK_POLICY), (server, client)):
             _delete(host, kind, name)
     code = ended["exitCode"]
     if code not in (0, *DIRECTIONS, sum(DIRECTIONS)):
@@ -162,7 +162,7 @@ def _metadata(name: str) -> dict:
     return {"name": name, "namespace": naming.PLATFORM_NAMESPACE, "labels": labels}
 
 
-def _policies(asked: str, asking: str) -> list[dict]:
+def _policies(server: str, client: str) -> list[dict]:
     """Render two policies, each of which allows two of the three ports."""
 
     def policy(name: str, kind: str, *ports: int) -> dict:
@@ -175,7 +175,7 @@ def _policies(asked: str, asking: str) -> list[dict]:
             "spec": {"podSelector": selector, "policyTypes": [kind], kind.lower(): [rule]},
         }
 
-    return [policy(asked, "Ingress", OPEN, NO_EGRESS), policy(asking, "Egress", OPEN, NO_INGRESS)]
+    return [policy(server, "Ingress", OPEN, NO_EGRESS), policy(client, "Egress", OPEN, NO_INGRESS)]
 
 
 def _pod(name: str, image: str, program: str, **constants: object) -> dict:

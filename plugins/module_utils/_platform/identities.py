@@ -18,7 +18,7 @@ OIDC_ANNOTATION = "tenantry.dev/oidc"
 OIDC_PREFIX_ANNOTATION = "tenantry.dev/oidc-prefix"
 HUB_ACCESS_ANNOTATION = "tenantry.dev/hub-access"
 REQUEST_ANNOTATION = "tenantry.dev/request"
-PEOPLE = "tenantry-people"
+USERS_FLOW_SCHEMA = "tenantry-people"
 _EVERY_ACCOUNT = {"namespace": naming.PLATFORM_NAMESPACE, "name": "*"}
 # People have ServiceAccounts of ours or names that an issuer gives; these never begin as the others do.
 _PERSONS = (
@@ -93,7 +93,9 @@ def inside_base() -> list[dict]:
                 }
             ],
         ),
-        _people(PEOPLE, {"kind": "ServiceAccount", "serviceAccount": _EVERY_ACCOUNT}, naming.labels("user")),
+        _users_flow_schema(
+            USERS_FLOW_SCHEMA, {"kind": "ServiceAccount", "serviceAccount": _EVERY_ACCOUNT}, naming.labels("user")
+        ),
     ]
 
 
@@ -119,7 +121,7 @@ def inside_shared() -> list[dict]:
     )
 
 
-def _people(name: str, subject: dict, labels: dict[str, str]) -> dict:
+def _users_flow_schema(name: str, subject: dict, labels: dict[str, str]) -> dict:
     """Render a FlowSchema for requests of users.
 
     The API server shares its time fairly among them, and counts them apart from controllers, which shows whether a
@@ -154,7 +156,7 @@ def inside_user(tenant: str, user: str, role: str, subject: dict | None = None) 
         kind = subject["kind"]
         whose = {"kind": kind, kind.lower(): {"name": subject["name"]}}
         binding = _binding("ClusterRoleBinding", name, labels, role, subject)
-        return [binding, _people(f"{PEOPLE}-{user}", whose, labels)]
+        return [binding, _users_flow_schema(f"{USERS_FLOW_SCHEMA}-{user}", whose, labels)]
     account = _account(user, naming.PLATFORM_NAMESPACE, labels)
     return [account, _binding("ClusterRoleBinding", name, labels, role, _subject(account))]
 

@@ -55,7 +55,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._self_service.vclust
     item_of,
     refusal,
 )
-from ansible_collections.tenantry.kube.plugins.module_utils._users.actions import user_of
+from ansible_collections.tenantry.kube.plugins.module_utils._users.user_of import user_of
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import lifecycle, reconcile
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.fleet_state import FleetState
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.options import VClusterOptions
@@ -139,11 +139,11 @@ class RequestReconciler:
     context: Context
     options: SelfServiceOptions
     definition: dict  # of the kind
-    homes: dict[str, dict]  # by tenant
+    tenant_namespaces: dict[str, dict]  # by tenant
     requests: dict[str, Request]  # by the namespace of the virtual cluster, the oldest first
     places: FleetState
     found: dict[str, VirtualCluster]  # the virtual clusters there are, likewise
-    people: UserReconciler
+    users_run: UserReconciler
     seen: set[tuple[str, int]]
     rows: dict[str, dict] = field(default_factory=dict)
     outcomes: dict[str, Outcome] = field(default_factory=dict)
@@ -155,11 +155,11 @@ class RequestReconciler:
         """Read all requests and virtual clusters."""
         hub = context.hub
         definition, users_definition = (_definition(hub, plural) for plural in (PLURAL, USER_PLURAL))
-        homes = {
+        tenant_namespaces = {
             space["metadata"]["labels"][naming.LABEL_TENANT]: space
             for space in hub.list(NAMESPACE, selector=naming.selector("tenant", tenant=tenant))
         }
-        owners = {space["metadata"]["name"]: name for name, space in homes.items()}
+        owners = {space["metadata"]["name"]: name for name, space in tenant_namespaces.items()}
         live, users = (sorted(hub.list(kind), key=_age) for kind in (VIRTUAL_CLUSTER_REQUEST, TENANT_USER_REQUEST))
 
         live = [with_renamed_fields(context, one) if one["metadata"]["namespace"] in owners else one for one in live]
@@ -168,18 +168,18 @@ class RequestReconciler:
             return [(owners[space], one) for one in objects if (space := one["metadata"]["namespace"]) in owners]
 
         places = FleetState(fleet)
-        found = {name: one for name, one in places.found.items() if one.tenant in homes}
+        found = {name: one for name, one in places.found.items() if one.tenant in tenant_namespaces}
         accounts = hub.list(SERVICE_ACCOUNT, selector=naming.selector("user"))
         seen = {_version(one) for one in [*live, *users]}
         requests = {one.namespace: one for one in (Request(*those) for those in asked(live))}
-        people = UserReconciler(
-            context, users_definition, homes, [UserRequest(*those) for those in asked(users)], accounts
+        users_run = UserReconciler(
+            context, users_definition, tenant_namespaces, [UserRequest(*those) for those in asked(users)], accounts
         )
-        return cls(context, options, definition, homes, requests, places, found, people, seen)
+        return cls(context, options, definition, tenant_namespaces, requests, places, found, users_run, seen)
 
     def reconcile(self) -> None:
         """Process the requests: users first, then virtual clusters, then access; write each request's status."""
-        self.people.reconcile()
+        self.users_run.reconcile()
         self.rows = {name: self._row(one.tenant, one.name) for name, one in self.requests.items()}
         concerned = {found.tenant for found in self.found.values() if found.readable_record.request}
         self._remove()
@@ -189,7 +189,7 @@ class RequestReconciler:
             self._grant_access(tenant)
         for request in self.requests.values():
             report_failure(self.rows[request.namespace], partial(self._update_status, request))
-        self.rows |= self.people.rows
+        self.rows |= self.users_run.rows
 
     def _remove(self) -> None:
         """Delete what is no longer requested, and what blocks another request of the same name."""
@@ -222,7 +222,7 @@ class RequestReconciler:
         request = self.requests.get(name)
         if request and is_of(request, found) and self._expired(request):
             return True
-        return forgotten(found, self.requests, self.homes.get(found.tenant), self.definition)
+        return forgotten(found, self.requests, self.tenant_namespaces.get(found.tenant), self.definition)
 
     def _make(self) -> None:
         items: list[dict] = []
@@ -249,7 +249,7 @@ class RequestReconciler:
         return None
 
     def _item(self, name: str, request: Request) -> dict:
-        item = item_of(request, self.options.defaults, self.options.versions, self._asker(request))
+        item = item_of(request, self.options.defaults, self.options.versions, self._requester(request))
         if found := self.found.get(name):
             item["host"] = found.host.name  # an existing virtual cluster stays on its host
         return item
@@ -283,7 +283,7 @@ class RequestReconciler:
         """Give the tenant's users access: the requester as administrator, others with their roles."""
         of_tenant = [name for name, row in self.rows.items() if row["tenant"] == tenant]
         problems: list[tuple[str, set[str]]] = []  # with the namespaces of the virtual clusters concerned
-        problem, granted = attempt(lambda: self.people.grant_access(tenant))
+        problem, granted = attempt(lambda: self.users_run.grant_access(tenant))
         if problem:
             self._report_denied_access(of_tenant, problem)
         for row in granted or []:
@@ -310,7 +310,7 @@ class RequestReconciler:
     def _update_status(self, request: Request) -> None:
         outcome = self.outcomes[request.namespace]
         if outcome.phase == READY:
-            kubeconfig = self.people.secret_of(request)
+            kubeconfig = self.users_run.secret_of(request)
             outcome = Outcome(READY, outcome.message, outcome.endpoint, kubeconfig)
         update_status(self.context, request, outcome, self.rows[request.namespace])
 
@@ -318,8 +318,8 @@ class RequestReconciler:
         space = naming.joined(tenant, name)  # also for names that are too long
         return row_of("vcluster", tenant, name, space, self.requests.get(space), phase)
 
-    def _asker(self, request: Request) -> dict[str, str | None]:
-        account = requester_account(request, self.people.accounts)
+    def _requester(self, request: Request) -> dict[str, str | None]:
+        account = requester_account(request, self.users_run.accounts)
         if account is None:
             return {"user": None, "account": None}
         return {

@@ -22,7 +22,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._module import Conte
 from ansible_collections.tenantry.kube.plugins.module_utils._platform.crds import FORMER, SHORT
 from ansible_collections.tenantry.kube.plugins.module_utils._platform.identities import OIDC_ANNOTATION, ROLE_ANNOTATION
 from ansible_collections.tenantry.kube.plugins.module_utils._platform.rbac import PLATFORM_OPERATOR
-from ansible_collections.tenantry.kube.plugins.module_utils._users.actions import user_of
+from ansible_collections.tenantry.kube.plugins.module_utils._users.user_of import user_of
 
 READY = "Ready"
 PENDING = "Pending"

@@ -22,7 +22,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._self_service.reques
     annotations_of,
     is_requester,
 )
-from ansible_collections.tenantry.kube.plugins.module_utils._users.actions import user_of
+from ansible_collections.tenantry.kube.plugins.module_utils._users.user_of import user_of
 
 INITIAL_KUBECONFIG = "initial"
 INITIAL_LIFETIME = timedelta(days=1)

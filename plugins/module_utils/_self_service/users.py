@@ -48,8 +48,8 @@ from ansible_collections.tenantry.kube.plugins.module_utils._self_service.user_r
     refusal,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._users import reconcile
-from ansible_collections.tenantry.kube.plugins.module_utils._users.actions import user_of
 from ansible_collections.tenantry.kube.plugins.module_utils._users.desired import RESERVED
+from ansible_collections.tenantry.kube.plugins.module_utils._users.user_of import user_of
 
 KUBECONFIG = "self-service"
 LIFETIME = "30d"
@@ -64,7 +64,7 @@ class UserReconciler:
         self,
         context: Context,
         definition: dict,
-        homes: Mapping[str, dict],
+        tenant_namespaces: Mapping[str, dict],
         requests: list[UserRequest],
         accounts: list[dict],
     ) -> None:
@@ -72,7 +72,7 @@ class UserReconciler:
         self.accounts = accounts
         self.rows: dict[str, dict] = {}
         self._definition = definition
-        self._homes = homes
+        self._tenant_namespaces = tenant_namespaces
         self._requests = {(one.tenant, one.name): one for one in requests}
         self._outcomes: dict[Who, Outcome] = {}
 
@@ -119,7 +119,7 @@ class UserReconciler:
         update_status(self.context, self._requests[who], self._outcomes[who], self._row(who))
 
     def _is_forgotten(self, account: dict) -> bool:
-        uid, home = _request_of(account), self._homes.get(_who(account)[0])
+        uid, home = _request_of(account), self._tenant_namespaces.get(_who(account)[0])
         request = self._requests.get(_who(account))
         if not uid or home is None or (request and request.uid == uid):
             return False

@@ -22,7 +22,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resource
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import Deadline
 from ansible_collections.tenantry.kube.plugins.module_utils._module import Context, attempt, validate_all
 from ansible_collections.tenantry.kube.plugins.module_utils._snapshot import archive as snapshot_archive
-from ansible_collections.tenantry.kube.plugins.module_utils._snapshot import encryption, newest
+from ansible_collections.tenantry.kube.plugins.module_utils._snapshot import encryption, newest_record
 from ansible_collections.tenantry.kube.plugins.module_utils._snapshot.description import (
     LATEST,
     SQLITE,
@@ -192,7 +192,7 @@ def _validated(item: dict) -> SnapshotOperation:
     if state in ("pruned", "rolled_back") and name is not None:
         raise TenantryError(f"snapshot: not supported with state: {state}. Omit it")
     if name is None:
-        name = LATEST if state == "restored" else now().strftime(newest.NAMES)
+        name = LATEST if state == "restored" else now().strftime(newest_record.NAMES)
     if not (name == LATEST and state == "restored"):
         check_name(name)
     for place in (item, item["source"] or item):
@@ -300,7 +300,7 @@ def _take(call: Call, op: SnapshotOperation) -> dict:
                 ) from None
             op.begin("create", op.name)
             snapshot = store.add(origin, key, draft)
-    newest.note(found.host, origin)
+    newest_record.note(found.host, origin)
     context.progress(op.namespace, f"snapshot {op.name} written, {snapshot.bytes} bytes")
     return {**_facts(snapshot), "api_paused_seconds": captured.paused_seconds}
 
@@ -332,8 +332,8 @@ def _restore(call: Call, op: SnapshotOperation) -> dict:
     context, snapshot = call.context, op.snapshots[0]
     archive_key = authenticate(snapshot, call.passphrase)
     if op.name == LATEST:
-        newest.check_unreadable(op.source_namespace, snapshot.origin, op.unreadable)
-        warning = newest.check(op.source_namespace, snapshot.origin)
+        newest_record.check_unreadable(op.source_namespace, snapshot.origin, op.unreadable)
+        warning = newest_record.check(op.source_namespace, snapshot.origin)
         if warning:
             context.warn(warning)
     with _private_directory(context) as directory:
@@ -381,7 +381,7 @@ def _origin(op: SnapshotOperation, snapshot: str, revision: int, size: int) -> O
         version=record.version or "",
         service_cidr=record.service_cidr,
         created=now().isoformat(),
-        sequence=newest.next_sequence(found.namespace_object),
+        sequence=newest_record.next_sequence(found.namespace_object),
         revision=revision,
         database_bytes=size,
         datastore=op.datastore,

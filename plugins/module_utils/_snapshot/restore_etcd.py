@@ -168,8 +168,8 @@ class _Members:
     def _send(self, container: pod_exec.Container, database: Path, sha256: str) -> None:
         where = (DATA_DIRECTORY, str(database.stat().st_size), FILE)
         pieces, seconds = file_pieces(database), self.deadline.remaining()
-        told = pod_exec.run(container, "sending the database", _PUT, *where, stdin=pieces, seconds=seconds)
-        if told.split()[0] != sha256:
+        output = pod_exec.run(container, "sending the database", _PUT, *where, stdin=pieces, seconds=seconds)
+        if output.split()[0] != sha256:
             raise TenantryError("sending the database: checksum mismatch after the transfer. Run again")
 
     def _wait(self, name: str, condition: Callable[[dict], bool]) -> None:

@@ -36,11 +36,11 @@ from ansible_collections.tenantry.kube.plugins.module_utils._platform.identities
 from ansible_collections.tenantry.kube.plugins.module_utils._platform.oidc import Person, subject_inside
 from ansible_collections.tenantry.kube.plugins.module_utils._users import bindings as users_bindings
 from ansible_collections.tenantry.kube.plugins.module_utils._users import findings as users_findings
-from ansible_collections.tenantry.kube.plugins.module_utils._users.actions import administrator_of, concerns, user_of
 from ansible_collections.tenantry.kube.plugins.module_utils._users.kubeconfig_stores import (
     KUBECONFIG_ANNOTATION,
     kubeconfig_of,
 )
+from ansible_collections.tenantry.kube.plugins.module_utils._users.user_of import administrator_of, concerns, user_of
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import client_ca_renewal, connection, trusted_keys
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.lifecycle import is_paused
 
@@ -85,27 +85,27 @@ class VClusterAccess:
 
     found: VirtualCluster
     roles: dict[str, str] = field(default_factory=dict)  # of the users in question who may enter
-    persons: dict[str, Person] = field(default_factory=dict)  # those of them who come by an issuer
+    persons: dict[str, Person] = field(default_factory=dict)  # those of them whom an issuer authenticates
     server: str = ""
     problem: str | None = None
     paused: bool = False
-    people: str = naming.PLATFORM_NAMESPACE  # where its users' identities are
+    users_namespace: str = naming.PLATFORM_NAMESPACE  # where its users' identities are
     _inside: Cluster | None = None
     _plan: Plan | None = None
     _secrets: list[dict] = field(default_factory=list)
     _accounts: dict[str, str] | None = None  # UIDs of the identities inside, as they were found
-    begun: bool = False  # to apply the rights
-    fresh: set[str] = field(default_factory=set)  # whom the hub did not know before this run
-    _ended: list[dict] = field(default_factory=list)  # what is left of tokens of others of their names
-    ending: set[str] = field(default_factory=set)  # whom this run makes its administrators no more
-    is_recorded: bool = False  # on the host, who is
-    former: list[str] = field(default_factory=list)  # those, and the ones of earlier runs that are not done with
-    findings: list[users_findings.Finding] = field(default_factory=list)  # where somebody was
-    more: int = 0  # findings
-    left: str = ""  # all that, for people
-    ca: dict | None = None  # the Secret with that of client certificates
+    begun: bool = False  # whether rights were applied
+    fresh: set[str] = field(default_factory=set)  # users that the hub did not know before this run
+    _ended: list[dict] = field(default_factory=list)  # token Secrets of former users of the same names
+    ending: set[str] = field(default_factory=set)  # users who are administrators no more after this run
+    is_recorded: bool = False  # whether the host has a record of the administrators
+    former: list[str] = field(default_factory=list)  # former administrators, of earlier unfinished runs too
+    findings: list[users_findings.Finding] = field(default_factory=list)  # if it had a former administrator
+    more: int = 0  # further findings
+    left: str = ""  # a warning about all findings
+    ca: dict | None = None  # the Secret with the CA for client certificates
     renewal: client_ca_renewal.Renewal | None = None
-    unrevoked: dict[str, str] = field(default_factory=dict)  # why, by user
+    unrevoked: dict[str, str] = field(default_factory=dict)  # by user: why certificates were not revoked
 
     @property
     def host(self) -> Cluster:
@@ -205,7 +205,7 @@ class VClusterAccess:
         for user, role in self.roles.items():
             desired += inside_user(self.tenant, user, role, self._subject(user))
         plan = Plan.make(self._api, desired, owned=naming.selector("user"), prune_kinds=KINDS, inventory=mine)
-        self._begin_anew(plan, desired)
+        self._replace_recreated(plan, desired)
         plan.actions += self._unlabelled(users, {*map(key_of, desired), *(action.key for action in plan.actions)})
         known = {action.key for action in plan.actions}
         inherited = users_bindings.inherited(self._api, new_and_gone(plan))
@@ -213,7 +213,7 @@ class VClusterAccess:
         self.ending |= {administrator_of(action) for action in plan.actions} - {""}
         return plan
 
-    def _begin_anew(self, plan: Plan, desired: list[dict]) -> None:
+    def _replace_recreated(self, plan: Plan, desired: list[dict]) -> None:
         """Plan to delete identities of users that the hub does not know.
 
         They belong to a former user of that name whose removal did not get here, or were restored from a snapshot, or
@@ -377,7 +377,7 @@ class VClusterAccess:
         """Issue and verify a new token. `lifetime` is in seconds."""
         issued = bound_tokens.issue(
             self._api,
-            self.people,
+            self.users_namespace,
             user,
             self.next_secret(user, kubeconfig),
             naming.labels("user", tenant=self.tenant, user=user),

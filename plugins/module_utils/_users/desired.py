@@ -18,7 +18,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._platform.identities
     OnRecord,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._platform.oidc import Person, parse_person
-from ansible_collections.tenantry.kube.plugins.module_utils._users import former as users_former
+from ansible_collections.tenantry.kube.plugins.module_utils._users import former_administrators as users_former
 from ansible_collections.tenantry.kube.plugins.module_utils._users import kubeconfigs as users_kubeconfigs
 from ansible_collections.tenantry.kube.plugins.module_utils._users.access import (
     VClusterAccess,

@@ -20,7 +20,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resource
 from ansible_collections.tenantry.kube.plugins.module_utils._module import (
     Context,
     attempt,
-    beside_each_other,
+    run_concurrently,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._platform.identities import (
     OIDC_ANNOTATION,
@@ -31,9 +31,9 @@ from ansible_collections.tenantry.kube.plugins.module_utils._platform.identities
 from ansible_collections.tenantry.kube.plugins.module_utils._platform.rbac import role_name
 from ansible_collections.tenantry.kube.plugins.module_utils._users import findings as users_findings
 from ansible_collections.tenantry.kube.plugins.module_utils._users.access import VClusterAccess, find_accessible
-from ansible_collections.tenantry.kube.plugins.module_utils._users.actions import user_of
 from ansible_collections.tenantry.kube.plugins.module_utils._users.kubeconfig_stores import kubeconfig_of
 from ansible_collections.tenantry.kube.plugins.module_utils._users.tenant_namespace import TenantNamespaceAccess
+from ansible_collections.tenantry.kube.plugins.module_utils._users.user_of import user_of
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import client_ca_renewal, connection
 
 
@@ -70,7 +70,7 @@ def look(
         users[account["metadata"]["labels"][naming.LABEL_TENANT]].append(OnRecord.of(account))
     places, unreachable = find_accessible(fleet, None if tenant is None else {tenant})
     known = [(place, users[place.tenant] if findings else None) for place in places]
-    insides = beside_each_other(lambda one: _look(*one), known) + _homes(hub, tenant)
+    insides = run_concurrently(lambda one: _look(*one), known) + _in_tenant_namespaces(hub, tenant)
     rows = [_row(account, insides, uses) for account in every if name in (None, user_of(account))]
     rows.sort(key=lambda row: (row["tenant"], row["name"]))
     problems = {inside.place.context: inside.problem for inside in insides if inside.problem}
@@ -109,7 +109,7 @@ def _read(found: _VClusterUsers, users: list[OnRecord] | None) -> None:
         api.close()
 
 
-def _homes(hub: Cluster, tenant: str | None) -> list[_VClusterUsers]:
+def _in_tenant_namespaces(hub: Cluster, tenant: str | None) -> list[_VClusterUsers]:
     """Return the credentials for the hub itself."""
     secrets: dict[str, list[dict]] = defaultdict(list)
     for secret in hub.list(SECRET, selector=naming.selector("user", tenant=tenant)):

@@ -19,11 +19,10 @@ from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resource
 from ansible_collections.tenantry.kube.plugins.module_utils._module import (
     Context,
     attempt,
-    beside_each_other,
+    run_concurrently,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._platform.oidc import Person
 from ansible_collections.tenantry.kube.plugins.module_utils._users.access import VClusterAccess
-from ansible_collections.tenantry.kube.plugins.module_utils._users.actions import user_of
 from ansible_collections.tenantry.kube.plugins.module_utils._users.kubeconfig_stores import (
     SECRET_TYPE,
     FileStore,
@@ -33,6 +32,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._users.kubeconfig_st
     VaultStore,
     kubeconfig_of,
 )
+from ansible_collections.tenantry.kube.plugins.module_utils._users.user_of import user_of
 
 SHORTEST, LONGEST = "1h", "365d"
 
@@ -153,14 +153,14 @@ def write_kubeconfig(context: Context, owner: Owner, requested: RequestedKubecon
     entries = [_Entry.of(owner, place, requested) for place in owner.entered]
     actions = [row for entry in entries for row in entry.creation()]
     if not context.check_mode:
-        beside_each_other(lambda entry: entry.obtain(context), entries)
+        run_concurrently(lambda entry: entry.obtain(context), entries)
         context.secret(*(entry.token for entry in entries))
     entries, failed = _by_success(entries)
     problem, stored = attempt(lambda: _store(context, owner, requested, entries, failed))
     done = [] if problem and requested.present else entries
     actions += [*(stored or []), *(row for entry in done for row in entry.revocation())]
     if not context.check_mode:
-        beside_each_other(_Entry.clean_up, done)
+        run_concurrently(_Entry.clean_up, done)
     ways = [entry.way() for entry in done if requested.present]
     claims = [found for entry in done if (found := bound_tokens.claims(entry.token))]
     problems = {entry.place.context: entry.problem or problem for entry in [*entries, *failed]}
@@ -239,7 +239,7 @@ class _Entry:
         if not self._needs_token:
             return []
         secret = self.place.next_secret(self.user, self.requested.name)
-        return [bound_tokens.creation_action(self.place.people, secret)]
+        return [bound_tokens.creation_action(self.place.users_namespace, secret)]
 
     def revocation(self) -> list[dict]:
         """Return what `clean_up` deletes as rows."""

@@ -22,7 +22,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resource
 from ansible_collections.tenantry.kube.plugins.module_utils._module import (
     Context,
     attempt,
-    beside_each_other,
+    run_concurrently,
     run_each,
     validate_all,
 )
@@ -31,14 +31,13 @@ from ansible_collections.tenantry.kube.plugins.module_utils._platform.identities
     hub_user,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._users import bindings
-from ansible_collections.tenantry.kube.plugins.module_utils._users import former as users_former
+from ansible_collections.tenantry.kube.plugins.module_utils._users import former_administrators as users_former
 from ansible_collections.tenantry.kube.plugins.module_utils._users import kubeconfigs as users_kubeconfigs
 from ansible_collections.tenantry.kube.plugins.module_utils._users.access import (
     VClusterAccess,
     find_accessible,
     new_and_gone,
 )
-from ansible_collections.tenantry.kube.plugins.module_utils._users.actions import user_of
 from ansible_collections.tenantry.kube.plugins.module_utils._users.desired import (
     DesiredUser,
     refuse_shared_files,
@@ -46,6 +45,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._users.desired impor
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._users.kubeconfig_stores import SECRET_TYPE
 from ansible_collections.tenantry.kube.plugins.module_utils._users.tenant_namespace import TenantNamespaceAccess
+from ansible_collections.tenantry.kube.plugins.module_utils._users.user_of import user_of
 
 HUB_KINDS = (SERVICE_ACCOUNT, ROLE, *bindings.KINDS)
 _SELECTOR = naming.selector("user")
@@ -143,16 +143,16 @@ def _reconcile(context: Context, wanted: list[DesiredUser], places: list[VCluste
         else:  # who is not on record gets no rights either
             for place in want.places:
                 place.roles.pop(want.name, None)
-    beside_each_other(lambda place: place.prepare(users[place.tenant], revoked[place.tenant]), places)
+    run_concurrently(lambda place: place.prepare(users[place.tenant], revoked[place.tenant]), places)
     for place in places:
         if place.paused and place.problem:
             context.warn(place.problem)
     if not context.check_mode:
-        beside_each_other(VClusterAccess.execute, places)
+        run_concurrently(VClusterAccess.execute, places)
     else:  # what a user loses is still there
         for want in wanted:
             known[want.tenant] += want.before
-    beside_each_other(lambda place: place.look(known[place.tenant]), places)
+    run_concurrently(lambda place: place.look(known[place.tenant]), places)
     for place in places:
         if place.former and not place.problem:
             context.warn(_left_behind(place))

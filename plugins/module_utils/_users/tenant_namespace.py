@@ -14,7 +14,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.apply im
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import SECRET
 from ansible_collections.tenantry.kube.plugins.module_utils._users.access import VClusterAccess
-from ansible_collections.tenantry.kube.plugins.module_utils._users.actions import user_of
+from ansible_collections.tenantry.kube.plugins.module_utils._users.user_of import user_of
 
 
 class TenantNamespaceAccess(VClusterAccess):
@@ -24,7 +24,7 @@ class TenantNamespaceAccess(VClusterAccess):
     def of(cls, hub: Cluster, tenant: str) -> TenantNamespaceAccess:
         name = naming.tenant_namespace(tenant)
         space = {"metadata": {"name": name, "labels": naming.labels("tenant", tenant=tenant)}}
-        return cls(VirtualCluster(hub, space), server=hub.server, people=name)
+        return cls(VirtualCluster(hub, space), server=hub.server, users_namespace=name)
 
     @property
     def vcluster(self) -> str:
@@ -36,7 +36,7 @@ class TenantNamespaceAccess(VClusterAccess):
 
     @property
     def default_namespace(self) -> str:
-        return self.people
+        return self.users_namespace
 
     @property
     def where(self) -> str:
@@ -46,7 +46,7 @@ class TenantNamespaceAccess(VClusterAccess):
         """Do nothing: the plan for the hub has these rights."""
         self._inside, self._plan = self.host, Plan(self.host, [], Inventory())
         try:
-            found = self.host.list(SECRET, self.people, naming.selector("user"))
+            found = self.host.list(SECRET, self.users_namespace, naming.selector("user"))
         except TenantryError as error:
             self.problem = f"{self.where}: {error}"
             return

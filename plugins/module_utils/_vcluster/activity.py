@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from ansible_collections.tenantry.kube.plugins.module_utils._platform.identities import PEOPLE
+from ansible_collections.tenantry.kube.plugins.module_utils._platform.identities import USERS_FLOW_SCHEMA
 
 WORKLOADS = frozenset(
     {"cronjobs", "daemonsets", "deployments", "jobs", "pods", "replicasets", "replicationcontrollers", "statefulsets"}
@@ -27,7 +27,9 @@ def sample(metrics: str) -> list[int]:
     for name, labels, value in _lines(metrics):
         if name == "process_start_time_seconds":
             start = int(value)
-        elif name == "apiserver_flowcontrol_dispatched_requests_total" and labels["flow_schema"].startswith(PEOPLE):
+        elif name == "apiserver_flowcontrol_dispatched_requests_total" and labels["flow_schema"].startswith(
+            USERS_FLOW_SCHEMA
+        ):
             persons += int(value)
         elif name == "apiserver_request_total" and _is_change(labels):
             changes += int(value)

@@ -13,8 +13,8 @@ from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait imp
 from ansible_collections.tenantry.kube.plugins.module_utils._module import Context, attempt
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import (
     drain,
-    growth,
     keys,
+    quota_handover,
     trusted_keys,
     upgrade,
 )
@@ -146,7 +146,7 @@ class _Application:
         if plan.upgrade:
             plan.upgrade.keep(self.deadline)
             self._report(f"data of {plan.upgrade.before} is kept on its volume")
-        growth.claim(self.context, plan)
+        quota_handover.claim(self.context, plan)
         changes = plan.changes
         if self.rendering.lacks_addresses or not plan.has_keys:
             self._apply_foundation()

@@ -23,7 +23,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._module import (
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import (
     activity,
-    certificates,
+    certificate_lifetime,
     connection,
     delete,
     lifecycle,
@@ -86,9 +86,9 @@ def decide(
 ) -> Decision:
     """Decide what is due for one virtual cluster, whose oldest process runs since `started`. Pure."""
     decision = _due(found, notes, paused=paused, now=now)
-    if decision.action != "none" or not started or now < certificates.renewal_due(started):
+    if decision.action != "none" or not started or now < certificate_lifetime.renewal_due(started):
         return decision
-    reason = f"its certificates are valid until {stamp(certificates.valid_until(started))} at least"
+    reason = f"its certificates are valid until {stamp(certificate_lifetime.valid_until(started))} at least"
     if found.record.persistence == "none":
         return replace(decision, reason=f"{reason}; it has no volume and is not restarted. Recreate it before then")
     return replace(decision, action="restart", reason=f"{reason}; a restart renews them")
@@ -149,7 +149,7 @@ def _row(context: Context, found: VirtualCluster, options: VClusterOptions) -> d
         if problem:  # without a sample it is not idle, but schedule and ttl apply nevertheless
             row["error"] = problem
             notes = replace(notes, since=None)
-        started = None if paused or not sets else certificates.oldest_start(found.host, found.namespace)
+        started = None if paused or not sets else certificate_lifetime.oldest_start(found.host, found.namespace)
         decision = decide(found, notes, paused=paused, now=now, started=started)
         if problem:
             decision = replace(decision, notes=replace(decision.notes, since=before.since))
@@ -162,7 +162,7 @@ def _row(context: Context, found: VirtualCluster, options: VClusterOptions) -> d
             context.warn(plan.warning)
         if not context.check_mode:
             deadline = context.deadline(options.wait_timeout) if options.wait else None
-            _carry_out(found, plan, decision.notes, before, deadline)
+            _execute(found, plan, decision.notes, before, deadline)
     except Exception as error:  # pylint: disable=broad-except
         row["error"] = str(explained(error))
     return row
@@ -188,7 +188,7 @@ def _plan(found: VirtualCluster, action: str, now: datetime) -> Plan | Lifecycle
     return lifecycle.plan_resume(found) if action == "resume" else None
 
 
-def _carry_out(
+def _execute(
     found: VirtualCluster, plan: Plan | LifecyclePlan | None, notes: Notes, before: Notes, deadline: Deadline | None
 ) -> None:
     """Begin, write the notes, then do the rest and, with a deadline, wait.

@@ -24,10 +24,10 @@ from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait imp
 from ansible_collections.tenantry.kube.plugins.module_utils._module import (
     Context,
     attempt,
-    beside_each_other,
+    run_concurrently,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._tenant.resources_in_use import VCLUSTER_QUOTA, quota_use
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import certificates, connection
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import certificate_lifetime, connection
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.guest import ready_of_all
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.lifecycle import is_paused
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.lifecycle import expiry
@@ -54,7 +54,7 @@ def run(context: Context, tenant: str | None, name: str | None, host: str | None
 
 def live_rows(vclusters: Sequence[VirtualCluster]) -> list[dict]:
     """A row for each, by tenant and name, with what its host and its own API server say now."""
-    return by_name(beside_each_other(lambda found: readable(found, _row), vclusters))
+    return by_name(run_concurrently(lambda found: readable(found, _row), vclusters))
 
 
 def by_name(rows: list[dict]) -> list[dict]:
@@ -104,8 +104,8 @@ def _row(found: VirtualCluster) -> dict:
     if is_paused(server):
         nodes = None if row["mode"] == SHARED else f"0/{record.agents}"
         return {**row, "status": "Paused", "nodes": nodes, "endpoint": _endpoint(found), "message": None}
-    if started := certificates.oldest_start(found.host, namespace):
-        row["certificates_valid_until"] = stamp(certificates.valid_until(started))
+    if started := certificate_lifetime.oldest_start(found.host, namespace):
+        row["certificates_valid_until"] = stamp(certificate_lifetime.valid_until(started))
     return row | _live(found, None if row["mode"] == SHARED else record.agents)
 
 

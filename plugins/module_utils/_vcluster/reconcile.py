@@ -15,7 +15,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client i
 from ansible_collections.tenantry.kube.plugins.module_utils._module import (
     Context,
     attempt,
-    beside_each_other,
+    run_concurrently,
     run_each,
     validate_all,
 )
@@ -144,7 +144,7 @@ class Batch:
                 operation = OPERATIONS[one.desired.state](one)
             self.operations[one.namespace] = operation
 
-        validate_all(self._possible(), planned, name=_namespace, each=beside_each_other, found=self._stop_placed)
+        validate_all(self._possible(), planned, name=_namespace, each=run_concurrently, found=self._stop_placed)
 
     def known(self, desired: DesiredVCluster) -> dict:
         """Return the fields that every row has."""

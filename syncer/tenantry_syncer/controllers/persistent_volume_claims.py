@@ -100,9 +100,9 @@ class PersistentVolumeClaims:
 
 def _conditions(current: dict, host_object: dict) -> list[dict] | None:
     """Return the host's conditions with the one that is set inside; None if there are none."""
-    told = (host_object.get("status") or {}).get("conditions") or []
+    reported = (host_object.get("status") or {}).get("conditions") or []
     own = [one for one in current.get("conditions") or [] if one["type"] == _SET_INSIDE]
-    return [*(one for one in told if one["type"] != _SET_INSIDE), *own] or None
+    return [*(one for one in reported if one["type"] != _SET_INSIDE), *own] or None
 
 
 def _class_of(claim: dict) -> str | None:

@@ -17,7 +17,7 @@ from ansible.template import Templar, is_trusted_as_template
 from ansible_collections.tenantry.kube.plugins.inventory import vclusters
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
 from ansible_collections.tenantry.kube.plugins.module_utils._module import Context
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import inventory as vcluster_inventory
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import inventory_rows as vcluster_inventory
 
 from .plugin_loading import load_plugin
 from .rows import cluster, vcluster

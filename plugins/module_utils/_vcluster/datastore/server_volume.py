@@ -113,11 +113,11 @@ class DataCopy:
 def capture(container: Container, stage: str, directory: Path, seconds: float) -> DataCopy:
     """Copy the data of a server, running or not, into a private directory."""
     name = STAGES + stage
-    told = run(container, "taking the snapshot", _STAGE, DATA_DIRECTORY, name, seconds=seconds).split()
+    output = run(container, "taking the snapshot", _STAGE, DATA_DIRECTORY, name, seconds=seconds).split()
     try:
         keys = bytearray()
         run(container, "fetching the keys", _KEYS, DATA_DIRECTORY, name, sink=keys.extend, seconds=seconds)
-        facts = [word for word in told if word != "-"]
+        facts = [word for word in output if word != "-"]
         paused_seconds, wanted = int(facts[0]) / 100, list(zip(facts[1::2], facts[2::2], strict=True))
         for file, (size, sha256) in zip((NAME, WAL), wanted, strict=True):
             _fetch(container, name, file, directory / file, int(size), sha256, seconds)
@@ -171,8 +171,8 @@ def install(container: Container, keys: bytes, database: Path, sha256: str, seco
     run(container, "preparing the volume", _PREPARE, *where, seconds=seconds)
     run(container, "sending the keys", _PUT_KEYS, *where, str(len(keys)), stdin=_pieces(keys), seconds=seconds)
     size, pieces = str(database.stat().st_size), file_pieces(database)
-    told = run(container, "sending the database", _PUT_DATABASE, *where, size, stdin=pieces, seconds=seconds)
-    if told.split()[0] != sha256:
+    output = run(container, "sending the database", _PUT_DATABASE, *where, size, stdin=pieces, seconds=seconds)
+    if output.split()[0] != sha256:
         raise TenantryError("sending the database: checksum mismatch after the transfer. Run again")
     run(container, "putting the data in place", _INSTALL, *where, BEFORE, seconds=seconds)
 

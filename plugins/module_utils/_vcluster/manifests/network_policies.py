@@ -58,10 +58,10 @@ def policies(rendering: RenderContext) -> list[dict]:
 
 def _to_server(rendering: RenderContext) -> list[dict]:
     """Allow everyone, who must still authenticate. Pods of tenants do not get here, see _from_workload."""
-    people = _blocks(ANYWHERE, rendering.host.pods)
+    outside = _blocks(ANYWHERE, rendering.host.pods)
     nodes = _blocks(gateways(rendering.host.pods))
     return [
-        {"from": [ALL_OWN, *people, *nodes, *_admitted(rendering)], "ports": API_PORTS},
+        {"from": [ALL_OWN, *outside, *nodes, *_admitted(rendering)], "ports": API_PORTS},
         {"from": [{"podSelector": _part(rendering, SERVER)}]},
     ]
 

@@ -108,7 +108,7 @@ exec {K3S} server
 
 # Before it works, the controller manager makes an account for each of its controllers. At its own 20 requests a second
 # that takes 5 s, in which there is no account for pods either.
-ASKING = ("kube-api-qps=100", "kube-api-burst=300")
+CONTROLLER_MANAGER_RATE = ("kube-api-qps=100", "kube-api-burst=300")
 # So long is a certificate good that somebody asks for inside. Who asked may have left the tenant since, and only a new
 # CA (_vcluster.client_ca_renewal) ends it sooner. Those of k3s and of its nodes are not meant: k3s signs them itself.
 SIGNED_FOR = timedelta(hours=24)
@@ -155,7 +155,7 @@ def config(rendering: RenderContext) -> dict:
         "tls-san": subject_names(rendering),
         "secrets-encryption": True,
         "kube-controller-manager-arg": [
-            *ASKING,
+            *CONTROLLER_MANAGER_RATE,
             SIGNING,
             *client_ca.ARGUMENTS,
             *(_shared_controllers() if spec.shared else ()),

@@ -201,8 +201,8 @@ def _is_default(found: dict) -> bool:
 
 def networks_secret(rendering: RenderContext) -> dict:
     """Render the networks, which change with the host and must not restart the syncer."""
-    told: dict[str, dict | list] = {"networks.json": networks(rendering), CLASSES: storage_classes(rendering)}
-    return secret(rendering.metadata(NETWORKS), {file: as_yaml(content) for file, content in told.items()})
+    files: dict[str, dict | list] = {"networks.json": networks(rendering), CLASSES: storage_classes(rendering)}
+    return secret(rendering.metadata(NETWORKS), {file: as_yaml(content) for file, content in files.items()})
 
 
 def identity(rendering: RenderContext) -> str:

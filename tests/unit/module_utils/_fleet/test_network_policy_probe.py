@@ -42,7 +42,7 @@ class Host:
         started, self.at_start = self.at_start, lambda: None
         started()
         pod = self.get(kind, name, namespace)
-        status = ENDED if name.startswith(probe.ASKING) else RUNNING
+        status = ENDED if name.startswith(probe.CLIENT) else RUNNING
         return [("ADDED", {**pod, "status": status})] if pod else []
 
     def delete(self, kind: str, name: str, namespace: str, **_options: Any) -> None:
@@ -61,7 +61,7 @@ def test_probe_survives_another_run() -> None:
 
 
 @pytest.mark.parametrize(("age", "stays"), [(2 * probe.SECONDS - 10, True), (2 * probe.SECONDS + 10, False)])
-@pytest.mark.parametrize("name", ["network-probe-asked", "network-probe-asked-0a1b2c3d"])
+@pytest.mark.parametrize("name", ["network-probe-server", "network-probe-server-0a1b2c3d"])
 def test_probe_of_a_killed_run_is_deleted(name: str, age: int, stays: bool) -> None:
     host = Host()
     meta = {"name": name, "namespace": naming.PLATFORM_NAMESPACE, "labels": {probe.LABEL: name}}

@@ -82,13 +82,17 @@ def reconciled(
     options = SelfServiceOptions(USUAL, versions=(), watch=0, vclusters=VClusterOptions(True, 1))
     context = SimpleNamespace(hub=Hub(), check_mode=False, warnings=[])
     context.warn = context.warnings.append
-    homes = {tenant: {"metadata": {"creationTimestamp": EARLY}} for tenant in TENANTS}
+    tenant_namespaces = {tenant: {"metadata": {"creationTimestamp": EARLY}} for tenant in TENANTS}
     definition = {"metadata": {"creationTimestamp": EARLY}}
     places = SimpleNamespace(found=found or {}, admit=lambda *_given: None)
     places.spec_of = lambda item: naming.vcluster_namespace(item["tenant"], item["name"])
-    people = UserReconciler(context, definition, homes, [UserRequest(*one) for one in users], list(accounts))
+    people = UserReconciler(
+        context, definition, tenant_namespaces, [UserRequest(*one) for one in users], list(accounts)
+    )
     wanted = {one.namespace: one for one in (Request(*given) for given in requests)}
-    done = RequestReconciler(context, options, definition, homes, wanted, places, places.found, people, set())
+    done = RequestReconciler(
+        context, options, definition, tenant_namespaces, wanted, places, places.found, people, set()
+    )
     done.reconcile()
     return done
 

@@ -25,7 +25,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._snapshot import (
     reconcile,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._snapshot import archive as snapshot_archive
-from ansible_collections.tenantry.kube.plugins.module_utils._snapshot import newest as snapshot_newest
+from ansible_collections.tenantry.kube.plugins.module_utils._snapshot import newest_record as snapshot_newest
 from ansible_collections.tenantry.kube.plugins.module_utils._snapshot.description import Origin, Snapshot, describe
 from ansible_collections.tenantry.kube.plugins.module_utils._snapshot.directory_store import Directory
 from ansible_collections.tenantry.kube.plugins.module_utils._snapshot.store import Store

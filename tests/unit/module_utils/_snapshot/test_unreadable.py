@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
 from ansible_collections.tenantry.kube.plugins.module_utils._snapshot import age_format, encryption
-from ansible_collections.tenantry.kube.plugins.module_utils._snapshot import newest as snapshot_newest
+from ansible_collections.tenantry.kube.plugins.module_utils._snapshot import newest_record as snapshot_newest
 from ansible_collections.tenantry.kube.plugins.module_utils._snapshot.description import BadFile, Origin
 from ansible_collections.tenantry.kube.plugins.module_utils._snapshot.directory_store import Directory
 

@@ -144,7 +144,7 @@ class Place:
     """A virtual cluster that issues tokens, with the Secret of an earlier one."""
 
     context, where, server, ca_data = "payments--dev", "vcluster dev on hub", "https://dev:6443", "Q0E="
-    people, default_namespace, issuer = "tenantry-system", None, None
+    users_namespace, default_namespace, issuer = "tenantry-system", None, None
 
     def __init__(self) -> None:
         self.revoked: list[dict] = []
@@ -153,7 +153,7 @@ class Place:
         return False
 
     def superseded_secrets(self, *_of: object) -> list[dict]:
-        return [{"metadata": {"name": "bob-old", "namespace": self.people}}]
+        return [{"metadata": {"name": "bob-old", "namespace": self.users_namespace}}]
 
     def next_secret(self, *_of: object) -> str:
         return "bob-new"

@@ -131,7 +131,7 @@ def test_splice_passes_on_early_bytes(run_scenario):
 
 
 def test_splice_slow_host_blocks_the_client(run_scenario):
-    """The kernel's buffers take some megabytes; the proxy must not buffer without limit."""
+    """The kernel's tls_buffers take some megabytes; the proxy must not buffer without limit."""
     go_on = asyncio.Event()
 
     async def script(reader, writer):

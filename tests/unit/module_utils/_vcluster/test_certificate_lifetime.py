@@ -8,7 +8,7 @@ import pytest
 from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
 from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import AGENT, SERVER, SYNCER
 from ansible_collections.tenantry.kube.plugins.module_utils._core.timestamps import moment
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import certificates
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import certificate_lifetime
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.common import PART_LABEL
 
 from .fake_host import FakeHost
@@ -37,9 +37,9 @@ def test_oldest_start_is_of_servers_and_agents_with_one_list(monkeypatch: pytest
     )
     lists: list[tuple[Any, ...]] = []
     monkeypatch.setattr(host, "list", lambda *given: lists.append(given) or FakeHost.list(host, *given))
-    assert certificates.oldest_start(host, SPACE) == moment("2026-11-02T09:00:00Z")
+    assert certificate_lifetime.oldest_start(host, SPACE) == moment("2026-11-02T09:00:00Z")
     assert len(lists) == 1
 
 
 def test_no_process_has_no_start() -> None:
-    assert certificates.oldest_start(FakeHost("hub"), SPACE) is None
+    assert certificate_lifetime.oldest_start(FakeHost("hub"), SPACE) is None

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import ApiError
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import wait
-from ansible_collections.tenantry.kube.plugins.module_utils._snapshot import newest
+from ansible_collections.tenantry.kube.plugins.module_utils._snapshot import newest_record
 
 from .._vcluster.fake_host import FakeHost
 from .test_reconcile import NAMESPACE, origin
@@ -34,7 +34,7 @@ class Host(FakeHost):
 
     @property
     def noted(self) -> dict[str, Any] | None:
-        return newest.noted(self.get("v1/Namespace", NAMESPACE))
+        return newest_record.noted(self.get("v1/Namespace", NAMESPACE))
 
 
 @pytest.fixture
@@ -44,26 +44,26 @@ def host(monkeypatch: pytest.MonkeyPatch) -> Host:
 
 
 def test_note_of_a_slower_run_leaves_a_newer_snapshot(host: Host) -> None:
-    newest.note(host, origin("fast", 2))  # type: ignore[arg-type]  # a fake
-    newest.note(host, origin("slow", 1))  # type: ignore[arg-type]
+    newest_record.note(host, origin("fast", 2))  # type: ignore[arg-type]  # a fake
+    newest_record.note(host, origin("slow", 1))  # type: ignore[arg-type]
     assert host.noted == {"snapshot": "fast", "sequence": 2}
-    newest.note(host, origin("next", 3))  # type: ignore[arg-type]
+    newest_record.note(host, origin("next", 3))  # type: ignore[arg-type]
     assert host.noted == {"snapshot": "next", "sequence": 3}
 
 
 def test_note_in_a_race_leaves_a_newer_snapshot(host: Host) -> None:
-    host.meanwhile = lambda: newest.note(host, origin("fast", 2))  # type: ignore[arg-type]
-    newest.note(host, origin("slow", 1))  # type: ignore[arg-type]
+    host.meanwhile = lambda: newest_record.note(host, origin("fast", 2))  # type: ignore[arg-type]
+    newest_record.note(host, origin("slow", 1))  # type: ignore[arg-type]
     assert host.noted == {"snapshot": "fast", "sequence": 2}
 
 
 def test_note_in_a_race_replaces_an_older_snapshot(host: Host) -> None:
-    host.meanwhile = lambda: newest.note(host, origin("fast", 1))  # type: ignore[arg-type]
-    newest.note(host, origin("slow", 2))  # type: ignore[arg-type]
+    host.meanwhile = lambda: newest_record.note(host, origin("fast", 1))  # type: ignore[arg-type]
+    newest_record.note(host, origin("slow", 2))  # type: ignore[arg-type]
     assert host.noted == {"snapshot": "slow", "sequence": 2}
 
 
 def test_note_of_a_deleted_virtual_cluster_is_left_out(host: Host) -> None:
     host.delete("v1/Namespace", NAMESPACE)
-    newest.note(host, origin("late", 1))  # type: ignore[arg-type]
+    newest_record.note(host, origin("late", 1))  # type: ignore[arg-type]
     assert host.noted is None

@@ -16,7 +16,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resource
     SERVICE,
     STATEFUL_SET,
 )
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import inventory
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import inventory_rows
 
 SERVER, SYNCER, AGENT = "server", "syncer", "agent"
 
@@ -63,7 +63,7 @@ def part(name: str, ready: int | None, replicas: int = 1, namespace: str = "paym
 
 def row(*parts: dict, record: dict[str, Any] | None = None, **metadata: Any) -> dict:
     host = Host(StatefulSet=list(parts))
-    [found_row] = inventory._rows_by_hosts([found(host, "dev", record or {"mode": "shared"}, **metadata)])
+    [found_row] = inventory_rows._rows_by_hosts([found(host, "dev", record or {"mode": "shared"}, **metadata)])
     return found_row
 
 
@@ -104,7 +104,7 @@ def test_rows_have_what_is_on_record_and_on_the_host() -> None:
     }
     host = Host(StatefulSet=[part(SERVER, 1, 3)], Service=[service], ResourceQuota=[quota])
     record = {"mode": "dedicated", "tier": "prod", "version": "v1.37.0+k3s1", "address": "192.0.2.1"}
-    [shown] = inventory._rows_by_hosts([found(host, "dev", record)])
+    [shown] = inventory_rows._rows_by_hosts([found(host, "dev", record)])
     assert {name: shown[name] for name in ("servers", "endpoint", "tier", "version", "namespace", "host")} == {
         "servers": "1/3",
         "endpoint": "https://192.0.2.1:30001",
@@ -120,7 +120,7 @@ def test_rows_of_many_cost_a_request_per_kind_and_host() -> None:
     names = [f"v{number}" for number in range(200)]
     hosts = [Host(name, StatefulSet=[part(SERVER, 1, 1, f"payments--{one}") for one in names]) for name in ("hub", "b")]
     vclusters = [found(host, name, {"mode": "dedicated"}) for host in hosts for name in names]
-    rows = inventory._rows_by_hosts(vclusters)
+    rows = inventory_rows._rows_by_hosts(vclusters)
     assert [sorted(host.lists) for host in hosts] == [sorted((RESOURCE_QUOTA, SERVICE, STATEFUL_SET))] * 2
     assert len(rows) == 400
     assert {shown["status"] for shown in rows} == {"Ready"}
@@ -129,7 +129,7 @@ def test_rows_of_many_cost_a_request_per_kind_and_host() -> None:
 def test_rows_host_that_fails_hides_no_other() -> None:
     broken, sound = Host("edge"), Host("hub", StatefulSet=[part(SERVER, 1, 1, "payments--stage")])
     broken.error = ApiError("listing v1/Service on edge: 503 unavailable")
-    rows = inventory._rows_by_hosts(
+    rows = inventory_rows._rows_by_hosts(
         [found(broken, "dev", {"mode": "dedicated"}), found(sound, "stage", {"mode": "dedicated"})]
     )
     assert [(shown["name"], shown["status"], shown["message"]) for shown in rows] == [
@@ -141,4 +141,7 @@ def test_rows_host_that_fails_hides_no_other() -> None:
 def test_first_of_each_name_of_the_hub_counts() -> None:
     hub, member = Host("hub"), Host("edge")
     both = [found(hub, "dev", {}), found(member, "dev", {}), found(member, "lab", {})]
-    assert [(one.host.name, one.name) for one in inventory._first_of_each(both)] == [("hub", "dev"), ("edge", "lab")]
+    assert [(one.host.name, one.name) for one in inventory_rows._first_of_each(both)] == [
+        ("hub", "dev"),
+        ("edge", "lab"),
+    ]

@@ -18,7 +18,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resource
     SERVICE,
     STATEFUL_SET,
 )
-from ansible_collections.tenantry.kube.plugins.module_utils._module import Context, attempt, beside_each_other
+from ansible_collections.tenantry.kube.plugins.module_utils._module import Context, attempt, run_concurrently
 from ansible_collections.tenantry.kube.plugins.module_utils._tenant.resources_in_use import VCLUSTER_QUOTA, quota_use
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import info
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.lifecycle import is_paused
@@ -76,7 +76,7 @@ def _rows_by_hosts(vclusters: Sequence[VirtualCluster]) -> list[dict]:
     on_host: dict[str, list[VirtualCluster]] = defaultdict(list)
     for found in vclusters:
         on_host[found.host.name].append(found)
-    rows = beside_each_other(lambda of_host: _rows_of_host(of_host[0].host, of_host), list(on_host.values()))
+    rows = run_concurrently(lambda of_host: _rows_of_host(of_host[0].host, of_host), list(on_host.values()))
     return info.by_name([row for of_host in rows for row in of_host])
 
 
