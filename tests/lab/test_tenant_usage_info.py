@@ -99,10 +99,10 @@ def test_query_selects_a_part(payments: Path) -> None:
 def test_query_invalid_is_an_error_before_a_request() -> None:
     found = call_module("tenant_usage_info", kubeconfig=Path("/nowhere"), query="tenants[?")
     assert found.failed
-    assert found.msg.startswith("query: tenants[? is not a valid query: ")
+    assert found.msg.startswith('query: "tenants[?" is not a valid query: ')
 
 
 def test_query_of_wrong_types_is_an_error(payments: Path) -> None:
     found = call_module("tenant_usage_info", kubeconfig=payments, query="length(nothing)")
     assert found.failed
-    assert "query: length(nothing) is not a valid query: " in found.msg
+    assert 'query: "length(nothing)" is not a valid query: ' in found.msg
