@@ -106,7 +106,7 @@ def inside_shared() -> list[dict]:
     """
     return manifests.admission_policy(
         "tenantry-network-policies",
-        "user",
+        "vcluster",  # tenant_user deletes what it does not render
         rules=[manifests.on("networking.k8s.io", "networkpolicies", operations=("CREATE", "UPDATE"))],
         action="Warn",
         validations=[
