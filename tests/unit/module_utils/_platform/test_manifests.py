@@ -47,6 +47,11 @@ def test_every_object_is_marked_and_of_a_known_kind(obj: dict) -> None:
     assert ("namespace" in obj["metadata"]) == resources.is_namespaced(resources.kind_of(obj))
 
 
+def test_tenant_user_does_not_prune_what_only_vcluster_renders() -> None:
+    """It prunes objects of the component user, and renders inside_base() only."""
+    assert {obj["metadata"]["labels"][naming.LABEL_COMPONENT] for obj in identities.inside_shared()} == {"vcluster"}
+
+
 def test_namespaces_are_of_the_strictest_level() -> None:
     spaces = [obj for obj in ALL if obj["kind"] == "Namespace"]
     assert len(spaces) == 4
