@@ -98,7 +98,8 @@ class Store(ABC):
         names = [one.origin.snapshot for one in there.snapshots]
         known = f"there are {', '.join(names[-5:])}" if names else "there is none"
         bad = f". Of the files there, {'; '.join(map(str, there.unreadable[:3]))}" if there.unreadable else ""
-        raise TenantryError(f"snapshot: {self.where(namespace)} has no {shown(name)}; {known}{bad}")
+        remedy = "Name one of these" if names else "Take one with state: present, or correct directory or bucket"
+        raise TenantryError(f"snapshot: {self.where(namespace)} has no {shown(name)}; {known}{bad}. {remedy}")
 
     def add(self, origin: Origin, key: Key, draft: Draft) -> Snapshot:
         """Publish the draft as a snapshot."""

@@ -32,6 +32,8 @@ def image_tag(version: str) -> str:
 
 def check_version(version: object) -> str:
     """Return a supported release. Raise a TenantryError otherwise."""
+    if version is None:
+        raise TenantryError("version: required for a new virtual cluster. Set a k3s release, such as v1.37.2+k3s1")
     if not isinstance(version, str):
         raise TenantryError(f"version: {shown(version)} is not text. Use a k3s release, such as v1.37.2+k3s1")
     minor, patch, _build = parse_version(version)
