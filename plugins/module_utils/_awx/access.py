@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from ansible_collections.tenantry.kube.plugins.module_utils._awx.assignments import TEAM, USER, Assignment, Assignments
 from ansible_collections.tenantry.kube.plugins.module_utils._awx.client import Controller, Object
 from ansible_collections.tenantry.kube.plugins.module_utils._awx.existing import Existing
 from ansible_collections.tenantry.kube.plugins.module_utils._awx.objects import Desired, Ref, is_marked
@@ -22,6 +23,7 @@ class Access:
     def __init__(self, controller: Controller, existing: Existing) -> None:
         self._controller = controller
         self._existing = existing
+        self._assignments = Assignments(controller)
 
     def reconcile(self, wanted: Desired, live: Object | None, change: Change) -> None:
         """Pass each write to `change`. `live` is None if a check only predicts the job template."""
@@ -73,8 +75,22 @@ class Access:
                 self._revoke(change, f"{execute}/teams", one["id"], one["name"])
         for one in users:
             self._revoke(change, f"{execute}/users", one["id"], one["username"])
+        listed = {(TEAM, one["id"], False) for one in teams} | {(USER, one["id"], False) for one in users}
+        listed |= {(TEAM, one["id"], True) for one in administrators}
+        for assignment in self._assignments.of(live["id"]) if live else []:
+            if not (assignment.managed and (assignment.kind, assignment.holder, assignment.changes) in listed):
+                self._unassign(assignment, number, change)
         if number is None or number not in [one["id"] for one in teams]:
             self._post(change, "grant", f"{execute}/teams", {"id": number}, team.name)
+
+    def _unassign(self, one: Assignment, team: int | None, change: Change) -> None:
+        """Delete the assignment by the same rules as for roles: no team changes, only the tenant's launches."""
+        if one.kind == TEAM:
+            unwanted = one.changes or (one.launches and one.holder != team)
+        else:
+            unwanted = one.launches and not one.changes
+        if unwanted:
+            change("revoke", lambda: self._controller.delete(one.path), target=one.name, before={"revoke": one.name})
 
     def _role(self, live: Object, role: str) -> str:
         return f"roles/{live['summary_fields']['object_roles'][role]['id']}"

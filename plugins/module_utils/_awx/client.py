@@ -112,10 +112,16 @@ def _refused(error: HTTPError, doing: str) -> ApiError:
 def _messages(answer: Any, field: str = "") -> list[str]:
     """Return the texts of an answer such as {"name": ["This field is required."]}, each with its field."""
     if isinstance(answer, dict):
-        return [text for key, value in answer.items() for text in _messages(value, "" if key == "detail" else key)]
+        return [text for key, value in answer.items() for text in _messages_of(key, value)]
     if isinstance(answer, list):
         return [text for value in answer for text in _messages(value, field)]
     return [f"{field}: {answer}" if field else str(answer)]
+
+
+def _messages_of(key: str, value: Any) -> list[str]:
+    if key == "active_jobs":  # of an object that cannot be deleted
+        return [f"jobs {', '.join(str(job['id']) for job in value)}"]
+    return _messages(value, "" if key in ("detail", "error") else key)
 
 
 def _no_answer(error: Exception, doing: str, base: str) -> TenantryError:

@@ -7,7 +7,7 @@
 - secrets are returned as `$encrypted$`,
 - who may launch a job template, and which variables a launch may set (`_accept_or_ignore_variables` of AWX).
 
-It has no jobs, no roles of organizations, no role definitions, no permissions but those of a system administrator and
+It has no jobs, no roles of organizations, no permissions but those of a system administrator and
 the right to launch, no notifications. Whether AWX behaves so is only as sure as the reading of its source.
 """
 
@@ -33,6 +33,12 @@ PLAYBOOKS = sorted(path.name for path in (ROOT / "awx/project").glob("*.yml"))
 ADMIN_TOKEN = "token-of-an-administrator"
 FIRST_ID = 11
 EXECUTE, ADMIN = 1000, 2000  # the ids of these roles, beyond that of their job template
+# Roles that every controller has, and what they allow on a job template.
+ADMIN_DEFINITION, EXECUTE_DEFINITION = 5, 6
+DEFINITIONS = {
+    ADMIN_DEFINITION: ("JobTemplate Admin", {"view", "execute", "change", "delete"}),
+    EXECUTE_DEFINITION: ("JobTemplate Execute", {"view", "execute"}),
+}
 RELATIONS = ("success_nodes", "failure_nodes", "always_nodes")
 TRIGGERS_UPDATE = {"scm_url", "scm_branch", "scm_type", "scm_refspec"}
 
@@ -56,6 +62,9 @@ class StandIn:
         self.users: dict[str, Fields] = {
             ADMIN_TOKEN: {"id": 1, "username": "root", "is_superuser": True, "teams": set()}
         }
+        self.definitions: dict[int, Fields] = {}
+        self.assignments: dict[int, Fields] = {}
+        self.active_jobs: dict[int, list[int]] = {}  # by their job template
         self.requests: list[tuple[str, str, Any]] = []
         self.refuse: dict[tuple[str, str], int] = {}
         self.update_result = "successful"
@@ -63,6 +72,8 @@ class StandIn:
         self._lock = threading.Lock()
         for built_in in (schema.KUBERNETES, schema.AWS):
             self._store("credential_types", {**built_in, "managed": True, "description": ""})
+        for number, (name, actions) in DEFINITIONS.items():
+            self.definitions[number] = self._definition(number, name, actions, managed=True)
 
     @property
     def writes(self) -> list[tuple[str, str, Any]]:
@@ -70,7 +81,7 @@ class StandIn:
 
     def state(self) -> Fields:
         """Return a copy of the state, for restore()."""
-        names = ("objects", "surveys", "attached", "roles", "users", "_next")
+        names = ("objects", "surveys", "attached", "roles", "users", "definitions", "assignments", "_next")
         return copy.deepcopy({name: getattr(self, name) for name in names})
 
     def restore(self, state: Fields) -> None:
@@ -96,6 +107,26 @@ class StandIn:
         self.users[f"token-of-{name}"] = {"id": number, "username": name, "is_superuser": False, "teams": ids}
         return f"token-of-{name}"
 
+    def define_role(self, name: str, *actions: str) -> int:
+        """Store a role that an administrator defined for job templates, and return its id."""
+        self._next += 1
+        self.definitions[self._next] = self._definition(self._next, name, set(actions), managed=False)
+        return self._next
+
+    def _definition(self, number: int, name: str, actions: set[str], *, managed: bool) -> Fields:
+        permissions = [f"awx.{action}_jobtemplate" for action in sorted(actions)]
+        return {"id": number, "name": name, "permissions": permissions, "managed": managed}
+
+    def assign(self, definition: int, template: int, **holder: int) -> int:
+        """Assign the role to a team or user as the API of role assignments does: in no role of the object."""
+        self._next += 1
+        self.assignments[self._next] = {
+            "id": self._next,
+            "role_definition": definition,
+            "object_id": str(template),
+        } | holder
+        return self._next
+
     def handle(self, method: str, url: str, token: str, body: Any) -> Any:
         """Return the answer to a request. Raise a Failure otherwise."""
         parts = urlsplit(url)
@@ -119,6 +150,10 @@ class StandIn:
                 return self._launch(self._get("job_templates", int(number)), user, body or {})
             case _ if not user["is_superuser"]:
                 raise Failure(403, {"detail": "You do not have permission to perform this action."})
+            case ("GET", "role_definitions"):
+                return self._page(list(self.definitions.values()), query)
+            case (_, "role_team_assignments" | "role_user_assignments" as kind, *number):
+                return self._assignment(method, kind.split("_")[1], *map(int, number), query=query)
             case ("GET", kind) if kind in self.objects:
                 return self._page(self._filtered(kind, query), query)
             case ("POST", kind) if kind in self.objects:
@@ -252,6 +287,9 @@ class StandIn:
                 raise Invalid("extra_vars: not a dictionary")
 
     def _delete(self, kind: str, number: int) -> None:
+        if jobs := self.active_jobs.get(number, []) if kind == "job_templates" else []:
+            active = [{"id": str(job), "type": "job"} for job in jobs]
+            raise Failure(409, {"error": "Resource is being used by running jobs.", "active_jobs": active})
         del self.objects[kind][number]
         if kind == "job_templates":
             for one in (EXECUTE, ADMIN):
@@ -266,6 +304,8 @@ class StandIn:
         if kind == "credentials":
             for attached in self.attached.values():
                 attached[:] = [one for one in attached if one != number]
+        holder = {"job_templates": ("object_id", str(number)), "teams": ("team", number)}.get(kind, ("id", 0))
+        self.assignments = {key: one for key, one in self.assignments.items() if one.get(holder[0]) != holder[1]}
         if kind == "teams":
             for role in self.roles.values():
                 role["teams"].discard(number)
@@ -335,10 +375,38 @@ class StandIn:
         (holders.discard if body.get("disassociate") else holders.add)(body["id"])
         return None
 
+    def _assignment(self, method: str, kind: str, number: int = 0, *, query: dict[str, str]) -> Any:
+        """List the assignments to teams or to users, or delete one. What roles have is shown here, not the reverse."""
+        found = {one["id"]: one for one in self.assignments.values() if kind in one}
+        if method == "DELETE":
+            if number not in found:
+                raise Failure(404, {"detail": "Not found."})
+            return self.assignments.pop(number) and None
+        by_role = {EXECUTE: EXECUTE_DEFINITION, ADMIN: ADMIN_DEFINITION}
+        for role, holders in self.roles.items():
+            base = ADMIN if role > ADMIN else EXECUTE
+            for holder in holders[f"{kind}s"]:
+                one = {"id": role * 100 + holder, "role_definition": by_role[base], "object_id": str(role - base)}
+                found[one["id"]] = {**one, kind: holder}
+        names = {user["id"]: {"username": user["username"]} for user in self.users.values()}
+        known = names if kind == "user" else self.objects["teams"]
+        shown = [{**one, "summary_fields": {kind: dict(known[one[kind]])}} for one in found.values()]
+        return self._page(shown, query)
+
+    def _assigned(self, template: int, user: Fields) -> set[str]:
+        """Return the permissions that assignments give the user."""
+        return {
+            permission
+            for one in self.assignments.values()
+            if one["object_id"] == str(template) and (one.get("team") in user["teams"] or one.get("user") == user["id"])
+            for permission in self.definitions[one["role_definition"]]["permissions"]
+        }
+
     def _launch(self, template: Fields, user: Fields, body: Fields) -> Fields:
         """Return the variables of the job, after JobTemplateLaunch and SurveyJobTemplateMixin."""
         roles = [self.roles[template["id"] + role] for role in (EXECUTE, ADMIN)]
         may = any(user["teams"] & role["teams"] or user["id"] in role["users"] for role in roles)
+        may = may or "awx.execute_jobtemplate" in self._assigned(template["id"], user)
         if not user["is_superuser"] and not may:
             raise Failure(403, {"detail": "You do not have permission to perform this action."})
         given = dict(body.get("extra_vars", {}))

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from .conftest import OPTIONS, SECRETS, AfterRun, Configure, rows
-from .stand_in import ADMIN, EXECUTE, StandIn
+from .stand_in import ADMIN, ADMIN_DEFINITION, EXECUTE, EXECUTE_DEFINITION, Failure, StandIn
 
 PAYMENTS = ["payments: create virtual cluster", "payments: delete virtual cluster", "payments: extend virtual cluster",
             "payments: resume virtual cluster"]  # fmt: skip
@@ -234,6 +234,62 @@ def test_changes_of_others_are_reverted(stand_in: StandIn, configure: Configure,
     assert stand_in.roles[template["id"] + ADMIN] == {"teams": set(), "users": {1}}
 
 
+def test_role_assignments_of_others_are_reverted(stand_in: StandIn, configure: Configure, after_run: AfterRun) -> None:
+    """AWX does not show in the roles of an object what is assigned by its API of role assignments."""
+    after_run()
+    template = stand_in.named("job_templates", PAYMENTS[0])["id"]
+    payments, research = (stand_in.named("teams", name)["id"] for name in ("payments", "research"))
+    change, run, view = (stand_in.define_role(name, name, "view") for name in ("change", "execute", "view"))
+    for definition in (ADMIN_DEFINITION, EXECUTE_DEFINITION, run):
+        stand_in.assign(definition, template, team=research)
+    stand_in.assign(change, template, team=payments)
+    stand_in.assign(run, template, user=1)
+    kept = [stand_in.assign(view, template, team=research), stand_in.assign(ADMIN_DEFINITION, template, user=1),
+            stand_in.assign(run, template, team=payments)]  # fmt: skip
+    token = stand_in.add_user("bob", "research")
+    answers = {"extra_vars": {"tenantry_vcluster": "a", "tenantry_size": "small", "tenantry_ttl": "1d"}}
+    launch = ("POST", f"/api/v2/job_templates/{template}/launch/", token, answers)
+    assert stand_in.handle(*launch)["job"]
+    predicted, done = configure(check=True), configure()
+    for result in (predicted, done):
+        [row] = [row for row in result["results"] if row["changed"]]
+        assert [action["target"] for action in row["actions"]] == [
+            "research",
+            "research",
+            "research",
+            "payments",
+            "root",
+        ]
+    assert sorted(stand_in.assignments) == kept
+    with pytest.raises(Failure, match="403"):
+        stand_in.handle(*launch)
+    assert not configure()["changed"]
+
+
+def test_roles_are_reverted_once(stand_in: StandIn, configure: Configure, after_run: AfterRun) -> None:
+    """AWX shows the roles of an object among the assignments too, and deletes both together."""
+    after_run()
+    template = stand_in.named("job_templates", PAYMENTS[0])["id"]
+    research = stand_in.named("teams", "research")["id"]
+    stand_in.roles[template + EXECUTE] |= {"users": {1}}
+    stand_in.roles[template + EXECUTE]["teams"].add(research)
+    stand_in.roles[template + ADMIN]["teams"].add(research)
+    [row] = [row for row in configure()["results"] if row["changed"]]
+    assert [action["action"] for action in row["actions"]] == ["revoke", "revoke", "revoke"]
+
+
+def test_controller_without_role_assignments_is_configured(stand_in: StandIn, configure: Configure) -> None:
+    stand_in.refuse = {("GET", "role_definitions"): 404}
+    assert not configure().get("failed")
+    assert not configure()["changed"]
+
+
+def test_unreadable_role_assignments_are_an_error(stand_in: StandIn, configure: Configure) -> None:
+    stand_in.refuse = {("GET", "role_definitions"): 500}
+    result = configure()
+    assert f"{PAYMENTS[0]}: GET role_definitions: 500 refused by the test" in result["msg"]
+
+
 @pytest.mark.parametrize("check", [False, True])
 def test_secrets_are_in_no_result(stand_in: StandIn, configure: Configure, check: bool) -> None:
     results = [
@@ -291,9 +347,12 @@ def test_running_job_of_a_removed_tenant_is_an_error(
 ) -> None:
     after_run()
     number = stand_in.named("job_templates", RESEARCH[0])["id"]
-    stand_in.refuse = {("DELETE", f"job_templates/{number}"): 409}
+    stand_in.active_jobs = {number: [71, 72]}
     result = configure(tenants=[OPTIONS["tenants"][0]])
-    assert "Wait until its jobs have ended, then run again" in result["msg"]
+    assert (
+        f"DELETE job_templates/{number}: 409 Resource is being used by running jobs.; jobs 71, 72. "
+        "Wait until its jobs have ended, then run again"
+    ) in result["msg"]
     assert stand_in.names("teams") == ["payments"]
 
 
