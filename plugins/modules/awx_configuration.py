@@ -150,7 +150,7 @@ requirements:
   - kubernetes >= 31.0.0
   - PyYAML
 notes:
-  - Tested with a stand-in for the API, written after the source of AWX 24.6. Not tested with AWX itself.
+  - Tested with the API of AWX 24.6.1, run from its source, and with a stand-in for it. No job ran there.
 """
 
 EXAMPLES = r"""
