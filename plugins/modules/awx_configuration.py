@@ -11,10 +11,12 @@ version_added: 0.1.0
 description:
   - "Creates in AWX or an automation controller what jobs of this collection need: an organization with a project, an
     inventory, an execution environment, credentials, job templates with surveys, and schedules."
-  - Each tenant gets a team and job templates that only this team may launch, besides administrators. The name of the
-    tenant is an extra variable that no answer and no variable of a launch can replace.
-  - Job templates and teams of tenants that are not in O(tenants) are deleted, and credentials whose options are not
-    set. The virtual clusters of these tenants stay.
+  - Each tenant gets a team and workflows that only this team may launch, besides administrators. The name of the
+    tenant is an extra variable of the workflow that no answer and no variable of a launch can replace. The job
+    templates that the workflows start can only be seen by the team, because a bulk job or a workflow of a user
+    replaces any extra variable of a job template.
+  - Workflows, job templates and teams of tenants that are not in O(tenants) are deleted, and credentials whose options
+    are not set. The virtual clusters of these tenants stay.
   - The description of every object that the module creates ends in V((managed by tenantry.kube\)). It changes
     and deletes no other. An object of the same name without this mark is an error.
   - Use an organization for each hub.
@@ -120,7 +122,7 @@ options:
     description:
       - The tenants, in the format of the role P(tenantry.kube.tenant#role). The module reads only C(name), and C(name)
         of each of C(vclusters).
-      - An empty list deletes the teams and job templates of all tenants.
+      - An empty list deletes the teams, workflows and job templates of all tenants.
     type: list
     elements: dict
     required: true

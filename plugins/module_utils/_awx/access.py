@@ -10,11 +10,11 @@ from typing import Any
 from ansible_collections.tenantry.kube.plugins.module_utils._awx.assignments import TEAM, USER, Assignment, Assignments
 from ansible_collections.tenantry.kube.plugins.module_utils._awx.client import Controller, Object
 from ansible_collections.tenantry.kube.plugins.module_utils._awx.existing import Existing
-from ansible_collections.tenantry.kube.plugins.module_utils._awx.objects import Desired, Ref, is_marked
+from ansible_collections.tenantry.kube.plugins.module_utils._awx.objects import Desired, is_marked
 
 Change = Callable[..., Any]
-# The right to launch a job template and nothing else of it, and the right to change it.
-EXECUTE, ADMIN = "execute_role", "admin_role"
+# The rights to launch a job template and nothing else of it, to change it, and only to see it and its jobs.
+EXECUTE, ADMIN, READ = "execute_role", "admin_role", "read_role"
 
 
 class Access:
@@ -30,8 +30,7 @@ class Access:
         path = f"job_templates/{live['id']}" if live else ""
         self.survey(wanted, path, change)
         self._credentials(wanted, live, path, change)
-        if wanted.team:
-            self._launchers(wanted.team, live, change)
+        self.restrict(wanted, live, change)
 
     def survey(self, wanted: Desired, path: str, change: Change) -> None:
         """Set or remove the survey of the job template or workflow at this path. It is empty if there is none yet."""
@@ -57,13 +56,17 @@ class Access:
             if number is None or number not in [credential["id"] for credential in attached]:
                 self._post(change, "attach", f"{path}/credentials", {"id": number}, ref.name)
 
-    def _launchers(self, team: Ref, live: Object | None, change: Change) -> None:
-        """Give the right to launch to the team, and take it from all other teams and users that have it.
+    def restrict(self, wanted: Desired, live: Object | None, change: Change) -> None:
+        """Give the right to launch, or only to see, to the team, and take that to launch from all others that have it.
 
-        No team may change the job template: it could give itself another tenant. Users who may are left, because the
-        user of the token may be one of them.
+        No team may change the template: it could give itself another tenant. Users who may are left, because the user
+        of the token may be one of them.
         """
+        team = wanted.team or wanted.reader
+        if team is None:
+            return
         number = self._existing.id_of(team)
+        launcher = number if wanted.team else None
         execute, admin = (self._role(live, EXECUTE), self._role(live, ADMIN)) if live else ("", "")
         teams = self._controller.list(f"{execute}/teams") if live else []
         users = self._controller.list(f"{execute}/users") if live else []
@@ -71,7 +74,7 @@ class Access:
         for one in administrators:
             self._revoke(change, f"{admin}/teams", one["id"], one["name"])
         for one in teams:
-            if one["id"] != number:
+            if one["id"] != launcher:
                 self._revoke(change, f"{execute}/teams", one["id"], one["name"])
         for one in users:
             self._revoke(change, f"{execute}/users", one["id"], one["username"])
@@ -79,9 +82,11 @@ class Access:
         listed |= {(TEAM, one["id"], True) for one in administrators}
         for assignment in self._assignments.of(live["id"]) if live else []:
             if not (assignment.managed and (assignment.kind, assignment.holder, assignment.changes) in listed):
-                self._unassign(assignment, number, change)
-        if number is None or number not in [one["id"] for one in teams]:
-            self._post(change, "grant", f"{execute}/teams", {"id": number}, team.name)
+                self._unassign(assignment, launcher, change)
+        role = self._role(live, EXECUTE if wanted.team else READ) if live else ""
+        holders = teams if wanted.team or not live else self._controller.list(f"{role}/teams")
+        if number is None or number not in [one["id"] for one in holders]:
+            self._post(change, "grant", f"{role}/teams", {"id": number}, team.name)
 
     def _unassign(self, one: Assignment, team: int | None, change: Change) -> None:
         """Delete the assignment by the same rules as for roles: no team changes, only the tenant's launches."""

@@ -11,12 +11,13 @@ from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import 
 
 TEAM, USER = "team", "user"
 _PATHS = {TEAM: "role_team_assignments", USER: "role_user_assignments"}
-# The suffixes of permissions such as awx.execute_jobtemplate.
+_MODELS = {"content_type__model__in": "jobtemplate,workflowjobtemplate"}
+# Actions of permissions such as awx.execute_jobtemplate.
 _LAUNCH, _CHANGE = "execute", frozenset({"change", "delete"})
 
 
 class Assignment(NamedTuple):
-    """What a team or user may do with a job template. A managed role is one that every controller has."""
+    """What a team or user may do with a job template or workflow. A managed role is one that every controller has."""
 
     path: str
     kind: str
@@ -28,21 +29,21 @@ class Assignment(NamedTuple):
 
 
 class Assignments:
-    """All assignments for job templates, read once."""
+    """All assignments for job templates and workflows, whose ids are unique together, read once."""
 
     def __init__(self, controller: Controller) -> None:
         self._controller = controller
         self._by_template: dict[int, list[Assignment]] | None = None
 
     def of(self, template: int) -> list[Assignment]:
-        """Return those for one job template. A controller before AWX 24 has none."""
+        """Return those for one job template or workflow. A controller before AWX 24 has none."""
         if self._by_template is None:
             self._by_template = self._read()
         return self._by_template.get(template, [])
 
     def _read(self) -> dict[int, list[Assignment]]:
         try:
-            roles = self._controller.list("role_definitions", content_type__model="jobtemplate")
+            roles = self._controller.list("role_definitions", **_MODELS)
         except ApiError as error:
             if error.status != 404:
                 raise
@@ -50,7 +51,7 @@ class Assignments:
         by_id = {role["id"]: role for role in roles}
         found: dict[int, list[Assignment]] = {}
         for kind, path in _PATHS.items():
-            for one in self._controller.list(path, content_type__model="jobtemplate"):
+            for one in self._controller.list(path, **_MODELS):
                 role = by_id.get(one["role_definition"], {"permissions": [], "managed": False})
                 may = {_action(permission) for permission in role["permissions"]}
                 assignment = Assignment(

@@ -18,7 +18,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._awx.objects import 
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import Obstacle, shown
 
 # Those are listed once for all, because there are many of them.
-LISTED = (kinds.JOB_TEMPLATE, kinds.TEAM)
+LISTED = (kinds.WORKFLOW, kinds.JOB_TEMPLATE, kinds.TEAM)
 
 
 class Existing:
@@ -30,7 +30,7 @@ class Existing:
         self._listed: dict[str, dict[str, Object]] = {}
 
     def list(self, organization: int) -> None:
-        """Read the job templates and teams of an organization."""
+        """Read the job templates, workflows and teams of an organization."""
         for kind in LISTED:
             found = self.controller.list(ENDPOINTS[kind], organization=organization)
             self._listed[kind] = {live["name"]: live for live in found}

@@ -77,8 +77,9 @@ class Desired:
     """An object with the fields that the module owns.
 
     `secrets` names the secret fields of `inputs`. The others are for job templates: the survey, the credentials of its
-    jobs, and the team that may launch it. Without a team, who may launch it is left as it is. `nodes` are for
-    workflows: each runs after the one before it succeeded.
+    jobs, and the team that may launch it. Of one with a `reader`, only that team sees it and nobody may launch it.
+    Without both, who may launch it is left as it is. `nodes` are for workflows: each runs after the one before it
+    succeeded.
     """
 
     kind: str
@@ -88,6 +89,7 @@ class Desired:
     survey: dict[str, Any] | None = None
     credentials: tuple[Ref, ...] = ()
     team: Ref | None = None
+    reader: Ref | None = None
     nodes: tuple[Node, ...] = ()
 
     @property
@@ -99,8 +101,7 @@ class Desired:
         yield from (value for value in self.fields.values() if isinstance(value, Ref))
         yield from self.credentials
         yield from (node.template for node in self.nodes if node.template)
-        if self.team:
-            yield self.team
+        yield from (team for team in (self.team, self.reader) if team)
 
 
 def described(text: str) -> str:

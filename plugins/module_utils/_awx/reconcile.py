@@ -110,6 +110,7 @@ class Reconciler:
         if wanted.kind == kinds.WORKFLOW:
             self._access.survey(wanted, f"{ENDPOINTS[wanted.kind]}/{live['id']}" if live else "", changes.add)
             self._workflow.reconcile(wanted, live, changes.add)
+            self._access.restrict(wanted, live, changes.add)
 
     def _create(self, wanted: Desired, fields: dict[str, Any], changes: Changes) -> Object | None:
         return changes.add(
@@ -150,15 +151,15 @@ class Reconciler:
             )
 
     def _delete_gone(self, wanted: Sequence[Desired]) -> list[Row]:
-        """Delete job templates, schedules and teams that the module created and that are not wanted any more."""
+        """Delete workflows, job templates, schedules and teams that the module created and that are not wanted."""
         kept = {one.ref for one in wanted}
         rows = [
             self._deleted(kind, live)
-            for kind in (kinds.JOB_TEMPLATE, kinds.TEAM)
+            for kind in (kinds.WORKFLOW, kinds.JOB_TEMPLATE, kinds.TEAM)
             for name, live in self._existing.marked(kind).items()
             if Ref(kind, name) not in kept
         ]
-        scheduled = [one.name for one in wanted if one.kind == kinds.JOB_TEMPLATE and not one.team]
+        scheduled = [one.name for one in wanted if one.kind == kinds.JOB_TEMPLATE and not one.reader]
         for name in scheduled:
             rows += self._delete_schedules(name, kept)
         return rows

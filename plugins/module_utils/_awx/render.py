@@ -45,6 +45,9 @@ PROMPTS = (
     "ask_variables_on_launch",
     "ask_verbosity_on_launch",
 )
+WORKFLOW_PROMPTS = tuple(
+    f"ask_{name}_on_launch" for name in ("inventory", "labels", "limit", "scm_branch", "skip_tags", "tags", "variables")
+)
 # An administrator may choose a check.
 ADMIN_PROMPTS = frozenset({"ask_diff_mode_on_launch", "ask_job_type_on_launch"})
 
@@ -191,19 +194,26 @@ def _admin_template(playbook: str, options: Options) -> Desired:
 
 
 def _tenant_templates(tenant: Tenant, options: Options) -> list[Desired]:
+    """Return the tenant's job templates, and for each the workflow of the same name that its team may launch.
+
+    Whoever may launch a job template may put it into a workflow of their own, or into a bulk job. The variables of
+    these replace those of a job template without a question, but not those of a workflow.
+    """
     found = []
+    team = Ref(kinds.TEAM, tenant.name)
     for title, (playbook, asked) in tenant_surveys(tenant, options).items():
-        fields = _template_fields(options, f"Tenant {tenant.name}", playbook, {TENANT: tenant.name}, asked)
-        found.append(
-            Desired(
-                kinds.JOB_TEMPLATE,
-                template_name(tenant.name, title),
-                {**fields, **dict.fromkeys(PROMPTS, False)},
-                survey=asked,
-                credentials=_credentials_of_jobs(playbook, options),
-                team=Ref(kinds.TEAM, tenant.name),
-            )
+        name, text, variables = template_name(tenant.name, title), f"Tenant {tenant.name}", {TENANT: tenant.name}
+        fields = _template_fields(options, text, playbook, variables, None)
+        template = Desired(
+            kinds.JOB_TEMPLATE,
+            name,
+            {**fields, **dict.fromkeys(PROMPTS, False)},
+            credentials=_credentials_of_jobs(playbook, options),
+            reader=team,
         )
+        nodes = (Node("run", template.ref),)
+        workflow = _workflow_fields(options, text, variables)
+        found += [template, Desired(kinds.WORKFLOW, name, workflow, survey=asked, team=team, nodes=nodes)]
     return found
 
 
@@ -237,19 +247,21 @@ def _credentials_of_jobs(playbook: str, options: Options) -> tuple[Ref, ...]:
 
 def _workflow(options: Options) -> Desired:
     """Return the workflow that shows what would change, waits for an approval, changes it, and reports."""
-    fields = {
-        "description": described("Check, approval, onboard, report"),
-        "organization": _organization(options),
-        "survey_enabled": True,
-        "extra_vars": "{}",
-        "allow_simultaneous": False,
-        "ask_variables_on_launch": False,
-        "ask_inventory_on_launch": False,
-        "ask_limit_on_launch": False,
-    }
+    fields = _workflow_fields(options, "Check, approval, onboard, report", {})
     onboard, report = Ref(kinds.JOB_TEMPLATE, "onboard"), Ref(kinds.JOB_TEMPLATE, "report")
     nodes = (Node("check", onboard, "check"), Node("approval", None), Node("onboard", onboard), Node("report", report))
     return Desired(kinds.WORKFLOW, WORKFLOW, fields, survey=admin_survey("onboard", options), nodes=nodes)
+
+
+def _workflow_fields(options: Options, text: str, variables: dict[str, str]) -> dict[str, Any]:
+    return {
+        "description": described(text),
+        "organization": _organization(options),
+        "survey_enabled": True,
+        "extra_vars": json.dumps(variables),
+        "allow_simultaneous": bool(variables),
+        **dict.fromkeys(WORKFLOW_PROMPTS, False),
+    }
 
 
 def _schedule(playbook: str, rule: str) -> Desired:

@@ -10,7 +10,8 @@
 It has no jobs, no roles of organizations, no permissions but those of a system administrator and
 the right to launch, no notifications. The module and the requests of users in test_tenant_access.py also ran once,
 by hand, against the API of AWX 24.6.1 with PostgreSQL and Redis, without a dispatcher. It answered like the stand-in,
-but for what was added after it: role assignments, and the deletion of a job template with active jobs.
+but for what was added after it: role assignments, bulk jobs, the launch of workflows, and the deletion of a job
+template with active jobs. For the variables of jobs, AWX's own functions made them there, and none ran.
 """
 
 from __future__ import annotations
@@ -34,13 +35,15 @@ ROOT = Path(__file__).resolve().parents[4]
 PLAYBOOKS = sorted(path.name for path in (ROOT / "awx/project").glob("*.yml"))
 ADMIN_TOKEN = "token-of-an-administrator"
 FIRST_ID = 11
-EXECUTE, ADMIN = 1000, 2000  # the ids of these roles, beyond that of their job template
+EXECUTE, ADMIN, READ = 1000, 2000, 3000  # the ids of these roles, beyond that of their job template or workflow
 # Roles that every controller has, and what they allow on a job template.
-ADMIN_DEFINITION, EXECUTE_DEFINITION = 5, 6
+ADMIN_DEFINITION, EXECUTE_DEFINITION, READ_DEFINITION = 5, 6, 7
 DEFINITIONS = {
     ADMIN_DEFINITION: ("JobTemplate Admin", {"view", "execute", "change", "delete"}),
     EXECUTE_DEFINITION: ("JobTemplate Execute", {"view", "execute"}),
+    READ_DEFINITION: ("JobTemplate Read", {"view"}),
 }
+LAUNCHED = ("job_templates", "workflow_job_templates")
 RELATIONS = ("success_nodes", "failure_nodes", "always_nodes")
 TRIGGERS_UPDATE = {"scm_url", "scm_branch", "scm_type", "scm_refspec"}
 
@@ -150,6 +153,10 @@ class StandIn:
         match (method, *path):
             case ("POST", "job_templates", number, "launch"):
                 return self._launch(self._get("job_templates", int(number)), user, body or {})
+            case ("POST", "workflow_job_templates", number, "launch"):
+                return self._launch_workflow(self._get("workflow_job_templates", int(number)), user, body or {})
+            case ("POST", "bulk", "job_launch"):
+                return self._launch_bulk(user, body)
             case _ if not user["is_superuser"]:
                 raise Failure(403, {"detail": "You do not have permission to perform this action."})
             case ("GET", "role_definitions"):
@@ -212,15 +219,18 @@ class StandIn:
             shown["inputs"] = {
                 name: "$encrypted$" if name in secret else value for name, value in stored["inputs"].items()
             }
-        if kind == "job_templates":
-            attached = [self._get("credentials", one) for one in self.attached.get(stored["id"], [])]
+        if kind in LAUNCHED:
             shown["summary_fields"] = {
                 "object_roles": {
                     "execute_role": {"id": stored["id"] + EXECUTE, "name": "Execute"},
                     "admin_role": {"id": stored["id"] + ADMIN, "name": "Admin"},
+                    "read_role": {"id": stored["id"] + READ, "name": "Read"},
                 },
-                "credentials": [{key: one[key] for key in ("id", "name", "description")} for one in attached],
             }
+        if kind == "job_templates":
+            attached = [self._get("credentials", one) for one in self.attached.get(stored["id"], [])]
+            credentials = [{key: one[key] for key in ("id", "name", "description")} for one in attached]
+            shown["summary_fields"]["credentials"] = credentials
         return shown
 
     def _store(self, kind: str, fields: Fields) -> Fields:
@@ -245,7 +255,8 @@ class StandIn:
         stored = self._store(kind, fields)
         if kind == "job_templates":
             self.attached[stored["id"]] = []
-            for role in (EXECUTE, ADMIN):
+        if kind in LAUNCHED:
+            for role in (EXECUTE, ADMIN, READ):
                 self.roles[stored["id"] + role] = {"teams": set(), "users": set()}
         return stored
 
@@ -293,9 +304,17 @@ class StandIn:
             active = [{"id": str(job), "type": "job"} for job in jobs]
             raise Failure(409, {"error": "Resource is being used by running jobs.", "active_jobs": active})
         del self.objects[kind][number]
-        if kind == "job_templates":
-            for one in (EXECUTE, ADMIN):
+        if kind in LAUNCHED:
+            for one in (EXECUTE, ADMIN, READ):
                 self.roles.pop(number + one)
+        if kind == "workflow_job_templates":
+            nodes = self.objects["workflow_job_template_nodes"]
+            for one in [one for one, node in nodes.items() if node["workflow_job_template"] == number]:
+                del nodes[one]
+        if kind == "job_templates":
+            for node in self.objects["workflow_job_template_nodes"].values():
+                if node["unified_job_template"] == number:
+                    node["unified_job_template"] = None
             gone = [one for one, other in self.objects["schedules"].items() if other["unified_job_template"] == number]
             for one in gone:
                 del self.objects["schedules"][one]
@@ -306,7 +325,8 @@ class StandIn:
         if kind == "credentials":
             for attached in self.attached.values():
                 attached[:] = [one for one in attached if one != number]
-        holder = {"job_templates": ("object_id", str(number)), "teams": ("team", number)}.get(kind, ("id", 0))
+        gone = ("object_id", str(number))
+        holder = {"job_templates": gone, "workflow_job_templates": gone, "teams": ("team", number)}.get(kind, ("id", 0))
         self.assignments = {key: one for key, one in self.assignments.items() if one.get(holder[0]) != holder[1]}
         if kind == "teams":
             for role in self.roles.values():
@@ -384,9 +404,9 @@ class StandIn:
             if number not in found:
                 raise Failure(404, {"detail": "Not found."})
             return self.assignments.pop(number) and None
-        by_role = {EXECUTE: EXECUTE_DEFINITION, ADMIN: ADMIN_DEFINITION}
+        by_role = {READ: READ_DEFINITION, EXECUTE: EXECUTE_DEFINITION, ADMIN: ADMIN_DEFINITION}
         for role, holders in self.roles.items():
-            base = ADMIN if role > ADMIN else EXECUTE
+            base = role // 1000 * 1000
             for holder in holders[f"{kind}s"]:
                 one = {"id": role * 100 + holder, "role_definition": by_role[base], "object_id": str(role - base)}
                 found[one["id"]] = {**one, kind: holder}
@@ -406,24 +426,68 @@ class StandIn:
 
     def _launch(self, template: Fields, user: Fields, body: Fields) -> Fields:
         """Return the variables of the job, after JobTemplateLaunch and SurveyJobTemplateMixin."""
+        if not self._may_launch(template, user):
+            raise Failure(403, {"detail": "You do not have permission to perform this action."})
+        variables, ignored = self._variables(template, dict(body.get("extra_vars", {})))
+        return {"job": self._next, "extra_vars": json.dumps(variables), "ignored_fields": {"extra_vars": ignored}}
+
+    def _may_launch(self, template: Fields, user: Fields) -> bool:
         roles = [self.roles[template["id"] + role] for role in (EXECUTE, ADMIN)]
         may = any(user["teams"] & role["teams"] or user["id"] in role["users"] for role in roles)
-        may = may or "awx.execute_jobtemplate" in self._assigned(template["id"], user)
-        if not user["is_superuser"] and not may:
-            raise Failure(403, {"detail": "You do not have permission to perform this action."})
-        given = dict(body.get("extra_vars", {}))
+        return may or user["is_superuser"] or "awx.execute_jobtemplate" in self._assigned(template["id"], user)
+
+    def _variables(self, template: Fields, given: Fields) -> tuple[Fields, Fields]:
+        """Return the variables of a job or workflow job, and those that its template does not accept."""
         survey = self.surveys.get(template["id"], {}) if template["survey_enabled"] else {}
         questions = survey.get("spec", [])
         if errors := [text for question in questions for text in schema.answer_errors(question, given)]:
             raise Failure(400, {"variables_needed_to_start": errors})
         asked = {question["variable"] for question in questions}
-        if template["ask_variables_on_launch"]:
+        if template.get("ask_variables_on_launch"):
             asked |= given.keys()
         variables = json.loads(template["extra_vars"] or "{}")
         variables |= {question["variable"]: question["default"] for question in questions if "default" in question}
         variables |= {name: value for name, value in given.items() if name in asked}
-        ignored = {name: value for name, value in given.items() if name not in asked}
-        return {"job": self._next, "extra_vars": json.dumps(variables), "ignored_fields": {"extra_vars": ignored}}
+        return variables, {name: value for name, value in given.items() if name not in asked}
+
+    def _launch_workflow(self, workflow: Fields, user: Fields, body: Fields) -> Fields:
+        """Return the variables of its jobs. Unlike a job template, a workflow refuses what it does not ask for."""
+        if not self._may_launch(workflow, user):
+            raise Failure(403, {"detail": "You do not have permission to perform this action."})
+        variables, ignored = self._variables(workflow, dict(body.get("extra_vars", {})))
+        if ignored:
+            raise Failure(400, {"extra_vars": [f"Variables {', '.join(ignored)} are not allowed on launch."]})
+        return {
+            "workflow_job": self._next,
+            "jobs": self._jobs(workflow, variables),
+            "extra_vars": json.dumps(variables),
+        }
+
+    def _launch_bulk(self, user: Fields, body: Fields) -> Fields:
+        """Return the variables of the jobs: a workflow job around what the user may launch, with variables of its own.
+
+        After WorkflowJobNode.get_job_kwargs: these replace those of a job template, whatever it asks for. A workflow
+        accepts only those that it asks for. The user must be a member of an organization: here, all users are.
+        """
+        jobs = []
+        for one in body["jobs"]:
+            kind = next((kind for kind in LAUNCHED if one["unified_job_template"] in self.objects[kind]), LAUNCHED[0])
+            template = self._get(kind, one["unified_job_template"])
+            if not self._may_launch(template, user):
+                raise Invalid("__all__: not found or you don't have permissions to access it")
+            given, outer = dict(one.get("extra_data", {})), dict(body.get("extra_vars", {}))
+            if kind == "job_templates":
+                jobs.append(self._variables(template, given)[0] | outer)
+            else:
+                jobs += self._jobs(template, self._variables(template, given | outer)[0])
+        return {"jobs": jobs}
+
+    def _jobs(self, workflow: Fields, variables: Fields) -> list[Fields]:
+        """Return the variables of the jobs of a workflow. Those of the workflow replace those of a job template."""
+        nodes = self.objects["workflow_job_template_nodes"].values()
+        numbers = [one["unified_job_template"] for one in nodes if one["workflow_job_template"] == workflow["id"]]
+        templates = [self.objects["job_templates"][one] for one in numbers if one in self.objects["job_templates"]]
+        return [json.loads(one["extra_vars"] or "{}") | variables for one in templates]
 
 
 @contextmanager

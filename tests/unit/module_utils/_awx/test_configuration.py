@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from .conftest import OPTIONS, SECRETS, AfterRun, Configure, rows
-from .stand_in import ADMIN, ADMIN_DEFINITION, EXECUTE, EXECUTE_DEFINITION, Failure, StandIn
+from .stand_in import ADMIN, ADMIN_DEFINITION, EXECUTE, EXECUTE_DEFINITION, READ, Failure, StandIn
 
 PAYMENTS = ["payments: create virtual cluster", "payments: delete virtual cluster", "payments: extend virtual cluster",
             "payments: resume virtual cluster"]  # fmt: skip
@@ -33,8 +33,8 @@ def test_first_run_creates_everything(stand_in: StandIn, configure: Configure) -
         "inventory_sources": ["tenantry.kube"],
         "job_templates": sorted([*ADMINS, *PAYMENTS, *RESEARCH]),
         "schedules": ["backup", "housekeeping", "report", "self_service"],
-        "workflow_job_templates": ["onboard with approval"],
-        "workflow_job_template_nodes": ["approval", "check", "onboard", "report"],
+        "workflow_job_templates": sorted(["onboard with approval", *PAYMENTS, *RESEARCH]),
+        "workflow_job_template_nodes": ["approval", "check", "onboard", "report", *["run"] * 6],
     }
     created = [one for objects in stand_in.objects.values() for one in objects.values() if not one.get("managed")]
     assert [
@@ -83,7 +83,7 @@ def test_second_run_writes_nothing(stand_in: StandIn, configure: Configure, afte
     assert not result["changed"]
     assert stand_in.writes == []
     assert rows(result, changed=True) == []
-    assert len(result["results"]) == 34
+    assert len(result["results"]) == 40
     assert result["diff"] == []
 
 
@@ -139,9 +139,7 @@ def test_foreign_team_stops_only_its_tenant(stand_in: StandIn, configure: Config
     result = configure()
     assert stand_in.named("teams", "payments") == before
     assert result["failed"]
-    assert rows(result, not_done='the team "payments" failed') == [
-        "payments: create virtual cluster", "payments: delete virtual cluster", "payments: resume virtual cluster",
-        "payments: extend virtual cluster"]  # fmt: skip
+    assert sorted(rows(result, kind="job_template", not_done='the team "payments" failed')) == PAYMENTS
     assert set(RESEARCH) <= set(rows(result, changed=True))
     assert [name for name in stand_in.names("job_templates") if name.startswith("payments")] == []
 
@@ -173,8 +171,9 @@ def test_removed_tenant_is_gone(stand_in: StandIn, configure: Configure, after_r
     result = configure(tenants=[OPTIONS["tenants"][0]])
     assert stand_in.names("teams") == ["payments"]
     assert stand_in.names("job_templates") == sorted([*ADMINS, *PAYMENTS])
+    assert stand_in.names("workflow_job_templates") == sorted(["onboard with approval", *PAYMENTS])
     deleted = [row["name"] for row in result["results"] if row["actions"] and row["actions"][0]["action"] == "delete"]
-    assert deleted == [*RESEARCH, "research"]
+    assert deleted == [*RESEARCH, *RESEARCH, "research"]
     assert not configure(tenants=[OPTIONS["tenants"][0]])["changed"]
 
 
@@ -218,26 +217,33 @@ def test_removed_schedule_is_gone(stand_in: StandIn, configure: Configure, after
 
 def test_changes_of_others_are_reverted(stand_in: StandIn, configure: Configure, after_run: AfterRun) -> None:
     after_run()
-    template = stand_in.named("job_templates", PAYMENTS[0])
-    template |= {"ask_variables_on_launch": True, "extra_vars": json.dumps({"tenantry_tenant": "research"})}
-    stand_in.surveys[template["id"]] = {"name": "", "description": "", "spec": []}
-    stand_in.attached[template["id"]].clear()
+    template, workflow = (stand_in.named(kind, PAYMENTS[0]) for kind in ("job_templates", "workflow_job_templates"))
+    others = {"ask_variables_on_launch": True, "extra_vars": json.dumps({"tenantry_tenant": "research"})}
     payments, research = (stand_in.named("teams", name)["id"] for name in ("payments", "research"))
-    stand_in.roles[template["id"] + EXECUTE] |= {"teams": {research}, "users": {1}}
-    stand_in.roles[template["id"] + ADMIN] |= {"teams": {payments}, "users": {1}}
+    for one in (template, workflow):
+        one |= others
+        stand_in.surveys[one["id"]] = {"name": "", "description": "", "spec": []}
+        stand_in.roles[one["id"] + EXECUTE] |= {"teams": {research}, "users": {1}}
+        stand_in.roles[one["id"] + ADMIN] |= {"teams": {payments}, "users": {1}}
+    stand_in.attached[template["id"]].clear()
+    stand_in.roles[template["id"] + READ]["teams"].clear()
     result = configure()
-    [row] = [row for row in result["results"] if row["changed"]]
-    assert [action["action"] for action in row["actions"]] == [
-        "update", "set_survey", "attach", "revoke", "revoke", "revoke", "grant"]  # fmt: skip
-    assert row["actions"][0]["paths"] == ["ask_variables_on_launch", "extra_vars"]
-    assert stand_in.roles[template["id"] + EXECUTE] == {"teams": {payments}, "users": set()}
-    assert stand_in.roles[template["id"] + ADMIN] == {"teams": set(), "users": {1}}
+    changed = [row for row in result["results"] if row["changed"]]
+    assert [[action["action"] for action in row["actions"]] for row in changed] == [
+        ["update", "remove_survey", "attach", "revoke", "revoke", "revoke", "grant"],
+        ["update", "set_survey", "revoke", "revoke", "revoke", "grant"],
+    ]
+    assert [row["actions"][0]["paths"] for row in changed] == [["ask_variables_on_launch", "extra_vars"]] * 2
+    for one, teams in ((template, set()), (workflow, {payments})):
+        assert stand_in.roles[one["id"] + EXECUTE] == {"teams": teams, "users": set()}
+        assert stand_in.roles[one["id"] + ADMIN] == {"teams": set(), "users": {1}}
+    assert stand_in.roles[template["id"] + READ]["teams"] == {payments}
 
 
 def test_role_assignments_of_others_are_reverted(stand_in: StandIn, configure: Configure, after_run: AfterRun) -> None:
     """AWX does not show in the roles of an object what is assigned by its API of role assignments."""
     after_run()
-    template = stand_in.named("job_templates", PAYMENTS[0])["id"]
+    template = stand_in.named("workflow_job_templates", PAYMENTS[0])["id"]
     payments, research = (stand_in.named("teams", name)["id"] for name in ("payments", "research"))
     change, run, view = (stand_in.define_role(name, name, "view") for name in ("change", "execute", "view"))
     for definition in (ADMIN_DEFINITION, EXECUTE_DEFINITION, run):
@@ -248,8 +254,8 @@ def test_role_assignments_of_others_are_reverted(stand_in: StandIn, configure: C
             stand_in.assign(run, template, team=payments)]  # fmt: skip
     token = stand_in.add_user("bob", "research")
     answers = {"extra_vars": {"tenantry_vcluster": "a", "tenantry_size": "small", "tenantry_ttl": "1d"}}
-    launch = ("POST", f"/api/v2/job_templates/{template}/launch/", token, answers)
-    assert stand_in.handle(*launch)["job"]
+    launch = ("POST", f"/api/v2/workflow_job_templates/{template}/launch/", token, answers)
+    assert stand_in.handle(*launch)["workflow_job"]
     predicted, done = configure(check=True), configure()
     for result in (predicted, done):
         [row] = [row for row in result["results"] if row["changed"]]
@@ -269,7 +275,7 @@ def test_role_assignments_of_others_are_reverted(stand_in: StandIn, configure: C
 def test_roles_are_reverted_once(stand_in: StandIn, configure: Configure, after_run: AfterRun) -> None:
     """AWX shows the roles of an object among the assignments too, and deletes both together."""
     after_run()
-    template = stand_in.named("job_templates", PAYMENTS[0])["id"]
+    template = stand_in.named("workflow_job_templates", PAYMENTS[0])["id"]
     research = stand_in.named("teams", "research")["id"]
     stand_in.roles[template + EXECUTE] |= {"users": {1}}
     stand_in.roles[template + EXECUTE]["teams"].add(research)

@@ -37,6 +37,10 @@ def templates(**options: Any) -> dict[str, Desired]:
     return {one.name: one for one in rendered(**options) if one.kind == kinds.JOB_TEMPLATE}
 
 
+def workflows(**options: Any) -> dict[str, Desired]:
+    return {one.name: one for one in rendered(**options) if one.kind == kinds.WORKFLOW}
+
+
 def questions(template: Desired) -> dict[str, dict[str, Any]]:
     return {one["variable"]: one for one in (template.survey or {"spec": []})["spec"]}
 
@@ -64,7 +68,8 @@ def test_playbooks_read_the_variables_of_the_surveys() -> None:
     shared += "".join(path.read_text() for path in (ROOT / "playbooks/tasks").glob("*.yml"))
     for name, template in templates().items():
         read = set(re.findall(r"\w+", shared + (ROOT / "playbooks" / template.fields["playbook"]).read_text()))
-        assert questions(template).keys() - read == set(), name
+        asked = questions(template) | (questions(workflows()[name]) if template.reader else {})
+        assert asked.keys() - read == set(), name
         assert json.loads(template.fields["extra_vars"]).keys() - read == set(), name
 
 
@@ -81,12 +86,16 @@ def test_surveys_ask_what_the_documentation_says() -> None:
 
 
 def test_tenant_is_fixed_and_in_no_survey() -> None:
-    own = {name: one for name, one in templates().items() if one.team}
+    own = {name: one for name, one in workflows().items() if one.team}
+    assert own.keys() == {name for name, one in templates().items() if one.reader}
     assert {name.partition(": ")[0] for name in own} == {"payments", "research"}
     for name, one in own.items():
         tenant = name.partition(": ")[0]
-        assert json.loads(one.fields["extra_vars"]) == {"tenantry_tenant": tenant}
-        assert one.team == (kinds.TEAM, tenant)
+        template = templates()[name]
+        for fields in (one.fields, template.fields):
+            assert json.loads(fields["extra_vars"]) == {"tenantry_tenant": tenant}
+        assert one.team == template.reader == (kinds.TEAM, tenant)
+        assert template.team is template.survey is None
         assert "tenantry_tenant" not in questions(one)
         assert one.fields["ask_variables_on_launch"] is False
         assert {"tenantry_vcluster"} <= questions(one).keys() <= {
@@ -94,16 +103,16 @@ def test_tenant_is_fixed_and_in_no_survey() -> None:
 
 
 def test_choices_are_those_of_the_options() -> None:
-    asked = questions(templates(ttls=["2d", "4d"])["payments: create virtual cluster"])
+    asked = questions(workflows(ttls=["2d", "4d"])["payments: create virtual cluster"])
     assert (asked["tenantry_size"]["choices"], asked["tenantry_size"]["default"]) == ("small\nlarge", "small")
     assert (asked["tenantry_ttl"]["choices"], asked["tenantry_ttl"]["default"]) == ("2d\n4d", "2d")
     assert asked["tenantry_vcluster"]["max"] == 63 - len("payments--")
-    extend = questions(templates()["payments: extend virtual cluster"])
+    extend = questions(workflows()["payments: extend virtual cluster"])
     assert extend["tenantry_vcluster"]["choices"] == "dev"
 
 
 def test_without_sizes_tenants_create_nothing() -> None:
-    names = [name for name, one in templates(sizes=[]).items() if one.team]
+    names = [name for name, one in templates(sizes=[]).items() if one.reader]
     assert [name for name in names if "create" in name] == []
     assert "research: delete virtual cluster" in names
 

@@ -1,4 +1,4 @@
-"""Two teams on the stand-in: each user launches the job templates of their own team, for their own tenant only."""
+"""Two teams on the stand-in: each user launches the workflows of their own team, for their own tenant only."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ ANSWERS = {
     "resume virtual cluster": RESUME,
     "extend virtual cluster": {**RESUME, "tenantry_ttl": "7d"},
 }
+TEMPLATES, WORKFLOWS = "job_templates", "workflow_job_templates"
 TENANTS = [{"name": name, "vclusters": [{"name": "dev"}]} for name in ("payments", "research")]
 
 
@@ -29,9 +30,10 @@ def configured(stand_in: StandIn, after_run: AfterRun) -> StandIn:
 
 
 def launched(stand_in: StandIn, token: str, template: str, answers: dict[str, Any], **more: Any) -> dict[str, Any]:
-    """Return the variables of the job."""
-    number = stand_in.named("job_templates", template)["id"]
-    url = f"/api/v2/job_templates/{number}/launch/"
+    """Return the variables of the job, of a workflow if the template is a tenant's."""
+    kind = WORKFLOWS if ": " in template else TEMPLATES
+    number = stand_in.named(kind, template)["id"]
+    url = f"/api/v2/{kind}/{number}/launch/"
     return json.loads(stand_in.handle("POST", url, token, {"extra_vars": answers, **more})["extra_vars"])
 
 
@@ -72,7 +74,36 @@ def test_user_without_team_launches_nothing(configured: StandIn) -> None:
 def test_launch_cannot_replace_the_tenant(configured: StandIn, title: str, tenant: str, other: str) -> None:
     token = configured.add_user("alice", tenant)
     given = {**ANSWERS[title], "tenantry_tenant": other, "tenantry_mode": "dedicated", "selected_tenant": other}
-    assert launched(configured, token, f"{tenant}: {title}", given) == {"tenantry_tenant": tenant, **ANSWERS[title]}
+    assert status(configured, token, f"{tenant}: {title}", given) == 400
+    assert launched(configured, token, f"{tenant}: {title}", ANSWERS[title])["tenantry_tenant"] == tenant
+
+
+def bulk(stand_in: StandIn, token: str, kind: str, name: str, answers: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the variables of the jobs that a bulk job with variables of its own starts."""
+    one = {"unified_job_template": stand_in.named(kind, name)["id"], "extra_data": answers}
+    body = {"jobs": [one], "extra_vars": {"tenantry_tenant": "research", "ansible_connection": "local"}}
+    return stand_in.handle("POST", "/api/v2/bulk/job_launch/", token, body)["jobs"]
+
+
+@pytest.mark.parametrize("title", ANSWERS)
+def test_bulk_job_cannot_replace_the_tenant(configured: StandIn, title: str) -> None:
+    """AWX lets variables of a bulk job, or of a workflow, replace those of a job template, but not of a workflow."""
+    token, name = configured.add_user("alice", "payments"), f"payments: {title}"
+    [variables] = bulk(configured, token, WORKFLOWS, name, ANSWERS[title])
+    assert variables == {"tenantry_tenant": "payments", **ANSWERS[title]}
+    with pytest.raises(Failure, match="400"):
+        bulk(configured, token, TEMPLATES, name, ANSWERS[title])
+    # The positive control: with the right to launch the job template, the tenant is replaced.
+    [variables] = bulk(configured, ADMIN_TOKEN, TEMPLATES, name, ANSWERS[title])
+    assert variables["tenantry_tenant"] == "research"
+
+
+def test_user_launches_no_job_template(configured: StandIn) -> None:
+    token = configured.add_user("alice", "payments")
+    for name in configured.names(TEMPLATES):
+        url = f"/api/v2/{TEMPLATES}/{configured.named(TEMPLATES, name)['id']}/launch/"
+        with pytest.raises(Failure, match="403"):
+            configured.handle("POST", url, token, {"extra_vars": answers_for(name)})
 
 
 def test_launch_of_an_administrator_sets_the_tenant(configured: StandIn) -> None:
@@ -99,7 +130,9 @@ def test_answer_out_of_bounds_is_refused(configured: StandIn, answers: dict[str,
 
 
 def test_no_prompt_of_a_tenants_template_is_open(configured: StandIn) -> None:
-    for name in configured.names("job_templates"):
-        template = configured.named("job_templates", name)
+    for kind, name in [(one, name) for one in (TEMPLATES, WORKFLOWS) for name in configured.names(one)]:
+        template = configured.named(kind, name)
         opened = {field for field, value in template.items() if field.startswith("ask_") and value}
-        assert opened == (set() if ": " in name else {"ask_diff_mode_on_launch", "ask_job_type_on_launch"}), name
+        assert opened == (
+            set() if ": " in name or kind == WORKFLOWS else {"ask_diff_mode_on_launch", "ask_job_type_on_launch"}
+        ), name

@@ -14,7 +14,9 @@ ORDER = ["check", "approval", "onboard", "report"]
 
 
 def nodes(stand_in: StandIn) -> dict[str, dict[str, Any]]:
-    return {node["identifier"]: node for node in stand_in.objects["workflow_job_template_nodes"].values()}
+    workflow = stand_in.named("workflow_job_templates", "onboard with approval")["id"]
+    found = stand_in.objects["workflow_job_template_nodes"].values()
+    return {node["identifier"]: node for node in found if node["workflow_job_template"] == workflow}
 
 
 def assert_complete(stand_in: StandIn) -> None:
