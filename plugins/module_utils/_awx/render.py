@@ -196,7 +196,7 @@ def _admin_template(playbook: str, options: Options) -> Desired:
 def _tenant_templates(tenant: Tenant, options: Options) -> list[Desired]:
     """Return the tenant's job templates, and for each the workflow of the same name that its team may launch.
 
-    Whoever may launch a job template may put it into a workflow of their own, or into a bulk job. The variables of
+    Users who may launch a job template may put it into a workflow of their own, or a bulk job. The variables of
     these replace those of a job template without a question, but not those of a workflow.
     """
     found = []

@@ -83,7 +83,7 @@ def test_playbook_configures_the_inventory(stand_in: StandIn, play: Play) -> Non
     outputs.append(play("--diff", "-vvv"))
     assert stand_in.names("teams") == ["payments", "research"]
     assert "payments: create virtual cluster" in outputs[-1]
-    extend = stand_in.surveys[stand_in.named("job_templates", "payments: extend virtual cluster")["id"]]
+    extend = stand_in.surveys[stand_in.named("workflow_job_templates", "payments: extend virtual cluster")["id"]]
     assert extend["spec"][0]["choices"] == "dev"
     passphrase = stand_in.named("credentials", "tenantry.kube snapshot passphrase")
     assert passphrase["inputs"] == {"passphrase": SECRETS["tenantry_snapshot_passphrase"]}
