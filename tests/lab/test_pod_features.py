@@ -103,7 +103,7 @@ def test_trust_bundles_by_name_and_by_signer(space: Space) -> None:
         {"metadata": {"name": named}, "spec": {"trustBundle": ca}},
         {
             "metadata": {"name": f"example.com:any:{space.name}", "labels": labels},
-            "spec": {"signerName": signer, "trustBundle": f"# twice\n{ca}{ca}"},
+            "spec": {"signerName": signer, "trustBundle": f"# a comment\n{ca}"},
         },
     ]
     space.create(*({"apiVersion": "certificates.k8s.io/v1", "kind": "ClusterTrustBundle", **one} for one in bundles))
