@@ -53,7 +53,7 @@ class VirtualCluster:
     def record_problem(self) -> str:
         """Why this release cannot read the record, or an empty string."""
         try:
-            _ = self.record
+            VClusterRecord.of(self.namespace_object)
         except Obstacle as error:
             return str(error)
         return ""

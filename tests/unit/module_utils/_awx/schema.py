@@ -137,7 +137,7 @@ def check_fields(kind: str, fields: Fields, *, creates: bool, exists: Any) -> No
         one = known[name]
         if value is None and "reference" in one and not one["required"]:
             continue
-        if type(value) is not one["type"]:
+        if not _is(value, one["type"]):
             raise Invalid(f"{name}: {value!r} is not of the type {one['type'].__name__}")
         if one.get("choices") and value not in one["choices"]:
             raise Invalid(f"{name}: {value!r} is not a valid choice.")
@@ -167,12 +167,17 @@ def check_credential_type(inputs: Fields, injectors: Fields) -> None:
                     raise Invalid(f"injectors: {used} is an undefined field")
 
 
+def _is(value: object, of_type: type) -> bool:
+    """Return whether it is of this type; true is no number."""
+    return isinstance(value, of_type) and (of_type is bool or not isinstance(value, bool))
+
+
 def check_inputs(inputs: Fields, credential_type: Fields) -> None:
     """Raise Invalid as CredentialInputField does."""
     types = {"string": str, "boolean": bool}
     known = {field["id"]: types[field.get("type", "string")] for field in credential_type["inputs"].get("fields", [])}
     for name, value in inputs.items():
-        if name not in known or type(value) is not known[name]:
+        if name not in known or not _is(value, known[name]):
             raise Invalid(f"inputs: {name} is not an input of {credential_type['name']}, or of another type")
     if missing := [name for name in credential_type["inputs"].get("required", []) if name not in inputs]:
         raise Invalid(f"inputs: required for {credential_type['name']}: {missing[0]}")
