@@ -55,11 +55,13 @@ def drain(host: Cluster, namespace: str, names: Iterable[str], deadline: Deadlin
 
 def _empty(api: Cluster, nodes: list[str], deadline: Deadline) -> None:
     """Evict again and again, because a disruption budget may deny it for a while."""
+    denied: dict[str, str] = {}  # by UID of the pod: the last reason
     while pods := _pods(api, nodes):
         answers = api.map(lambda pod: _end(api, pod, deadline), pods)
+        denied |= {_uid(pod): why for pod, why in zip(pods, answers, strict=True) if why is not None}
         if deadline.expired:
-            refused = [(pod, answer) for pod, answer in zip(pods, answers, strict=True) if answer]
-            pod, why = refused[0] if refused else (pods[0], "is still ending")
+            pod = next((one for one in pods if denied.get(_uid(one))), pods[0])
+            why = denied.get(_uid(pod), "has not been evicted yet") or "is still ending"
             raise TenantryError(
                 one_line(
                     f"agents: {', '.join(nodes)} not empty within {deadline.seconds:g} s: pod {_path(pod)} on "
@@ -70,14 +72,18 @@ def _empty(api: Cluster, nodes: list[str], deadline: Deadline) -> None:
         deadline.pause()
 
 
-def _end(api: Cluster, pod: dict, deadline: Deadline) -> str:
-    """Evict a pod unless the deadline has passed. Return why it stays for now, or an empty string."""
+def _end(api: Cluster, pod: dict, deadline: Deadline) -> str | None:
+    """Evict a pod. Return why that was denied, an empty string if it ends, or None if the deadline has passed."""
     if pod["metadata"].get("deletionTimestamp"):
         return ""
     if deadline.expired:
-        return "has not been evicted yet"
+        return None
     refusal = api.evict(pod)
     return f"may not be evicted: {refusal}" if refusal else ""
+
+
+def _uid(pod: dict) -> str:
+    return pod["metadata"]["uid"]
 
 
 def _pods(api: Cluster, nodes: list[str]) -> list[dict]:
