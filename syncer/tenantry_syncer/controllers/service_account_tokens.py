@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import math
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
@@ -53,26 +54,26 @@ class Tokens:
             return 0.1
         if wanted is None or is_finished(wanted):
             return None
-        bundles, missing = await self._bundles(wanted)
-        again = (_BUNDLE_RETRY if missing else _BUNDLE_AGE) if bundle_sources(wanted) else None
+        bundles, again = await self._bundles(wanted)
+        mark = {naming.BUNDLES: _fingerprint(bundles)} if bundles else {}
         left = _left(host_object) if host_object else 0.0
         if host_object is None or left <= 0:
-            left = await self._issue(wanted, host_object, secret, bundles)
-        elif bundles and _fingerprint(bundles) != host_object["metadata"]["annotations"].get(naming.BUNDLES):
-            changes = {"data": bundles, "metadata": {"annotations": {naming.BUNDLES: _fingerprint(bundles)}}}
+            left = await self._issue(wanted, host_object, secret, bundles, mark)
+        elif not mark.items() <= host_object["metadata"]["annotations"].items():
+            changes = {"data": bundles, "metadata": {"annotations": mark}}
             await self._context.host.merge(SECRET, host_object, changes)
-        return left if again is None else min(left, again)
+        return min(left, again)
 
-    async def _issue(self, pod: dict, host_object: dict | None, name: str, bundles: Mapping[str, str]) -> float:
+    async def _issue(
+        self, pod: dict, host_object: dict | None, name: str, bundles: Mapping[str, str], mark: Mapping[str, str]
+    ) -> float:
         data, renewal = dict(bundles), datetime.max.replace(tzinfo=UTC)
         for key, source in token_sources(pod):
             token, due = await self._request(pod, source)
             data[key] = _encoded(token)
             renewal = min(renewal, due)
         metadata = naming.metadata(self._context.config.labels, TOKEN, pod, name)
-        metadata["annotations"][naming.RENEW] = renewal.isoformat()
-        if bundles:
-            metadata["annotations"][naming.BUNDLES] = _fingerprint(bundles)
+        metadata["annotations"] |= {naming.RENEW: renewal.isoformat(), **mark}
         secret = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": "Opaque", "data": data}
         if host_object:
             host_object = await self._context.host.merge(SECRET, host_object, {"data": data, "metadata": metadata})
@@ -80,10 +81,11 @@ class Tokens:
             host_object = await self._context.host.create(SECRET, secret)
         return _left(host_object)
 
-    async def _bundles(self, pod: dict) -> tuple[dict[str, str], bool]:
-        """Return the certificates by key, and whether any are missing that the pod waits for."""
-        found, missing = {}, False
+    async def _bundles(self, pod: dict) -> tuple[dict[str, str], float]:
+        """Return the certificates by key, and the seconds until they are read again."""
+        found, again = {}, math.inf
         for key, source in bundle_sources(pod):
+            again = min(again, _BUNDLE_AGE)
             try:
                 # One at a time: a bundle can be large.
                 async with self._context.reference_lock:
@@ -94,15 +96,15 @@ class Tokens:
                     f"{trust_bundles.MAX_BYTES // 1024} KiB of certificates."
                 )
                 await self._events.reject(POD, pod, "TooLarge", message)
-                missing = True
+                again = _BUNDLE_RETRY
                 continue
             if text is not None or source.get("optional"):
                 found[key] = _encoded(text or "")
             else:
                 message = f"There is no trust bundle {_described(source)}. The pod starts when there is one."
                 await self._events.reject(POD, pod, "MissingTrustBundle", message)
-                missing = True
-        return found, missing
+                again = _BUNDLE_RETRY
+        return found, again
 
     async def _request(self, pod: dict, source: dict) -> tuple[str, datetime]:
         """Request a token bound to this pod from the virtual API server; return it and the time of its renewal."""
