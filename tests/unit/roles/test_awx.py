@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 import yaml
-from module_utils._awx.stand_in import ADMIN_TOKEN, StandIn, serving
+from module_utils._awx.serving import serving
+from module_utils._awx.stand_in import ADMIN_TOKEN, StandIn
 from syncer.authority import Authority
 
 ROOT = Path(__file__).resolve().parents[3]

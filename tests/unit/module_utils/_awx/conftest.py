@@ -13,7 +13,8 @@ from ansible_collections.tenantry.kube.plugins.module_utils._awx import reconcil
 from ansible_collections.tenantry.kube.plugins.modules import awx_configuration
 from syncer.authority import Authority
 
-from .stand_in import ADMIN_TOKEN, StandIn, serving
+from .serving import serving
+from .stand_in import ADMIN_TOKEN, StandIn
 
 Configure = Callable[..., dict[str, Any]]
 AfterRun = Callable[..., None]

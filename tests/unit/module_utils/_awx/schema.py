@@ -14,6 +14,14 @@ Fields = dict[str, Any]
 Kind = dict[str, Any]
 
 
+class Failure(Exception):
+    """An answer with a status other than 2xx."""
+
+    def __init__(self, status: int, body: Fields) -> None:
+        super().__init__(f"{status} {body}")
+        self.status, self.body = status, body
+
+
 class Invalid(Exception):
     """A request that AWX answers with 400."""
 

@@ -7,14 +7,19 @@ import re
 import pytest
 from ansible_collections.tenantry.kube.plugins.module_utils._awx import client
 from ansible_collections.tenantry.kube.plugins.module_utils._awx.client import Controller
+from ansible_collections.tenantry.kube.plugins.module_utils._awx.options import Connection
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import ApiError
 
 from .stand_in import ADMIN_TOKEN, StandIn
 
 
+def connected(address: str, ca_path: str, prefix: str = "/api/v2/") -> Controller:
+    return Controller(Connection(address, ADMIN_TOKEN, prefix, ca_path, timeout=5))
+
+
 @pytest.fixture
 def controller(address: str, ca_path: str) -> Controller:
-    return Controller(address, ADMIN_TOKEN, ca_path=ca_path, timeout=5)
+    return connected(address, ca_path)
 
 
 def test_list_has_all_pages(stand_in: StandIn, controller: Controller, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -41,13 +46,13 @@ def test_nested_errors_of_a_controller_are_one_line() -> None:
 def test_no_answer_is_an_error_with_the_address(address: str, ca_path: str) -> None:
     nowhere = re.sub(r":\d+$", ":1", address)
     with pytest.raises(ApiError, match=rf"^GET teams: no answer from {nowhere}/api/v2/: .*refused"):
-        Controller(nowhere, ADMIN_TOKEN, ca_path=ca_path, timeout=5).get("teams")
+        connected(nowhere, ca_path).get("teams")
 
 
 @pytest.mark.parametrize("prefix", ["/api/controller/v2/", "api/controller/v2"])
 def test_prefix_is_part_of_the_address(address: str, ca_path: str, prefix: str) -> None:
     with pytest.raises(ApiError, match="404"):
-        Controller(address, ADMIN_TOKEN, prefix=prefix, ca_path=ca_path).get("teams")
+        connected(address, ca_path, prefix).get("teams")
 
 
 def test_redirect_is_an_error_and_keeps_the_token(stand_in: StandIn, controller: Controller) -> None:

@@ -1,4 +1,4 @@
-"""The module against a stand-in for AWX's API: what it creates, leaves, refuses, deletes and keeps secret."""
+"""The module against a stand-in for AWX's API: what it creates, leaves, refuses and deletes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from .conftest import OPTIONS, SECRETS, AfterRun, Configure, rows
-from .stand_in import ADMIN, ADMIN_DEFINITION, EXECUTE, EXECUTE_DEFINITION, READ, Failure, StandIn
+from .launches import ADMIN, ADMIN_DEFINITION, EXECUTE, EXECUTE_DEFINITION, READ
+from .schema import Failure
+from .stand_in import StandIn
 
 PAYMENTS = ["payments: create virtual cluster", "payments: delete virtual cluster", "payments: extend virtual cluster",
             "payments: resume virtual cluster"]  # fmt: skip
@@ -294,34 +296,6 @@ def test_unreadable_role_assignments_are_an_error(stand_in: StandIn, configure: 
     stand_in.refuse = {("GET", "role_definitions"): 500}
     result = configure()
     assert f"{PAYMENTS[0]}: GET role_definitions: 500 refused by the test" in result["msg"]
-
-
-@pytest.mark.parametrize("check", [False, True])
-def test_secrets_are_in_no_result(stand_in: StandIn, configure: Configure, check: bool) -> None:
-    results = [
-        configure(check=check),
-        configure(check=check, update_secrets=True, hub_host="https://other.example.com:6443"),
-    ]
-    for result in results:
-        assert result["diff"]
-        found = [secret for secret in [*SECRETS.values(), "token-of-an-administrator"] if secret in result["raw"]]
-        assert found == []
-
-
-def test_secrets_are_in_no_error(stand_in: StandIn, configure: Configure) -> None:
-    stand_in.refuse = {("POST", "credentials"): 400}
-    result = configure()
-    assert len(rows(result, kind="credential")) == 3
-    assert [secret for secret in SECRETS.values() if secret in result["raw"]] == []
-
-
-def test_changed_secret_is_written_when_asked(stand_in: StandIn, configure: Configure, after_run: AfterRun) -> None:
-    after_run()
-    assert not configure(hub_token="another-token-of-the-hub")["changed"]
-    result = configure(hub_token="another-token-of-the-hub", update_secrets=True)
-    assert rows(result, changed=True) == [
-        "tenantry.kube hub", "tenantry.kube snapshot passphrase", "tenantry.kube snapshot bucket"]  # fmt: skip
-    assert stand_in.named("credentials", "tenantry.kube hub")["inputs"]["bearer_token"] == "another-token-of-the-hub"
 
 
 def test_failed_item_hides_no_other(stand_in: StandIn, configure: Configure, after_run: AfterRun) -> None:

@@ -26,6 +26,12 @@ DEFAULTS = {
     "ttls": DEFAULT_TTLS,
     "schedules": DEFAULT_SCHEDULES,
     "controller_host": "https://awx.example.com",
+    "controller_oauthtoken": "token",
+    "api_prefix": "/api/v2/",
+    "ca_path": None,
+    "timeout": 30,
+    "update_secrets": False,
+    "wait_timeout": 300,
 }
 
 

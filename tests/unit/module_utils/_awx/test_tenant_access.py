@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from .conftest import AfterRun
-from .stand_in import ADMIN_TOKEN, Failure, StandIn
+from .schema import Failure
+from .stand_in import ADMIN_TOKEN, StandIn
 
 CREATE = {"tenantry_vcluster": "test", "tenantry_size": "small", "tenantry_ttl": "1d", "tenantry_confirm": ""}
 DELETE = {"tenantry_vcluster": "test", "tenantry_confirm": "test"}

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from .conftest import AfterRun, Configure
-from .stand_in import Failure, StandIn
+from .schema import Failure
+from .stand_in import StandIn
 
 ORDER = ["check", "approval", "onboard", "report"]
 
