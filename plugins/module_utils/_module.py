@@ -29,7 +29,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import 
     one_line,
     shown,
 )
-from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import HUB
+from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import HUB, first_twice
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import hub_kubeconfig, kubeconfig
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import Deadline
@@ -330,7 +330,7 @@ def _items(
             raise TenantryError(f"missing {', '.join(missing)}. Set them{instead}")
         return [{option: params[option] for option in item_options}], True
     names = ["/".join(str(item.get(option)) for option in keys) for item in listed]
-    twice = next((name for index, name in enumerate(names) if name in names[:index]), None)
+    twice = first_twice(names)
     if twice is not None:
         error = TenantryError(f"{list_option}: {shown(twice)} is given twice. Give each once")
         raise Rejected([(listed[names.index(twice)], error)])

@@ -10,6 +10,7 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import urlencode
 
 from ansible.module_utils.urls import Request
+from ansible_collections.tenantry.kube.plugins.module_utils._awx.options import Connection
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import (
     ApiError,
     TenantryError,
@@ -32,20 +33,18 @@ Object = dict[str, Any]
 class Controller:
     """Requests of one user. Every method raises an ApiError that names the request, and nothing that was sent."""
 
-    def __init__(
-        self, host: str, token: str, *, prefix: str = "/api/v2/", ca_path: str | None = None, timeout: int = 30
-    ) -> None:
-        self._base = f"{host.rstrip('/')}/{prefix.strip('/')}/"
+    def __init__(self, connection: Connection) -> None:
+        self._base = f"{connection.host.rstrip('/')}/{connection.prefix.strip('/')}/"
         # A redirect would take the token to another server.
         self._request = Request(
             headers={
-                "Authorization": f"Bearer {token}",
+                "Authorization": f"Bearer {connection.token}",
                 "Content-Type": "application/json",
                 "Accept": "application/json",
             },
-            timeout=timeout,
+            timeout=connection.timeout,
             validate_certs=True,
-            ca_path=ca_path,
+            ca_path=connection.ca_path,
             follow_redirects="none",
             http_agent="tenantry.kube",
         )

@@ -4,8 +4,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from ansible_collections.tenantry.kube.plugins.module_utils._awx.client import Controller
 from ansible_collections.tenantry.kube.plugins.module_utils._awx.options import Options
 from ansible_collections.tenantry.kube.plugins.module_utils._awx.reconcile import Reconciler
@@ -15,23 +13,15 @@ from ansible_collections.tenantry.kube.plugins.module_utils._module import Conte
 
 def run(context: Context, _items: list[Item], options: Options) -> list[Row]:
     """Make the controller have the objects, and return a row for each."""
-    params: dict[str, Any] = context.module.params
-    context.secret(*(str(value) for name, value in options.hub.inputs.items() if name == "kubeconfig"))
+    context.secret(options.hub.inputs.get("kubeconfig"))
     if options.tenants and not options.sizes:
         context.warn(
             "sizes: is empty, so tenants get no job template that creates virtual clusters. Set tenantry_sizes"
         )
-    controller = Controller(
-        params["controller_host"],
-        params["controller_oauthtoken"],
-        prefix=params["api_prefix"],
-        ca_path=params["ca_path"],
-        timeout=params["timeout"],
-    )
     reconciler = Reconciler(
-        controller,
+        Controller(options.connection),
         check_mode=context.check_mode,
-        update_secrets=params["update_secrets"],
-        wait_timeout=params["wait_timeout"],
+        update_secrets=options.update_secrets,
+        wait_timeout=options.wait_timeout,
     )
     return reconciler.run(desired(options))

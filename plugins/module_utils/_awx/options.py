@@ -5,13 +5,13 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError, shown
-from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import check_name
+from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import check_name, first_twice
 from ansible_collections.tenantry.kube.plugins.module_utils._core.quantities import seconds
 
 DEFAULT_TTLS = ["1d", "7d", "30d"]
@@ -42,9 +42,23 @@ class Hub:
 
 
 @dataclass(frozen=True)
-class Options:
-    """All that the desired objects are rendered from."""
+class Connection:
+    """How the module reaches the controller."""
 
+    host: str
+    token: str = field(repr=False)
+    prefix: str
+    ca_path: str | None
+    timeout: int  # seconds of each request
+
+
+@dataclass(frozen=True)
+class Options:
+    """The connection, how a run acts, and all that the desired objects are rendered from."""
+
+    connection: Connection
+    update_secrets: bool
+    wait_timeout: int  # seconds
     organization: str
     project_url: str
     project_branch: str
@@ -63,8 +77,10 @@ class Options:
     @classmethod
     def of(cls, params: dict[str, Any]) -> Options:
         """Parse the parameters of the module. Raise a TenantryError for the first that is invalid."""
-        check_https(params["controller_host"], "controller_host")
         return cls(
+            connection=_connection(params),
+            update_secrets=params["update_secrets"],
+            wait_timeout=params["wait_timeout"],
             organization=_filled(params, "organization"),
             project_url=_filled(params, "project_url"),
             project_branch=params["project_branch"] or "",
@@ -82,13 +98,24 @@ class Options:
         )
 
 
-def check_https(url: str | None, field: str) -> None:
+def check_https(url: str | None, option: str) -> None:
     """Raise a TenantryError if the address would carry a token in plain text."""
     parts = urlsplit(url or "")
     if parts.scheme != "https" or not parts.hostname or parts.username or parts.query or parts.fragment:
         raise TenantryError(
-            f"{field}: {shown(url or '')} is not an https:// address. Set one such as https://awx.example.com"
+            f"{option}: {shown(url or '')} is not an https:// address. Set one such as https://awx.example.com"
         )
+
+
+def _connection(params: dict[str, Any]) -> Connection:
+    check_https(params["controller_host"], "controller_host")
+    return Connection(
+        host=params["controller_host"],
+        token=params["controller_oauthtoken"],
+        prefix=params["api_prefix"],
+        ca_path=params["ca_path"],
+        timeout=params["timeout"],
+    )
 
 
 def _filled(params: dict[str, Any], option: str) -> str:
@@ -138,9 +165,7 @@ def _tenants(given: list[dict[str, Any]]) -> tuple[Tenant, ...]:
             for place, one in enumerate(item.get("vclusters") or [])
         ]
         tenants.append(Tenant(name, tuple(vclusters)))
-    names = [tenant.name for tenant in tenants]
-    twice = next((name for index, name in enumerate(names) if name in names[:index]), None)
-    if twice:
+    if twice := first_twice([tenant.name for tenant in tenants]):
         raise TenantryError(f"tenants: {shown(twice)} is given twice. Give each once")
     return tuple(tenants)
 

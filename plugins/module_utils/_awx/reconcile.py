@@ -24,7 +24,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._awx.workflow import
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import Obstacle, shown
 from ansible_collections.tenantry.kube.plugins.module_utils._module import Row, attempt
 
-POLL_SECONDS = 1.0
+POLL_SECONDS = 1.0  # a controller's REST API has nothing to wait on
 _UPDATING = ("new", "pending", "waiting", "running")
 
 

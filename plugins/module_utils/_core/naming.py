@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError, shown
 
@@ -106,6 +106,11 @@ def _namespace(composed: str, of: str) -> str:
             f"Shorten by {len(composed) - MAX_LABEL}"
         )
     return composed
+
+
+def first_twice(names: Sequence[str]) -> str | None:
+    """Return the first name that was given before, or None."""
+    return next((name for index, name in enumerate(names) if name in names[:index]), None)
 
 
 def check_name(value: object, field: str, *, reserved: Collection[str] = RESERVED) -> str:
