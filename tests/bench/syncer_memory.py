@@ -188,7 +188,7 @@ def _host() -> Iterator[Path]:
             assert not installed.failed, installed.msg
             yield kubeconfig
         finally:
-            server.stop()
+            server.kill()
 
 
 if __name__ == "__main__":

@@ -39,7 +39,7 @@ def _api_server(
     try:
         yield server.start()
     finally:
-        server.stop()
+        server.kill()
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,6 @@ import io
 import json
 import os
 import secrets
-import signal
 import socket
 import subprocess
 import sys
@@ -285,15 +284,11 @@ class ApiServer:
             time.sleep(0.1)  # nothing to watch before the API server listens
         return self.kubeconfig
 
-    def stop(self) -> None:
-        if self.process:
-            self.process.send_signal(signal.SIGTERM)
-            self.process.wait(timeout=30)
-
     def kill(self) -> None:
         """At once, as when its memory limit is reached or the machine loses power."""
-        self.process.kill()
-        self.process.wait(timeout=30)
+        if self.process:
+            self.process.kill()
+            self.process.wait(timeout=30)
 
 
 def _free_port() -> int:

@@ -177,7 +177,7 @@ class Pair:
 
     def stop(self) -> None:
         self.stop_syncer()
-        self._virtual.stop()
+        self._virtual.kill()
         here = ("-n", self.namespace)
         kubectl(self.host, *here, "delete", "pods", "--all", "--force", "--grace-period=0", "--wait=false")
         kubectl(self.host, "delete", "node", NODE, "--ignore-not-found")

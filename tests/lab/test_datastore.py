@@ -47,7 +47,7 @@ def test_a_server_without_any_files_finds_everything_in_the_database(database: D
         ran(kubeconfig, "-n", "kube-system", "wait", "--for=create", "serviceaccount/default", "--timeout=60s")
         token = ran(kubeconfig, "-n", "kube-system", "create", "token", "default").strip()
     finally:
-        first.stop()
+        first.kill()
     before = authority(first)
     shutil.rmtree(first.directory / "data")
 
@@ -64,7 +64,7 @@ def test_a_server_without_any_files_finds_everything_in_the_database(database: D
         assert WORD not in told(second), "and the database sees no content of a Secret"
         assert database.password not in told(second)
     finally:
-        second.stop()
+        second.kill()
 
 
 def told(one: ApiServer) -> str:
@@ -106,7 +106,7 @@ def test_two_servers_have_one_cluster_and_one_is_enough(database: Database, tmp_
         until(lambda: ran(two, "get", "replicasets", "-o", "name"), 60)
     finally:
         for each in servers:
-            each.stop()
+            each.kill()
 
 
 def test_the_database_is_verified_by_its_ca(tmp_path: Path) -> None:
@@ -124,7 +124,7 @@ def test_the_database_is_verified_by_its_ca(tmp_path: Path) -> None:
             )
             assert encrypted.strip() == "t"
         finally:
-            good.stop()
+            good.kill()
         (tmp_path / "elsewhere").mkdir()
         foreign, _key = self_signed(tmp_path / "elsewhere")
         bad = server(tmp_path / "bad", database, **{"datastore-cafile": str(foreign)})

@@ -27,7 +27,7 @@ def test_no_acknowledged_write_is_lost_and_none_comes_back(durability: str, kill
             ledger.wait_for(20)
         assert len(ledger.check()) > 20
     finally:
-        server.stop()
+        server.kill()
 
 
 def start_as_a_kubelet_does(server: ApiServer) -> None:
@@ -65,7 +65,7 @@ def test_full_waits_for_the_disk_with_every_write(tmp_path: Path) -> None:
                 tracer.terminate()
             counts[durability] = len(re.findall(r"sync\(", log.read_text()))
         finally:
-            server.stop()
+            server.kill()
     assert counts["full"] >= 200
     # Not none: SQLite waits for the disk at its checkpoints too, of which a busy machine sees more.
     assert counts["normal"] < counts["full"] / 2, counts

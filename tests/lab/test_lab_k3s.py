@@ -82,8 +82,10 @@ def test_what_it_takes_works(tmp_path: Path) -> None:
     try:
         kubeconfig = server.start()
         assert kubectl(kubeconfig, "get", "--raw", "/readyz").stdout == "ok"
+        server.process.terminate()
+        assert server.process.wait(timeout=30) == 0
     finally:
-        server.stop()
+        server.kill()
 
 
 @pytest.fixture

@@ -113,7 +113,7 @@ def beside(site: object, tmp_path_factory: pytest.TempPathFactory) -> Iterator[A
         ran(server.start(), *CLOCK)
         yield Asked(connect(server.kubeconfig), "default")
     finally:
-        server.stop()
+        server.kill()
 
 
 def has_begun(pod: dict) -> bool:

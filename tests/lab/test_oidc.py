@@ -78,7 +78,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
             ApiServer(tmp_path_factory.mktemp("dev"), file_flag),
         ]
         for server in servers:
-            stack.callback(server.stop)
+            stack.callback(server.kill)
             server.start()
         hub, dev = (server.kubeconfig for server in servers)
         assert not call_module("platform", kubeconfig=hub).failed

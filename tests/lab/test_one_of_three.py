@@ -42,7 +42,7 @@ def _cluster(directory: Path) -> Iterator[Path]:
     try:
         yield server.start()
     finally:
-        server.stop()
+        server.kill()
 
 
 @contextmanager

@@ -44,7 +44,7 @@ class Guild:
     def restart(self, *_of: Any) -> None:
         """What the StatefulSet controller and a kubelet would do."""
         found = json.loads(ran(self.hub, "get", "secret", "client-ca", "-n", NAMESPACE, "-o", "json"))
-        self.server.stop()
+        self.server.kill()
         self.mount({name: base64.b64decode(data).decode() for name, data in found["data"].items()})
         self.server.start(deadline_seconds=120)
 
@@ -83,7 +83,7 @@ def guild(platform: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
                 ran(platform, "create", "-f", "-", stdin=json.dumps(obj))
             yield found
     finally:
-        found.server.stop()
+        found.server.kill()
 
 
 @pytest.fixture
@@ -234,4 +234,4 @@ def test_a_new_server_that_accepts_none_starts_at_the_first_attempt(tmp_path: Pa
         trusted = (tmp_path / "client-cas.crt").read_text().strip()
         assert trusted == (tmp_path / "data/server/tls/client-ca.crt").read_text().strip()
     finally:
-        server.stop()
+        server.kill()

@@ -53,7 +53,7 @@ class Guild:
     def restart(self, *_of: Any) -> None:
         """One after the other, as the StatefulSet controller and kubelets would."""
         for one in self.servers:
-            one.stop()
+            one.kill()
             one.start(deadline_seconds=120)
             for look in self.between:
                 look()
@@ -104,7 +104,7 @@ def _servers(directory: Path, count: int) -> Iterator[list[ApiServer]]:
             database = stack.enter_context(Postgres().running())
             servers = [server_on(directory / str(number), database) for number in range(count)]
         for one in servers:
-            stack.callback(one.stop)
+            stack.callback(one.kill)
             one.start(deadline_seconds=120)
         yield servers
 

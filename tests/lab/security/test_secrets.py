@@ -89,7 +89,7 @@ def hub_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     try:
         yield server.start()
     finally:
-        server.stop()
+        server.kill()
 
 
 @pytest.fixture(scope="module")

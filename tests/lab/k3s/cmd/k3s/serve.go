@@ -18,8 +18,9 @@ import (
 	"tenantry.dev/lab/k3s/internal/server"
 )
 
-// shutdownLimit bounds a stop: the API server may wait much longer for clients and for a datastore that has ended.
-const shutdownLimit = 5 * time.Second
+// shutdownLimit bounds a stop. A release waits as long for its datastore (kine) and for nothing else; the API server
+// would wait much longer for clients, and for a datastore that has ended.
+const shutdownLimit = 2 * time.Second
 
 func serve(command string, args []string) error {
 	opts, err := options.Parse(command, args, os.Getenv)
