@@ -9,14 +9,15 @@ class ModuleDocFragment:
 options:
   kubeconfig:
     description:
-      - Kubeconfig file of the hub, on the machine that runs the module.
+      - "Kubeconfig of the hub: the path of a file on the machine that runs the module, or the content as a dictionary.
+        Ansible masks the credentials in a dictionary. Relative paths in it start at the working directory."
       - "If not set, the first of these is used: the file in the environment variable E(K8S_AUTH_KUBECONFIG); the server
         E(K8S_AUTH_HOST) with the token E(K8S_AUTH_API_KEY) or the client certificate in the files
         E(K8S_AUTH_CERT_FILE) and E(K8S_AUTH_KEY_FILE), and with the CA in the file E(K8S_AUTH_SSL_CA_CERT), as AWX's
         credential for a Kubernetes API sets them; the file in E(KUBECONFIG); the file C(~/.kube/config); the service
         account of the pod that the module runs in."
       - Its server must be an C(https://) address with verification.
-    type: path
+    type: raw
   context:
     description:
       - Context of the kubeconfig to use. Its C(current-context) if not set.

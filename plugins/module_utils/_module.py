@@ -15,12 +15,6 @@ from pathlib import Path
 from typing import Any, TypeVar, overload
 
 from ansible.module_utils.basic import AnsibleModule, env_fallback, missing_required_lib
-
-try:
-    from ansible.module_utils.secrets import register_secrets
-except ImportError:  # ansible-core before 2.22 masks what the module itself keeps
-    register_secrets = None
-
 from ansible_collections.tenantry.kube.plugins.module_utils._core import query
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import (
     Obstacle,
@@ -33,6 +27,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import 
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import hub_kubeconfig, kubeconfig
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import Deadline
+from ansible_collections.tenantry.kube.plugins.module_utils._masking import MaskingModule, mask
 
 LIBRARIES = ("yaml", "kubernetes")
 # The environment variable that names a file for lines of progress, where somebody shows them.
@@ -65,7 +60,7 @@ def argument_spec(**own: dict[str, Any]) -> dict[str, Any]:
     """Return the module's own options with those of the connection to the hub."""
     return {
         **own,
-        "kubeconfig": {"type": "path", "fallback": (env_fallback, ["K8S_AUTH_KUBECONFIG"])},
+        "kubeconfig": {"type": "raw", "fallback": (env_fallback, ["K8S_AUTH_KUBECONFIG"])},
         "context": {"type": "str", "fallback": (env_fallback, ["K8S_AUTH_CONTEXT"])},
         "timeout": {"type": "int", "default": 30},
     }
@@ -111,11 +106,7 @@ class Context:
 
     def secret(self, *values: str | None) -> None:
         """Let Ansible mask these values in the result."""
-        given = [value for value in values if value]
-        if register_secrets:
-            register_secrets(given)
-        else:
-            self.module.no_log_values.update(given)
+        mask(self.module, values)
 
     def warn(self, text: str) -> None:
         self.module.warn(one_line(text))
@@ -260,7 +251,7 @@ def main(
     """
     keys = (key,) if isinstance(key, str) else tuple(key or ())
     spec |= {option: _optional(spec[option]) for option in item_options.keys() & spec.keys()}
-    module = AnsibleModule(argument_spec=spec, **{"supports_check_mode": True, **ansible_module_args})
+    module = MaskingModule(argument_spec=spec, **{"supports_check_mode": True, **ansible_module_args})
     _require_libraries(module, libraries)
     context = Context(module)
     message, rows, bug = "", [], None
@@ -287,7 +278,7 @@ def _optional(option: dict[str, Any]) -> dict[str, Any]:
 
 def run_info_module(spec: dict[str, Any], read: Callable[[Context, Item], dict[str, Any]]) -> None:
     """Run a module that only reads. `read` returns its result; the option `query` selects a part of that."""
-    module = AnsibleModule(argument_spec={**spec, "query": {"type": "str"}}, supports_check_mode=True)
+    module = MaskingModule(argument_spec={**spec, "query": {"type": "str"}}, supports_check_mode=True)
     expression = module.params["query"]
     _require_libraries(module)
     message, result, bug = "", {}, None

@@ -38,11 +38,11 @@ options:
     default: present
   member_kubeconfig:
     description:
-      - Kubeconfig file of an administrator of the member, with an embedded token or client certificate, or one that
-        O(member_kubeconfig_trusted) is set for.
+      - Kubeconfig of an administrator of the member, the path of a file or a dictionary, with an embedded token or
+        client certificate, or one that O(member_kubeconfig_trusted) is set for.
       - The platform uses its address and CA for the member from now on.
       - Required with O(state=present). Without it O(state=absent) needs O(force).
-    type: path
+    type: raw
   member_kubeconfig_trusted:
     description:
       - Whether O(member_kubeconfig) may run a program to log in (C(exec)), as those of EKS, GKE and AKS do, and may
@@ -79,8 +79,8 @@ options:
         choices: [present, absent]
         default: present
       member_kubeconfig:
-        description: Kubeconfig file of an administrator of the member.
-        type: path
+        description: Kubeconfig of an administrator of the member, a path or a dictionary.
+        type: raw
       member_kubeconfig_trusted:
         description: Whether it may run a program, and refer to other files.
         type: bool
@@ -185,7 +185,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._module import (
 OPTIONS: dict[str, dict] = {
     "name": {"type": "str", "required": True},
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
-    "member_kubeconfig": {"type": "path"},
+    "member_kubeconfig": {"type": "raw"},
     "member_kubeconfig_trusted": {"type": "bool", "default": False},
     "member_context": {"type": "str"},
     "credential_lifetime": {"type": "str", "default": "365d"},

@@ -13,6 +13,8 @@ from ansible.module_utils.basic import missing_required_lib
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
 from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import did_you_mean
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import kubeconfig_option
+from ansible_collections.tenantry.kube.plugins.module_utils._masking import mask
 from ansible_collections.tenantry.kube.plugins.module_utils._module import (
     LIBRARIES,
     Context,
@@ -42,7 +44,9 @@ def run(
     def do() -> Result:
         for library in LIBRARIES:
             _require(library)
-        return flow(Context(_Plugin(connection(given), warn)))
+        plugin = _Plugin(connection(given), warn)
+        mask(plugin, kubeconfig_option.secrets(plugin.params))
+        return flow(Context(plugin))
 
     return raising(do, error)
 

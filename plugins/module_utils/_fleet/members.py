@@ -22,8 +22,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._fleet import (
     registry,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.options import HostOptions
-from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import bound_tokens
-from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import kubeconfig as kubeconfig_files
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import bound_tokens, kubeconfig_option
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.apply import Plan
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import (
@@ -99,8 +98,8 @@ def run(context: Context, items: list[dict], options: HostOptions) -> list[dict]
 
 def _validated(item: dict) -> DesiredMember:
     name = naming.check_name(item["name"], "name")
-    path = item["member_kubeconfig"]
-    if item["state"] == "present" and not path:
+    given = item["member_kubeconfig"]
+    if item["state"] == "present" and not given:
         raise TenantryError(
             f"member_kubeconfig: missing for member {name}. Set the path of a kubeconfig of an administrator of it"
         )
@@ -108,7 +107,7 @@ def _validated(item: dict) -> DesiredMember:
     return DesiredMember(
         name=name,
         present=item["state"] == "present",
-        kubeconfig=path and kubeconfig_files.load(path, item["member_context"], field=field, trust=trust),
+        kubeconfig=kubeconfig_option.load(given, item["member_context"], field=field, trust=trust) if given else None,
         lifetime=quantities.seconds(item["credential_lifetime"], "credential_lifetime", "1d", "3650d"),
         force=item["force"],
     )

@@ -10,12 +10,13 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
 from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import HUB
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import kubeconfig
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.kubeconfig_option import Given, Source, source
 
 HOST, VERIFY = "K8S_AUTH_HOST", "K8S_AUTH_VERIFY_SSL"
 # Variables as AWX's credential for a Kubernetes API sets them, by the fields of a kubeconfig.
@@ -30,51 +31,38 @@ DEFAULT = "~/.kube/config"
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
 
-class Source(NamedTuple):
-    """A kubeconfig as it was found. Relative paths in it start at `folder`, and errors at `where`."""
-
-    config: dict[str, Any]
-    where: str
-    folder: Path
-
-
-def load(path: str | None, context: str | None) -> dict[str, Any]:
+def load(given: Given | None, context: str | None) -> dict[str, Any]:
     """Return the chosen context as a kubeconfig with one cluster, one user and inline credentials."""
-    found = find(path)
+    found = find(given)
     return kubeconfig.resolve(found.config, context, found.where, found.folder)
 
 
-def server(path: str | None, context: str | None) -> str:
+def server(given: Given | None, context: str | None) -> str:
     """Return the address of the chosen context. Runs no program and reads no credential."""
-    found = find(path)
+    found = find(given)
     return kubeconfig.server(found.config, context, found.where)
 
 
-def find(path: str | None) -> Source:
+def find(given: Given | None) -> Source:
     """Return the first that there is. Raise a TenantryError if there is none."""
     environment = os.environ
-    if path := path or environment.get("K8S_AUTH_KUBECONFIG"):
-        return _file(path, "kubeconfig")
+    if given := given or environment.get("K8S_AUTH_KUBECONFIG"):
+        return source(given, "kubeconfig")
     if environment.get(HOST):
         return _of_variables()
     if path := environment.get("KUBECONFIG"):
         if os.pathsep in path:
             raise TenantryError("KUBECONFIG: has several files. Set the option kubeconfig to the one of the hub")
-        return _file(path, "KUBECONFIG")
+        return source(path, "KUBECONFIG")
     with suppress(RuntimeError):  # a container's user may have no home directory
         if Path(DEFAULT).expanduser().exists():
-            return _file(DEFAULT, "kubeconfig")
+            return source(DEFAULT, "kubeconfig")
     if environment.get("KUBERNETES_SERVICE_HOST") and (ACCOUNT / "token").exists():
         return _of_pod()
     raise TenantryError(
         "kubeconfig: no kubeconfig of the hub was given or found. Set the option, K8S_AUTH_KUBECONFIG, or "
         f"{HOST} and {_USER['token']} (in AWX, add the credential to the job template)"
     )
-
-
-def _file(path: str, field: str) -> Source:
-    file = Path(path).expanduser()
-    return Source(kubeconfig.document(file, field), f"{field}: {path}", file.absolute().parent)
 
 
 def _of_variables() -> Source:

@@ -242,8 +242,13 @@ def document(path: Path, field: str) -> dict[str, Any]:
         mark = getattr(error, "problem_mark", None)
         place = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
         raise TenantryError(f"{field}: {path} is not YAML{place}. Use a kubeconfig file") from None
+    return check_shape(config, f"{field}: {path}")
+
+
+def check_shape(config: Any, where: str) -> dict[str, Any]:
+    """Return a kubeconfig. Raise a TenantryError that starts with `where` for anything else."""
     if not isinstance(config, dict) or not isinstance(config.get("clusters"), list):
-        raise TenantryError(f"{field}: {path} is not a kubeconfig (it has no list of clusters). Use a kubeconfig file")
+        raise TenantryError(f"{where} is not a kubeconfig (it has no list of clusters). Use a kubeconfig")
     return config
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.tenantry.kube.plugins.module_utils import _module
+from ansible_collections.tenantry.kube.plugins.module_utils import _masking, _module
 from ansible_collections.tenantry.kube.plugins.module_utils._module import Context
 from ansible_collections.tenantry.kube.plugins.plugin_utils import _context
 
@@ -55,6 +55,6 @@ def test_run_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_run_secrets_are_registered(monkeypatch: pytest.MonkeyPatch) -> None:
     """From ansible-core 2.22 on, which masks them in all output."""
     found: list[str] = []
-    monkeypatch.setattr(_module, "register_secrets", found.extend)
+    monkeypatch.setattr(_masking, "register_secrets", found.extend)
     run(lambda context: context.secret("first", None, "second"))
     assert found == ["first", "second"]

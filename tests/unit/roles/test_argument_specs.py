@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 ROLES = sorted(path for path in (Path(__file__).resolve().parents[3] / "roles").iterdir() if path.is_dir())
-TYPES: dict[str, type] = {"str": str, "path": str, "int": int, "bool": bool, "dict": dict, "list": list}
+TYPES: dict[str, type] = {"str": str, "path": str, "int": int, "bool": bool, "dict": dict, "list": list, "raw": str}
 
 role = pytest.mark.parametrize("role", ROLES, ids=lambda path: path.name)
 

@@ -1,0 +1,68 @@
+"""A kubeconfig as a dictionary in the output of a module, and in the system log."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.testing import patch_module_args
+from ansible_collections.tenantry.kube.plugins.module_utils import _module
+
+TOKEN = "swordfish-0123456789"
+CONFIG = {
+    "current-context": "hub",
+    "contexts": [{"name": "hub", "context": {"cluster": "hub", "user": "hub"}}],
+    "clusters": [{"name": "hub", "cluster": {"server": "http://hub.example"}}],
+    "users": [{"name": "hub", "user": {"token": TOKEN}}],
+}
+ITEM: dict[str, Any] = {"name": {"type": "str"}, "size": {"type": "int", "default": 1}}
+
+
+@pytest.fixture
+def logged(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    lines: list[str] = []
+    monkeypatch.setattr(AnsibleModule, "log", lambda _self, msg, log_args=None: lines.append(f"{msg} {log_args}"))
+    return lines
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({}, "is not an https:// address"),
+        ({"size": "big"}, "size"),
+        ({"context": "other"}, 'kubeconfig has no context "other"'),
+        ({"kubeconfig": json.dumps(CONFIG, indent=1)}, "kubeconfig: is neither a path nor a dictionary"),
+    ],
+)
+def test_dictionary_is_masked_wherever_a_module_fails(
+    capsys: pytest.CaptureFixture[str], logged: list[str], more: dict[str, Any], message: str
+) -> None:
+    arguments = {"name": "a", "kubeconfig": CONFIG, "_ansible_inject_invocation": True, **more}
+    spec = _module.argument_spec(**ITEM)
+    with patch_module_args(arguments), pytest.raises(SystemExit):
+        _module.main(spec, lambda context, items: [context.hub.version()], item_options=ITEM, key="name")
+    result = json.loads(capsys.readouterr().out)
+    new = result.pop("_ansible_new_secrets", None)  # from ansible-core 2.22 on, masked by the controller
+    assert message in result["msg"]
+    assert result["invocation"]["module_args"]["name"] == "a"
+    shown = json.dumps(result) + "".join(logged)
+    assert TOKEN not in shown or TOKEN in (new or ())
+    assert ("hub.example" in shown) is isinstance(arguments["kubeconfig"], dict)
+
+
+def test_dictionary_is_masked_in_the_result(capsys: pytest.CaptureFixture[str], logged: list[str]) -> None:
+    arguments = {"name": "a", "kubeconfig": CONFIG, "_ansible_inject_invocation": True}
+    with patch_module_args(arguments), pytest.raises(SystemExit) as caught:
+        _module.main(
+            _module.argument_spec(**ITEM),
+            lambda context, items: [{"name": "a", "changed": False, "actions": [], "note": TOKEN}],
+            item_options=ITEM,
+            key="name",
+        )
+    assert caught.value.code == 0
+    result = json.loads(capsys.readouterr().out)
+    new = result.pop("_ansible_new_secrets", None)
+    assert logged
+    assert TOKEN not in json.dumps(result) + "".join(logged) or TOKEN in (new or ())
