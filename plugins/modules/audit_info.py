@@ -84,7 +84,7 @@ EXAMPLES = r"""
 
 - name: Show them as a table
   ansible.builtin.debug:
-    msg: "{{ audit.events | tenantry.kube.audit_table }}"
+    msg: "{{ (audit.events | tenantry.kube.audit_table).splitlines() }}"
 """
 
 RETURN = r"""

@@ -39,7 +39,7 @@ EXAMPLES = r"""
 
 - name: Show it as a table
   ansible.builtin.debug:
-    msg: "{{ usage.tenants | tenantry.kube.usage_table }}"
+    msg: "{{ (usage.tenants | tenantry.kube.usage_table).splitlines() }}"
 
 - name: Gather the names of tenants beyond their quota
   tenantry.kube.tenant_usage_info:

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.tenantry.kube.plugins.filter import usage_table
 
 ROOT = Path(__file__).resolve().parents[3]
 FILES = sorted(path for top in ("playbooks", "roles") for path in (ROOT / top).rglob("*.yml"))
@@ -34,6 +35,30 @@ def test_delegated_to_the_controller_runs_as_its_user(path: Path) -> None:
     delegated = [task for task in tasks(yaml.safe_load(path.read_text())) if "delegate_to" in task]
     become = {task["name"]: (task.get("vars") or {}).get("ansible_become") for task in delegated}
     assert [name for name, value in become.items() if value is not False] == []
+
+
+def test_tables_have_a_line_for_each_row_by_default(tmp_path: Path) -> None:
+    """As Ansible shows results where nobody set callback_result_format."""
+    shown = [
+        task["ansible.builtin.debug"]["msg"]
+        for path in FILES
+        for task in tasks(yaml.safe_load(path.read_text()))
+        if "_table" in str(task.get("ansible.builtin.debug"))
+    ]
+    assert len(shown) == 3
+    event = dict.fromkeys(("time", "requested_by", "action", "kind", "name", "cluster", "tool"), "x") | {"count": 1}
+    usage = dict.fromkeys(("quota", "allocated", "available", "used"), dict.fromkeys(usage_table.COUNTED, "1"))
+    variables = {
+        "audit_found": {"events": [event, event]},
+        "summary_found": {"vclusters": [{"tenant": "a", "name": name} for name in "bc"]},
+        "usage_report__found": {"tenants": [{"name": "a", **usage}]},
+    }
+    debug = [{"ansible.builtin.debug": {"msg": message}} for message in shown]
+    play = {"hosts": "localhost", "gather_facts": False, "vars": variables, "tasks": debug}
+    (tmp_path / "play.yml").write_text(yaml.safe_dump([play]))
+    output = played(tmp_path, str(tmp_path / "play"), ANSIBLE_CALLBACK_RESULT_FORMAT="json").stdout
+    lines = re.findall(r'^ +"(\w+).*",?$', output, re.MULTILINE)
+    assert sorted(lines) == sorted(["TIME", "x", "x", "VIRTUAL", "a", "a", "TENANT", *"a" * len(usage_table.COUNTED)])
 
 
 @pytest.fixture
