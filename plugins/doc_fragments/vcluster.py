@@ -31,15 +31,16 @@ options:
       - V(paused) stops its server, its agents and, with O(mode=shared), its pods on the host. Its data, credentials and
         addresses stay, and its resources still count. With O(mode=shared), pods without a controller are lost; a
         warning names them.
+      - V(resumed) starts a paused one again.
       - V(restarted) restarts server and agents in every run. With O(mode=shared), its pods keep running.
       - V(rotated) replaces the CAs of its k3s and, with three servers, the certificates of its own etcd. It does so in
         every run unless O(rotate_older_than) is set. Servers restart one after the other, agents too. With
         O(mode=shared), its pods keep running. Certificates of the former CAs are no longer accepted. Users need new
         kubeconfigs, see RV(results[].outdated_kubeconfigs).
-      - V(paused), V(restarted) and V(rotated) require an existing virtual cluster with a volume or O(datastore). All
-        its other options stay unchanged.
+      - V(paused), V(resumed), V(restarted) and V(rotated) require an existing virtual cluster, with a volume or
+        O(datastore) unless it is V(resumed). All its other options stay unchanged.
     type: str
-    choices: [present, absent, paused, restarted, rotated]
+    choices: [present, absent, paused, resumed, restarted, rotated]
     default: present
   rotate_older_than:
     description:

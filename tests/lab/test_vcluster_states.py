@@ -133,11 +133,14 @@ def test_asleep_and_awake_again(bed: Bed) -> None:
     assert (again.changed, again.data["actions"]) == (False, [])
     refused = bed.run("restarted")
     assert refused.failed
-    assert "Resume it with state: present" in refused.msg
+    assert "Resume it with state: resumed" in refused.msg
 
     predicted = bed.run(check=True)
     assert {(a["kind"], *a.get("paths", [])) for a in predicted.data["actions"]} == {("StatefulSet", "spec.replicas")}
+    assert bed.run("resumed", check=True).data["actions"] == predicted.data["actions"]
+    assert bed.run("resumed").data["actions"] == predicted.data["actions"]
     resumed = bed.run()
+    assert resumed.data["actions"] == []
     assert not resumed.failed, resumed.msg
     assert resumed.data["ready"]
     assert bed.options["kubeconfig_path"].read_bytes() == kubeconfig
@@ -259,7 +262,7 @@ def test_what_has_run_for_two_months_restarts_before_its_certificates_end(
     assert not shared.run().changed
 
 
-@pytest.mark.parametrize("state", ["paused", "restarted"])
+@pytest.mark.parametrize("state", ["paused", "resumed", "restarted"])
 def test_what_does_not_exist_cannot_be_turned(dormitory: Path, state: str) -> None:
     nobody = Bed(dormitory, "nobody", {})
     refused = nobody.run(state)

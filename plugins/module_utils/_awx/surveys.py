@@ -22,6 +22,7 @@ ADMIN_PLAYBOOKS = {
     "housekeeping": "Delete expired virtual clusters, pause unused ones, renew certificates",
     "offboard": "Remove a tenant with all its data",
     "onboard": "Create or update the tenants of the inventory",
+    "pause_vcluster": "Pause or resume a virtual cluster",
     "report": "Report quotas and usage",
     "restore": "Restore a virtual cluster from a snapshot",
     "restore_drill": "Verify that a virtual cluster can be restored",
@@ -31,6 +32,7 @@ ADMIN_PLAYBOOKS = {
 SNAPSHOT_PLAYBOOKS = frozenset({"backup", "restore", "restore_drill"})
 
 TENANT, VCLUSTER, CONFIRM = "tenantry_tenant", "tenantry_vcluster", "tenantry_confirm"
+_STATE = "tenantry_state", "State", ("paused", "resumed")
 _NEW_OPTIONS = {
     "tenantry_cpu": "CPU, such as 2 or 500m",
     "tenantry_memory": "Memory, such as 4Gi",
@@ -93,6 +95,7 @@ def admin_survey(playbook: str, options: Options) -> Survey | None:
         "delete_vcluster": [text(TENANT, "Tenant", required=True, longest=MAX_LABEL), vcluster, confirm],
         "offboard": [text(TENANT, "Tenant", required=True, longest=MAX_LABEL), confirm],
         "onboard": [one_tenant],
+        "pause_vcluster": [text(TENANT, "Tenant", required=True, longest=MAX_LABEL), vcluster, choice(*_STATE)],
         "report": [one_tenant],
         "restore": [tenant, vcluster, text("tenantry_snapshot", "Snapshot; blank for the newest"), replace],
         "restore_drill": [tenant, vcluster],
@@ -139,9 +142,9 @@ def tenant_surveys(tenant: Tenant, options: Options) -> dict[str, tuple[str, Sur
         "delete_vcluster",
         survey(vcluster, text(CONFIRM, "The name once more. All data is lost", required=True, longest=longest)),
     )
+    found["pause or resume virtual cluster"] = ("pause_vcluster", survey(vcluster, choice(*_STATE)))
     if tenant.vclusters:  # others would lose the options that the inventory does not have
         known = choice(VCLUSTER, "Virtual cluster of the inventory", tenant.vclusters)
         ttl = choice("tenantry_ttl", "Time to live, from its creation", options.ttls)
-        found["resume virtual cluster"] = ("create_vcluster", survey(known))
         found["extend virtual cluster"] = ("create_vcluster", survey(known, ttl))
     return found

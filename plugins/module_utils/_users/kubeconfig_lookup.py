@@ -115,7 +115,7 @@ def _shared(context: Context, cluster: str, host: str | None, seconds: int) -> d
         if found.is_deleting:
             raise Obstacle(f"{cluster} is being deleted. Leave it out, for example by the group status_ready")
         if is_paused(found.host.get(STATEFUL_SET, SERVER, cluster)):
-            raise Obstacle(f"{cluster} is paused. Resume it with tenantry.kube.vcluster (state: present)")
+            raise Obstacle(f"{cluster} is paused. Resume it with tenantry.kube.vcluster (state: resumed)")
         url = connection.endpoint(found)
         api = connection.inside(found.host, cluster).limited(found.host.timeout)
         try:

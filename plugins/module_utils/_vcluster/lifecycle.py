@@ -30,6 +30,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.rollout im
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.mode import SHARED
 
 PAUSED = "paused"
+RESUMED = "resumed"
 RESTARTED = "restarted"
 # On the pods' template, where only a restart writes it, so that no later run takes it away again.
 RESTARTED_AT = "tenantry.dev/restarted"
@@ -133,12 +134,12 @@ def running(found: VirtualCluster | None, state: str, name: str) -> tuple[Virtua
     """One that is not paused and comes back as it was, with its StatefulSets."""
     found, sets = _stoppable(found, state, name)
     if is_paused(sets[0]):
-        raise TenantryError(f"state: {name} is paused and cannot be {state}. Resume it with state: present")
+        raise TenantryError(f"state: {name} is paused and cannot be {state}. Resume it with state: resumed")
     return found, sets
 
 
-def _stoppable(found: VirtualCluster | None, state: str, name: str) -> tuple[VirtualCluster, list[dict]]:
-    """Return the virtual cluster and its StatefulSets. Raise a TenantryError if it would not return as it was."""
+def existing(found: VirtualCluster | None, state: str, name: str) -> tuple[VirtualCluster, list[dict]]:
+    """Return the virtual cluster and its StatefulSets. Raise a TenantryError if it has none."""
     if found is None:
         raise TenantryError(f"state: {name} does not exist and cannot be {state}. Create it first")
     sets = stateful_sets(found)
@@ -146,6 +147,12 @@ def _stoppable(found: VirtualCluster | None, state: str, name: str) -> tuple[Vir
         raise TenantryError(
             f"state: {name} was never fully created and cannot be {state}. Run the module with state: present first"
         )
+    return found, sets
+
+
+def _stoppable(found: VirtualCluster | None, state: str, name: str) -> tuple[VirtualCluster, list[dict]]:
+    """Return the virtual cluster and its StatefulSets. Raise a TenantryError if it would not return as it was."""
+    found, sets = existing(found, state, name)
     if found.record.persistence == "none":
         raise TenantryError(
             f"state: {name} has no volume (persistence.type none) and would lose everything by being {state}. "

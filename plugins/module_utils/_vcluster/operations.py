@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The operations for the states absent, paused, restarted and rotated. apply.py has the one for present."""
+"""The operations for the states absent, paused, resumed, restarted and rotated. apply.py has the one for present."""
 
 from __future__ import annotations
 
@@ -95,6 +95,15 @@ class PausedOperation(LifecycleOperation):
     @classmethod
     def of(cls, placed: PlacedVCluster) -> PausedOperation:
         return cls(lifecycle.plan_pause(placed.found, placed.namespace))
+
+
+class ResumedOperation(LifecycleOperation):
+    """Resume the virtual cluster."""
+
+    @classmethod
+    def of(cls, placed: PlacedVCluster) -> ResumedOperation:
+        found, _sets = lifecycle.existing(placed.found, lifecycle.RESUMED, placed.namespace)
+        return cls(lifecycle.plan_resume(found))
 
 
 class RestartedOperation(LifecycleOperation):

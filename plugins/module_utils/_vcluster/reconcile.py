@@ -27,6 +27,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.operations
     AbsentOperation,
     PausedOperation,
     RestartedOperation,
+    ResumedOperation,
     RotatedOperation,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.options import VClusterOptions
@@ -50,6 +51,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.k3s i
 OPERATIONS: dict[str, Callable[[PlacedVCluster], VClusterOperation]] = {
     ABSENT: AbsentOperation.of,
     lifecycle.PAUSED: PausedOperation.of,
+    lifecycle.RESUMED: ResumedOperation.of,
     lifecycle.RESTARTED: RestartedOperation.of,
     ca_rotation.ROTATED: RotatedOperation.of,
 }

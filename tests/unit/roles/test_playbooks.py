@@ -190,6 +190,8 @@ def test_options_of_a_virtual_cluster_by_a_survey(inventory: Path) -> None:
         ("create_vcluster", {"tenant": "paymnts"}, "tenantry_tenant paymnts: not one of the inventory's (payments)"),
         ("upgrade", {"tenant": "", "version": "v1.37.2+k3s1"}, "one of them with its tenant"),
         ("delete_vcluster", {"confirm": "payments"}, "tenantry_confirm payments: does not repeat the name dev"),
+        ("pause_vcluster", {"state": "absent"}, "tenantry_state absent: is neither paused nor resumed"),
+        ("pause_vcluster", {"vcluster": ""}, "tenantry_tenant, tenantry_vcluster: both are needed"),
         ("offboard", {"confirm": ""}, "tenantry_confirm : does not repeat the name payments"),
         ("offboard", {"tenant": ""}, "tenantry_tenant: not given"),
     ],
@@ -203,6 +205,7 @@ def test_answers_that_are_refused(inventory: Path, playbook: str, answers: dict[
 @pytest.mark.parametrize(
     ("playbook", "answers"),
     [("self_service", {"tenant": "", "watch": ""}),
+     ("pause_vcluster", {**DEV, "state": ""}), ("pause_vcluster", {**DEV, "state": "resumed"}),
      ("delete_vcluster", {**DEV, "confirm": "dev"}), ("offboard", {**DEV, "confirm": "payments"})],
 )  # fmt: skip
 def test_answers_with_which_the_hub_is_asked(inventory: Path, playbook: str, answers: dict[str, str]) -> None:

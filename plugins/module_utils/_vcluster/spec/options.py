@@ -81,7 +81,11 @@ OPTIONS: dict[str, dict] = {
     "tenant": {"type": "str", "required": True},
     "name": {"type": "str", "required": True},
     "host": {"type": "str"},
-    "state": {"type": "str", "choices": ["present", "absent", "paused", "restarted", "rotated"], "default": "present"},
+    "state": {
+        "type": "str",
+        "choices": ["present", "absent", "paused", "resumed", "restarted", "rotated"],
+        "default": "present",
+    },
     "rotate_older_than": {"type": "str"},
     "mode": {"type": "str", "choices": ["shared", "dedicated"]},
     "version": {"type": "str"},

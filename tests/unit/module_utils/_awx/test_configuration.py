@@ -14,10 +14,11 @@ from .schema import Failure
 from .stand_in import StandIn
 
 PAYMENTS = ["payments: create virtual cluster", "payments: delete virtual cluster", "payments: extend virtual cluster",
-            "payments: resume virtual cluster"]  # fmt: skip
-RESEARCH = ["research: create virtual cluster", "research: delete virtual cluster"]
-ADMINS = ["audit", "backup", "create_vcluster", "delete_vcluster", "housekeeping", "offboard", "onboard", "report",
-          "restore", "restore_drill", "self_service", "upgrade"]  # fmt: skip
+            "payments: pause or resume virtual cluster"]  # fmt: skip
+RESEARCH = ["research: create virtual cluster", "research: delete virtual cluster",
+            "research: pause or resume virtual cluster"]  # fmt: skip
+ADMINS = ["audit", "backup", "create_vcluster", "delete_vcluster", "housekeeping", "offboard", "onboard",
+          "pause_vcluster", "report", "restore", "restore_drill", "self_service", "upgrade"]  # fmt: skip
 
 
 def test_first_run_creates_everything(stand_in: StandIn, configure: Configure) -> None:
@@ -36,7 +37,7 @@ def test_first_run_creates_everything(stand_in: StandIn, configure: Configure) -
         "job_templates": sorted([*ADMINS, *PAYMENTS, *RESEARCH]),
         "schedules": ["backup", "housekeeping", "report", "self_service"],
         "workflow_job_templates": sorted(["onboard with approval", *PAYMENTS, *RESEARCH]),
-        "workflow_job_template_nodes": ["approval", "check", "onboard", "report", *["run"] * 6],
+        "workflow_job_template_nodes": ["approval", "check", "onboard", "report", *["run"] * 7],
     }
     created = [one for objects in stand_in.objects.values() for one in objects.values() if not one.get("managed")]
     assert [
@@ -85,7 +86,7 @@ def test_second_run_writes_nothing(stand_in: StandIn, configure: Configure, afte
     assert not result["changed"]
     assert stand_in.writes == []
     assert rows(result, changed=True) == []
-    assert len(result["results"]) == 40
+    assert len(result["results"]) == 43
     assert result["diff"] == []
 
 

@@ -105,7 +105,7 @@ def test_tenant_is_fixed_and_in_no_survey() -> None:
         assert "tenantry_tenant" not in questions(one)
         assert one.fields["ask_variables_on_launch"] is False
         assert {"tenantry_vcluster"} <= questions(one).keys() <= {
-            "tenantry_vcluster", "tenantry_size", "tenantry_ttl", "tenantry_confirm"}  # fmt: skip
+            "tenantry_vcluster", "tenantry_size", "tenantry_ttl", "tenantry_state", "tenantry_confirm"}  # fmt: skip
 
 
 def test_choices_are_those_of_the_options() -> None:

@@ -13,12 +13,11 @@ from .stand_in import ADMIN_TOKEN, StandIn
 
 CREATE = {"tenantry_vcluster": "test", "tenantry_size": "small", "tenantry_ttl": "1d", "tenantry_confirm": ""}
 DELETE = {"tenantry_vcluster": "test", "tenantry_confirm": "test"}
-RESUME = {"tenantry_vcluster": "dev"}
 ANSWERS = {
     "create virtual cluster": CREATE,
     "delete virtual cluster": DELETE,
-    "resume virtual cluster": RESUME,
-    "extend virtual cluster": {**RESUME, "tenantry_ttl": "7d"},
+    "pause or resume virtual cluster": {"tenantry_vcluster": "test", "tenantry_state": "resumed"},
+    "extend virtual cluster": {"tenantry_vcluster": "dev", "tenantry_ttl": "7d"},
 }
 TEMPLATES, WORKFLOWS = "job_templates", "workflow_job_templates"
 TENANTS = [{"name": name, "vclusters": [{"name": "dev"}]} for name in ("payments", "research")]
@@ -49,7 +48,12 @@ def status(stand_in: StandIn, token: str, template: str, answers: dict[str, Any]
 def answers_for(template: str) -> dict[str, Any]:
     """Valid answers for every survey, with those that no survey has left out."""
     title = template.partition(": ")[2]
-    everything = {"tenantry_tenant": "payments", "tenantry_version": "v1.37.2+k3s1", **DELETE}
+    everything = {
+        "tenantry_tenant": "payments",
+        "tenantry_version": "v1.37.2+k3s1",
+        **DELETE,
+        "tenantry_state": "paused",
+    }
     return ANSWERS.get(title, everything)
 
 

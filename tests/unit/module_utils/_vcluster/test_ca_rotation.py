@@ -170,5 +170,5 @@ def test_what_cannot_be_rotated_is_told(rig: Callable[..., Rig]) -> None:
     with pytest.raises(TenantryError, match="was never ready and cannot be rotated"):
         one.plan()
     one.host.merge(STATEFUL_SET, "server", NAMESPACE, {"spec": {"replicas": 0}})
-    with pytest.raises(TenantryError, match=r"is paused and cannot be rotated\. Resume it with state: present"):
+    with pytest.raises(TenantryError, match=r"is paused and cannot be rotated\. Resume it with state: resumed"):
         one.plan()

@@ -149,8 +149,18 @@ def test_pause_resume_restart_and_delete(world: World, tmp_path: Path) -> None:
     assert world.one(state="paused", wait=False)["actions"] == []
     with pytest.raises(TenantryError, match="payments--dev is paused and cannot be restarted"):
         world.one(state="restarted")
+    for check in (True, False):
+        resumed = world.one(check=check, state="resumed")
+        assert {one["name"]: one["paths"] for one in resumed["actions"]} == {
+            name: ["spec.replicas"] for name in ("server", "agent")
+        }
+    assert world.hub.objects[SERVER]["spec"]["replicas"] == 1
+    assert world.one(state="resumed")["actions"] == world.one()["actions"] == []
+    assert world.one(state="paused", wait=False)["changed"]
     assert world.one()["changed"]
     assert world.hub.objects[SERVER]["spec"]["replicas"] == 1
+    with pytest.raises(TenantryError, match="payments--other does not exist and cannot be resumed"):
+        world.one(name="other", state="resumed")
     assert [one["name"] for one in world.one(state="restarted")["actions"]] == ["server", "agent"]
     file = tmp_path / "kubeconfig"
     file.touch()
