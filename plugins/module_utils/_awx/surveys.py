@@ -117,7 +117,8 @@ def _options(options: Options) -> list[Question]:
     sizes = f"Size: {', '.join(options.sizes)}" if options.sizes else "Size, by name in tenantry_sizes"
     more = text("tenantry_vcluster_options", "More options of the module vcluster, as JSON", longest=16384)
     singles = [text(variable, question) for variable, question in _NEW_OPTIONS.items()]
-    return [text("tenantry_size", sizes), *singles, {**more, "type": "textarea"}]
+    users = text("tenantry_users", "Users for it alone, such as alice:admin, bob", longest=4096)
+    return [text("tenantry_size", sizes), *singles, users, {**more, "type": "textarea"}]
 
 
 def tenant_surveys(tenant: Tenant, options: Options) -> dict[str, tuple[str, Survey]]:

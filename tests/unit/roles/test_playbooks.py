@@ -162,7 +162,8 @@ def test_options_of_a_virtual_cluster_by_a_survey(inventory: Path) -> None:
     """All answers are text. A single one goes over the options, and they over the size."""
     text = '{"resources": {"pods": 20, "cpu": 9}, "mode": "dedicated"}'
     given = {"size": "small", "cpu": "2", "vcluster_options": text, "agents": "2", "sleep": "sat,sun", "host": "edge"}
-    blank, none, zero, sized = options(inventory, dict.fromkeys(ANSWERS, ""), {}, {"agents": 0}, given)
+    sleeps = ({"sleep": "sat,sun\nmon-fri 20:00-06:00\n"}, {"sleep": ["sat,sun", "", "mon-fri 20:00-06:00"]})
+    blank, none, zero, sized, *slept = options(inventory, dict.fromkeys(ANSWERS, ""), {}, {"agents": 0}, given, *sleeps)
     assert blank == none == {"name": "dev"}
     assert zero == {"name": "dev", "agents": 0}
     assert sized == {
@@ -174,6 +175,7 @@ def test_options_of_a_virtual_cluster_by_a_survey(inventory: Path) -> None:
         "ttl": "7d",
         "sleep": {"schedule": ["sat,sun"]},
     }
+    assert slept == [{**none, "sleep": {"schedule": ["sat,sun", "mon-fri 20:00-06:00"]}}] * 2
 
 
 @pytest.mark.parametrize(
