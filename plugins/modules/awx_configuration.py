@@ -148,6 +148,14 @@ options:
       housekeeping: DTSTART:20260101T000500Z RRULE:FREQ=MINUTELY;INTERVAL=10
       backup: DTSTART:20260101T020000Z RRULE:FREQ=DAILY;INTERVAL=1
       report: DTSTART:20260101T060000Z RRULE:FREQ=DAILY;INTERVAL=1
+  failure_notifications:
+    description:
+      - Names of existing notification templates of the controller, such as for mail or a webhook. They report each
+        failed job of the job templates with a schedule.
+      - The module attaches them and never detaches one.
+    type: list
+    elements: str
+    default: []
 requirements:
   - kubernetes >= 31.0.0
   - PyYAML
@@ -262,6 +270,7 @@ OPTIONS: dict[str, dict] = {
     "sizes": {"type": "list", "elements": "str", "default": []},
     "ttls": {"type": "list", "elements": "str", "default": DEFAULT_TTLS},
     "schedules": {"type": "dict", "default": DEFAULT_SCHEDULES},
+    "failure_notifications": {"type": "list", "elements": "str", "default": []},
 }
 
 

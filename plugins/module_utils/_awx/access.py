@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What belongs to a job template beside its fields: survey, credentials, and who may launch it."""
+"""What belongs to a job template beside its fields: survey, credentials, notifications, and who may launch it."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ class Access:
         path = f"job_templates/{live['id']}" if live else ""
         self.survey(wanted, path, change)
         self._credentials(wanted, live, path, change)
+        self._notifications(wanted, path, change)
         self.restrict(wanted, live, change)
 
     def survey(self, wanted: Desired, path: str, change: Change) -> None:
@@ -55,6 +56,15 @@ class Access:
         for ref, number in ids.items():
             if number is None or number not in [credential["id"] for credential in attached]:
                 self._post(change, "attach", f"{path}/credentials", {"id": number}, ref.name)
+
+    def _notifications(self, wanted: Desired, path: str, change: Change) -> None:
+        """Attach those for failed jobs. Others stay, because nothing tells who attached them."""
+        failed = f"{path}/notification_templates_error"
+        attached = [one["id"] for one in self._controller.list(failed)] if path and wanted.notifications else []
+        for ref in wanted.notifications:
+            number = self._existing.id_of(ref)
+            if number not in attached:
+                self._post(change, "attach", failed, {"id": number}, ref.name)
 
     def restrict(self, wanted: Desired, live: Object | None, change: Change) -> None:
         """Give the right to launch, or only to see, to the team, and take that to launch from all others that have it.

@@ -19,6 +19,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import 
 
 # Those are listed once for all, because there are many of them.
 LISTED = (kinds.WORKFLOW, kinds.JOB_TEMPLATE, kinds.TEAM)
+LOOKED_UP = (kinds.FOREIGN_CREDENTIAL, kinds.BUILT_IN_TYPE, kinds.NOTIFICATION)
 
 
 class Existing:
@@ -45,12 +46,12 @@ class Existing:
 
     def id_of(self, ref: Ref) -> int | None:
         """Return the id, or None if a check only predicts the object. Raise an Obstacle if it must exist already."""
-        if ref not in self.ids and ref.kind in (kinds.FOREIGN_CREDENTIAL, kinds.BUILT_IN_TYPE):
+        if ref not in self.ids and ref.kind in LOOKED_UP:
             self.ids[ref] = self._looked_up(ref)
         return self.ids[ref]
 
     def _looked_up(self, ref: Ref) -> int:
-        query = {"name": ref.name} if ref.kind == kinds.FOREIGN_CREDENTIAL else {"namespace": ref.name}
+        query = {"namespace" if ref.kind == kinds.BUILT_IN_TYPE else "name": ref.name}
         found = self.controller.list(ENDPOINTS[ref.kind], **query)
         if len(found) != 1:
             raise Obstacle(

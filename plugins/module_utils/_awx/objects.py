@@ -20,9 +20,10 @@ INVENTORY_SOURCE = "inventory_source"
 JOB_TEMPLATE = "job_template"
 WORKFLOW = "workflow_job_template"
 SCHEDULE = "schedule"
-# What the module only looks up: a credential that an administrator created, a credential type that the controller has.
+# What the module only looks up: what an administrator created, and a credential type that the controller has.
 FOREIGN_CREDENTIAL = "existing credential"
 BUILT_IN_TYPE = "built-in credential type"
+NOTIFICATION = "existing notification template"
 
 ENDPOINTS = {
     ORGANIZATION: "organizations",
@@ -38,6 +39,7 @@ ENDPOINTS = {
     SCHEDULE: "schedules",
     FOREIGN_CREDENTIAL: "credentials",
     BUILT_IN_TYPE: "credential_types",
+    NOTIFICATION: "notification_templates",
 }
 # The fields that identify an object besides its name. Names of the others are unique in the whole controller.
 SCOPES = {
@@ -77,9 +79,9 @@ class Desired:
     """An object with the fields that the module owns.
 
     `secrets` names the secret fields of `inputs`. The others are for job templates: the survey, the credentials of its
-    jobs, and the team that may launch it. Of one with a `reader`, only that team sees it and nobody may launch it.
-    Without both, who may launch it is left as it is. `nodes` are for workflows: each runs after the one before it
-    succeeded.
+    jobs, who is notified if one fails, and the team that may launch it. Of one with a `reader`, only that team sees it
+    and nobody may launch it. Without both, who may launch it is left as it is. `nodes` are for workflows: each runs
+    after the one before it succeeded.
     """
 
     kind: str
@@ -88,6 +90,7 @@ class Desired:
     secrets: frozenset[str] = frozenset()
     survey: dict[str, Any] | None = None
     credentials: tuple[Ref, ...] = ()
+    notifications: tuple[Ref, ...] = ()
     team: Ref | None = None
     reader: Ref | None = None
     nodes: tuple[Node, ...] = ()

@@ -73,6 +73,7 @@ class Options:
     sizes: tuple[str, ...]
     ttls: tuple[str, ...]
     schedules: dict[str, str]
+    notifications: tuple[str, ...]
 
     @classmethod
     def of(cls, params: dict[str, Any]) -> Options:
@@ -95,6 +96,7 @@ class Options:
             sizes=tuple(params["sizes"]),
             ttls=_ttls(params["ttls"]),
             schedules=_schedules(params["schedules"]),
+            notifications=tuple(params["failure_notifications"]),
         )
 
 

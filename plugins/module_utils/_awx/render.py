@@ -189,7 +189,15 @@ def _admin_template(playbook: str, options: Options) -> Desired:
     fields = _template_fields(options, ADMIN_PLAYBOOKS[playbook], playbook, {}, asked)
     fields |= {prompt: prompt in ADMIN_PROMPTS for prompt in PROMPTS}
     return Desired(
-        kinds.JOB_TEMPLATE, playbook, fields, survey=asked, credentials=_credentials_of_jobs(playbook, options)
+        kinds.JOB_TEMPLATE,
+        playbook,
+        fields,
+        survey=asked,
+        credentials=_credentials_of_jobs(playbook, options),
+        # Somebody waits for the other jobs.
+        notifications=tuple(Ref(kinds.NOTIFICATION, name) for name in options.notifications)
+        if playbook in options.schedules
+        else (),
     )
 
 

@@ -88,6 +88,9 @@ KINDS: dict[str, dict[str, Kind]] = {
                                     "all_parents_must_converge": BOOL},
     "schedules": {**NAMED, "unified_job_template": reference("job_templates", required=True),
                   "rrule": text(required=True, longest=10**4), "enabled": BOOL, "extra_data": DICT},
+    "notification_templates": {**NAMED, "organization": reference("organizations", required=True),
+                               "notification_type": text(required=True, choices=("email", "slack", "webhook")),
+                               "notification_configuration": DICT},
 }  # fmt: skip
 # Together with the name, what must be unique.
 UNIQUE = {
@@ -103,6 +106,7 @@ UNIQUE = {
     "workflow_job_templates": ("organization",),
     "workflow_job_template_nodes": ("identifier", "workflow_job_template"),
     "schedules": ("unified_job_template",),
+    "notification_templates": ("organization",),
 }
 # What every controller has.
 KUBERNETES = {

@@ -8,10 +8,10 @@
 - who may launch a job template, and which variables a launch may set (`_accept_or_ignore_variables` of AWX).
 
 It has no jobs, no roles of organizations, no permissions but those of a system administrator and
-the right to launch, no notifications. The module and the requests of users in test_tenant_access.py also ran once,
-by hand, against the API of AWX 24.6.1 with PostgreSQL and Redis, without a dispatcher. It answered like the stand-in,
-but for what was added after it: role assignments, bulk jobs, the launch of workflows, and the deletion of a job
-template with active jobs. For the variables of jobs, AWX's own functions made them there, and none ran.
+the right to launch, and sends no notifications. The module and the requests of users in test_tenant_access.py also ran
+once, by hand, against the API of AWX 24.6.1 with PostgreSQL and Redis, without a dispatcher. It answered like the
+stand-in, but for what was added after it: role assignments, bulk jobs, the launch of workflows, the deletion of a job
+template with active jobs, notifications. For the variables of jobs, AWX's own functions made them there, and none ran.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ class StandIn(Launches):
         self.objects: dict[str, dict[int, Fields]] = {kind: {} for kind in schema.KINDS}
         self.surveys: dict[int, Fields] = {}
         self.attached: dict[int, list[int]] = {}
+        self.notified: dict[int, list[int]] = {}  # the notification templates for failed jobs of a job template
         self.roles: dict[int, dict[str, set[int]]] = {}
         self.users: dict[str, Fields] = {
             ADMIN_TOKEN: {"id": 1, "username": "root", "is_superuser": True, "teams": set()}
@@ -65,7 +66,7 @@ class StandIn(Launches):
 
     def state(self) -> Fields:
         """Return a copy of the state, for restore()."""
-        names = ("objects", "surveys", "attached", "roles", "users", "definitions", "assignments", "_next")
+        names = ("objects", "surveys", "attached", "notified", "roles", "users", "definitions", "assignments", "_next")
         return copy.deepcopy({name: getattr(self, name) for name in names})
 
     def restore(self, state: Fields) -> None:
@@ -326,6 +327,11 @@ class StandIn(Launches):
                 )
             case ("POST", "credentials"):
                 self._attach(number, body)
+            case ("GET", "notification_templates_error"):
+                ids = self.notified.get(number, [])
+                return self._page([self._get("notification_templates", one) for one in ids], query)
+            case ("POST", "notification_templates_error"):
+                self.notified.setdefault(number, []).append(self._get("notification_templates", body["id"])["id"])
             case ("GET", "schedules"):
                 return self._page(self._filtered("schedules", {"unified_job_template": str(number)}), query)
             case _:

@@ -32,6 +32,7 @@ DEFAULTS = {
     "timeout": 30,
     "update_secrets": False,
     "wait_timeout": 300,
+    "failure_notifications": [],
 }
 
 
