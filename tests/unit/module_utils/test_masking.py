@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.testing import patch_module_args
+from ansible.module_utils.common.parameters import PASS_VARS
 from ansible_collections.tenantry.kube.plugins.module_utils import _module
+from module_args import patch_module_args
 
 TOKEN = "swordfish-0123456789"
 CONFIG = {
@@ -17,6 +18,8 @@ CONFIG = {
     "clusters": [{"name": "hub", "cluster": {"server": "http://hub.example"}}],
     "users": [{"name": "hub", "user": {"token": TOKEN}}],
 }
+# ansible-core before 2.19 returns the arguments without being asked.
+INVOCATION = {"_ansible_inject_invocation": True} if "inject_invocation" in PASS_VARS else {}
 ITEM: dict[str, Any] = {"name": {"type": "str"}, "size": {"type": "int", "default": 1}}
 
 
@@ -39,7 +42,7 @@ def logged(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def test_dictionary_is_masked_wherever_a_module_fails(
     capsys: pytest.CaptureFixture[str], logged: list[str], more: dict[str, Any], message: str
 ) -> None:
-    arguments = {"name": "a", "kubeconfig": CONFIG, "_ansible_inject_invocation": True, **more}
+    arguments = {"name": "a", "kubeconfig": CONFIG, **INVOCATION, **more}
     spec = _module.argument_spec(**ITEM)
     with patch_module_args(arguments), pytest.raises(SystemExit):
         _module.main(spec, lambda context, items: [context.hub.version()], item_options=ITEM, key="name")
@@ -53,7 +56,7 @@ def test_dictionary_is_masked_wherever_a_module_fails(
 
 
 def test_dictionary_is_masked_in_the_result(capsys: pytest.CaptureFixture[str], logged: list[str]) -> None:
-    arguments = {"name": "a", "kubeconfig": CONFIG, "_ansible_inject_invocation": True}
+    arguments = {"name": "a", "kubeconfig": CONFIG, **INVOCATION}
     with patch_module_args(arguments), pytest.raises(SystemExit) as caught:
         _module.main(
             _module.argument_spec(**ITEM),

@@ -8,9 +8,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ansible.module_utils.testing import patch_module_args
 from ansible_collections.tenantry.kube.plugins.module_utils import _module
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
+from module_args import patch_module_args
 
 ITEM = {
     "tenant": {"type": "str", "required": True},

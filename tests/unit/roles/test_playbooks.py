@@ -159,7 +159,7 @@ ANSWERS = ("size", "cpu", "memory", "storage", "pods", "host", "mode", "tier", "
 
 
 def test_options_of_a_virtual_cluster_by_a_survey(inventory: Path) -> None:
-    """All answers are text. A single one goes over the options, and they over the size."""
+    """JOB-2: all answers are text. A single one goes over the options, and they over the size."""
     text = '{"resources": {"pods": 20, "cpu": 9}, "mode": "dedicated"}'
     given = {"size": "small", "cpu": "2", "vcluster_options": text, "agents": "2", "sleep": "sat,sun", "host": "edge"}
     sleeps = ({"sleep": "sat,sun\nmon-fri 20:00-06:00\n"}, {"sleep": ["sat,sun", "", "mon-fri 20:00-06:00"]})

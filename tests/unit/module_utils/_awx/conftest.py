@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils.testing import patch_module_args
 from ansible_collections.tenantry.kube.plugins.module_utils._awx import reconcile
 from ansible_collections.tenantry.kube.plugins.modules import awx_configuration
+from module_args import patch_module_args
 from syncer.authority import Authority
 
 from .serving import serving
