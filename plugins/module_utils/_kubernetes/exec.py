@@ -67,7 +67,7 @@ def run_command(
     The command must know the length of its input, because the end of stdin cannot be signalled. Raise a TenantryError
     that begins with `doing` if it fails, or writes nothing for `seconds`. The arguments must not contain secrets.
     """
-    output = _Output(doing)
+    output = Output(doing, LARGEST_OUTPUT)
     container.host.introduce()
     try:
         socket = open_websocket(container.host, _path(container, command, stdin is not None))
@@ -86,17 +86,18 @@ def run_command(
     return output.content.decode(errors="replace")
 
 
-class _Output:
+class Output:
     """The stdout of a command, up to a limit."""
 
-    def __init__(self, doing: str) -> None:
+    def __init__(self, doing: str, largest: int) -> None:
         self.content = bytearray()
         self._doing = doing
+        self._largest = largest
 
     def add(self, piece: bytes) -> None:
         self.content += piece
-        if len(self.content) > LARGEST_OUTPUT:
-            raise TenantryError(f"{self._doing}: the command wrote more than {LARGEST_OUTPUT >> 20} MiB. Check its pod")
+        if len(self.content) > self._largest:
+            raise TenantryError(f"{self._doing}: the command wrote more than {self._largest >> 20} MiB. Check its pod")
 
 
 def _path(container: Container, command: Iterable[str], stdin: bool) -> str:

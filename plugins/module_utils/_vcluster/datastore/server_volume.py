@@ -26,6 +26,8 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.
 WAL = f"{NAME}-wal"
 STAGES = ".snapshot-"
 UPLOAD = ".restore"
+# Bytes of the tar archive of the keys in memory; it usually has some 200 KiB.
+_LARGEST_KEYS = 16 * 1024 * 1024
 BEFORE = "server.before-restore"
 PRE_UPGRADE = "before-upgrade"
 
@@ -115,8 +117,8 @@ def capture(container: Container, stage: str, directory: Path, seconds: float) -
     name = STAGES + stage
     output = run(container, "taking the snapshot", _STAGE, DATA_DIRECTORY, name, seconds=seconds).split()
     try:
-        keys = bytearray()
-        run(container, "fetching the keys", _KEYS, DATA_DIRECTORY, name, sink=keys.extend, seconds=seconds)
+        keys = pod_exec.Output("fetching the keys", _LARGEST_KEYS)
+        run(container, "fetching the keys", _KEYS, DATA_DIRECTORY, name, sink=keys.add, seconds=seconds)
         facts = [word for word in output if word != "-"]
         paused_seconds, wanted = int(facts[0]) / 100, list(zip(facts[1::2], facts[2::2], strict=True))
         for file, (size, sha256) in zip((NAME, WAL), wanted, strict=True):
@@ -124,7 +126,7 @@ def capture(container: Container, stage: str, directory: Path, seconds: float) -
     finally:
         with suppress(TenantryError):  # the next one removes it
             run(container, "removing the copy on the volume", _DISCARD, DATA_DIRECTORY, name)
-    return DataCopy(bytes(keys), directory / NAME, paused_seconds)
+    return DataCopy(bytes(keys.content), directory / NAME, paused_seconds)
 
 
 def _fetch(container: Container, stage: str, file: str, target: Path, size: int, sha256: str, seconds: float) -> None:

@@ -29,6 +29,9 @@ def test_output_without_an_end_is_an_error(tmp_path: Path, monkeypatch: pytest.M
         with pytest.raises(TenantryError, match=r"^looking: the command wrote more than .* MiB\. Check its pod$"):
             pod_exec.run(_container(entry), "looking", "true")
         assert pod_exec.run(_container(entry), "looking", "true", sink=lambda piece: sizes.append(len(piece))) == ""
+        few = pod_exec.Output("fetching", 50_000)
+        with pytest.raises(TenantryError, match=r"^fetching: the command wrote more than"):
+            pod_exec.run(_container(entry), "fetching", "true", sink=few.add)
     assert sum(sizes) == 100_000
 
 
