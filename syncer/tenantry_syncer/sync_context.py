@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import Any
 
 from tenantry_syncer import naming
@@ -12,7 +12,7 @@ from tenantry_syncer.config import Config
 from tenantry_syncer.host_networks import HostNetworks
 from tenantry_syncer.host_storage_classes import OfferedClasses
 from tenantry_syncer.kube import reduced
-from tenantry_syncer.kube.client import BULK, LARGEST, Api
+from tenantry_syncer.kube.client import BULK, LARGEST, Api, ApiError
 from tenantry_syncer.kube.informer import Budget, Cache, Indexer
 from tenantry_syncer.kube.resources import (
     CONFIG_MAP,
@@ -37,6 +37,8 @@ SYNCER_SELECTOR = f"{naming.MANAGED_BY}={naming.SYNCER}"
 # Not cached from the virtual cluster: most are used by no pod and they may be large. Read when a pod uses them.
 READ_WHEN_USED = (CONFIG_MAP, SECRET)
 SYNCED = (POD, SERVICE, PVC, ENDPOINT_SLICE, INGRESS)
+# Until a write to an object that is another one by now is retried: the watch is about to say so.
+STALE_RETRY_SECONDS = 1.0
 SERVICE_NAME = "kubernetes.io/service-name"
 
 
@@ -86,14 +88,23 @@ class ClusterView:
 
     async def merge(self, kind: Kind, obj: dict, body: dict, *subresource: str) -> dict:
         """Apply a merge patch to the object with this UID; a later object of the same name is not changed."""
-        body = {**body, "metadata": {**body.get("metadata", {}), "uid": obj["metadata"]["uid"]}}
-        partial = kind in READ_WHEN_USED
-        return self._seen(kind, await self.api.merge(self.path(kind, obj, *subresource), body, partial=partial))
+        return await self._merge(kind, obj, body, ("uid",), *subresource)
+
+    async def merge_unchanged(self, kind: Kind, obj: dict, body: dict, *subresource: str) -> dict:
+        """Apply a merge patch that derives from `obj`; the API server answers 409 if it has changed since."""
+        return await self._merge(kind, obj, body, ("uid", "resourceVersion"), *subresource)
+
+    async def _merge(self, kind: Kind, obj: dict, body: dict, same: tuple[str, ...], *subresource: str) -> dict:
+        metadata = {**body.get("metadata", {}), **{field: obj["metadata"][field] for field in same}}
+        path, partial = self.path(kind, obj, *subresource), kind in READ_WHEN_USED
+        with _stale_later():
+            return self._seen(kind, await self.api.merge(path, {**body, "metadata": metadata}, partial=partial))
 
     async def strategic(self, kind: Kind, obj: dict, body: dict, *subresource: str) -> dict:
         """Apply a strategic merge patch to the object with this UID."""
         body = {**body, "metadata": {**body.get("metadata", {}), "uid": obj["metadata"]["uid"]}}
-        return self._seen(kind, await self.api.strategic(self.path(kind, obj, *subresource), body))
+        with _stale_later():
+            return self._seen(kind, await self.api.strategic(self.path(kind, obj, *subresource), body))
 
     async def replace(self, kind: Kind, obj: dict, desired: dict) -> dict:
         """Replace the object; the API server answers 409 if it has changed since `obj` was read."""
@@ -114,6 +125,17 @@ class ClusterView:
         if kind in self._caches and obj.get("kind") in (kind.name, "PartialObjectMetadata"):
             self._caches[kind].put(obj)
         return obj
+
+
+@contextmanager
+def _stale_later() -> Iterator[None]:
+    """Retry a write to an object that is another one by now later: the watch queues its key before."""
+    try:
+        yield
+    except ApiError as error:
+        if error.is_about("metadata.uid"):
+            raise RequeueAfter(STALE_RETRY_SECONDS) from None
+        raise
 
 
 def _no_index(_obj: dict) -> tuple[str, ...]:

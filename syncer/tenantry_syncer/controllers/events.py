@@ -67,7 +67,7 @@ class Events:
 
     async def report_rejection(self, kind: Kind, obj: dict, host: dict, error: ApiError) -> bool:
         """Record an event if the error is a rejection of `host`; return whether it is."""
-        if not self.is_rejection(error) or error.is_about("metadata.uid"):  # about another object of the same name
+        if not self.is_rejection(error):
             return False
         await self.reject(kind, obj, "HostRefused", self._context.to_virtual_message(error.message, host, obj))
         return True

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from tenantry_syncer.controllers.events import Events
 from tenantry_syncer.kube.client import ApiError
 from tenantry_syncer.kube.resources import SERVICE
+from tenantry_syncer.kube.work_queue import RequeueAfter
 from tenantry_syncer.sync_context import SyncContext
 
 from ..object_store import with_store
@@ -41,11 +41,13 @@ def test_a_refusal_names_its_fields(causes: list, about: str | None, taken: bool
     with_store(scenario)
 
 
-@pytest.mark.parametrize(("cause", "told"), [(UID, False), (RANGE, True)])
-def test_a_refusal_of_another_object_is_not_reported(cause: dict, told: bool) -> None:
-    async def scenario(_store, api):
-        one = {**service({}), "apiVersion": "v1", "kind": "Service"}
-        error = ApiError(422, "Invalid", "metadata.uid", [cause])
-        assert await Events(SyncContext(CONFIG, api, api)).report_rejection(SERVICE, one, one, error) is told
+@pytest.mark.parametrize(("cause", "expected"), [(UID, RequeueAfter), (RANGE, ApiError)])
+@pytest.mark.parametrize("write", ["merge", "merge_unchanged", "strategic"])
+def test_a_write_to_what_is_another_object_now_is_retried_later(cause: dict, expected: type, write: str) -> None:
+    async def scenario(store, api):
+        view, one = SyncContext(CONFIG, api, api).virtual, service({})
+        store.causes, store.rejected = [cause], {view.path(SERVICE, one): 422}
+        with pytest.raises(expected):
+            await getattr(view, write)(SERVICE, one, {"spec": {}})
 
     with_store(scenario)
