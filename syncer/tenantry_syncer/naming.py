@@ -21,6 +21,7 @@ NAME = "tenantry.dev/name"
 UID = "tenantry.dev/uid"
 # When the tokens in a Secret are due for renewal.
 RENEW = "tenantry.dev/renew"
+NODE = "tenantry.dev/node"  # the UID of the virtual node that the tokens in a Secret name
 BUNDLES = "tenantry.dev/trust-bundles"  # a hash of those in a token Secret
 
 # Maximum length of a label value and of a Service name.

@@ -1,6 +1,8 @@
 """Service account tokens and trust bundles of the virtual cluster for its pods, in one Secret on the host per pod.
 
-Tokens are renewed in time. Bundles are read again every minute.
+Tokens are renewed in time. The first ones are issued before the host has chosen a node, so that the pod does not wait
+for them. Once it has, they are issued again, and name the node. The kubelet reads the Secret again as soon as it has
+started a container, and then every minute or so. Bundles are read again every minute.
 """
 
 from __future__ import annotations
@@ -13,9 +15,11 @@ from datetime import UTC, datetime, timedelta
 
 from tenantry_syncer import naming
 from tenantry_syncer.controllers import trust_bundles
-from tenantry_syncer.controllers.events import Events
-from tenantry_syncer.kube.resources import POD, SECRET, SERVICE_ACCOUNT, TOKEN
-from tenantry_syncer.sync_context import SyncContext
+from tenantry_syncer.controllers.events import REJECTED_RETRY_SECONDS, Events
+from tenantry_syncer.kube.client import ApiError
+from tenantry_syncer.kube.resources import NODE, POD, SECRET, SERVICE_ACCOUNT, TOKEN
+from tenantry_syncer.kube.work_queue import RequeueAfter
+from tenantry_syncer.sync_context import STALE_RETRY_SECONDS, SyncContext
 from tenantry_syncer.translate.pod_status import is_finished
 from tenantry_syncer.translate.pod_volumes import bundle_sources, token_secret, token_sources
 
@@ -57,12 +61,18 @@ class Tokens:
         bundles, again = await self._bundles(wanted)
         mark = {naming.BUNDLES: _fingerprint(bundles)} if bundles else {}
         left = _left(host_object) if host_object else 0.0
-        if host_object is None or left <= 0:
-            left = await self._issue(wanted, host_object, secret, bundles, mark)
+        node = self._node(wanted)
+        if host_object is None or left <= 0 or node != host_object["metadata"]["annotations"].get(naming.NODE, ""):
+            left = await self._issue(wanted, host_object, secret, bundles, {**mark, naming.NODE: node})
         elif not mark.items() <= host_object["metadata"]["annotations"].items():
             changes = {"data": bundles, "metadata": {"annotations": mark}}
             await self._context.host.merge(SECRET, host_object, changes)
         return min(left, again)
+
+    def _node(self, pod: dict) -> str:
+        """Return the UID of the node that a new token of the pod names; empty if it names none."""
+        node = self._context.virtual.get(NODE, "", pod["spec"].get("nodeName", "")) if token_sources(pod) else None
+        return node["metadata"]["uid"] if node else ""
 
     async def _issue(
         self, pod: dict, host_object: dict | None, name: str, bundles: Mapping[str, str], mark: Mapping[str, str]
@@ -96,7 +106,6 @@ class Tokens:
                     f"{trust_bundles.MAX_BYTES // 1024} KiB of certificates."
                 )
                 await self._events.reject(POD, pod, "TooLarge", message)
-                again = _BUNDLE_RETRY
                 continue
             if text is not None or source.get("optional"):
                 found[key] = _encoded(text or "")
@@ -117,10 +126,22 @@ class Tokens:
         }
         path = SERVICE_ACCOUNT.path(metadata["namespace"], account, "token")
         body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec}
-        issued = (await self._context.virtual.api.create(path, body))["status"]
+        try:
+            issued = (await self._context.virtual.api.create(path, body))["status"]
+        except ApiError as error:
+            await self._report_refusal(pod, error)
+            raise
         expires = datetime.fromisoformat(issued["expirationTimestamp"])
         lifetime = expires - datetime.now(UTC)
         return issued["token"], datetime.now(UTC) + min(lifetime * _SHARE, _LONGEST)
+
+    async def _report_refusal(self, pod: dict, error: ApiError) -> None:
+        """Raise RequeueAfter if the API server refuses a token, and record an event, as the kubelet would."""
+        if error.status == 409:  # the pod is another one by now
+            raise RequeueAfter(STALE_RETRY_SECONDS) from None
+        if Events.is_rejection(error) or "serviceaccounts" in error.message:
+            await self._events.reject(POD, pod, "TokenRefused", error.message)
+            raise RequeueAfter(REJECTED_RETRY_SECONDS) from None
 
 
 def has_sources(pod: dict) -> bool:

@@ -28,7 +28,7 @@ _METADATA = (
     "deletionTimestamp",
     "deletionGracePeriodSeconds",
 )
-_ANNOTATIONS = (naming.NAMESPACE, naming.NAME, naming.UID, naming.RENEW, naming.BUNDLES)
+_ANNOTATIONS = (naming.NAMESPACE, naming.NAME, naming.UID, naming.RENEW, naming.NODE, naming.BUNDLES)
 _LABELS = (naming.MANAGED_BY, naming.COMPONENT, "kubernetes.io/service-name")
 _SPEC = ("nodeName", "hostNetwork", "type", "clusterIP", "selector")
 _STATUS = ("phase", "startTime", "hostIPs", "podIPs")

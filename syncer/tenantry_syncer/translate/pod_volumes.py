@@ -12,6 +12,7 @@ from tenantry_syncer.translate.rejection import RejectedSpec
 KINDS = ("configMap", "downwardAPI", "emptyDir", "hostPath", "image", "persistentVolumeClaim", "projected", "secret")
 PROJECTED = ("configMap", "downwardAPI", "secret")
 # The syncer puts what these need into a Secret of the pod, because the host's API server has other tokens and bundles.
+_OTHERS_READ = 0o004
 IN_TOKEN_SECRET = ("serviceAccountToken", "clusterTrustBundle")
 
 
@@ -65,6 +66,8 @@ def host_volume(volume: dict, pod: dict, host_pod: str) -> dict:
         result[kind]["sources"] = [
             _projection(one, f"{name}.{at}", namespace, host_pod) for at, one in enumerate(sources)
         ]
+        if not result[kind].get("defaultMode", _OTHERS_READ) & _OTHERS_READ and _has_one_user(pod["spec"]):
+            _let_user_read(result[kind]["sources"], host_pod)
     else:
         _rename(result, kind, namespace)
     return result
@@ -82,6 +85,22 @@ def _projection(source: dict, key: str, namespace: str, host_pod: str) -> dict:
             )
         _rename(source, kind, namespace)
     return source
+
+
+def _let_user_read(sources: list[dict], host_pod: str) -> None:
+    """Let others read tokens and trust bundles: the kubelet gives these to the user, but files of a Secret to root."""
+    for source in sources:
+        if (source.get("secret") or {}).get("name") == token_secret(host_pod):
+            for item in source["secret"]["items"]:
+                item["mode"] = 0o444
+
+
+def _has_one_user(spec: dict) -> bool:
+    """Return whether all containers run as one user that the pod sets."""
+    containers = [*(spec.get("initContainers") or []), *spec["containers"]]
+    pods_own = (spec.get("securityContext") or {}).get("runAsUser")
+    users = {(one.get("securityContext") or {}).get("runAsUser", pods_own) for one in containers}
+    return len(users) == 1 and None not in users
 
 
 def _rename(holder: dict, kind: str, namespace: str) -> None:

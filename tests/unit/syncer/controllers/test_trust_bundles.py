@@ -154,3 +154,15 @@ def test_missing_bundle_keeps_pod_waiting_unless_optional(optional: bool, data: 
         assert optional or "There is no trust bundle ca." in told[0][1]
 
     with_store(scenario)
+
+
+def test_bundles_too_large_are_read_again_after_a_minute(monkeypatch: pytest.MonkeyPatch):
+    async def scenario(store, api):
+        monkeypatch.setattr(trust_bundles, "MAX_BYTES", 1)
+        context = SyncContext(CONFIG, api, api)
+        put(store, V1, "ca", ONE)
+        context.virtual.cache(POD).put(mounting(name="ca"))
+        assert await Tokens(context, Events(context)).reconcile("shop", "web-0") == 60
+        assert [one["reason"] for path, one in store.objects.items() if "/events/" in path] == ["TooLarge"]
+
+    with_store(scenario)

@@ -79,3 +79,31 @@ def test_token_secret_has_a_distinct_name():
     secret = pod_volumes.token_secret(naming.host_name("shop", "web"))
     assert secret == naming.host_name("shop", "web") + "-tokens"
     assert secret != naming.host_name("shop", "web-tokens")
+
+
+@pytest.mark.parametrize(
+    ("mode", "spec", "expected"),
+    [
+        (0o400, {"securityContext": {"runAsUser": 1000}}, 0o444),
+        (0o440, {"containers": [{"name": "a", "image": "a", "securityContext": {"runAsUser": 1000}}]}, 0o444),
+        (0o644, {"securityContext": {"runAsUser": 1000}}, None),
+        (0o400, {}, None),
+        (0o400, {"securityContext": {"runAsUser": 1}, "initContainers": [{"name": "i", "image": "i"}]}, 0o444),
+        (
+            0o400,
+            {
+                "securityContext": {"runAsUser": 1},
+                "initContainers": [{"name": "i", "image": "i", "securityContext": {"runAsUser": 2}}],
+            },
+            None,
+        ),
+    ],
+)
+def test_host_volume_token_is_readable_for_the_only_user(mode: int, spec: dict, expected: int | None):
+    """The kubelet would give the file to that user; a file of a Secret belongs to root."""
+    of_user = {"secret": {"name": "own", "items": [{"key": "a", "path": "a"}]}}
+    sources = [{"serviceAccountToken": {"path": "token"}}, of_user]
+    volume = {"name": "t", "projected": {"sources": sources, "defaultMode": mode}}
+    token, own = made({**spec, "volumes": [volume]})["volumes"][0]["projected"]["sources"]
+    assert token["secret"]["items"][0].get("mode") == expected
+    assert "mode" not in own["secret"]["items"][0]
