@@ -65,6 +65,8 @@ class Syncer:
         self.nodes = Nodes(context)
         self._classes = StorageClasses(context)
         self.queue: WorkQueue[tuple] = WorkQueue(self._work)
+        # A syncer that waits, perhaps for months, keeps no keys of objects that come and go.
+        self.queue.is_open = elector is None
         self._index = config_maps_and_secrets.ReferenceIndex()
         self._references = References(context, self._index, self.events)
         self._tokens = service_account_tokens.Tokens(context, self.events)
@@ -101,12 +103,19 @@ class Syncer:
                     await self._remove_orphans()
             if self._elector:
                 await self._elector.acquire()
+                self._open_queue()
                 group.create_task(self._elector.renew())
             for kind in READ_WHEN_USED:
                 group.create_task(self._references.follow(kind, self.queue.add))
             group.create_task(self.queue.run())
             group.create_task(self.events.run())
             group.create_task(self._watch_settings())
+
+    def _open_queue(self) -> None:
+        """Queue everything, as after the first lists."""
+        self.queue.is_open = True
+        for cache in self.context.caches:
+            cache.replay()
 
     async def _remove_orphans(self) -> None:
         """Delete host pods without a virtual pod. Failures are retried with all other keys."""
@@ -201,7 +210,8 @@ class Syncer:
         if changed := addresses_of_pod(old) ^ addresses_of_pod(new):
             self._requeue_slices(changed)
         if new is None and old:
-            self._pods.host_pod_deleted(old)
+            if self.queue.is_open:
+                self._pods.host_pod_deleted(old)
             if old["spec"].get("nodeName"):
                 self.queue.add((NODE, old["spec"]["nodeName"]))
 

@@ -119,6 +119,12 @@ class Cache:
         entry = self._objects.get(key)
         return self._complete(json.loads(entry.text)) if entry else None
 
+    def replay(self) -> None:
+        """Report every object to the listeners as if it had just been created."""
+        for obj in self.all():
+            for listener in self._listeners:
+                listener(None, obj)
+
     @property
     def has_left_out(self) -> bool:
         """Whether objects may be missing from the cache: left out for lack of room, or a list is in progress."""

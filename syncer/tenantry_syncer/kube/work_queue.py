@@ -39,10 +39,11 @@ class WorkQueue(Generic[K]):
         self._failures: dict[K, int] = {}
         self._timers: dict[K, asyncio.TimerHandle] = {}
         self._available = asyncio.Semaphore(0)
+        self.is_open = True  # a closed queue drops keys
 
     def add(self, key: K) -> None:
         """Queue a key, once."""
-        if key not in self._queued:
+        if self.is_open and key not in self._queued:
             self._queued[key] = None
             self._available.release()
 

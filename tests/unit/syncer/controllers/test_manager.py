@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 from tenantry_syncer.controllers.manager import Syncer
-from tenantry_syncer.kube.resources import ENDPOINT_SLICE, INGRESS, SERVICE
+from tenantry_syncer.kube.informer import key_of
+from tenantry_syncer.kube.resources import ENDPOINT_SLICE, INGRESS, POD, SERVICE
 from tenantry_syncer.sync_context import SERVICE_NAME, SyncContext
 
 from ..object_store import with_store
-from ..objects import CONFIG, service
+from ..objects import CONFIG, pod, service
 
 MANY = [{"addresses": ["192.0.2.7"], "conditions": {}, "hints": {}, "zone": "z"} for _one in range(3000)]
 
@@ -69,5 +70,24 @@ def test_host_object_is_queued_if_virtual_is_not_cached():
         assert (ENDPOINT_SLICE, "shop", "web") in waiting(syncer)
         context.virtual.cache(SERVICE).put(service({"clusterIP": "10.43.0.9"}, resourceVersion="4"))
         assert (INGRESS, "shop", "web") in waiting(syncer)
+
+    with_store(scenario)
+
+
+def test_waiting_syncer_keeps_nothing_of_what_comes_and_goes():
+    async def scenario(_store, api):
+        context = SyncContext(CONFIG, api, api)
+        syncer = Syncer(context, elector=object())
+        virtual = pod()
+        host_pod = context.host_object(POD, virtual, spec={"nodeName": "node-1"}, status={"phase": "Running"})
+        host_pod["metadata"] |= {"uid": "on-host", "resourceVersion": "1"}
+        for cache, obj in ((context.virtual.cache(POD), virtual), (context.host.cache(POD), host_pod)):
+            cache.put(obj)
+            cache._store(key_of(obj), None)
+        assert not waiting(syncer)
+        assert not syncer._pods._last
+        context.virtual.cache(POD).put(pod(resourceVersion="8"))
+        syncer._open_queue()  # it has become the leader
+        assert (POD, "shop", "web-0") in waiting(syncer)
 
     with_store(scenario)
