@@ -19,6 +19,13 @@ LOG_FLAGS = ("follow", "previous", "timestamps")
 LOG_NUMBERS = ("tailLines", "limitBytes", "sinceSeconds")
 LOG_STREAMS = ("Stdout", "Stderr", "All")
 
+# All virtual nodes have the syncer's address, so their metrics would be counted once for each node.
+_OF_A_NODE = ("metrics", "stats")
+_NO_NODE_METRICS = (
+    "not served here: virtual nodes share one address, and a request does not name its node. "
+    "Use the API metrics.k8s.io."
+)
+
 _LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 _NAME = re.compile(rf"{_LABEL}(\.{_LABEL})*")
 _UID = re.compile(r"[A-Za-z0-9-]{1,64}")
@@ -59,6 +66,8 @@ def parse(method: str, target: str) -> StreamRequest:
     """Parse a request to the kubelet API. Raises RejectedRequest with 404, 405 or 400."""
     path, _mark, text = target.partition("?")
     kind, _slash, rest = path.removeprefix("/").partition("/")
+    if kind in _OF_A_NODE:
+        raise RejectedRequest(404, f"path {path[:200]!r}: {_NO_NODE_METRICS}")
     if not path.startswith("/") or kind not in SUBRESOURCES:
         raise RejectedRequest(404, f"path {path[:200]!r}: not served here. Supported: {', '.join(SUBRESOURCES)}.")
     namespace, pod, container = _names(kind, rest.split("/"))

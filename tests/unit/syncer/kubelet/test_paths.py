@@ -138,3 +138,10 @@ def test_parse_stream_allows_get_and_post(method):
     with pytest.raises(RejectedRequest) as caught:
         parse(method, "/exec/shop/web/app?output=1")
     assert caught.value.status == 405
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/metrics/cadvisor", "/metrics/resource", "/stats/summary"])
+def test_parse_explains_that_nodes_have_no_metrics(path):
+    with pytest.raises(RejectedRequest, match=r"metrics\.k8s\.io") as caught:
+        parse("GET", path)
+    assert caught.value.status == 404
