@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from tenantry_syncer.controllers.events import Events
+from tenantry_syncer.kube import reduced
 from tenantry_syncer.kube.client import ApiError
-from tenantry_syncer.kube.resources import PVC
+from tenantry_syncer.kube.resources import POD, PVC
 from tenantry_syncer.sync_context import SyncContext
 
 PASSED_THROUGH = ("accessModes", "resources", "volumeMode", "storageClassName")
@@ -54,6 +55,9 @@ class PersistentVolumeClaims:
             created = await self._context.host.create(PVC, desired)
         except ApiError as error:
             await self._events.host_rejected(PVC, claim, desired, error)
+        if (claim.get("status") or {}).get("phase") == "Bound":
+            message = "The host no longer has the volume of this claim. The claim gets a new, empty one."
+            await self._events.reject(PVC, claim, "NewVolume", message)
         # _sync_status sets volumeName to the name of the host's claim.
         if (volume := claim["spec"].get("volumeName")) and volume != created["metadata"]["name"]:
             message = f"spec.volumeName: {volume} is not passed on. The claim gets a new volume."
@@ -95,7 +99,25 @@ class PersistentVolumeClaims:
         if known:
             claim = await self._context.virtual.merge(PVC, claim, {"spec": known})
         if changed:
-            await self._context.virtual.merge(PVC, claim, {"status": changed}, "status")
+            await self._context.virtual.merge_unchanged(PVC, claim, {"status": changed}, "status")
+
+
+def ephemeral_claim_problem(context: SyncContext, pod: dict, name: str) -> str | None:
+    """Return why the pod's ephemeral volume cannot have the claim of this name yet; None if it can.
+
+    A claim of an earlier pod of the same name is about to be deleted, inside and on the host. Empty: only wait.
+    """
+    namespace, owner = pod["metadata"]["namespace"], pod["metadata"]["uid"]
+    claim = context.virtual.get(PVC, namespace, name)
+    host_object = context.host_object_for(PVC, namespace, name)
+    if claim is None or reduced.is_reduced(claim):
+        return None if claim or host_object is None else ""
+    owners = claim["metadata"].get("ownerReferences") or []
+    if any(one["uid"] == owner for one in owners):
+        return "" if host_object and not context.is_host_object_of(host_object, claim) else None
+    if claim["metadata"].get("deletionTimestamp") or any(one["kind"] == POD.name for one in owners):
+        return ""
+    return f"the claim {name} exists and was not created for this pod. Rename the volume or the claim."
 
 
 def _conditions(current: dict, host_object: dict) -> list[dict] | None:

@@ -7,14 +7,15 @@ from tenantry_syncer.controllers import config_maps_and_secrets
 from tenantry_syncer.controllers.config_maps_and_secrets import References
 from tenantry_syncer.controllers.events import REJECTED_RETRY_SECONDS, Events
 from tenantry_syncer.controllers.nodes import Nodes
+from tenantry_syncer.controllers.persistent_volume_claims import ephemeral_claim_problem
 from tenantry_syncer.controllers.service_account_tokens import Tokens
 from tenantry_syncer.kube.client import ApiError
 from tenantry_syncer.kube.informer import Key
 from tenantry_syncer.kube.resources import NAMESPACE, POD
 from tenantry_syncer.kube.work_queue import RequeueAfter
-from tenantry_syncer.sync_context import SyncContext, fits_host
+from tenantry_syncer.sync_context import STALE_RETRY_SECONDS, SyncContext, fits_host
 from tenantry_syncer.translate import pod as pod_spec
-from tenantry_syncer.translate import pod_changes, pod_status, service_variables
+from tenantry_syncer.translate import pod_changes, pod_status, pod_volumes, service_variables
 from tenantry_syncer.translate.rejection import RejectedSpec
 
 # Grace period in seconds of a host pod that was force-deleted in the virtual cluster or is orphaned.
@@ -81,6 +82,7 @@ class Pods:
         try:
             if not self._references.index.has(POD, (namespace, name)):
                 await self._reject_excess_references(pod)
+            await self._wait_for_ephemeral_claims(pod)
             await self._sync_references(pod)
             host_name = self._context.host_pod_name_for(pod)
             await self._tokens.reconcile(namespace, name, host_name)
@@ -96,18 +98,28 @@ class Pods:
             await self._report_left_out(pod, desired, created)
             await self._report_left_out_variables(pod)
 
+    async def _wait_for_ephemeral_claims(self, pod: dict) -> None:
+        """Raise RequeueAfter while the claims of the pod's ephemeral volumes are not its own."""
+        for volume in pod["spec"].get("volumes") or []:
+            claim = pod_volumes.ephemeral_claim(pod, volume["name"])
+            problem = ephemeral_claim_problem(self._context, pod, claim) if "ephemeral" in volume else None
+            if problem:
+                await self._events.reject(POD, pod, "Refused", f"volume {volume['name']}: {problem}")
+            if problem is not None:
+                raise RequeueAfter(REJECTED_RETRY_SECONDS if problem else STALE_RETRY_SECONDS)
+
     async def _report_left_out(self, pod: dict, desired: dict, created: dict) -> None:
         """Record an event about each field that the syncer does not pass on or an older host drops."""
         if fields := pod_spec.left_out(pod):
             message = f"{', '.join(fields)}: not supported by the platform and ignored."
             await self._events.reject(POD, pod, "NotPassedOn", message)
-        for field, kubernetes in pod_spec.NEEDS.items():
-            if field in desired["spec"] and field not in created["spec"]:
-                message = (
-                    f"{field}: requires Kubernetes {kubernetes} on the host and is ignored. "
-                    f"Its value would be {desired['spec'][field]}."
-                )
-                await self._events.reject(POD, pod, "NotPassedOn", message)
+        for field, value in pod_spec.dropped(desired["spec"], created["spec"]):
+            known = pod_spec.NEEDS.get(field)
+            message = (
+                f"{field}: requires {f'Kubernetes {known}' if known else 'a later Kubernetes'} on the host and is "
+            )
+            message += f"ignored. Its value would be {value}." if known else "ignored."
+            await self._events.reject(POD, pod, "NotPassedOn", message)
 
     async def _sync_references(self, pod: dict) -> None:
         """Sync what the pod references before the pod itself, which needs it to start."""
@@ -185,7 +197,7 @@ class Pods:
         if patch is None:
             return pod
         try:
-            return await self._context.virtual.merge(POD, pod, {"status": patch}, "status")
+            return await self._context.virtual.strategic(POD, pod, {"status": patch}, "status")
         except ApiError as error:
             if error.status == 404:
                 return pod

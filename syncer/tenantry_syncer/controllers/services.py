@@ -60,7 +60,12 @@ def is_synced(service: dict) -> bool:
 
 
 def host_spec(service: dict, kind: str | None = None) -> dict:
-    """Return the host's spec without the immutable clusterIP and without externalIPs; `kind` overrides the type."""
+    """Return the host's spec without the immutable clusterIP and without externalIPs; `kind` overrides the type.
+
+    A load balancer of a class is not the host's: its default implementation might be open to everybody.
+    """
+    if _kind(service) == "LoadBalancer" and service["spec"].get("loadBalancerClass"):
+        kind = "ClusterIP"
     spec = {**service["spec"], "type": kind} if kind else service["spec"]
     exposed = spec.get("type", "ClusterIP") != "ClusterIP"
     fields = (*PASSED_THROUGH, *_EXPOSURE) if exposed else PASSED_THROUGH
@@ -236,7 +241,9 @@ class Services:
         """Copy node ports, load balancer addresses and conditions from the host to the virtual service."""
         ports_now = _with_node_ports(service["spec"].get("ports") or [], host_object)
         if ports and ports_now != service["spec"].get("ports"):
-            service = await self._context.virtual.merge(SERVICE, service, {"spec": {"ports": ports_now}})
+            service = await self._context.virtual.merge_unchanged(SERVICE, service, {"spec": {"ports": ports_now}})
+        if service["spec"].get("loadBalancerClass"):
+            return  # its status is that of a controller in the virtual cluster
         status: dict = {}
         if (addresses := _load_balancer_addresses(host_object)) != _load_balancer_addresses(service):
             status["loadBalancer"] = {"ingress": addresses or None}

@@ -6,6 +6,8 @@ changed. So an init container that runs first rewrites the file, and the other c
 
 from __future__ import annotations
 
+import re
+
 from tenantry_syncer import naming
 from tenantry_syncer.config import Config
 
@@ -40,6 +42,11 @@ def add(host_pod: dict, pod: dict, config: Config) -> None:
                 one["volumeMounts"] = [*mounts, {"name": NAME, "mountPath": _FILE, "subPath": "hosts"}]
     host_pod["volumes"] = [*host_pod["volumes"], {"name": NAME, "emptyDir": {}}]
     host_pod["initContainers"] = [_container(full, pod, config), *host_pod.get("initContainers", [])]
+
+
+def without_name(text: str) -> str:
+    """Remove the name of the container from a message that lists containers."""
+    return re.sub(rf"\b{NAME}\b ?", "", text)
 
 
 def full_name(pod: dict, config: Config) -> str | None:

@@ -11,7 +11,7 @@ again on the host: see the fields below and pod_scheduling.py.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -116,7 +116,7 @@ _PROBES = ("livenessProbe", "readinessProbe", "startupProbe")
 CONTAINERS = ("initContainers", "containers", "ephemeralContainers")
 # Seconds that a pod may delay the drain of a host node.
 LONGEST_GRACE = 3600
-# Fields with the Kubernetes version that they require. Older hosts drop them silently.
+# Kubernetes versions that fields require, where they are known. Older hosts drop fields silently.
 NEEDS = {"hostnameOverride": "1.35", "resources": "1.34"}
 
 
@@ -186,6 +186,20 @@ def left_out(pod: dict) -> list[str]:
         for index, one in enumerate(spec.get(group) or []):
             found += [f"spec.{group}[{index}].{name}" for name in one if name not in CONTAINER]
     return found + pod_scheduling.left_out(spec)
+
+
+def dropped(desired: Any, created: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the fields of the desired spec that the created one lacks, because the host does not know them."""
+    if isinstance(desired, Mapping) and isinstance(created, Mapping):
+        for name, value in desired.items():
+            where = f"{path}.{name}" if path else name
+            if name in created:
+                yield from dropped(value, created[name], where)
+            elif value:  # API servers omit empty fields
+                yield where, value
+    elif isinstance(desired, list) and isinstance(created, list) and len(desired) == len(created):
+        for index, (one, other) in enumerate(zip(desired, created, strict=True)):
+            yield from dropped(one, other, f"{path}[{index}]")
 
 
 def host_metadata(pod: dict, config: Config) -> dict:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from tenantry_syncer import naming
 from tenantry_syncer.config import Config
-from tenantry_syncer.translate import downward_api, pod_defaults, pod_status
+from tenantry_syncer.translate import downward_api, pod_defaults, pod_scheduling, pod_status
 from tenantry_syncer.translate import pod as pod_spec
 
 # A body and optionally a subresource.
@@ -23,6 +23,8 @@ def patches(pod: dict, host: dict, config: Config) -> Iterator[Patch]:
     deadline = pod["spec"].get("activeDeadlineSeconds")
     if deadline and deadline != host["spec"].get("activeDeadlineSeconds"):
         yield ({"spec": {"activeDeadlineSeconds": deadline}},)
+    if tolerations := _tolerations(pod, host):
+        yield ({"spec": {"tolerations": tolerations}},)
     for resized in _resizes(pod, host, config):
         yield {"spec": resized}, "resize"
     if readiness_gates := pod_status.gate_conditions(pod, host):
@@ -34,6 +36,23 @@ def ephemeral(pod: dict, host: dict) -> list[dict]:
     there = {one["name"] for one in host["spec"].get("ephemeralContainers") or []}
     given = pod["spec"].get("ephemeralContainers") or []
     return [one for one in given if one["name"] not in there]
+
+
+def _tolerations(pod: dict, host: dict) -> list[dict] | None:
+    """Return all tolerations of the host pod with those that were added or have another time; None if there are none.
+
+    The API allows no other changes.
+    """
+    there = host["spec"].get("tolerations") or []
+    wanted = [one for one in pod_scheduling.tolerations(pod["spec"]) if one not in there]
+    if not wanted:
+        return None
+    replaced = [_without_time(one) for one in wanted]
+    return [*(one for one in there if _without_time(one) not in replaced), *wanted]
+
+
+def _without_time(toleration: dict) -> dict:
+    return {key: value for key, value in toleration.items() if key != "tolerationSeconds"}
 
 
 def _metadata(pod: dict, host: dict, config: Config) -> dict:

@@ -6,6 +6,8 @@ import copy
 from collections.abc import Callable
 from typing import Any
 
+from tenantry_syncer.translate import hosts_file
+
 Translate = Callable[[str], str]
 _STATUSES = ("initContainerStatuses", "containerStatuses", "ephemeralContainerStatuses")
 PASSED_THROUGH = (
@@ -19,13 +21,17 @@ PASSED_THROUGH = (
     "allocatedResources",
     "resources",
 )
+# Lists that a strategic merge patch merges by `ip`.
+_MERGED_BY_ADDRESS = ("hostIPs", "podIPs")
 _CONTAINERS = {"initContainerStatuses": "initContainers", "containerStatuses": "containers"}
 FINISHED = ("Succeeded", "Failed")
+# Eviction, in the virtual cluster or on the host, sets it; once set, it stays.
+_DISRUPTION = "DisruptionTarget"
 # Condition types of Kubernetes itself, which a tenant cannot set on the host.
 _KUBERNETES = (
     "AllContainersRestarting",
     "ContainersReady",
-    "DisruptionTarget",
+    _DISRUPTION,
     "Initialized",
     "PodReadyToStartContainers",
     "PodResizeInProgress",
@@ -62,12 +68,37 @@ def translated(pod: dict, host: dict, to_virtual_message: Translate) -> dict:
 
 
 def patch(pod: dict, wanted: dict) -> dict | None:
-    """Return the merge patch to this status; None if it is current."""
+    """Return the strategic merge patch to this status; None if it is current.
+
+    Others may change the pod's own conditions at the same time, so only conditions that differ are in it.
+    """
     current = pod.get("status") or {}
-    changed = {key: value for key, value in wanted.items() if _without_nulls(current.get(key)) != _without_nulls(value)}
+    changed = {
+        key: _replacing(key, current.get(key), value)
+        for key, value in wanted.items()
+        if _without_nulls(current.get(key)) != _without_nulls(value)
+    }
     kept = ("qosClass", "observedGeneration", *wanted)
     gone = {key: None for key in current if key not in kept}
     return {**changed, **gone} or None
+
+
+def _replacing(key: str, current: Any, value: Any) -> Any:
+    """Return what a strategic merge patch needs to replace a field, also one that it would merge."""
+    if key == "conditions":
+        there, wanted = _by_type(current), _by_type(value)
+        changed = [_replacing("", there.get(kind), one) for kind, one in wanted.items() if one != there.get(kind)]
+        return [*changed, *({"$patch": "delete", "type": kind} for kind in there if kind not in wanted)]
+    if key in _MERGED_BY_ADDRESS:
+        return [{"$patch": "replace"}, *value]
+    if isinstance(value, dict):
+        there = current if isinstance(current, dict) else {}
+        return {**dict.fromkeys(there), **{name: _replacing("", there.get(name), one) for name, one in value.items()}}
+    return value
+
+
+def _by_type(conditions: list[dict] | None) -> dict[str, dict]:
+    return {one["type"]: _without_nulls(one) for one in conditions or []}
 
 
 def _without_nulls(value: Any) -> Any:
@@ -85,14 +116,16 @@ def readiness_gates(pod: dict) -> list[str]:
 
 def _conditions(pod: dict, given: dict, to_virtual_message: Translate) -> list[dict]:
     """Return Kubernetes' own conditions from the host, and all others from the virtual pod."""
-    own = [one for one in (pod.get("status") or {}).get("conditions") or [] if one["type"] not in _KUBERNETES]
+    kinds = {one["type"] for one in given.get("conditions") or []}
+    from_host = [kind for kind in _KUBERNETES if kind != _DISRUPTION or kind in kinds]
+    own = [one for one in (pod.get("status") or {}).get("conditions") or [] if one["type"] not in from_host]
     found = []
     for one in given.get("conditions") or []:
         if one["type"] not in _KUBERNETES:
             continue
         result = {key: value for key, value in one.items() if key != "observedGeneration"}
         if "message" in result:
-            result["message"] = to_virtual_message(result["message"])
+            result["message"] = hosts_file.without_name(to_virtual_message(result["message"]))
         found.append(result)
     return found + own
 
@@ -115,6 +148,9 @@ def _container(status: dict, asked: dict, to_virtual_message: Translate) -> dict
     result = copy.deepcopy(status)
     wanted = asked.get("resources") or {}
     _drop_unrequested(result, wanted.get("requests") or {})
+    if "volumeMounts" in result:
+        mounted = {one["name"] for one in asked.get("volumeMounts") or []}
+        result["volumeMounts"] = [one for one in result["volumeMounts"] if one["name"] in mounted]
     for state in (result.get("state") or {}, result.get("lastState") or {}):
         for detail in state.values():
             if "message" in detail:

@@ -7,10 +7,12 @@ import dataclasses
 import pytest
 from tenantry_syncer import naming
 from tenantry_syncer.controllers import services
+from tenantry_syncer.controllers.events import Events
 from tenantry_syncer.controllers.persistent_volume_claims import PersistentVolumeClaims
 from tenantry_syncer.kube.resources import SERVICE
 from tenantry_syncer.sync_context import SyncContext
 
+from ..object_store import with_store
 from ..objects import CONFIG, service
 
 PORT = {"name": "http", "protocol": "TCP", "port": 80, "targetPort": "web", "appProtocol": "h2c"}
@@ -59,6 +61,13 @@ def test_host_spec_exposure_fields_by_type(kind, passes):
     made = services.host_spec(service({"type": kind, "ports": numbered, **exposed}))
     assert {key: made[key] for key in exposed if key in made} == (exposed if passes else {})
     assert made["ports"] == (numbered if passes else [PORT])
+
+
+def test_host_spec_of_a_load_balancer_class_is_not_the_hosts():
+    """Its default implementation may be open to everybody, unlike that of the class."""
+    numbered = [{**PORT, "nodePort": 30000}]
+    given = {"type": "LoadBalancer", "loadBalancerClass": "example.com/internal", "ports": numbered}
+    assert services.host_spec(service(given)) == {"type": "ClusterIP", "ports": [PORT]}
 
 
 ASIDE = ("externalIPs", "loadBalancerIP", "loadBalancerClass", "somethingNew")
@@ -148,3 +157,25 @@ def test_claim_problem(allowed, spec, rejected):
         spec, spec.get("storageClassName")
     )
     assert (problem is not None) is rejected
+
+
+def test_node_ports_are_copied_back_only_to_the_service_they_are_for():
+    """Its ports may have changed since it was read, and the patch has all of them."""
+
+    async def scenario(store, api):
+        made = SyncContext(CONFIG, api, api)
+        known = service({"type": "NodePort", "ports": [{**PORT, "nodePort": 30000}]}, resourceVersion="3")
+        sent = []
+
+        async def merge(_path: str, body: dict, **_options: object) -> dict:
+            sent.append(body)
+            return {**known, "kind": "Service"}
+
+        made.virtual.api.merge = merge
+        host_object = {"metadata": {}, "spec": {"ports": [{**PORT, "nodePort": 30001}]}, "status": {}}
+        await services.Services(made, Events(made))._sync_status(known, host_object, ports=True)
+        (patch,) = sent
+        assert patch["metadata"] == {"uid": "s-1", "resourceVersion": "3"}
+        assert patch["spec"]["ports"][0]["nodePort"] == 30001
+
+    with_store(scenario)

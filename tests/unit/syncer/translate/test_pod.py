@@ -187,3 +187,18 @@ def test_host_pod_does_not_modify_virtual_pod():
     asked, untouched = pod(everywhere("x")), pod(everywhere("x"))
     pod_spec.host_pod(asked, POD_CONTEXT)
     assert asked == untouched
+
+
+def test_dropped_fields_are_those_that_the_host_does_not_know():
+    desired = {
+        "hostname": "a",
+        "resources": {"limits": {"cpu": "1"}},
+        "volumes": [],
+        "containers": [{"name": "a", "env": [], "lifecycle": {"stopSignal": "SIGINT", "preStop": {"sleep": {}}}}],
+    }
+    created = {"hostname": "a", "containers": [{"name": "a", "lifecycle": {"preStop": {"sleep": {}}}, "tty": False}]}
+    assert dict(pod_spec.dropped(desired, created)) == {
+        "resources": {"limits": {"cpu": "1"}},
+        "containers[0].lifecycle.stopSignal": "SIGINT",
+    }
+    assert list(pod_spec.dropped(desired, desired)) == []

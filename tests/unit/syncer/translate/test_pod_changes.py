@@ -128,3 +128,24 @@ def test_patches_resize_init_containers():
     )
     ((body, subresource),) = patches(after, living(before))
     assert (body["spec"]["initContainers"][0]["resources"]["limits"]["cpu"], subresource) == ("2", "resize")
+
+
+def test_patches_add_tolerations_of_node_conditions():
+    def tolerating(*given: tuple[str, int]) -> dict:
+        return pod(
+            {
+                "tolerations": [
+                    {"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": seconds}
+                    for key, seconds in given
+                ]
+            }
+        )
+
+    lost, unready = "node.kubernetes.io/unreachable", "node.kubernetes.io/not-ready"
+    there = living(tolerating((lost, 300), (unready, 300)))
+    assert patches(tolerating((lost, 300), (unready, 300), ("example.com/any", 1)), there) == []
+    ((change,),) = patches(tolerating((lost, 20), (unready, 300)), there)
+    assert [(one["key"], one["tolerationSeconds"]) for one in change["spec"]["tolerations"]] == [
+        (unready, 300),
+        (lost, 20),
+    ]

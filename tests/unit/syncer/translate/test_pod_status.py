@@ -155,7 +155,50 @@ def test_gate_conditions_omit_kubernetes_conditions(kind):
         ({"phase": "Running", "qosClass": "Burstable", "observedGeneration": 1}, {"phase": "Running"}, None),
         ({"phase": "Running", "message": "crafted"}, {"phase": "Running"}, {"message": None}),
         ({"conditions": [{"type": "A", "probe": None}]}, {"conditions": [{"type": "A"}]}, None),
+        ({}, {"podIPs": [{"ip": "1"}]}, {"podIPs": [{"$patch": "replace"}, {"ip": "1"}]}),
+        (
+            {"resources": {"limits": {"cpu": "1", "memory": "1Gi"}}},
+            {"resources": {"limits": {"cpu": "2"}}},
+            {"resources": {"limits": {"cpu": "2", "memory": None}}},
+        ),
     ],
 )
 def test_patch(current, wanted, patch):
     assert pod_status.patch({"status": current}, wanted) == patch
+
+
+def test_patch_has_only_conditions_that_differ():
+    """Others may set conditions of their own meanwhile."""
+    own, ready = {"type": "example.com/seen", "status": "True"}, {"type": "Ready", "status": "False", "message": "x"}
+    current = [own, ready, {"type": "PodResizePending", "status": "True"}, {"type": "PodScheduled", "status": "True"}]
+    wanted = [{"type": "Ready", "status": "True"}, {"type": "PodScheduled", "status": "True"}, own]
+    assert pod_status.patch({"status": {"conditions": current}}, {"conditions": wanted}) == {
+        "conditions": [
+            {"type": "Ready", "status": "True", "message": None},
+            {"$patch": "delete", "type": "PodResizePending"},
+        ]
+    }
+
+
+@pytest.mark.parametrize(("on_host", "reason"), [([], "EvictionByEvictionAPI"), (["TerminationByKubelet"], None)])
+def test_translated_keeps_disruption_inside_unless_host_has_one(on_host: list[str], reason: str | None):
+    virtual = pod()
+    virtual["status"] = {"conditions": [{"type": "DisruptionTarget", "reason": "EvictionByEvictionAPI"}]}
+    given = [{"type": "DisruptionTarget", "reason": one} for one in on_host]
+    (condition,) = status_of({"conditions": given}, virtual)["conditions"]
+    assert condition["reason"] == (reason or on_host[0])
+
+
+def test_translated_omits_container_and_mount_of_hosts_file():
+    words = "containers with incomplete status: [tenantry-hosts first]"
+    mounts = [{"name": name, "mountPath": f"/{name}"} for name in ("data", "tenantry-hosts")]
+    virtual = pod({"containers": [container(volumeMounts=mounts[:1])]})
+    status = status_of(
+        {
+            "conditions": [{"type": "Initialized", "message": words}],
+            "containerStatuses": [{"name": "web", "volumeMounts": mounts}],
+        },
+        virtual,
+    )
+    assert status["conditions"][0]["message"] == "containers with incomplete status: [first]"
+    assert status["containerStatuses"][0]["volumeMounts"] == mounts[:1]
