@@ -162,8 +162,9 @@ options:
   tier:
     description:
       - Priority on the host. When the host is full, V(prod) takes precedence over V(dev).
-      - With V(prod), servers, agents and etcd request all of their limits; with V(dev), a quarter of the CPU and half
-        of the memory.
+      - With V(prod), servers, agents and etcd request all of their limits.
+      - With V(dev), agents and etcd request a quarter of the CPU and half of the memory. Servers request a twentieth of
+        the CPU and a quarter of the memory, but at least V(50m) and V(256Mi).
     type: str
     choices: [dev, prod]
     default: dev

@@ -114,6 +114,9 @@ CONTAINER = (
 )
 _PROBES = ("livenessProbe", "readinessProbe", "startupProbe")
 CONTAINERS = ("initContainers", "containers", "ephemeralContainers")
+# In k3s's manifest, for a cluster of any size; and what the DNS of one of few pods uses.
+DNS_REQUESTS = {"cpu": "100m", "memory": "70Mi"}
+IDLE_DNS_REQUESTS = {"cpu": "10m", "memory": "20Mi"}
 # Seconds that a pod may delay the drain of a host node.
 LONGEST_GRACE = 3600
 # Kubernetes versions that fields require, where they are known. Older hosts drop fields silently.
@@ -215,6 +218,8 @@ def container(given: dict, pod: dict, context: PodContext) -> dict:
     """Translate a container of any type. Raises RejectedSpec."""
     namespace = pod["metadata"]["namespace"]
     result = {key: copy.deepcopy(given[key]) for key in CONTAINER if key in given}
+    if resources := requested(given, pod):
+        result["resources"] = resources
     _reject_other_hosts(result)
     if problem := pod_resources.problem(result.get("resources"), f"container {given['name']}", context.config):
         raise RejectedSpec(problem)
@@ -257,6 +262,14 @@ def _environment(given: list[dict], namespace: str) -> list[dict]:
 def _is_dns(pod: dict) -> bool:
     metadata = pod["metadata"]
     return metadata["namespace"] == "kube-system" and (metadata.get("labels") or {}).get("k8s-app") == "kube-dns"
+
+
+def requested(given: dict, pod: dict) -> dict:
+    """Return the resources of a container for the host: as set, but less for k3s's own CoreDNS."""
+    resources = given.get("resources") or {}
+    if _is_dns(pod) and resources.get("requests") == DNS_REQUESTS:
+        return {**resources, "requests": IDLE_DNS_REQUESTS}
+    return resources
 
 
 def _restrict_dns(result: dict) -> None:

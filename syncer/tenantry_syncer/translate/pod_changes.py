@@ -98,10 +98,11 @@ def _resized(pod: dict, host: dict, group: str, config: Config, set_by_pod: Iter
     """Yield containers whose resources a user changed; defaults set on the host are no change."""
     there = {one["name"]: one.get("resources") or {} for one in host["spec"].get(group) or []}
     for one in pod["spec"].get(group) or []:
-        current = there.get(one["name"])
-        if current is None or not _differs(one.get("resources"), current):
+        current, requested = there.get(one["name"]), pod_spec.requested(one, pod)
+        # A pod of an earlier release has what it asked for.
+        if current is None or not (_differs(requested, current) and _differs(one.get("resources"), current)):
             continue
-        resources = pod_defaults.completed(one["resources"], config.container_defaults, set_by_pod)
+        resources = pod_defaults.completed(requested, config.container_defaults, set_by_pod)
         yield {"name": one["name"], "resources": resources}
 
 

@@ -10,6 +10,7 @@ import json
 import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 
 from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import require
@@ -48,9 +49,20 @@ STOP_SECONDS = 10
 # Of these: where other servers go on, one that shall stop still answers until every node leads new connections to them.
 LEAVING_SECONDS = 3
 
-# The share of its limits that a pod of tier dev requests. A pod of tier prod requests all.
-DEV_CPU_SHARE = 4
-DEV_MEMORY_SHARE = 2
+
+@dataclass(frozen=True)
+class Share:
+    """Requests of a pod of tier dev, as divisors of its limits. A pod of tier prod requests all of them."""
+
+    cpu: int
+    memory: int
+    least: Resources  # but not more than the limits
+
+
+# Of agents and etcd: an agent has the tenant's pods in it.
+SHARE = Share(4, 2, Resources(Decimal(0), Decimal(0)))
+# Of a server. At least what an idle one uses, see docs/performance.md.
+SERVER_SHARE = Share(20, 4, Resources(Decimal("0.05"), 256 * MEBI))
 
 
 @dataclass(frozen=True, repr=False)
@@ -264,12 +276,16 @@ def restricted() -> dict:
     }
 
 
-def requirements(limits: Resources, tier: str) -> dict:
+def requirements(limits: Resources, tier: str, share: Share = SHARE) -> dict:
     """Return requests and limits. Both are always set, because the quota requires it."""
     held = replace(limits, disk=min(limits.disk, DISK_HELD))
     if tier != "prod":
-        memory = limits.memory / DEV_MEMORY_SHARE
-        held = replace(held, cpu=limits.cpu / DEV_CPU_SHARE, memory=memory - memory % MEBI)
+        memory = limits.memory / share.memory
+        held = replace(
+            held,
+            cpu=min(limits.cpu, max(limits.cpu / share.cpu, share.least.cpu)),
+            memory=min(limits.memory, max(memory - memory % MEBI, share.least.memory)),
+        )
     return {"limits": limits.as_text(), "requests": held.as_text()}
 
 

@@ -29,6 +29,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.
     JOIN_TOKEN,
     K3S,
     PLATFORM_USER,
+    SERVER_SHARE,
     STOP_SECONDS,
     TOKEN_DIRECTORY,
     RenderContext,
@@ -373,7 +374,7 @@ def _container(rendering: RenderContext) -> dict:
         "imagePullPolicy": "IfNotPresent",
         "command": ["/bin/sh", "-c", START],
         "ports": [{"name": "https", "containerPort": API_PORT, "protocol": "TCP"}],
-        "resources": requirements(spec.server, spec.tier),
+        "resources": requirements(spec.server, spec.tier, SERVER_SHARE),
         "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
         # Somebody waits for readiness, and a kubelet acts upon a startup probe's success up to a second later only: so
         # there is none, and a slow start has its time by the delay.

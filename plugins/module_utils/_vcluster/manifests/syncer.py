@@ -76,7 +76,8 @@ OBJECTS = {
     "persistentvolumeclaims": "100",
     "services": "200",
 }
-REQUESTS = Resources(LIMITS.cpu / 20, 64 * MEBI, DISK_HELD)
+# What an idle one uses, see docs/performance.md.
+REQUESTS = Resources(LIMITS.cpu / 50, 44 * MEBI, DISK_HELD)
 
 
 def services(rendering: RenderContext) -> list[dict]:

@@ -149,3 +149,14 @@ def test_patches_add_tolerations_of_node_conditions():
         (unready, 300),
         (lost, 20),
     ]
+
+
+def test_patches_leave_the_requests_of_dns():
+    of_k3s = container(resources={"requests": {"cpu": "100m", "memory": "70Mi"}, "limits": {"memory": "170Mi"}})
+    dns = pod({"containers": [of_k3s]}, namespace="kube-system", labels={"k8s-app": "kube-dns"})
+    current, earlier = living(dns), living(dns)
+    earlier["spec"]["containers"][0]["resources"]["requests"] |= {"cpu": "100m", "memory": "70Mi"}
+    assert (patches(dns, current), patches(dns, earlier)) == ([], [])
+    dns["spec"]["containers"][0]["resources"]["requests"]["cpu"] = "200m"
+    ((body, _resize),) = patches(dns, current)
+    assert body["spec"]["containers"][0]["resources"]["requests"]["cpu"] == "200m"

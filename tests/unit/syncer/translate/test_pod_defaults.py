@@ -75,3 +75,24 @@ def test_fill_limits_requests_of_pod(whole, more, limit):
 def test_fill_uses_defaults_of_virtual_cluster():
     given = {"limits": {"cpu": "1", "memory": "1Gi"}, "requests": {"cpu": "500m", "memory": "512Mi"}}
     assert pod_defaults.completed(None, given) == given
+
+
+OF_K3S = {"cpu": "100m", "memory": "70Mi"}
+DNS = {"k8s-app": "kube-dns"}
+
+
+@pytest.mark.parametrize(
+    ("namespace", "labels", "asked", "requests"),
+    [
+        ("kube-system", DNS, OF_K3S, {"cpu": "10m", "memory": "20Mi"}),
+        ("kube-system", DNS, {**OF_K3S, "cpu": "200m"}, {**OF_K3S, "cpu": "200m"}),
+        ("kube-system", {}, OF_K3S, OF_K3S),
+        ("shop", DNS, OF_K3S, OF_K3S),
+    ],
+)
+def test_fill_lowers_only_the_requests_of_dns_as_k3s_sets_them(namespace, labels, asked, requests):
+    resources = {"limits": {"memory": "170Mi"}, "requests": asked}
+    given = pod({"containers": [container(resources=resources)]}, namespace=namespace, labels=labels)
+    (one,) = pod_spec.host_pod(given, POD_CONTEXT)["spec"]["containers"]
+    assert one["resources"]["requests"] == requests
+    assert one["resources"]["limits"]["memory"] == "170Mi"

@@ -124,11 +124,24 @@ def test_tier_prod_holds_its_limits_for_itself():
 
 
 def test_tier_dev_shares():
-    resources = container(objects(render())["StatefulSet", "server"])["resources"]
-    assert resources == {
-        "limits": {"cpu": "1", "memory": "1Gi", "ephemeral-storage": "1Gi"},
-        "requests": {"cpu": "250m", "memory": "512Mi", "ephemeral-storage": "64Mi"},
+    found = objects(render(agents=1))
+    requests = {part: container(found["StatefulSet", part])["resources"]["requests"] for part in ("server", "agent")}
+    assert requests == {
+        "server": {"cpu": "50m", "memory": "256Mi", "ephemeral-storage": "64Mi"},
+        "agent": {"cpu": "250m", "memory": "1Gi"},
     }
+
+
+@pytest.mark.parametrize(
+    ("limits", "requests"),
+    [
+        ({"cpu": "250m", "memory": "512Mi"}, ("50m", "256Mi")),
+        ({"cpu": "4", "memory": "8Gi"}, ("200m", "2Gi")),
+    ],
+)
+def test_server_requests_at_least_what_an_idle_one_uses(limits, requests):
+    found = container(objects(render(server=limits))["StatefulSet", "server"])["resources"]["requests"]
+    assert (found["cpu"], found["memory"]) == requests
 
 
 def test_server_disk_without_volume_holds_its_data():

@@ -110,7 +110,7 @@ def test_its_token_is_one_of_k3s():
 def test_the_syncer_is_small():
     assert syncer()["resources"] == {
         "limits": {"cpu": "500m", "memory": "128Mi", "ephemeral-storage": "256Mi"},
-        "requests": {"cpu": "25m", "memory": "64Mi", "ephemeral-storage": "64Mi"},
+        "requests": {"cpu": "10m", "memory": "44Mi", "ephemeral-storage": "64Mi"},
     }
 
 
