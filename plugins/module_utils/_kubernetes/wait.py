@@ -16,6 +16,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resource
 T = TypeVar("T")
 
 LONGEST_WATCH = 30  # seconds; then requested again, so that a connection that died silently is noticed
+SHORTEST_WATCH = 2
 PAUSE = 0.3  # seconds between attempts while the API server does not answer
 SHORT_PAUSE = 0.1
 REASON_INTERVAL = 4  # seconds between two looks at the reason for a wait
@@ -139,6 +140,20 @@ def wait_gone(cluster: Cluster, kind: str, name: str, namespace: str | None, dea
             deadline.pause()
         deadline.report(what, partial(str, trouble))
     raise _too_late(f"{what}: not gone within", deadline, trouble)
+
+
+def wait_until_none(cluster: Cluster, kind: str, namespace: str, deadline: Deadline) -> None:
+    """Return when the namespace has no object of this kind, or when the deadline passes."""
+    while not deadline.expired:
+        left = {obj["metadata"]["uid"] for obj in cluster.list(kind, namespace)}
+        if not left:
+            return
+        # Not longer: what was deleted between the two requests has no event.
+        for event, obj in cluster.watch(kind, namespace, timeout=SHORTEST_WATCH):
+            if event == "DELETED":
+                left.discard(obj["metadata"]["uid"])
+            if not left or deadline.expired:
+                break
 
 
 def _too_late(what: str, deadline: Deadline, reason: str) -> TenantryError:

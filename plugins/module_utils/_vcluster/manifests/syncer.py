@@ -66,6 +66,13 @@ DNS_PORT = 53
 CLUSTER_DOMAIN = "cluster.local"
 
 TENANTS_LABEL = "x.tenantry.dev/"
+# Of the tenant's DNS pods on the host.
+DNS_LABELS = {
+    naming.LABEL_MANAGED_BY: naming.MANAGED_BY_SYNCER,
+    PART_LABEL: "pod",
+    NAMESPACE_LABEL: hashlib.sha256(b"kube-system").hexdigest()[:10],
+    f"{TENANTS_LABEL}k8s-app": "kube-dns",
+}
 
 # What the tenant's objects may fill of the host's datastore and of its service network, platform's own included.
 OBJECTS = {
@@ -325,13 +332,7 @@ def _tenants_labels(rendering: RenderContext) -> dict[str, str]:
 
 def dns_selector(rendering: RenderContext) -> dict[str, str]:
     """Return the labels of the tenant's DNS pods on the host."""
-    return {
-        **_tenants_labels(rendering),
-        naming.LABEL_MANAGED_BY: naming.MANAGED_BY_SYNCER,
-        PART_LABEL: "pod",
-        NAMESPACE_LABEL: hashlib.sha256(b"kube-system").hexdigest()[:10],
-        f"{TENANTS_LABEL}k8s-app": "kube-dns",
-    }
+    return {**_tenants_labels(rendering), **DNS_LABELS}
 
 
 def _probe(path: str) -> dict:

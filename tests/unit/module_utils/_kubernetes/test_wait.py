@@ -7,7 +7,11 @@ from typing import Any
 
 import pytest
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import ApiError, TenantryError
-from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import Deadline, wait_for
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import (
+    Deadline,
+    wait_for,
+    wait_until_none,
+)
 
 READY = {"metadata": {"name": "syncer"}, "status": {"phase": "Running"}}
 CONDITION = {"type": "Ready", "status": "False", "message": "no node fits"}
@@ -56,3 +60,39 @@ def test_object_that_is_not_ready_is_read_once(found: dict | ApiError | None, re
     with pytest.raises(TenantryError, match=f"^syncer: not ready within 0 s: {reason}\\. Remove the cause"):
         _wait(api)
     assert api.watches == 1
+
+
+class Emptying:
+    """An API server on which the pods end one by one, as a watch says, and another after the first list."""
+
+    def __init__(self, *names: str, unwatched: str = "") -> None:
+        self.names, self.unwatched = list(names), unwatched
+        self.lists = 0
+
+    def list(self, *_of: Any) -> list[dict]:
+        self.lists += 1
+        found = [_pod(name) for name in (*self.names, self.unwatched) if name]
+        self.unwatched = ""
+        return found
+
+    def watch(self, *_of: Any, **_options: Any) -> Iterator[tuple[str, dict]]:
+        while self.names:
+            yield "DELETED", _pod(self.names.pop())
+
+
+@pytest.mark.parametrize("unwatched", ["", "late"])
+def test_wait_until_none_ends_with_the_last_object(unwatched: str) -> None:
+    """What ended between list and watch has no event."""
+    api = Emptying("web", "batch", unwatched=unwatched)
+    wait_until_none(api, "v1/Pod", "shop", Deadline(5))  # type: ignore[arg-type]  # as much of it as is used
+    assert (api.names, api.lists) == ([], 2)
+
+
+def test_wait_until_none_ends_at_the_deadline() -> None:
+    api = Emptying("web")
+    wait_until_none(api, "v1/Pod", "shop", Deadline(0))  # type: ignore[arg-type]  # as much of it as is used
+    assert api.lists == 0
+
+
+def _pod(name: str) -> dict:
+    return {"metadata": {"name": name, "uid": name}}
