@@ -376,15 +376,10 @@ def _container(rendering: RenderContext) -> dict:
         "ports": [{"name": "https", "containerPort": API_PORT, "protocol": "TCP"}],
         "resources": requirements(spec.server, spec.tier, SERVER_SHARE),
         "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
-        # Somebody waits for readiness, and a kubelet acts upon a startup probe's success up to a second later only: so
-        # there is none, and a slow start has its time by the delay.
-        "readinessProbe": {**_probe("/readyz"), "periodSeconds": 1, "failureThreshold": 15},
-        "livenessProbe": {
-            **_probe("/livez"),
-            "periodSeconds": 10,
-            "failureThreshold": HUNG_SECONDS // 10,
-            "initialDelaySeconds": START_SECONDS - HUNG_SECONDS,
-        },
+        # Every second only until it is ready: each probe of an idle server costs it a TLS handshake.
+        "startupProbe": {**_probe("/readyz"), "periodSeconds": 1, "failureThreshold": START_SECONDS},
+        "readinessProbe": {**_probe("/readyz"), "periodSeconds": 5, "failureThreshold": 3},
+        "livenessProbe": {**_probe("/livez"), "periodSeconds": 20, "failureThreshold": HUNG_SECONDS // 20},
         **rendering.lifecycle,
         "volumeMounts": [
             {"name": "config", "mountPath": CONFIG_DIRECTORY, "readOnly": True},

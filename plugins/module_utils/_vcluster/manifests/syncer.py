@@ -64,6 +64,7 @@ KUBERNETES_SERVICE = "kubernetes"
 DNS_SERVICE = "dns"
 DNS_PORT = 53
 CLUSTER_DOMAIN = "cluster.local"
+START_SECONDS = 3600
 
 TENANTS_LABEL = "x.tenantry.dev/"
 # Of the tenant's DNS pods on the host.
@@ -302,8 +303,10 @@ def container(rendering: RenderContext) -> dict:
             "capabilities": {"drop": ["ALL"]},
             "readOnlyRootFilesystem": True,
         },
-        "readinessProbe": {**_probe("/readyz"), "periodSeconds": 1, "failureThreshold": 10},
-        "livenessProbe": {**_probe("/livez"), "periodSeconds": 10, "failureThreshold": 8},
+        # Every second only until it is ready, for which it may have to wait for a server.
+        "startupProbe": {**_probe("/readyz"), "periodSeconds": 1, "failureThreshold": START_SECONDS},
+        "readinessProbe": {**_probe("/readyz"), "periodSeconds": 5, "failureThreshold": 2},
+        "livenessProbe": {**_probe("/livez"), "periodSeconds": 20, "failureThreshold": 4},
         **rendering.lifecycle,
         "volumeMounts": [
             {"name": "syncer", "mountPath": DIRECTORY, "readOnly": True},

@@ -187,7 +187,7 @@ def test_only_the_probes_are_allowed_without_a_credential(version, api):
     assert authentication["apiVersion"] == f"apiserver.config.k8s.io/{api}"
     probed = {
         container(objects(render())["StatefulSet", "server"])[probe]["httpGet"]["path"]
-        for probe in ("readinessProbe", "livenessProbe")
+        for probe in ("startupProbe", "readinessProbe", "livenessProbe")
     }
     assert {condition["path"] for condition in authentication["anonymous"]["conditions"]} == probed
 
