@@ -32,7 +32,9 @@ def _row(vcluster: Mapping[str, Any]) -> tuple[str, ...]:
 def _resources(resources: Mapping[str, Mapping[str, str]]) -> str:
     return (
         ", ".join(
-            f"{name} {resources[name]['used']}/{resources[name]['hard']}" for name in RESOURCES if name in resources
+            f"{name} {resources[name]['used'] or '?'}/{resources[name]['hard']}"
+            for name in RESOURCES
+            if name in resources
         )
         or "-"
     )

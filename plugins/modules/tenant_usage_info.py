@@ -13,8 +13,9 @@ description:
     pods, volumes and services in them, over the whole fleet.
   - Use is the amount that the ResourceQuota C(vcluster) of each virtual cluster counts. For CPU and memory this is the
     sum of the limits of running pods, not the current consumption of processes.
-  - RV(unreachable_members) lists hosts that do not answer. Their use is missing in the sums. They do not fail the
-    module.
+  - RV(unreachable_members) lists hosts that do not answer. They do not fail the module. Virtual clusters on them count
+    with the resources that the hub has on record, and with the use when it was last read if that was more. Their
+    current use is missing in RV(tenants[].used).
 author:
   - The tenantry.kube authors (@tenantry)
 extends_documentation_fragment:
@@ -90,12 +91,15 @@ tenants:
       type: list
       elements: str
     vclusters:
-      description: Its virtual clusters, by name, with use and limit of each resource.
+      description:
+        - Its virtual clusters, by name, with use and limit of each resource.
+        - C(status) is V(Unknown) for those on members that do not answer, with C(used) null, and null for all others.
       type: list
       elements: dict
       sample:
         - name: dev
           host: hub
+          status: null
           resources: {cpu: {used: 1600m, hard: '3'}, memory: {used: 1322Mi, hard: 4Gi}}
     unreadable:
       description: For each of its virtual clusters whose record this release cannot read, the reason.

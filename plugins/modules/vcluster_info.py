@@ -10,7 +10,8 @@ short_description: Gather virtual clusters
 version_added: 0.1.0
 description:
   - Lists virtual clusters of the whole fleet with their state, read live from their hosts and their own API servers.
-  - RV(unreachable_members) lists members that do not answer. They do not fail the module.
+  - RV(unreachable_members) lists members that do not answer. They do not fail the module. Virtual clusters on them have
+    the status V(Unknown), and what the hub has on record of their resources.
 author:
   - The tenantry.kube authors (@tenantry)
 extends_documentation_fragment:
@@ -67,10 +68,11 @@ vclusters:
     status:
       description:
         - V(Ready) if its API answers and all its nodes are ready, V(NotReady), V(Paused), or V(Deleting).
+        - V(Unknown) if it is on a member that does not answer. Then only its name, host and limits are known.
         - A virtual cluster of mode V(shared) is ready while its syncer is.
       type: str
     message:
-      description: Why it is not ready.
+      description: Why it is not ready, or unknown.
       type: str
     version:
       description: The release that its API server reports or, if it does not answer, the configured one.
@@ -93,7 +95,7 @@ vclusters:
       description: URL of its API for users.
       type: str
     resources:
-      description: Use and hard limit of cpu, memory, storage and pods.
+      description: Use and hard limit of cpu, memory, storage and pods. C(used) is null if the status is V(Unknown).
       type: dict
       sample: {cpu: {used: '2', hard: '2'}}
     mode:

@@ -23,6 +23,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clust
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import kubeconfig as kubeconfig_files
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
 from ansible_collections.tenantry.kube.plugins.module_utils._self_service import requests
+from ansible_collections.tenantry.kube.plugins.module_utils._tenant import promises
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import connection
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -68,6 +69,11 @@ def silent_member(hub: Path, name: str = "edge") -> Iterator[None]:
         yield
     finally:
         ran(hub, "delete", "secret", f"member-{name}", "-n", "tenantry-system")
+
+
+def lose_promises(hub: Path, tenant: str) -> None:
+    """As an earlier release left the record of the tenant."""
+    ran(hub, "annotate", "configmap", "tenant", "-n", f"tenant-{tenant}", f"{promises.ANNOTATION}-")
 
 
 def until_counted(hub: Path, home: str) -> None:

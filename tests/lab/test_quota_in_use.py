@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.tenantry.kube.plugins.module_utils._tenant import reservations
+from ansible_collections.tenantry.kube.plugins.module_utils._tenant import promises
 
 from .harness import ModuleResult, call_module, kubectl, ran, until
 
@@ -83,8 +83,8 @@ def fill(hub: Path) -> bool:
 
 def later(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ten minutes: what runs at the same time have noted counts no more."""
-    then = reservations.clock() + reservations.LASTS + timedelta(seconds=1)
-    monkeypatch.setattr(reservations, "clock", lambda: then)
+    then = promises.clock() + promises.LASTS + timedelta(seconds=1)
+    monkeypatch.setattr(promises, "clock", lambda: then)
 
 
 def test_resources_below_use_frees_what_is_not_in_use(hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:

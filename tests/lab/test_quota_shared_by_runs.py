@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.tenantry.kube.plugins.module_utils._tenant import reservations
+from ansible_collections.tenantry.kube.plugins.module_utils._tenant import promises
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import reconcile
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.fleet_quotas import FleetQuotas
 
 from .harness import ModuleResult, call_module, kubectl, ran, run_module
 
@@ -57,25 +58,32 @@ def test_who_comes_second_is_refused(hub: Path, monkeypatch: pytest.MonkeyPatch)
     assert (exists(hub, "first"), exists(hub, "second")) == (True, False)
 
 
-def test_what_is_reserved_counts_until_it_is_there_gone_or_old(hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A run was killed between the note and the namespace; and a virtual cluster that goes takes its note along."""
-    assert not call_module("vcluster", **options(hub, "first")).failed
+def test_promise_of_a_killed_run_counts_until_it_is_old(hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The run was killed between the promise and the namespace."""
+    with monkeypatch.context() as killed:
+        killed.setattr(FleetQuotas, "settle", lambda *_given: None)
+        assert not call_module("vcluster", **options(hub, "first")).failed
     ran(hub, "delete", "namespace", f"{TENANT}--first")
-    refused = call_module("vcluster", **options(hub, "second"))
-    assert "vclusters 1 asked for, but 0 left" in refused.msg
-    assert not call_module("vcluster", **options(hub, "first")).failed, "its own note is no obstacle"
+    assert "vclusters 1 asked for, but 0 left" in call_module("vcluster", **options(hub, "second")).msg
+    assert not call_module("vcluster", **options(hub, "first", check=True)).failed, "its own promise is no obstacle"
+    later = promises.clock() + promises.LASTS + timedelta(seconds=1)
+    monkeypatch.setattr(promises, "clock", lambda: later)
+    made = call_module("vcluster", **options(hub, "second"))
+    assert not made.failed
+    assert f"{TENANT}--first: promised cpu" in made.text
+
+
+def test_promise_ends_with_its_virtual_cluster(hub: Path) -> None:
+    assert not call_module("vcluster", **options(hub, "first")).failed
     assert not call_module("vcluster", **options(hub, "first")).changed
+    assert "vclusters 1 asked for, but 0 left" in call_module("vcluster", **options(hub, "second")).msg
     assert not call_module("vcluster", **options(hub, "first", state="absent", wait=True)).failed
     assert not call_module("vcluster", **options(hub, "second", check=True)).failed
-    assert not call_module("vcluster", **options(hub, "second")).failed
-    ran(hub, "delete", "namespace", f"{TENANT}--second")
-    assert call_module("vcluster", **options(hub, "first")).failed
-    later = reservations.clock() + reservations.LASTS + timedelta(seconds=1)
-    monkeypatch.setattr(reservations, "clock", lambda: later)
-    assert not call_module("vcluster", **options(hub, "first")).failed
+    made = run_module("vcluster", **options(hub, "second"))
+    assert (made.failed, "warnings" in made.data) == (False, False)
 
 
-def test_a_tenant_with_notes_has_nothing_to_change(hub: Path) -> None:
+def test_a_tenant_with_promises_has_nothing_to_change(hub: Path) -> None:
     assert not call_module("vcluster", **options(hub, "first")).failed
     tenant = {"kubeconfig": hub, "tenant": TENANT, "quota": {"vclusters": 1}}
     assert not call_module("tenant_quota", **tenant).changed

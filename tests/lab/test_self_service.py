@@ -16,7 +16,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import k
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
 
 from .harness import ModuleResult, call_module, kubectl, ran, run_module, until, writes
-from .people import add_vcluster, can, is_refused, silent_member, tenant_with, until_counted
+from .people import add_vcluster, can, is_refused, lose_promises, silent_member, tenant_with, until_counted
 
 HOME = "tenant-payments"
 KIND = "virtualclusterrequests"
@@ -164,6 +164,7 @@ def test_one_that_is_refused_says_why_and_stops_no_other(hub: Path, ask: Ask) ->
 def test_what_cannot_be_judged_for_now_failed_and_is_made_later(hub: Path, ask: Ask) -> None:
     """The request is as it should be: only what a member holds of the quota is not known while it is silent."""
     ask("mine")
+    lose_promises(hub, "payments")
     with silent_member(hub):
         done = serve(hub)
         assert phases(done) == {"mine": "Failed"}

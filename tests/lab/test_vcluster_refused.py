@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from .harness import ModuleResult, call_module, writes
-from .people import silent_member
+from .people import lose_promises, silent_member
 
 GOOD: dict[str, Any] = {"tenant": "payments", "name": "dev", "mode": "dedicated", "version": "v1.37.2+k3s1"}
 UNSAID = {option: value for option, value in GOOD.items() if option != "mode"}
@@ -181,6 +181,7 @@ def member_down(hub: Path) -> Iterator[None]:
 
 def test_a_deletion_is_not_done_while_it_may_be_on_a_member_that_is_down(hub: Path, member_down: None) -> None:
     """Without a host it would be looked for on the hub only, found gone, and called deleted."""
+    lose_promises(hub, "payments")
     gone = {"tenant": "payments", "name": "dev", "state": "absent"}
     unknown = call_module("vcluster", kubeconfig=hub, **gone)
     assert unknown.failed

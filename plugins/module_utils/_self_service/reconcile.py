@@ -244,7 +244,7 @@ class RequestReconciler:
             return outcome
         item = self._item(name, request)
         # Cheap checks first: there may be many denied requests in every run.
-        self.places.admit(self.places.spec_of(item), gone)
+        self.places.quotas.admit(self.places.spec_of(item), gone)
         items.append(item)
         return None
 

@@ -25,8 +25,9 @@ from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resource
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import wait_gone
 from ansible_collections.tenantry.kube.plugins.module_utils._module import Context, run_each, validate_all
-from ansible_collections.tenantry.kube.plugins.module_utils._tenant import allocation, resources_in_use
+from ansible_collections.tenantry.kube.plugins.module_utils._tenant import allocation, promises, resources_in_use
 from ansible_collections.tenantry.kube.plugins.module_utils._tenant.manifests import RECORD, quota_of, tenant_objects
+from ansible_collections.tenantry.kube.plugins.module_utils._tenant.promises import Promise
 
 KINDS = (NAMESPACE, CONFIG_MAP, RESOURCE_QUOTA)
 OUTSIDE_NAMESPACE = (CLUSTER_ROLE_BINDING, SECRET)
@@ -56,6 +57,8 @@ class InUse:
 
     vclusters: dict[str, list[VirtualCluster]]
     unreachable: dict[str, str]
+    promised: dict[str, dict[str, Promise]] = field(default_factory=dict)  # on those hosts, by tenant and namespace
+    unwritten: frozenset[str] = frozenset()  # tenants without promises, which may have more there
     taken: dict[str, list[dict[str, str]]] = field(default_factory=dict)  # of each what counts against the quota
     unknown: dict[str, list[str]] = field(default_factory=dict)  # of each why that is not known of a virtual cluster
 
@@ -67,7 +70,13 @@ class InUse:
                 f"tenant {tenant} cannot be removed while it has virtual clusters: {', '.join(living)}. Delete them "
                 "first with tenantry.kube.vcluster"
             )
-        if self.unreachable:
+        if away := self.promised.get(tenant):
+            where = ", ".join(f"{name} on {one.host}" for name, one in sorted(away.items()))
+            raise TenantryError(
+                f"tenant {tenant} cannot be removed while it has virtual clusters on members that do not answer: "
+                f"{where}: {'; '.join(self.unreachable.values())}"
+            )
+        if self.unreachable and tenant in self.unwritten:
             raise TenantryError(
                 f"tenant {tenant} cannot be removed while these members, which may have virtual clusters of it, do not "
                 f"answer: {', '.join(self.unreachable)}: {'; '.join(self.unreachable.values())}"
@@ -75,7 +84,8 @@ class InUse:
 
     def of(self, tenant: str) -> dict[str, str]:
         """Return the sum of what the tenant's virtual clusters use."""
-        return allocation.total(self.taken.get(tenant, []))
+        away = (one.counted for one in self.promised.get(tenant, {}).values())
+        return allocation.total([*self.taken.get(tenant, []), *away])
 
 
 @dataclass(frozen=True)
@@ -105,7 +115,7 @@ def run(context: Context, items: list[dict], options: QuotaOptions) -> list[dict
     # The fleet is asked only where the answer matters: the usual second run stays with the hub.
     possible = [want for want in wanted if want.tenant not in problems]
     asked = any(not want.present or _other_quota(want, plans[want.tenant]) for want in possible)
-    in_use = _in_use(context, {want.tenant for want in possible}) if asked else InUse({}, {})
+    in_use = _in_use(context, {want.tenant for want in possible}, found) if asked else InUse({}, {})
 
     def row(want: DesiredTenant) -> dict:
         if want.tenant in problems:
@@ -115,7 +125,12 @@ def run(context: Context, items: list[dict], options: QuotaOptions) -> list[dict
     return run_each(hub, wanted, DesiredTenant.known, row)
 
 
-def _in_use(context: Context, tenants: Collection[str]) -> InUse:
+def _in_use(context: Context, tenants: Collection[str], existing_objects: Inventory) -> InUse:
+    records = {
+        obj["metadata"]["labels"][naming.LABEL_TENANT]: obj
+        for obj in existing_objects.of(CONFIG_MAP)
+        if obj["metadata"]["name"] == RECORD
+    }
     with closing(registry.hosts(context.hub, context.cluster)) as fleet:
         everyone, unreachable = fleet.vclusters()
         found = [one for one in everyone if one.tenant in tenants]
@@ -129,7 +144,10 @@ def _in_use(context: Context, tenants: Collection[str]) -> InUse:
         taken[one.tenant].append(resources_in_use.taken(resources_in_use.promised_to(one, quota), quota))
         if one.record_problem and not quota:
             unknown[one.tenant].append(one.record_problem)
-    return InUse(vclusters, unreachable, taken, unknown)
+    known = {one.namespace for one in found}
+    away = {tenant: promises.away(record, unreachable, known) for tenant, record in records.items()}
+    unwritten = frozenset(tenant for tenant, record in records.items() if not promises.are_kept(record))
+    return InUse(vclusters, unreachable, away, unwritten, taken, unknown)
 
 
 def _validated(item: dict) -> DesiredTenant:
@@ -176,6 +194,8 @@ def _row(context: Context, want: DesiredTenant, plan: Plan, in_use: InUse, optio
         want.actions.extend(each.rows())
         if not context.check_mode:
             each.execute()
+    if not context.check_mode and any((one.kind, one.action) == (NAMESPACE, "create") for one in plan.actions):
+        promises.begin(context.hub, want.tenant)
     if not context.check_mode and plan.deletes(NAMESPACE, naming.tenant_namespace(want.tenant)):
         _wait_gone(context, want.tenant, options)
     return {
@@ -220,5 +240,6 @@ def _warn_of_overuse(context: Context, want: DesiredTenant, plan: Plan, in_use: 
             f"quota of tenant {want.tenant}: below the current use ({', '.join(over)}). Virtual clusters keep running; "
             "new ones are rejected until the use drops"
         )
-    for problem in (*in_use.unknown.get(want.tenant, []), *in_use.unreachable.values()):
+    away = in_use.unreachable.values() if want.tenant in in_use.unwritten else ()
+    for problem in (*in_use.unknown.get(want.tenant, []), *away):
         context.warn(f"quota of tenant {want.tenant}: may be below the use, part of which is unknown: {problem}")

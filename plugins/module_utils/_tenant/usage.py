@@ -13,8 +13,9 @@ from ansible_collections.tenantry.kube.plugins.module_utils._fleet import regist
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import VirtualCluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import CONFIG_MAP
 from ansible_collections.tenantry.kube.plugins.module_utils._module import Context
-from ansible_collections.tenantry.kube.plugins.module_utils._tenant import allocation, resources_in_use
+from ansible_collections.tenantry.kube.plugins.module_utils._tenant import allocation, promises, resources_in_use
 from ansible_collections.tenantry.kube.plugins.module_utils._tenant.manifests import RECORD, quota_of
+from ansible_collections.tenantry.kube.plugins.module_utils._tenant.promises import UNKNOWN, Promise
 
 RESOURCES = (*naming.RESOURCES, "vclusters")
 
@@ -34,7 +35,9 @@ def run(context: Context, tenant: str | None) -> dict:
     of_tenants: dict[str, list[VirtualCluster]] = defaultdict(list)
     for one in found:
         of_tenants[one.tenant].append(one)
-    rows = [_row(name, records[name], of_tenants[name], quotas) for name in sorted(records)]
+    known = {one.namespace for one in found}
+    away = {name: promises.away(record, unreachable, known) for name, record in records.items()}
+    rows = [_row(name, records[name], of_tenants[name], away[name], quotas) for name in sorted(records)]
     return {"tenants": rows, "unreachable_members": unreachable}
 
 
@@ -42,28 +45,41 @@ def _tenant_of(obj: dict) -> str:
     return obj["metadata"]["labels"][naming.LABEL_TENANT]
 
 
-def _row(name: str, record: dict, found: list[VirtualCluster], quotas: dict[tuple[str, str], dict]) -> dict:
+def _row(
+    name: str,
+    record: dict,
+    found: list[VirtualCluster],
+    away: dict[str, Promise],
+    quotas: dict[tuple[str, str], dict],
+) -> dict:
     quota = quota_of(record)
     promised = [resources_in_use.promised_to(one, _quota(one, quotas)) for one in found]
-    counted = allocation.total(map(resources_in_use.taken, promised, (_quota(one, quotas) for one in found)))
-    vclusters = sorted((_vcluster(one, quotas) for one in found), key=lambda one: one["name"])
-    used = allocation.total({key: part["used"] for key, part in one["resources"].items()} for one in vclusters)
+    taken = map(resources_in_use.taken, promised, (_quota(one, quotas) for one in found))
+    counted = allocation.total([*taken, *(one.counted for one in away.values())])
+    answering = [_vcluster(one, quotas) for one in found]
+    silent = [_silent(namespace.removeprefix(naming.joined(name, "")), one) for namespace, one in away.items()]
+    used = allocation.total({key: part["used"] for key, part in one["resources"].items()} for one in answering)
     return {
         "name": name,
         "display_name": record["data"].get("display_name"),
         "quota": quota,
-        "allocated": allocation.total(promised),
+        "allocated": allocation.total([*promised, *(one.resources for one in away.values())]),
         "counted": counted,
         "available": {key: _available(key, quota[key], counted[key]) for key in RESOURCES},
         "used": used,
         "exceeded": [key for key in RESOURCES if _amount(key, counted[key]) > _amount(key, quota[key])],
-        "vclusters": vclusters,
+        "vclusters": sorted([*answering, *silent], key=lambda one: one["name"]),
         "unreadable": {one.name: one.record_problem for one in found if one.record_problem},
     }
 
 
 def _vcluster(found: VirtualCluster, quotas: dict[tuple[str, str], dict]) -> dict:
-    return {"name": found.name, "host": found.host.name, "resources": resources_in_use.quota_use(_quota(found, quotas))}
+    resources = resources_in_use.quota_use(_quota(found, quotas))
+    return {"name": found.name, "host": found.host.name, "status": None, "resources": resources}
+
+
+def _silent(name: str, promise: Promise) -> dict:
+    return {"name": name, "host": promise.host, "status": UNKNOWN, "resources": promises.as_limits(promise)}
 
 
 def _quota(found: VirtualCluster, quotas: dict[tuple[str, str], dict]) -> dict:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
 from ansible_collections.tenantry.kube.plugins.module_utils._core.timestamps import clock, moment, stamp
@@ -21,6 +22,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._module import (
     explained,
     run_each,
 )
+from ansible_collections.tenantry.kube.plugins.module_utils._tenant import promises
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import (
     activity,
     certificate_lifetime,
@@ -130,7 +132,18 @@ def run(context: Context, items: list[dict], options: VClusterOptions) -> list[d
             context.warn(problem)
         due = [one for one in vclusters if tenant in (None, one.tenant) and not one.is_deleting]
         due.sort(key=lambda one: (one.tenant, one.name))
-        return run_each(context.hub, due, _known, lambda found: _row(context, found, options))
+        rows = run_each(context.hub, due, _known, lambda found: _row(context, found, options))
+        if not context.check_mode:
+            _end_promises(context, rows, gone=options.wait)
+        return rows
+
+
+def _end_promises(context: Context, rows: list[dict], *, gone: bool) -> None:
+    for row in rows:
+        if row["action"] == "delete" and not row.get("error"):
+            problem, _nothing = attempt(partial(promises.end, context.hub, row["tenant"], row["namespace"], gone=gone))
+            if problem:
+                context.warn(problem)
 
 
 def _known(found: VirtualCluster) -> dict:

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
@@ -16,6 +16,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clust
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.conditions import is_ready
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import (
+    CONFIG_MAP,
     NODE,
     RESOURCE_QUOTA,
     STATEFUL_SET,
@@ -26,12 +27,29 @@ from ansible_collections.tenantry.kube.plugins.module_utils._module import (
     attempt,
     run_concurrently,
 )
+from ansible_collections.tenantry.kube.plugins.module_utils._tenant import promises
 from ansible_collections.tenantry.kube.plugins.module_utils._tenant.resources_in_use import VCLUSTER_QUOTA, quota_use
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import certificate_lifetime, connection
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.guest import ready_of_all
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.lifecycle import is_paused
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.lifecycle import expiry
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.mode import SHARED
+
+# The fields of a row that only the host knows.
+UNREADABLE = (
+    "mode",
+    "tier",
+    "version",
+    "datastore",
+    "servers",
+    "nodes",
+    "endpoint",
+    "created",
+    "certificates_valid_until",
+    "deletion_protection",
+    "expires",
+    "sleep",
+)
 
 
 def run(context: Context, tenant: str | None, name: str | None, host: str | None) -> dict:
@@ -48,8 +66,35 @@ def run(context: Context, tenant: str | None, name: str | None, host: str | None
             for found in vclusters
             if tenant in (None, found.tenant) and name in (None, found.name) and host in (None, found.host.name)
         ]
-        rows = live_rows(wanted)
+        known = {found.namespace for found in vclusters}
+        silent = [
+            row
+            for row in _silent_rows(fleet, tenant, unreachable, known)
+            if name in (None, row["name"]) and host in (None, row["host"])
+        ]
+        rows = by_name([*live_rows(wanted), *silent])
     return {"vclusters": rows, "unreachable_members": {} if host and host not in unreachable else unreachable}
+
+
+def _silent_rows(
+    fleet: registry.Fleet, tenant: str | None, unreachable: dict[str, str], known: set[str]
+) -> Iterator[dict]:
+    """Yield a row for each virtual cluster that is promised on a host that does not answer."""
+    if not unreachable:
+        return
+    for record in fleet.hub.list(CONFIG_MAP, selector=naming.selector("tenant", tenant=tenant)):
+        owner = record["metadata"]["labels"][naming.LABEL_TENANT]
+        for namespace, promise in promises.away(record, unreachable, known).items():
+            yield {
+                **dict.fromkeys(UNREADABLE),
+                "tenant": owner,
+                "name": namespace.removeprefix(naming.joined(owner, "")),
+                "host": promise.host,
+                "namespace": namespace,
+                "resources": promises.as_limits(promise),
+                "status": promises.UNKNOWN,
+                "message": unreachable[promise.host],
+            }
 
 
 def live_rows(vclusters: Sequence[VirtualCluster]) -> list[dict]:

@@ -11,10 +11,13 @@ from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import 
 from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import AGENT, SERVER, SYNCER
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.host_networks import is_address
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.record import VClusterRecord, written_on
-from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.apply import RIGHTS_DELAY, Plan
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import VirtualCluster
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.apply import RIGHTS_DELAY, Action, Plan
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import (
+    NAMESPACE,
     PVC,
+    RESOURCE_QUOTA,
     SECRET,
     SERVICE,
     STATEFUL_SET,
@@ -95,9 +98,21 @@ class PresentPlan:
         return self.rendering.spec
 
     @property
+    def changes_resources(self) -> bool:
+        """Whether the record of its resources, or the limits, are written."""
+        return any(_changes_resources(self.host, action) for action in self.changes.actions)
+
+    @property
     def claims(self) -> list[dict]:
         """The claims of its volumes, as far as they exist."""
         return _claims(self.changes, self.spec)
+
+
+def _changes_resources(host: Cluster, action: Action) -> bool:
+    if action.kind != NAMESPACE or action.before is None:
+        return action.kind in (NAMESPACE, RESOURCE_QUOTA)
+    before, after = (VirtualCluster(host, one).readable_record for one in (action.before, action.desired))
+    return before.resources != after.resources
 
 
 def check_present(context: Context, placed: PlacedVCluster, spec: VClusterSpec, facts: HostFacts) -> CheckedVCluster:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from functools import partial
 
@@ -65,6 +66,7 @@ def run(context: Context, items: list[dict], options: VClusterOptions) -> list[d
         places = FleetState(fleet)
         for problem in places.unreachable.values():
             context.warn(problem)
+        places.quotas.correct(context)
         batch = Batch(context, places, desired, options)
         batch.place()
         batch.check_databases()
@@ -72,8 +74,11 @@ def run(context: Context, items: list[dict], options: VClusterOptions) -> list[d
         batch.warn_below_use()
         batch.plan()
         if not context.check_mode:
-            batch.check_quotas(reserve=True)
-        return run_each(context.hub, desired, batch.known, batch.row)
+            batch.reserve()
+        rows = run_each(context.hub, desired, batch.known, batch.row)
+        if not context.check_mode:
+            batch.settle(rows)
+        return rows
 
 
 def _name_of(item: dict) -> str:
@@ -110,14 +115,34 @@ class Batch:
         for name, problem in self.places.shared_datastores(self._possible_specs().values()).items():
             self._stop(name, problem)
 
-    def check_quotas(self, *, reserve: bool = False) -> None:
+    def check_quotas(self) -> None:
         """Stop the virtual clusters of a tenant that grow, if its quota has no room."""
-        specs = self._possible_specs()
         leaving = [one.namespace for one in self._possible() if one.desired.state == ABSENT]
-        problems = self.places.over_quota(specs.values(), leaving, reserve=reserve)
-        for name, spec in specs.items():
-            if spec.tenant in problems and self.places.grows(spec):
-                self._stop(name, problems[spec.tenant])
+        self._stop_growing(self.places.quotas.over_quota(self._possible_specs().values(), leaving))
+
+    def reserve(self) -> None:
+        """Write the promises of virtual clusters whose resources are about to change, and check the quotas again."""
+        hosts, leaving = {}, defaultdict(list)
+        for one in self._possible():
+            operation = self.operations[one.namespace]
+            if isinstance(operation, PresentOperation) and operation.plan.changes_resources:
+                hosts[one.namespace] = one.host.name
+            elif one.desired.state == ABSENT:
+                leaving[one.desired.tenant].append(one.namespace)
+        self._stop_growing(self.places.quotas.reserve(self._possible_specs().values(), hosts, leaving))
+
+    def settle(self, rows: list[dict]) -> None:
+        """Note on the tenants' records what has been applied. Without that, the next run does it."""
+        done: dict[str, VClusterSpec | None] = {}
+        failed = {row["namespace"] for row in rows if row.get("error")}
+        for row in rows:
+            if row["namespace"] not in failed and (
+                row["state"] == PRESENT or (row["state"] == ABSENT and self.options.wait)
+            ):
+                done[row["namespace"]] = self.specs.get(row["namespace"])
+        problem, _nothing = attempt(lambda: self.places.quotas.settle(done, failed))
+        if problem:
+            self.context.warn(problem)
 
     def warn_below_use(self) -> None:
         """Warn about resources below the use. If the use is not known, nothing is rejected."""
@@ -192,11 +217,19 @@ class Batch:
                 self.context.secret(spec.datastore.endpoint, spec.datastore.password)
 
     def _find(self, desired: DesiredVCluster) -> PlacedVCluster:
-        host, found = self.places.host_of(desired.namespace, desired.host), self.places.found.get(desired.namespace)
+        host, found = (
+            self.places.host_of(desired.tenant, desired.namespace, desired.host),
+            self.places.found.get(desired.namespace),
+        )
         return PlacedVCluster(desired, host, found, found.record if found else NO_RECORD)
 
+    def _stop_growing(self, problems: dict[str, TenantryError]) -> None:
+        for name, spec in self._possible_specs().items():
+            if spec.tenant in problems and self.places.quotas.grows(spec):
+                self._stop(name, problems[spec.tenant])
+
     def _below_use(self, spec: VClusterSpec) -> list[str]:
-        return list(self.places.lowered_below_use([spec]))
+        return list(self.places.quotas.lowered_below_use([spec]))
 
     def _host_facts(self) -> dict[str, HostFacts]:
         """Return the facts of hosts with virtual clusters that are to be present, by name."""

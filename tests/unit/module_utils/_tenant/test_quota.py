@@ -12,10 +12,10 @@ from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.apply im
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import RESOURCE_QUOTA
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import Deadline
 from ansible_collections.tenantry.kube.plugins.module_utils._module import run_each
-from ansible_collections.tenantry.kube.plugins.module_utils._tenant import manifests, quota
+from ansible_collections.tenantry.kube.plugins.module_utils._tenant import manifests, promises, quota
 
 from .._vcluster.fake_host import QUOTA, FakeHost
-from .fleet import LIMITS, add_vcluster
+from .fleet import LIMITS, add_silent_member, add_vcluster
 
 SPACE = "tenant-payments"
 WANTED = quota.DesiredTenant("payments", True, QUOTA, "payments")
@@ -52,10 +52,10 @@ def test_quota_of_somebody_else_stays() -> None:
     assert sorted(_quotas(hub)) == ["home", "tenant"]
 
 
-def _set_quota(hub: FakeHost, tenant: str, cpu: str) -> tuple[dict, str]:
+def _set_quota(hub: FakeHost, tenant: str, cpu: str, cluster: Any = None) -> tuple[dict, str]:
     """Return the row of a run of the module, and its warnings."""
     warnings: list[str] = []
-    context = SimpleNamespace(hub=hub, cluster=None, check_mode=False, warn=warnings.append, deadline=Deadline)
+    context = SimpleNamespace(hub=hub, cluster=cluster, check_mode=False, warn=warnings.append, deadline=Deadline)
     given = {"tenant": tenant, "display_name": None, "state": "present", "quota": {**QUOTA, "cpu": cpu}}
     given["quota"] |= {key: int(QUOTA[key]) for key in ("pods", "vclusters")}
     (row,) = quota.run(context, [given], quota.QuotaOptions(5))
@@ -100,3 +100,43 @@ def test_deletion_that_times_out_tells_what_was_deleted(monkeypatch: pytest.Monk
     )
     assert (row["name"], row["changed"], row["error"]) == ("payments", True, "no answer")
     assert [(one["action"], one["kind"], one["name"]) for one in row["actions"]] == [("delete", "Namespace", SPACE)]
+
+
+def test_tenant_with_a_virtual_cluster_on_a_silent_member_stays() -> None:
+    hub = FakeHost.hub()
+    part = {"cpu": "3", "memory": "1Gi", "storage": "0", "pods": "2"}
+    cluster = add_silent_member(hub, "edge", {"payments--far": promises.Promise.of("edge", part)})
+    refused = _removed(hub, cluster)["error"]
+    assert "members that do not answer: payments--far on edge: edge is down" in refused
+    _row, warnings = _set_quota(hub, "payments", "2", cluster)
+    assert ("below the current use (cpu 3 of 2)" in warnings, "unknown" in warnings) == (True, False)
+
+
+def test_tenant_with_nothing_on_a_silent_member_can_be_removed() -> None:
+    hub = FakeHost.hub()
+    assert _removed(hub, add_silent_member(hub, "edge", {})).get("error") is None
+
+
+def test_tenant_without_promises_may_have_something_on_a_silent_member() -> None:
+    hub = FakeHost.hub()
+    cluster = add_silent_member(hub, "edge", {})
+    annotations = {promises.ANNOTATION: None}
+    hub.merge("v1/ConfigMap", manifests.RECORD, SPACE, {"metadata": {"annotations": annotations}})
+    assert "these members, which may have virtual clusters of it, do not answer" in _removed(hub, cluster)["error"]
+    _row, warnings = _set_quota(hub, "payments", "2", cluster)
+    assert "may be below the use, part of which is unknown: edge is down" in warnings
+
+
+def _removed(hub: FakeHost, cluster: Any) -> dict:
+    context = SimpleNamespace(hub=hub, cluster=cluster, check_mode=True, warn=print, deadline=Deadline)
+    given = {"tenant": "payments", "display_name": None, "state": "absent", "quota": None}
+    (row,) = quota.run(context, [given], quota.QuotaOptions(5))
+    return row
+
+
+def test_record_of_a_new_tenant_begins_with_promises() -> None:
+    hub = FakeHost.hub()
+    _set_quota(hub, "research", "2")
+    record = hub.get("v1/ConfigMap", manifests.RECORD, "tenant-research")
+    assert record
+    assert promises.are_kept(record)

@@ -6,9 +6,10 @@ from types import SimpleNamespace
 
 from ansible_collections.tenantry.kube.plugins.module_utils._tenant import usage
 from ansible_collections.tenantry.kube.plugins.module_utils._tenant.manifests import tenant_objects
+from ansible_collections.tenantry.kube.plugins.module_utils._tenant.promises import Promise
 
 from .._vcluster.fake_host import QUOTA, FakeHost
-from .fleet import LIMITS, add_vcluster
+from .fleet import LIMITS, add_silent_member, add_vcluster
 
 RESOURCES = {"cpu": "2", "memory": "1Gi", "storage": "5Gi", "pods": "4"}
 SUM = {"cpu": "5", "memory": "3Gi", "storage": "10Gi", "pods": "14", "vclusters": "2"}
@@ -27,3 +28,18 @@ def test_unreadable_record_counts_by_its_resource_quota() -> None:
     assert "namespace payments--dev: has format 2" in payments["unreadable"]["dev"]
     assert (payments["allocated"], payments["counted"]) == (SUM, SUM)
     assert (research["unreadable"], research["allocated"]["cpu"]) == ({}, "2")
+
+
+def test_virtual_cluster_on_a_silent_member_counts_by_its_promise() -> None:
+    hub = FakeHost.hub()
+    add_vcluster(hub, "payments", "web", {"resources": RESOURCES, "format": 1}, LIMITS)
+    far = Promise.of("edge", RESOURCES, in_use={**RESOURCES, "cpu": "3"})
+    context = SimpleNamespace(hub=hub, cluster=add_silent_member(hub, "edge", {"payments--far": far}))
+    result = usage.run(context, "payments")
+    (row,) = result["tenants"]
+    assert result["unreachable_members"] == {"edge": "edge is down"}
+    assert (row["allocated"]["cpu"], row["allocated"]["vclusters"], row["counted"]["cpu"]) == ("4", "2", "6")
+    far_row, web_row = row["vclusters"]
+    assert (far_row["name"], far_row["host"], far_row["status"]) == ("far", "edge", "Unknown")
+    assert far_row["resources"]["cpu"] == {"used": None, "hard": "2"}
+    assert (web_row["status"], row["used"]["vclusters"]) == (None, "1")

@@ -71,7 +71,11 @@ class FakeHost:
 
     def merge(self, kind: str, name: str, namespace: str | None, body: dict) -> dict:
         self.writes.append(("merge", kind, name))
-        _merge(self.objects[Key(kind, namespace, name)], body)
+        live = self.objects[Key(kind, namespace, name)]
+        if body.get("metadata", {}).get("resourceVersion") not in (None, live["metadata"]["resourceVersion"]):
+            raise ApiError("the object has been modified", 409)
+        _merge(live, body)
+        live["metadata"]["resourceVersion"] = str(next(self._numbers))
         return copy.deepcopy(self.objects[Key(kind, namespace, name)])
 
     def delete(self, kind: str, name: str, namespace: str | None = None, **_options: Any) -> bool:

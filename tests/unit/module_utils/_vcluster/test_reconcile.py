@@ -26,7 +26,8 @@ def test_a_member_that_fails_while_resources_shrink_refuses_no_other(monkeypatch
         wanted = [one for one in batch.desired if one.state != "absent"]
         batch.specs = {one.namespace: SimpleNamespace(name=one.name, namespace=one.namespace) for one in wanted}
 
-    places = SimpleNamespace(unreachable={}, lowered_below_use=lambda specs: lowered(places, specs))
+    quotas = SimpleNamespace(correct=lambda _context: None, lowered_below_use=lambda specs: lowered(places, specs))
+    places = SimpleNamespace(unreachable={}, quotas=quotas)
     warnings: list[str] = []
     context = SimpleNamespace(hub=None, cluster=None, check_mode=True, warn=warnings.append)
     context.secret = lambda *_texts: None

@@ -1,0 +1,288 @@
+# Copyright: (c) 2026, the tenantry.kube authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The quotas of tenants over the fleet: what is promised, what is used, what is left."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import replace
+from functools import partial
+
+from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import Obstacle, TenantryError
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet.registry import Fleet
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import VirtualCluster
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import RESOURCE_QUOTA
+from ansible_collections.tenantry.kube.plugins.module_utils._module import Context, attempt
+from ansible_collections.tenantry.kube.plugins.module_utils._tenant import (
+    allocation,
+    corrections,
+    promises,
+    resources_in_use,
+)
+from ansible_collections.tenantry.kube.plugins.module_utils._tenant.corrections import Correction, Reality
+from ansible_collections.tenantry.kube.plugins.module_utils._tenant.manifests import quota_of
+from ansible_collections.tenantry.kube.plugins.module_utils._tenant.promises import Promise
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.cluster import VClusterSpec
+
+
+class Unreachable(Obstacle):
+    """A host does not answer, so what it has is not known."""
+
+
+class FleetQuotas:
+    """What the virtual clusters of each tenant have of its quota, on hosts that answer or not."""
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        records: dict[str, dict],  # of tenants, read before the virtual clusters
+        found: Mapping[str, VirtualCluster],  # by namespace
+        unreachable: Mapping[str, str],  # why, by name of the host
+    ) -> None:
+        self.fleet, self.records, self.found, self.unreachable = fleet, records, found, unreachable
+        self._quotas: dict[str, dict[tuple[str, str], dict]] = {}
+        self._admitted: dict[str, tuple[str, dict[str, str]]] = {}  # tenant and resources, by namespace
+        self._written: dict[str, dict[str, Promise]] = defaultdict(dict)  # by this run, by tenant and namespace
+        # Of these the promises are lost or were never written, and the hosts have all that is to know.
+        self._rebuilt = {one for one in records if not unreachable and not promises.are_kept(records[one])}
+        self._corrections = {tenant: self._find_corrections(tenant, record) for tenant, record in records.items()}
+        self._promises = {tenant: self._corrected(tenant, record) for tenant, record in records.items()}
+
+    def promise(self, tenant: str, namespace: str) -> Promise | None:
+        """Return what is promised to a virtual cluster, as corrected by what the hosts have."""
+        return self._promises.get(tenant, {}).get(namespace)
+
+    def are_known(self, tenant: str) -> bool:
+        """Return whether all virtual clusters of the tenant are known, also those on hosts that do not answer."""
+        return not self.unreachable or (tenant in self.records and promises.are_kept(self.records[tenant]))
+
+    def correct(self, context: Context) -> None:
+        """Correct the promises that differ from what the hosts have. Warn of each."""
+
+        def store(tenant: str) -> list[str]:
+            found, record = self._corrections[tenant], self.records[tenant]
+            problem = promises.problem(record)
+            if not context.check_mode:
+                change = partial(corrections.corrected, corrections=found)
+                record = promises.update(self.fleet.hub, record, change, rebuild=tenant in self._rebuilt)
+                self._see(tenant, record)
+                known = promises.of(record)  # of what has changed meanwhile, nothing is known
+                found = [one for one in found if known.get(one.namespace) == one.after]
+            return [line for line in (problem, *(one.warning for one in found)) if line]
+
+        for problem, warnings in self.fleet.hub.map(lambda tenant: attempt(lambda: store(tenant)), [*self.records]):
+            for line in [problem] if problem else warnings or []:
+                context.warn(line)
+
+    def over_quota(self, wanted: Iterable[VClusterSpec], leaving: Iterable[str]) -> dict[str, TenantryError]:
+        """Return an error by tenant for quotas that have no room.
+
+        The wanted specs replace the recorded ones, `leaving` are deleted.
+        """
+        asked, gone = _by_tenant(wanted), set(leaving)
+        found = ((tenant, _error_of(partial(self._check, tenant, specs, gone))) for tenant, specs in asked.items())
+        return {tenant: error for tenant, error in found if error}
+
+    def admit(self, spec: VClusterSpec, leaving: Iterable[str]) -> None:
+        """Raise a TenantryError if the quota has no room, else count this one for those that follow."""
+        if problem := self.over_quota([spec], leaving).get(spec.tenant):
+            raise problem
+        self._admitted[spec.namespace] = (spec.tenant, spec.resources.as_text())
+
+    def reserve(
+        self, wanted: Iterable[VClusterSpec], hosts: Mapping[str, str], leaving: Mapping[str, Collection[str]]
+    ) -> dict[str, TenantryError]:
+        """Write the promises of virtual clusters that are about to change, so that concurrent runs count them too.
+
+        `hosts` has the host of those whose resources are written, `leaving` those to be deleted by tenant. Return an
+        error by tenant for quotas that have no room any more.
+        """
+        asked = _by_tenant(wanted)
+        problems = {}
+        for tenant in [one for one in self.records if one in asked or one in leaving]:
+            specs = {name: spec for name, spec in asked.get(tenant, {}).items() if name in hosts}
+            gone = set(leaving.get(tenant, ()))
+            if error := _error_of(partial(self._reserve, tenant, asked.get(tenant, {}), specs, hosts, gone)):
+                problems[tenant] = error
+        return problems
+
+    def settle(self, done: Mapping[str, VClusterSpec | None], failed: Collection[str] = ()) -> None:
+        """Note what has been applied: the resources of these virtual clusters, None for those that are gone.
+
+        Of those that failed, the next run that reaches the host notes what it has.
+        """
+        for tenant, written in self._written.items():
+            mine = {name: promise for name, promise in written.items() if name in done or name in failed}
+            after = {
+                name: self._settled(promise, done[name], name) if name in done else replace(promise, pending=False)
+                for name, promise in mine.items()
+            }
+
+            def change(before: dict[str, Promise], mine: dict = mine, after: dict = after) -> dict[str, Promise]:
+                known = [Correction(name, promise, after[name]) for name, promise in mine.items()]
+                return corrections.corrected(before, known)
+
+            if mine:
+                self._see(tenant, promises.update(self.fleet.hub, self.records[tenant], change))
+
+    def lowered_below_use(self, specs: Iterable[VClusterSpec]) -> Iterator[str]:
+        """Yield a warning for each virtual cluster whose resources are reduced below its use."""
+        for spec in specs:
+            found, asked = self.found.get(spec.namespace), spec.resources.as_text()
+            if not found or allocation.fits(found.record.resources, asked):
+                continue
+            used = resources_in_use.in_use({}, self._quota(found))
+            over = [
+                f"{key} {used[key]} of {asked[key]}" for key in used if not allocation.fits_in(used[key], asked[key])
+            ]
+            if over:
+                yield (
+                    f"{spec.namespace}: resources: below the current use ({', '.join(over)}). The use counts against "
+                    "the quota. Delete pods or volumes in the virtual cluster to free it"
+                )
+
+    def grows(self, spec: VClusterSpec) -> bool:
+        """Return whether it is new, or gets more of any resource than it has."""
+        found, promise = self.found.get(spec.namespace), self.promise(spec.tenant, spec.namespace)
+        asked = spec.resources.as_text()
+        if found is None or not allocation.fits(asked, found.record.resources):
+            return True
+        return promise is not None and not allocation.fits(asked, promise.resources)  # lowered by a concurrent run
+
+    def _check(self, tenant: str, specs: dict[str, VClusterSpec], gone: set[str]) -> None:
+        if tenant not in self.records or not any(map(self.grows, specs.values())):
+            return  # a quota below the use stops growth, but not updates of existing virtual clusters
+        if not self.are_known(tenant):
+            raise Unreachable(
+                f"quota of tenant {tenant}: its record does not have all virtual clusters yet, and cannot be completed "
+                f"while {', '.join(self.unreachable)} does not answer: {'; '.join(self.unreachable.values())}"
+            )
+        mine = {name: found for name, found in self.found.items() if found.tenant == tenant and name not in gone}
+        others = {name: found.record.resources for name, found in mine.items() if name not in specs}
+        promised = self._promises[tenant]
+        for name in promised.keys() - specs.keys() - gone:
+            answers = name in mine  # then what is in use is known better
+            amounts = promised[name].resources if answers else promised[name].counted
+            others[name] = allocation.larger(others.get(name, {}), amounts)
+        others |= {
+            name: resources_in_use.taken(others[name], self._quota(mine[name])) for name in others if name in mine
+        }
+        admitted = {name: part for name, (owner, part) in self._admitted.items() if owner == tenant}
+        for name in admitted.keys() - specs.keys():
+            others[name] = allocation.larger(others.get(name, {}), admitted[name])
+        asked = {name: spec.resources.as_text() for name, spec in specs.items()}
+        # What a concurrent run is about to apply counts until that has ended.
+        held = {name: promised[name].resources for name in asked if name in promised and promised[name].held}
+        asked |= {name: allocation.larger(asked[name], amounts) for name, amounts in held.items()}
+        asked |= {name: resources_in_use.in_use(asked[name], self._quota(mine[name])) for name in asked if name in mine}
+        quota = quota_of(self.records[tenant])
+        allocation.check(tenant, quota, allocation.total(others.values()), allocation.total(asked.values()))
+
+    def _reserve(
+        self,
+        tenant: str,
+        asked: dict[str, VClusterSpec],
+        changing: dict[str, VClusterSpec],
+        hosts: Mapping[str, str],
+        gone: set[str],
+    ) -> None:
+        contested: set[str] = set()  # a concurrent run applies another promise, which may come after this one's
+
+        def change(before: dict[str, Promise]) -> dict[str, Promise]:
+            after = corrections.corrected(before, self._corrections[tenant])
+            contested.clear()
+            contested.update(name for name in changing.keys() & after.keys() if after[name].held)
+            for name, spec in changing.items():
+                after[name] = self._pending(spec, hosts[name], after.get(name))
+            for name in gone & after.keys():
+                if not after[name].held:
+                    after[name] = after[name].leaving()
+            return after
+
+        def check(record: dict) -> None:
+            self._see(tenant, record)
+            self._check(tenant, asked, gone)
+
+        if self.are_known(tenant) and (changing or gone & self._promises[tenant].keys()):
+            rebuild = tenant in self._rebuilt
+            record = promises.update(self.fleet.hub, self.records[tenant], change, check, rebuild=rebuild)
+            self._see(tenant, record)
+            now = promises.of(record)
+            self._written[tenant] = {name: now[name] for name in ({*changing, *gone} & now.keys()) - contested}
+
+    def _pending(self, spec: VClusterSpec, host: str, promise: Promise | None) -> Promise:
+        """Return the promise for the time until the spec is applied: until then, more may be used."""
+        if promise and promise.held and promise.host not in ("", host):
+            raise Obstacle(
+                f"host: a concurrent run creates {spec.namespace} on {promise.host}. Set host {promise.host}, or run "
+                "again later"
+            )
+        found = self.found.get(spec.namespace)
+        amounts = allocation.larger(spec.resources.as_text(), found.record.resources if found else {})
+        return Promise.of(host, allocation.larger(amounts, promise.counted if promise else {}), pending=True)
+
+    def _settled(self, promise: Promise, spec: VClusterSpec | None, namespace: str) -> Promise | None:
+        if spec is None:
+            return None
+        resources = spec.resources.as_text()
+        if allocation.fits(promise.resources, resources):
+            return Promise.of(promise.host, resources)
+        # Until its ResourceQuota has the lower limits, the use may still grow up to the former ones.
+        host = self.fleet.cluster(promise.host)
+        problem, quota = attempt(lambda: host.get(RESOURCE_QUOTA, resources_in_use.VCLUSTER_QUOTA, namespace))
+        if problem:
+            return promise
+        return Promise.of(promise.host, resources, in_use=resources_in_use.taken(resources, quota or {}))
+
+    def _see(self, tenant: str, record: dict) -> None:
+        self.records[tenant] = record
+        self._promises[tenant] = self._corrected(tenant, record)
+
+    def _corrected(self, tenant: str, record: dict) -> dict[str, Promise]:
+        return corrections.corrected(promises.of(record), self._corrections[tenant])
+
+    def _find_corrections(self, tenant: str, record: dict) -> list[Correction]:
+        kept = promises.are_kept(record)
+        if not kept and tenant not in self._rebuilt:
+            return []
+        found = {name: one for name, one in self.found.items() if one.tenant == tenant}
+        names = self.fleet.names() if promises.of(record) else ()
+        reality = Reality(found, names, self.unreachable, self._resources, self._in_use)
+        differences = corrections.find(promises.of(record), reality)
+        if kept:
+            return list(differences)
+        return [Correction(one.namespace, one.before, one.after) for one in differences]
+
+    def _resources(self, found: VirtualCluster) -> Mapping[str, str] | None:
+        if not found.record_problem:
+            return found.record.resources
+        _problem, quota = attempt(lambda: self._quota(found))
+        return resources_in_use.promised_to(found, quota) if quota else None
+
+    def _in_use(self, found: VirtualCluster) -> Mapping[str, str] | None:
+        _problem, quota = attempt(lambda: self._quota(found))
+        return None if quota is None else resources_in_use.taken(found.readable_record.resources, quota)
+
+    def _quota(self, found: VirtualCluster) -> dict:
+        """Return the ResourceQuota of a virtual cluster, read once per tenant and only if needed."""
+        if found.tenant not in self._quotas:
+            hosts = (one.host for one in self.found.values() if one.tenant == found.tenant)
+            self._quotas[found.tenant] = resources_in_use.quotas(self.fleet.hub, hosts, found.tenant)
+        return self._quotas[found.tenant].get((found.host.name, found.namespace)) or {}
+
+
+def _error_of(check: partial[None]) -> TenantryError | None:
+    """Return the error that a check raises."""
+    try:
+        check()
+    except TenantryError as error:
+        return error
+    return None
+
+
+def _by_tenant(specs: Iterable[VClusterSpec]) -> dict[str, dict[str, VClusterSpec]]:
+    asked: dict[str, dict[str, VClusterSpec]] = defaultdict(dict)
+    for spec in specs:
+        asked[spec.tenant][spec.namespace] = spec
+    return asked
