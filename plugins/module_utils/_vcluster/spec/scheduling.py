@@ -4,19 +4,16 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 
 from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError, shown
+from ansible_collections.tenantry.kube.plugins.module_utils._core.labels import OPERATORS, is_key, is_value
 
 PREFERRED = "preferred"
 REQUIRED = "required"
 TOLERATION_KEYS = ("effect", "key", "operator", "tolerationSeconds", "value")
-OPERATORS = ("Equal", "Exists")
 EFFECTS = ("NoExecute", "NoSchedule", "PreferNoSchedule")
-_LABEL = re.compile(r"(?:[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?/)?[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?", re.ASCII)
-_VALUE = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?)?", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -33,7 +30,7 @@ def parse_placement(given: dict, option: str) -> Placement:
     """Validate the scheduling options. `option` is their prefix in errors."""
     selector = given.get("node_selector") or {}
     for key, value in selector.items():
-        if not _LABEL.fullmatch(key) or not isinstance(value, str) or not _VALUE.fullmatch(value):
+        if not is_key(key) or not is_value(value):
             raise TenantryError(
                 f"{option}.node_selector: {shown({key: value})} is not a node label. Set its name and value as text"
             )
