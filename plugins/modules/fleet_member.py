@@ -57,6 +57,24 @@ options:
     description: Lifetime of the platform's credential on the member, V(1d) to V(3650d). The API server may grant less.
     type: str
     default: 365d
+  labels:
+    description:
+      - Labels of the member in the fleet, such as its provider and region, by which
+        O(tenantry.kube.vcluster#module:placement) selects it. They are not labels of its nodes.
+      - If not set, it keeps those that it has. V({}) removes them.
+    type: dict
+  taints:
+    description:
+      - Taints of the member in the fleet, with the effect that Open Cluster Management calls C(NoSelect).
+        O(tenantry.kube.vcluster#module:placement) selects the member for a new virtual cluster only if it tolerates
+        each of them. Virtual clusters that exist, or that name it as O(tenantry.kube.vcluster#module:host), are not
+        affected.
+      - If not set, it keeps those that it has. V([]) removes them.
+    type: list
+    elements: dict
+    suboptions:
+      key: {description: 'Key of the taint, such as V(maintenance).', type: str, required: true}
+      value: {description: Its value. Empty if not set., type: str}
   force:
     description:
       - Whether to remove a member that still has virtual clusters, that does not answer, or without
@@ -92,6 +110,16 @@ options:
         description: Lifetime of the platform's credential on it.
         type: str
         default: 365d
+      labels:
+        description: Its labels in the fleet.
+        type: dict
+      taints:
+        description: Its taints in the fleet.
+        type: list
+        elements: dict
+        suboptions:
+          key: {description: Key of the taint., type: str, required: true}
+          value: {description: Its value., type: str}
       force:
         description: Whether to remove it although objects remain on it.
         type: bool
@@ -104,6 +132,17 @@ EXAMPLES = r"""
     kubeconfig: ~/.kube/hub.yaml
     name: gcp-1
     member_kubeconfig: ~/.kube/gcp-1.yaml
+    labels:
+      provider: gcp
+      region: eu
+
+- name: Place no more virtual clusters on a member, unless they tolerate its maintenance
+  tenantry.kube.fleet_member:
+    kubeconfig: ~/.kube/hub.yaml
+    name: gcp-1
+    member_kubeconfig: ~/.kube/gcp-1.yaml
+    taints:
+      - key: maintenance
 
 - name: Join two clusters
   tenantry.kube.fleet_member:
@@ -161,6 +200,17 @@ results:
       type: str
       returned: O(state=present)
       sample: '2027-03-01T12:00:00Z'
+    labels:
+      description: Its labels in the fleet.
+      type: dict
+      returned: O(state=present)
+      sample: {provider: gcp, region: eu}
+    taints:
+      description: Its taints in the fleet.
+      type: list
+      elements: dict
+      returned: O(state=present)
+      sample: [{key: maintenance, value: ''}]
     error:
       description: Why this member failed. The others were processed, unless O(members) has invalid items.
       type: str
@@ -182,6 +232,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._module import (
     main as run_module,
 )
 
+TAINT = {"key": {"type": "str", "required": True}, "value": {"type": "str"}}
 OPTIONS: dict[str, dict] = {
     "name": {"type": "str", "required": True},
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
@@ -189,6 +240,8 @@ OPTIONS: dict[str, dict] = {
     "member_kubeconfig_trusted": {"type": "bool", "default": False},
     "member_context": {"type": "str"},
     "credential_lifetime": {"type": "str", "default": "365d"},
+    "labels": {"type": "dict"},
+    "taints": {"type": "list", "elements": "dict", "options": TAINT},
     "force": {"type": "bool", "default": False},
 }
 

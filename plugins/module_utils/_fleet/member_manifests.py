@@ -5,8 +5,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 
 from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
+from ansible_collections.tenantry.kube.plugins.module_utils._core.labels import Taint
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet import registry
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import bound_tokens
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.secret_data import encoded
@@ -104,8 +107,19 @@ def member_objects(hub_identity: str, annotations: dict[str, str] | None = None)
     ]
 
 
-def member_secret(name: str, kubeconfig: dict, *, identity: str, server: str, version: str, expires: str) -> dict:
+def member_secret(
+    name: str,
+    kubeconfig: dict,
+    *,
+    identity: str,
+    server: str,
+    version: str,
+    expires: str,
+    labels: Mapping[str, str] | None = None,
+    taints: Sequence[Taint] = (),
+) -> dict:
     """Render the member's entry in the hub's registry."""
+    selected_by = {registry.LABELS_ANNOTATION: labels, registry.TAINTS_ANNOTATION: [asdict(one) for one in taints]}
     return {
         "apiVersion": "v1",
         "kind": "Secret",
@@ -118,6 +132,7 @@ def member_secret(name: str, kubeconfig: dict, *, identity: str, server: str, ve
                 registry.SERVER_ANNOTATION: server,
                 registry.VERSION_ANNOTATION: version,
                 bound_tokens.EXPIRES_ANNOTATION: expires,
+                **{key: json.dumps(value, sort_keys=True) for key, value in selected_by.items() if value},
             },
         },
         "type": registry.MEMBER_SECRET_TYPE,
