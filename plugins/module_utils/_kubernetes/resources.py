@@ -19,6 +19,7 @@ FLOW_SCHEMA = "flowcontrol.apiserver.k8s.io/v1/FlowSchema"
 HELM_CHART = "helm.cattle.io/v1/HelmChart"
 HELM_CHART_CONFIG = "helm.cattle.io/v1/HelmChartConfig"
 INGRESS = "networking.k8s.io/v1/Ingress"
+INGRESS_CLASS = "networking.k8s.io/v1/IngressClass"
 JOB = "batch/v1/Job"
 LIMIT_RANGE = "v1/LimitRange"
 MUTATING_ADMISSION_POLICY_BINDING = "admissionregistration.k8s.io/v1/MutatingAdmissionPolicyBinding"
@@ -88,6 +89,7 @@ KINDS = {
     HELM_CHART: ("helmcharts", True),
     HELM_CHART_CONFIG: ("helmchartconfigs", True),
     INGRESS: ("ingresses", True),
+    INGRESS_CLASS: ("ingressclasses", False),
     NETWORK_POLICY: ("networkpolicies", True),
     SERVICE_CIDR: ("servicecidrs", False),
     POD_DISRUPTION_BUDGET: ("poddisruptionbudgets", True),

@@ -146,7 +146,7 @@ PLATFORM = [
     _rule("apps", "statefulsets", *READ),
     _rule("policy", "poddisruptionbudgets", *READ),
     _rule("storage.k8s.io", "storageclasses", *READ),
-    _rule("networking.k8s.io", "servicecidrs", "get", "list"),
+    _rule("networking.k8s.io", "ingressclasses servicecidrs", "get", "list"),
     # The addresses of the API server.
     _rule("discovery.k8s.io", "endpointslices", "get", names=("kubernetes",)),
     _rule("scheduling.k8s.io", "priorityclasses", *READ),
