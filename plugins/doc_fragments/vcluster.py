@@ -6,9 +6,9 @@ from __future__ import annotations
 import re
 
 import yaml
-from ansible_collections.tenantry.kube.plugins.doc_fragments import vcluster_pods
+from ansible_collections.tenantry.kube.plugins.doc_fragments import vcluster_placement, vcluster_pods
 
-# The options of one virtual cluster. Those of its pods are in vcluster_pods.py.
+# The options of one virtual cluster. Those of its pods and its placement are in files of their own.
 ONE = r"""
 options:
   tenant:
@@ -22,7 +22,7 @@ options:
   host:
     description:
       - Cluster of the fleet that hosts it, V(hub) or the name of a member. Cannot be changed.
-      - Defaults to its current host, for a new one to V(hub).
+      - Defaults to its current host, for a new one to V(hub) unless O(placement) chooses one.
     type: str
   state:
     description:
@@ -323,9 +323,9 @@ def documentation(options: dict) -> str:
     return yaml.safe_dump({"options": options})
 
 
-OPTIONS: dict = (
-    yaml.safe_load(ONE)["options"] | yaml.safe_load(vcluster_pods.ModuleDocFragment.DOCUMENTATION)["options"]
-)
+OPTIONS: dict = yaml.safe_load(ONE)["options"]
+for fragment in (vcluster_placement, vcluster_pods):
+    OPTIONS |= yaml.safe_load(fragment.ModuleDocFragment.DOCUMENTATION)["options"]
 # The same as suboptions of another module, which must name the module of an option that it refers to.
 ELSEWHERE: dict = yaml.safe_load(
     re.sub(r"\bO\((?!tenantry\.)", "O(tenantry.kube.vcluster#module:", documentation(OPTIONS))

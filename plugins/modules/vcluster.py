@@ -74,6 +74,19 @@ EXAMPLES = r"""
         tier: prod
         resources: {cpu: 6, memory: 12Gi}
 
+- name: Create one in the EU, where the fleet has room for it, and not in the region of the tenant's other ones
+  tenantry.kube.vcluster:
+    kubeconfig: ~/.kube/hub.yaml
+    tenant: payments
+    name: standby
+    version: v1.37.2+k3s1
+    resources: {cpu: 4, memory: 8Gi, pods: 50}
+    placement:
+      match_labels:
+        jurisdiction: eu
+      spread_by: region
+  register: standby
+
 - name: Pause one for the holidays (state present with its options resumes it)
   tenantry.kube.vcluster:
     kubeconfig: ~/.kube/hub.yaml
@@ -120,6 +133,29 @@ results:
     name: {description: Its name., returned: always, type: str}
     tenant: {description: Its tenant., returned: always, type: str}
     host: {description: The cluster of the fleet it is on., returned: always, type: str}
+    placement:
+      description: The decision of O(placement) for a new virtual cluster.
+      returned: if O(placement) chooses its host
+      type: dict
+      contains:
+        host: {description: The chosen host. Null if none fits., type: str, returned: always}
+        score: {description: Its score. Null if none fits., type: int, returned: always}
+        members:
+          description: Each cluster of the fleet, by name.
+          returned: always
+          type: list
+          elements: dict
+          contains:
+            name: {description: Its name., type: str, returned: always}
+            score: {description: Weighted sum of its scores., type: int, returned: if it fits}
+            scores: {description: 'Its scores, by O(placement.weights).', type: dict, returned: if it fits}
+            excluded_by:
+              description:
+                - The first rule that excludes it, one of C(Reachable), C(LabelSelector), C(TaintToleration), C(Nodes),
+                  C(Mode), C(Version), C(StorageClass), C(IngressClass), C(Capacity) and C(NodeFit).
+              type: str
+              returned: if it does not fit
+            reason: {description: 'Why, with amounts.', type: str, returned: if it does not fit}
     namespace: {description: Its namespace there., returned: always, type: str}
     state: {description: The requested state., returned: always, type: str}
     endpoint: {description: URL of its API for users., returned: O(state=present), type: str}

@@ -11,6 +11,8 @@ from functools import partial
 
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError, one_line
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet import registry
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet.placement.decide import host_of
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet.placement.model import Decision
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.record import NO_RECORD
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
 from ansible_collections.tenantry.kube.plugins.module_utils._module import (
@@ -20,7 +22,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._module import (
     run_each,
     validate_all,
 )
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import ca_rotation, lifecycle
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import ca_rotation, lifecycle, placement
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.apply import PresentOperation
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.fleet_state import FleetState
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.host_facts import HostFacts
@@ -100,6 +102,7 @@ class Batch:
         self, context: Context, places: FleetState, desired: list[DesiredVCluster], options: VClusterOptions
     ) -> None:
         self.context, self.places, self.desired, self.options = context, places, desired, options
+        self.decisions: dict[str, Decision] = {}  # of new ones with the option placement
         self.placed: dict[str, PlacedVCluster] = {}
         self.specs: dict[str, VClusterSpec] = {}  # of those to be present
         self.operations: dict[str, VClusterOperation] = {}
@@ -108,6 +111,7 @@ class Batch:
 
     def place(self) -> None:
         """Find the host of each item, and parse the spec of those that are to be present."""
+        self.decisions = placement.place_new(self.places, self.desired)
         validate_all(self.desired, self._place, name=_namespace)
 
     def check_databases(self) -> None:
@@ -175,13 +179,14 @@ class Batch:
 
     def known(self, desired: DesiredVCluster) -> dict:
         """Return the fields that every row has."""
-        placed = self.placed.get(desired.namespace)
+        placed, decision = self.placed.get(desired.namespace), self.decisions.get(desired.namespace)
         return {
             "name": desired.name,
             "tenant": desired.tenant,
             "namespace": desired.namespace,
             "host": placed.host.name if placed else desired.host,
             "state": desired.state,
+            **({"placement": decision.as_row()} if decision else {}),
         }
 
     def row(self, desired: DesiredVCluster) -> dict:
@@ -217,10 +222,9 @@ class Batch:
                 self.context.secret(spec.datastore.endpoint, spec.datastore.password)
 
     def _find(self, desired: DesiredVCluster) -> PlacedVCluster:
-        host, found = (
-            self.places.host_of(desired.tenant, desired.namespace, desired.host),
-            self.places.found.get(desired.namespace),
-        )
+        decision, found = self.decisions.get(desired.namespace), self.places.found.get(desired.namespace)
+        wanted = host_of(decision) if decision else desired.host
+        host = self.places.host_of(desired.tenant, desired.namespace, wanted)
         return PlacedVCluster(desired, host, found, found.record if found else NO_RECORD)
 
     def _stop_growing(self, problems: dict[str, TenantryError]) -> None:

@@ -14,6 +14,10 @@ from ansible_collections.tenantry.kube.plugins.module_utils._platform.oidc impor
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.datastore import Datastore, parse_datastore
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.etcd import PLACE, Etcd, parse_etcd
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.exposure import Exposure, parse_exposure
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.host_placement import (
+    HostPlacement,
+    parse_host_placement,
+)
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.images import (
     parse_credentials,
     parse_image,
@@ -85,6 +89,7 @@ class VClusterSpec:
     shared: Shared | None = None  # None: mode dedicated
     network_options: NetworkPolicyOptions = field(default_factory=NetworkPolicyOptions)
     lifecycle_policy: LifecyclePolicy = field(default_factory=LifecyclePolicy)
+    host_placement: HostPlacement | None = None  # None: not asked for
     request: dict | None = None  # the tenant's request (_self_service). None: created by administrators
     server_placement: Placement = field(default_factory=Placement)
     agent_placement: Placement = field(default_factory=Placement)
@@ -207,6 +212,7 @@ def parse(item: dict) -> VClusterSpec:
         shared=shared,
         network_options=parse_network_options(item.get("network") or {}),
         lifecycle_policy=parse_lifecycle_policy(item, lasting=bool(volume is not None or datastore)),
+        host_placement=parse_host_placement(item.get("placement")),
         request=item.get("request"),
         k3s=parse_k3s(item),
         datastore=datastore,

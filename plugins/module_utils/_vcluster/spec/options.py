@@ -6,7 +6,12 @@ from __future__ import annotations
 
 from ansible.module_utils.basic import env_fallback
 from ansible_collections.tenantry.kube.plugins.module_utils._platform import oidc
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec import datastore, etcd, networking
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec import (
+    datastore,
+    etcd,
+    host_placement,
+    networking,
+)
 
 SYNCER_IMAGE = "TENANTRY_SYNCER_IMAGE"  # of the environment: what options for that image are where they are not given
 
@@ -81,6 +86,7 @@ OPTIONS: dict[str, dict] = {
     "tenant": {"type": "str", "required": True},
     "name": {"type": "str", "required": True},
     "host": {"type": "str"},
+    "placement": {"type": "dict", "options": host_placement.OPTIONS},
     "state": {
         "type": "str",
         "choices": ["present", "absent", "paused", "resumed", "restarted", "rotated"],
