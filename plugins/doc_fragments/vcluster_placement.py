@@ -19,7 +19,9 @@ options:
     type: dict
     suboptions:
       match_labels:
-        description: Labels that the host must have, see O(tenantry.kube.fleet_member#module:labels). The hub has none.
+        description:
+          - Labels that the host must have, see O(tenantry.kube.fleet_member#module:labels) and
+            O(tenantry.kube.platform#module:labels).
         type: dict
       tolerations:
         description: Taints that the host may have, see O(tenantry.kube.fleet_member#module:taints).

@@ -221,6 +221,7 @@ results:
       returned: failure
 """
 
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet.host_labels import OPTIONS as LABEL_OPTIONS
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.members import run
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.options import OPTIONS as HOST_OPTIONS
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.options import HostOptions
@@ -232,7 +233,6 @@ from ansible_collections.tenantry.kube.plugins.module_utils._module import (
     main as run_module,
 )
 
-TAINT = {"key": {"type": "str", "required": True}, "value": {"type": "str"}}
 OPTIONS: dict[str, dict] = {
     "name": {"type": "str", "required": True},
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
@@ -240,8 +240,7 @@ OPTIONS: dict[str, dict] = {
     "member_kubeconfig_trusted": {"type": "bool", "default": False},
     "member_context": {"type": "str"},
     "credential_lifetime": {"type": "str", "default": "365d"},
-    "labels": {"type": "dict"},
-    "taints": {"type": "list", "elements": "dict", "options": TAINT},
+    **LABEL_OPTIONS,
     "force": {"type": "bool", "default": False},
 }
 

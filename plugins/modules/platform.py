@@ -33,12 +33,34 @@ options:
     type: str
     choices: [present, absent]
     default: present
+  labels:
+    description:
+      - Labels of the hub in the fleet, as O(tenantry.kube.fleet_member#module:labels) of a member.
+      - If not set, it keeps those that it has. V({}) removes them.
+    type: dict
+  taints:
+    description:
+      - Taints of the hub in the fleet, as O(tenantry.kube.fleet_member#module:taints) of a member.
+      - If not set, it keeps those that it has. V([]) removes them.
+    type: list
+    elements: dict
+    suboptions:
+      key: {description: Key of the taint., type: str, required: true}
+      value: {description: Its value. Empty if not set., type: str}
 """
 
 EXAMPLES = r"""
 - name: Make a cluster the hub
   tenantry.kube.platform:
     kubeconfig: ~/.kube/hub.yaml
+
+- name: Label the hub, and place virtual clusters on it only if they tolerate that
+  tenantry.kube.platform:
+    kubeconfig: ~/.kube/hub.yaml
+    labels:
+      region: eu
+    taints:
+      - key: hub
 
 - name: Remove the platform from it
   tenantry.kube.platform:
@@ -62,6 +84,15 @@ version:
   returned: O(state=present)
   type: str
   sample: v1.37.2+k3s1
+labels:
+  description: Labels of the hub in the fleet.
+  returned: O(state=present)
+  type: dict
+taints:
+  description: Taints of the hub in the fleet.
+  returned: O(state=present)
+  type: list
+  elements: dict
 actions:
   description: What was changed, or would be in check mode.
   returned: success
@@ -75,13 +106,17 @@ results:
   elements: dict
 """
 
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet.host_labels import OPTIONS as LABEL_OPTIONS
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.hub import run
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.options import OPTIONS as HOST_OPTIONS
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.options import HostOptions
 from ansible_collections.tenantry.kube.plugins.module_utils._module import argument_spec
 from ansible_collections.tenantry.kube.plugins.module_utils._module import main as run_module
 
-OPTIONS = {"state": {"type": "str", "choices": ["present", "absent"], "default": "present"}}
+OPTIONS: dict[str, dict] = {
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    **LABEL_OPTIONS,
+}
 
 
 def main() -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet import network_policy_probe, registry
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet.host_labels import HostLabels
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.options import HostOptions
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.apply import Plan
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
@@ -46,19 +47,22 @@ NO_HUB = {
 
 def run(context: Context, items: list[dict], options: HostOptions) -> list[dict]:
     """Install or remove the platform, and return a row for each item. There is one."""
-    return [_remove(context, options) if item["state"] == "absent" else _install(context, options) for item in items]
+    return [
+        _remove(context, options) if item["state"] == "absent" else _install(context, HostLabels.desired(item), options)
+        for item in items
+    ]
 
 
-def _install(context: Context, options: HostOptions) -> dict:
+def _install(context: Context, labels: HostLabels, options: HostOptions) -> dict:
     hub = context.hub
     version = registry.check_version(hub, "kubeconfig")
     namespace = registry.platform_namespace(hub)
     component, known = registry.component(namespace), network_policy_probe.cached_result(namespace)
     if component in NO_HUB:
         raise TenantryError(f"kubeconfig: the cluster at {hub.server} {NO_HUB[component]}")
-    identity = hub.identity()
+    identity, labels = hub.identity(), labels.over(HostLabels.of(namespace))
     objects = [
-        *platform_objects(identity, known),
+        *platform_objects(identity, {**known, **labels.annotations()}),
         *admission_policies.host_policies("platform"),
         *crds.objects(),
     ]
@@ -68,9 +72,10 @@ def _install(context: Context, options: HostOptions) -> dict:
         plan.execute()
         found = network_policy_probe.check_enforcement(context, hub, options.probe_image, known)
         if found != known:
-            hub.apply(platform_namespace("platform", found))
+            hub.apply(platform_namespace("platform", {**found, **labels.annotations()}))
 
-    return {**_row(context, plan, execute), "identity": identity, "server": hub.server, "version": version}
+    facts = {"identity": identity, "server": hub.server, "version": version, **labels.as_row()}
+    return {**_row(context, plan, execute), **facts}
 
 
 def _remove(context: Context, options: HostOptions) -> dict:

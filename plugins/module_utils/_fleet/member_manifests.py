@@ -5,12 +5,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 
 from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
-from ansible_collections.tenantry.kube.plugins.module_utils._core.labels import Taint
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet import registry
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet.host_labels import HostLabels
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import bound_tokens
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.secret_data import encoded
 from ansible_collections.tenantry.kube.plugins.module_utils._platform import admission_policies, manifests, rbac
@@ -115,11 +113,9 @@ def member_secret(
     server: str,
     version: str,
     expires: str,
-    labels: Mapping[str, str] | None = None,
-    taints: Sequence[Taint] = (),
+    labels: HostLabels = HostLabels(),  # noqa: B008 - frozen
 ) -> dict:
     """Render the member's entry in the hub's registry."""
-    selected_by = {registry.LABELS_ANNOTATION: labels, registry.TAINTS_ANNOTATION: [asdict(one) for one in taints]}
     return {
         "apiVersion": "v1",
         "kind": "Secret",
@@ -132,7 +128,7 @@ def member_secret(
                 registry.SERVER_ANNOTATION: server,
                 registry.VERSION_ANNOTATION: version,
                 bound_tokens.EXPIRES_ANNOTATION: expires,
-                **{key: json.dumps(value, sort_keys=True) for key, value in selected_by.items() if value},
+                **labels.annotations(),
             },
         },
         "type": registry.MEMBER_SECRET_TYPE,

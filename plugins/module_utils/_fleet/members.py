@@ -6,22 +6,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.tenantry.kube.plugins.module_utils._core import labels, naming, quantities
+from ansible_collections.tenantry.kube.plugins.module_utils._core import naming, quantities
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import (
     ApiError,
     Obstacle,
     TenantryError,
     require,
 )
-from ansible_collections.tenantry.kube.plugins.module_utils._core.labels import Taint
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet import (
     member_manifests,
     network_policy_probe,
     registry,
 )
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet.host_labels import HostLabels
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.options import HostOptions
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import bound_tokens, kubeconfig_option
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.apply import Plan
@@ -67,8 +67,7 @@ class DesiredMember:
     kubeconfig: dict | None
     lifetime: int
     force: bool
-    labels: dict[str, str] | None = None  # None: those it has
-    taints: tuple[Taint, ...] | None = None  # likewise
+    labels: HostLabels = HostLabels()  # noqa: RUF009 - frozen
     cluster: Cluster | None = None
     identity: str = ""
     version: str = ""
@@ -78,12 +77,6 @@ class DesiredMember:
     def known(self) -> dict[str, Any]:
         """Return what the member's row has in any case."""
         return {"name": self.name, "actions": self.actions}
-
-    def keep_unset(self, member: registry.Member | None) -> None:
-        """Set the labels and taints that are not given to those that the member has."""
-        had = (member.labels, member.taints) if member else ({}, ())
-        self.labels = had[0] if self.labels is None else self.labels
-        self.taints = had[1] if self.taints is None else self.taints
 
     @property
     def answering(self) -> Cluster:
@@ -119,8 +112,7 @@ def _validated(item: dict) -> DesiredMember:
         kubeconfig=kubeconfig_option.load(given, item["member_context"], field=field, trust=trust) if given else None,
         lifetime=quantities.seconds(item["credential_lifetime"], "credential_lifetime", "1d", "3650d"),
         force=item["force"],
-        labels=None if item["labels"] is None else labels.check_labels(item["labels"], "labels"),
-        taints=None if item["taints"] is None else labels.check_taints(item["taints"], "taints"),
+        labels=HostLabels.desired(item),
     )
 
 
@@ -196,7 +188,7 @@ def _row(context: Context, fleet: registry.Fleet, want: DesiredMember, options: 
 
 def _join(context: Context, fleet: registry.Fleet, want: DesiredMember, options: HostOptions) -> dict:
     hub, member, cluster = fleet.hub, fleet.members.get(want.name), want.answering
-    want.keep_unset(member)
+    want.labels = want.labels.over(HostLabels.of(member.secret if member else None))
     known = network_policy_probe.cached_result(registry.platform_namespace(cluster))
     plan = Plan.make(
         cluster,
@@ -236,8 +228,7 @@ def _facts(want: DesiredMember, token: str | None) -> dict:
         "identity": want.identity,
         "version": want.version,
         "expires": claims and claims.expires_at,
-        "labels": want.labels,
-        "taints": [asdict(one) for one in want.taints or ()],
+        **want.labels.as_row(),
     }
 
 
@@ -303,7 +294,6 @@ def _entry(want: DesiredMember, token: str) -> dict:
         version=want.version,
         expires=claims.expires_at if claims else "",
         labels=want.labels,
-        taints=want.taints or (),
     )
 
 

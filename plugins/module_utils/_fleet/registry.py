@@ -14,7 +14,6 @@ from threading import Lock
 
 from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import Obstacle, TenantryError
-from ansible_collections.tenantry.kube.plugins.module_utils._core.labels import Taint
 from ansible_collections.tenantry.kube.plugins.module_utils._core.timestamps import clock, stamp
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import VirtualCluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import bound_tokens
@@ -27,8 +26,6 @@ MEMBER_SECRET_TYPE = "tenantry.dev/member"  # noqa: S105
 IDENTITY_ANNOTATION = "tenantry.dev/identity"
 SERVER_ANNOTATION = "tenantry.dev/server"
 VERSION_ANNOTATION = "tenantry.dev/version"
-LABELS_ANNOTATION = "tenantry.dev/labels"
-TAINTS_ANNOTATION = "tenantry.dev/taints"
 OLDEST_KUBERNETES = (1, 30)
 
 Connect = Callable[[dict, str], Cluster]
@@ -58,16 +55,6 @@ class Member:
     def version(self) -> str:
         """Of its Kubernetes, when it was last joined."""
         return self._annotation(VERSION_ANNOTATION)
-
-    @property
-    def labels(self) -> dict[str, str]:
-        """Its labels in the fleet, by which placements select it."""
-        return json.loads(self._annotation(LABELS_ANNOTATION) or "{}")
-
-    @property
-    def taints(self) -> tuple[Taint, ...]:
-        """Its taints in the fleet. A placement that does not tolerate each of them does not select it."""
-        return tuple(Taint(**one) for one in json.loads(self._annotation(TAINTS_ANNOTATION) or "[]"))
 
     @property
     def renewal(self) -> str:

@@ -62,6 +62,8 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.options im
 
 # Seconds between two reads of the kind that is not watched.
 LOOK_AGAIN = 5
+# Which hosts there are, and how full they are, is for administrators.
+NO_HOST = "no cluster of the platform fits, or has room for it now. Reduce the resources, or ask an administrator"
 
 
 @dataclass(frozen=True)
@@ -346,7 +348,8 @@ def _outcome(row: dict) -> Outcome:
     if row.get("refused"):
         return Outcome(DENIED, row["error"])
     if "error" in row:
-        return Outcome(FAILED, row["error"], row.get("endpoint"))
+        unplaced = "placement" in row and row["placement"]["host"] is None
+        return Outcome(FAILED, row["error"], row.get("endpoint"), for_tenants=NO_HOST if unplaced else "")
     if not row.get("ready"):
         return Outcome(PENDING, "is being created", row.get("endpoint"))
     return Outcome(READY, "", row.get("endpoint"))

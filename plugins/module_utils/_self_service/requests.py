@@ -142,14 +142,15 @@ class Outcome:
     message: str = ""
     endpoint: str | None = None
     kubeconfig: str | None = None
+    for_tenants: str = ""  # what they read instead of the message, where that tells of hosts
 
 
 def status_of(request: BaseRequest, outcome: Outcome, now: datetime) -> dict:
     """Return the status of the request. It equals the current one, with its times, if nothing changed.
 
-    Tenants read it, so it omits addresses, which the administrator's row has.
+    Tenants read it, so it omits addresses and capacities of hosts, which the administrator's row has.
     """
-    message = outcome.message
+    message = outcome.for_tenants or outcome.message
     if outcome.phase in (FAILED, DENIED):
         message = without_addresses(message, outcome.endpoint)
     before: dict = next(iter(request.status.get("conditions") or []), {})

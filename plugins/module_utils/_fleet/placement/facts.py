@@ -9,10 +9,10 @@ from collections import Counter, defaultdict
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 
-from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import ApiError, TenantryError
 from ansible_collections.tenantry.kube.plugins.module_utils._core.labels import Taint
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet import registry
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet.host_labels import HostLabels
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.host_networks import service_network
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.placement.model import (
     Amounts,
@@ -51,10 +51,9 @@ class Needed:
 
 def registered(fleet: registry.Fleet, name: str, problem: str) -> MemberFacts:
     """Return what the hub's registry knows of a host. `problem` is why it does not answer, or empty."""
-    if name == naming.HUB:
-        return MemberFacts(name, problem)
-    member = fleet.members[name]
-    return MemberFacts(name, problem, member.labels, member.taints)
+    member = fleet.members.get(name)
+    known = HostLabels.of(member.secret if member else registry.platform_namespace(fleet.hub))
+    return MemberFacts(name, problem, known.labels or {}, known.taints or ())
 
 
 def read(known: MemberFacts, host: Cluster, vclusters: Collection[str], needed: Needed) -> MemberFacts:

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import ApiError
-from ansible_collections.tenantry.kube.plugins.module_utils._core.labels import Taint
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet import member_manifests, members, registry
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.options import HostOptions
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import Deadline
@@ -48,21 +47,3 @@ def test_join_that_fails_tells_what_was_created(monkeypatch: pytest.MonkeyPatch)
     assert (row["changed"], row["error"]) == (True, "no answer")
     assert member.get("v1/Namespace", naming.PLATFORM_NAMESPACE)
     assert "Namespace" in [one["kind"] for one in row["actions"]]
-
-
-def _wanted(labels: dict[str, str] | None, taints: tuple[Taint, ...] | None) -> members.DesiredMember:
-    return members.DesiredMember("edge", True, None, 60, False, labels, taints)
-
-
-def test_keep_unset_keeps_labels_and_taints_of_the_registry() -> None:
-    written = member_manifests.member_secret(
-        "edge", {}, identity="", server="", version="", expires="", labels={"a": "b"}, taints=(Taint("old", "x"),)
-    )
-    for member, want, labels, taints in (
-        (registry.Member("edge", written), _wanted(None, None), {"a": "b"}, (Taint("old", "x"),)),
-        (registry.Member("edge", written), _wanted({}, ()), {}, ()),
-        (registry.Member("edge", written), _wanted({"c": "d"}, None), {"c": "d"}, (Taint("old", "x"),)),
-        (None, _wanted(None, None), {}, ()),
-    ):
-        want.keep_unset(member)
-        assert (want.labels, want.taints) == (labels, taints)

@@ -128,6 +128,17 @@ def test_a_bad_request_for_a_virtual_cluster(
     assert done.rows["shop--good"]["phase"] == done.context.hub.told["good"]["phase"] == "Ready"
 
 
+def test_tenants_do_not_read_how_full_hosts_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = "placement: no host of the fleet fits. hub: Capacity: cpu 8 asked for, but 1 free"
+    row = {"name": "dev", "tenant": "payments", "actions": [], "placement": {"host": None}, "error": problem}
+    monkeypatch.setitem(globals(), "vclusters", lambda _items: [row])
+    done = reconciled(monkeypatch, ("payments", asked("dev", resources=RESOURCES)))
+    assert done.rows["payments--dev"]["error"] == problem
+    told = done.context.hub.told["dev"]
+    assert (told["phase"], "Capacity" in told["message"]) == ("Failed", False)
+    assert told["message"].startswith("no cluster of the platform fits")
+
+
 def test_what_is_asked_for_beside_a_broken_record(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a virtual cluster, on its host."""
     labels = {naming.LABEL_TENANT: "payments", naming.LABEL_VCLUSTER: "mine"}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import time
-from collections import Counter
 from collections.abc import Sequence
 
 import pytest
@@ -22,7 +21,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._fleet.placement.mod
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from .example import fleets, member, node, promise, request, resources
+from .example import fleets, member, node, promise, request
 
 Fleet = tuple[list[PlacementRequest], list[MemberFacts], list[Promise]]
 
@@ -153,7 +152,6 @@ def test_place_same_in_any_order(fleet: Fleet, order: random.Random) -> None:
     assert rows(shuffled) == rows(fleet)  # type: ignore[arg-type]
 
 
-@pytest.mark.nightly
 def test_place_thousand_hosts_in_two_seconds() -> None:
     """1,000 hosts with 10,000 virtual clusters, and 50 more."""
     dice = random.Random(1)
@@ -163,8 +161,7 @@ def test_place_thousand_hosts_in_two_seconds() -> None:
     ]
     promises = [promise(f"host-{dice.randrange(1000)}", f"tenant-{dice.randrange(100)}") for _one in range(10_000)]
     requests = [request(f"tenant-{number}--new", cpu=dice.choice([1, 2, 500])) for number in range(50)]
-    began = time.perf_counter()
+    began = time.process_time()
     decided = place(requests, members, promises)
-    assert time.perf_counter() - began <= 2
-    assert Counter(one.host is None for one in decided.values())[False] > 0
-    assert resources()["cpu"] == 1000
+    assert time.process_time() - began <= 2
+    assert {one.host is None for one in decided.values()} == {True, False}  # the large ones fit nowhere
