@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.tenantry.kube.plugins.module_utils._core.timestamps import clock, stamp
 
 from .harness import ModuleResult, call_module, kubectl, ran, until, writes
 
@@ -17,19 +18,23 @@ EDGE = {"name": "edge", "labels": {"region": "eu", "provider": "lab"}}
 
 
 @contextmanager
-def _node(cluster: Path, cpu: str) -> Iterator[None]:
-    """A node without a kubelet, which is ready until the controller for nodes misses its heartbeat."""
+def _node(cluster: Path) -> Iterator[None]:
+    """A node without a kubelet."""
     node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "paper"}}
-    room = {"cpu": cpu, "memory": "8Gi", "pods": "50"}
-    ready = {"type": "Ready", "status": "True", "reason": "KubeletReady", "message": ""}
-    status = {"status": {"allocatable": room, "capacity": room, "conditions": [ready]}}
     ran(cluster, "create", "-f", "-", stdin=json.dumps(node))
     try:
-        ran(cluster, "patch", "node", "paper", "--subresource=status", "--type=merge", "-p", json.dumps(status))
-        until(lambda: not ran(cluster, "get", "node", "paper", "-o", "jsonpath={.spec.taints}"))
         yield
     finally:
         ran(cluster, "delete", "node", "paper")
+
+
+def _heartbeat(cluster: Path, cpu: str) -> None:
+    """Make the node ready until the controller for nodes misses the next heartbeat, which takes 40 seconds."""
+    room = {"cpu": cpu, "memory": "8Gi", "pods": "50"}
+    ready = {"type": "Ready", "status": "True", "reason": "KubeletReady", "lastHeartbeatTime": stamp(clock())}
+    patch = json.dumps({"status": {"allocatable": room, "capacity": room, "conditions": [ready]}})
+    ran(cluster, "patch", "node", "paper", "--subresource=status", "--type=merge", "-p", patch)
+    until(lambda: not ran(cluster, "get", "node", "paper", "-o", "jsonpath={.spec.taints}"))
 
 
 @pytest.fixture
@@ -41,7 +46,7 @@ def fleet(platform: Path, second_api_server: Path) -> Iterator[Path]:
         call_module("tenant_quota", kubeconfig=platform, tenant=TENANT),
     ]
     assert not [one.msg for one in made if one.failed]
-    with _node(platform, "4"), _node(second_api_server, "8"):
+    with _node(platform), _node(second_api_server):
         yield platform
     gone = [{"tenant": TENANT, "name": name, "state": "absent"} for name in ("dev", "stage")]
     for removed in (
@@ -52,7 +57,9 @@ def fleet(platform: Path, second_api_server: Path) -> Iterator[Path]:
         assert not removed.failed, removed.msg
 
 
-def _vcluster(hub: Path, placement: dict[str, Any], **options: Any) -> ModuleResult:
+def _vcluster(hub: Path, edge: Path, placement: dict[str, Any], **options: Any) -> ModuleResult:
+    _heartbeat(hub, "4")
+    _heartbeat(edge, "8")
     shape = {"mode": "dedicated", "version": "v1.37.2+k3s1", "persistence": {"type": "none"}, "wait": False}
     given: dict[str, Any] = {
         "kubeconfig": hub,
@@ -72,11 +79,11 @@ def _exists(cluster: Path, name: str = "dev") -> bool:
 def test_placement_by_label_capacity_and_taint(fleet: Path, second_api_server: Path) -> None:
     in_eu = {"match_labels": {"region": "eu"}}
     before = len(writes(fleet)), len(writes(second_api_server))
-    predicted = _vcluster(fleet, in_eu, check=True)
+    predicted = _vcluster(fleet, second_api_server, in_eu, check=True)
     assert (predicted.failed, predicted.data.get("host")) == (False, "edge"), predicted.msg
     assert (len(writes(fleet)), len(writes(second_api_server))) == before
 
-    made = _vcluster(fleet, in_eu)
+    made = _vcluster(fleet, second_api_server, in_eu)
     assert not made.failed, made.msg
     assert (made.changed, made.data["placement"]) == (True, predicted.data["placement"])
     edge, hub = made.data["placement"]["members"]
@@ -93,7 +100,7 @@ def test_placement_by_label_capacity_and_taint(fleet: Path, second_api_server: P
     assert (_exists(fleet), _exists(second_api_server)) == (False, True)
 
     for placement in (in_eu, {}, {"match_labels": {"region": "us"}}):  # where it is, it stays
-        again = _vcluster(fleet, placement)
+        again = _vcluster(fleet, second_api_server, placement)
         assert (again.failed, again.changed, again.data["host"], "placement" in again.data) == (
             False,
             False,
@@ -102,7 +109,7 @@ def test_placement_by_label_capacity_and_taint(fleet: Path, second_api_server: P
         ), again.msg
 
     larger = {"name": "stage", "resources": {"cpu": 8, "memory": "2Gi", "pods": 5}}
-    refused = _vcluster(fleet, {}, **larger)
+    refused = _vcluster(fleet, second_api_server, {}, **larger)
     assert refused.failed
     assert (
         "edge: Capacity: cpu 8 asked for, but 7 free, 1 too little (8 allocatable, 1 promised to virtual clusters, 0 "
@@ -116,9 +123,9 @@ def test_placement_by_label_capacity_and_taint(fleet: Path, second_api_server: P
     tainted = call_module("fleet_member", **options, taints=taints)
     assert (tainted.changed, tainted.data["labels"]) == (True, EDGE["labels"])
     assert not call_module("fleet_member", **options).changed
-    assert _vcluster(fleet, {}, name="stage", check=True).data["host"] == "hub"
-    tolerant = {"tolerations": [{"key": "maintenance", "operator": "Exists"}]}
-    assert _vcluster(fleet, tolerant, name="stage", check=True).data["host"] == "edge"
+    assert _vcluster(fleet, second_api_server, {}, name="stage", check=True).data["host"] == "hub"
+    tolerant = {**in_eu, "tolerations": [{"key": "maintenance", "operator": "Exists"}]}
+    assert _vcluster(fleet, second_api_server, tolerant, name="stage", check=True).data["host"] == "edge"
     without = call_module("fleet_member", **options, taints=[], labels={})
     assert (without.data["labels"], without.data["taints"]) == ({}, [])
     assert not call_module("fleet_member", **options).changed
