@@ -52,9 +52,13 @@ def _asks(desired: DesiredVCluster) -> bool:
 
 
 def _request(places: FleetState, desired: DesiredVCluster) -> PlacementRequest | None:
-    """Return the request of an item, or None if it exists already."""
-    places.host_of(desired.namespace, None)  # raises if it may exist on a member that does not answer
-    return None if desired.namespace in places.found else request_of(places.spec_of(desired.options))
+    """Return the request of an item, or None if it has a host already, or an interrupted run chose one."""
+    # Raises if it may exist on a member that does not answer.
+    places.host_of(desired.tenant, desired.namespace, None)
+    promise = places.quotas.promise(desired.tenant, desired.namespace)
+    if desired.namespace in places.found or (promise and promise.host):
+        return None
+    return request_of(places.spec_of(desired.options))
 
 
 def _members(places: FleetState, requests: Sequence[PlacementRequest]) -> list[MemberFacts]:
