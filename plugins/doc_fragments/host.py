@@ -17,7 +17,7 @@ options:
         image, the module does not probe, and warns.
     type: str
   wait_timeout:
-    description: Seconds to wait until everything is gone, with O(state=absent).
+    description: Seconds to wait, such as until everything is gone with O(state=absent).
     type: int
     default: 120
 """

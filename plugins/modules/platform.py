@@ -17,7 +17,7 @@ description:
     for servers and agents, the registry of the fleet, and admission policies.
   - By these policies, only the platform, administrators of the hub, Kubernetes itself and users with the verb C(manage)
     on C(platform.tenantry.dev) can change objects of the platform.
-  - The platform runs no pods. It never adopts a foreign object of the same name.
+  - The platform runs no pods, unless O(reconciler) is set. It never adopts a foreign object of the same name.
 author:
   - The tenantry.kube authors (@tenantry)
 extends_documentation_fragment:
@@ -47,6 +47,53 @@ options:
     suboptions:
       key: {description: Key of the taint., type: str, required: true}
       value: {description: Its value. Empty if not set., type: str}
+  reconciler:
+    description:
+      - A Deployment C(reconciler) in C(tenantry-system) that processes the requests of tenants within seconds and runs
+        playbooks on a schedule. Without it, run the playbooks C(self_service) and C(housekeeping) by cron or AWX. Both
+        at once do no harm.
+      - The Deployment has an account with the rights of the platform on a member, and the right to change users and
+        their kubeconfigs in the namespaces of tenants. It reads the credentials of members.
+      - If omitted, it is removed.
+    type: dict
+    suboptions:
+      image:
+        description:
+          - Image of an execution environment with this collection, see C(execution-environment) in the repository.
+          - Name it by digest where you can.
+        type: str
+        required: true
+      inventory:
+        description:
+          - Content of an inventory file, YAML or JSON, with the group C(fleet_hub), one host with
+            C(ansible_connection=local), and the variables of the playbooks. It is stored in a Secret.
+          - The playbooks connect to the hub as the account of the pod, unless C(tenantry_kubeconfig) is among the
+            variables.
+        type: str
+        required: true
+      schedule:
+        description:
+          - The playbooks to run, at the start and then regularly.
+          - Requests are processed when they change. A run of V(self_service) on the schedule repeats those that failed.
+        type: list
+        elements: dict
+        default: [{playbook: self_service, every: 5m}, {playbook: housekeeping, every: 10m}]
+        suboptions:
+          playbook:
+            description: Name of the playbook.
+            type: str
+            required: true
+            choices: [self_service, housekeeping]
+          every: {description: "Interval, such as V(10m). At least V(30s).", type: str, required: true}
+      image_pull_secrets:
+        description: Names of Secrets in C(tenantry-system) with credentials of the registry.
+        type: list
+        elements: str
+        default: []
+      wait:
+        description: Whether to wait, for O(wait_timeout) at most, until the Deployment serves requests.
+        type: bool
+        default: true
 """
 
 EXAMPLES = r"""
@@ -61,6 +108,13 @@ EXAMPLES = r"""
       region: eu
     taints:
       - key: hub
+
+- name: Process requests of tenants within seconds
+  tenantry.kube.platform:
+    kubeconfig: ~/.kube/hub.yaml
+    reconciler:
+      image: registry.example.com/tenantry/execution-environment:0.1.0
+      inventory: "{{ lookup('ansible.builtin.file', 'reconciler-inventory.yml') }}"
 
 - name: Remove the platform from it
   tenantry.kube.platform:
@@ -108,6 +162,7 @@ results:
 
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.host_labels import OPTIONS as LABEL_OPTIONS
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.hub import run
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet.hub_reconciler import OPTIONS as RECONCILER_OPTIONS
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.options import OPTIONS as HOST_OPTIONS
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.options import HostOptions
 from ansible_collections.tenantry.kube.plugins.module_utils._module import argument_spec
@@ -116,6 +171,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._module import main 
 OPTIONS: dict[str, dict] = {
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     **LABEL_OPTIONS,
+    "reconciler": {"type": "dict", "options": RECONCILER_OPTIONS},
 }
 
 

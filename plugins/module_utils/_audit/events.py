@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 from urllib.parse import parse_qs, urlsplit
 
+from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import one_line
 from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import FIELD_MANAGER, HUB, PLATFORM_NAMESPACE
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.member_manifests import ACCOUNT
@@ -212,7 +213,7 @@ def _parts(namespace: str) -> tuple[str | None, str | None]:
     tenant, separator, inner = namespace.partition("--")
     if separator:
         return tenant, inner
-    return (namespace.removeprefix("tenant-"), None) if namespace.startswith("tenant-") else (None, None)
+    return naming.tenant_of(namespace), None
 
 
 def is_platforms(found: dict) -> bool:

@@ -14,6 +14,7 @@ MANAGED_BY = "tenantry.kube"
 MANAGED_BY_SYNCER = "tenantry-syncer"  # what a tenant's objects become on the host: nothing of ours
 FIELD_MANAGER = "tenantry.kube"
 PLATFORM_NAMESPACE = "tenantry-system"
+TENANT_PREFIX = "tenant-"  # of the names of tenants' namespaces on the hub
 HUB = "hub"
 
 LABEL_MANAGED_BY = "app.kubernetes.io/managed-by"
@@ -86,7 +87,12 @@ def is_ours(obj: dict) -> bool:
 
 def tenant_namespace(tenant: str) -> str:
     """Return the name of the tenant's namespace on the hub."""
-    return _namespace(f"tenant-{tenant}", f"tenant {shown(tenant)}")
+    return _namespace(f"{TENANT_PREFIX}{tenant}", f"tenant {shown(tenant)}")
+
+
+def tenant_of(namespace: str) -> str | None:
+    """Return the tenant whose namespace has this name, or None."""
+    return namespace.removeprefix(TENANT_PREFIX) if namespace.startswith(TENANT_PREFIX) else None
 
 
 def vcluster_namespace(tenant: str, name: str) -> str:

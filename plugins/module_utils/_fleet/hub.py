@@ -8,17 +8,25 @@ from collections.abc import Callable
 
 from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
-from ansible_collections.tenantry.kube.plugins.module_utils._fleet import network_policy_probe, registry
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet import hub_reconciler, network_policy_probe, registry
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.host_labels import HostLabels
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.options import HostOptions
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.apply import Plan
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import (
     CLUSTER_ROLE,
+    CLUSTER_ROLE_BINDING,
     CONFIG_MAP,
     CUSTOM_RESOURCE_DEFINITION,
+    DEPLOYMENT,
+    LEASE,
     NAMESPACE,
+    NETWORK_POLICY,
     PRIORITY_CLASS,
+    ROLE,
+    ROLE_BINDING,
+    SECRET,
+    SERVICE_ACCOUNT,
     VALIDATING_ADMISSION_POLICY,
     VALIDATING_ADMISSION_POLICY_BINDING,
 )
@@ -38,6 +46,14 @@ KINDS = (
     VALIDATING_ADMISSION_POLICY,
     VALIDATING_ADMISSION_POLICY_BINDING,
     CUSTOM_RESOURCE_DEFINITION,
+    # Of the reconciler.
+    SERVICE_ACCOUNT,
+    CLUSTER_ROLE_BINDING,
+    ROLE,
+    ROLE_BINDING,
+    SECRET,
+    NETWORK_POLICY,
+    DEPLOYMENT,
 )
 NO_HUB = {
     "member": "is a member of a fleet; unjoin it there first (tenantry.kube.fleet_member with state: absent)",
@@ -48,31 +64,36 @@ NO_HUB = {
 def run(context: Context, items: list[dict], options: HostOptions) -> list[dict]:
     """Install or remove the platform, and return a row for each item. There is one."""
     return [
-        _remove(context, options) if item["state"] == "absent" else _install(context, HostLabels.desired(item), options)
-        for item in items
+        _remove(context, options) if item["state"] == "absent" else _install(context, item, options) for item in items
     ]
 
 
-def _install(context: Context, labels: HostLabels, options: HostOptions) -> dict:
+def _install(context: Context, item: dict, options: HostOptions) -> dict:
+    given = item["reconciler"]
+    spec = hub_reconciler.spec_of(given)
     hub = context.hub
     version = registry.check_version(hub, "kubeconfig")
     namespace = registry.platform_namespace(hub)
     component, known = registry.component(namespace), network_policy_probe.cached_result(namespace)
     if component in NO_HUB:
         raise TenantryError(f"kubeconfig: the cluster at {hub.server} {NO_HUB[component]}")
-    identity, labels = hub.identity(), labels.over(HostLabels.of(namespace))
+    identity, labels = hub.identity(), HostLabels.desired(item).over(HostLabels.of(namespace))
     objects = [
         *platform_objects(identity, {**known, **labels.annotations()}),
         *admission_policies.host_policies("platform"),
         *crds.objects(),
+        *(hub_reconciler.objects(hub, spec) if spec else ()),
     ]
-    plan = Plan.make(hub, objects, owned=naming.selector("platform"), prune_kinds=KINDS)
+    kinds = KINDS if spec else (*KINDS, LEASE)  # which the reconciler itself creates
+    plan = Plan.make(hub, objects, owned=naming.selector("platform"), prune_kinds=kinds)
 
     def execute() -> None:
         plan.execute()
         found = network_policy_probe.check_enforcement(context, hub, options.probe_image, known)
         if found != known:
             hub.apply(platform_namespace("platform", {**found, **labels.annotations()}))
+        if given and given["wait"]:
+            hub_reconciler.wait_until_ready(hub, context.deadline(options.wait_timeout))
 
     facts = {"identity": identity, "server": hub.server, "version": version, **labels.as_row()}
     return {**_row(context, plan, execute), **facts}

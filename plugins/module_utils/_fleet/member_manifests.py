@@ -11,49 +11,17 @@ from ansible_collections.tenantry.kube.plugins.module_utils._fleet import regist
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.host_labels import HostLabels
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import bound_tokens
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.secret_data import encoded
-from ansible_collections.tenantry.kube.plugins.module_utils._platform import admission_policies, manifests, rbac
+from ansible_collections.tenantry.kube.plugins.module_utils._platform import (
+    admission_policies,
+    confinement,
+    manifests,
+    rbac,
+)
 
-ACCOUNT = "tenantry-platform"
+ACCOUNT = rbac.PLATFORM_ACCOUNT
 CREDENTIAL = "tenantry-platform-credential"
 REVOKE_ROLE = "tenantry-platform-revoke"
 PROBE_ROLE = "tenantry-platform-probe"
-
-
-def _ours(item: str) -> str:
-    return f"{item}.metadata.?labels[?'{naming.LABEL_MANAGED_BY}'].orValue('') == '{naming.MANAGED_BY}'"
-
-
-# RBAC has no patterns for names of namespaces, so this policy confines namespaces and bindings. Without it, an attacker
-# with the platform's credential could bind vcluster-manager in kube-system and read the member's own Secrets.
-_CONFINEMENT = [
-    {
-        "expression": (
-            "request.resource.resource != 'namespaces' || "
-            f"(request.name.contains('--') && (oldObject == null || {_ours('oldObject')}))"
-        ),
-        "message": "the platform may change the namespaces of virtual clusters only",
-    },
-    {
-        "expression": (
-            "request.resource.resource != 'rolebindings' || "
-            f"(request.namespace.contains('--') && {_ours('namespaceObject')})"
-        ),
-        "message": "the platform may bind roles in the namespaces of virtual clusters only",
-    },
-]
-
-
-def _binding(kind: str, name: str, role_kind: str, role: str, namespace: str | None = None) -> dict:
-    metadata = {"name": name, "labels": naming.labels("member")}
-    if namespace:
-        metadata["namespace"] = namespace
-    return {
-        "apiVersion": f"{rbac.RBAC_GROUP}/v1",
-        "kind": kind,
-        "metadata": metadata,
-        "roleRef": {"apiGroup": rbac.RBAC_GROUP, "kind": role_kind, "name": role},
-        "subjects": [{"kind": "ServiceAccount", "name": ACCOUNT, "namespace": naming.PLATFORM_NAMESPACE}],
-    }
 
 
 def _role_here(name: str, rule: dict) -> list[dict]:
@@ -62,7 +30,7 @@ def _role_here(name: str, rule: dict) -> list[dict]:
     rules = [{"apiGroups": [""], **rule}]
     return [
         {"apiVersion": f"{rbac.RBAC_GROUP}/v1", "kind": "Role", "metadata": metadata, "rules": rules},
-        _binding("RoleBinding", name, "Role", name, naming.PLATFORM_NAMESPACE),
+        rbac.platform_binding("RoleBinding", metadata, name, "Role"),
     ]
 
 
@@ -85,22 +53,15 @@ def member_objects(hub_identity: str, annotations: dict[str, str] | None = None)
         },
         rbac.cluster_role(rbac.PLATFORM_ROLE, rbac.PLATFORM, "member"),
         rbac.cluster_role(rbac.MANAGER_ROLE, rbac.VCLUSTER_MANAGER, "member"),
-        _binding("ClusterRoleBinding", rbac.PLATFORM_ROLE, "ClusterRole", rbac.PLATFORM_ROLE),
+        rbac.platform_binding(
+            "ClusterRoleBinding", {"name": rbac.PLATFORM_ROLE, "labels": naming.labels("member")}, rbac.PLATFORM_ROLE
+        ),
         # The right to delete itself, so that a forced removal of the member can revoke the credential.
         *_role_here(REVOKE_ROLE, {"resources": ["serviceaccounts"], "resourceNames": [ACCOUNT], "verbs": ["delete"]}),
         # Before Kubernetes 1.33, only the rejection of a Service reveals the service network.
         *_role_here(PROBE_ROLE, {"resources": ["services"], "verbs": ["create"]}),
         *manifests.priority_classes("member"),
-        *manifests.admission_policy(
-            "tenantry-platform",
-            "member",
-            rules=[
-                manifests.on("", "namespaces"),
-                manifests.on(rbac.RBAC_GROUP, "rolebindings"),
-            ],
-            when=f"request.userInfo.username == 'system:serviceaccount:{naming.PLATFORM_NAMESPACE}:{ACCOUNT}'",
-            validations=_CONFINEMENT,
-        ),
+        *confinement.policy("member"),
         *admission_policies.host_policies("member"),
     ]
 

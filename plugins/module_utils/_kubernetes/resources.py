@@ -21,6 +21,7 @@ HELM_CHART_CONFIG = "helm.cattle.io/v1/HelmChartConfig"
 INGRESS = "networking.k8s.io/v1/Ingress"
 INGRESS_CLASS = "networking.k8s.io/v1/IngressClass"
 JOB = "batch/v1/Job"
+LEASE = "coordination.k8s.io/v1/Lease"
 LIMIT_RANGE = "v1/LimitRange"
 MUTATING_ADMISSION_POLICY_BINDING = "admissionregistration.k8s.io/v1/MutatingAdmissionPolicyBinding"
 MUTATING_ADMISSION_POLICY_BINDING_V1ALPHA1 = "admissionregistration.k8s.io/v1alpha1/MutatingAdmissionPolicyBinding"
@@ -90,6 +91,7 @@ KINDS = {
     HELM_CHART_CONFIG: ("helmchartconfigs", True),
     INGRESS: ("ingresses", True),
     INGRESS_CLASS: ("ingressclasses", False),
+    LEASE: ("leases", True),
     NETWORK_POLICY: ("networkpolicies", True),
     SERVICE_CIDR: ("servicecidrs", False),
     POD_DISRUPTION_BUDGET: ("poddisruptionbudgets", True),

@@ -15,7 +15,7 @@ TIERS = {"dev": (1_000, "Never"), "prod": (100_000, "PreemptLowerPriority")}
 
 
 def platform_namespace(component: str, annotations: dict[str, str] | None = None) -> dict:
-    """Render the namespace for identities and records. It has no pods, so it is `restricted`."""
+    """Render the namespace for identities and records. Its pods are those of the reconciler, so it is `restricted`."""
     metadata: dict = {
         "name": naming.PLATFORM_NAMESPACE,
         "labels": {**naming.labels(component), "pod-security.kubernetes.io/enforce": "restricted"},

@@ -8,18 +8,23 @@ by one: a rule for `pods` does not include `pods/exec`.
 
 from __future__ import annotations
 
-from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import labels
+from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import PLATFORM_NAMESPACE, labels
 
 RBAC_GROUP = "rbac.authorization.k8s.io"
 PLATFORM_OPERATOR = "platform_operator"
-ROLES = ("viewer", "developer", "admin", PLATFORM_OPERATOR)
+TENANT_ROLES = ("viewer", "developer", "admin")
+ROLES = (*TENANT_ROLES, PLATFORM_OPERATOR)
 PLATFORM_ROLE = "tenantry:platform"
 MANAGER_ROLE = "tenantry:vcluster-manager"
+TENANT_MANAGER_ROLE = "tenantry:tenant-manager"
+# The platform's ServiceAccount in PLATFORM_NAMESPACE: on a member, and on a hub with the reconciler.
+PLATFORM_ACCOUNT = "tenantry-platform"
 # Group, resource and verb of a right that only admission policies check (_platform.admission_policies).
 MANAGE = ("tenantry.dev", "platform", "manage")
 
 READ = ("get", "list", "watch")
 WRITE = ("create", "update", "patch", "delete", "deletecollection")
+_MANAGE = (*READ, "create", "update", "patch", "delete")
 # A websocket is opened by GET, SPDY by POST; from Kubernetes 1.35 on both need "create".
 CONNECT = ("get", "create")
 # A verb that only an admission policy checks, when a user changes another's request (_platform.crds).
@@ -28,6 +33,11 @@ ADMINISTER = "administer"
 SYNCER_USER = "tenantry:syncer"
 # The ServiceAccount on the host of all of the tenant's pods. It may do nothing.
 PODS_ACCOUNT = "pods"
+
+
+def role_name(role: str) -> str:
+    """Return the ClusterRole of a user's role."""
+    return f"tenantry:{role}"
 
 
 def _rule(groups: str, resources: str, *verbs: str, names: tuple[str, ...] = ()) -> dict:
@@ -131,9 +141,9 @@ HUB = {
     ],
 }
 
-# The platform itself, on a member -----------------------------------------------------------------------------------
+# The platform itself, on a member and, for the reconciler, on the hub -----------------------------------------------
 # Cluster-wide it sees what a virtual cluster consists of, Secrets excepted. What it changes, it changes by
-# MANAGER_ROLE, which it may bind in the namespaces of virtual clusters (_fleet.member_manifests confines it to these).
+# MANAGER_ROLE, which it may bind in the namespaces of virtual clusters (_platform.confinement).
 
 PLATFORM = [
     _rule("core", "namespaces", *READ, "create", "patch", "delete"),
@@ -156,10 +166,37 @@ PLATFORM = [
     {"nonResourceURLs": ["/version"], "verbs": ["get"]},
 ]
 
+# On the hub it also reads requests and writes their status. What users consist of, it changes by TENANT_MANAGER_ROLE in
+# the namespaces of tenants.
+RECONCILER = [
+    *PLATFORM,
+    _rule("apiextensions.k8s.io", "customresourcedefinitions", "get"),
+    _rule("authentication.k8s.io", "tokenreviews", "create"),  # whether the token in a kubeconfig is still valid
+    _rule("tenantry.dev", "tenantuserrequests virtualclusterrequests", *READ),
+    _rule("tenantry.dev", "virtualclusterrequests", "patch", ADMINISTER),  # fields that have another name now
+    _rule("tenantry.dev", "tenantuserrequests/status virtualclusterrequests/status", "patch"),
+    _rule("core", "configmaps", "get", "list"),
+    _rule(RBAC_GROUP, "clusterrolebindings roles", "get", "list"),
+    _rule(RBAC_GROUP, "clusterroles", "bind", names=(TENANT_MANAGER_ROLE, *map(role_name, TENANT_ROLES))),
+]
+# In the namespace of the platform: the credentials of members, and the Lease. Before Kubernetes 1.33, only the
+# rejection of a Service reveals the service network.
+RECONCILER_HERE = [
+    _rule("core", "secrets", "get", "list"),
+    _rule("core", "services", "create"),
+    _rule("coordination.k8s.io", "leases", "get", "create", "patch"),
+]
+TENANT_MANAGER = [
+    _rule("core", "secrets serviceaccounts", *_MANAGE),
+    _rule("core", "serviceaccounts/token", "create"),
+    _rule("core", "configmaps", "patch"),
+    # To bind a Role that an API server has not seen yet, as with SYNCER.
+    _rule(RBAC_GROUP, "roles", *_MANAGE, "bind"),
+]
+
 # The syncer of a virtual cluster of mode shared, by a Role in its namespace: it runs the tenant's pods there.
 
 SYNCER_ROLE = "syncer"
-_MANAGE = (*READ, "create", "update", "patch", "delete")
 
 SYNCER = [
     _rule("core", "configmaps persistentvolumeclaims pods secrets services", *_MANAGE),
@@ -194,11 +231,6 @@ VCLUSTER_MANAGER = [
 ]
 
 
-def role_name(role: str) -> str:
-    """Return the ClusterRole of a user's role."""
-    return f"tenantry:{role}"
-
-
 def cluster_role(name: str, rules: list[dict], component: str) -> dict:
     """Render a ClusterRole of the platform. `component` is platform, member or user."""
     return {
@@ -212,3 +244,14 @@ def cluster_role(name: str, rules: list[dict], component: str) -> dict:
 def user_roles(rules: dict[str, list[dict]], component: str) -> list[dict]:
     """Render the four ClusterRoles of users with the rules of HUB or INSIDE."""
     return [cluster_role(role_name(role), rules[role], component) for role in ROLES]
+
+
+def platform_binding(kind: str, metadata: dict, role: str, role_kind: str = "ClusterRole") -> dict:
+    """Render a binding of a role to the platform's own account."""
+    return {
+        "apiVersion": f"{RBAC_GROUP}/v1",
+        "kind": kind,
+        "metadata": metadata,
+        "roleRef": {"apiGroup": RBAC_GROUP, "kind": role_kind, "name": role},
+        "subjects": [{"kind": "ServiceAccount", "name": PLATFORM_ACCOUNT, "namespace": PLATFORM_NAMESPACE}],
+    }

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 
 from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
-from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
+from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import ApiError, TenantryError
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet import registry
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.apply import Action, Inventory, Plan, existing
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
@@ -19,6 +19,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resource
     SECRET,
     SERVICE_ACCOUNT,
 )
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import is_forbidden
 from ansible_collections.tenantry.kube.plugins.module_utils._module import (
     Context,
     attempt,
@@ -178,15 +179,17 @@ def _plan_hub(hub: Cluster, wanted: list[DesiredUser]) -> dict[str, list[OnRecor
 
     Return the users that will exist, by tenant.
     """
-    # Kubeconfigs in Secrets may be in any namespace; those of a user who stays are looked after one by one.
+    # Those of a user who stays are looked after one by one.
     gone = {want.key for want in wanted if not want.present}
     kinds = (*HUB_KINDS, SECRET) if gone else HUB_KINDS
     found: dict[tuple[str | None, str | None], list[dict]] = defaultdict(list)
-    objects = existing(hub, kinds, _SELECTOR)
-    for kind in kinds:
+    objects = existing(hub, HUB_KINDS, _SELECTOR)
+    for kind in HUB_KINDS:
         for obj in objects.of(kind):
-            if kind != SECRET or (obj.get("type") == SECRET_TYPE and _owner(obj) in gone):
-                found[_owner(obj)].append(obj)
+            found[_owner(obj)].append(obj)
+    for obj in _stored_kubeconfigs(hub, {tenant for tenant, _name in gone}):
+        if _owner(obj) in gone:
+            found[_owner(obj)].append(obj)
 
     def make(want: DesiredUser) -> None:
         problem, want.plan = attempt(lambda: _hub_plan(hub, want, kinds, found[want.key]))
@@ -208,6 +211,20 @@ def _plan_hub(hub: Cluster, wanted: list[DesiredUser]) -> dict[str, list[OnRecor
     for want in wanted:
         known[want.tenant] += [want.on_record] if want.present else []
     return known
+
+
+def _stored_kubeconfigs(hub: Cluster, tenants: set[str]) -> list[dict]:
+    """Return the Secrets with kubeconfigs of these tenants' users, which may be in any namespace.
+
+    The reconciler's account may not read those of other namespaces. It reads those of the tenants.
+    """
+    try:
+        secrets = hub.list(SECRET, selector=_SELECTOR) if tenants else []
+    except ApiError as error:
+        if not is_forbidden(error):
+            raise
+        secrets = [one for name in tenants for one in hub.list(SECRET, naming.tenant_namespace(name), _SELECTOR)]
+    return [one for one in secrets if one.get("type") == SECRET_TYPE]
 
 
 def _hub_plan(hub: Cluster, want: DesiredUser, kinds: Sequence[str], found: list[dict]) -> Plan:

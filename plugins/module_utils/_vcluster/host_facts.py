@@ -8,6 +8,7 @@ import ipaddress
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
+from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import Obstacle, TenantryError
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.host_networks import (
     ADDRESSES,
@@ -18,7 +19,13 @@ from ansible_collections.tenantry.kube.plugins.module_utils._fleet.host_networks
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.record import VClusterRecord
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
-from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import NODE, SERVICE, STORAGE_CLASS
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import (
+    NODE,
+    SERVICE,
+    SERVICE_ACCOUNT,
+    STORAGE_CLASS,
+)
+from ansible_collections.tenantry.kube.plugins.module_utils._platform import rbac
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.cluster import (
     VClusterSpec,
 )
@@ -35,6 +42,7 @@ class HostFacts:
     service_network: str | None = None  # known where a virtual cluster of mode shared is wanted
     networks: HostNetworks = field(default_factory=HostNetworks)
     storage_classes: tuple[dict, ...] = ()  # likewise
+    has_account: bool = False  # the platform has an account there, which needs rights in each namespace
 
     @classmethod
     def of(cls, host: Cluster, *, shared: bool = False) -> HostFacts:
@@ -44,7 +52,8 @@ class HostFacts:
         network = service_network(host) if shared else None
         addresses = service.get("spec", {}).get("clusterIPs") or []
         classes = tuple(host.list(STORAGE_CLASS)) if shared else ()
-        return cls(host.name, nodes, addresses, network, HostNetworks.of(host, nodes, addresses), classes)
+        networks = HostNetworks.of(host, nodes, addresses)
+        return cls(host.name, nodes, addresses, network, networks, classes, _has_account(host))
 
     def with_resolved_networks(self, spec: VClusterSpec) -> VClusterSpec:
         """Return the spec with its networks: free ones of this host, or in mode shared the host's."""
@@ -105,3 +114,9 @@ class HostFacts:
             yield from ((f"the pod network of node {name}", cidr) for cidr in node["spec"].get("podCIDRs") or [])
             yield from ((f"the address of node {name}", address) for address in node_addresses(node, *ADDRESSES))
         yield from (("the service network", address) for address in self.service_addresses)
+
+
+def _has_account(host: Cluster) -> bool:
+    """Return whether the platform has an account: on each member, and on a hub with the reconciler."""
+    account = rbac.PLATFORM_ACCOUNT, naming.PLATFORM_NAMESPACE
+    return host.name != naming.HUB or host.get(SERVICE_ACCOUNT, *account) is not None

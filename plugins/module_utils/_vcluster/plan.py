@@ -62,7 +62,7 @@ class CheckedVCluster:
             self.spec,
             keys.new(self.spec),
             address=self.address,
-            member=host.name != naming.HUB,
+            account=self.facts.has_account,
             host=self.facts.networks,
             storage_classes=self.facts.storage_classes,
             datastore_ip=_datastore_address(host, self.spec.datastore),
@@ -77,7 +77,7 @@ class PresentPlan:
     placed: PlacedVCluster
     rendering: RenderContext
     changes: Plan
-    rights: Plan | None = None  # given back already, where a member's platform had lost those to the namespace
+    rights: Plan | None = None  # given back already, where the platform's account had lost those to the namespace
     has_keys: bool = False  # they are stored
     paused: bool = False  # until now
     upgrade: Upgrade | None = None
@@ -140,11 +140,11 @@ def check_present(context: Context, placed: PlacedVCluster, spec: VClusterSpec, 
 
 
 def plan_present(context: Context, checked: CheckedVCluster) -> PresentPlan:
-    """Plan the changes. If a member's platform lost its rights to the namespace, they are restored first."""
+    """Plan the changes. If the platform's account lost its rights to the namespace, they are restored first."""
     placed, rendering = checked.placed, checked.rendering()
     if placed.found is None:
         return _planned(context, placed, rendering, has_keys=False)
-    rights = _missing_rights(placed.host, rendering) if rendering.member else None
+    rights = _missing_rights(placed.host, rendering) if rendering.account else None
     if rights and context.check_mode:
         context.warn(
             f"{placed.namespace}: the platform's RoleBinding in this namespace is missing, so check mode cannot "

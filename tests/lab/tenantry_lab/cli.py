@@ -19,6 +19,7 @@ from . import (
     deps,
     emulator,
     etcd,
+    execution_environment,
     golang,
     ingress,
     machines,
@@ -73,6 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     build = command("build", _build, "build programs, root file systems, images and the mirror's content")
     build.add_argument("--ingress", action="store_true", help="an ingress controller's image too (minutes)")
     build.add_argument("--etcd", action="store_true", help="the image of etcd too, for three servers (a minute)")
+    build.add_argument("--reconciler", action="store_true", help="its image, an execution environment, too (a minute)")
     build.add_argument("--passthrough", action="store_true", help="one that passes TLS through too (minutes)")
     build.add_argument(
         "--k3s", action="append", default=[], choices=BUILDS, metavar="VERSION",
@@ -127,6 +129,8 @@ def _build(lab: Lab, arguments: argparse.Namespace) -> int:
         ingress.build(lab)
     if arguments.etcd:
         etcd.build(lab)
+    if arguments.reconciler:
+        execution_environment.build(lab)
     if arguments.passthrough:
         passthrough.build(lab)
     for version in arguments.k3s:

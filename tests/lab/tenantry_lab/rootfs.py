@@ -132,6 +132,13 @@ SYNCER_IMAGE = RootFileSystem(
         f'chroot "$1" /usr/bin/python3 -m compileall -q --invalidation-mode unchecked-hash /usr/lib/{PYTHON}',
     ),
 )
+# Ansible runs modules by a shell, with the programs that Debian calls essential.
+EXECUTION_ENVIRONMENT = RootFileSystem(
+    name="execution-environment",
+    variant="essential",
+    packages=("ca-certificates", "python3"),
+    hooks=tuple(f'rm -rf "$1"{pattern}' for pattern in NOT_IN_IMAGE if "perl" not in pattern),
+)
 
 
 def build(lab: Lab, root: RootFileSystem) -> Path:

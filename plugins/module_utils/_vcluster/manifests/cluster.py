@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
 from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import SERVER, pods_priority
-from ansible_collections.tenantry.kube.plugins.module_utils._fleet import member_manifests
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.record import SPEC_ANNOTATION
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import (
     LIMIT_RANGE,
@@ -83,7 +82,7 @@ def foundation(rendering: RenderContext) -> list[dict]:
     if rendering.spec.shared:
         objects += syncer.services(rendering)
     objects += etcd.services(rendering)
-    if rendering.member:
+    if rendering.account:
         objects.append(platform_binding(rendering))
     return objects
 
@@ -135,20 +134,8 @@ def _namespace(rendering: RenderContext) -> dict:
 
 
 def platform_binding(rendering: RenderContext) -> dict:
-    """Render the platform's rights in the namespace, on a member."""
-    return {
-        "apiVersion": f"{rbac.RBAC_GROUP}/v1",
-        "kind": "RoleBinding",
-        "metadata": rendering.metadata("tenantry-platform"),
-        "roleRef": {
-            "apiGroup": rbac.RBAC_GROUP,
-            "kind": "ClusterRole",
-            "name": rbac.MANAGER_ROLE,
-        },
-        "subjects": [
-            {"kind": "ServiceAccount", "name": member_manifests.ACCOUNT, "namespace": naming.PLATFORM_NAMESPACE},
-        ],
-    }
+    """Render the platform's rights in the namespace, where it acts with an account of its own."""
+    return rbac.platform_binding("RoleBinding", rendering.metadata(rbac.PLATFORM_ACCOUNT), rbac.MANAGER_ROLE)
 
 
 def join_token(rendering: RenderContext) -> dict:

@@ -100,7 +100,7 @@ class RenderContext:
     etcd_ips: tuple[str, ...] = ()  # of its members, in their order
     datastore_ip: str = ""  # of a database that is a Service of the host
     address: str = ""  # where people reach it from outside
-    member: bool = False
+    account: bool = False  # the platform has one on the host, which needs rights in the namespace
     host: HostNetworks = field(default_factory=HostNetworks)
     storage_classes: tuple[dict, ...] = ()  # all of the host
     recorded: str = ""  # the annotation of its record, as it was found

@@ -23,7 +23,9 @@ def test_removal_that_times_out_tells_what_was_deleted(monkeypatch: pytest.Monke
     monkeypatch.setattr(hub, "wait_gone", fails)
     cluster = FakeHost("hub", *platform_objects("uid-of-hub", None))
     context = SimpleNamespace(hub=cluster, check_mode=False, deadline=Deadline)
-    (row,) = hub.run(context, [{"state": "absent"}], HostOptions(probe_image="probe", wait_timeout=1))  # type: ignore[arg-type]
+    (row,) = hub.run(
+        context, [{"state": "absent", "reconciler": None}], HostOptions(probe_image="probe", wait_timeout=1)
+    )  # type: ignore[arg-type]
     assert (row["changed"], row["error"]) == (True, "no answer")
     assert "Namespace" in [one["kind"] for one in row["actions"]]
 

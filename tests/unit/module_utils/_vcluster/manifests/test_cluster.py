@@ -8,6 +8,7 @@ import subprocess
 
 import pytest
 from ansible_collections.tenantry.kube.plugins.module_utils._core import naming, quantities
+from ansible_collections.tenantry.kube.plugins.module_utils._platform import rbac, reconciler
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests import agent, cluster, common, server
 
 from ..example import SHARED, render
@@ -34,7 +35,7 @@ def container(stateful_set: dict) -> dict:
 
 
 def test_every_object_is_labelled_and_in_the_namespace():
-    for obj in cluster.everything(render({"member": True})):
+    for obj in cluster.everything(render({"account": True})):
         labels = obj["metadata"]["labels"]
         assert labels[naming.LABEL_MANAGED_BY] == naming.MANAGED_BY
         assert labels[naming.LABEL_TENANT] == "payments"
@@ -43,7 +44,7 @@ def test_every_object_is_labelled_and_in_the_namespace():
 
 
 def test_every_kind_is_one_that_is_looked_through_for_leftovers():
-    modes = render({"member": True}), render({"member": True}, **SHARED)
+    modes = render({"account": True}), render({"account": True}, **SHARED)
     kinds = {obj["kind"] for rendering in modes for obj in cluster.everything(rendering)}
     assert kinds == KINDS_IN_NAMESPACE | {"Namespace"}
 
@@ -244,7 +245,7 @@ def test_keys_are_not_shown():
 
 
 def test_a_member_gets_the_platform_bound():
-    assert ("RoleBinding", "tenantry-platform") in objects(render({"member": True}))
+    assert ("RoleBinding", "tenantry-platform") in objects(render({"account": True}))
     assert ("RoleBinding", "tenantry-platform") not in objects(render())
 
 
@@ -334,3 +335,11 @@ def test_durability_follows_the_tier_unless_it_is_given(tier: str, given: str | 
     found = server.config(render(tier=tier, durability=given)).get("datastore-endpoint", "")
     assert found.endswith("&_synchronous=FULL") == full
     assert found.startswith("sqlite:///var/lib/rancher/k3s/server/db/state.db?_journal=WAL&") == full
+
+
+def test_the_reconciler_binds_as_the_virtual_cluster_does():
+    """It does so where a run without the account created the namespace, and the next run finds nothing to change."""
+    rendering = render({"account": True})
+    space = objects(rendering)["Namespace", NAMESPACE]
+    assert reconciler.binding_in(space) == cluster.platform_binding(rendering)
+    assert ("RoleBinding", rbac.PLATFORM_ACCOUNT) not in objects(render())

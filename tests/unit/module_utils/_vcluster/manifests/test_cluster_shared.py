@@ -41,7 +41,7 @@ def test_its_pods_find_their_own_api_and_dns():
 
 
 def test_a_dedicated_one_knows_nothing_of_it():
-    rendering = render({"member": True})
+    rendering = render({"account": True})
     objects = cluster.everything(rendering)
     # A policy names all parts that there can be.
     told = (obj for obj in objects if obj["kind"] not in ("Secret", "NetworkPolicy"))

@@ -1,0 +1,137 @@
+# Copyright: (c) 2026, the tenantry.kube authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Runs of playbooks: which are due, which run, and how they ended."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, NamedTuple
+
+_log = logging.getLogger(__name__)
+# At the same time, so that a request that takes minutes delays no other tenant.
+MOST = 4
+# Seconds: several requests at once are one run; before a failed run is repeated, at first and at most.
+DEBOUNCE = 0.2
+RETRY, LONGEST_RETRY = 10, 300
+# Seconds in which Ansible may end by itself.
+GRACE = 10
+# Bytes of a failed run's output that are logged.
+OUTPUT = 32 * 1024
+
+
+class Run(NamedTuple):
+    """What is run: a playbook of the collection, for one tenant or for all."""
+
+    playbook: str
+    tenant: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.playbook} (tenant {self.tenant})" if self.tenant else self.playbook
+
+
+@dataclass
+class _Due:
+    at: float
+    reasons: list[str]
+
+
+@dataclass
+class _Running:
+    process: subprocess.Popen[bytes]
+    output: IO[bytes]
+    began: float = field(default_factory=time.monotonic)
+
+
+class PlaybookRuns:
+    """Starts what is due, the same run never twice at once. Used by one thread."""
+
+    def __init__(self, inventory: Path) -> None:
+        self._inventory = inventory
+        self._due: dict[Run, _Due] = {}
+        self._running: dict[Run, _Running] = {}
+        self._failures: dict[Run, int] = {}
+
+    def __len__(self) -> int:
+        """Return the number of runs that have not ended."""
+        return len(self._running)
+
+    def request(self, run: Run, reason: str, *, seconds: float = DEBOUNCE) -> None:
+        """Make a run due in so many seconds, or earlier if it is already due."""
+        at = time.monotonic() + seconds
+        due = self._due.setdefault(run, _Due(at, []))
+        due.at = min(due.at, at)
+        if reason not in due.reasons:
+            due.reasons.append(reason)
+
+    def seconds_left(self) -> float | None:
+        """Return the seconds until the next run is due. None if there is none."""
+        ahead = [due.at for run, due in self._due.items() if run not in self._running]
+        return max(0.0, min(ahead) - time.monotonic()) if ahead else None
+
+    def start_due(self) -> None:
+        """Start the runs that are due, the longest due first."""
+        for run in sorted(self._due, key=lambda run: self._due[run].at):
+            if len(self._running) < MOST and run not in self._running and self._due[run].at <= time.monotonic():
+                _log.info("%s begins: %s", run, "; ".join(self._due.pop(run).reasons))
+                self._running[run] = _Running(*_started(run, self._inventory))
+
+    def collect(self) -> None:
+        """Log the runs that have ended. Make failed ones due again."""
+        for run, running in list(self._running.items()):
+            if (code := running.process.poll()) is not None:
+                del self._running[run]
+                self._ended(run, running, code)
+
+    def stop(self) -> None:
+        """End all runs. The next reconciler repeats what they have not done."""
+        for running in self._running.values():
+            running.process.terminate()
+        end = time.monotonic() + GRACE
+        for running in self._running.values():
+            try:
+                running.process.wait(max(0.0, end - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                running.process.kill()
+        self._running.clear()
+
+    def _ended(self, run: Run, running: _Running, code: int) -> None:
+        seconds = time.monotonic() - running.began
+        with running.output as output:
+            if code == 0:
+                self._failures.pop(run, None)
+                _log.info("%s succeeded in %.1f s", run, seconds)
+                return
+            failures = self._failures[run] = self._failures.get(run, 0) + 1
+            again = min(RETRY * 2 ** min(failures - 1, 8), LONGEST_RETRY)
+            _log.error("%s failed with exit code %s in %.1f s; repeated in %s s", run, code, seconds, again)
+            for line in _tail(output):
+                _log.error("%s | %s", run, line)
+        self.request(run, f"repeated after failure {failures}", seconds=again)
+
+
+def _started(run: Run, inventory: Path) -> tuple[subprocess.Popen[bytes], IO[bytes]]:
+    command = [sys.executable, "-m", "ansible", "playbook", "-i", str(inventory), f"tenantry.kube.{run.playbook}"]
+    if run.tenant:
+        command += ["-e", json.dumps({"tenantry_tenant": run.tenant})]
+    output = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the run
+    environment = os.environ | {"ANSIBLE_NOCOLOR": "1"}
+    process = subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, env=environment
+    )
+    return process, output
+
+
+def _tail(output: IO[bytes]) -> Iterator[str]:
+    size = output.seek(0, os.SEEK_END)
+    output.seek(max(0, size - OUTPUT))
+    text = output.read().decode(errors="replace")
+    yield from (line.rstrip() for line in text.splitlines() if line.strip())

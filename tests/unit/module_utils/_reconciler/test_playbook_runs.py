@@ -1,0 +1,147 @@
+"""Runs of playbooks, with small programs in the place of Ansible."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from ansible_collections.tenantry.kube.plugins.module_utils._reconciler import playbook_runs
+from ansible_collections.tenantry.kube.plugins.module_utils._reconciler.playbook_runs import PlaybookRuns, Run
+
+PAYMENTS, RESEARCH, ALL = Run("self_service", "payments"), Run("self_service", "research"), Run("self_service")
+Program = Callable[[str], list[Run]]
+
+
+@pytest.fixture
+def program(monkeypatch: pytest.MonkeyPatch) -> Program:
+    """Replaces Ansible by a program, and returns the list of the runs that were started."""
+
+    def replace(text: str) -> list[Run]:
+        started: list[Run] = []
+
+        def start(run: Run, _inventory: Path) -> tuple:
+            started.append(run)
+            output = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the run
+            return subprocess.Popen([sys.executable, "-c", text], stdout=output), output
+
+        monkeypatch.setattr(playbook_runs, "_started", start)
+        return started
+
+    return replace
+
+
+@pytest.fixture
+def runs(caplog: pytest.LogCaptureFixture) -> PlaybookRuns:
+    caplog.set_level(logging.INFO)
+    return PlaybookRuns(Path("inventory.yml"))
+
+
+def finish(runs: PlaybookRuns) -> None:
+    for running in runs._running.values():
+        running.process.wait(timeout=30)
+    runs.collect()
+
+
+def test_changes_of_one_tenant_are_one_run_with_all_reasons(
+    program: Program, runs: PlaybookRuns, caplog: pytest.LogCaptureFixture
+) -> None:
+    started = program("")
+    for reason in ("one appeared", "two appeared", "one appeared"):
+        runs.request(PAYMENTS, reason, seconds=0)
+    runs.start_due()
+    assert started == [PAYMENTS]
+    assert "self_service (tenant payments) begins: one appeared; two appeared" in caplog.messages
+    finish(runs)
+    assert len(runs) == 0
+    assert runs.seconds_left() is None
+
+
+def test_a_change_during_a_run_is_another_run_after_it(program: Program, runs: PlaybookRuns) -> None:
+    started = program("import time; time.sleep(60)")
+    runs.request(PAYMENTS, "one", seconds=0)
+    runs.start_due()
+    runs.request(PAYMENTS, "two", seconds=0)
+    runs.request(RESEARCH, "three", seconds=0)
+    runs.start_due()
+    assert started == [PAYMENTS, RESEARCH]
+    assert runs.seconds_left() is None, "nothing can be started before the first ends"
+    runs._running[PAYMENTS].process.kill()
+    runs._running[PAYMENTS].process.wait(timeout=30)
+    runs.collect()
+    runs.start_due()
+    assert started == [PAYMENTS, RESEARCH, PAYMENTS]
+    runs.stop()
+    assert len(runs) == 0
+
+
+def test_what_is_not_due_yet_waits(program: Program, runs: PlaybookRuns) -> None:
+    started = program("")
+    runs.request(ALL, "later", seconds=60)
+    runs.start_due()
+    assert started == []
+    assert 50 < (runs.seconds_left() or 0) <= 60
+    runs.request(ALL, "now", seconds=0)
+    runs.start_due()
+    assert started == [ALL]
+    finish(runs)
+
+
+def test_no_more_than_a_few_at_once(program: Program, runs: PlaybookRuns) -> None:
+    started = program("import time; time.sleep(60)")
+    for number in range(playbook_runs.MOST + 2):
+        runs.request(Run("self_service", f"t{number}"), "one", seconds=number / 1000 - 1)
+    runs.start_due()
+    assert [run.tenant for run in started] == [f"t{number}" for number in range(playbook_runs.MOST)]
+    runs.stop()
+
+
+def test_a_failed_run_is_logged_and_repeated_later_each_time(
+    program: Program, runs: PlaybookRuns, caplog: pytest.LogCaptureFixture
+) -> None:
+    program("print('fatal: no room'); raise SystemExit(2)")
+    for seconds in (10, 20):
+        runs.request(ALL, "try", seconds=0)
+        runs.start_due()
+        finish(runs)
+        assert seconds - 5 < (runs.seconds_left() or 0) <= seconds
+    assert "self_service | fatal: no room" in caplog.messages
+    program("")
+    runs.request(ALL, "try", seconds=0)
+    runs.start_due()
+    finish(runs)
+    assert runs.seconds_left() is None
+    assert runs._failures == {}
+
+
+def test_only_the_end_of_long_output_is_logged(
+    program: Program, runs: PlaybookRuns, caplog: pytest.LogCaptureFixture
+) -> None:
+    program("print('x' * 100_000); print('the end'); raise SystemExit(1)")
+    runs.request(ALL, "try", seconds=0)
+    runs.start_due()
+    finish(runs)
+    assert caplog.messages[-1].endswith("the end")
+    assert max(map(len, caplog.messages)) < playbook_runs.OUTPUT + 100
+
+
+def test_a_run_that_ignores_the_end_is_killed(
+    program: Program, runs: PlaybookRuns, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(playbook_runs, "GRACE", 0.2)
+    ready = tmp_path / "ready"
+    program(
+        "import pathlib, signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
+        f"pathlib.Path({str(ready)!r}).touch(); time.sleep(60)"
+    )
+    runs.request(ALL, "try", seconds=0)
+    runs.start_due()
+    process = runs._running[ALL].process
+    while not ready.exists():
+        assert process.poll() is None
+    runs.stop()
+    assert process.wait(timeout=30) == -9
