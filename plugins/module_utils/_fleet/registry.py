@@ -57,9 +57,14 @@ class Member:
         return self._annotation(VERSION_ANNOTATION)
 
     @property
+    def credential_expires(self) -> str:
+        """When the platform's credential expires, or an empty string if that is not known."""
+        return self._annotation(bound_tokens.EXPIRES_ANNOTATION)
+
+    @property
     def renewal(self) -> str:
         """The remedy if the member rejects the platform's credential."""
-        expires = self._annotation(bound_tokens.EXPIRES_ANNOTATION)
+        expires = self.credential_expires
         expired = expires and expires < stamp(clock())
         why = f"expired at {expires}" if expired else "was revoked or is of another cluster"
         return (

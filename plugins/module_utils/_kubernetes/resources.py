@@ -30,8 +30,10 @@ MUTATING_WEBHOOK_CONFIGURATION = "admissionregistration.k8s.io/v1/MutatingWebhoo
 NAMESPACE = "v1/Namespace"
 NETWORK_POLICY = "networking.k8s.io/v1/NetworkPolicy"
 NODE = "v1/Node"
+NODE_METRICS = "metrics.k8s.io/v1beta1/NodeMetrics"
 PERSISTENT_VOLUME = "v1/PersistentVolume"
 POD = "v1/Pod"
+POD_METRICS = "metrics.k8s.io/v1beta1/PodMetrics"
 POD_DISRUPTION_BUDGET = "policy/v1/PodDisruptionBudget"
 PRIORITY_CLASS = "scheduling.k8s.io/v1/PriorityClass"
 PVC = "v1/PersistentVolumeClaim"
@@ -87,6 +89,8 @@ KINDS = {
     CERTIFICATE_SIGNING_REQUEST: ("certificatesigningrequests", False),
     ENDPOINT_SLICE: ("endpointslices", True),
     FLOW_SCHEMA: ("flowschemas", False),
+    NODE_METRICS: ("nodes", False),
+    POD_METRICS: ("pods", True),
     HELM_CHART: ("helmcharts", True),
     HELM_CHART_CONFIG: ("helmchartconfigs", True),
     INGRESS: ("ingresses", True),

@@ -154,6 +154,7 @@ PLATFORM = [
         *READ,
     ),
     _rule("apps", "statefulsets", *READ),
+    _rule("metrics.k8s.io", "pods nodes", "get", "list"),
     _rule("policy", "poddisruptionbudgets", *READ),
     _rule("storage.k8s.io", "storageclasses", *READ),
     _rule("networking.k8s.io", "ingressclasses servicecidrs", "get", "list"),

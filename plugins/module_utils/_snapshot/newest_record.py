@@ -26,6 +26,11 @@ def noted(namespace: dict | None) -> dict | None:
     return json.loads(text) if text else None
 
 
+def taken(noted_one: dict) -> datetime:
+    """Return when a recorded snapshot was taken, by its sequence. Later than that if the clock was set back."""
+    return datetime.fromtimestamp(int(noted_one["sequence"]), UTC)
+
+
 def next_sequence(namespace: dict) -> int:
     """Return the time, or more than the last number if the clock was set back.
 

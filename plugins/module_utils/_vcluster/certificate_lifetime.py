@@ -23,13 +23,17 @@ RENEWED_BEFORE = timedelta(days=30)
 
 def oldest_start(host: Cluster, namespace: str) -> datetime | None:
     """Return when the oldest running k3s process of a virtual cluster started, or None if none runs."""
-    starts = [
-        moment(running["startedAt"])
-        for pod in connection.pods_of(host, namespace, SERVER, AGENT)
-        for status in (pod.get("status") or {}).get("containerStatuses") or []
-        if status["name"] == K3S_CONTAINER and (running := (status.get("state") or {}).get("running"))
-    ]
+    starts = [start for pod in connection.pods_of(host, namespace, SERVER, AGENT) if (start := start_of(pod))]
     return min(starts, default=None)
+
+
+def start_of(pod: dict) -> datetime | None:
+    """Return when the k3s process of a server's or agent's pod started, or None if none runs in it."""
+    for status in (pod.get("status") or {}).get("containerStatuses") or []:
+        running = (status.get("state") or {}).get("running")
+        if status["name"] == K3S_CONTAINER and running:
+            return moment(running["startedAt"])
+    return None
 
 
 def valid_until(started: datetime) -> datetime:

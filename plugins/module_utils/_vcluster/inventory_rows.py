@@ -76,11 +76,12 @@ def _rows_by_hosts(vclusters: Sequence[VirtualCluster]) -> list[dict]:
     on_host: dict[str, list[VirtualCluster]] = defaultdict(list)
     for found in vclusters:
         on_host[found.host.name].append(found)
-    rows = run_concurrently(lambda of_host: _rows_of_host(of_host[0].host, of_host), list(on_host.values()))
+    rows = run_concurrently(lambda of_host: rows_of_host(of_host[0].host, of_host), list(on_host.values()))
     return info.by_name([row for of_host in rows for row in of_host])
 
 
-def _rows_of_host(host: Cluster, vclusters: Sequence[VirtualCluster]) -> list[dict]:
+def rows_of_host(host: Cluster, vclusters: Sequence[VirtualCluster]) -> list[dict]:
+    """Return a row for each of these virtual clusters, which are on that host, by what it knows of them."""
     problem, objects = attempt(lambda: _objects(host))
 
     def row(found: VirtualCluster) -> dict:
