@@ -277,7 +277,10 @@ def _optional(option: dict[str, Any]) -> dict[str, Any]:
 
 
 def run_info_module(spec: dict[str, Any], read: Callable[[Context, Item], dict[str, Any]]) -> None:
-    """Run a module that only reads. `read` returns its result; the option `query` selects a part of that."""
+    """Run a module that only reads clusters. `read` returns its result; the option `query` selects a part of that.
+
+    The result has `changed` if files were written.
+    """
     module = MaskingModule(argument_spec={**spec, "query": {"type": "str"}}, supports_check_mode=True)
     expression = module.params["query"]
     _require_libraries(module)
@@ -294,7 +297,7 @@ def run_info_module(spec: dict[str, Any], read: Callable[[Context, Item], dict[s
         message, bug = _unexpected(error, module._name)
     if message:
         module.fail_json(msg=message, exception=bug)
-    module.exit_json(changed=False, **result)
+    module.exit_json(**{"changed": False, **result})
 
 
 def _require_libraries(module: AnsibleModule, further: Sequence[str] = ()) -> None:

@@ -56,9 +56,9 @@ def host(name: str = "hub", **other: Any) -> ClusterSample:
     return ClusterSample(name=name, **{**usual, **other})
 
 
-def tenant(name: str = "payments", display_name: str = "Payments") -> TenantSample:
+def tenant(name: str = "payments", display_name: str = "Payments", scale: int = 1) -> TenantSample:
     quota = {"cpu": 8, "memory": 16 * GIB, "storage": 100 * GIB, "pods": 100, "vclusters": 5}
-    return TenantSample(name, display_name, {key: Decimal(value) for key, value in quota.items()})
+    return TenantSample(name, display_name, {key: Decimal(value * scale) for key, value in quota.items()})
 
 
 def sample(
@@ -96,10 +96,15 @@ def simulated(tenants: int, vclusters: int, members: int = 3, seed: int = 1) -> 
         load = day * (0.7 + 0.3 * (1 - abs(13 - time.hour) / 13))
         found = [_simulated(one, time, load * chance.uniform(0.8, 1.1), chance) for one in fixed]
         hosts = tuple(
-            host(name, nodes=40, capacity=amounts(capacity, capacity * 4), allocatable=amounts(capacity * 0.97, 4))
+            host(
+                name,
+                nodes=40,
+                capacity=amounts(capacity, capacity * 4),
+                allocatable=amounts(capacity * 0.97, capacity * 3.9),
+            )
             for name in clusters
         )
-        yield Sample(time, hosts, tuple(found), tuple(tenant(name, name.title()) for name in names))
+        yield Sample(time, hosts, tuple(found), tuple(tenant(name, name.title(), scale=6) for name in names))
         time += timedelta(hours=1)
 
 

@@ -40,7 +40,10 @@ _cores = st.decimals(0, 40, places=3, allow_nan=False)
 def _prices() -> st.SearchStrategy[dict[str, Any]]:
     fee = st.fixed_dictionaries({}, optional={**dict.fromkeys(PRICED, _price), CONTROL_PLANE: _price})
     both = st.builds(lambda one, tiers: {**one, "tiers": tiers}, fee, st.dictionaries(_tier, _level, max_size=2))
-    sections = {"tiers": st.dictionaries(_tier, _level, max_size=2), "clusters": st.dictionaries(_host, both, max_size=2)}
+    sections = {
+        "tiers": st.dictionaries(_tier, _level, max_size=2),
+        "clusters": st.dictionaries(_host, both, max_size=2),
+    }
     return st.builds(lambda one, more: {**one, **more}, fee, st.fixed_dictionaries({}, optional=sections))
 
 
@@ -89,7 +92,9 @@ def _fleet_cost(history: History, table: str, prices: Any) -> Fraction:
         for option, column in (("cpu_hour", "cpu"), ("memory_gib_hour", "memory"), ("gpu_hour", "gpus")):
             busy = allocated[whole.time, whole.cluster, option]
             # The idle part was counted hour by hour; that none is lost is tested for hours.
-            amount = max(whole.sums[f"{column}_capacity"], busy) if table == "hour" else busy + whole.sums[f"{column}_idle"]
+            amount = (
+                max(whole.sums[f"{column}_capacity"], busy) if table == "hour" else busy + whole.sums[f"{column}_idle"]
+            )
             found += prices.of(option, whole.cluster) * Fraction(amount, PRICED[option][1])
     return found
 

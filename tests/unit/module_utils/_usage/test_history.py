@@ -171,7 +171,7 @@ def test_later_format_is_refused(path: Path) -> None:
     connection = sqlite3.connect(path)
     connection.execute("PRAGMA user_version = 2")
     connection.close()
-    with pytest.raises(TenantryError, match="has format 2, and this release of tenantry.kube reads formats up to 1"):
+    with pytest.raises(TenantryError, match=r"has format 2, and this release of tenantry\.kube reads formats up to 1"):
         add(path, NOW)
 
 

@@ -1,0 +1,152 @@
+# Copyright: (c) 2026, the tenantry.kube authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The flow of the module usage_report: take a sample, add it to the history, write the files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.tenantry.kube.plugins.module_utils._core import naming, quantities
+from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError, shown
+from ansible_collections.tenantry.kube.plugins.module_utils._core.timestamps import clock
+from ansible_collections.tenantry.kube.plugins.module_utils._module import Context
+from ansible_collections.tenantry.kube.plugins.module_utils._usage import advice, costs, exports, gather, page, report
+from ansible_collections.tenantry.kube.plugins.module_utils._usage.costs import Charge
+from ansible_collections.tenantry.kube.plugins.module_utils._usage.history import open_history
+from ansible_collections.tenantry.kube.plugins.module_utils._usage.model import Sample
+from ansible_collections.tenantry.kube.plugins.module_utils._usage.prices import Prices, parse_prices
+from ansible_collections.tenantry.kube.plugins.module_utils._usage.report import Calendar, Past
+
+FILES = ("page", "json", "csv", "metrics")
+# What of the report the module returns. The rest can be long, and is in the files.
+RETURNED = ("time", "currency", "month", "coverage", "cost", "missing_clusters", "unmeasured_clusters", "attention")
+
+
+@dataclass(frozen=True)
+class UsageOptions:
+    """The options, validated."""
+
+    history: Path | None
+    kept: timedelta
+    prices: Prices
+    files: Mapping[str, Path]
+    tenant_pages: Path | None
+    tenant: str | None
+    mode: int
+
+    @classmethod
+    def of(cls, params: Mapping[str, Any]) -> UsageOptions:
+        """Validate the options of the module. Raise a TenantryError."""
+        tenant = params["tenant"]
+        if tenant is not None:
+            naming.check_name(tenant, "tenant")
+        return cls(
+            history=_path(params["history"]),
+            kept=timedelta(seconds=quantities.seconds(params["retention"], "retention", "31d", "3650d")),
+            prices=parse_prices(params["prices"]),
+            files={kind: Path(params[kind]) for kind in FILES if params[kind]},
+            tenant_pages=_path(params["tenant_pages"]),
+            tenant=tenant,
+            mode=_mode(params["mode"]),
+        )
+
+
+def run(context: Context, params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the totals, and which files were written. In check mode none is, and the sample is not added."""
+    options = UsageOptions.of(params)
+    sample = gather.take(context, clock())
+    if options.tenant is not None and options.tenant not in {one.name for one in sample.tenants}:
+        raise TenantryError(
+            f"tenant: there is no tenant {options.tenant}. Create it with tenantry.kube.tenant_quota first"
+        )
+    past, counted = _remember(context, options, sample)
+    whole = report.build(sample, past, options.prices)
+    changed = [str(path) for path, text in _files(options, whole, sample, past) if _write(context, options, path, text)]
+    chosen = report.only_tenant(whole, options.tenant) if options.tenant else whole
+    return {
+        "changed": bool(changed or (options.history and (counted or context.check_mode))),
+        "files": changed,
+        "counted_seconds": counted,
+        **{key: chosen[key] for key in RETURNED},
+    }
+
+
+def _remember(context: Context, options: UsageOptions, sample: Sample) -> tuple[Past, dict[str, int]]:
+    if options.history is None:
+        return Past(), {}
+    calendar = Calendar.at(sample.time)
+    with open_history(options.history, writable=not context.check_mode) as history:
+        counted = {} if context.check_mode else history.add(sample, options.kept)
+        hours = calendar.now - int(advice.WINDOW.total_seconds())
+        past = Past(
+            days=list(history.vclusters("day", calendar.since)),
+            cluster_days=list(history.clusters("day", calendar.since)),
+            hours=list(history.vclusters("hour", hours)),
+        )
+    return past, counted
+
+
+def _files(options: UsageOptions, whole: dict[str, Any], sample: Sample, past: Past) -> Iterator[tuple[Path, str]]:
+    chosen = report.only_tenant(whole, options.tenant) if options.tenant else whole
+    for kind, path in options.files.items():
+        if kind == "page":
+            yield path, page.render(chosen)
+        elif kind == "json":
+            yield path, exports.to_json(chosen)
+        elif kind == "metrics":
+            yield path, exports.to_metrics(chosen)
+        else:
+            names = {one.name: one.display_name for one in sample.tenants}
+            yield path, exports.to_csv(_charges(options, past, sample), options.prices.currency, names)
+    for name in (one.name for one in sample.tenants if options.tenant_pages):
+        if options.tenant_pages and options.tenant in (None, name):
+            yield options.tenant_pages / f"{name}.html", page.render(report.only_tenant(whole, name))
+
+
+def _charges(options: UsageOptions, past: Past, sample: Sample) -> list[Charge]:
+    """Return the charges of this month and the one before."""
+    since = Calendar.at(sample.time).last_month
+    found = costs.charges(past.days, past.cluster_days, options.prices)
+    return [one for one in found if one.time >= since and options.tenant in (None, one.tenant)]
+
+
+def _write(context: Context, options: UsageOptions, path: Path, text: str) -> bool:
+    """Write a file at once, and return whether it changed. A reader finds the old one or the new one."""
+    content = text.encode()
+    with suppress(OSError):
+        if path.read_bytes() == content and path.stat().st_mode & 0o777 == options.mode:
+            return False
+    if context.check_mode:
+        return True
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with os.fdopen(os.open(beside, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "wb") as file:
+            os.fchmod(file.fileno(), options.mode)
+            file.write(content)
+        beside.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            beside.unlink()
+        raise TenantryError(f"{path}: cannot be written: {error.strerror}. Set another path") from None
+    return True
+
+
+def _path(given: str | None) -> Path | None:
+    return Path(given) if given else None
+
+
+def _mode(given: str) -> int:
+    try:
+        mode = int(given, 8)
+    except ValueError:
+        mode = -1
+    if not 0o400 <= mode <= 0o777:
+        raise TenantryError(f"mode: {shown(given)} is not a file mode. Use octal digits in quotes, such as '0640'")
+    return mode
