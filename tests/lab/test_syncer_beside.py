@@ -14,7 +14,8 @@ import pytest
 from .harness import until
 from .space import note
 from .syncer_pair import Pair, PairSpace, syncer_pair
-from .test_syncer_pods import SMALL, container, copy_of, make
+from .test_syncer_pods import SMALL, container, copy_of
+from .test_syncer_pods import make as make_pod
 
 EPHEMERAL = {
     "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}, "storageClassName": "x"}
@@ -33,6 +34,10 @@ def pair(platform: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[P
 def space(pair: Pair) -> Iterator[PairSpace]:
     with pair.space("beside") as found:
         yield found
+
+
+def make(space: PairSpace, name: str, **spec: Any) -> None:
+    make_pod(space, name, **{"terminationGracePeriodSeconds": 1, **spec})
 
 
 def conditions(pod: dict) -> dict[str, dict]:

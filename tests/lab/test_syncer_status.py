@@ -139,7 +139,8 @@ def _mirrored(obj: dict, there: dict, without: set[str]) -> bool:
     status, wanted = dict(obj.get("status") or {}), dict(there)
     for one in (status, wanted):
         if "conditions" in one:
-            one["conditions"] = [_without(told, "observedGeneration") for told in one["conditions"] if not _own(told)]
+            told = [_without(condition, "observedGeneration") for condition in one["conditions"] if not _own(condition)]
+            one["conditions"] = sorted(told, key=lambda condition: condition["type"])
     # An empty list, or object, says no more than none.
     return all((status.get(key) or None) == (wanted.get(key) or None) for key in {*status, *wanted} - without)
 
