@@ -145,6 +145,12 @@ def test_server_requests_at_least_what_an_idle_one_uses(limits, requests):
     assert (found["cpu"], found["memory"]) == requests
 
 
+@pytest.mark.parametrize(("cpu", "processors"), [("250m", "1"), ("1", "1"), ("1500m", "2"), ("4", "4")])
+def test_server_runs_on_as_many_processors_as_its_limit(cpu, processors):
+    found = container(objects(render(server={"cpu": cpu, "memory": "1Gi"}))["StatefulSet", "server"])
+    assert found["env"] == [{"name": "GOMAXPROCS", "value": processors}]
+
+
 def test_server_disk_without_volume_holds_its_data():
     found = objects(render(persistence={"type": "none"}))
     assert container(found["StatefulSet", "server"])["resources"]["limits"]["ephemeral-storage"] == "4Gi"
