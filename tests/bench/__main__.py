@@ -19,7 +19,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests 
 
 from ..lab.harness import DEMO, K3S, MIRROR, ApiServer, ansible_playbook, lab, ran
 from ..lab.tenantry_lab.config import BUILDS, BUILT_VERSION
-from . import crowd, idle, pods, vclusters
+from . import crowd, footprint, idle, pods, vclusters
 from .measure import RUNS, compared, printed, seconds, timed
 
 SHARED = "payments--dev"
@@ -27,10 +27,11 @@ PODS = 10  # runs of one pod
 DELETED = 5  # pods of a virtual cluster that is deleted
 SCALE = 50  # pods of a Deployment
 CROWD = 10  # virtual clusters at once
+DENSITIES = (10, 20)
 
 
 def main() -> int:
-    parts = {
+    parts: dict[str, Callable[[], object]] = {
         "vclusters": _vclusters,
         "deletion": _deletion,
         "releases": _releases,
@@ -41,6 +42,8 @@ def main() -> int:
         "pods": _pods,
         "scale": _scale,
         "memory": _memory,
+        "footprint": footprint.idle,
+        "density": lambda: [footprint.density(count) for count in DENSITIES],
         "site": _site,
     }
     chosen = sys.argv[1:] or list(parts)

@@ -42,7 +42,7 @@ def create_and_delete(count: int) -> None:
     """`count` at once, and one alone as the baseline, in turns."""
     one: dict[str, list[float]] = {"create": [], "delete": []}
     many: dict[str, list[float]] = {"create": [], "delete": []}
-    with _tenant():
+    with tenant():
         for _run in range(RUNS):
             for size, found in ((1, one), (count, many)):
                 found["create"].append(seconds(lambda size=size: _run_module(size)))
@@ -55,7 +55,7 @@ def create_and_delete(count: int) -> None:
 
 
 def nothing_to_change(count: int) -> None:
-    with _tenant():
+    with tenant():
         free = _available()
         try:
             _run_module(count)
@@ -74,7 +74,7 @@ def nothing_to_change(count: int) -> None:
 def noticed() -> None:
     """From the first answer of /readyz that says ready, asked at its pod, until the module and kubectl know."""
     module, rollout = [], []
-    with _tenant():
+    with tenant():
         for _run in range(RUNS):
             ours, theirs = _notice()
             module.append(ours)
@@ -145,7 +145,7 @@ def _run_module(count: int, *, wait: bool = True, state: str = "present") -> Non
 
 
 @contextlib.contextmanager
-def _tenant() -> Iterator[None]:
+def tenant() -> Iterator[None]:
     quota = {"cpu": "100", "memory": "100Gi", "storage": "500Gi", "pods": 100, "vclusters": 50}
     arguments = {"kubeconfig": str(vclusters.HUB), "tenant": TENANT}
     made = run_module("tenant_quota", **arguments, quota=quota)
