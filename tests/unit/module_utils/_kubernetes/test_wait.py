@@ -67,6 +67,7 @@ class Emptying:
 
     def __init__(self, *names: str, unwatched: str = "") -> None:
         self.names, self.unwatched = list(names), unwatched
+        self.is_awaited = bool(unwatched)
         self.lists = 0
 
     def list(self, *_of: Any) -> list[dict]:
@@ -78,6 +79,7 @@ class Emptying:
     def watch(self, *_of: Any, **_options: Any) -> Iterator[tuple[str, dict]]:
         while self.names:
             yield "DELETED", _pod(self.names.pop())
+        assert self.is_awaited, "watched on after the last object"
 
 
 @pytest.mark.parametrize("unwatched", ["", "late"])
