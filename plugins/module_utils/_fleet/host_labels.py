@@ -14,7 +14,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._core.labels import 
 
 LABELS_ANNOTATION = "tenantry.dev/labels"
 TAINTS_ANNOTATION = "tenantry.dev/taints"
-TAINT = {"key": {"type": "str", "required": True}, "value": {"type": "str"}}
+TAINT = {"key": {"type": "str", "required": True, "no_log": False}, "value": {"type": "str"}}
 OPTIONS: dict[str, dict] = {
     "labels": {"type": "dict"},
     "taints": {"type": "list", "elements": "dict", "options": TAINT},

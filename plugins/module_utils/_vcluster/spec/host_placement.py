@@ -24,7 +24,7 @@ OPTIONS: dict[str, dict] = {
         "type": "list",
         "elements": "dict",
         "options": {
-            "key": {"type": "str"},
+            "key": {"type": "str", "no_log": False},
             "operator": {"type": "str", "choices": list(OPERATORS), "default": OPERATORS[0]},
             "value": {"type": "str"},
         },
