@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -20,6 +20,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._fleet.placement.mod
     amounts,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._module import attempt
+from ansible_collections.tenantry.kube.plugins.module_utils._tenant import promises
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.fleet_state import FleetState
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.common import requirements
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.request import PRESENT, DesiredVCluster
@@ -40,11 +41,17 @@ def place_new(places: FleetState, desired: Iterable[DesiredVCluster]) -> dict[st
     requests = [one for one in found if one]
     if not requests:
         return {}
-    promises = [
-        Promise(one.host.name, one.tenant, amounts(one.readable_record.resources, one.namespace))
-        for one in places.found.values()
-    ]
-    return decide.place(requests, _members(places, requests), promises)
+    return decide.place(requests, _members(places, requests), _promises(places))
+
+
+def _promises(places: FleetState) -> Iterator[Promise]:
+    """Yield what hosts have promised: to existing virtual clusters, and to those that other runs are creating."""
+    for one in places.found.values():
+        yield Promise(one.host.name, one.tenant, amounts(one.readable_record.resources, one.namespace))
+    for tenant, record in places.records.items():
+        for namespace, promise in promises.of(record).items():
+            if namespace not in places.found and promise.host:
+                yield Promise(promise.host, tenant, amounts(promise.resources, namespace))
 
 
 def _asks(desired: DesiredVCluster) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,8 +10,13 @@ import pytest
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import Obstacle
 from ansible_collections.tenantry.kube.plugins.module_utils._core.labels import Toleration
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.placement import facts
-from ansible_collections.tenantry.kube.plugins.module_utils._fleet.placement.model import PlacementRequest
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet.placement.model import (
+    NodeFacts,
+    PlacementRequest,
+    amounts,
+)
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.registry import Fleet
+from ansible_collections.tenantry.kube.plugins.module_utils._tenant import promises
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import placement
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.fleet_state import FleetState
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.request import DesiredVCluster
@@ -18,6 +24,8 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.clust
 
 from .example import SHARED, make_item
 from .fake_host import FakeHost
+
+ROOM = amounts({"cpu": "4", "memory": "8Gi", "pods": "50"}, "test")
 
 
 def request_of(**changes: Any) -> PlacementRequest:
@@ -100,3 +108,14 @@ def test_place_new_unreadable_host_is_excluded(places: FleetState, monkeypatch: 
     monkeypatch.setattr(facts, "read", read)
     (row,) = placement.place_new(places, [desired(placement={})])["payments--dev"].as_row()["members"]
     assert (row["excluded_by"], row["reason"]) == ("Reachable", "forbidden")
+
+
+def test_place_new_counts_what_other_runs_are_creating(places: FleetState, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(facts, "read", lambda known, *_of: replace(known, nodes=(NodeFacts("one", ROOM),)))
+    item = desired(placement={}, persistence={"type": "none"}, agents=0)
+    before = placement.place_new(places, [item])["payments--dev"].as_row()
+    being_created = {"payments--other": promises.Promise("hub", {"cpu": "2", "memory": "1Gi", "pods": "1"}, "")}
+    monkeypatch.setattr(promises, "of", lambda _record: being_created)
+    after = placement.place_new(places, [item])["payments--dev"].as_row()
+    assert (before["members"][0]["scores"]["allocatable_cpu"], before["host"]) == (75, "hub")
+    assert after["members"][0]["scores"]["allocatable_cpu"] == 25
