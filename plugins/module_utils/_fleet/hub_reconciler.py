@@ -35,7 +35,7 @@ OPTIONS: dict[str, dict] = {
             "every": {"type": "str", "required": True},
         },
     },
-    "image_pull_secrets": {"type": "list", "elements": "str", "default": []},
+    "image_pull_secrets": {"type": "list", "elements": "str", "default": [], "no_log": False},  # names
     "wait": {"type": "bool", "default": True},
 }
 
