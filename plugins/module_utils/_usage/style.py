@@ -14,9 +14,9 @@ STYLE = """
 --line2:#4b7c7e;--critical:#ffa394;--critical-bg:#3a1d19;--warning:#f0c172;--warning-bg:#352a14;--note:#9cc4f0;
 --note-bg:#1b2a3a;--good:#86d6a2;--link:#7fd6d6}}
 *{box-sizing:border-box}
-html{font:clamp(14px,8px + .45vw,21px)/1.45 system-ui,-apple-system,"Segoe UI",Roboto,"Noto Sans",sans-serif}
+html{font:clamp(14px,8px + .45vw,26px)/1.45 system-ui,-apple-system,"Segoe UI",Roboto,"Noto Sans",sans-serif}
 body{margin:0;background:var(--bg);color:var(--ink);font-variant-numeric:tabular-nums;-webkit-text-size-adjust:100%}
-main,header,footer{max-width:104rem;margin:0 auto;padding:0 1.5rem}
+main,header,footer{max-width:140rem;margin:0 auto;padding:0 1.5rem}
 header{padding-top:1.75rem;display:flex;flex-wrap:wrap;gap:.25rem 2rem;align-items:baseline;
 justify-content:space-between}
 h1{font-size:1.6rem;font-weight:650;letter-spacing:-.015em;margin:0;line-height:1.2}
@@ -27,7 +27,8 @@ a{color:var(--link)}
 small{font-size:.84em}
 .unit{font-size:.86em}
 nav{display:flex;flex-wrap:wrap;gap:.15rem 1.1rem;font-size:.92rem;width:100%;margin-top:.5rem}
-section{background:var(--card);border:1px solid var(--rule);border-radius:10px;margin:1rem 0;overflow:hidden}
+section{background:var(--card);border:1px solid var(--rule);border-radius:10px;margin:1rem 0;overflow:hidden;
+content-visibility:auto;contain-intrinsic-size:auto 40rem}
 .title{display:flex;flex-wrap:wrap;gap:.4rem 1rem;align-items:baseline;padding:.9rem 1.1rem .7rem}
 .title>*{margin:0}
 .title .soft{font-size:.88rem;flex:1 1 16rem}
@@ -95,7 +96,7 @@ footer dl{display:block}footer dd{margin-bottom:.5rem}
 @media(min-width:60.01rem){section{overflow:clip}}
 @media print{
 :root{--bg:#fff;--card:#fff;--ink:#000;--soft:#444}
-html{font-size:9pt}section{border-color:#bbb;break-inside:auto}tr{break-inside:avoid}
+html{font-size:9pt}section{border-color:#bbb;break-inside:auto;content-visibility:visible}tr{break-inside:avoid}
 nav,input{display:none}thead{display:table-header-group}thead th{position:static}
 *{print-color-adjust:exact;-webkit-print-color-adjust:exact}
 }

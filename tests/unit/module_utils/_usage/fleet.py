@@ -101,11 +101,19 @@ def simulated(tenants: int, vclusters: int, members: int = 3, seed: int = 1) -> 
                 nodes=40,
                 capacity=amounts(capacity, capacity * 4),
                 allocatable=amounts(capacity * 0.97, capacity * 3.9),
+                used=_used_on(name, found),
             )
             for name in clusters
         )
         yield Sample(time, hosts, tuple(found), tuple(tenant(name, name.title(), scale=6) for name in names))
         time += timedelta(hours=1)
+
+
+def _used_on(name: str, found: list[VClusterSample]) -> Amounts:
+    total = Amounts(Decimal(2), Decimal(4 * GIB))  # the host's own pods
+    for one in found:
+        total = total.plus(one.used or Amounts()) if one.cluster == name else total
+    return total
 
 
 def _simulated(

@@ -98,7 +98,7 @@ def test_tables_sort_and_filter(tab: Tab, tmp_path: Path) -> None:
     assert tab.run(f"{head}.parentNode.getAttribute('aria-sort')") == "descending"
     search = "document.querySelector('input[data-table=vclusters-table]')"
     tab.run(f"{search}.value = 'research A', {search}.dispatchEvent(new Event('input'))")
-    assert tab.run(names) == ["research/a", "research/c"]
+    assert tab.run(names) == ["research/c", "research/a"]
     tab.run(f"{search}.value = 'research/a', {search}.dispatchEvent(new Event('input'))")
     assert tab.run(names) == ["research/a"]
 
