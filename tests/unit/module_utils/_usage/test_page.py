@@ -137,7 +137,8 @@ def test_numbers_have_their_time_and_gaps_are_named() -> None:
 def test_page_of_a_tenant_has_nothing_of_others() -> None:
     others = sample(
         vcluster("payments", "dev"),
-        vcluster("research", "lab"),
+        vcluster("research", "lab", "research-cloud"),
+        clusters=(host(), host("research-cloud", used=None, unmeasured="no API")),
         tenants=(tenant(), tenant("research", "Research Group")),
     )
     whole = report.build(others, Past(), PRICES)
