@@ -13,7 +13,7 @@ import yaml
 from ansible.errors import AnsibleParserError
 from ansible.inventory.data import InventoryData
 from ansible.parsing.dataloader import DataLoader
-from ansible.template import Templar, is_trusted_as_template
+from ansible.template import Templar
 from ansible_collections.tenantry.kube.plugins.inventory import vclusters
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
 from ansible_collections.tenantry.kube.plugins.module_utils._module import Context
@@ -21,6 +21,15 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import inv
 
 from .plugin_loading import load_plugin
 from .rows import cluster, vcluster
+
+try:
+    from ansible.template import is_trusted_as_template
+except ImportError:  # before ansible-core 2.19
+    from ansible.utils.unsafe_proxy import AnsibleUnsafe
+
+    def is_trusted_as_template(value: object) -> bool:
+        return not isinstance(value, AnsibleUnsafe)
+
 
 Parse = Callable[..., InventoryData]
 

@@ -10,10 +10,14 @@ import pytest
 import yaml
 from ansible import constants
 from ansible.errors import AnsibleError
-from ansible.template import trust_as_template
 from ansible_collections.tenantry.kube.plugins.module_utils._module import Context
 from ansible_collections.tenantry.kube.plugins.module_utils._users import kubeconfig_lookup
 from inventory.plugin_loading import load_plugin
+
+try:
+    from ansible.template import trust_as_template
+except ImportError:  # before ansible-core 2.19
+    trust_as_template = str
 
 Asked = list[tuple[Any, ...]]
 CONFIG = {"kind": "Config", "users": [{"name": "x", "user": {"token": "secret"}}]}
