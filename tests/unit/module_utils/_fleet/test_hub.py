@@ -38,7 +38,7 @@ def test_labels_that_are_not_set_stay(monkeypatch: pytest.MonkeyPatch) -> None:
     options = HostOptions(probe_image=None, wait_timeout=1)
 
     def installed(**item: Any) -> dict[str, Any]:
-        given = {"state": "present", "labels": None, "taints": None, **item}
+        given = {"state": "present", "labels": None, "taints": None, "reconciler": None, **item}
         (row,) = hub.run(context, [given], options)  # type: ignore[arg-type]
         return {"labels": row["labels"], "taints": row["taints"]}
 
