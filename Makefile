@@ -72,7 +72,7 @@ test-floor: $(BUILD)/venv-floor/.stamp ## Unit tests with the oldest Python and 
 	$(BUILD)/venv-floor/bin/pytest -q tests/unit --junit-xml=$(BUILD)/reports/unit-floor.xml
 
 $(BUILD)/venv-floor/.stamp: requirements-floor.txt syncer/requirements.txt
-	$$(tests/newest-python 11 12 13) -m venv --clear $(@D)
+	$$(tests/newest-python 11 12) -m venv --clear $(@D)
 	$(@D)/bin/python -m pip install --quiet --requirement requirements-floor.txt
 	@touch $@
 
