@@ -128,7 +128,7 @@ coverage:
   sample: {hub: 0.9981}
 cost:
   description:
-    - Costs of this month so far, as text. RV(cost.tenants) and RV(cost.idle) add up to RV(cost.month_to_date).
+    - Costs of this month so far, as text. C(tenants) and C(idle) add up to C(month_to_date).
     - Null with O(tenant).
   returned: success
   type: dict

@@ -27,6 +27,7 @@ def test_first_run_creates_everything(stand_in: StandIn, configure: Configure) -
     assert result["changed"]
     assert {kind: stand_in.names(kind) for kind in stand_in.objects} == {
         "organizations": ["tenantry"],
+        "notification_templates": [],
         "teams": ["payments", "research"],
         "credential_types": ["tenantry snapshot passphrase"],
         "credentials": ["tenantry.kube hub", "tenantry.kube snapshot bucket", "tenantry.kube snapshot passphrase"],
