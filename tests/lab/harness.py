@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils.testing import patch_module_args
 
 from .tenantry_lab.config import Lab
 from .tenantry_lab.syncer import image_name
@@ -84,6 +83,8 @@ def run_module(
 
 def call_module(module: str, /, *, check: bool = False, diff: bool = False, **arguments: Any) -> ModuleResult:
     """Run a module within this process: ten times as fast, and parts of it can be replaced by a test."""
+    from ansible.module_utils.testing import patch_module_args  # which the oldest ansible-core does not have
+
     controller = "ansible._internal" in sys.modules
     assert not controller, "a test imports a part of Ansible's controller, which modules would give their warnings to"
     arguments |= {"_ansible_check_mode": check, "_ansible_diff": diff}

@@ -8,13 +8,13 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 from urllib.parse import urlsplit
 
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import kubeconfig
 
-Given = str | dict[str, Any]
+Given: TypeAlias = "str | dict[str, Any]"
 
 # The options of modules that take one, at any depth.
 NAMES = ("kubeconfig", "member_kubeconfig")

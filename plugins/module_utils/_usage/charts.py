@@ -11,7 +11,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._usage.markup import
 WIDTH, HEIGHT = 120, 28
 
 
-def bar(label: str, whole: float, *parts: tuple[str, float | None]) -> Markup:
+def bars(label: str, whole: float, *parts: tuple[str, float | None]) -> Markup:
     """Return a bar of nested parts, each a class and an amount, the largest first. `whole` is the width."""
     scale = max([whole, *(amount or 0 for _name, amount in parts)]) or 1
     shapes = [

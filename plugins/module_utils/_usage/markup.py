@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Iterable
+from typing import TypeAlias
 
 # Elements without an end tag.
 _VOID = frozenset({"input", "meta"})
@@ -24,7 +25,7 @@ class Markup:
         self.text = text
 
 
-Child = Markup | str | int | float | None | Iterable["Child"]
+Child: TypeAlias = "Markup | str | int | float | Iterable[Child] | None"
 
 
 def element(tag: str, *children: Child, **attributes: str | float | bool | None) -> Markup:

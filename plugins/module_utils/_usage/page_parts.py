@@ -134,7 +134,7 @@ def meter(what: str, resource: str, whole: tuple[str, float], *parts: tuple[str,
     last = parts[-1][1]
     return Cell(
         [
-            charts.bar(label, whole[1], *parts),
+            charts.bars(label, whole[1], *parts),
             element("small", f"{shown(resource, last)} of {shown(resource, whole[1])}{unit}"),
         ],
         (last or 0) / whole[1] if whole[1] else 0,

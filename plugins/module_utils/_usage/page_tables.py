@@ -59,7 +59,7 @@ def _total(report: Report, resource: str) -> Markup:
     return _box(
         f"{'CPU' if resource == 'cpu' else 'Memory'} used",
         f"{shown(resource, parts['used'])}{unit}",
-        charts.bar(label, whole, *parts.items()),
+        charts.bars(label, whole, *parts.items()),
         element("p", f"{words} · {of} {shown(resource, whole)}", class_="label"),
     )
 

@@ -79,6 +79,6 @@ def browser(directory: Path) -> Iterator[Tab]:
             port = port_file.read_text().splitlines()[0]
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/json/list", timeout=30) as answer:
                 tabs = json.load(answer)
-            yield Tab(next(one["webSocketDebuggerUrl"] for one in tabs if one["type"] == "page"))
+            yield Tab(*[one["webSocketDebuggerUrl"] for one in tabs if one["type"] == "page"][:1])
         finally:
             process.kill()

@@ -6,7 +6,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._usage import charts
 
 
 def test_bar_has_its_parts_by_share() -> None:
-    found = charts.bar("CPU: used 1 of 4", 4, ("promised", 3), ("used", 1), ("unknown", None)).text
+    found = charts.bars("CPU: used 1 of 4", 4, ("promised", 3), ("used", 1), ("unknown", None)).text
     assert 'aria-label="CPU: used 1 of 4"' in found
     assert '<rect class="promised" width="75"' in found
     assert '<rect class="used" width="25"' in found
@@ -15,13 +15,13 @@ def test_bar_has_its_parts_by_share() -> None:
 
 
 def test_bar_of_more_than_there_is_shows_the_limit() -> None:
-    found = charts.bar("x", 4, ("promised", 8)).text
+    found = charts.bars("x", 4, ("promised", 8)).text
     assert '<rect class="promised" width="100"' in found
     assert '<rect class="limit" x="49.4"' in found
 
 
 def test_bar_of_nothing_is_empty() -> None:
-    assert charts.bar("x", 0, ("used", 0)).text.count("<rect") == 1
+    assert charts.bars("x", 0, ("used", 0)).text.count("<rect") == 1
 
 
 def test_line_has_gaps() -> None:
