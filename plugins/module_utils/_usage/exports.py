@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
-from typing import Any, TypeAlias
+from typing import Any
 
 from ansible_collections.tenantry.kube.plugins.module_utils._core.timestamps import moment, rfc3339, stamp
 from ansible_collections.tenantry.kube.plugins.module_utils._usage import costs
@@ -108,7 +108,7 @@ def _cell(value: str) -> str:
     return f"'{value}" if value.startswith(_FORMULA) else value
 
 
-_Value: TypeAlias = "Callable[[Mapping[str, Any]], float | None]"
+_Value = Callable[[Mapping[str, Any]], "float | None"]
 
 
 def to_metrics(report: Mapping[str, Any]) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Iterable
-from typing import TypeAlias
+from typing import Union
 
 # Elements without an end tag.
 _VOID = frozenset({"input", "meta"})
@@ -25,7 +25,8 @@ class Markup:
         self.text = text
 
 
-Child: TypeAlias = "Markup | str | int | float | Iterable[Child] | None"
+# Sanity tests read it as an older Python would.
+Child = Union[Markup, str, int, float, Iterable["Child"], None]  # noqa: UP007
 
 
 def element(tag: str, *children: Child, **attributes: str | float | bool | None) -> Markup:
