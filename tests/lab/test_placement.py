@@ -57,9 +57,13 @@ def fleet(platform: Path, second_api_server: Path) -> Iterator[Path]:
         assert not removed.failed, removed.msg
 
 
-def _vcluster(hub: Path, edge: Path, placement: dict[str, Any], **options: Any) -> ModuleResult:
+def _placed(hub: Path, edge: Path, placement: dict[str, Any], **options: Any) -> ModuleResult:
     _heartbeat(hub, "4")
     _heartbeat(edge, "8")
+    return _vcluster(hub, placement, **options)
+
+
+def _vcluster(hub: Path, placement: dict[str, Any], **options: Any) -> ModuleResult:
     shape = {"mode": "dedicated", "version": "v1.37.2+k3s1", "persistence": {"type": "none"}, "wait": False}
     given: dict[str, Any] = {
         "kubeconfig": hub,
@@ -79,11 +83,11 @@ def _exists(cluster: Path, name: str = "dev") -> bool:
 def test_placement_by_label_capacity_and_taint(fleet: Path, second_api_server: Path) -> None:
     in_eu = {"match_labels": {"region": "eu"}}
     before = len(writes(fleet)), len(writes(second_api_server))
-    predicted = _vcluster(fleet, second_api_server, in_eu, check=True)
+    predicted = _placed(fleet, second_api_server, in_eu, check=True)
     assert (predicted.failed, predicted.data.get("host")) == (False, "edge"), predicted.msg
     assert (len(writes(fleet)), len(writes(second_api_server))) == before
 
-    made = _vcluster(fleet, second_api_server, in_eu)
+    made = _placed(fleet, second_api_server, in_eu)
     assert not made.failed, made.msg
     assert (made.changed, made.data["placement"]) == (True, predicted.data["placement"])
     edge, hub = made.data["placement"]["members"]
@@ -99,17 +103,12 @@ def test_placement_by_label_capacity_and_taint(fleet: Path, second_api_server: P
     }
     assert (_exists(fleet), _exists(second_api_server)) == (False, True)
 
-    for placement in (in_eu, {}, {"match_labels": {"region": "us"}}):  # where it is, it stays
-        again = _vcluster(fleet, second_api_server, placement)
-        assert (again.failed, again.changed, again.data["host"], "placement" in again.data) == (
-            False,
-            False,
-            "edge",
-            False,
-        ), again.msg
+    again = _vcluster(fleet, {"match_labels": {"region": "us"}})  # where it is, it stays
+    assert (again.failed, again.changed, again.data["host"]) == (False, False, "edge"), again.msg
+    assert "placement" not in again.data
 
     larger = {"name": "stage", "resources": {"cpu": 8, "memory": "2Gi", "pods": 5}}
-    refused = _vcluster(fleet, second_api_server, {}, **larger)
+    refused = _placed(fleet, second_api_server, {}, **larger)
     assert refused.failed
     assert (
         "edge: Capacity: cpu 8 asked for, but 7 free, 1 too little (8 allocatable, 1 promised to virtual clusters, 0 "
@@ -123,9 +122,9 @@ def test_placement_by_label_capacity_and_taint(fleet: Path, second_api_server: P
     tainted = call_module("fleet_member", **options, taints=taints)
     assert (tainted.changed, tainted.data["labels"]) == (True, EDGE["labels"])
     assert not call_module("fleet_member", **options).changed
-    assert _vcluster(fleet, second_api_server, {}, name="stage", check=True).data["host"] == "hub"
+    assert _placed(fleet, second_api_server, {}, name="stage", check=True).data["host"] == "hub"
     tolerant = {**in_eu, "tolerations": [{"key": "maintenance", "operator": "Exists"}]}
-    assert _vcluster(fleet, second_api_server, tolerant, name="stage", check=True).data["host"] == "edge"
+    assert _placed(fleet, second_api_server, tolerant, name="stage", check=True).data["host"] == "edge"
     without = call_module("fleet_member", **options, taints=[], labels={})
     assert (without.data["labels"], without.data["taints"]) == ({}, [])
     assert not call_module("fleet_member", **options).changed
