@@ -294,7 +294,7 @@ options:
     type: str
   sleep:
     description:
-      - When the playbook C(housekeeping) pauses it. O(state=present) resumes it.
+      - When the playbook C(housekeeping) pauses it. O(state=resumed) and O(state=present) resume it.
       - Requires a volume or O(datastore), and C(idle) or C(schedule) or both.
     type: dict
     suboptions:

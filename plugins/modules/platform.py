@@ -9,15 +9,16 @@ module: platform
 short_description: Manage the platform on the hub
 version_added: 0.1.0
 description:
-  - Makes one Kubernetes cluster the hub, from which tenants, users and virtual clusters are managed, on it and on the
-    members that join it.
+  - Installs the platform on a Kubernetes cluster, which becomes the hub. From it, tenants, users and virtual clusters
+    are managed, on it and on the members that join it.
   - The hub gets the namespace C(tenantry-system), the four ClusterRoles C(tenantry:viewer), C(tenantry:developer),
     C(tenantry:admin) and C(tenantry:platform_operator), the ClusterRole C(tenantry:vcluster-manager), the
     PriorityClasses C(tenantry-dev) and C(tenantry-prod) for pods, C(tenantry-dev-server) and C(tenantry-prod-server)
     for servers and agents, the registry of the fleet, and admission policies.
   - By these policies, only the platform, administrators of the hub, Kubernetes itself and users with the verb C(manage)
     on C(platform.tenantry.dev) can change objects of the platform.
-  - The platform runs no pods, unless O(reconciler) is set. It never adopts a foreign object of the same name.
+  - No pods of the platform stay on the hub, unless O(reconciler) is set. Those of O(network_probe_image) run for some
+    seconds. The module never adopts a foreign object of the same name.
 author:
   - The tenantry.kube authors (@tenantry)
 extends_documentation_fragment:
@@ -97,7 +98,7 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Make a cluster the hub
+- name: Install the platform on a cluster
   tenantry.kube.platform:
     kubeconfig: ~/.kube/hub.yaml
 

@@ -45,8 +45,9 @@ options:
     description:
       - Prices, by which the allocation of virtual clusters and the idle capacity have a cost. All days of the history
         are charged at the prices of this run.
-      - Each price may also be set for a tier in C(tiers), for a cluster of the fleet in C(clusters), and for a tier on
-        that cluster in C(clusters.NAME.tiers). The most specific one counts.
+      - Each price but C(control_plane_hour) may also be set for a tier in C(tiers), and for a tier on a cluster in
+        C(clusters.NAME.tiers). Each price may be set for a cluster of the fleet in C(clusters). The most specific one
+        counts.
     type: dict
     suboptions:
       currency: {description: Code of the currency in ISO 4217., type: str, default: EUR}

@@ -87,7 +87,7 @@ EXAMPLES = r"""
       spread_by: region
   register: standby
 
-- name: Pause one for the holidays (state present with its options resumes it)
+- name: Pause one for the holidays (state resumed starts it again)
   tenantry.kube.vcluster:
     kubeconfig: ~/.kube/hub.yaml
     tenant: payments

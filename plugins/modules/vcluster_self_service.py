@@ -11,8 +11,8 @@ version_added: 0.1.0
 description:
   - Developers and admins of a tenant create objects of the kind C(VirtualClusterRequest) in the tenant's namespace
     on the hub. The module creates the requested virtual clusters within the tenant's quota, as
-    M(tenantry.kube.vcluster) would, and deletes those whose request was deleted. Run it by cron or an AWX schedule, see
-    the playbook C(self_service).
+    M(tenantry.kube.vcluster) would, and deletes those whose request was deleted. Run it by cron, an AWX schedule
+    or O(tenantry.kube.platform#module:reconciler), see the playbook C(self_service).
   - Admins of a tenant create objects of the kind C(TenantUserRequest) there. The module creates the requested users, as
     M(tenantry.kube.tenant_user) would, with at most the requester's rights, and removes those whose request is gone.
     The Secret C(initial-kubeconfig-NAME) of the tenant namespace holds the first kubeconfig of such a user for the

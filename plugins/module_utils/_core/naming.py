@@ -16,6 +16,8 @@ FIELD_MANAGER = "tenantry.kube"
 PLATFORM_NAMESPACE = "tenantry-system"
 TENANT_PREFIX = "tenant-"  # of the names of tenants' namespaces on the hub
 HUB = "hub"
+# The variable of the reconciler with the hub's address outside of the hub, for kubeconfigs of users.
+HUB_SERVER_VARIABLE = "TENANTRY_HUB_SERVER"
 
 LABEL_MANAGED_BY = "app.kubernetes.io/managed-by"
 LABEL_NAME = "app.kubernetes.io/name"

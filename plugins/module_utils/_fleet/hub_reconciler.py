@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from ansible_collections.tenantry.kube.plugins.module_utils._core import naming, quantities
@@ -77,7 +78,7 @@ def objects(hub: Cluster, spec: ReconcilerSpec) -> list[dict]:
     ours = naming.selecting({naming.LABEL_MANAGED_BY: naming.MANAGED_BY})
     spaces = [one for one in hub.list(NAMESPACE, selector=ours) if "deletionTimestamp" not in one["metadata"]]
     bindings = filter(None, map(reconciler.binding_in, spaces))
-    return [*reconciler.objects(spec), *bindings]
+    return [*reconciler.objects(replace(spec, hub_server=hub.server)), *bindings]
 
 
 def wait_until_ready(hub: Cluster, deadline: Deadline) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
-from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import HUB
+from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import HUB, HUB_SERVER_VARIABLE
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import kubeconfig
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.kubeconfig_option import Given, Source, source
 
@@ -41,6 +41,11 @@ def server(given: Given | None, context: str | None) -> str:
     """Return the address of the chosen context. Runs no program and reads no credential."""
     found = find(given)
     return kubeconfig.server(found.config, context, found.where)
+
+
+def server_for_users(hub_server: str) -> str:
+    """Return the address for users' kubeconfigs. The reconciler itself reaches the hub by one inside of it."""
+    return os.environ.get(HUB_SERVER_VARIABLE) or hub_server
 
 
 def find(given: Given | None) -> Source:

@@ -40,6 +40,7 @@ class ReconcilerSpec:
     schedule: Mapping[str, int]  # seconds by playbook
     inventory: str = field(repr=False)
     pull_secrets: tuple[str, ...] = ()  # names in the platform's namespace
+    hub_server: str = ""  # address of the hub that users reach
 
 
 def objects(spec: ReconcilerSpec) -> list[dict]:
@@ -168,15 +169,6 @@ def _pod(spec: ReconcilerSpec) -> dict:
 
 
 def _container(spec: ReconcilerSpec) -> dict:
-    field_of_pod = {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.name"}}
-    values = {
-        "ANSIBLE_REMOTE_TEMP": TEMPORARY,
-        "HOME": TEMPORARY,
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "PYTHONPATH": COLLECTIONS,
-        "PYTHONUNBUFFERED": "1",
-        "USER": NAME,  # the image has no user of this ID
-    }
     return {
         "name": NAME,
         "image": spec.image,
@@ -188,10 +180,7 @@ def _container(spec: ReconcilerSpec) -> dict:
             f"--health-port={HEALTH_PORT}",
             *(f"--run={playbook}={seconds}" for playbook, seconds in spec.schedule.items()),
         ],
-        "env": [
-            {"name": "POD_NAME", "valueFrom": field_of_pod},
-            *({"name": name, "value": value} for name, value in values.items()),
-        ],
+        "env": _environment(spec),
         "ports": [{"name": "health", "containerPort": HEALTH_PORT, "protocol": "TCP"}],
         "resources": RESOURCES,
         "securityContext": {
@@ -207,6 +196,23 @@ def _container(spec: ReconcilerSpec) -> dict:
             {"name": "tmp", "mountPath": TEMPORARY},
         ],
     }
+
+
+def _environment(spec: ReconcilerSpec) -> list[dict]:
+    field_of_pod = {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.name"}}
+    values = {
+        "ANSIBLE_REMOTE_TEMP": TEMPORARY,
+        "HOME": TEMPORARY,
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONPATH": COLLECTIONS,
+        "PYTHONUNBUFFERED": "1",
+        "USER": NAME,  # the image has no user of this ID
+        naming.HUB_SERVER_VARIABLE: spec.hub_server,
+    }
+    return [
+        {"name": "POD_NAME", "valueFrom": field_of_pod},
+        *({"name": name, "value": value} for name, value in values.items()),
+    ]
 
 
 def _volumes() -> list[dict]:

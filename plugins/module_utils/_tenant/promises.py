@@ -96,6 +96,14 @@ def away(record: dict, unreachable: Collection[str], found: Collection[str]) -> 
     return {name: one for name, one in of(record).items() if one.host in unreachable and name not in found}
 
 
+def concerned(record: dict | None, unreachable: Mapping[str, str]) -> dict[str, str]:
+    """Return those of the hosts that do not answer on which the tenant has, or may have, virtual clusters."""
+    if record is None or not are_kept(record):
+        return dict(unreachable)
+    hosts = {promise.host for promise in of(record).values()}
+    return {name: problem for name, problem in unreachable.items() if name in hosts}
+
+
 def as_limits(promise: Promise) -> dict[str, dict[str, str | None]]:
     """Return a promise like the resources of a virtual cluster that can be read: the limits, and no use."""
     return {key: {"used": None, "hard": promise.resources[key]} for key in naming.RESOURCES}

@@ -88,7 +88,8 @@ def _of_fleet(sample: Sample) -> Iterator[Finding]:
             have = getattr(cluster.allocatable, resource)
             if have and requested >= HOST_FULL * have:
                 text = f"virtual clusters allocate {_percent(requested, have)} of its {resource}"
-                yield Finding(WARNING, "", cluster.name, text, "Add nodes, or drain virtual clusters to other members")
+                remedy = "Add nodes, or taint it so that new virtual clusters are placed elsewhere"
+                yield Finding(WARNING, "", cluster.name, text, remedy)
 
 
 def _of_tenants(sample: Sample) -> Iterator[Finding]:
@@ -130,7 +131,8 @@ def _of_vcluster(one: VClusterSample, now: datetime) -> Iterator[Finding]:
         if promised and limited >= promised and one.mode == "shared":
             text = f"its pods take all of its {resource}, so that new ones are rejected"
             yield finding(WARNING, text, f"Raise resources.{resource}, or lower the limits of its pods")
-    if one.tier == "prod" and (one.snapshot is None or now - one.snapshot > SNAPSHOT_OLD):
+    backed_up = one.snapshot and now - one.snapshot <= SNAPSHOT_OLD
+    if one.tier == "prod" and not one.external_datastore and not backed_up:
         known = f"its newest snapshot is of {stamp(one.snapshot)}" if one.snapshot else "it has no snapshot on record"
         yield finding(WARNING, known, "Schedule the playbook backup")
     if one.status == "Ready" and one.idle_since and now - one.idle_since > IDLE_LONG:

@@ -56,6 +56,7 @@ class VClusterSample:
     certificates_valid_until: datetime | None = None
     idle_since: datetime | None = None
     snapshot: datetime | None = None
+    external_datastore: bool = False  # which has backups of its own
 
     @property
     def allocated(self) -> Amounts:

@@ -113,6 +113,7 @@ def _vcluster_sample(
         certificates_valid_until=certificate_lifetime.valid_until(started) if started else None,
         idle_since=Notes.of(found).since,
         snapshot=_newest_snapshot(found),
+        external_datastore="://" in (found.readable_record.datastore or ""),
     )
 
 

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 
 from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
@@ -14,6 +14,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._fleet import regist
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.apply import Action, Inventory, Plan, existing
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import (
+    CONFIG_MAP,
     NAMESPACE,
     ROLE,
     SECRET,
@@ -31,6 +32,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._platform.identities
     OnRecord,
     hub_user,
 )
+from ansible_collections.tenantry.kube.plugins.module_utils._tenant import promises
 from ansible_collections.tenantry.kube.plugins.module_utils._users import bindings
 from ansible_collections.tenantry.kube.plugins.module_utils._users import former_administrators as users_former
 from ansible_collections.tenantry.kube.plugins.module_utils._users import kubeconfigs as users_kubeconfigs
@@ -64,11 +66,19 @@ def run(context: Context, items: list[dict]) -> list[dict]:
         places += [TenantNamespaceAccess.of(fleet.hub, tenant) for tenant in tenants]
         for place in places:
             at_the_end.callback(place.close)
-        validate_all(wanted, lambda want: _assign(context, want, places, unreachable))
+        silent = _silent(fleet.hub, tenants, unreachable)
+        validate_all(wanted, lambda want: _assign(context, want, places, silent[want.tenant]))
         notes = users_former.read(fleet.hub, tenants)
         for want in wanted:
-            want.note, want.unasked = notes.get(want.key), bool(unreachable)
+            want.note, want.unasked = notes.get(want.key), bool(silent[want.tenant])
         return _reconcile(context, wanted, places)
+
+
+def _silent(hub: Cluster, tenants: Iterable[str], unreachable: dict[str, str]) -> dict[str, dict[str, str]]:
+    """Return, by tenant, the hosts that do not answer and may have virtual clusters of it."""
+    found = hub.list(CONFIG_MAP, selector=naming.selector("tenant")) if unreachable else []
+    records = {record["metadata"]["labels"][naming.LABEL_TENANT]: record for record in found}
+    return {tenant: promises.concerned(records.get(tenant), unreachable) for tenant in tenants}
 
 
 def _check_tenants(context: Context, wanted: list[DesiredUser]) -> None:

@@ -12,6 +12,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clust
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import bound_tokens
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.apply import Inventory, Plan
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.hub_kubeconfig import server_for_users
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import SECRET
 from ansible_collections.tenantry.kube.plugins.module_utils._users.access import VClusterAccess
 from ansible_collections.tenantry.kube.plugins.module_utils._users.user_of import user_of
@@ -24,7 +25,7 @@ class TenantNamespaceAccess(VClusterAccess):
     def of(cls, hub: Cluster, tenant: str) -> TenantNamespaceAccess:
         name = naming.tenant_namespace(tenant)
         space = {"metadata": {"name": name, "labels": naming.labels("tenant", tenant=tenant)}}
-        return cls(VirtualCluster(hub, space), server=hub.server, users_namespace=name)
+        return cls(VirtualCluster(hub, space), server=server_for_users(hub.server), users_namespace=name)
 
     @property
     def vcluster(self) -> str:

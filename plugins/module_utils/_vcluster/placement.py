@@ -22,7 +22,12 @@ from ansible_collections.tenantry.kube.plugins.module_utils._fleet.placement.mod
 from ansible_collections.tenantry.kube.plugins.module_utils._module import attempt
 from ansible_collections.tenantry.kube.plugins.module_utils._tenant import promises
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.fleet_state import FleetState
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.common import requirements
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.common import (
+    SERVER_SHARE,
+    SHARE,
+    Share,
+    requirements,
+)
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.request import PRESENT, DesiredVCluster
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.cluster import VClusterSpec
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.exposure import INGRESS
@@ -115,7 +120,7 @@ def request_of(spec: VClusterSpec) -> PlacementRequest | None:
 
 
 def _pods_of(spec: VClusterSpec) -> list[Pods]:
-    found = [_pods("server", spec.servers, spec.server, spec.server_placement, spec)]
+    found = [_pods("server", spec.servers, spec.server, spec.server_placement, spec, SERVER_SHARE)]
     if spec.etcd:
         found.append(_pods("etcd", spec.servers, spec.etcd.resources, spec.server_placement, spec))
     if spec.agents:
@@ -123,7 +128,7 @@ def _pods_of(spec: VClusterSpec) -> list[Pods]:
     return found
 
 
-def _pods(part: str, count: int, limits: Resources, where: Placement, spec: VClusterSpec) -> Pods:
-    requests = amounts({**requirements(limits, spec.tier)["requests"], "pods": "1"}, part)
+def _pods(part: str, count: int, limits: Resources, where: Placement, spec: VClusterSpec, share: Share = SHARE) -> Pods:
+    requests = amounts({**requirements(limits, spec.tier, share)["requests"], "pods": "1"}, part)
     tolerations = tuple(map(Toleration.of, where.tolerations))
     return Pods(part, count, requests, where.node_selector, tolerations, where.anti_affinity == REQUIRED)

@@ -134,3 +134,9 @@ def test_service_account_of_the_pod(monkeypatch: pytest.MonkeyPatch, host: str, 
     in_pod(monkeypatch, host)
     assert found() == (server, "token-of-pod")
     assert "certificate-authority-data" in hub_kubeconfig.load(None, None)["clusters"][0]["cluster"]
+
+
+def test_users_get_the_address_that_the_reconciler_was_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert hub_kubeconfig.server_for_users("https://10.43.0.1:443") == "https://10.43.0.1:443"
+    monkeypatch.setenv("TENANTRY_HUB_SERVER", "https://hub.example.com:6443")
+    assert hub_kubeconfig.server_for_users("https://10.43.0.1:443") == "https://hub.example.com:6443"

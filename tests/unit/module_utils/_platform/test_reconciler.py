@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 
 import pytest
 from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
@@ -42,6 +43,12 @@ def test_arguments_are_the_schedule_in_seconds() -> None:
         "--run=self_service=300",
         "--run=housekeeping=600",
     ]
+
+
+def test_kubeconfigs_of_users_get_the_hubs_address_outside_of_it() -> None:
+    known = dataclasses.replace(SPEC, hub_server="https://hub.example.com:6443")
+    (variable,) = [one for one in pod(known)["containers"][0]["env"] if one["name"] == naming.HUB_SERVER_VARIABLE]
+    assert variable["value"] == "https://hub.example.com:6443"
 
 
 def test_the_inventory_is_in_the_secret_only() -> None:

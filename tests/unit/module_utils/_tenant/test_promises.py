@@ -138,3 +138,13 @@ def test_away_are_those_on_hosts_that_do_not_answer(hub: FakeHost) -> None:
     promises.update(hub, record(hub), lambda _before: wanted)
     assert list(promises.away(record(hub), {"edge": "down"}, {"c"})) == ["b"]
     assert promises.as_limits(wanted["b"])["cpu"] == {"used": None, "hard": "2"}
+
+
+def test_concerned_are_silent_hosts_with_promises(hub: FakeHost) -> None:
+    silent = {"edge": "edge does not answer", "far": "far does not answer"}
+    assert promises.concerned(record(hub), silent) == {}, "it has no virtual clusters"
+    promises.update(hub, record(hub), adding("payments--dev", Promise.of("edge", PART)))
+    assert promises.concerned(record(hub), silent) == {"edge": "edge does not answer"}
+    write(hub, **{promises.ANNOTATION: "?"})
+    assert promises.concerned(record(hub), silent) == silent, "nothing is known"
+    assert promises.concerned(None, silent) == silent

@@ -57,6 +57,7 @@ def test_each_finding(change: dict[str, Any], line: str) -> None:
 @pytest.mark.parametrize(
     "change",
     [
+        {"tier": "prod", "external_datastore": True},
         {"expires": NOW + 4 * DAY},
         {"certificates_valid_until": NOW + 22 * DAY},
         {"limited": amounts(4, 8), "mode": "dedicated"},

@@ -53,6 +53,7 @@ def test_request_of_dedicated_has_its_pods() -> None:
     assert (found.shared, found.minor, found.needs_default_storage_class) == (False, 34, True)
     assert [(one.part, one.count) for one in found.pods] == [("server", 1), ("agent", 2)]
     assert (found.pods[1].requests["cpu"], found.pods[1].requests["pods"]) == (250, 1000)  # a quarter, in tier dev
+    assert found.pods[0].requests["cpu"] == 50, "a server requests less, as it is rendered"
     assert found.node_tolerations == (Toleration("gpu", "Exists"),)
     assert found.amounts["cpu"] == 3000
 
