@@ -171,6 +171,7 @@ class Services:
         if fields := left_out(service):
             listed = ", ".join(f"spec.{field}" for field in fields)
             await self._events.reject(SERVICE, service, "Refused", f"{listed}: not passed on to the host. Omit it.")
+        service = await self._forget_address(service, host_object)
         rejected: dict[str, str] = {}
         exposure_rejected: list[str] = []
         try:
@@ -236,6 +237,14 @@ class Services:
 
     async def _merge(self, host_object: dict, change: dict) -> dict:
         return await self._context.host.merge(SERVICE, host_object, {"spec": change}) if change else host_object
+
+    async def _forget_address(self, service: dict, host_object: dict) -> dict:
+        """Remove the address that a host before this release gave to a class that is not its own: others may get it."""
+        if _kind(host_object) != "LoadBalancer" or not service["spec"].get("loadBalancerClass"):
+            return service
+        return await self._context.virtual.merge(
+            SERVICE, service, {"status": {"loadBalancer": {"ingress": None}}}, "status"
+        )
 
     async def _sync_status(self, service: dict, host_object: dict, *, ports: bool) -> None:
         """Copy node ports, load balancer addresses and conditions from the host to the virtual service."""

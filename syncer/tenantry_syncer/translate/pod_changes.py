@@ -44,8 +44,8 @@ def _tolerations(pod: dict, host: dict) -> list[dict] | None:
     The API allows no other changes.
     """
     there = host["spec"].get("tolerations") or []
-    wanted = [one for one in pod_scheduling.tolerations(pod["spec"]) if one not in there]
-    if not wanted:
+    wanted = pod_scheduling.tolerations(pod["spec"])
+    if all(one in there for one in wanted):
         return None
     replaced = [_without_time(one) for one in wanted]
     return [*(one for one in there if _without_time(one) not in replaced), *wanted]

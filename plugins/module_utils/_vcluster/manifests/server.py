@@ -379,8 +379,8 @@ def _container(rendering: RenderContext) -> dict:
         "ports": [{"name": "https", "containerPort": API_PORT, "protocol": "TCP"}],
         "resources": requirements(spec.server, spec.tier, SERVER_SHARE),
         "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
-        # Every second only until it is ready: each probe of an idle server costs it a TLS handshake.
-        "startupProbe": {**_probe("/readyz"), "periodSeconds": 1, "failureThreshold": START_SECONDS},
+        # Every second only until it is ready: each costs a TLS handshake. One without an answer takes its timeout.
+        "startupProbe": {**_probe("/readyz", timeout=2), "periodSeconds": 1, "failureThreshold": START_SECONDS},
         "readinessProbe": {**_probe("/readyz"), "periodSeconds": 5, "failureThreshold": 3},
         "livenessProbe": {**_probe("/livez"), "periodSeconds": 20, "failureThreshold": HUNG_SECONDS // 20},
         **rendering.lifecycle,
@@ -394,5 +394,5 @@ def _container(rendering: RenderContext) -> dict:
     }
 
 
-def _probe(path: str) -> dict:
-    return {"httpGet": {"scheme": "HTTPS", "path": path, "port": API_PORT}, "timeoutSeconds": 10}
+def _probe(path: str, timeout: int = 10) -> dict:
+    return {"httpGet": {"scheme": "HTTPS", "path": path, "port": API_PORT}, "timeoutSeconds": timeout}

@@ -64,7 +64,7 @@ KUBERNETES_SERVICE = "kubernetes"
 DNS_SERVICE = "dns"
 DNS_PORT = 53
 CLUSTER_DOMAIN = "cluster.local"
-START_SECONDS = 3600
+START_SECONDS = 300
 
 TENANTS_LABEL = "x.tenantry.dev/"
 # Of the tenant's DNS pods on the host.
@@ -304,7 +304,7 @@ def container(rendering: RenderContext) -> dict:
             "readOnlyRootFilesystem": True,
         },
         # Every second only until it is ready, for which it may have to wait for a server.
-        "startupProbe": {**_probe("/readyz"), "periodSeconds": 1, "failureThreshold": START_SECONDS},
+        "startupProbe": {**_probe("/readyz", timeout=2), "periodSeconds": 1, "failureThreshold": START_SECONDS},
         "readinessProbe": {**_probe("/readyz"), "periodSeconds": 5, "failureThreshold": 2},
         "livenessProbe": {**_probe("/livez"), "periodSeconds": 20, "failureThreshold": 4},
         **rendering.lifecycle,
@@ -338,5 +338,5 @@ def dns_selector(rendering: RenderContext) -> dict[str, str]:
     return {**_tenants_labels(rendering), **DNS_LABELS}
 
 
-def _probe(path: str) -> dict:
-    return {"httpGet": {"scheme": "HTTP", "path": path, "port": HEALTH_PORT}, "timeoutSeconds": 5}
+def _probe(path: str, timeout: int = 5) -> dict:
+    return {"httpGet": {"scheme": "HTTP", "path": path, "port": HEALTH_PORT}, "timeoutSeconds": timeout}

@@ -179,3 +179,23 @@ def test_node_ports_are_copied_back_only_to_the_service_they_are_for():
         assert patch["spec"]["ports"][0]["nodePort"] == 30001
 
     with_store(scenario)
+
+
+@pytest.mark.parametrize(("on_host", "forgotten"), [("LoadBalancer", True), ("ClusterIP", False)])
+def test_address_of_a_host_before_is_forgotten_where_the_class_is_not_its(on_host, forgotten):
+    """The host is about to release it. Later, the status is that of a controller in the virtual cluster."""
+
+    async def scenario(_store, api):
+        made = SyncContext(CONFIG, api, api)
+        known = service({"type": "LoadBalancer", "loadBalancerClass": "example.com/internal"})
+        sent = []
+
+        async def merge(_path: str, body: dict, **_options: object) -> dict:
+            sent.append(body["status"])
+            return {**known, "kind": "Service"}
+
+        made.virtual.api.merge = merge
+        await services.Services(made, Events(made))._forget_address(known, {"spec": {"type": on_host}})
+        assert sent == ([{"loadBalancer": {"ingress": None}}] if forgotten else [])
+
+    with_store(scenario)

@@ -146,9 +146,23 @@ def test_patches_add_tolerations_of_node_conditions():
     assert patches(tolerating((lost, 300), (unready, 300), ("example.com/any", 1)), there) == []
     ((change,),) = patches(tolerating((lost, 20), (unready, 300)), there)
     assert [(one["key"], one["tolerationSeconds"]) for one in change["spec"]["tolerations"]] == [
-        (unready, 300),
         (lost, 20),
+        (unready, 300),
     ]
+
+
+@pytest.mark.parametrize(("before", "after"), [((300,), (300, None)), ((10, 20), (30, 20)), ((20, 10), (10,))])
+def test_patched_tolerations_of_one_taint_need_no_other_patch(before: tuple, after: tuple) -> None:
+    """The API allows two tolerations of one taint that differ in time only."""
+
+    def tolerating(times: tuple) -> dict:
+        taint = {"key": "node.kubernetes.io/not-ready", "operator": "Exists", "effect": "NoExecute"}
+        return pod({"tolerations": [taint if one is None else {**taint, "tolerationSeconds": one} for one in times]})
+
+    there = living(tolerating(before))
+    for (change,) in patches(tolerating(after), there):
+        there["spec"] |= change["spec"]
+    assert patches(tolerating(after), there) == []
 
 
 def test_patches_leave_the_requests_of_dns():

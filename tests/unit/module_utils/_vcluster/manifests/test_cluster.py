@@ -9,7 +9,13 @@ import subprocess
 import pytest
 from ansible_collections.tenantry.kube.plugins.module_utils._core import naming, quantities
 from ansible_collections.tenantry.kube.plugins.module_utils._platform import rbac, reconciler
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests import agent, cluster, common, server
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests import (
+    agent,
+    cluster,
+    common,
+    server,
+    syncer,
+)
 
 from ..example import SHARED, render
 
@@ -197,6 +203,13 @@ def test_only_the_probes_are_allowed_without_a_credential(version, api):
         for probe in ("startupProbe", "readinessProbe", "livenessProbe")
     }
     assert {condition["path"] for condition in authentication["anonymous"]["conditions"]} == probed
+
+
+@pytest.mark.parametrize(("name", "seconds"), [("server", server.START_SECONDS), ("syncer", syncer.START_SECONDS)])
+def test_a_start_that_hangs_ends_in_twice_its_time(name, seconds):
+    """A kubelet probes again only when the probe before has ended: by its timeout, if there is no answer."""
+    probe = container(objects(render(**SHARED))["StatefulSet", name])["startupProbe"]
+    assert probe["failureThreshold"] * max(probe["periodSeconds"], probe["timeoutSeconds"]) <= 2 * seconds
 
 
 def test_a_changed_configuration_replaces_the_pods_and_nothing_else_does():
