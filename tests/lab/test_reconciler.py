@@ -38,11 +38,12 @@ TENANT: dict[str, Any] = {"tenant": "payments"}
 
 @pytest.fixture(scope="module")
 def hub(platform: Path) -> Iterator[Path]:
-    """A hub with the reconciler, and the tenant payments, whose admin is alice."""
+    """A hub with the reconciler, and the tenant payments, whose admin is alice. Oscar is a platform operator."""
     alice = {**TENANT, "name": "alice", "role": "admin", "hub_access": True}
     steps = [
         ("tenant_quota", TENANT),
         ("tenant_user", alice),
+        ("tenant_user", {**TENANT, "name": "oscar", "role": "platform_operator"}),
         ("platform", {"reconciler": OPTIONS}),
     ]
     for module, options in steps:
@@ -54,7 +55,7 @@ def hub(platform: Path) -> Iterator[Path]:
     ran(platform, "delete", "vcr,tur", "--all", "-n", HOME)
     for module, options in (
         ("vcluster_self_service", {}),
-        ("tenant_user", {**TENANT, "name": "alice", "state": "absent"}),
+        *(("tenant_user", {**TENANT, "name": name, "state": "absent"}) for name in ("alice", "oscar")),
         ("tenant_quota", {**TENANT, "state": "absent"}),
         ("platform", {}),
     ):
@@ -226,7 +227,23 @@ def test_its_account_is_confined(hub: Path) -> None:
     with pytest.raises(ApiError, match="forbidden"):
         account.list("v1/Secret", "kube-system")
     binding["metadata"] = {"name": "more", "namespace": HOME}
+    with pytest.raises(ApiError, match="may bind tenantry:vcluster-manager in the namespaces of virtual clusters only"):
+        account.create(binding, dry_run=True)
+    binding["roleRef"]["name"] = "tenantry:tenant-manager"
     account.create(binding, dry_run=True)
+
+
+def test_its_account_cannot_act_as_a_platform_operator(hub: Path) -> None:
+    """Whose account is in the namespace of a tenant, where it manages accounts and Secrets."""
+    account = client(hub, SYSTEM, "tenantry-platform")[0]
+    with pytest.raises(ApiError, match="may not request tokens of accounts with 'manage'"):
+        account.token_request(HOME, "oscar", seconds=3600, bound_secret=None)
+    assert account.token_request(HOME, "alice", seconds=3600, bound_secret=None)[0]
+    metadata = {"name": "more", "namespace": HOME, "annotations": {"kubernetes.io/service-account.name": "oscar"}}
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata}
+    with pytest.raises(ApiError, match="may not write Secrets that Kubernetes fills with a token"):
+        account.create({**secret, "type": "kubernetes.io/service-account-token"}, dry_run=True)
+    account.create({**secret, "type": "tenantry.dev/credential"}, dry_run=True)
 
 
 def test_a_request_is_served_within_seconds_and_its_deletion_too(hub: Path, start: Start) -> None:

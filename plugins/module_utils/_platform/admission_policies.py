@@ -13,7 +13,6 @@ from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import 
 from ansible_collections.tenantry.kube.plugins.module_utils._platform import (
     admission_policies_syncer,
     manifests,
-    rbac,
 )
 
 # Kubernetes itself: its controllers, nodes and API server, which act on objects of all users.
@@ -91,7 +90,7 @@ def _pods(component: str) -> list[dict]:
         ],
         matching=admission_policies_syncer.in_virtual_clusters(),
         when=f"!({admission_policies_syncer.IS_SYNCER})",
-        variables={"manages": _may_manage()},
+        variables={"manages": manifests.may_manage()},
         validations=[
             {
                 "expression": f"request.resource.resource != 'pods' || {_is_owned()} || variables.manages",
@@ -107,17 +106,11 @@ def _pods(component: str) -> list[dict]:
 
 def _variables() -> dict[str, str]:
     return {
-        "manages": _may_manage(),
+        "manages": manifests.may_manage(),
         "everywhere": _may_everywhere(),
         "drains": _drains(),
         "notes": _only_notes(),
     }
-
-
-def _may_manage() -> str:
-    """A right on a resource that does not exist. Administrators have it by their wildcard, others if granted."""
-    group, resource, verb = rbac.MANAGE
-    return f"authorizer.group('{group}').resource('{resource}').check('{verb}').allowed()"
 
 
 def _may_everywhere() -> str:

@@ -3,7 +3,7 @@
 """The admission policy that confines the platform's own account to its namespaces. Pure.
 
 RBAC has no patterns for names of namespaces. Without the policy, an attacker with the platform's credential could bind
-vcluster-manager in kube-system and read the host's own Secrets.
+vcluster-manager in kube-system and read the host's own Secrets, or take the token of a platform operator.
 """
 
 from __future__ import annotations
@@ -16,31 +16,62 @@ NAME = "tenantry-platform"
 
 
 def policy(component: str, *, tenants: bool = False) -> list[dict]:
-    """Render the policy. With `tenants`, the account may also bind roles in the namespaces of tenants."""
+    """Render the policy. With `tenants`, the account also manages users in the namespaces of tenants."""
     named = "request.namespace.contains('--')"
     if tenants:
         named = f"({named} || request.namespace.startsWith('{naming.TENANT_PREFIX}'))"
+    rules = [manifests.on("", "namespaces"), manifests.on(rbac.RBAC_GROUP, "rolebindings")]
+    validations = [
+        {
+            "expression": (
+                "request.resource.resource != 'namespaces' || "
+                f"(request.name.contains('--') && (oldObject == null || {_ours('oldObject')}))"
+            ),
+            "message": "the platform may change the namespaces of virtual clusters only",
+        },
+        {
+            "expression": f"request.resource.resource != 'rolebindings' || ({named} && {_ours('namespaceObject')})",
+            "message": f"the platform may bind roles in the namespaces of {_places(tenants)} only",
+        },
+    ]
+    if tenants:
+        rules += [
+            manifests.on("", "serviceaccounts/token", operations=("CREATE",)),
+            manifests.on("", "secrets", operations=("CREATE", "UPDATE")),
+        ]
+        validations += _beside_users()
     return manifests.admission_policy(
         NAME,
         component,
-        rules=[manifests.on("", "namespaces"), manifests.on(rbac.RBAC_GROUP, "rolebindings")],
+        rules=rules,
         when=f"request.userInfo.username == '{ACCOUNT}'",
-        validations=[
-            {
-                "expression": (
-                    "request.resource.resource != 'namespaces' || "
-                    f"(request.name.contains('--') && (oldObject == null || {_ours('oldObject')}))"
-                ),
-                "message": "the platform may change the namespaces of virtual clusters only",
-            },
-            {
-                "expression": (
-                    f"request.resource.resource != 'rolebindings' || ({named} && {_ours('namespaceObject')})"
-                ),
-                "message": f"the platform may bind roles in the namespaces of {_places(tenants)} only",
-            },
-        ],
+        validations=validations,
     )
+
+
+def _beside_users() -> list[dict]:
+    """Platform operators have accounts in the namespaces of tenants: deny the ways to act as one of them."""
+    whose = "authorizer.serviceAccount(request.namespace, request.name)"
+    return [
+        {
+            "expression": f"request.resource.resource != 'serviceaccounts' || !{manifests.may_manage(whose)}",
+            "message": "the platform may not request tokens of accounts with 'manage' on platform.tenantry.dev",
+        },
+        {
+            "expression": (
+                "request.resource.resource != 'secrets' || object.type != 'kubernetes.io/service-account-token'"
+            ),
+            "message": "the platform may not write Secrets that Kubernetes fills with a token",
+        },
+        {
+            # It includes the right to create pods, and a pod can use every account of its namespace.
+            "expression": (
+                "request.resource.resource != 'rolebindings' || request.namespace.contains('--') || "
+                f"object == null || object.roleRef.name != '{rbac.MANAGER_ROLE}'"
+            ),
+            "message": f"the platform may bind {rbac.MANAGER_ROLE} in the namespaces of virtual clusters only",
+        },
+    ]
 
 
 def _places(tenants: bool) -> str:

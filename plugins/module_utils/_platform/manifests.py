@@ -100,6 +100,15 @@ def admission_policy(
     ]
 
 
+def may_manage(authorizer: str = "authorizer") -> str:
+    """Render the check of a right on a resource that does not exist.
+
+    Administrators have it by their wildcard, others if granted. `authorizer` is the requester's, or another account's.
+    """
+    group, resource, verb = rbac.MANAGE
+    return f"{authorizer}.group('{group}').resource('{resource}').check('{verb}').allowed()"
+
+
 def platform_objects(identity: str, annotations: dict[str, str] | None = None) -> list[dict]:
     """Render all objects of the platform on a hub. `identity` is the UID of its kube-system namespace."""
     return [

@@ -20,6 +20,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._platform.identities
     initial_kubeconfig,
     own_secret,
 )
+from ansible_collections.tenantry.kube.plugins.module_utils._platform.rbac import PLATFORM_OPERATOR
 from ansible_collections.tenantry.kube.plugins.module_utils._self_service.requests import (
     DELETED,
     DENIED,
@@ -100,8 +101,8 @@ class UserReconciler:
         user = request.user
         if user is None:
             return None
-        who = request.tenant, user
-        return own_secret(user) if any(_who(one) == who and _has_hub_access(one) for one in self.accounts) else None
+        mine = [one for one in self.accounts if _can_grant_access(one, request.tenant) and _who(one)[1] == user]
+        return own_secret(user) if any(map(_has_hub_access, mine)) else None
 
     def _remove(self) -> None:
         gone = [account for account in self.accounts if self._is_forgotten(account)]
@@ -186,8 +187,15 @@ class UserReconciler:
 
 
 def _can_grant_access(account: dict, tenant: str) -> bool:
-    """How users of an issuer log in is not recorded. They get access by the next run of tenant_user."""
-    return _who(account)[0] == tenant and OIDC_ANNOTATION not in annotations_of(account)
+    """Others get access by the next run of tenant_user.
+
+    How users of an issuer log in is not recorded. The reconciler's account could write a record of a platform operator,
+    and reads the kubeconfigs that self-service issues.
+    """
+    notes = annotations_of(account)
+    return (
+        _who(account)[0] == tenant and OIDC_ANNOTATION not in notes and notes.get(ROLE_ANNOTATION) != PLATFORM_OPERATOR
+    )
 
 
 def _item(

@@ -118,6 +118,16 @@ def test_nobody_gets_access_with_what_was_refused(monkeypatch: pytest.MonkeyPatc
     assert [one["name"] for one in item["kubeconfigs"]] == ["self-service", "initial"]
 
 
+def test_platform_operators_get_nothing_by_self_service(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The reconciler's account reads Secrets in namespaces of tenants, and could write such a record itself."""
+    monkeypatch.setattr(reconcile, "run", lambda context, items: items)
+    olga = account("olga", "platform_operator", **{"tenantry.dev/hub-access": "true"})
+    people = UserReconciler(None, {}, {}, [], [olga, account("alice", "admin", **{"tenantry.dev/hub-access": "true"})])
+    assert [item["name"] for item in people.grant_access("payments")] == ["alice"]
+    assert people.secret_of(request()) == "kubeconfig-alice"
+    assert people.secret_of(request(requestedBy="olga")) is None
+
+
 def test_the_first_kubeconfig_is_for_who_asked_and_for_a_day() -> None:
     alice = account("alice", "admin")
     reader = {"kind": "ServiceAccount", "name": "alice", "namespace": "tenant-payments"}
