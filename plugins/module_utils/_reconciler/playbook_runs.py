@@ -73,14 +73,14 @@ class PlaybookRuns:
             due.reasons.append(reason)
 
     def seconds_left(self) -> float | None:
-        """Return the seconds until the next run is due. None if there is none."""
-        ahead = [due.at for run, due in self._due.items() if run not in self._running]
+        """Return the seconds until the next run is due. None if there is none that may start."""
+        ahead = [due.at for run, due in self._due.items() if self._may_start(run)]
         return max(0.0, min(ahead) - time.monotonic()) if ahead else None
 
     def start_due(self) -> None:
         """Start the runs that are due, the longest due first."""
         for run in sorted(self._due, key=lambda run: self._due[run].at):
-            if len(self._running) < MOST and run not in self._running and self._due[run].at <= time.monotonic():
+            if self._may_start(run) and self._due[run].at <= time.monotonic():
                 _log.info("%s begins: %s", run, "; ".join(self._due.pop(run).reasons))
                 self._running[run] = _Running(*_started(run, self._inventory))
 
@@ -102,6 +102,9 @@ class PlaybookRuns:
             except subprocess.TimeoutExpired:
                 running.process.kill()
         self._running.clear()
+
+    def _may_start(self, run: Run) -> bool:
+        return run not in self._running and len(self._running) < MOST
 
     def _ended(self, run: Run, running: _Running, code: int) -> None:
         seconds = time.monotonic() - running.began

@@ -97,6 +97,7 @@ def test_no_more_than_a_few_at_once(program: Program, runs: PlaybookRuns) -> Non
         runs.request(Run("self_service", f"t{number}"), "one", seconds=number / 1000 - 1)
     runs.start_due()
     assert [run.tenant for run in started] == [f"t{number}" for number in range(playbook_runs.MOST)]
+    assert runs.seconds_left() is None, "none of the others may start"
     runs.stop()
 
 
