@@ -65,12 +65,13 @@ def binding_in(space: dict) -> dict | None:
     """Render the right of the platform's account in a namespace of a tenant or a virtual cluster. None in others."""
     labels, name = space["metadata"]["labels"], space["metadata"]["name"]
     roles = {"tenant": rbac.TENANT_MANAGER_ROLE, "vcluster": rbac.MANAGER_ROLE}
-    role = roles.get(labels[naming.LABEL_COMPONENT])
+    component = labels.get(naming.LABEL_COMPONENT)
+    role = roles.get(component)
     if role is None:
         return None
     marks = naming.labels("platform")  # it goes with the reconciler
-    if labels[naming.LABEL_COMPONENT] == "vcluster":  # as the virtual cluster's own plan renders it
-        marks = {label: labels[label] for label in (naming.LABEL_TENANT, naming.LABEL_VCLUSTER)}
+    if component == "vcluster":  # as the virtual cluster's own plan renders it
+        marks = {label: labels[label] for label in (naming.LABEL_TENANT, naming.LABEL_VCLUSTER) if label in labels}
         recommended = {naming.LABEL_NAME: "tenantry-vcluster", naming.LABEL_INSTANCE: name}
         marks |= {**recommended, **naming.labels("vcluster")}
     metadata = {"name": rbac.PLATFORM_ACCOUNT, "namespace": name, "labels": marks}
