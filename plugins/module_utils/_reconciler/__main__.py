@@ -18,7 +18,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client i
 from ansible_collections.tenantry.kube.plugins.module_utils._reconciler import health
 from ansible_collections.tenantry.kube.plugins.module_utils._reconciler.loop import Loop, LoopOptions
 
-TIMEOUT = 5  # seconds for each request, so that the lease can be renewed in time
+TIMEOUT = 5  # seconds for each request
 
 
 def _parse(arguments: list[str]) -> argparse.Namespace:

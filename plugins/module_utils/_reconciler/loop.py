@@ -38,6 +38,9 @@ SELF_SERVICE = "self_service"
 TURN, LONGEST_TURN = 0.2, 1.0
 # Seconds without a sign of life after which a part counts as stuck.
 STUCK = 60
+# Seconds for all requests of one look at the hub with their retries: a leader that stopped renewing at STOP_AFTER has
+# ended one before another reconciler may begin.
+LOOK = 5
 
 
 @dataclass(frozen=True)
@@ -105,22 +108,24 @@ class Loop:
 
     def _keep_lease(self) -> bool:
         """Acquire or renew the lease if it is time to. Return False if it was lost."""
-        now = time.monotonic()
-        if now - self._tried_at < leader_lease.RENEW_EVERY:
-            return True
-        before, self._tried_at = self._lease.current, now
-        problem, holds = attempt(self._with_hub(self._lease.acquire_or_renew))
-        if holds:
-            self._renewed_at = now
-            self._begin()
-        elif problem:
-            _log.warning("lease: %s", problem)
-        elif not self._leads and self._lease.current != before:
-            _log.info("waiting for the lease, which %s holds", self._lease.current)
-        if self._leads and (holds is False or now - self._renewed_at > leader_lease.STOP_AFTER):
+        began, before, holds = time.monotonic(), self._lease.current, None
+        if began - self._tried_at >= leader_lease.RENEW_EVERY:
+            self._tried_at = began
+            problem, holds = attempt(self._with_hub(self._lease.acquire_or_renew))
+            if holds:
+                self._renewed_at = began
+                self._begin()
+            elif problem:
+                _log.warning("lease: %s", problem)
+            elif not self._leads and self._lease.current != before:
+                _log.info("waiting for the lease, which %s holds", self._lease.current)
+        if self._leads and (holds is False or self._must_stop()):
             _log.error("the lease is lost, and another reconciler may run")
             return False
         return True
+
+    def _must_stop(self) -> bool:
+        return time.monotonic() - self._renewed_at > leader_lease.STOP_AFTER
 
     def _begin(self) -> None:
         if not self._leads:
@@ -140,7 +145,8 @@ class Loop:
             problem, _done = attempt(self._with_hub(grant_missing))
             if problem:
                 _log.warning("rights: %s", problem)
-            self._runs.start_due()
+            if not self._must_stop():
+                self._runs.start_due()
 
     def _wait(self) -> None:
         """Wait for a change, a run that is due, or the next look at running playbooks."""
@@ -165,7 +171,7 @@ class Loop:
         """A new connection each time, with the current token of the pod."""
 
         def run() -> bool | None:
-            with closing(self._connect()) as hub:
+            with closing(self._connect().limited(LOOK)) as hub:
                 return do(hub)
 
         return run
