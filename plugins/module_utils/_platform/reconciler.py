@@ -23,10 +23,10 @@ TEMPORARY = "/tmp"  # noqa: S108 - in the container
 MODULE = "ansible_collections.tenantry.kube.plugins.module_utils._reconciler"
 # Where an execution environment has collections.
 COLLECTIONS = "/usr/share/ansible/collections"
-# Four playbooks at a time (_reconciler.playbook_runs) fit into it.
+# Ten playbooks for single tenants (_reconciler.playbook_runs) and two for all fit into it at a time.
 RESOURCES = {
     "requests": {"cpu": "50m", "memory": "128Mi", "ephemeral-storage": "64Mi"},
-    "limits": {"memory": "1Gi", "ephemeral-storage": "512Mi"},
+    "limits": {"memory": "2Gi", "ephemeral-storage": "512Mi"},
 }
 # Addresses of a node's own services, among them the credentials that a cloud gives it.
 LINK_LOCAL = {"0.0.0.0/0": ["169.254.0.0/16"], "::/0": ["fe80::/10"]}

@@ -12,13 +12,16 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, NamedTuple
 
 _log = logging.getLogger(__name__)
-# At the same time, so that a request that takes minutes delays no other tenant.
-MOST = 4
+# Runs for single tenants: in all, and those that began less than YOUNG seconds ago. Most take some seconds. One that
+# waits for a request to become ready takes minutes, and must delay no other tenant.
+MOST, MOST_YOUNG, YOUNG = 10, 4, 30
+# Seconds after which a run counts as stuck.
+LONGEST = 3600
 # Seconds: several requests at once are one run; before a failed run is repeated, at first and at most.
 DEBOUNCE = 0.2
 RETRY, LONGEST_RETRY = 10, 300
@@ -48,7 +51,7 @@ class _Due:
 class _Running:
     process: subprocess.Popen[bytes]
     output: IO[bytes]
-    began: float = field(default_factory=time.monotonic)
+    began: float
 
 
 class PlaybookRuns:
@@ -82,7 +85,7 @@ class PlaybookRuns:
         for run in sorted(self._due, key=lambda run: self._due[run].at):
             if self._may_start(run) and self._due[run].at <= time.monotonic():
                 _log.info("%s begins: %s", run, "; ".join(self._due.pop(run).reasons))
-                self._running[run] = _Running(*_started(run, self._inventory))
+                self._running[run] = _Running(*_started(run, self._inventory), time.monotonic())
 
     def collect(self) -> None:
         """Log the runs that have ended. Make failed ones due again."""
@@ -104,7 +107,11 @@ class PlaybookRuns:
         self._running.clear()
 
     def _may_start(self, run: Run) -> bool:
-        return run not in self._running and len(self._running) < MOST
+        """Runs for all tenants, one of each playbook, neither wait for those of single tenants nor delay them."""
+        if run in self._running or not run.tenant:
+            return run not in self._running
+        ages = [time.monotonic() - one.began for other, one in self._running.items() if other.tenant]
+        return len(ages) < MOST and sum(age < YOUNG for age in ages) < MOST_YOUNG
 
     def _ended(self, run: Run, running: _Running, code: int) -> None:
         seconds = time.monotonic() - running.began

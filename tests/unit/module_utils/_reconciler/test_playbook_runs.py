@@ -91,13 +91,49 @@ def test_what_is_not_due_yet_waits(program: Program, runs: PlaybookRuns) -> None
     finish(runs)
 
 
-def test_no_more_than_a_few_at_once(program: Program, runs: PlaybookRuns) -> None:
-    started = program("import time; time.sleep(60)")
-    for number in range(playbook_runs.MOST + 2):
-        runs.request(Run("self_service", f"t{number}"), "one", seconds=number / 1000 - 1)
+def of_tenants(count: int) -> list[Run]:
+    return [Run("self_service", f"t{number}") for number in range(count)]
+
+
+@pytest.fixture
+def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The time, in its only item."""
+    at = [1000.0]
+    monkeypatch.setattr(playbook_runs.time, "monotonic", lambda: at[0])
+    return at
+
+
+def begin(runs: PlaybookRuns, wanted: list[Run]) -> None:
+    for number, run in enumerate(wanted):
+        runs.request(run, "one", seconds=number / 1000 - 1)
     runs.start_due()
-    assert [run.tenant for run in started] == [f"t{number}" for number in range(playbook_runs.MOST)]
+
+
+def test_no_more_than_a_few_begin_at_once(program: Program, runs: PlaybookRuns) -> None:
+    started = program("import time; time.sleep(60)")
+    begin(runs, of_tenants(playbook_runs.MOST_YOUNG + 2))
+    assert started == of_tenants(playbook_runs.MOST_YOUNG)
     assert runs.seconds_left() is None, "none of the others may start"
+    runs.stop()
+
+
+def test_runs_that_take_long_keep_no_others_waiting(program: Program, runs: PlaybookRuns, now: list[float]) -> None:
+    """As for requests that do not become ready. The number of all is limited, too."""
+    started = program("import time; time.sleep(60)")
+    begin(runs, of_tenants(playbook_runs.MOST + 1))
+    for _young in range(playbook_runs.MOST):
+        now[0] += playbook_runs.YOUNG
+        runs.start_due()
+    assert started == of_tenants(playbook_runs.MOST)
+    assert runs.seconds_left() is None
+    runs.stop()
+
+
+def test_runs_for_all_and_those_of_tenants_do_not_wait_for_each_other(program: Program, runs: PlaybookRuns) -> None:
+    started = program("import time; time.sleep(60)")
+    housekeeping = Run("housekeeping")
+    begin(runs, [ALL, *of_tenants(playbook_runs.MOST_YOUNG), housekeeping])
+    assert started == [ALL, *of_tenants(playbook_runs.MOST_YOUNG), housekeeping]
     runs.stop()
 
 
