@@ -80,7 +80,8 @@ class Loop:
         parts = {"loop": self._alive_at}
         if self._leads:
             parts |= {f"watch of {one.name}": one.alive_at + WATCH_SECONDS for one in self._watches}
-        return ", ".join(f"{name} is stuck" for name, at in parts.items() if now - at > STUCK)
+        stuck = [name for name, at in parts.items() if now - at > STUCK]
+        return ", ".join(f"{name} is stuck" for name in [*stuck, *map(str, self._runs.stuck())])
 
     def unready(self) -> str:
         """Return why requests are not served by this process, or an empty string."""

@@ -80,6 +80,10 @@ class PlaybookRuns:
         ahead = [due.at for run, due in self._due.items() if self._may_start(run)]
         return max(0.0, min(ahead) - time.monotonic()) if ahead else None
 
+    def stuck(self) -> list[Run]:
+        """Return the runs that do not end. For other threads too."""
+        return [run for run, one in list(self._running.items()) if time.monotonic() - one.began > LONGEST]
+
     def start_due(self) -> None:
         """Start the runs that are due, the longest due first."""
         for run in sorted(self._due, key=lambda run: self._due[run].at):

@@ -10,6 +10,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import 
 from ansible_collections.tenantry.kube.plugins.module_utils._reconciler import leader_lease
 from ansible_collections.tenantry.kube.plugins.module_utils._reconciler import loop as module
 from ansible_collections.tenantry.kube.plugins.module_utils._reconciler.loop import Loop, LoopOptions
+from ansible_collections.tenantry.kube.plugins.module_utils._reconciler.playbook_runs import Run
 
 
 class Hub:
@@ -95,3 +96,9 @@ def test_nothing_begins_after_the_lease_has_run_out(
     now[0] += 300
     leader._turn()
     assert started == [1000.0]
+
+
+def test_a_run_that_does_not_end_makes_it_unhealthy(leader: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert leader.unhealthy() == ""
+    monkeypatch.setattr(leader._runs, "stuck", lambda: [Run("self_service", "payments")])
+    assert leader.unhealthy() == "self_service (tenant payments) is stuck"

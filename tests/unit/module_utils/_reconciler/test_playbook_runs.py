@@ -137,6 +137,17 @@ def test_runs_for_all_and_those_of_tenants_do_not_wait_for_each_other(program: P
     runs.stop()
 
 
+def test_a_run_that_does_not_end_is_named(program: Program, runs: PlaybookRuns, now: list[float]) -> None:
+    program("import time; time.sleep(60)")
+    begin(runs, [PAYMENTS])
+    now[0] += playbook_runs.LONGEST - 1
+    begin(runs, [RESEARCH])
+    assert runs.stuck() == []
+    now[0] += 2
+    assert runs.stuck() == [PAYMENTS]
+    runs.stop()
+
+
 def test_a_failed_run_is_logged_and_repeated_later_each_time(
     program: Program, runs: PlaybookRuns, caplog: pytest.LogCaptureFixture
 ) -> None:
