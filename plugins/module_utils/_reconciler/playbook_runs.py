@@ -27,6 +27,8 @@ DEBOUNCE = 0.2
 RETRY, LONGEST_RETRY = 10, 300
 # Seconds in which Ansible may end by itself.
 GRACE = 10
+# Reasons of a run that are logged.
+MOST_REASONS = 10
 # Bytes of a failed run's output that are logged.
 OUTPUT = 32 * 1024
 
@@ -72,8 +74,8 @@ class PlaybookRuns:
         at = time.monotonic() + seconds
         due = self._due.setdefault(run, _Due(at, []))
         due.at = min(due.at, at)
-        if reason not in due.reasons:
-            due.reasons.append(reason)
+        if reason not in due.reasons and len(due.reasons) <= MOST_REASONS:
+            due.reasons.append(reason if len(due.reasons) < MOST_REASONS else "others")
 
     def seconds_left(self) -> float | None:
         """Return the seconds until the next run is due. None if there is none that may start."""

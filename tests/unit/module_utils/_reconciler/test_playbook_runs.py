@@ -148,6 +148,19 @@ def test_a_run_that_does_not_end_is_named(program: Program, runs: PlaybookRuns, 
     runs.stop()
 
 
+def test_of_many_reasons_the_first_are_kept(
+    program: Program, runs: PlaybookRuns, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A developer may create and delete requests all the time."""
+    program("")
+    for number in range(1000):
+        runs.request(PAYMENTS, f"VirtualClusterRequest tenant-payments/{number} appeared", seconds=0)
+    runs.start_due()
+    began = caplog.messages[-1]
+    assert began.endswith(f"tenant-payments/{playbook_runs.MOST_REASONS - 1} appeared; others")
+    finish(runs)
+
+
 def test_a_failed_run_is_logged_and_repeated_later_each_time(
     program: Program, runs: PlaybookRuns, caplog: pytest.LogCaptureFixture
 ) -> None:
