@@ -91,6 +91,13 @@ options:
         type: list
         elements: str
         default: []
+      dedicated:
+        description:
+          - Whether it may create virtual clusters of O(tenantry.kube.vcluster#module:mode=dedicated) on the hub. Their
+            agents are privileged pods, so then a stolen credential of its account gives root on the hub's nodes.
+          - It looks after existing ones in any case.
+        type: bool
+        default: false
       wait:
         description: Whether to wait, for O(wait_timeout) at most, until the Deployment serves requests.
         type: bool

@@ -246,6 +246,38 @@ def test_its_account_cannot_act_as_a_platform_operator(hub: Path) -> None:
     account.create({**secret, "type": "tenantry.dev/credential"}, dry_run=True)
 
 
+def test_its_account_opens_no_namespace_for_privileged_pods(hub: Path) -> None:
+    """They are root on a node. A namespace that is open already keeps its other fields up to date."""
+    account = client(hub, SYSTEM, "tenantry-platform")[0]
+    level, name, refused = (
+        "pod-security.kubernetes.io/enforce",
+        "payments--open",
+        "may open no namespace for privileged",
+    )
+
+    def create(labels: dict[str, str]) -> None:
+        metadata = {"name": name, "labels": labels}
+        account.create({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}, dry_run=True)
+
+    def change(**metadata: Any) -> None:
+        account.merge("v1/Namespace", name, None, {"metadata": metadata})
+
+    for labels in ({}, {level: "privileged"}):
+        with pytest.raises(ApiError, match=refused):
+            create(labels)
+    create({level: "baseline"})
+    ran(hub, "create", "namespace", name)
+    try:
+        ran(hub, "label", "namespace", name, f"{level}=privileged", "app.kubernetes.io/managed-by=tenantry.kube")
+        change(annotations={"note": "changed"})
+        change(labels={level: "restricted"})
+        for opened in ("privileged", None):
+            with pytest.raises(ApiError, match=refused):
+                change(labels={level: opened})
+    finally:
+        ran(hub, "delete", "namespace", name)
+
+
 def test_a_request_is_served_within_seconds_and_its_deletion_too(hub: Path, start: Start) -> None:
     reconciler = start("one", "self_service", "housekeeping")
     reconciler.until_ready()

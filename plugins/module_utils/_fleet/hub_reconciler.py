@@ -37,6 +37,7 @@ OPTIONS: dict[str, dict] = {
         },
     },
     "image_pull_secrets": {"type": "list", "elements": "str", "default": [], "no_log": False},  # names
+    "dedicated": {"type": "bool", "default": False},
     "wait": {"type": "bool", "default": True},
 }
 
@@ -56,7 +57,8 @@ def spec_of(given: dict[str, Any] | None) -> ReconcilerSpec | None:
     if not schedule:
         raise TenantryError(f"reconciler.schedule: is empty. Name one of {', '.join(PLAYBOOKS)} at least")
     _check_inventory(given["inventory"])
-    return ReconcilerSpec(given["image"], schedule, given["inventory"], tuple(given["image_pull_secrets"]))
+    secrets = tuple(given["image_pull_secrets"])
+    return ReconcilerSpec(given["image"], schedule, given["inventory"], secrets, dedicated=given["dedicated"])
 
 
 def _check_inventory(text: str) -> None:

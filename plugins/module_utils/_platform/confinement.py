@@ -13,10 +13,15 @@ from ansible_collections.tenantry.kube.plugins.module_utils._platform import man
 
 ACCOUNT = f"system:serviceaccount:{naming.PLATFORM_NAMESPACE}:{rbac.PLATFORM_ACCOUNT}"
 NAME = "tenantry-platform"
+POD_SECURITY = "pod-security.kubernetes.io/enforce"
 
 
-def policy(component: str, *, tenants: bool = False) -> list[dict]:
-    """Render the policy. With `tenants`, the account also manages users in the namespaces of tenants."""
+def policy(component: str, *, tenants: bool = False, dedicated: bool = False) -> list[dict]:
+    """Render the policy.
+
+    With `tenants`, the account also manages users in the namespaces of tenants. Then it creates no virtual clusters of
+    mode dedicated, unless `dedicated`.
+    """
     named = "request.namespace.contains('--')"
     if tenants:
         named = f"({named} || request.namespace.startsWith('{naming.TENANT_PREFIX}'))"
@@ -39,7 +44,7 @@ def policy(component: str, *, tenants: bool = False) -> list[dict]:
             manifests.on("", "serviceaccounts/token", operations=("CREATE",)),
             manifests.on("", "secrets", operations=("CREATE", "UPDATE")),
         ]
-        validations += _beside_users()
+        validations += [*_beside_users(), *([] if dedicated else [_restricts_pods()])]
     return manifests.admission_policy(
         NAME,
         component,
@@ -72,6 +77,21 @@ def _beside_users() -> list[dict]:
             "message": f"the platform may bind {rbac.MANAGER_ROLE} in the namespaces of virtual clusters only",
         },
     ]
+
+
+def _restricts_pods() -> dict:
+    """Agents of mode dedicated run in privileged pods, which are root on a node."""
+    new, old = (f"{item}.metadata.?labels[?'{POD_SECURITY}'].orValue('')" for item in ("object", "oldObject"))
+    return {
+        "expression": (
+            f"request.resource.resource != 'namespaces' || object == null || {new} in ['baseline', 'restricted'] || "
+            f"(oldObject != null && {new} == {old})"
+        ),
+        "message": (
+            f"the platform may open no namespace for privileged pods: {POD_SECURITY} must be baseline or restricted. "
+            "For virtual clusters of mode dedicated, set dedicated in the option reconciler of tenantry.kube.platform"
+        ),
+    }
 
 
 def _places(tenants: bool) -> str:

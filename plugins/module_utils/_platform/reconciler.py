@@ -40,6 +40,7 @@ class ReconcilerSpec:
     schedule: Mapping[str, int]  # seconds by playbook
     inventory: str = field(repr=False)
     pull_secrets: tuple[str, ...] = ()  # names in the platform's namespace
+    dedicated: bool = False  # whether it creates virtual clusters of that mode on the hub
     hub_server: str = ""  # address of the hub that users reach
 
 
@@ -48,7 +49,7 @@ def objects(spec: ReconcilerSpec) -> list[dict]:
     return [
         _account(),
         *_rights(),
-        *confinement.policy("platform", tenants=True),
+        *confinement.policy("platform", tenants=True, dedicated=spec.dedicated),
         _inventory(spec),
         _network_policy(),
         _deployment(spec),

@@ -13,6 +13,7 @@ GIVEN = {
     "inventory": '{"fleet_hub": {"hosts": {"hub": {}}}}',
     "schedule": list(hub_reconciler.SCHEDULE),
     "image_pull_secrets": [],
+    "dedicated": False,
     "wait": True,
 }
 
@@ -25,6 +26,13 @@ def test_intervals_are_seconds() -> None:
     spec = hub_reconciler.spec_of(GIVEN)
     assert spec
     assert spec.schedule == {"self_service": 300, "housekeeping": 600}
+
+
+@pytest.mark.parametrize("dedicated", [False, True])
+def test_dedicated_is_passed_on(dedicated: bool) -> None:
+    spec = hub_reconciler.spec_of({**GIVEN, "dedicated": dedicated})
+    assert spec
+    assert spec.dedicated == dedicated
 
 
 @pytest.mark.parametrize(

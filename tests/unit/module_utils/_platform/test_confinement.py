@@ -43,6 +43,18 @@ def test_on_a_hub_it_gets_no_token_of_who_may_manage_the_platform() -> None:
     assert "kubernetes.io/service-account-token" not in (bound_tokens.TYPE, SECRET_TYPE)
 
 
+def test_on_a_hub_it_opens_no_namespace_for_privileged_pods() -> None:
+    """They are root on a node. It still changes other fields of namespaces that are open already."""
+    enforced = "?labels[?'pod-security.kubernetes.io/enforce'].orValue('')"
+    (_places, level) = expressions(HUB, "namespaces")
+    assert f"object.metadata.{enforced} in ['baseline', 'restricted']" in level
+    assert f"object.metadata.{enforced} == oldObject.metadata.{enforced}" in level
+    assert "object == null" in level
+    dedicated = confinement.policy("platform", tenants=True, dedicated=True)[0]["spec"]
+    assert "pod-security" not in str(dedicated)
+    assert "pod-security" not in str(MEMBER)
+
+
 def test_it_gets_no_right_to_pods_beside_the_accounts_of_users() -> None:
     """A pod can use every account of its namespace."""
     (_places, pods) = expressions(HUB, "rolebindings")

@@ -72,6 +72,12 @@ def test_the_pod_reaches_no_service_of_its_node_but_dns() -> None:
         assert "to" in rule or {port["port"] for port in rule["ports"]} == {53}
 
 
+@pytest.mark.parametrize("dedicated", [False, True])
+def test_privileged_pods_need_the_option(dedicated: bool) -> None:
+    rendered = reconciler.objects(dataclasses.replace(SPEC, dedicated=dedicated))
+    assert ("pod-security.kubernetes.io/enforce" in str(rendered)) != dedicated
+
+
 def rights(rules: list[dict]) -> set[tuple[str, str, str]]:
     return {
         (group, resource, verb)
