@@ -35,6 +35,7 @@ AFTER_GAP = timedelta(minutes=5)
 HOURS_KEPT = timedelta(days=21)
 BUSY_SECONDS = 60
 HOUR, DAY = 3600, 86400
+END_OF_TIME = 2**62
 MEBI = 1024 * 1024
 
 # What is summed up for virtual clusters and for clusters of the fleet. `asleep` and `measured` are seconds.
@@ -103,25 +104,25 @@ class History:
             self._prune(int(sample.time.timestamp()), kept)
         return counted
 
-    def vclusters(self, table: str, since: int) -> Iterator[Usage]:
-        """Yield the sums of virtual clusters by `hour` or `day`, from that time on, in order of time."""
+    def vclusters(self, table: str, since: int, until: int = END_OF_TIME) -> Iterator[Usage]:
+        """Yield the sums of virtual clusters by `hour` or `day` that began from `since` to `until`, in order of time."""
         columns = (*SERIES, *VCLUSTER_SUMS, *PEAKS)
         found = self._connection.execute(
             f"SELECT time, {', '.join(columns)} FROM vcluster_{table} "  # noqa: S608 - names from this file
-            "JOIN series ON series.id = series WHERE time >= ? ORDER BY time, tenant, name",
-            (since,),
+            "JOIN series ON series.id = series WHERE time BETWEEN ? AND ? ORDER BY time, tenant, name",
+            (since, until),
         )
         for time, tenant, name, cluster, tier, _mode, cpu, memory, storage, *sums in found:
             promised = {"cpu": cpu, "memory": memory, "storage": storage}
             named = dict(zip((*VCLUSTER_SUMS, *PEAKS), sums, strict=True))
             yield Usage(time, tenant, name, cluster, tier, promised, named)
 
-    def clusters(self, table: str, since: int) -> Iterator[ClusterUsage]:
+    def clusters(self, table: str, since: int, until: int = END_OF_TIME) -> Iterator[ClusterUsage]:
         """Yield the sums of clusters of the fleet in the same way."""
         found = self._connection.execute(
             f"SELECT time, cluster, {', '.join(CLUSTER_SUMS)} FROM cluster_{table} "  # noqa: S608 - as above
-            "WHERE time >= ? ORDER BY time, cluster",
-            (since,),
+            "WHERE time BETWEEN ? AND ? ORDER BY time, cluster",
+            (since, until),
         )
         for time, cluster, *sums in found:
             yield ClusterUsage(time, cluster, dict(zip(CLUSTER_SUMS, sums, strict=True)))
@@ -185,7 +186,12 @@ class History:
         )
 
     def _prune(self, now: int, kept: timedelta) -> None:
-        days, hours = (now - int(min(one, kept).total_seconds()) for one in (kept, HOURS_KEPT))
+        """Delete what is old. A clock far ahead deletes nothing: now is at most a day after a sample of a day ago."""
+        query = "SELECT max(until) FROM sample WHERE until <= ?"
+        newest = self._connection.execute(query, (now - DAY,)).fetchone()[0]
+        if newest is None:
+            return
+        days, hours = (newest + DAY - int(min(one, kept).total_seconds()) for one in (kept, HOURS_KEPT))
         for table, oldest in (("hour", hours), ("day", days)):
             for kind in ("vcluster", "cluster"):
                 self._connection.execute(f"DELETE FROM {kind}_{table} WHERE time < ?", (oldest,))  # noqa: S608

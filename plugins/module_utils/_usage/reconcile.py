@@ -84,10 +84,11 @@ def _remember(context: Context, options: UsageOptions, sample: Sample) -> tuple[
     with open_history(options.history, writable=not context.check_mode) as history:
         counted = {} if context.check_mode else history.add(sample, options.kept)
         hours = calendar.now - int(advice.WINDOW.total_seconds())
+        # What is later than now is of a run whose clock was ahead.
         past = Past(
-            days=list(history.vclusters("day", calendar.since)),
-            cluster_days=list(history.clusters("day", calendar.since)),
-            hours=list(history.vclusters("hour", hours)),
+            days=list(history.vclusters("day", calendar.since, calendar.now)),
+            cluster_days=list(history.clusters("day", calendar.since, calendar.now)),
+            hours=list(history.vclusters("hour", hours, calendar.now)),
         )
     return past, counted
 

@@ -156,7 +156,7 @@ def test_file_is_private_and_reading_writes_nothing(path: Path) -> None:
     add(path, NOW, vcluster())
     assert path.stat().st_mode & 0o777 == 0o600
     with open_history(path, writable=False) as opened, pytest.raises(sqlite3.OperationalError):
-        opened.add(sample(vcluster()), KEPT)
+        opened.add(sample(vcluster(), time=NOW + MINUTE), KEPT)
 
 
 def test_foreign_file_is_refused_and_kept(path: Path) -> None:
@@ -183,10 +183,30 @@ def test_missing_directory_is_an_error_of_one_line(tmp_path: Path) -> None:
 def test_old_hours_and_days_are_deleted(path: Path) -> None:
     for days in (0, 30, 31, 1200):
         add(path, NOW + timedelta(days=days), vcluster())
-    assert len(summed(path, "seconds", "day")) == 1
+    assert len(summed(path, "seconds", "day")) == 4, "the clock may be wrong"
     add(path, NOW + timedelta(days=1210), vcluster())
     assert len(summed(path, "seconds", "day")) == 2
     assert len(summed(path, "seconds", "hour")) == 2 + 2, "each sample lies in two hours"
+
+
+@pytest.mark.parametrize("ahead", [1, 30, 3650])
+def test_clock_far_ahead_deletes_nothing(path: Path, ahead: int) -> None:
+    """Nor does the first run with a right clock after it."""
+    for days in (0, 2, 10):
+        add(path, NOW + timedelta(days=days), vcluster())
+    add(path, NOW + timedelta(days=10 + ahead, hours=9), vcluster())
+    add(path, NOW + timedelta(days=10, minutes=5), vcluster())
+    assert len(summed(path, "seconds", "day")) == 4
+    assert len(summed(path, "seconds", "hour")) == 2 * 4, "each sample lies in two hours"
+
+
+def test_what_is_later_than_now_is_not_read(path: Path) -> None:
+    add(path, NOW + timedelta(days=3), vcluster())
+    add(path, NOW, vcluster())
+    until = int(NOW.timestamp())
+    with open_history(path, writable=False) as opened:
+        for table, count in (("hour", 2), ("day", 1)):
+            assert len(list(opened.vclusters(table, 0, until))) == len(list(opened.clusters(table, 0, until))) == count
 
 
 def test_three_years_of_300_virtual_clusters_fit_in_50_mib(path: Path) -> None:
