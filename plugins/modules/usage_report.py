@@ -76,7 +76,7 @@ options:
     description: File for metrics in Prometheus' text format, for the textfile collector of its node exporter.
     type: path
   mode:
-    description: Mode of these files, as octal digits in quotes.
+    description: Mode of these files, as four octal digits in quotes, such as V('0640').
     type: str
     default: '0600'
   tenant:

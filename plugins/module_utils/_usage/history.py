@@ -105,7 +105,7 @@ class History:
         return counted
 
     def vclusters(self, table: str, since: int, until: int = END_OF_TIME) -> Iterator[Usage]:
-        """Yield the sums of virtual clusters by `hour` or `day` that began from `since` to `until`, in order of time."""
+        """Yield the sums of virtual clusters by `hour` or `day` that began in that time, in order of time."""
         columns = (*SERIES, *VCLUSTER_SUMS, *PEAKS)
         found = self._connection.execute(
             f"SELECT time, {', '.join(columns)} FROM vcluster_{table} "  # noqa: S608 - names from this file

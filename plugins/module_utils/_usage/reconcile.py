@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ from ansible_collections.tenantry.kube.plugins.module_utils._usage.report import
 FILES = ("page", "json", "csv", "metrics")
 # What of the report the module returns. The rest can be long, and is in the files.
 RETURNED = ("time", "currency", "month", "coverage", "cost", "missing_clusters", "unmeasured_clusters", "attention")
+
+_MODE = re.compile("0[4-7][0-7]{2}", re.ASCII)  # the owner reads
 
 
 @dataclass(frozen=True)
@@ -144,10 +147,7 @@ def _path(given: str | None) -> Path | None:
 
 
 def _mode(given: str) -> int:
-    try:
-        mode = int(given, 8)
-    except ValueError:
-        mode = -1
-    if not 0o400 <= mode <= 0o777:
-        raise TenantryError(f"mode: {shown(given)} is not a file mode. Use octal digits in quotes, such as '0640'")
-    return mode
+    """Parse the mode. YAML reads 0640 without quotes as the number 416, which must not become the mode 0416."""
+    if not _MODE.fullmatch(given):
+        raise TenantryError(f"mode: {shown(given)} is not a file mode. Use four octal digits in quotes, such as '0640'")
+    return int(given, 8)
