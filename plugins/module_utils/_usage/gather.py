@@ -13,6 +13,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clust
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import (
     CONFIG_MAP,
+    NAMESPACE,
     NODE,
     NODE_METRICS,
     POD,
@@ -22,7 +23,12 @@ from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resource
 from ansible_collections.tenantry.kube.plugins.module_utils._module import Context, attempt
 from ansible_collections.tenantry.kube.plugins.module_utils._tenant.manifests import RECORD
 from ansible_collections.tenantry.kube.plugins.module_utils._tenant.resources_in_use import VCLUSTER_QUOTA
-from ansible_collections.tenantry.kube.plugins.module_utils._usage.model import ClusterSample, Sample, VClusterSample
+from ansible_collections.tenantry.kube.plugins.module_utils._usage.model import (
+    ClusterSample,
+    Sample,
+    TenantSample,
+    VClusterSample,
+)
 from ansible_collections.tenantry.kube.plugins.module_utils._usage.sample import (
     HostFacts,
     cluster_sample,
@@ -37,8 +43,7 @@ _Part = tuple[ClusterSample, list[VClusterSample]]
 def take(context: Context, now: datetime) -> Sample:
     """Take a sample of the whole fleet. A cluster that does not answer is missing, and named."""
     with registry.open_fleet(context) as fleet:
-        records = fleet.hub.list(CONFIG_MAP, selector=naming.selector("tenant"))
-        tenants = [tenant_sample(one) for one in records if one["metadata"]["name"] == RECORD]
+        tenants = _tenants(fleet.hub)
         found, missing = fleet.vclusters()
         clusters, _unreachable = fleet.reachable(name for name in fleet.names() if name not in missing)
 
@@ -56,6 +61,18 @@ def take(context: Context, now: datetime) -> Sample:
         tenants=tuple(sorted(tenants, key=lambda one: one.name)),
         missing=missing,
     )
+
+
+def _tenants(hub: Cluster) -> list[TenantSample]:
+    selector = naming.selector("tenant")
+    records = {one["metadata"]["namespace"]: one for one in hub.list(CONFIG_MAP, selector=selector) if _is_record(one)}
+    spaces = {one["metadata"]["name"]: one for one in hub.list(NAMESPACE, selector=selector)}
+    # One without a namespace was deleted between the two requests.
+    return [tenant_sample(record, spaces[name]) for name, record in records.items() if name in spaces]
+
+
+def _is_record(config_map: dict) -> bool:
+    return config_map["metadata"]["name"] == RECORD
 
 
 def _part(fleet: registry.Fleet, host: Cluster, found: Sequence[VirtualCluster]) -> _Part:

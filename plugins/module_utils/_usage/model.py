@@ -90,6 +90,7 @@ class TenantSample:
     name: str
     display_name: str
     quota: Mapping[str, Decimal]
+    created: datetime
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._usage.page_parts im
     size,
     when,
 )
+from ansible_collections.tenantry.kube.plugins.module_utils._usage.report import EARLIER
 
 Report = Mapping[str, Any]
 PARTS = ("promised", "requested", "used")
@@ -203,7 +204,8 @@ def _rest_of_cost(report: Report, columns: int) -> list[list[Cell]]:
     cost = report["cost"]
     if not report["currency"] or not cost:
         return []
-    lines = [(f"{name} (deleted)", amount) for name, amount in report["former_tenants"].items()]
+    former = report["former_tenants"].items()
+    lines = [(name if name.endswith(EARLIER) else f"{name} (deleted)", amount) for name, amount in former]
     lines += [("Idle", cost["idle"]), ("The fleet", cost["month_to_date"])]
     before, after = [Cell("")] * 5, [Cell("")] * (columns - 7)
     last = [Cell(money(cost["forecast"], report["currency"]), None, "right"), *after[1:]]

@@ -93,7 +93,7 @@ def _remember(context: Context, options: UsageOptions, sample: Sample) -> tuple[
             cluster_days=list(history.clusters("day", calendar.since, calendar.now)),
             hours=list(history.vclusters("hour", hours, calendar.now)),
         )
-    return past, counted
+    return past.by_owner(sample.tenants), counted
 
 
 def _files(options: UsageOptions, whole: dict[str, Any], sample: Sample, past: Past) -> Iterator[tuple[Path, str]]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
@@ -17,6 +17,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._usage import advice
 from ansible_collections.tenantry.kube.plugins.module_utils._usage.costs import IDLE, Charge
 from ansible_collections.tenantry.kube.plugins.module_utils._usage.history import (
     DAY,
+    HOUR,
     MEBI,
     ClusterUsage,
     Usage,
@@ -34,6 +35,8 @@ from ansible_collections.tenantry.kube.plugins.module_utils._usage.prices import
 FORMAT = 1
 DAYS_SHOWN = 90
 WASTE_SHOWN = 10
+# After the name of a tenant that was deleted, and whose name a new one has.
+EARLIER = " (earlier)"
 _WEEK = 7
 # What is shown over time: the unit of its sum in cores or bytes, and the seconds of a cluster in which it was known.
 _OVER_TIME = {
@@ -51,6 +54,18 @@ class Past:
     days: Sequence[Usage] = ()
     cluster_days: Sequence[ClusterUsage] = ()
     hours: Sequence[Usage] = ()
+
+    def by_owner(self, tenants: Iterable[TenantSample]) -> Past:
+        """Return the same, with what was before the creation of a tenant as that of an earlier one of its name."""
+        created = {one.name: one.created.timestamp() for one in tenants}
+
+        def owned(found: Sequence[Usage], length: int) -> list[Usage]:
+            return [
+                replace(one, tenant=one.tenant + EARLIER) if one.time + length <= created.get(one.tenant, 0) else one
+                for one in found
+            ]
+
+        return replace(self, days=owned(self.days, DAY), hours=owned(self.hours, HOUR))
 
 
 @dataclass(frozen=True)

@@ -47,11 +47,12 @@ class HostFacts:
     unmeasured: str = ""
 
 
-def tenant_sample(record: dict) -> TenantSample:
-    """Return a tenant by its record."""
+def tenant_sample(record: dict, space: dict) -> TenantSample:
+    """Return a tenant by its record and its namespace, which is as old as the tenant: a record can be made anew."""
     name = record["metadata"]["labels"][naming.LABEL_TENANT]
+    created = space["metadata"]["creationTimestamp"]
     quota = {key: _amount(value) for key, value in quota_of(record).items()}
-    return TenantSample(name, record["data"].get("display_name") or name, quota)
+    return TenantSample(name, record["data"].get("display_name") or name, quota, moment(created))
 
 
 def cluster_sample(name: str, version: str, facts: HostFacts, credential_expires: str = "") -> ClusterSample:

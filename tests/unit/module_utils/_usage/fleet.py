@@ -56,9 +56,11 @@ def host(name: str = "hub", **other: Any) -> ClusterSample:
     return ClusterSample(name=name, **{**usual, **other})
 
 
-def tenant(name: str = "payments", display_name: str = "Payments", scale: int = 1) -> TenantSample:
+def tenant(
+    name: str = "payments", display_name: str = "Payments", scale: int = 1, created: datetime = LONG_AGO
+) -> TenantSample:
     quota = {"cpu": 8, "memory": 16 * GIB, "storage": 100 * GIB, "pods": 100, "vclusters": 5}
-    return TenantSample(name, display_name, {key: Decimal(value * scale) for key, value in quota.items()})
+    return TenantSample(name, display_name, {key: Decimal(value * scale) for key, value in quota.items()}, created)
 
 
 def sample(

@@ -65,7 +65,7 @@ def fleet(text: str = "x") -> Sample:
     )
     quiet = replace(mine, status=text, message=None)
     hosts = (host("hub", version=text, unmeasured=text, used=None), host(text))
-    known = (TenantSample(text, f"{text} Ltd", {"cpu": Decimal(1)}),)
+    known = (TenantSample(text, f"{text} Ltd", {"cpu": Decimal(1)}, NOW),)
     return Sample(NOW, hosts, (mine, quiet), known, {f"{text}-lost": text})
 
 

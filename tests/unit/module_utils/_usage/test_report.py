@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -80,6 +81,27 @@ def test_deleted_tenant_still_has_its_cost(tmp_path: Path) -> None:
     # 0.41666…, of which there are two: the other one has the odd cent.
     assert found["former_tenants"] == {"research": "0.41"}
     assert found["tenants"][0]["cost"]["month_to_date"] == "0.42"
+
+
+def test_tenant_of_an_earlier_name_pays_from_its_creation(tmp_path: Path) -> None:
+    """The earlier one was deleted. Nothing of it is on the page of the one that has its name now."""
+    mine = vcluster(created=NOW - timedelta(hours=3))
+    last, past = history_of(tmp_path, hours=48)
+    renewed = replace(last, vclusters=(mine,), tenants=(tenant(created=NOW - timedelta(hours=4)),))
+    found = report.build(renewed, past.by_owner(renewed.tenants), PRICES)
+    whole = report.build(last, past.by_owner(last.tenants), PRICES)
+    (now,), (before, _research) = found["tenants"], whole["tenants"]
+    cost = {name: Decimal(one["cost"]["month_to_date"]) for name, one in (("now", now), ("before", before))}
+    assert found["former_tenants"].keys() == {"payments (earlier)", "research"}
+    assert cost["now"] + Decimal(found["former_tenants"]["payments (earlier)"]) == cost["before"]
+    # The day of the creation is the new one's.
+    assert now["days"]["cpu_used"][-3:] == [None, None, 1.0]
+    assert now["cost"]["days"][-3:] == [None, None, before["cost"]["days"][-1]]
+    assert (now["cost"]["trend"], len(past.by_owner(renewed.tenants).hours)) == (None, len(past.hours))
+    assert {one.tenant for one in past.by_owner(renewed.tenants).hours if one.time < NOW.timestamp() - 5 * 3600} == {
+        *("payments (earlier)", "research")
+    }
+    assert "earlier" not in str(report.only_tenant(found, "payments"))
 
 
 def test_without_prices_there_is_no_currency(tmp_path: Path) -> None:

@@ -99,6 +99,15 @@ def test_nonsense_in_metrics_is_nothing() -> None:
     assert one_of(virtual_cluster(), facts(pod_metrics=metrics)).used == Amounts(Decimal(1), Decimal(0))
 
 
+def test_tenant_is_as_old_as_its_namespace() -> None:
+    """Somebody may delete its record, which then is new."""
+    meta = {"labels": {"tenantry.dev/tenant": "payments"}}
+    record = {"metadata": meta, "data": {"quota": '{"cpu": "500m", "vclusters": "2"}', "display_name": ""}}
+    one = sample.tenant_sample(record, {"metadata": {**meta, "creationTimestamp": STARTED}})
+    assert (one.name, one.display_name, one.created) == ("payments", "payments", moment(STARTED))
+    assert one.quota == {"cpu": Decimal("0.5"), "vclusters": 2}
+
+
 def test_cluster_is_the_sum_of_its_nodes() -> None:
     capacity = {"cpu": "4", "memory": "16Gi", "nvidia.com/gpu": "1"}
     node = {"status": {"capacity": capacity, "allocatable": {"cpu": "3800m", "memory": "15Gi"}}}
