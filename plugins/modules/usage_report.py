@@ -64,7 +64,9 @@ options:
     description: File for the page, one self-contained HTML file.
     type: path
   tenant_pages:
-    description: Directory for a page of each tenant, C(TENANT.html), with nothing of others in it.
+    description:
+      - Directory for a page of each tenant, C(TENANT.html), with nothing of others in it.
+      - Pages that the module wrote for tenants that are gone are deleted, unless O(tenant) is set. Other files are not.
     type: path
   json:
     description: File for the report as JSON. C(docs/usage-report.schema.json) of the collection describes it.
@@ -111,7 +113,7 @@ EXAMPLES = r"""
 RETURN = r"""
 time: {description: When the sample was taken., returned: success, type: str, sample: '2026-11-30T09:00:00Z'}
 files:
-  description: The files that were written, or would be in check mode.
+  description: The files that were written or deleted, or would be in check mode.
   returned: success
   type: list
   elements: str

@@ -37,7 +37,17 @@ def render(report: Mapping[str, Any]) -> str:
         page_tables.waste(report),
         page_tables.vclusters(report),
     ]
-    return document(element("html", _head(title), element("body", _header(title, report), _main(sections)), lang="en"))
+    head = _head(title, None if fleet else _mark(report["tenants"][0]["name"]))
+    return document(element("html", head, element("body", _header(title, report), _main(sections)), lang="en"))
+
+
+def is_of(tenant: str, head: str) -> bool:
+    """Return whether a file that begins so is the page of that tenant."""
+    return _mark(tenant).text in head
+
+
+def _mark(tenant: str) -> Markup:
+    return element("meta", name="tenantry-tenant", content=tenant)
 
 
 def _main(sections: list[Markup | None]) -> list[Markup]:
@@ -45,12 +55,13 @@ def _main(sections: list[Markup | None]) -> list[Markup]:
     return [element("main", sections), footer, raw("script", SCRIPT)]
 
 
-def _head(title: str) -> Markup:
+def _head(title: str, mark: Markup | None) -> Markup:
     """Return the head. Its policy names the only style and the only script, so that a browser runs nothing else."""
     allowed = f"default-src 'none'; style-src {_hash(STYLE)}; script-src {_hash(SCRIPT)}; base-uri 'none'"
     return element(
         "head",
         element("meta", charset="utf-8"),
+        mark,
         element("meta", http_equiv="Content-Security-Policy", content=f"{allowed}; form-action 'none'"),
         element("meta", name="viewport", content="width=device-width, initial-scale=1"),
         element("meta", name="referrer", content="no-referrer"),

@@ -24,6 +24,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._usage.model import 
 from ansible_collections.tenantry.kube.plugins.module_utils._usage.prices import Prices, parse_prices
 from ansible_collections.tenantry.kube.plugins.module_utils._usage.report import Calendar, Past
 
+HEAD = 4096  # bytes of a page that say whose it is
 FILES = ("page", "json", "csv", "metrics")
 # What of the report the module returns. The rest can be long, and is in the files.
 RETURNED = ("time", "currency", "month", "coverage", "cost", "missing_clusters", "unmeasured_clusters", "attention")
@@ -71,6 +72,9 @@ def run(context: Context, params: Mapping[str, Any]) -> dict[str, Any]:
     past, counted = _remember(context, options, sample)
     whole = report.build(sample, past, options.prices)
     changed = [str(path) for path, text in _files(options, whole, sample, past) if _write(context, options, path, text)]
+    for path in _former_pages(options, sample):
+        _delete(context, path)
+        changed.append(str(path))
     chosen = report.only_tenant(whole, options.tenant) if options.tenant else whole
     return {
         "changed": bool(changed or (options.history and (counted or context.check_mode))),
@@ -140,6 +144,30 @@ def _write(context: Context, options: UsageOptions, path: Path, text: str) -> bo
             beside.unlink()
         raise TenantryError(f"{path}: cannot be written: {error.strerror}. Set another path") from None
     return True
+
+
+def _former_pages(options: UsageOptions, sample: Sample) -> list[Path]:
+    """Return the pages of tenants that are gone. Other files are not touched."""
+    if options.tenant_pages is None or options.tenant is not None:
+        return []
+    known = {one.name for one in sample.tenants}
+    return [path for path in sorted(options.tenant_pages.glob("*.html")) if path.stem not in known and _is_page(path)]
+
+
+def _is_page(path: Path) -> bool:
+    """Return whether a run wrote the file for the tenant of its name."""
+    with suppress(OSError), path.open("rb") as file:
+        return not path.is_symlink() and page.is_of(path.stem, file.read(HEAD).decode(errors="replace"))
+    return False
+
+
+def _delete(context: Context, path: Path) -> None:
+    if context.check_mode:
+        return
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise TenantryError(f"{path}: cannot be deleted: {error.strerror}. Delete it") from None
 
 
 def _path(given: str | None) -> Path | None:

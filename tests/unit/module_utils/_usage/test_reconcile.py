@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
+from ansible_collections.tenantry.kube.plugins.module_utils._usage import gather, reconcile
 from ansible_collections.tenantry.kube.plugins.module_utils._usage.reconcile import UsageOptions
+
+from .fleet import sample, vcluster
 
 USUAL = {
     **dict.fromkeys(("history", "prices", "page", "json", "csv", "metrics", "tenant_pages", "tenant")),
@@ -28,3 +33,26 @@ def test_mode_without_quotes_is_refused(mode: str) -> None:
     """YAML reads 0640 as 416."""
     with pytest.raises(TenantryError, match=r"mode: .* is not a file mode\. Use four octal digits in quotes"):
         options(mode=mode)
+
+
+def run(monkeypatch: pytest.MonkeyPatch, found: Any, *, check: bool = False, **given: Any) -> dict[str, Any]:
+    monkeypatch.setattr(gather, "take", lambda _context, _now: found)
+    context: Any = SimpleNamespace(check_mode=check, warn=lambda _text: None)
+    return reconcile.run(context, {**USUAL, **given})
+
+
+def test_pages_of_tenants_that_are_gone_are_deleted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pages, both = str(tmp_path), sample(vcluster(), vcluster("research", "lab"))
+    run(monkeypatch, both, tenant_pages=pages, page=f"{pages}/index.html")
+    (tmp_path / "other.html").write_bytes((tmp_path / "research.html").read_bytes())
+    (tmp_path / "about.html").write_text("of somebody else")
+    (tmp_path / "link.html").symlink_to("research.html")
+    kept = {"about.html", "index.html", "link.html", "other.html", "payments.html"}
+    gone = sample(vcluster())
+    for options in ({"check": True}, {"tenant": "payments"}):
+        run(monkeypatch, gone, tenant_pages=pages, **options)
+        assert {one.name for one in tmp_path.iterdir()} == {*kept, "research.html"}
+    found = run(monkeypatch, gone, tenant_pages=pages)
+    assert {one.name for one in tmp_path.iterdir()} == kept
+    assert (found["changed"], found["files"]) == (True, [f"{pages}/research.html"])
+    assert not run(monkeypatch, gone, tenant_pages=pages)["changed"]
