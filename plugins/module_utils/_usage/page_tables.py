@@ -21,7 +21,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._usage.page_parts im
     size,
     when,
 )
-from ansible_collections.tenantry.kube.plugins.module_utils._usage.report import EARLIER
+from ansible_collections.tenantry.kube.plugins.module_utils._usage.report import EARLIER, WASTE_SHOWN
 
 Report = Mapping[str, Any]
 PARTS = ("promised", "requested", "used")
@@ -221,7 +221,7 @@ def waste(report: Report) -> Markup:
         "What the pods of a virtual cluster request, against the 95th percentile of the hourly peaks of their use in "
         "the last 14 days. The proposal is a fifth above it."
     )
-    rows = [_wasted(report, one) for one in report["waste"]]
+    rows = [_wasted(report, one) for one in report["waste"][:WASTE_SHOWN]]
     if not rows:
         text = "Nothing, or less than 24 hours are measured yet."
         return section("waste", "Requested and not used", about, element("p", text, class_="none"))

@@ -116,7 +116,7 @@ def build(sample: Sample, past: Past, prices: Prices) -> dict[str, Any]:
         "tenants": _tenants(sample, past, bill, calendar),
         "former_tenants": bill.of_others({one.name for one in sample.tenants}),
         "vclusters": [_vcluster(one, bill, newest) for one in sample.vclusters],
-        "waste": [_wasted(one) for one in found[:WASTE_SHOWN]],
+        "waste": [_wasted(one) for one in found],
         "attention": [vars(one) for one in advice.attention(sample)],
     }
 

@@ -8,13 +8,13 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.tenantry.kube.plugins.module_utils._usage import report
+from ansible_collections.tenantry.kube.plugins.module_utils._usage import page, report
 from ansible_collections.tenantry.kube.plugins.module_utils._usage.history import open_history
 from ansible_collections.tenantry.kube.plugins.module_utils._usage.model import Sample, VClusterSample
 from ansible_collections.tenantry.kube.plugins.module_utils._usage.prices import parse_prices
 from ansible_collections.tenantry.kube.plugins.module_utils._usage.report import Calendar, Past
 
-from .fleet import NOW, host, sample, tenant, vcluster
+from .fleet import NOW, amounts, host, sample, tenant, vcluster
 
 PRICES = parse_prices({"cpu_hour": "0.10"})
 HOURS = 24 * 21
@@ -108,6 +108,17 @@ def test_without_prices_there_is_no_currency(tmp_path: Path) -> None:
     found = report.build(*history_of(tmp_path, hours=3), parse_prices(None))
     assert found["currency"] is None
     assert found["cost"]["month_to_date"] == "0.00"
+
+
+def test_waste_of_a_tenant_is_there_after_that_of_ten_others(tmp_path: Path) -> None:
+    others = [vcluster("payments", f"dev-{number}", requested=amounts(3, 6)) for number in range(report.WASTE_SHOWN)]
+    last, past = history_of(tmp_path, *others, vcluster("research", "lab"), hours=30)
+    whole = report.build(last, past, PRICES)
+    mine = report.only_tenant(whole, "research")
+    assert [one["name"] for one in mine["waste"]] == ["lab"]
+    assert len(whole["waste"]) == report.WASTE_SHOWN + 1
+    assert page.render(whole).count("Lower the requests") == report.WASTE_SHOWN
+    assert page.render(mine).count("Lower the requests") == 1
 
 
 def test_version_behind_others() -> None:
