@@ -154,8 +154,8 @@ def waste(hours: Iterable[Usage], sample: Sample, prices: Prices) -> list[Waste]
             continue
         peak = Amounts(Decimal(p95([cpu for cpu, _m in seen])) / 1000, Decimal(p95([mib for _c, mib in seen]) * MEBI))
         proposed = Amounts(
-            _proposed(one.requested.cpu, peak.cpu, Decimal("0.05"), LEAST.cpu),
-            _proposed(one.requested.memory, peak.memory, Decimal(64 * MEBI), LEAST.memory),
+            _proposed("cpu", one, peak, Decimal("0.05")),
+            _proposed("memory", one, peak, Decimal(64 * MEBI)),
         )
         if proposed != one.requested:
             found.append(Waste(one, peak, proposed, len(seen), _monthly(one, proposed, prices)))
@@ -167,8 +167,10 @@ def p95(values: Sequence[int]) -> int:
     return sorted(values)[max(0, math.ceil(0.95 * len(values)) - 1)]
 
 
-def _proposed(requested: Decimal, peak: Decimal, step: Decimal, least: Decimal) -> Decimal:
-    wanted = (peak * HEADROOM / step).to_integral_value(ROUND_CEILING) * step
+def _proposed(resource: str, one: VClusterSample, peak: Amounts, step: Decimal) -> Decimal:
+    """Return what its pods should request. The tenant cannot lower the requests of the platform's own pods."""
+    requested, used, platform, least = (getattr(part, resource) for part in (one.requested, peak, one.platform, LEAST))
+    wanted = max(platform, (used * HEADROOM / step).to_integral_value(ROUND_CEILING) * step)
     return wanted if requested - wanted >= least else requested
 
 

@@ -49,6 +49,7 @@ class VClusterSample:
     pods: Decimal = NOTHING
     node_ports: Decimal = NOTHING
     load_balancers: Decimal = NOTHING
+    platform: Amounts = Amounts()  # of what is requested: by the platform's own pods, such as the control plane
     extended: Mapping[str, Decimal] = field(default_factory=dict)
     version: str | None = None
     message: str | None = None

@@ -219,7 +219,7 @@ def waste(report: Report) -> Markup:
     """Return the largest requests beyond use, with the change to make."""
     about = (
         "What the pods of a virtual cluster request, against the 95th percentile of the hourly peaks of their use in "
-        "the last 14 days. The proposal is a fifth above it."
+        "the last 14 days. The proposal is a fifth above it, and at least what its control plane requests."
     )
     rows = [_wasted(report, one) for one in report["waste"][:WASTE_SHOWN]]
     if not rows:

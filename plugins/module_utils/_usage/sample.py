@@ -14,6 +14,7 @@ from typing import Any
 from ansible_collections.tenantry.kube.plugins.module_utils._core import naming, quantities
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
 from ansible_collections.tenantry.kube.plugins.module_utils._core.timestamps import moment
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet.placement.facts import requests_of
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import VirtualCluster
 from ansible_collections.tenantry.kube.plugins.module_utils._snapshot import newest_record
 from ansible_collections.tenantry.kube.plugins.module_utils._tenant import resources_in_use
@@ -77,12 +78,19 @@ def cluster_sample(name: str, version: str, facts: HostFacts, credential_expires
 def vcluster_samples(found: Iterable[VirtualCluster], facts: HostFacts) -> list[VClusterSample]:
     """Return a sample of each virtual cluster of a host."""
     used = None if facts.pod_metrics is None else _used_by_namespace(facts.pod_metrics)
-    started = _oldest_starts(facts.control_plane)
-    return [_vcluster_sample(one, facts, used, started.get(one.namespace)) for one in found]
+    started, platform = _oldest_starts(facts.control_plane), _requested_by_namespace(facts.control_plane)
+    return [
+        _vcluster_sample(one, facts, used, started.get(one.namespace), platform.get(one.namespace, Amounts()))
+        for one in found
+    ]
 
 
 def _vcluster_sample(
-    found: VirtualCluster, facts: HostFacts, used: Mapping[str, Amounts] | None, started: datetime | None
+    found: VirtualCluster,
+    facts: HostFacts,
+    used: Mapping[str, Amounts] | None,
+    started: datetime | None,
+    platform: Amounts,
 ) -> VClusterSample:
     row, quota = facts.rows[found.namespace], facts.quotas.get(found.namespace, {})
     counted = (quota.get("status") or {}).get("used") or {}
@@ -107,6 +115,7 @@ def _vcluster_sample(
         pods=_amount(counted.get("pods")),
         node_ports=_amount(counted.get("services.nodeports")),
         load_balancers=_amount(counted.get("services.loadbalancers")),
+        platform=platform,
         extended={name: _amount(value) for name, value in requests.items() if name not in _STANDARD},
         version=row["version"],
         message=row["message"],
@@ -132,6 +141,18 @@ def _used_by_namespace(metrics: Iterable[dict]) -> dict[str, Amounts]:
     for one in metrics:
         space = one["metadata"]["namespace"]
         found[space] = found[space].plus(_sum(_of(part.get("usage") or {}) for part in one.get("containers") or []))
+    return found
+
+
+def _requested_by_namespace(pods: Iterable[dict]) -> dict[str, Amounts]:
+    """Return what pods request that are not finished, as their ResourceQuota counts it."""
+    found: dict[str, Amounts] = defaultdict(Amounts)
+    for pod in pods:
+        if (pod.get("status") or {}).get("phase") not in ("Succeeded", "Failed"):
+            space, requested = pod["metadata"]["namespace"], requests_of(pod)
+            found[space] = found[space].plus(
+                Amounts(Decimal(requested["cpu"]) / 1000, Decimal(requested["memory"]) / 1000)
+            )
     return found
 
 

@@ -95,6 +95,16 @@ def test_waste_is_what_is_requested_beyond_the_peaks(tmp_path: Path) -> None:
     assert found.unused.memory == 4 * GIB - found.proposed.memory
 
 
+def test_waste_leaves_what_the_platforms_own_pods_request(tmp_path: Path) -> None:
+    """Nobody can lower the requests of a control plane."""
+    most = vcluster(platform=amounts("1.5", 4), used=amounts("0.5", 1))
+    every = vcluster(name="alone", platform=amounts(2, 4), used=amounts("0.1", 1))
+    last, past = history_of(tmp_path, most, every, hours=30)
+    (found,) = advice.waste(past.hours, last, PRICES)
+    assert (found.one.name, found.proposed) == ("dev", amounts("1.5", 4))
+    assert found.monthly_cost == Decimal("0.5") * 73
+
+
 def test_waste_is_ranked_by_cost_or_by_size(tmp_path: Path) -> None:
     small = vcluster(name="small", used=amounts("1.5", 4))
     large = vcluster(name="large", used=amounts("0.1", 4))

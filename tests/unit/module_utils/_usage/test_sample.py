@@ -71,6 +71,22 @@ def test_virtual_cluster_by_its_quota_and_metrics() -> None:
     assert (one.extended, one.gpus) == ({"nvidia.com/gpu": 2, "hugepages-2Mi": 0}, 2)
 
 
+def test_requests_of_the_platforms_own_pods() -> None:
+    def pod(namespace: str, cpu: str, **status: str) -> dict:
+        resources = {"requests": {"cpu": cpu, "memory": "1Gi"}}
+        return {
+            "metadata": {"namespace": namespace},
+            "spec": {"containers": [{"resources": resources}]},
+            "status": status,
+        }
+
+    pods = [pod("payments--dev", "750m"), pod("payments--dev", "250m"), pod("other", "7")]
+    pods.append(pod("payments--dev", "9", phase="Succeeded"))
+    one = one_of(virtual_cluster(), facts(control_plane=pods))
+    assert one.platform == Amounts(Decimal(1), Decimal(2 * 1024**3))
+    assert one_of(virtual_cluster(), facts()).platform == Amounts()
+
+
 def test_no_pod_uses_nothing_but_without_metrics_nothing_is_known() -> None:
     assert one_of(virtual_cluster(), facts(pod_metrics=[])).used == Amounts()
     assert one_of(virtual_cluster(), facts(pod_metrics=None)).used is None
@@ -81,8 +97,8 @@ def test_times_of_a_virtual_cluster() -> None:
     newest = {"snapshot": "x", "sequence": int(datetime(2026, 11, 29, tzinfo=UTC).timestamp())}
     found = virtual_cluster(**{NOTES_ANNOTATION: json.dumps(notes), newest_record.ANNOTATION: json.dumps(newest)})
     running = [{"name": "k3s", "state": {"running": {"startedAt": STARTED}}}]
-    pod = {"metadata": {"namespace": "payments--dev"}, "status": {"containerStatuses": running}}
-    one = one_of(found, facts(control_plane=[pod, {"metadata": {"namespace": "payments--dev"}}]))
+    pod = {"metadata": {"namespace": "payments--dev"}, "spec": {}}
+    one = one_of(found, facts(control_plane=[{**pod, "status": {"containerStatuses": running}}, pod]))
     assert one.idle_since == moment("2026-11-20T09:00:00Z")
     assert one.snapshot == moment("2026-11-29T00:00:00Z")
     assert one.certificates_valid_until == moment(STARTED) + timedelta(days=90)
