@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import re
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -132,18 +133,24 @@ def _write(context: Context, options: UsageOptions, path: Path, text: str) -> bo
             return False
     if context.check_mode:
         return True
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with os.fdopen(os.open(beside, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "wb") as file:
-            os.fchmod(file.fileno(), options.mode)
-            file.write(content)
-        beside.replace(path)
+        _replace(path, content, options.mode)
     except OSError as error:
-        with suppress(OSError):
-            beside.unlink()
         raise TenantryError(f"{path}: cannot be written: {error.strerror}. Set another path") from None
     return True
+
+
+def _replace(path: Path, content: bytes, mode: int) -> None:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            os.fchmod(file.fileno(), mode)
+            file.write(content)
+        Path(beside).replace(path)
+    except BaseException:
+        Path(beside).unlink()
+        raise
 
 
 def _former_pages(options: UsageOptions, sample: Sample) -> list[Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -56,3 +57,21 @@ def test_pages_of_tenants_that_are_gone_are_deleted(tmp_path: Path, monkeypatch:
     assert {one.name for one in tmp_path.iterdir()} == kept
     assert (found["changed"], found["files"]) == (True, [f"{pages}/research.html"])
     assert not run(monkeypatch, gone, tenant_pages=pages)["changed"]
+
+
+def test_nobody_can_choose_the_file_that_is_written_beside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The numbers of processes repeat, in containers above all."""
+    victim = tmp_path / "victim"
+    victim.write_text("kept")
+    (tmp_path / f".index.html.{os.getpid()}").symlink_to(victim)
+    run(monkeypatch, sample(vcluster()), page=str(tmp_path / "index.html"), mode="0644")
+    assert victim.read_text() == "kept"
+    assert (tmp_path / "index.html").stat().st_mode & 0o777 == 0o644
+    assert not (tmp_path / "index.html").is_symlink()
+
+
+def test_file_that_cannot_be_written_leaves_nothing_beside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "index.html").mkdir()
+    with pytest.raises(TenantryError, match=r"index\.html: cannot be written: Is a directory\. Set another path"):
+        run(monkeypatch, sample(vcluster()), page=str(tmp_path / "index.html"))
+    assert [one.name for one in tmp_path.iterdir()] == ["index.html"]
