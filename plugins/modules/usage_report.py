@@ -38,7 +38,9 @@ options:
       - Without it, the report is about this moment and has no costs.
     type: path
   retention:
-    description: How long the history keeps days, V(31d) or more. Hours are kept for 21 days.
+    description: >-
+      How long the history keeps days, V(93d) or more: a report shows the month before and 90 days. Hours are kept for 21
+      days.
     type: str
     default: 1100d
   prices:

@@ -163,7 +163,7 @@ def test_one_tenant(payments: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "error"),
     [
-        ({"retention": "30d"}, "retention: 30d is too short. Use 31d or more"),
+        ({"retention": "30d"}, "retention: 30d is too short. Use 93d or more"),
         ({"mode": "999"}, 'mode: "999" is not a file mode'),
         ({"prices": {"cpu_hour": "cheap"}}, 'prices.cpu_hour: "cheap" is not a price'),
         ({"tenant": "No"}, "tenant: "),

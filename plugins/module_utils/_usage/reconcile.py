@@ -25,6 +25,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._usage.model import 
 from ansible_collections.tenantry.kube.plugins.module_utils._usage.prices import Prices, parse_prices
 from ansible_collections.tenantry.kube.plugins.module_utils._usage.report import Calendar, Past
 
+SHORTEST = "93d"  # of what a report shows: the month before, and 90 days
 HEAD = 4096  # bytes of a page that say whose it is
 FILES = ("page", "json", "csv", "metrics")
 # What of the report the module returns. The rest can be long, and is in the files.
@@ -53,7 +54,7 @@ class UsageOptions:
             naming.check_name(tenant, "tenant")
         return cls(
             history=_path(params["history"]),
-            kept=timedelta(seconds=quantities.seconds(params["retention"], "retention", "31d", "3650d")),
+            kept=timedelta(seconds=quantities.seconds(params["retention"], "retention", SHORTEST, "3650d")),
             prices=parse_prices(params["prices"]),
             files={kind: Path(params[kind]) for kind in FILES if params[kind]},
             tenant_pages=_path(params["tenant_pages"]),

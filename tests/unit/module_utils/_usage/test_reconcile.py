@@ -75,3 +75,10 @@ def test_file_that_cannot_be_written_leaves_nothing_beside(tmp_path: Path, monke
     with pytest.raises(TenantryError, match=r"index\.html: cannot be written: Is a directory\. Set another path"):
         run(monkeypatch, sample(vcluster()), page=str(tmp_path / "index.html"))
     assert [one.name for one in tmp_path.iterdir()] == ["index.html"]
+
+
+def test_retention_covers_what_a_report_shows() -> None:
+    """Last month, and 90 days."""
+    assert options(retention="93d").kept.days == 93
+    with pytest.raises(TenantryError, match=r"retention: 92d is too short\. Use 93d or more"):
+        options(retention="92d")
