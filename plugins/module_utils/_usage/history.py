@@ -201,7 +201,10 @@ class History:
 
 @contextmanager
 def open_history(path: Path, *, writable: bool) -> Iterator[History]:
-    """Open the history. A new file is created with mode 0600 if it is writable, else it is empty in memory."""
+    """Open the history. A new file is created with mode 0600 if it is writable.
+
+    Else, one that is missing or empty is an empty history in memory.
+    """
     try:
         connection = _connect(path, writable=writable)
     except sqlite3.Error as error:
@@ -275,7 +278,7 @@ def _marks(columns: Mapping | tuple) -> str:
 
 
 def _connect(path: Path, *, writable: bool) -> sqlite3.Connection:
-    if not writable and not path.exists():
+    if not writable and (not path.exists() or not path.stat().st_size):
         return sqlite3.connect(":memory:", isolation_level=None)
     if writable:
         try:

@@ -159,6 +159,15 @@ def test_file_is_private_and_reading_writes_nothing(path: Path) -> None:
         opened.add(sample(vcluster(), time=NOW + MINUTE), KEPT)
 
 
+def test_empty_file_is_an_empty_history(path: Path) -> None:
+    """One that touch made, for its owner and mode."""
+    path.touch()
+    with open_history(path, writable=False) as opened:
+        assert list(opened.vclusters("day", 0)) == []
+    assert path.stat().st_size == 0
+    assert add(path, NOW, vcluster()) == {"hub": 300}
+
+
 def test_foreign_file_is_refused_and_kept(path: Path) -> None:
     path.write_text("something else\n" * 100)
     with pytest.raises(TenantryError, match=r"history: .*file is not a database.*move it away"):
