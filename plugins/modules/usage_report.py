@@ -60,8 +60,12 @@ options:
       control_plane_hour:
         description: Fee of a cluster of the fleet for an hour, which its virtual clusters share.
         type: str
-      tiers: {description: Prices by tier., type: dict}
-      clusters: {description: 'Prices by cluster of the fleet, V(hub) or the name of a member.', type: dict}
+      tiers: {description: 'Prices by tier, V(dev) or V(prod).', type: dict}
+      clusters:
+        description:
+          - Prices by cluster of the fleet, V(hub) or the name of a member.
+          - There is a warning for one that neither the fleet nor the history knows.
+        type: dict
   page:
     description: File for the page, one self-contained HTML file.
     type: path

@@ -12,6 +12,7 @@ from typing import Any
 
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError, shown
 from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import did_you_mean
+from ansible_collections.tenantry.kube.plugins.module_utils._platform.manifests import TIERS
 
 HOURS_OF_MONTH = 730
 # A price, by which sum of the history it is multiplied, and how many of that sum are one unit of the price.
@@ -23,7 +24,8 @@ PRICED = {
 }
 CONTROL_PLANE = "control_plane_hour"
 OPTIONS = (*PRICED, CONTROL_PLANE)
-_NUMBER = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?", re.ASCII)
+# Small floats become text such as 1e-05.
+_NUMBER = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?(e-0?[1-9])?", re.ASCII)
 _CURRENCY = re.compile(r"[A-Z]{3}", re.ASCII)
 
 
@@ -54,12 +56,12 @@ def parse_prices(given: Mapping[str, Any] | None) -> Prices:
     currency = given.pop("currency", "EUR")
     if not isinstance(currency, str) or not _CURRENCY.fullmatch(currency):
         raise TenantryError(f"prices.currency: {shown(currency)} is not a code of ISO 4217. Use one such as EUR")
-    tiers = _sections(given.pop("tiers", None), "prices.tiers")
+    tiers = _tiers(given.pop("tiers", None), "prices.tiers")
     clusters = _sections(given.pop("clusters", None), "prices.clusters")
     of_both = {}
     for cluster, section in clusters.items():
         where = f"prices.clusters.{cluster}.tiers"
-        for tier, prices in _sections(section.pop("tiers", None), where).items():
+        for tier, prices in _tiers(section.pop("tiers", None), where).items():
             of_both[cluster, tier] = _level(prices, f"{where}.{tier}", priced=tuple(PRICED))
     return Prices(
         currency,
@@ -76,6 +78,16 @@ def _sections(given: object, field_name: str) -> dict[str, dict[str, Any]]:
     if not isinstance(given, Mapping) or not all(isinstance(one, Mapping) for one in given.values()):
         raise TenantryError(f"{field_name}: {shown(given)} is not a dictionary of prices by name")
     return {str(name): dict(prices) for name, prices in given.items()}
+
+
+def _tiers(given: object, field_name: str) -> dict[str, dict[str, Any]]:
+    found = _sections(given, field_name)
+    for tier in found:
+        if tier not in TIERS:
+            raise TenantryError(
+                f"{field_name}: {shown(tier)} is not a tier{did_you_mean(tier, TIERS)}. Use {', '.join(TIERS)}"
+            )
+    return found
 
 
 def _level(given: Mapping[str, Any], field_name: str, priced: tuple[str, ...] = OPTIONS) -> dict[str, Fraction]:

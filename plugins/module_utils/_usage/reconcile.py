@@ -72,6 +72,7 @@ def run(context: Context, params: Mapping[str, Any]) -> dict[str, Any]:
             f"tenant: there is no tenant {options.tenant}. Create it with tenantry.kube.tenant_quota first"
         )
     past, counted = _remember(context, options, sample)
+    _warn_of_unknown(context, options.prices, sample, past)
     whole = report.build(sample, past, options.prices)
     changed = [str(path) for path, text in _files(options, whole, sample, past) if _write(context, options, path, text)]
     for path in _former_pages(options, sample):
@@ -100,6 +101,14 @@ def _remember(context: Context, options: UsageOptions, sample: Sample) -> tuple[
             hours=list(history.vclusters("hour", hours, calendar.now)),
         )
     return past.by_owner(sample.tenants), counted
+
+
+def _warn_of_unknown(context: Context, prices: Prices, sample: Sample, past: Past) -> None:
+    """Warn of prices of clusters that neither the fleet nor the history has."""
+    fleet = {*(one.name for one in sample.clusters), *sample.missing}
+    for name in sorted(prices.of_cluster.keys() - fleet - {one.cluster for one in past.cluster_days}):
+        hint = naming.did_you_mean(name, sorted(fleet))
+        context.warn(f"prices.clusters: {name} is not in the fleet{hint}, so its prices do nothing. Correct the name")
 
 
 def _files(options: UsageOptions, whole: dict[str, Any], sample: Sample, past: Past) -> Iterator[tuple[Path, str]]:

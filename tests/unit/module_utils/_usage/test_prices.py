@@ -27,6 +27,11 @@ def test_most_specific_price_counts() -> None:
     assert (prices.of("storage_gib_month", "hub"), prices.currency, prices.given) == (0, "USD", True)
 
 
+@pytest.mark.parametrize("price", [1e-05, "1e-05", "1e-5", "0.00001"])
+def test_small_price_as_python_writes_it(price: Any) -> None:
+    assert parse_prices({"gpu_hour": price}).of("gpu_hour", "hub") == Fraction(1, 100000)
+
+
 @pytest.mark.parametrize("given", [None, {}, {"currency": "EUR"}, {"cpu_hour": None}])
 def test_no_price_is_no_error(given: Any) -> None:
     assert not parse_prices(given).given
@@ -42,6 +47,9 @@ def test_no_price_is_no_error(given: Any) -> None:
         ({"currency": "Euro"}, 'prices.currency: "Euro" is not a code of ISO 4217'),
         ({"tiers": {"prod": 3}}, "prices.tiers: .* is not a dictionary"),
         ({"tiers": {"prod": {"control_plane_hour": 3}}}, 'prices.tiers.prod: "control_plane_hour" is not a price'),
+        ({"cpu_hour": "1e-10"}, 'prices.cpu_hour: "1e-10" is not a price'),
+        ({"tiers": {"Prod": {}}}, r'prices.tiers: "Prod" is not a tier \(did you mean prod\?\). Use dev, prod'),
+        ({"clusters": {"edge": {"tiers": {"test": {}}}}}, 'prices.clusters.edge.tiers: "test" is not a tier. Use dev'),
         ({"clusters": {"edge": {"tiers": {"prod": {"x": 3}}}}}, 'prices.clusters.edge.tiers.prod: "x" is not a price'),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,7 +13,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import 
 from ansible_collections.tenantry.kube.plugins.module_utils._usage import gather, reconcile
 from ansible_collections.tenantry.kube.plugins.module_utils._usage.reconcile import UsageOptions
 
-from .fleet import sample, vcluster
+from .fleet import NOW, host, sample, vcluster
 
 USUAL = {
     **dict.fromkeys(("history", "prices", "page", "json", "csv", "metrics", "tenant_pages", "tenant")),
@@ -36,9 +37,11 @@ def test_mode_without_quotes_is_refused(mode: str) -> None:
         options(mode=mode)
 
 
-def run(monkeypatch: pytest.MonkeyPatch, found: Any, *, check: bool = False, **given: Any) -> dict[str, Any]:
+def run(
+    monkeypatch: pytest.MonkeyPatch, found: Any, *, check: bool = False, warnings: list[str] | None = None, **given: Any
+) -> dict[str, Any]:
     monkeypatch.setattr(gather, "take", lambda _context, _now: found)
-    context: Any = SimpleNamespace(check_mode=check, warn=lambda _text: None)
+    context: Any = SimpleNamespace(check_mode=check, warn=([] if warnings is None else warnings).append)
     return reconcile.run(context, {**USUAL, **given})
 
 
@@ -82,3 +85,18 @@ def test_retention_covers_what_a_report_shows() -> None:
     assert options(retention="93d").kept.days == 93
     with pytest.raises(TenantryError, match=r"retention: 92d is too short\. Use 93d or more"):
         options(retention="92d")
+
+
+def test_price_of_an_unknown_cluster_is_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that does not answer is known, and so is one that the history knows."""
+    warnings: list[str] = []
+    history, price = str(tmp_path / "history.sqlite"), {"cpu_hour": 1}
+    former = sample(clusters=(host(), host("former")), time=NOW - timedelta(days=2))
+    run(monkeypatch, former, history=history)
+    prices = {"clusters": dict.fromkeys(("hub", "former", "lost", "edgy", "nowhere"), price)}
+    found = sample(clusters=(host(), host("edge")), missing={"lost": "no answer"})
+    run(monkeypatch, found, history=history, prices=prices, warnings=warnings)
+    assert warnings == [
+        "prices.clusters: edgy is not in the fleet (did you mean edge?), so its prices do nothing. Correct the name",
+        "prices.clusters: nowhere is not in the fleet, so its prices do nothing. Correct the name",
+    ]
