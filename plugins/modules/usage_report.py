@@ -39,8 +39,8 @@ options:
     type: path
   retention:
     description: >-
-      How long the history keeps days, V(93d) or more: a report shows the month before and 90 days. Hours are kept for 21
-      days.
+      How long the history keeps days, V(93d) or more, because a report shows the month before and 90 days. Hours are
+      kept for 21 days.
     type: str
     default: 1100d
   prices:

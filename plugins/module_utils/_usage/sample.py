@@ -49,7 +49,7 @@ class HostFacts:
 
 
 def tenant_sample(record: dict, space: dict) -> TenantSample:
-    """Return a tenant by its record and its namespace, which is as old as the tenant: a record can be made anew."""
+    """Return a tenant by its record and its namespace, which is as old as the tenant: a record can be recreated."""
     name = record["metadata"]["labels"][naming.LABEL_TENANT]
     created = space["metadata"]["creationTimestamp"]
     quota = {key: _amount(value) for key, value in quota_of(record).items()}

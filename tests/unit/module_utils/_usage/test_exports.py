@@ -19,7 +19,7 @@ from .fleet import host, sample, vcluster
 from .test_report import PRICES, history_of
 
 SCHEMA = json.loads((Path(__file__).resolve().parents[4] / "docs/usage-report.schema.json").read_text())
-# The columns that FOCUS 1.2 requires of each dataset, by https://focus.finops.org/focus-specification/v1-2/
+# Feature level Mandatory in specification/columns of github.com/FinOps-Open-Cost-and-Usage-Spec/FOCUS_Spec at tag v1.2.
 FOCUS_MANDATORY = {
     "BilledCost", "BillingAccountId", "BillingAccountName", "BillingCurrency", "BillingPeriodEnd", "BillingPeriodStart",
     "ChargeCategory", "ChargeClass", "ChargeDescription", "ChargePeriodEnd", "ChargePeriodStart", "ContractedCost",
