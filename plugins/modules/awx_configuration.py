@@ -97,9 +97,11 @@ options:
     type: str
   hub_kubeconfig:
     description:
-      - Kubeconfig file of a cluster administrator of the hub, on the machine that runs the module.
+      - "Kubeconfig of a cluster administrator of the hub: the path of a file on the machine that runs the module, or
+        the content as a dictionary. Ansible masks the credentials in a dictionary. Paths in it are those of the
+        execution environment."
       - Mutually exclusive with O(hub_host), O(hub_token) and O(hub_ca_cert).
-    type: path
+    type: raw
   snapshot_passphrase:
     description:
       - Passphrase of snapshots, for the job templates C(backup), C(restore) and C(restore_drill).
@@ -261,7 +263,7 @@ OPTIONS: dict[str, dict] = {
     "hub_host": {"type": "str"},
     "hub_token": {"type": "str", "no_log": True},
     "hub_ca_cert": {"type": "str"},
-    "hub_kubeconfig": {"type": "path"},
+    "hub_kubeconfig": {"type": "raw"},
     "snapshot_passphrase": {"type": "str", "no_log": True},
     "snapshot_access_key": {"type": "str", "no_log": True},
     "snapshot_secret_key": {"type": "str", "no_log": True},

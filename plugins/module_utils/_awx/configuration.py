@@ -8,12 +8,14 @@ from ansible_collections.tenantry.kube.plugins.module_utils._awx.client import C
 from ansible_collections.tenantry.kube.plugins.module_utils._awx.options import Options
 from ansible_collections.tenantry.kube.plugins.module_utils._awx.reconcile import Reconciler
 from ansible_collections.tenantry.kube.plugins.module_utils._awx.render import desired
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import kubeconfig, kubeconfig_option
 from ansible_collections.tenantry.kube.plugins.module_utils._module import Context, Item, Row
 
 
 def run(context: Context, _items: list[Item], options: Options) -> list[Row]:
     """Make the controller have the objects, and return a row for each."""
-    context.secret(options.hub.inputs.get("kubeconfig"))
+    stored = options.hub.inputs.get("kubeconfig", "")
+    context.secret(stored, *kubeconfig_option.secrets({"hub_kubeconfig": kubeconfig.mapping(stored)}))
     if options.tenants and not options.sizes:
         context.warn(
             "sizes: is empty, so tenants get no job template that creates virtual clusters. Set tenantry_sizes"

@@ -6,13 +6,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError, shown
 from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import check_name, first_twice
 from ansible_collections.tenantry.kube.plugins.module_utils._core.quantities import seconds
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import kubeconfig, kubeconfig_option
 
 DEFAULT_TTLS = ["1d", "7d", "30d"]
 DEFAULT_SCHEDULES = {
@@ -127,13 +127,14 @@ def _filled(params: dict[str, Any], option: str) -> str:
 
 
 def _hub(params: dict[str, Any]) -> Hub:
-    host, token, ca, path = (params[f"hub_{name}"] for name in ("host", "token", "ca_cert", "kubeconfig"))
-    if path and (host or token or ca):
+    host, token, ca, given = (params[f"hub_{name}"] for name in ("host", "token", "ca_cert", "kubeconfig"))
+    if given and (host or token or ca):
         raise TenantryError(
             "hub_kubeconfig: not together with hub_host, hub_token and hub_ca_cert. Omit one of the two"
         )
-    if path:
-        return Hub({"kubeconfig": _read(path)}, by_kubeconfig=True)
+    if given:
+        config = kubeconfig_option.source(given, "hub_kubeconfig").config
+        return Hub({"kubeconfig": kubeconfig.as_text(config)}, by_kubeconfig=True)
     if not host or not token:
         raise TenantryError(
             "hub_host, hub_token: both are required without hub_kubeconfig. Set them, or hub_kubeconfig"
@@ -141,14 +142,6 @@ def _hub(params: dict[str, Any]) -> Hub:
     check_https(host, "hub_host")
     inputs = {"host": host, "bearer_token": token, "verify_ssl": True}
     return Hub({**inputs, "ssl_ca_cert": ca} if ca else inputs, by_kubeconfig=False)
-
-
-def _read(path: str) -> str:
-    try:
-        return Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not text"
-        raise TenantryError(f"hub_kubeconfig: cannot read {path}: {reason}. Correct the path") from None
 
 
 def _bucket(params: dict[str, Any]) -> dict[str, str]:

@@ -131,6 +131,11 @@ def secrets(config: dict[str, Any]) -> set[str]:
     return {value for value in found if value}
 
 
+def as_text(config: dict[str, Any]) -> str:
+    """Return the content of its file."""
+    return yaml.safe_dump(config, sort_keys=False)
+
+
 def write(path: str, config: dict[str, Any], *, check: bool = False, field: str = "kubeconfig_path") -> bool:
     """Write the file, readable by its owner only. Return whether content or mode change; `check` writes nothing.
 
@@ -142,7 +147,7 @@ def write(path: str, config: dict[str, Any], *, check: bool = False, field: str 
     if read_back(path) == config and stat.S_IMODE(file.stat().st_mode) == 0o600:
         return False
     if not check:
-        put(file, yaml.safe_dump(config, sort_keys=False), field)
+        put(file, as_text(config), field)
     return True
 
 

@@ -17,7 +17,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import k
 Given: TypeAlias = "str | dict[str, Any]"
 
 # The options of modules that take one, at any depth.
-NAMES = ("kubeconfig", "member_kubeconfig")
+NAMES = ("kubeconfig", "member_kubeconfig", "hub_kubeconfig")
 # Fields that may be shown. The values of all others are masked.
 _SHOWN = {
     "apiVersion", "kind", "name", "current-context", "cluster", "user", "namespace", "server", "tls-server-name",

@@ -6,9 +6,11 @@ import json
 from typing import Any
 
 import pytest
+import yaml
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.parameters import PASS_VARS
 from ansible_collections.tenantry.kube.plugins.module_utils import _module
+from ansible_collections.tenantry.kube.plugins.modules import awx_configuration
 from module_args import patch_module_args
 
 TOKEN = "swordfish-0123456789"
@@ -20,6 +22,14 @@ CONFIG = {
 }
 # ansible-core before 2.19 returns the arguments without being asked.
 INVOCATION = {"_ansible_inject_invocation": True} if "inject_invocation" in PASS_VARS else {}
+AWX = {
+    "controller_host": "https://awx.example",
+    "controller_oauthtoken": "token-of-the-controller",
+    "project_url": "https://git.example/tenants.git",
+    "execution_environment_image": "registry.example/ee",
+    "tenants": [],
+    **INVOCATION,
+}
 ITEM: dict[str, Any] = {"name": {"type": "str"}, "size": {"type": "int", "default": 1}}
 
 
@@ -67,5 +77,27 @@ def test_dictionary_is_masked_in_the_result(capsys: pytest.CaptureFixture[str], 
     assert caught.value.code == 0
     result = json.loads(capsys.readouterr().out)
     new = result.pop("_ansible_new_secrets", None)
+    assert logged
+    assert TOKEN not in json.dumps(result) + "".join(logged) or TOKEN in (new or ())
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (CONFIG, "ttls: is empty"),
+        (yaml.safe_dump(CONFIG), "hub_kubeconfig: is neither a path nor a dictionary"),
+        (json.dumps(CONFIG), "hub_kubeconfig: is neither a path nor a dictionary"),
+        ("/nonexistent/hub.yaml", "hub_kubeconfig: cannot read /nonexistent/hub.yaml: No such file"),
+    ],
+)
+def test_kubeconfig_for_awx_is_masked_where_the_module_fails(
+    capsys: pytest.CaptureFixture[str], logged: list[str], given: Any, message: str
+) -> None:
+    with patch_module_args({**AWX, "hub_kubeconfig": given, "ttls": []}), pytest.raises(SystemExit):
+        awx_configuration.main()
+    result = json.loads(capsys.readouterr().out)
+    new = result.pop("_ansible_new_secrets", None)
+    assert message in result["msg"]
+    assert "\n" not in result["msg"]
     assert logged
     assert TOKEN not in json.dumps(result) + "".join(logged) or TOKEN in (new or ())

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from .conftest import OPTIONS, SECRETS, AfterRun, Configure, rows
 from .launches import ADMIN, ADMIN_DEFINITION, EXECUTE, EXECUTE_DEFINITION, READ
@@ -69,8 +70,9 @@ def test_created_credentials_have_the_secrets_and_reach_their_jobs(stand_in: Sta
 
 def test_kubeconfig_has_a_credential_type_of_its_own(stand_in: StandIn, configure: Configure, tmp_path: Path) -> None:
     path = tmp_path / "hub.yaml"
-    path.write_text("users: [{user: {token: secret-of-the-kubeconfig}}]\n")
+    path.write_text("clusters: []\nusers:\n- user:\n    token: secret-of-the-kubeconfig\n")
     given = {**dict.fromkeys(["hub_host", "hub_token", "hub_ca_cert"]), "hub_kubeconfig": str(path)}
+    as_dictionary = {**given, "hub_kubeconfig": yaml.safe_load(path.read_text())}
     result = configure(**given)
     assert not result.get("failed"), result
     hub = stand_in.named("credentials", "tenantry.kube hub")
@@ -78,7 +80,9 @@ def test_kubeconfig_has_a_credential_type_of_its_own(stand_in: StandIn, configur
     injectors = stand_in.objects["credential_types"][hub["credential_type"]]["injectors"]
     assert injectors["env"] == {"K8S_AUTH_KUBECONFIG": "{{ tower.filename }}"}
     assert "secret-of-the-kubeconfig" not in result["raw"]
-    assert not configure(**given)["changed"]
+    assert not configure(**as_dictionary)["changed"]
+    assert configure(**as_dictionary, update_secrets=True)["changed"]
+    assert stand_in.named("credentials", "tenantry.kube hub")["inputs"] == {"kubeconfig": path.read_text()}
 
 
 def test_second_run_writes_nothing(stand_in: StandIn, configure: Configure, after_run: AfterRun) -> None:
@@ -186,7 +190,7 @@ def test_credential_that_is_no_longer_set_is_gone(
 ) -> None:
     after_run()
     path = tmp_path / "hub.yaml"
-    path.write_text("users: []\n")
+    path.write_text("clusters: []\n")
     without = dict.fromkeys(["hub_host", "hub_token", "hub_ca_cert", "snapshot_access_key", "snapshot_secret_key"])
     own = {
         "inputs": {"username": "u", "password": "p"},
