@@ -16,7 +16,7 @@ options:
         E(K8S_AUTH_CERT_FILE) and E(K8S_AUTH_KEY_FILE), and with the CA in the file E(K8S_AUTH_SSL_CA_CERT), as AWX's
         credential for a Kubernetes API sets them; the file in E(KUBECONFIG); the file C(~/.kube/config); the service
         account of the pod that the module runs in."
-      - Its server must be an C(https://) address with verification.
+      - Its server must be an C(https://) address with verification and without a user.
     type: raw
   context:
     description:

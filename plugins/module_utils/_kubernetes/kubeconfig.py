@@ -297,8 +297,11 @@ def _check_cluster(cluster: dict[str, Any], where: str) -> None:
     try:
         address = urlsplit(server if isinstance(server, str) else "")
         valid = address.scheme == "https" and bool(address.hostname) and (address.port is None or address.port > 0)
+        valid = valid and "@" not in address.netloc
     except ValueError:
         valid = False
+    if not valid and "@" in str(server):  # which may follow a password
+        raise TenantryError(f"{where}: server has a user in its address. Write https://HOST:PORT, and give a token")
     if not valid:
         raise TenantryError(
             f"{where}: server {shown(server)} is not an https:// address; credentials go over TLS only. "

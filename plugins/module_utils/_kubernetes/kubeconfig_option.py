@@ -4,12 +4,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
-from urllib.parse import urlsplit
+from urllib.parse import unquote
 
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import kubeconfig
@@ -20,13 +22,23 @@ Given: TypeAlias = "str | dict[str, Any]"
 NAMES = ("kubeconfig", "member_kubeconfig", "hub_kubeconfig")
 # Fields that may be shown. The values of all others are masked.
 _SHOWN = {
-    "apiVersion", "kind", "name", "current-context", "cluster", "user", "namespace", "server", "tls-server-name",
+    "apiVersion", "kind", "name", "current-context", "cluster", "user", "namespace", "tls-server-name",
     "certificate-authority", "certificate-authority-data", "client-certificate", "client-certificate-data",
     "client-key", "tokenFile", "username", "as", "as-uid", "as-groups", "command", "interactiveMode", "installHint",
 }  # fmt: skip
+_ADDRESSES = ("server", "proxy-url")
 _IGNORED = ("extensions", "preferences")
-# Names of flags and environment variables of a program whose values are masked.
-_SECRET = re.compile(r"secret|token|pass|key|credential", re.IGNORECASE)
+# Names of flags and environment variables of a program whose values are masked: not an authority, which is an address.
+_SECRET = re.compile(
+    r"secret|token|pass|key|credential|auth(?!ority)|bearer|cookie|header|(^|[_-])pat$|^-[pHu]$", re.IGNORECASE
+)
+_ASSIGNMENT = re.compile(r"(-{0,2}[\w.-]+)=(.*)", re.DOTALL)
+_FLAG = re.compile(r"-\w|--[a-z][a-z0-9-]*(=.*)?", re.IGNORECASE | re.DOTALL)
+_SCHEME = re.compile(r"^(bearer|basic|token)\s+", re.IGNORECASE)
+# What precedes the @ in a URL, even if a password has a / that should be escaped.
+_USERINFO = re.compile(r"://([^\s/]*|\S*)@")
+# Values of such names that are no secrets. They would be masked wherever they occur.
+_HARMLESS = re.compile(r"=*|true|false|\d{1,3}", re.IGNORECASE)
 _SHORTEST_LINE = 8
 
 
@@ -90,9 +102,11 @@ def _leaves(value: Any, field: str) -> Iterator[str]:
         return
     elif isinstance(value, list):
         yield from _of_list(value, field)
-    elif field == "proxy-url":
-        yield from _of_url(value)
-    elif field not in _SHOWN and value is not None and not isinstance(value, bool):
+    elif field in _ADDRESSES:
+        yield from _of_address(str(value))
+    elif field in _SHOWN:
+        yield from _of_urls(str(value))
+    elif value is not None and not isinstance(value, bool):
         yield str(value)
 
 
@@ -102,28 +116,74 @@ def _of_list(values: list[Any], field: str) -> Iterator[str]:
         return
     for value in values:
         if field == "env" and isinstance(value, dict):
-            yield from [str(value.get("value"))] if _SECRET.search(str(value.get("name"))) else []
+            yield from _of_variable(str(value.get("name")), str(value.get("value") or ""))
         else:
             yield from _leaves(value, field)
 
 
+def _of_variable(name: str, value: str) -> Iterator[str]:
+    if _SECRET.search(name):
+        yield from _of_named(name, value)
+    if name.lower().endswith("proxy"):
+        yield from _of_address(value)
+    yield from _of_arguments([value])
+
+
 def _of_arguments(arguments: list[str]) -> Iterator[str]:
-    """Values of flags whose name says that they are secret: `--client-secret=VALUE`, `--token VALUE`."""
-    for flag, following in zip(arguments, [*arguments[1:], ""], strict=True):
-        name, separator, value = flag.partition("=")
-        if name.startswith("-") and _SECRET.search(name):
-            yield value if separator else following
+    """Values of names that say that they are secret: `--client-secret=VALUE`, `--token VALUE`, `-p VALUE`.
+
+    An argument with spaces may be a command of a shell, with arguments of its own.
+    """
+    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
+        assigned = _ASSIGNMENT.fullmatch(argument)
+        if assigned and _SECRET.search(assigned[1]):
+            yield from _of_named(assigned[1], assigned[2])
+        elif _FLAG.fullmatch(argument) and not assigned and _SECRET.search(argument):
+            yield from _of_named(argument, "" if _FLAG.fullmatch(following) else following)
+        yield from _of_urls(argument)
+        if len(argument.split()) > 1 and not (assigned and argument.startswith("-")):
+            yield from _of_arguments(_words(argument))
 
 
-def _of_url(url: Any) -> Iterator[str]:
+def _words(text: str) -> list[str]:
     try:
-        yield urlsplit(str(url)).password or ""
-    except ValueError:
-        yield str(url)
+        return shlex.split(text)
+    except ValueError:  # a quotation mark that nothing closes
+        return text.split()
+
+
+def _of_named(name: str, value: str) -> Iterator[str]:
+    """The secret in the value of such a name: of a header without its name and scheme, of a user the password."""
+    if name == "-u":
+        yield from _of_userinfo(value)
+        return
+    if value.lstrip().startswith("{"):
+        yield from _leaves(kubeconfig.mapping(value), "")
+    if name == "-H" or "header" in name.lower():
+        value = value.partition(":")[2].strip() or value
+    value = _SCHEME.sub("", value)
+    if not _HARMLESS.fullmatch(value):
+        yield value
+
+
+def _of_address(url: str) -> Iterator[str]:
+    yield from _of_urls(url if "://" in url else f"://{url}")
+
+
+def _of_urls(text: str) -> Iterator[str]:
+    for found in _USERINFO.findall(text):
+        yield from _of_userinfo(found)
+
+
+def _of_userinfo(text: str) -> Iterator[str]:
+    """The password, or a user without one, which is a token."""
+    user, _colon, password = text.partition(":")
+    yield from (password or user, unquote(password or user))
 
 
 def _lines(values: Iterator[str]) -> Iterator[str]:
-    """Also each line of a value: Ansible escapes the line breaks in between in some outputs."""
+    """Also what the log and errors make of a value, and each of its lines, which some outputs break elsewhere."""
     for value in values:
-        yield from (value, value.strip()) if value.strip() else ()
-        yield from (line for line in value.split() if "\n" in value.strip() and len(line) >= _SHORTEST_LINE)
+        if bare := value.strip():
+            yield from (value, bare, repr(bare)[1:-1], json.dumps(bare)[1:-1])
+            yield from (line for line in value.split() if "\n" in bare and len(line) >= _SHORTEST_LINE)

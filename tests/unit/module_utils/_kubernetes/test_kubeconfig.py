@@ -122,6 +122,16 @@ def _refused(name: str, *, context: str | None = None, trust: str = "") -> str:
         (lambda c: _cluster(c).update(server="https://"), "not an https:// address"),
         (lambda c: _cluster(c).update(server="https://h:99999"), "not an https:// address"),
         (lambda c: _cluster(c).pop("server"), "not an https:// address"),
+        *(
+            (lambda c, address=address: _cluster(c).update(server=address), "server has a user in its address")
+            for address in (
+                f"https://admin:{TOKEN}@h",
+                f"https://{TOKEN}@h:6443",
+                f"http://admin:{TOKEN}@h",
+                f"admin:{TOKEN}@h",
+                f"https://admin:{TOKEN}@[h",
+            )
+        ),
         (lambda c: _cluster(c).update({"insecure-skip-tls-verify": True}), "insecure-skip-tls-verify"),
         (lambda c: _cluster(c).update({"certificate-authority-data": "%%"}), "not base64 of a PEM block"),
         (lambda c: _user(c).clear(), "neither a token nor a client certificate"),

@@ -107,10 +107,70 @@ echo '{"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential"
         ({"exec": {"command": "login", "args": ["login", "--token", "hidden"]}}, "hidden"),
         ({"exec": {"command": "login", "env": [{"name": "AWS_SECRET_ACCESS_KEY", "value": "hidden"}]}}, "hidden"),
         ({"of a later Kubernetes": ["hidden"]}, "hidden"),
+        *(
+            ({"exec": {"command": "login", "args": arguments}}, "hidden")
+            for arguments in (
+                ["--proxy=http://me:hidden@proxy.example:1"],
+                ["--proxy", "http://hidden@proxy.example:1"],
+                ["--proxy", "http://me:hidden@proxy.example:1/a@b"],
+                ["-p", "hidden"],
+                ["-u", "hidden"],
+                ["-u", "me:hidden"],
+                ["-H", "Authorization: Bearer hidden"],
+                ["--header=Cookie: hidden"],
+                ["--github-pat", "hidden"],
+                ["client_credential=hidden"],
+                ["-c", "curl -H 'Authorization: Bearer hidden' https://vault.example | jq ."],
+                ["-c", "it's --token hidden"],
+            )
+        ),
+        *(
+            ({"exec": {"command": "login", "env": [{"name": name, "value": value}]}}, "hidden")
+            for name, value in {
+                "HTTPS_PROXY": "http://me:hidden@proxy.example:1",
+                "http_proxy": "me:hidden@proxy.example:1",
+                "NPM_REGISTRY": "https://hidden@npm.example",
+                "GITHUB_PAT": "hidden",
+                "VAULT_AUTH": "hidden",
+                "BEARER": "hidden",
+                "SESSION_COOKIE": "hidden",
+                "EXTRA_HEADERS": "Authorization: Bearer hidden",
+                "LOGIN_OPTIONS": "--password=hidden",
+            }.items()
+        ),
     ],
 )
 def test_secrets_every_credential_is_one(user: dict[str, Any], secret: str) -> None:
     assert masked(**user) == {secret}
+
+
+def test_secrets_of_a_document_in_a_variable() -> None:
+    text = json.dumps({"auths": {"registry.example": {"auth": "aGlkZGVu"}}})
+    variable = {"name": "DOCKER_AUTH_CONFIG", "value": text}
+    assert {text, "aGlkZGVu"} <= masked(exec={"command": "login", "env": [variable]})
+
+
+@pytest.mark.parametrize(
+    ("field", "address", "secret"),
+    [
+        ("proxy-url", "http://me:hidden@proxy.example:3128", "hidden"),
+        ("proxy-url", "me:hidden@proxy.example:3128", "hidden"),
+        ("proxy-url", "http://me:hid/den@proxy.example:3128", "hid/den"),
+        ("server", "https://admin:hidden@one.example", "hidden"),
+        ("server", "https://hidden@one.example", "hidden"),
+        ("server", "https://admin:hidden@[one", "hidden"),
+    ],
+)
+def test_secrets_of_an_address_are_its_password_or_lone_user(field: str, address: str, secret: str) -> None:
+    given = config()
+    given["clusters"][0]["cluster"][field] = address
+    assert kubeconfig_option.secrets({"kubeconfig": given}) == {TOKEN, secret}
+
+
+def test_secrets_as_the_log_escapes_them() -> None:
+    assert {"a\\b\"'c", "a\\\\b\"\\'c"} <= masked(password="a\\b\"'c")
+    assert "hidden" in masked(exec={"args": ["-c", "TOKEN=hidden login"]})
+    assert {"p@ss", "p%40ss"} <= masked(exec={"args": ["https://me:p%40ss@one.example"]})
 
 
 def test_secrets_of_a_malformed_kubeconfig() -> None:
@@ -122,15 +182,12 @@ def test_secrets_words_of_other_output_are_none() -> None:
     given = config()
     given["clusters"][0]["cluster"] |= {"insecure-skip-tls-verify": True, "extensions": [{"name": "hub"}]}
     assert kubeconfig_option.secrets({"kubeconfig": given}) == {TOKEN}
-    program = {"apiVersion": "v1", "command": "aws", "args": ["eks", "get-token", "--region", "eu"]}
-    assert masked(exec={**program, "env": [{"name": "AWS_PROFILE", "value": "prod"}]}) == set()
+    arguments = ["eks", "get-token", "--region", "eu", "--token-only", "--cached-tokens=true", "--token-hours=12", "-v"]
+    variables = {"AWS_PROFILE": "prod", "AZURE_AUTHORITY_HOST": "https://login.example/", "CACHE_TOKENS": "true"}
+    program = {"apiVersion": "v1", "command": "aws", "args": [*arguments, "--url=https://one.example:1/a"]}
+    env = [{"name": name, "value": value} for name, value in variables.items()]
+    assert masked(exec={**program, "env": [*env, {"name": "NO_TOKEN"}]}) == set()
     assert kubeconfig_option.secrets({"kubeconfig": "/etc/hub.yaml", "name": "hub", "timeout": 30}) == set()
-
-
-def test_secrets_of_a_proxy_are_its_password() -> None:
-    given = config()
-    given["clusters"][0]["cluster"]["proxy-url"] = "http://me:hidden@proxy.example:3128"
-    assert kubeconfig_option.secrets({"kubeconfig": given}) == {TOKEN, "hidden"}
 
 
 def test_secrets_of_items_are_found() -> None:
@@ -142,4 +199,5 @@ def test_secrets_text_is_masked_whole_and_by_line() -> None:
     for text in (yaml.safe_dump(config()), json.dumps(config())):
         assert {text, TOKEN} <= kubeconfig_option.secrets({"kubeconfig": text})
     wrapped = "QUFBQUFBQUE\nQkJCQkJCQkI\n"
-    assert masked(**{"client-key-data": wrapped}) == {wrapped, wrapped.strip(), "QUFBQUFBQUE", "QkJCQkJCQkI"}
+    assert masked(**{"client-key-data": wrapped}) == {
+        wrapped, wrapped.strip(), repr(wrapped.strip())[1:-1], "QUFBQUFBQUE", "QkJCQkJCQkI"}  # fmt: skip
