@@ -44,7 +44,7 @@ options:
         inventory file.
       - If not set, the plugin looks for it as all modules do, see M(tenantry.kube.vcluster).
       - Its server must be an C(https://) address with verification.
-    type: path
+    type: raw
   tenant:
     description: Only virtual clusters of this tenant.
     type: str
@@ -132,7 +132,7 @@ from ansible.errors import AnsibleParserError
 from ansible.plugins.inventory import BaseInventoryPlugin, Cacheable, Constructable
 from ansible_collections.tenantry.kube.plugins.module_utils._core import query
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
-from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import hub_kubeconfig
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import hub_kubeconfig, kubeconfig_option
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import inventory_rows as vcluster_inventory
 from ansible_collections.tenantry.kube.plugins.plugin_utils import _context, _inventory
 
@@ -157,7 +157,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         super().parse(inventory, loader, path, cache=cache)
         config = self._read_config_data(path)
         _context.raising(lambda: _context.require_known(config, self.get_options()), AnsibleParserError)
-        given = self.get_options() | _beside(path, config)
+        given = self.get_options() | _context.raising(lambda: _beside(path, config), AnsibleParserError)
         rows = self._rows(path, given, use_cache=cache)
         for problem in _unreachable(rows):
             self.display.warning(f"Virtual clusters are missing from the inventory: {problem}")
@@ -252,9 +252,16 @@ def _plain(rows: Rows) -> Rows:
 
 
 def _beside(path: str, config: dict[str, Any]) -> dict[str, Any]:
-    """The kubeconfig of the file, whose relative path starts beside the file."""
+    """The kubeconfig of the file, whose relative path starts beside the file.
+
+    Ansible's own check of a path would quote a dictionary in its error, with the credentials.
+    """
     given = config.get("kubeconfig")
-    if not isinstance(given, str) or given.startswith(("~", "$")):
+    if given is not None and (not isinstance(given, str) or kubeconfig_option.is_content(given)):
+        raise TenantryError(
+            "kubeconfig: is no path. Set the path of a file, because hosts get this option as a variable"
+        )
+    if not given or given.startswith(("~", "$")):
         return {}
     return {"kubeconfig": str(Path(path).absolute().parent / given)}
 

@@ -102,8 +102,13 @@ class Options:
 
 def check_https(url: str | None, option: str) -> None:
     """Raise a TenantryError if the address would carry a token in plain text."""
-    parts = urlsplit(url or "")
-    if parts.scheme != "https" or not parts.hostname or parts.username or parts.query or parts.fragment:
+    if "@" in (url or ""):  # which may follow a password
+        raise TenantryError(f"{option}: has a user in the address. Write https://HOST, and give a token")
+    try:
+        parts = urlsplit(url or "")
+    except ValueError:
+        parts = urlsplit("")
+    if parts.scheme != "https" or not parts.hostname or parts.query or parts.fragment:
         raise TenantryError(
             f"{option}: {shown(url or '')} is not an https:// address. Set one such as https://awx.example.com"
         )

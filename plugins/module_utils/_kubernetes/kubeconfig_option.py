@@ -55,7 +55,7 @@ def source(given: Given, field: str) -> Source:
     if isinstance(given, dict):
         kubeconfig.check_shape(given, f"{field}: the dictionary")
         return Source(given, field, Path.cwd())
-    if not isinstance(given, str) or _is_content(given):
+    if not isinstance(given, str) or is_content(given):
         raise TenantryError(
             f"{field}: is neither a path nor a dictionary. Set the path of a file, or convert a text with from_yaml"
         )
@@ -70,27 +70,35 @@ def load(given: Given, context: str | None, *, field: str = "kubeconfig", trust:
 
 
 def secrets(params: Mapping[str, Any]) -> set[str]:
-    """Return what no output may show of the kubeconfigs among the options of a module, and of its items."""
+    """Return what no output may show of the kubeconfigs and web addresses among a module's options, at any depth."""
     found: set[str] = set()
     for name, value in params.items():
         if name in NAMES:
-            found.update(_lines(_of_one(value)))
-        elif isinstance(value, list):
-            found.update(*(secrets(item) for item in value if isinstance(item, dict)))
+            found.update(of_content(value))
+        elif isinstance(value, str) and value.startswith("http"):
+            found.update(_lines(_of_urls(value)))
+        elif isinstance(value, (list, dict)):
+            items = value if isinstance(value, list) else [value]
+            found.update(*(secrets(item) for item in items if isinstance(item, dict)))
     return found
+
+
+def of_content(given: Any) -> set[str]:
+    """Return what no output may show of a kubeconfig, or of any text or dictionary in place of a path."""
+    return set(_lines(_of_one(given)))
 
 
 def _of_one(given: Any) -> Iterator[str]:
     if isinstance(given, str):
-        if not _is_content(given):
+        if not is_content(given):
             return
         yield given
         given = kubeconfig.mapping(given)
     yield from _leaves(given, "")
 
 
-def _is_content(text: str) -> bool:
-    """Return whether a text is a kubeconfig as YAML or JSON, and not a path."""
+def is_content(text: str) -> bool:
+    """Return whether a text is the content of a file, such as YAML or JSON, and not a path."""
     return "\n" in text or text.lstrip().startswith("{")
 
 

@@ -107,7 +107,8 @@ class VaultStore(FileStore):
         self._password_file = str(Path(password_file).expanduser())
         if not Path(self._password_file).is_file():
             raise TenantryError(
-                f"vault_password_file: {password_file} is not a file. Set the password file of ansible-vault"
+                # Not quoted, because it may be the password itself.
+                "vault_password_file: names no file. Set the path of the password file of ansible-vault"
             )
 
     def read(self) -> dict | None:

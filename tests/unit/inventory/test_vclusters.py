@@ -218,6 +218,17 @@ def test_parse_kubeconfig_is_beside_the_inventory(parse: Parse, fleet: Fleet, tm
     assert data.hosts["payments--dev"].vars["tenantry_hub"] == {"kubeconfig": absolute, "context": "admin"}
 
 
+@pytest.mark.parametrize(
+    "given", ["{clusters: [], users: [{user: {token: secret-0123}}]}", "|\n  clusters: []\n  token: secret-0123",
+              "'{\"token\": \"secret-0123\"}'"]
+)  # fmt: skip
+def test_parse_kubeconfig_that_is_no_path_is_refused_unquoted(parse: Parse, fleet: Fleet, given: str) -> None:
+    with pytest.raises(AnsibleParserError, match="kubeconfig: is no path") as caught:
+        parse(f"kubeconfig: {given}\n")
+    assert "secret-0123" not in str(caught.value)
+    assert fleet.kubeconfigs == []
+
+
 def test_for_lookup_kubeconfig_that_is_no_path_stays_out() -> None:
     """As options may be given one day: what holds a credential is in no inventory."""
     config = {"kubeconfig": {"users": [{"user": {"token": "secret"}}]}, "context": "admin"}

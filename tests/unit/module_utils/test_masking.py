@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ import yaml
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.parameters import PASS_VARS
 from ansible_collections.tenantry.kube.plugins.module_utils import _module
-from ansible_collections.tenantry.kube.plugins.modules import awx_configuration
+from ansible_collections.tenantry.kube.plugins.modules import awx_configuration, tenant_user
 from module_args import patch_module_args
 
 TOKEN = "swordfish-0123456789"
@@ -95,9 +96,55 @@ def test_kubeconfig_for_awx_is_masked_where_the_module_fails(
 ) -> None:
     with patch_module_args({**AWX, "hub_kubeconfig": given, "ttls": []}), pytest.raises(SystemExit):
         awx_configuration.main()
+    assert message in _failure(capsys, logged)["msg"]
+
+
+@pytest.mark.parametrize(
+    ("option", "address", "message"),
+    [
+        ("controller_host", f"https://me:{TOKEN}@awx.example", "controller_host: has a user in the address"),
+        ("controller_host", f"https://me:{TOKEN}@[awx", "controller_host: has a user in the address"),
+        ("controller_host", "https://[awx", 'controller_host: "https://[awx" is not an https:// address'),
+        ("hub_host", f"https://{TOKEN}@hub.example", "hub_host: has a user in the address"),
+        ("project_url", f"https://me:{TOKEN}@git.example/tenants.git", "ttls: is empty"),
+        ("ca_path", f"-----BEGIN CERTIFICATE-----\n{TOKEN}\n", "ca_path: is no path, but a text or a dictionary"),
+        ("ca_path", {"key": TOKEN}, "ca_path: is no path, but a text or a dictionary"),
+    ],
+)
+def test_secret_in_an_address_or_in_place_of_a_path_is_masked(
+    capsys: pytest.CaptureFixture[str], logged: list[str], option: str, address: Any, message: str
+) -> None:
+    arguments = {**AWX, "hub_host": "https://hub.example", "hub_token": "token-of-the-hub", "ttls": [], option: address}
+    with patch_module_args(arguments), pytest.raises(SystemExit):
+        awx_configuration.main()
+    assert message in _failure(capsys, logged)["msg"]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (TOKEN, "vault_password_file: names no file"),
+        ({"password": TOKEN}, "vault_password_file: is no path, but a text or a dictionary"),
+        (f"$ANSIBLE_VAULT;1.1;AES256\n{TOKEN}\n", "vault_password_file: is no path, but a text or a dictionary"),
+    ],
+)
+def test_vault_password_in_place_of_its_file_is_masked(
+    capsys: pytest.CaptureFixture[str], logged: list[str], tmp_path: Path, given: Any, message: str
+) -> None:
+    file = {"name": "laptop", "path": str(tmp_path / "config"), "vault_password_file": given}
+    item = {"tenant": "payments", "name": "alice", "role": "admin", "kubeconfigs": [file]}
+    with patch_module_args({"users": [item], **INVOCATION}), pytest.raises(SystemExit):
+        tenant_user.main()
+    assert message in _failure(capsys, logged)["msg"]
+
+
+def _failure(capsys: pytest.CaptureFixture[str], logged: list[str]) -> dict[str, Any]:
+    """Return the result of a module that failed, in which the token is masked, as in the log."""
     result = json.loads(capsys.readouterr().out)
     new = result.pop("_ansible_new_secrets", None)
-    assert message in result["msg"]
+    assert result["failed"]
+    assert result["invocation"]
     assert "\n" not in result["msg"]
     assert logged
     assert TOKEN not in json.dumps(result) + "".join(logged) or TOKEN in (new or ())
+    return result

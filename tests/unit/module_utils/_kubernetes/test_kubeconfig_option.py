@@ -195,6 +195,12 @@ def test_secrets_of_items_are_found() -> None:
     assert kubeconfig_option.secrets({"members": items, "kubeconfig": None}) == {TOKEN}
 
 
+def test_secrets_of_web_addresses_are_found() -> None:
+    params = {"url": "https://me:hidden@git.example", "bucket": {"endpoint": "http://other@s3.example"}}
+    assert kubeconfig_option.secrets(params) == {"hidden", "other"}
+    assert kubeconfig_option.secrets({"url": "ssh://git@git.example/a.git", "image": "r.example/a@sha256:0"}) == set()
+
+
 def test_secrets_text_is_masked_whole_and_by_line() -> None:
     for text in (yaml.safe_dump(config()), json.dumps(config())):
         assert {text, TOKEN} <= kubeconfig_option.secrets({"kubeconfig": text})
