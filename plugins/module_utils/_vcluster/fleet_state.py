@@ -36,7 +36,12 @@ class FleetState:
 
     def host_of(self, tenant: str, namespace: str, wanted: str | None) -> Cluster:
         """Return the host of an existing virtual cluster, or the host `wanted` for a new one (None: the hub)."""
-        found = self.found.get(namespace)
+        found, promise = self.found.get(namespace), self.quotas.promise(tenant, namespace)
+        if found and promise and promise.host in self.unreachable and promise.host != found.host.name:
+            raise Unreachable(  # the administrator of a member can create any namespace there
+                f"host: {namespace} is on {promise.host}, which does not answer: {self.unreachable[promise.host]}. The "
+                f"one on {found.host.name} is another of the same name"
+            )
         if found and wanted not in (None, found.host.name):
             raise TenantryError(
                 f"host: {namespace} is on {found.host.name} and cannot be moved to {wanted}. "

@@ -297,3 +297,14 @@ def test_of_two_with_one_name_the_promised_counts(fleet: FakeFleet) -> None:
     fleet.add(fleet.edge, "dev", 1)
     assert FleetState(fleet).found["payments--dev"].host.name == "hub"
     assert fleet.correct() == []
+
+
+def test_another_of_that_name_does_not_take_the_place_of_a_silent_one(fleet: FakeFleet) -> None:
+    fleet.add(fleet.edge, "far", 3)
+    fleet.correct()
+    fleet.add(fleet.hub, "far", 1)
+    fleet.silent = True
+    for wanted in (None, "hub", "edge"):
+        with pytest.raises(Unreachable, match="far is on edge, which does not answer: edge is down. The one on hub is"):
+            FleetState(fleet).host_of("payments", "payments--far", wanted)
+    assert fleet.promised()["payments--far"].host == "edge"
