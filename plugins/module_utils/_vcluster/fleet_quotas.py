@@ -192,7 +192,7 @@ class FleetQuotas:
         def change(before: dict[str, Promise]) -> dict[str, Promise]:
             after = corrections.corrected(before, self._corrections[tenant])
             contested.clear()
-            contested.update(name for name in changing.keys() & after.keys() if after[name].held)
+            contested.update(name for name in (changing.keys() | gone) & after.keys() if after[name].held)
             for name, spec in changing.items():
                 after[name] = self._pending(spec, hosts[name], after.get(name))
             for name in gone & after.keys():

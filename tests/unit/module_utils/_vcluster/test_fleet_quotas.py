@@ -308,3 +308,13 @@ def test_another_of_that_name_does_not_take_the_place_of_a_silent_one(fleet: Fak
         with pytest.raises(Unreachable, match="far is on edge, which does not answer: edge is down. The one on hub is"):
             FleetState(fleet).host_of("payments", "payments--far", wanted)
     assert fleet.promised()["payments--far"].host == "edge"
+
+
+def test_deletion_of_what_another_run_creates_leaves_its_promise(fleet: FakeFleet) -> None:
+    state, new = FleetState(fleet), spec("new", 5)
+    assert reserve(FleetState(fleet), new) == {}
+    written = fleet.promised()
+    for mine in (state, FleetState(fleet)):
+        assert reserve(mine, leaving=[new.namespace]) == {}
+        mine.quotas.settle({new.namespace: None})
+        assert fleet.promised() == written
