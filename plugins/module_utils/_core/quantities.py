@@ -13,6 +13,8 @@ _DECIMAL = {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12, "
 _BINARY = {"Ki": 1, "Mi": 2, "Gi": 3, "Ti": 4, "Pi": 5, "Ei": 6}
 _FACTORS = {**{s: Decimal(10) ** e for s, e in _DECIMAL.items()}, **{s: Decimal(1024) ** e for s, e in _BINARY.items()}}
 _QUANTITY = re.compile(r"([+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+))(?:([eE][+-]?[0-9]{1,2})|([a-zA-Z]*))", re.ASCII)
+# Below it, sums are exact with the 28 digits of Decimal.
+_TOO_LARGE = Decimal(10) ** 25
 _RULE = "a number with an optional unit, such as 500m, 2, 10G or 10Gi"
 
 _SECONDS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
@@ -20,12 +22,17 @@ _DURATION = re.compile(r"(?:[0-9]{1,9}[dhms])+", re.ASCII)
 
 
 def parse(value: object, field: str) -> Decimal:
-    """Return the value in base units (cores, bytes, pieces). Raise a TenantryError if it is negative or invalid."""
+    """Return the value in base units (cores, bytes, pieces).
+
+    Raise a TenantryError if it is negative, too large or invalid.
+    """
     amount = _amount(value)
     if amount is None:
         raise TenantryError(f"{field}: {shown(value)} is not a quantity{_unit_hint(value)}. Use {_RULE}")
     if amount < 0:
         raise TenantryError(f"{field}: {shown(value)} is negative. Use {_RULE}")
+    if amount >= _TOO_LARGE:
+        raise TenantryError(f"{field}: {shown(value)} is too large. Use less than {display(_TOO_LARGE)}")
     return amount
 
 

@@ -8,12 +8,15 @@ import json
 from dataclasses import dataclass, field, fields
 from typing import Any, get_type_hints
 
-from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import Obstacle
+from ansible_collections.tenantry.kube.plugins.module_utils._core import quantities
+from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import Obstacle, TenantryError, shown
 
 SPEC_ANNOTATION = "tenantry.dev/spec"
 # 0: without a format, by releases before this key. 1: fields renamed.
 FORMAT = 1
 _RENAMED = {"slice": "resources", "expires": "ttl"}
+# So that sums of many stay below what quantities can be.
+_TOO_LARGE = 10**21
 # Written only if they are set, so that the record of a virtual cluster without them stays as it is.
 _WITHOUT_NULL = frozenset({"expose", "mode", "oidc", "persistence", "request", "tier", "version", "volume"})
 
@@ -54,12 +57,12 @@ class VClusterRecord:
         known = {one: value for one, value in _upgraded(raw, namespace).items() if one in _TYPES and value is not None}
         for name, value in known.items():
             if not isinstance(value, _TYPES[name]):
-                raise Obstacle(
-                    f"{_where(namespace)}: the field {name} is of a wrong type ({type(value).__name__}). "
-                    "Remove the annotation, then run tenantry.kube.vcluster with state: present and the mode of that "
-                    "virtual cluster"
-                )
-        return cls(**known)
+                raise _unreadable(namespace, f"the field {name} is of a wrong type ({type(value).__name__})")
+        record = cls(**known)
+        for name, amount in record.resources.items():
+            if not _is_quantity(amount):
+                raise _unreadable(namespace, f"the field resources.{name} is not a quantity ({shown(amount)})")
+        return record
 
     def as_text(self, before: str = "") -> str:
         """Return the annotation. Keep `before`, the existing one, if only its format is older."""
@@ -72,6 +75,20 @@ class VClusterRecord:
 
 NO_RECORD = VClusterRecord()
 _TYPES: dict[str, Any] = get_type_hints(VClusterRecord)
+
+
+def _is_quantity(amount: object) -> bool:
+    try:
+        return quantities.parse(amount, "resources") < _TOO_LARGE
+    except TenantryError:
+        return False
+
+
+def _unreadable(namespace: dict, problem: str) -> Obstacle:
+    return Obstacle(
+        f"{_where(namespace)}: {problem}. Remove the annotation, then run tenantry.kube.vcluster with state: present "
+        "and the mode of that virtual cluster"
+    )
 
 
 def _upgraded(raw: dict, namespace: dict) -> dict:
@@ -97,7 +114,7 @@ def written_on(namespace: dict) -> str:
 def _parsed(text: str) -> dict:
     try:
         raw = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):  # the administrator of a member can write anything there
         return {}
     return raw if isinstance(raw, dict) else {}
 

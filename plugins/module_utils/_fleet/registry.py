@@ -15,7 +15,10 @@ from threading import Lock
 from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import Obstacle, TenantryError
 from ansible_collections.tenantry.kube.plugins.module_utils._core.timestamps import clock, stamp
-from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import VirtualCluster
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import (
+    VirtualCluster,
+    is_virtual_cluster,
+)
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import bound_tokens
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import THREADS, Cluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import NAMESPACE, SECRET
@@ -128,7 +131,8 @@ class Fleet:
 
         def on_host(host: Cluster) -> list[VirtualCluster]:
             try:
-                return [VirtualCluster(host, space) for space in host.list(NAMESPACE, selector=label)]
+                spaces = host.list(NAMESPACE, selector=label)
+                return [VirtualCluster(host, space) for space in spaces if is_virtual_cluster(space)]
             except TenantryError as error:
                 if host is self.hub:
                     raise

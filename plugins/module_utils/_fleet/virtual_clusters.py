@@ -13,6 +13,13 @@ from ansible_collections.tenantry.kube.plugins.module_utils._fleet.record import
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
 
 
+def is_virtual_cluster(namespace: dict) -> bool:
+    """Return whether the platform may have created it. The administrator of a member can label any namespace."""
+    labels = namespace["metadata"]["labels"]
+    tenant, name = (labels.get(label, "") for label in (naming.LABEL_TENANT, naming.LABEL_VCLUSTER))
+    return namespace["metadata"]["name"] == naming.joined(tenant, name)
+
+
 @dataclass(frozen=True)
 class VirtualCluster:
     """A virtual cluster that exists: its Namespace, as read from its host."""

@@ -46,6 +46,7 @@ class FleetQuotas:
         self._written: dict[str, dict[str, Promise]] = defaultdict(dict)  # by this run, by tenant and namespace
         # Of these the promises are lost or were never written, and the hosts have all that is to know.
         self._rebuilt = {one for one in records if not unreachable and not promises.are_kept(records[one])}
+        self._incomparable: dict[str, str] = {}  # why the promises could not be compared with the hosts, by tenant
         self._corrections = {tenant: self._find_corrections(tenant, record) for tenant, record in records.items()}
         self._promises = {tenant: self._corrected(tenant, record) for tenant, record in records.items()}
 
@@ -61,6 +62,8 @@ class FleetQuotas:
         """Correct the promises that differ from what the hosts have. Warn of each."""
 
         def store(tenant: str) -> list[str]:
+            if tenant in self._incomparable:
+                return [self._incomparable[tenant]]
             found, record = self._corrections[tenant], self.records[tenant]
             problem = promises.problem(record)
             if not context.check_mode:
@@ -153,13 +156,17 @@ class FleetQuotas:
     def _check(self, tenant: str, specs: dict[str, VClusterSpec], gone: set[str]) -> None:
         if tenant not in self.records or not any(map(self.grows, specs.values())):
             return  # a quota below the use stops growth, but not updates of existing virtual clusters
+        if tenant in self._incomparable:
+            raise Obstacle(self._incomparable[tenant])
         if not self.are_known(tenant):
             raise Unreachable(
                 f"quota of tenant {tenant}: its record does not have all virtual clusters yet, and cannot be completed "
                 f"while {', '.join(self.unreachable)} does not answer: {'; '.join(self.unreachable.values())}"
             )
         mine = {name: found for name, found in self.found.items() if found.tenant == tenant and name not in gone}
-        others = {name: found.record.resources for name, found in mine.items() if name not in specs}
+        others = {
+            name: self._resources(found) or found.record.resources for name, found in mine.items() if name not in specs
+        }
         promised = self._promises[tenant]
         for name in promised.keys() - specs.keys() - gone:
             answers = name in mine  # then what is in use is known better
@@ -243,6 +250,13 @@ class FleetQuotas:
         return corrections.corrected(promises.of(record), self._corrections[tenant])
 
     def _find_corrections(self, tenant: str, record: dict) -> list[Correction]:
+        problem, found = attempt(lambda: self._differences(tenant, record))
+        if problem:
+            self._rebuilt.discard(tenant)
+            self._incomparable[tenant] = f"promises of tenant {tenant}: cannot be compared with the hosts: {problem}"
+        return found or []
+
+    def _differences(self, tenant: str, record: dict) -> list[Correction]:
         kept = promises.are_kept(record)
         if not kept and tenant not in self._rebuilt:
             return []
@@ -258,11 +272,11 @@ class FleetQuotas:
         if not found.record_problem:
             return found.record.resources
         _problem, quota = attempt(lambda: self._quota(found))
-        return resources_in_use.promised_to(found, quota) if quota else None
+        return attempt(lambda: resources_in_use.promised_to(found, quota))[1] if quota else None
 
     def _in_use(self, found: VirtualCluster) -> Mapping[str, str] | None:
-        _problem, quota = attempt(lambda: self._quota(found))
-        return None if quota is None else resources_in_use.taken(found.readable_record.resources, quota)
+        recorded = found.readable_record.resources
+        return attempt(lambda: resources_in_use.taken(recorded, self._quota(found)))[1]
 
     def _quota(self, found: VirtualCluster) -> dict:
         """Return the ResourceQuota of a virtual cluster, read once per tenant and only if needed."""

@@ -43,6 +43,13 @@ def test_not_a_quantity(value: object) -> None:
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("value", ["1e25", "9e60", "9" * 40, "10000000E"])
+def test_too_large(value: str) -> None:
+    with pytest.raises(TenantryError, match=r"cpu: .* is too large\. Use less than 10000000E"):
+        quantities.add("1", value, field="cpu")
+    assert quantities.add("9e24", "9999999E") == "18999999E"
+
+
 def test_negative() -> None:
     with pytest.raises(TenantryError, match='cpu: "-1" is negative'):
         quantities.parse("-1", "cpu")

@@ -50,6 +50,15 @@ def test_old_record_reads_as_new_one(name: str) -> None:
     check_change(record, spec)
 
 
+@pytest.mark.parametrize("amount", ["abc", "9e60", "1e21", "-1", True, None, [1]])
+def test_amounts_that_are_none_make_the_record_unreadable(amount: object) -> None:
+    for name in ("cpu", "nvidia.com/gpu"):
+        text = json.dumps({"resources": {name: amount}, "format": FORMAT})
+        with pytest.raises(Obstacle, match=rf"payments--dev: the field resources\.{name} is not a quantity"):
+            read(text)
+    assert read("[" * 100_000) == NO_RECORD
+
+
 @pytest.mark.parametrize("name", OLD)
 def test_new_text_differs_by_format_only(name: str) -> None:
     old = OLD[name]["annotation"]

@@ -10,7 +10,7 @@ import pytest
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import VirtualCluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import CONFIG_MAP, NAMESPACE
-from ansible_collections.tenantry.kube.plugins.module_utils._tenant import promises
+from ansible_collections.tenantry.kube.plugins.module_utils._tenant import corrections, promises
 from ansible_collections.tenantry.kube.plugins.module_utils._tenant.manifests import RECORD, tenant_objects
 from ansible_collections.tenantry.kube.plugins.module_utils._tenant.promises import Promise
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.fleet_state import FleetState, Unreachable
@@ -305,7 +305,7 @@ def test_another_of_that_name_does_not_take_the_place_of_a_silent_one(fleet: Fak
     fleet.add(fleet.hub, "far", 1)
     fleet.silent = True
     for wanted in (None, "hub", "edge"):
-        with pytest.raises(Unreachable, match="far is on edge, which does not answer: edge is down. The one on hub is"):
+        with pytest.raises(Unreachable, match="far is on edge, which does not answer: edge is"):
             FleetState(fleet).host_of("payments", "payments--far", wanted)
     assert fleet.promised()["payments--far"].host == "edge"
 
@@ -318,3 +318,27 @@ def test_deletion_of_what_another_run_creates_leaves_its_promise(fleet: FakeFlee
         assert reserve(mine, leaving=[new.namespace]) == {}
         mine.quotas.settle({new.namespace: None})
         assert fleet.promised() == written
+
+
+def test_promises_that_cannot_be_compared_stop_their_tenant_only(
+    fleet: FakeFleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for obj in tenant_objects("research", QUOTA, "research"):
+        fleet.hub.apply(obj)
+    add_vcluster(fleet.hub, "payments", "dev", {"resources": part(3), "format": 1}, None)
+    find = corrections.find
+
+    def fails(known: dict, reality: corrections.Reality) -> Any:
+        if reality.found:
+            raise KeyError("odd")
+        return find(known, reality)
+
+    monkeypatch.setattr(corrections, "find", fails)
+    (line,) = fleet.correct()
+    assert "promises of tenant payments: cannot be compared" in line
+    assert "promises of tenant payments: cannot be compared" in refused(fleet, spec("new", 1))
+    lab = parse(make_item(tenant="research", name="lab", agents=0, resources=part(3)))
+    assert FleetState(fleet).quotas.over_quota([lab], []) == {}
+    fleet.lose()
+    fleet.correct()
+    assert not promises.are_kept(fleet.record())

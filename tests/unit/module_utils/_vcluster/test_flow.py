@@ -8,12 +8,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import ApiError, TenantryError
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet import registry
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.record import SPEC_ANNOTATION
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.apply import Key
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import Deadline
 from ansible_collections.tenantry.kube.plugins.module_utils._module import _rows_of_none
+from ansible_collections.tenantry.kube.plugins.module_utils._tenant.manifests import tenant_objects
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import (
     apply,
     connection,
@@ -27,8 +29,9 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import (
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.options import VClusterOptions
 
+from .._tenant.fleet import add_vcluster
 from .example import SHARED, make_item
-from .fake_host import NODE, FakeHost
+from .fake_host import NODE, QUOTA, FakeHost
 
 NAMESPACE = Key("v1/Namespace", None, "payments--dev")
 ETCD = {**SHARED, "servers": 3, "resources": {**SHARED["resources"], "cpu": "9", "memory": "9Gi"}}
@@ -270,6 +273,31 @@ def test_unreadable_record_stops_its_own_only(world: World) -> None:
     assert "has format 9" in stopped["error"]
     assert stopped["refused"] is False
     assert "error" not in other
+
+
+@pytest.mark.parametrize(
+    ("odd", "cpu", "problem"),
+    [
+        ({}, "abc", "namespace payments--odd: the field resources.cpu is not a quantity"),
+        ({}, "9e60", "namespace payments--odd: the field resources.cpu is not a quantity"),
+        ({naming.LABEL_TENANT: None}, "1", None),
+        ({naming.LABEL_VCLUSTER: None}, "1", None),
+        ({naming.LABEL_VCLUSTER: "dev"}, "64", None),
+    ],
+)
+def test_odd_namespace_stops_its_own_tenant_at_most(
+    world: World, odd: dict[str, Any], cpu: str, problem: str | None
+) -> None:
+    """The administrator of a member can create it there."""
+    for obj in tenant_objects("research", QUOTA, "research"):
+        world.hub.apply(obj)
+    add_vcluster(world.hub, "payments", "odd", {"resources": {"cpu": cpu}, "format": 1}, None)
+    world.hub.merge("v1/Namespace", "payments--odd", None, {"metadata": {"labels": odd}})
+    lab = item(tenant="research", name="lab", expose=make_item(expose={"port": 30444})["expose"])
+    mine, other = world.run(item(), lab)
+    assert "error" not in other, other
+    assert (problem or "") in mine.get("error", "")
+    assert ("error" in mine) == (problem is not None)
 
 
 def member_of(world: World, patch: pytest.MonkeyPatch) -> FakeHost:
