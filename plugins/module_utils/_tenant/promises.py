@@ -147,13 +147,15 @@ def begin(hub: Cluster, tenant: str) -> None:
     hub.merge(CONFIG_MAP, RECORD, naming.tenant_namespace(tenant), {"metadata": {"annotations": {ANNOTATION: "{}"}}})
 
 
-def end(hub: Cluster, tenant: str, namespace: str, *, gone: bool) -> None:
-    """Remove the promise of a virtual cluster that a run has deleted, or note that it is being deleted."""
+def end(hub: Cluster, tenant: str, namespace: str, promise: Promise, *, gone: bool) -> None:
+    """Remove the promise of a virtual cluster that a run has deleted, or note that it is being deleted.
+
+    A promise that is another than the one that the run has seen stays.
+    """
     record = hub.get(CONFIG_MAP, RECORD, naming.tenant_namespace(tenant))
 
     def without(before: dict[str, Promise]) -> dict[str, Promise]:
-        promise = before.get(namespace)
-        if promise and not promise.held:
+        if before.get(namespace) == promise and not promise.held:
             if gone:
                 del before[namespace]
             else:

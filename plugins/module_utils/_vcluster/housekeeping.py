@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -14,7 +15,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._core.timestamps imp
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet import registry
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import VirtualCluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.apply import Plan
-from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import NAMESPACE
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import CONFIG_MAP, NAMESPACE
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import Deadline
 from ansible_collections.tenantry.kube.plugins.module_utils._module import (
     Context,
@@ -23,6 +24,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._module import (
     run_each,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._tenant import promises
+from ansible_collections.tenantry.kube.plugins.module_utils._tenant.promises import Promise
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import (
     activity,
     certificate_lifetime,
@@ -127,6 +129,8 @@ def run(context: Context, items: list[dict], options: VClusterOptions) -> list[d
     if tenant is not None:
         naming.check_name(tenant, "tenant")
     with registry.open_fleet(context) as fleet:
+        records = fleet.hub.list(CONFIG_MAP, selector=naming.selector("tenant"))
+        promised = {name: one for record in records for name, one in promises.of(record).items()}
         vclusters, unreachable = fleet.vclusters()
         for problem in unreachable.values():
             context.warn(problem)
@@ -134,14 +138,16 @@ def run(context: Context, items: list[dict], options: VClusterOptions) -> list[d
         due.sort(key=lambda one: (one.tenant, one.name))
         rows = run_each(context.hub, due, _known, lambda found: _row(context, found, options))
         if not context.check_mode:
-            _end_promises(context, rows, gone=options.wait)
+            _end_promises(context, rows, promised, gone=options.wait)
         return rows
 
 
-def _end_promises(context: Context, rows: list[dict], *, gone: bool) -> None:
+def _end_promises(context: Context, rows: list[dict], promised: Mapping[str, Promise], *, gone: bool) -> None:
     for row in rows:
-        if row["action"] == "delete" and not row.get("error"):
-            problem, _nothing = attempt(partial(promises.end, context.hub, row["tenant"], row["namespace"], gone=gone))
+        promise = promised.get(row["namespace"])
+        if row["action"] == "delete" and not row.get("error") and promise and promise.host == row["host"]:
+            end = partial(promises.end, context.hub, row["tenant"], row["namespace"], promise, gone=gone)
+            problem, _nothing = attempt(end)
             if problem:
                 context.warn(problem)
 

@@ -125,12 +125,19 @@ def test_end_removes_a_promise_or_notes_the_deletion(hub: FakeHost) -> None:
     wanted = {name: Promise.of("hub", PART) for name in ("payments--a", "payments--b")}
     wanted["payments--held"] = Promise.of("hub", PART, pending=True)
     promises.update(hub, record(hub), lambda _before: wanted)
-    promises.end(hub, "payments", "payments--a", gone=True)
-    promises.end(hub, "payments", "payments--b", gone=False)
-    promises.end(hub, "payments", "payments--held", gone=True)
+    for name, promise in wanted.items():
+        promises.end(hub, "payments", name, promise, gone=name != "payments--b")
     found = promises.of(record(hub))
     assert {name: one.deleting for name, one in found.items()} == {"payments--b": True, "payments--held": False}
-    promises.end(hub, "nobody", "nobody--a", gone=True)
+    promises.end(hub, "nobody", "nobody--a", wanted["payments--a"], gone=True)
+
+
+def test_end_leaves_what_has_changed_since(hub: FakeHost) -> None:
+    before, other = Promise.of("hub", PART), Promise.of("hub", MORE)
+    promises.update(hub, record(hub), adding("payments--dev", other))
+    for gone in (False, True):
+        promises.end(hub, "payments", "payments--dev", before, gone=gone)
+        assert promises.of(record(hub)) == {"payments--dev": other}
 
 
 def test_away_are_those_on_hosts_that_do_not_answer(hub: FakeHost) -> None:

@@ -11,6 +11,9 @@ import pytest
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import ApiError
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.record import SPEC_ANNOTATION
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import VirtualCluster
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import Deadline
+from ansible_collections.tenantry.kube.plugins.module_utils._tenant import promises
+from ansible_collections.tenantry.kube.plugins.module_utils._tenant.manifests import RECORD
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import housekeeping, lifecycle
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.housekeeping import (
     NOTES_ANNOTATION,
@@ -20,6 +23,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.housekeepi
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests import cluster
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.options import VClusterOptions
 
+from .._tenant.fleet import add_vcluster
 from .example import render
 from .fake_host import FakeHost
 
@@ -213,3 +217,19 @@ def test_run_of_any_exception_keeps_what_was_done(monkeypatch: pytest.MonkeyPatc
     row = night.run("25 20:05")
     assert (row["action"], row["changed"], len(row["actions"])) == ("pause", True, 2)
     assert row["error"].startswith("tenantry.kube: unexpected KeyError")
+
+
+@pytest.mark.parametrize(("promised", "left"), [("hub", False), ("edge", True)])
+def test_deleted_one_ends_its_own_promise_only(monkeypatch: pytest.MonkeyPatch, promised: str, left: bool) -> None:
+    """The administrator of a member can create a namespace of any name there, which expires."""
+    hub = FakeHost.hub()
+    add_vcluster(hub, "payments", "dev", {"ttl": "1h"}, None)
+    promises.begin(hub, "payments")
+    record = hub.get("v1/ConfigMap", RECORD, "tenant-payments")
+    promises.update(hub, record, lambda _before: {"payments--dev": promises.Promise.of(promised, {})})
+    context = SimpleNamespace(hub=hub, cluster=None, check_mode=False, warn=print, deadline=Deadline)
+    monkeypatch.setattr(housekeeping, "clock", lambda: at("25 12:00"))
+    (row,) = housekeeping.run(context, [{"tenant": None}], VClusterOptions(True, 1))
+    assert (row["action"], row.get("error")) == ("delete", None)
+    record = hub.get("v1/ConfigMap", RECORD, "tenant-payments")
+    assert ("payments--dev" in promises.of(record)) == left
