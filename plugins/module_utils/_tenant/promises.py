@@ -144,7 +144,9 @@ def update(
 
 def begin(hub: Cluster, tenant: str) -> None:
     """Note on the record of a new tenant that it has no virtual clusters, also not on hosts that do not answer."""
-    hub.merge(CONFIG_MAP, RECORD, naming.tenant_namespace(tenant), {"metadata": {"annotations": {ANNOTATION: "{}"}}})
+    record = hub.get(CONFIG_MAP, RECORD, naming.tenant_namespace(tenant))
+    if record:  # which may have promises of a concurrent run already
+        update(hub, record, lambda before: before, rebuild=True)
 
 
 def end(hub: Cluster, tenant: str, namespace: str, promise: Promise, *, gone: bool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import ApiError, Obstacle
@@ -119,6 +120,22 @@ def test_reservations_of_an_earlier_release_count_and_are_replaced(hub: FakeHost
     promises.update(hub, record(hub), adding("payments--web", Promise.of("hub", PART)))
     assert list(record(hub)["metadata"]["annotations"]) == [promises.ANNOTATION]
     assert sorted(promises.of(record(hub))) == ["payments--dev", "payments--web"]
+
+
+def test_begin_keeps_what_a_concurrent_run_has_promised(monkeypatch: pytest.MonkeyPatch) -> None:
+    hub, other = FakeHost.hub(), Promise.of("hub", PART, pending=True)
+    merge = hub.merge
+
+    def later(*given: Any) -> dict:
+        monkeypatch.setattr(hub, "merge", merge)
+        promises.update(hub, record(hub), adding("payments--other", other), rebuild=True)
+        return merge(*given)
+
+    monkeypatch.setattr(hub, "merge", later)
+    promises.begin(hub, "payments")
+    assert promises.of(record(hub)) == {"payments--other": other}
+    promises.begin(hub, "payments")
+    assert promises.of(record(hub)) == {"payments--other": other}
 
 
 def test_end_removes_a_promise_or_notes_the_deletion(hub: FakeHost) -> None:
