@@ -115,19 +115,9 @@ class FleetQuotas:
 
         Of those that failed, the next run that reaches the host notes what it has.
         """
-        for tenant, written in self._written.items():
-            mine = {name: promise for name, promise in written.items() if name in done or name in failed}
-            after = {
-                name: self._settled(promise, done[name], name) if name in done else replace(promise, pending=False)
-                for name, promise in mine.items()
-            }
-
-            def change(before: dict[str, Promise], mine: dict = mine, after: dict = after) -> dict[str, Promise]:
-                known = [Correction(name, promise, after[name]) for name, promise in mine.items()]
-                return corrections.corrected(before, known)
-
-            if mine:
-                self._see(tenant, promises.update(self.fleet.hub, self.records[tenant], change))
+        problems = [_error_of(partial(self._settle, tenant, done, failed)) for tenant in self._written]
+        if any(problems):
+            raise Obstacle("; ".join(str(error) for error in problems if error))
 
     def lowered_below_use(self, specs: Iterable[VClusterSpec]) -> Iterator[str]:
         """Yield a warning for each virtual cluster whose resources are reduced below its use."""
@@ -217,6 +207,20 @@ class FleetQuotas:
             self._see(tenant, record)
             now = promises.of(record)
             self._written[tenant] = {name: now[name] for name in ({*changing, *gone} & now.keys()) - contested}
+
+    def _settle(self, tenant: str, done: Mapping[str, VClusterSpec | None], failed: Collection[str]) -> None:
+        known = [
+            Correction(
+                name,
+                promise,
+                self._settled(promise, done[name], name) if name in done else replace(promise, pending=False),
+            )
+            for name, promise in self._written[tenant].items()
+            if name in done or name in failed
+        ]
+        if known:
+            change = partial(corrections.corrected, corrections=known)
+            self._see(tenant, promises.update(self.fleet.hub, self.records[tenant], change))
 
     def _pending(self, spec: VClusterSpec, host: str, promise: Promise | None) -> Promise:
         """Return the promise for the time until the spec is applied: until then, more may be used."""

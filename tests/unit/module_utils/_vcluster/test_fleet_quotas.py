@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
+from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import ApiError, Obstacle, TenantryError
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import VirtualCluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import CONFIG_MAP, NAMESPACE
 from ansible_collections.tenantry.kube.plugins.module_utils._tenant import corrections, promises
@@ -276,6 +276,35 @@ def test_interrupted_run_counts_for_some_minutes(fleet: FakeFleet, monkeypatch: 
     then = promises.clock() + promises.LASTS
     monkeypatch.setattr(promises, "clock", lambda: then)
     assert refused(fleet, spec("new", 5)) == ""
+
+
+def test_record_that_cannot_be_written_leaves_the_others_settled(
+    fleet: FakeFleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for obj in tenant_objects("research", QUOTA, "research"):
+        fleet.hub.apply(obj)
+    promises.begin(fleet.hub, "research")
+    state, new = FleetState(fleet), spec("new", 1)
+    lab = parse(make_item(tenant="research", name="lab", agents=0, resources=part(1)))
+    assert reserve(state, lab, new) == {}
+    merge, first = fleet.hub.merge, next(iter(state.quotas._written))
+
+    def fails(kind: str, name: str, namespace: str | None, body: dict) -> dict:
+        if namespace == f"tenant-{first}":
+            raise ApiError("no answer")
+        return merge(kind, name, namespace, body)
+
+    monkeypatch.setattr(fleet.hub, "merge", fails)
+    with pytest.raises(Obstacle, match="no answer"):
+        state.quotas.settle({one.namespace: one for one in (lab, new)})
+    pending = {
+        name: one.pending
+        for record in fleet.hub.list(CONFIG_MAP)
+        if "--" not in record["metadata"]["namespace"]
+        for name, one in promises.of(record).items()
+    }
+    assert sorted(pending.values()) == [False, True]
+    assert pending[lab.namespace if first == "research" else new.namespace]
 
 
 def test_deleted_one_counts_until_it_is_gone(fleet: FakeFleet) -> None:
