@@ -96,6 +96,13 @@ def away(record: dict, unreachable: Collection[str], found: Collection[str]) -> 
     return {name: one for name, one in of(record).items() if one.host in unreachable and name not in found}
 
 
+def beginning(record: dict, unreachable: Collection[str], found: Collection[str]) -> list[str]:
+    """Return the virtual clusters that a run may be creating on hosts that answer, other than those found."""
+    return sorted(
+        name for name, one in of(record).items() if one.held and one.host not in unreachable and name not in found
+    )
+
+
 def concerned(record: dict | None, unreachable: Mapping[str, str]) -> dict[str, str]:
     """Return those of the hosts that do not answer on which the tenant has, or may have, virtual clusters."""
     if record is None or not are_kept(record):

@@ -58,6 +58,7 @@ class InUse:
     vclusters: dict[str, list[VirtualCluster]]
     unreachable: dict[str, str]
     promised: dict[str, dict[str, Promise]] = field(default_factory=dict)  # on those hosts, by tenant and namespace
+    creating: dict[str, list[str]] = field(default_factory=dict)  # by other runs, on hosts that answer
     unwritten: frozenset[str] = frozenset()  # tenants without promises, which may have more there
     taken: dict[str, list[dict[str, str]]] = field(default_factory=dict)  # of each what counts against the quota
     unknown: dict[str, list[str]] = field(default_factory=dict)  # of each why that is not known of a virtual cluster
@@ -69,6 +70,10 @@ class InUse:
             raise TenantryError(
                 f"tenant {tenant} cannot be removed while it has virtual clusters: {', '.join(living)}. Delete them "
                 "first with tenantry.kube.vcluster"
+            )
+        if creating := self.creating.get(tenant):
+            raise TenantryError(
+                f"tenant {tenant} cannot be removed while a run creates {', '.join(creating)}. Run again later"
             )
         if away := self.promised.get(tenant):
             where = ", ".join(f"{name} on {one.host}" for name, one in sorted(away.items()))
@@ -146,8 +151,9 @@ def _in_use(context: Context, tenants: Collection[str], existing_objects: Invent
             unknown[one.tenant].append(one.record_problem)
     known = {one.namespace for one in found}
     away = {tenant: promises.away(record, unreachable, known) for tenant, record in records.items()}
+    creating = {tenant: promises.beginning(record, unreachable, known) for tenant, record in records.items()}
     unwritten = frozenset(tenant for tenant, record in records.items() if not promises.are_kept(record))
-    return InUse(vclusters, unreachable, away, unwritten, taken, unknown)
+    return InUse(vclusters, unreachable, away, creating, unwritten, taken, unknown)
 
 
 def _validated(item: dict) -> DesiredTenant:

@@ -112,6 +112,14 @@ def test_tenant_with_a_virtual_cluster_on_a_silent_member_stays() -> None:
     assert ("below the current use (cpu 3 of 2)" in warnings, "unknown" in warnings) == (True, False)
 
 
+def test_tenant_stays_while_a_run_creates_a_virtual_cluster_of_it() -> None:
+    hub = FakeHost.hub()
+    promised = {"payments--new": promises.Promise.of("hub", {}, pending=True)}
+    cluster = add_silent_member(hub, "edge", {**promised, "payments--left": promises.Promise.of("hub", {})})
+    refused = _removed(hub, cluster)["error"]
+    assert refused == "tenant payments cannot be removed while a run creates payments--new. Run again later"
+
+
 def test_tenant_with_nothing_on_a_silent_member_can_be_removed() -> None:
     hub = FakeHost.hub()
     assert _removed(hub, add_silent_member(hub, "edge", {})).get("error") is None
