@@ -58,16 +58,29 @@ class Promise:
     @property
     def held(self) -> bool:
         """Whether a run may be applying it now. Nothing else changes it meanwhile."""
-        return self.pending and clock() - datetime.fromisoformat(self.at) < LASTS
+        return self.pending and self._age < LASTS
+
+    @property
+    def ends_soon(self) -> bool:
+        """Whether it must be renewed before its run applies it."""
+        return self.pending and self._age >= LASTS / 4
+
+    @property
+    def _age(self) -> timedelta:
+        return clock() - datetime.fromisoformat(self.at)
 
     @property
     def counted(self) -> dict[str, str]:
         """What counts against the quota if its host does not answer."""
         return allocation.larger(self.resources, self.in_use)
 
+    def renewed(self) -> Promise:
+        """Return it as one of now."""
+        return replace(self, at=clock().isoformat())
+
     def leaving(self) -> Promise:
         """Return it for the time of the deletion."""
-        return replace(self, deleting=True, pending=False, at=clock().isoformat())
+        return replace(self.renewed(), deleting=True, pending=False)
 
 
 def are_kept(record: dict) -> bool:

@@ -110,6 +110,23 @@ class FleetQuotas:
                 problems[tenant] = error
         return problems
 
+    def renew(self, tenant: str, namespace: str) -> None:
+        """Let what this run has promised last from now on. Raise an Obstacle if another run has taken it meanwhile."""
+        written = self._written[tenant].get(namespace) if tenant in self._written else None
+        if written is None or not written.ends_soon:
+            return
+        change = partial(corrections.corrected, corrections=[Correction(namespace, written, written.renewed())])
+        record = promises.update(self.fleet.hub, self.records[tenant], change)
+        now = promises.of(record).get(namespace)
+        if now is None or now.host != written.host or not allocation.fits(written.resources, now.resources):
+            raise Obstacle(
+                f"quota of tenant {tenant}: another run has taken what was promised to {namespace}, because this run "
+                "took too long. Run again"
+            )
+        self._see(tenant, record)
+        if now == replace(written, at=now.at):
+            self._written[tenant][namespace] = now
+
     def settle(self, done: Mapping[str, VClusterSpec | None], failed: Collection[str] = ()) -> None:
         """Note what has been applied: the resources of these virtual clusters, None for those that are gone.
 

@@ -194,6 +194,8 @@ class Batch:
         row, name = self.known(desired), desired.namespace
         if stopped := self.stopped.get(name):
             return {**row, "changed": False, "actions": [], "error": stopped.problem, "refused": stopped.refused}
+        if desired.state == PRESENT and not self.context.check_mode:
+            self.places.quotas.renew(desired.tenant, name)
         deadline = self.context.deadline(self.options.wait_timeout)
         result = self.operations[name].execute(self.context, deadline, wait=self.options.wait)
         if result.error:

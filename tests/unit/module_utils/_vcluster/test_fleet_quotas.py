@@ -307,6 +307,21 @@ def test_record_that_cannot_be_written_leaves_the_others_settled(
     assert pending[lab.namespace if first == "research" else new.namespace]
 
 
+def test_promise_is_renewed_before_it_ends(fleet: FakeFleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    state, late = FleetState(fleet), spec("late", 5)
+    assert reserve(state, late) == {}
+    writes, begun = len(fleet.hub.writes), promises.clock()
+    state.quotas.renew("payments", late.namespace)
+    assert len(fleet.hub.writes) == writes, "it is new"
+    monkeypatch.setattr(promises, "clock", lambda: begun + promises.LASTS / 2)
+    fleet.hub.merge(CONFIG_MAP, RECORD, SPACE, {"metadata": {"labels": {"other": "change"}}})
+    state.quotas.renew("payments", late.namespace)
+    monkeypatch.setattr(promises, "clock", lambda: begun + promises.LASTS)
+    assert "cpu 5 asked for, but 3 left" in refused(fleet, spec("other", 5))
+    state.quotas.settle({late.namespace: late})
+    assert not fleet.promised()[late.namespace].pending, "it is the renewed one that is settled"
+
+
 def test_deleted_one_counts_until_it_is_gone(fleet: FakeFleet) -> None:
     fleet.add(fleet.edge, "far", 5)
     fleet.correct()

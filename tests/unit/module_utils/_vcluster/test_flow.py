@@ -15,7 +15,8 @@ from ansible_collections.tenantry.kube.plugins.module_utils._fleet.record import
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.apply import Key
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import Deadline
 from ansible_collections.tenantry.kube.plugins.module_utils._module import _rows_of_none
-from ansible_collections.tenantry.kube.plugins.module_utils._tenant.manifests import tenant_objects
+from ansible_collections.tenantry.kube.plugins.module_utils._tenant import promises
+from ansible_collections.tenantry.kube.plugins.module_utils._tenant.manifests import RECORD, tenant_objects
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import (
     apply,
     connection,
@@ -86,6 +87,11 @@ class World:
             deadline=Deadline,
         )
         return reconcile.run(context, [*items], VClusterOptions(wait, wait_timeout=5))
+
+    def record(self) -> dict:
+        found = self.hub.get("v1/ConfigMap", RECORD, "tenant-payments")
+        assert found
+        return found
 
     def one(self, check: bool = False, wait: bool = True, **changes: Any) -> dict:
         (row,) = self.run(item(**changes), check=check, wait=wait)
@@ -298,6 +304,29 @@ def test_odd_namespace_stops_its_own_tenant_at_most(
     assert "error" not in other, other
     assert (problem or "") in mine.get("error", "")
     assert ("error" in mine) == (problem is not None)
+
+
+@pytest.mark.parametrize("taken", [False, True])
+def test_promise_of_one_that_waited_long_is_renewed(world: World, monkeypatch: pytest.MonkeyPatch, taken: bool) -> None:
+    begun = promises.clock()
+
+    def wait(*_of: Any) -> None:
+        monkeypatch.setattr(promises, "clock", lambda: begun + promises.LASTS / 2)
+        if taken:
+            promises.update(world.hub, world.record(), lambda before: {**before, "payments--late": small})
+
+    small = promises.Promise.of("hub", {"cpu": "1"})
+    monkeypatch.setattr(upgrade, "wait_for_server", wait)
+    late = item(name="late", expose=make_item(expose={"port": 30444})["expose"])
+    first, second = world.run(item(), late)
+    assert "error" not in first
+    promise = promises.of(world.record())["payments--late"]
+    if taken:
+        assert "another run has taken what was promised to payments--late, because" in second["error"]
+        assert (second["changed"], promise) == (False, small)
+    else:
+        assert "error" not in second
+        assert (promise.pending, promise.resources["cpu"]) == (False, "2")
 
 
 def member_of(world: World, patch: pytest.MonkeyPatch) -> FakeHost:
