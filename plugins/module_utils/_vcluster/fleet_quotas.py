@@ -43,7 +43,7 @@ class FleetQuotas:
         self.fleet, self.records, self.found, self.unreachable = fleet, records, found, unreachable
         self._quotas: dict[str, dict[tuple[str, str], dict]] = {}
         self._admitted: dict[str, tuple[str, dict[str, str]]] = {}  # tenant and resources, by namespace
-        self._written: dict[str, dict[str, Promise]] = defaultdict(dict)  # by this run, by tenant and namespace
+        self._written: dict[str, dict[str, Promise]] = {}  # by this run, by tenant and namespace
         # Of these the promises are lost or were never written, and the hosts have all that is to know.
         self._rebuilt = {one for one in records if not unreachable and not promises.are_kept(records[one])}
         self._incomparable: dict[str, str] = {}  # why the promises could not be compared with the hosts, by tenant
@@ -112,7 +112,7 @@ class FleetQuotas:
 
     def renew(self, tenant: str, namespace: str) -> None:
         """Let what this run has promised last from now on. Raise an Obstacle if another run has taken it meanwhile."""
-        written = self._written[tenant].get(namespace) if tenant in self._written else None
+        written = self._written.get(tenant, {}).get(namespace)
         if written is None or not written.ends_soon:
             return
         change = partial(corrections.corrected, corrections=[Correction(namespace, written, written.renewed())])
@@ -127,12 +127,18 @@ class FleetQuotas:
         if now == replace(written, at=now.at):
             self._written[tenant][namespace] = now
 
-    def settle(self, done: Mapping[str, VClusterSpec | None], failed: Collection[str] = ()) -> None:
+    def settle(
+        self,
+        done: Mapping[str, VClusterSpec | None],
+        failed: Collection[str] = (),
+        stopped: Collection[str] = (),
+    ) -> None:
         """Note what has been applied: the resources of these virtual clusters, None for those that are gone.
 
-        Of those that failed, the next run that reaches the host notes what it has.
+        Of those that failed, the next run that reaches the host notes what it has. Those that were stopped before they
+        began have what they had.
         """
-        problems = [_error_of(partial(self._settle, tenant, done, failed)) for tenant in self._written]
+        problems = [_error_of(partial(self._settle, tenant, done, failed, stopped)) for tenant in self._written]
         if any(problems):
             raise Obstacle("; ".join(str(error) for error in problems if error))
 
@@ -187,7 +193,12 @@ class FleetQuotas:
             others[name] = allocation.larger(others.get(name, {}), admitted[name])
         asked = {name: spec.resources.as_text() for name, spec in specs.items()}
         # What a concurrent run is about to apply counts until that has ended.
-        held = {name: promised[name].resources for name in asked if name in promised and promised[name].held}
+        written = self._written.get(tenant, {})
+        held = {
+            name: one.resources
+            for name, one in promised.items()
+            if name in asked and one.held and one != written.get(name)
+        }
         asked |= {name: allocation.larger(asked[name], amounts) for name, amounts in held.items()}
         asked |= {name: resources_in_use.in_use(asked[name], self._quota(mine[name])) for name in asked if name in mine}
         quota = quota_of(self.records[tenant])
@@ -225,16 +236,21 @@ class FleetQuotas:
             now = promises.of(record)
             self._written[tenant] = {name: now[name] for name in ({*changing, *gone} & now.keys()) - contested}
 
-    def _settle(self, tenant: str, done: Mapping[str, VClusterSpec | None], failed: Collection[str]) -> None:
-        known = [
-            Correction(
-                name,
-                promise,
-                self._settled(promise, done[name], name) if name in done else replace(promise, pending=False),
-            )
-            for name, promise in self._written[tenant].items()
-            if name in done or name in failed
-        ]
+    def _settle(
+        self,
+        tenant: str,
+        done: Mapping[str, VClusterSpec | None],
+        failed: Collection[str],
+        stopped: Collection[str],
+    ) -> None:
+        known = []
+        for name, promise in self._written[tenant].items():
+            if name in done:
+                known.append(Correction(name, promise, self._settled(promise, done[name], name)))
+            elif name in stopped:
+                known.append(Correction(name, promise, self._unchanged(name)))
+            elif name in failed:
+                known.append(Correction(name, promise, replace(promise, pending=False)))
         if known:
             change = partial(corrections.corrected, corrections=known)
             self._see(tenant, promises.update(self.fleet.hub, self.records[tenant], change))
@@ -262,6 +278,11 @@ class FleetQuotas:
         if problem:
             return promise
         return Promise.of(promise.host, resources, in_use=resources_in_use.taken(resources, quota or {}))
+
+    def _unchanged(self, namespace: str) -> Promise | None:
+        """Return the promise of a virtual cluster as it was found."""
+        found = self.found.get(namespace)
+        return Promise.of(found.host.name, found.record.resources, in_use=self._in_use(found)) if found else None
 
     def _see(self, tenant: str, record: dict) -> None:
         self.records[tenant] = record

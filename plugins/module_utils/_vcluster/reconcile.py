@@ -77,10 +77,7 @@ def run(context: Context, items: list[dict], options: VClusterOptions) -> list[d
         batch.plan()
         if not context.check_mode:
             batch.reserve()
-        rows = run_each(context.hub, desired, batch.known, batch.row)
-        if not context.check_mode:
-            batch.settle(rows)
-        return rows
+        return batch.execute()
 
 
 def _name_of(item: dict) -> str:
@@ -135,16 +132,20 @@ class Batch:
                 leaving[one.desired.tenant].append(one.namespace)
         self._stop_growing(self.places.quotas.reserve(self._possible_specs().values(), hosts, leaving))
 
+    def execute(self) -> list[dict]:
+        """Execute the operations. What takes quota that other items of the call free comes after those."""
+        later = set() if self.context.check_mode else self._taking()
+        rows = self._execute([one for one in self.desired if one.namespace not in later])
+        if later:
+            self._check_freed(later, rows)
+            rows += self._execute([one for one in self.desired if one.namespace in later])
+        by_name = {row["namespace"]: row for row in rows}
+        return [by_name[one.namespace] for one in self.desired]
+
     def settle(self, rows: list[dict]) -> None:
         """Note on the tenants' records what has been applied. Without that, the next run does it."""
-        done: dict[str, VClusterSpec | None] = {}
         failed = {row["namespace"] for row in rows if row.get("error")}
-        for row in rows:
-            if row["namespace"] not in failed and (
-                row["state"] == PRESENT or (row["state"] == ABSENT and self.options.wait)
-            ):
-                done[row["namespace"]] = self.specs.get(row["namespace"])
-        problem, _nothing = attempt(lambda: self.places.quotas.settle(done, failed))
+        problem, _nothing = attempt(lambda: self.places.quotas.settle(self._done(rows), failed, self.stopped))
         if problem:
             self.context.warn(problem)
 
@@ -233,6 +234,35 @@ class Batch:
         for name, spec in self._possible_specs().items():
             if spec.tenant in problems and self.places.quotas.grows(spec):
                 self._stop(name, problems[spec.tenant])
+
+    def _execute(self, desired: list[DesiredVCluster]) -> list[dict]:
+        rows = run_each(self.context.hub, desired, self.known, self.row)
+        if not self.context.check_mode:
+            self.settle(rows)
+        return rows
+
+    def _taking(self) -> set[str]:
+        """Return those that grow and have no room yet: only when others of the call have shrunk or are gone."""
+        growing = [spec for spec in self._possible_specs().values() if self.places.quotas.grows(spec)]
+        short = self.places.quotas.over_quota(growing, [])
+        return {spec.namespace for spec in growing if spec.tenant in short}
+
+    def _check_freed(self, later: set[str], rows: list[dict]) -> None:
+        """Stop those of `later` that have no room after these rows either."""
+        done = self._done(rows)
+        tenants = {self.specs[name].tenant for name in later}
+        counted = [
+            spec
+            for name, spec in self._possible_specs().items()
+            if spec.tenant in tenants and (name in later or name in done)
+        ]
+        self._stop_growing(self.places.quotas.over_quota(counted, [name for name, spec in done.items() if not spec]))
+
+    def _done(self, rows: list[dict]) -> dict[str, VClusterSpec | None]:
+        """Return what has been applied by these rows: None for those that are gone."""
+        states = {PRESENT, ABSENT} if self.options.wait else {PRESENT}
+        succeeded = [row for row in rows if row["state"] in states and not row.get("error")]
+        return {row["namespace"]: self.specs.get(row["namespace"]) for row in succeeded}
 
     def _below_use(self, spec: VClusterSpec) -> list[str]:
         return list(self.places.quotas.lowered_below_use([spec]))

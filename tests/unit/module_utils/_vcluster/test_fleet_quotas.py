@@ -307,6 +307,15 @@ def test_record_that_cannot_be_written_leaves_the_others_settled(
     assert pending[lab.namespace if first == "research" else new.namespace]
 
 
+def test_own_promise_is_not_of_a_concurrent_run(fleet: FakeFleet) -> None:
+    fleet.add(fleet.hub, "dev", 6)
+    fleet.correct()
+    state, smaller, new = FleetState(fleet), spec("dev", 2), spec("new", 6)
+    assert reserve(state, smaller) == {}
+    assert state.quotas.over_quota([smaller, new], []) == {}
+    assert "cpu 12 asked for" in refused(fleet, smaller, new)
+
+
 def test_promise_is_renewed_before_it_ends(fleet: FakeFleet, monkeypatch: pytest.MonkeyPatch) -> None:
     state, late = FleetState(fleet), spec("late", 5)
     assert reserve(state, late) == {}

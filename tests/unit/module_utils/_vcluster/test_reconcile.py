@@ -37,7 +37,7 @@ def test_a_member_that_fails_while_resources_shrink_refuses_no_other(monkeypatch
         monkeypatch.setattr(Batch, name, lambda *_given, **_more: None)
     monkeypatch.setattr(reconcile.registry, "require_platform", lambda _hub: None)
     monkeypatch.setattr(reconcile.registry, "hosts", lambda *_given: SimpleNamespace(close=lambda: None))
-    monkeypatch.setattr(reconcile, "run_each", lambda _hub, desired, *_given: [one.name for one in desired])
+    monkeypatch.setattr(Batch, "execute", lambda batch: [one.name for one in batch.desired])
     wanted = {"shrinks": "present", "other": "present", "goes": "absent"}
     items = [
         {**make_item(name=name), "k3s_config": None, "kubeconfig_path": None, "state": state}
