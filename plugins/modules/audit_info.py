@@ -126,8 +126,9 @@ events:
       type: str
     kind:
       description:
-        - C(tenant), C(quota), C(user), C(role), C(credential), C(vcluster), C(resources), C(snapshot), C(member) or
-          C(access).
+        - C(tenant), C(quota), C(promise), C(user), C(role), C(credential), C(vcluster), C(resources), C(snapshot),
+          C(member) or C(access).
+        - A C(promise) is written by each run that creates, changes or deletes a virtual cluster, see docs/fleet.md.
       type: str
     name:
       description: Name of the object.

@@ -53,6 +53,8 @@ def hub(platform: Path) -> Iterator[Path]:
     ran(platform, "delete", "resourcequota", "tenant", "-n", HOME)
     yield platform
     ran(platform, "delete", "vcr,tur", "--all", "-n", HOME)
+    # What killed runs have promised keeps the tenant for ten minutes.
+    ran(platform, "annotate", "configmap", "tenant", "tenantry.dev/promises={}", "--overwrite", "-n", HOME)
     for module, options in (
         ("vcluster_self_service", {}),
         *(("tenant_user", {**TENANT, "name": name, "state": "absent"}) for name in ("alice", "oscar")),

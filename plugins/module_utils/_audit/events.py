@@ -14,7 +14,12 @@ from urllib.parse import parse_qs, urlsplit
 
 from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import one_line
-from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import FIELD_MANAGER, HUB, PLATFORM_NAMESPACE
+from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import (
+    FIELD_MANAGER,
+    HUB,
+    PLATFORM_NAMESPACE,
+    PROMISES_MANAGER,
+)
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.member_manifests import ACCOUNT
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.audit_log import ISSUED_ID
 from ansible_collections.tenantry.kube.plugins.module_utils._platform.identities import ADMINISTRATOR
@@ -130,7 +135,7 @@ def _on_host(event: dict, ours: bool) -> tuple[str, str | None, str, str] | None
             return None
         return found, tenant, f"{tenant}/{inner}", action
     if tenant:
-        return _of_tenant(resource, tenant, name, action)
+        return _of_tenant(event, resource, tenant, name, action)
     if resource == "clusterrolebindings" and name.startswith("tenantry:") and name.count(":") == 3:
         _ours, tenant, user, role = name.split(":")
         return "role", tenant, f"{user}: {role}", _granted(action)
@@ -139,12 +144,13 @@ def _on_host(event: dict, ours: bool) -> tuple[str, str | None, str, str] | None
     return None
 
 
-def _of_tenant(resource: str, tenant: str, name: str, action: str) -> tuple[str, str, str, str] | None:
+def _of_tenant(event: dict, resource: str, tenant: str, name: str, action: str) -> tuple[str, str, str, str] | None:
     """In the tenant namespace of a tenant."""
     if resource == "namespaces":
         return "tenant", tenant, tenant, action
     if resource == "configmaps" and name == RECORD:
-        return "quota", tenant, tenant, action
+        query = parse_qs(urlsplit(event.get("requestURI") or "").query)
+        return "promise" if query.get("fieldManager") == [PROMISES_MANAGER] else "quota", tenant, tenant, action
     if resource == "serviceaccounts" and name != "default":
         return "user", tenant, name, action
     if resource == "rolebindings" and name.startswith("tenantry:"):

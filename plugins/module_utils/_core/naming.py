@@ -13,6 +13,8 @@ from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import 
 MANAGED_BY = "tenantry.kube"
 MANAGED_BY_SYNCER = "tenantry-syncer"  # what a tenant's objects become on the host: nothing of ours
 FIELD_MANAGER = "tenantry.kube"
+# Of promises on a tenant's record, by which the audit report tells them from changes of the quota.
+PROMISES_MANAGER = "tenantry.kube-promises"
 PLATFORM_NAMESPACE = "tenantry-system"
 TENANT_PREFIX = "tenant-"  # of the names of tenants' namespaces on the hub
 HUB = "hub"

@@ -181,11 +181,11 @@ class Cluster(Reviews):
         with self._doing("applying the status of", kind, name, namespace):
             return self._patch(f"{self._path(kind, name, namespace)}/status", obj, APPLY, force_conflicts="true")
 
-    def merge(self, kind: str, name: str, namespace: str | None, body: dict) -> dict:
+    def merge(self, kind: str, name: str, namespace: str | None, body: dict, *, manager: str = FIELD_MANAGER) -> dict:
         """Patch single fields of an existing object, until an apply sets them."""
         with self._doing("changing", kind, name, namespace):
             how = f"application/{'' if resources.is_custom(kind) else 'strategic-'}merge-patch+json"
-            return self._patch(self._path(kind, name, namespace), body, how)
+            return self._patch(self._path(kind, name, namespace), body, how, field_manager=manager)
 
     def delete(
         self,

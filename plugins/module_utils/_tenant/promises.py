@@ -151,7 +151,8 @@ def update(
         if not kept and not rebuild:
             raise Obstacle(f"record of {namespace}: its promises were removed during this run. Run again")
         try:
-            return hub.merge(CONFIG_MAP, RECORD, namespace, {"metadata": _metadata(record, after)})
+            metadata = _metadata(record, after)
+            return hub.merge(CONFIG_MAP, RECORD, namespace, {"metadata": metadata}, manager=naming.PROMISES_MANAGER)
         except ApiError as error:
             if error.status != 409 or attempt == ATTEMPTS - 1:
                 raise

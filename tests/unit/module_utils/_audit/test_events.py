@@ -36,6 +36,10 @@ def _told(event: dict[str, Any], cluster: str = "hub") -> tuple[str, ...] | None
     [
         (_event("patch", "namespaces", "tenant-a", code=201), ("created", "tenant", "a", "a")),
         (_event("patch", "configmaps", "tenant", "tenant-a"), ("changed", "quota", "a", "a")),
+        (
+            _event("patch", "configmaps", "tenant", "tenant-a", requestURI="/api?fieldManager=tenantry.kube-promises"),
+            ("changed", "promise", "a", "a"),
+        ),
         (_event("patch", "namespaces", "a-b--c", code=201), ("created", "vcluster", "a-b", "a-b/c")),
         (_event("delete", "namespaces", "a--b-c"), ("deleted", "vcluster", "a", "a/b-c")),
         (_event("patch", "resourcequotas", "vcluster", "a--b"), ("changed", "resources", "a", "a/b")),

@@ -69,7 +69,7 @@ def test_update_after_a_concurrent_one_checks_again(hub: FakeHost) -> None:
 
 
 def test_update_other_than_a_conflict_is_raised(hub: FakeHost, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refused(*_given: object) -> dict:
+    def refused(*_given: object, **_options: object) -> dict:
         raise ApiError("forbidden", 403)
 
     monkeypatch.setattr(hub, "merge", refused)
@@ -126,10 +126,10 @@ def test_begin_keeps_what_a_concurrent_run_has_promised(monkeypatch: pytest.Monk
     hub, other = FakeHost.hub(), Promise.of("hub", PART, pending=True)
     merge = hub.merge
 
-    def later(*given: Any) -> dict:
+    def later(*given: Any, **options: Any) -> dict:
         monkeypatch.setattr(hub, "merge", merge)
         promises.update(hub, record(hub), adding("payments--other", other), rebuild=True)
-        return merge(*given)
+        return merge(*given, **options)
 
     monkeypatch.setattr(hub, "merge", later)
     promises.begin(hub, "payments")

@@ -69,7 +69,7 @@ class FakeHost:
         self.writes.append(("apply", obj["kind"], obj["metadata"]["name"]))
         return self._store(obj)
 
-    def merge(self, kind: str, name: str, namespace: str | None, body: dict) -> dict:
+    def merge(self, kind: str, name: str, namespace: str | None, body: dict, *, manager: str = "") -> dict:
         self.writes.append(("merge", kind, name))
         live = self.objects[Key(kind, namespace, name)]
         if body.get("metadata", {}).get("resourceVersion") not in (None, live["metadata"]["resourceVersion"]):

@@ -289,10 +289,10 @@ def test_record_that_cannot_be_written_leaves_the_others_settled(
     assert reserve(state, lab, new) == {}
     merge, first = fleet.hub.merge, next(iter(state.quotas._written))
 
-    def fails(kind: str, name: str, namespace: str | None, body: dict) -> dict:
+    def fails(kind: str, name: str, namespace: str | None, body: dict, **options: Any) -> dict:
         if namespace == f"tenant-{first}":
             raise ApiError("no answer")
-        return merge(kind, name, namespace, body)
+        return merge(kind, name, namespace, body, **options)
 
     monkeypatch.setattr(fleet.hub, "merge", fails)
     with pytest.raises(Obstacle, match="no answer"):
