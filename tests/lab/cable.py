@@ -6,6 +6,10 @@ import contextlib
 import socket
 import threading
 from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import yaml
 
 
 class Cable:
@@ -68,3 +72,15 @@ def cable(to: int) -> Iterator[Cable]:
         yield made
     finally:
         made.cut()
+
+
+@contextlib.contextmanager
+def cabled(kubeconfig: Path, directory: Path) -> Iterator[tuple[Cable, Path]]:
+    """A cable to an API server, and a kubeconfig that goes through it."""
+    config = yaml.safe_load(kubeconfig.read_text())
+    entry = config["clusters"][0]["cluster"]
+    with cable(urlsplit(entry["server"]).port or 443) as made:
+        entry["server"] = f"https://127.0.0.1:{made.port}"
+        through = directory / "member.yaml"
+        through.write_text(yaml.safe_dump(config))
+        yield made, through

@@ -7,13 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
-import yaml
 from ansible_collections.tenantry.kube.plugins.module_utils._tenant.promises import ANNOTATION
 
-from .cable import Cable, cable
+from .cable import Cable, cabled
 from .harness import ModuleResult, call_module, kubectl, ran, run_module, until, writes
 
 TENANT = "promised"
@@ -50,12 +48,7 @@ class Pair:
 @pytest.fixture(scope="module")
 def fleet(platform: Path, second_api_server: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     """A hub, and the member edge behind a cable; the tenant has `near` on the hub and `far` on the member."""
-    config = yaml.safe_load(second_api_server.read_text())
-    server = config["clusters"][0]["cluster"]["server"]
-    with cable(urlsplit(server).port or 443) as made:
-        config["clusters"][0]["cluster"]["server"] = f"https://127.0.0.1:{made.port}"
-        through = tmp_path_factory.mktemp("cable") / "member.yaml"
-        through.write_text(yaml.safe_dump(config))
+    with cabled(second_api_server, tmp_path_factory.mktemp("cable")) as (made, through):
         pair = Pair(platform, second_api_server, made)
         assert not pair.call("fleet_member", name="edge", member_kubeconfig=through).failed
         assert not pair.call("tenant_quota", tenant=TENANT, quota=QUOTA).failed

@@ -12,10 +12,8 @@ from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
-import yaml
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.tenantry.kube.plugins.module_utils._core import quantities
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
@@ -31,7 +29,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
-from .cable import Cable, cable
+from .cable import Cable, cabled
 from .harness import NIGHTLY, call_module, sized
 
 QUOTA = {"cpu": "4", "memory": "8Gi", "storage": "40Gi", "pods": 20, "vclusters": 3}
@@ -159,12 +157,7 @@ class World:
 
 @pytest.fixture(scope="module")
 def world(platform: Path, second_api_server: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    config = yaml.safe_load(second_api_server.read_text())
-    server = config["clusters"][0]["cluster"]["server"]
-    with cable(urlsplit(server).port or 443) as made:
-        config["clusters"][0]["cluster"]["server"] = f"https://127.0.0.1:{made.port}"
-        through = tmp_path_factory.mktemp("cable") / "member.yaml"
-        through.write_text(yaml.safe_dump(config))
+    with cabled(second_api_server, tmp_path_factory.mktemp("cable")) as (made, through):
         member = {"kubeconfig": platform, "name": "edge", "member_kubeconfig": through}
         assert not call_module("fleet_member", **member).failed
         files = {"hub": platform, "edge": second_api_server}

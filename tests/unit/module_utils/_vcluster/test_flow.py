@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,98 +12,21 @@ from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import 
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet import registry
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.record import SPEC_ANNOTATION
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.apply import Key
-from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import Deadline
 from ansible_collections.tenantry.kube.plugins.module_utils._module import _rows_of_none
-from ansible_collections.tenantry.kube.plugins.module_utils._tenant import promises
-from ansible_collections.tenantry.kube.plugins.module_utils._tenant.manifests import RECORD, tenant_objects
+from ansible_collections.tenantry.kube.plugins.module_utils._tenant.manifests import tenant_objects
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import (
     apply,
-    connection,
-    guest,
-    host_facts,
-    lifecycle,
-    plan,
-    reconcile,
-    trusted_keys,
     upgrade,
 )
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.options import VClusterOptions
 
 from .._tenant.fleet import add_vcluster
 from .example import SHARED, make_item
 from .fake_host import NODE, QUOTA, FakeHost
+from .flow_world import World, item
 
 NAMESPACE = Key("v1/Namespace", None, "payments--dev")
 ETCD = {**SHARED, "servers": 3, "resources": {**SHARED["resources"], "cpu": "9", "memory": "9Gi"}}
 SERVER = Key("apps/v1/StatefulSet", "payments--dev", "server")
-
-
-class Kubeconfig:
-    """In the place of AdministratorsKubeconfig, whose tokens need a real API server."""
-
-    exists = False
-
-    def __init__(self, path: str, *_of: Any) -> None:
-        self.path = path
-
-    def is_current(self, _api: object, _url: str) -> bool:
-        return False
-
-    def renew(self, _api: object, url: str) -> str:
-        Path(self.path).write_text(url)
-        return "token"
-
-    def action(self) -> dict:
-        return {"action": "create", "kind": "Kubeconfig", "name": self.path}
-
-
-class World:
-    """A hub and what is in its virtual clusters, and runs of the module."""
-
-    def __init__(self, patch: pytest.MonkeyPatch) -> None:
-        self.hub, self.guest = FakeHost.hub(), FakeHost("guest")
-        self.warnings: list[str] = []
-        self.progress: list[str] = []
-        patch.setattr(connection, "connect", lambda *_of, **_by: self.guest)
-        patch.setattr(guest, "wait_for_agents", lambda *_of: [])
-        patch.setattr(host_facts, "service_network", lambda _host: "10.43.0.0/16")
-        patch.setattr(plan, "AdministratorsKubeconfig", Kubeconfig)
-        patch.setattr(trusted_keys, "keep", lambda *_of: None)
-        patch.setattr(upgrade, "wait_for_server", lambda *_of: None)
-        patch.setattr(lifecycle, "wait_until_ready", lambda *_of: None)
-        patch.setattr(apply, "read_ca_on_first_use", lambda *_of: "ca\n")
-        for name in ("wait_for_etcd", "wait_for_syncer", "wait_until_api_ready", "wait_until_endpoint_accepts"):
-            patch.setattr(apply, name, lambda *_of: True)
-
-    def run(self, *items: dict, check: bool = False, wait: bool = True) -> list[dict]:
-        context = SimpleNamespace(
-            hub=self.hub,
-            cluster=None,
-            check_mode=check,
-            warn=self.warnings.append,
-            secret=lambda *_texts: None,
-            progress=lambda _name, phase: self.progress.append(phase),
-            deadline=Deadline,
-        )
-        return reconcile.run(context, [*items], VClusterOptions(wait, wait_timeout=5))
-
-    def record(self) -> dict:
-        found = self.hub.get("v1/ConfigMap", RECORD, "tenant-payments")
-        assert found
-        return found
-
-    def one(self, check: bool = False, wait: bool = True, **changes: Any) -> dict:
-        (row,) = self.run(item(**changes), check=check, wait=wait)
-        return row
-
-
-def item(**changes: Any) -> dict[str, Any]:
-    return {**make_item(expose={"port": 30443}), "kubeconfig_path": None, "k3s_config": None, **changes}
-
-
-@pytest.fixture
-def world(monkeypatch: pytest.MonkeyPatch) -> World:
-    return World(monkeypatch)
 
 
 def test_new_one_is_applied_in_two_phases(world: World) -> None:
@@ -304,122 +226,6 @@ def test_odd_namespace_stops_its_own_tenant_at_most(
     assert "error" not in other, other
     assert (problem or "") in mine.get("error", "")
     assert ("error" in mine) == (problem is not None)
-
-
-@pytest.mark.parametrize("taken", [False, True])
-def test_promise_of_one_that_waited_long_is_renewed(world: World, monkeypatch: pytest.MonkeyPatch, taken: bool) -> None:
-    begun = promises.clock()
-
-    def wait(*_of: Any) -> None:
-        monkeypatch.setattr(promises, "clock", lambda: begun + promises.LASTS / 2)
-        if taken:
-            promises.update(world.hub, world.record(), lambda before: {**before, "payments--late": small})
-
-    small = promises.Promise.of("hub", {"cpu": "1"})
-    monkeypatch.setattr(upgrade, "wait_for_server", wait)
-    late = item(name="late", expose=make_item(expose={"port": 30444})["expose"])
-    first, second = world.run(item(), late)
-    assert "error" not in first
-    promise = promises.of(world.record())["payments--late"]
-    if taken:
-        assert "another run has taken what was promised to payments--late, because" in second["error"]
-        assert (second["changed"], promise) == (False, small)
-    else:
-        assert "error" not in second
-        assert (promise.pending, promise.resources["cpu"]) == (False, "2")
-
-
-class Exchange:
-    """Virtual clusters a and b share the quota of 64: a has 40 and gives, b has 20 and takes."""
-
-    def __init__(self, world: World) -> None:
-        self.world = world
-        (*rows,) = world.run(self.item("b", 20), self.item("a", 40))
-        assert not [row["error"] for row in rows if "error" in row]
-        world.hub.writes.clear()
-
-    def item(self, name: str, cpu: int, **changes: Any) -> dict[str, Any]:
-        expose = make_item(expose={"port": 30443 + ord(name) - ord("a")})["expose"]
-        return item(name=name, expose=expose, resources={"cpu": str(cpu), "memory": "4Gi"}, **changes)
-
-    def promised(self) -> dict[str, str]:
-        found = promises.of(self.world.record())
-        assert not [one for one in found.values() if one.pending]
-        return {name.removeprefix("payments--"): one.resources["cpu"] for name, one in found.items()}
-
-    def limits(self) -> dict[str, str]:
-        quotas = {one["metadata"]["namespace"]: one for one in self.world.hub.list("v1/ResourceQuota")}
-        names = ("a", "b")
-        return {
-            name: quotas[f"payments--{name}"]["spec"]["hard"]["limits.cpu"]
-            for name in names
-            if f"payments--{name}" in quotas
-        }
-
-
-@pytest.fixture
-def exchange(world: World) -> Exchange:
-    return Exchange(world)
-
-
-@pytest.mark.parametrize("state", ["present", "absent"])
-def test_what_frees_quota_goes_before_what_takes_it(exchange: Exchange, state: str) -> None:
-    world = exchange.world
-    seen: list[dict[str, str]] = []
-    apply = world.hub.apply
-    world.hub.apply = lambda obj, **options: (seen.append(exchange.limits()), apply(obj, **options))[1]  # type: ignore[method-assign]
-    b, a = world.run(exchange.item("b", 50), exchange.item("a", 10, state=state))
-    assert (b["name"], a["name"], b.get("error"), a.get("error")) == ("b", "a", None, None)
-    assert max(sum(map(int, one.values())) for one in seen) <= 64
-    left = {"b": "50"} if state == "absent" else {"a": "10", "b": "50"}
-    assert (exchange.limits(), exchange.promised()) == (left, left)
-    assert not world.warnings
-
-
-@pytest.mark.parametrize("state", ["present", "absent"])
-def test_what_is_not_freed_is_not_taken(exchange: Exchange, monkeypatch: pytest.MonkeyPatch, state: str) -> None:
-    world, apply = exchange.world, exchange.world.hub.apply
-
-    def fails(obj: dict, **options: Any) -> dict:
-        if obj["metadata"].get("namespace") == "payments--a":
-            raise ApiError("the host is dying")
-        return apply(obj, **options)
-
-    def stays(*_of: Any, **_options: Any) -> None:
-        raise ApiError("the host is dying")
-
-    monkeypatch.setattr(world.hub, "apply", fails)
-    monkeypatch.setattr(world.hub, "delete", stays)
-    new = exchange.item("c", 2)
-    b, a, c = world.run(exchange.item("b", 50), exchange.item("a", 10, state=state), new)
-    assert "the host is dying" in a["error"]
-    for row in (b, c):
-        assert "quota of tenant payments: cpu 52 asked for, but 24 left (40 of 64 used" in row["error"]
-        assert (row["changed"], row["refused"]) == (False, True)
-    assert exchange.limits() == exchange.promised() == {"a": "40", "b": "20"}
-    monkeypatch.undo()
-
-
-def test_deletion_without_wait_frees_nothing_yet(exchange: Exchange) -> None:
-    b, a = exchange.world.run(exchange.item("b", 50), exchange.item("a", 10, state="absent"), wait=False)
-    assert "cpu 50 asked for, but 24 left" in b["error"]
-    assert "error" not in a
-
-
-def test_what_fits_anyway_does_not_wait(exchange: Exchange) -> None:
-    names: list[str] = []
-    run_each = reconcile.run_each
-
-    def each(hub: Any, items: list, *how: Any) -> list[dict]:
-        names.append("".join(one.name for one in items))
-        return run_each(hub, items, *how)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(reconcile, "run_each", each)
-        exchange.world.run(exchange.item("b", 24), exchange.item("a", 10))
-        exchange.world.run(exchange.item("b", 50), exchange.item("a", 5), check=True)
-        exchange.world.run(exchange.item("b", 60), exchange.item("a", 4))
-    assert [one for one in names if one] == ["ba", "ba", "a", "b"]
 
 
 def member_of(world: World, patch: pytest.MonkeyPatch) -> FakeHost:
