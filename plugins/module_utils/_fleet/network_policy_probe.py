@@ -19,6 +19,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client i
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import NETWORK_POLICY, NODE, POD
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import Deadline, wait_for
 from ansible_collections.tenantry.kube.plugins.module_utils._module import Context
+from ansible_collections.tenantry.kube.plugins.module_utils._platform.manifests import USER_ID
 
 ANNOTATION = "tenantry.dev/network-policies"  # of the platform's namespace, once it is known
 ENFORCED = "enforced"
@@ -27,7 +28,6 @@ ENFORCED = "enforced"
 SERVER, CLIENT = "network-probe-server", "network-probe-client"
 LABEL = "tenantry.dev/network-probe"
 SECONDS = 60
-USER_ID = 65532
 OPEN, NO_INGRESS, NO_EGRESS = 8001, 8002, 8003
 UNREACHED = 2  # the port that is open to all did not answer
 DIRECTIONS = {4: "ingress", 8: "egress"}  # exit code of the probing pod, a sum of these

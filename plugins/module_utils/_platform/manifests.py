@@ -12,6 +12,20 @@ HUB_ANNOTATION = "tenantry.dev/hub"
 
 # Production pushes development off a full node; development waits for room.
 TIERS = {"dev": (1_000, "Never"), "prod": (100_000, "PreemptLowerPriority")}
+# Of pods without root.
+USER_ID = 65532
+
+
+def restricted() -> dict:
+    """Return the security context of a pod without root."""
+    return {
+        "runAsNonRoot": True,
+        "runAsUser": USER_ID,
+        "runAsGroup": USER_ID,
+        "fsGroup": USER_ID,
+        "fsGroupChangePolicy": "OnRootMismatch",
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
 
 
 def platform_namespace(component: str, annotations: dict[str, str] | None = None) -> dict:

@@ -9,13 +9,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
-from ansible_collections.tenantry.kube.plugins.module_utils._platform import confinement, rbac
+from ansible_collections.tenantry.kube.plugins.module_utils._platform import confinement, manifests, rbac
 
 NAME = "reconciler"
 LEASE_NAME = NAME
 ROLE = "tenantry:reconciler"
 HEALTH_PORT = 8080
-USER_ID = 65532
 DIRECTORY = "/etc/tenantry/reconciler"
 INVENTORY = "inventory.yml"
 CREDENTIAL = "/var/run/secrets/kubernetes.io/serviceaccount"
@@ -156,14 +155,7 @@ def _pod(spec: ReconcilerSpec) -> dict:
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": 30,
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": USER_ID,
-            "runAsGroup": USER_ID,
-            "fsGroup": USER_ID,
-            "fsGroupChangePolicy": "OnRootMismatch",
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
+        "securityContext": manifests.restricted(),
         **({"imagePullSecrets": [{"name": name} for name in spec.pull_secrets]} if spec.pull_secrets else {}),
         "containers": [_container(spec)],
         "volumes": _volumes(),

@@ -30,7 +30,6 @@ ACCOUNT = "vcluster"  # of the pods
 API_SERVICE = "api"
 API_PORT = 6443
 CONFIG_HASH = "tenantry.dev/config"
-USER_ID = 65532
 PLATFORM_USER = "tenantry:platform"
 
 JOIN_TOKEN = "join-token"  # noqa: S105 - names, not values
@@ -262,18 +261,6 @@ def stamp(agent_token: str, secrets: Iterable[dict]) -> str:
     """Return the fingerprint of these Secrets. Its key is the agent token, which a restore does not replace."""
     data = {name: value for one in secrets for name, value in decoded(one).items()}
     return fingerprint(agent_token, data)
-
-
-def restricted() -> dict:
-    """Return the security context of a pod without root."""
-    return {
-        "runAsNonRoot": True,
-        "runAsUser": USER_ID,
-        "runAsGroup": USER_ID,
-        "fsGroup": USER_ID,
-        "fsGroupChangePolicy": "OnRootMismatch",
-        "seccompProfile": {"type": "RuntimeDefault"},
-    }
 
 
 def requirements(limits: Resources, tier: str, share: Share = SHARE) -> dict:

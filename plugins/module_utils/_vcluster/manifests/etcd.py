@@ -12,6 +12,7 @@ from decimal import Decimal
 
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import require
 from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import ETCD
+from ansible_collections.tenantry.kube.plugins.module_utils._platform.manifests import restricted
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests import scheduling
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.common import (
     CONFIG_HASH,
@@ -23,7 +24,6 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.
     names_service,
     own_priority,
     requirements,
-    restricted,
     secret,
     secret_volume,
     service_account,

@@ -12,6 +12,7 @@ from datetime import timedelta
 from decimal import Decimal
 
 from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import K3S_CONTAINER, SERVER
+from ansible_collections.tenantry.kube.plugins.module_utils._platform.manifests import restricted
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests import (
     api_server,
     client_ca,
@@ -38,7 +39,6 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.
     own_priority,
     requirements,
     resolving,
-    restricted,
     secret,
     secret_volume,
     stamp,

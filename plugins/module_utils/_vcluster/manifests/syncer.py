@@ -21,6 +21,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import 
     pods_priority,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._platform import rbac
+from ansible_collections.tenantry.kube.plugins.module_utils._platform.manifests import restricted
 from ansible_collections.tenantry.kube.plugins.module_utils._platform.rbac import PODS_ACCOUNT, SYNCER_USER
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests import scheduling
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.common import (
@@ -33,7 +34,6 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.
     disruption_budget,
     own_priority,
     resolving,
-    restricted,
     secret,
     service_account,
     stamp,
