@@ -210,10 +210,6 @@ def _read_inside(context: Context, logs: dict[str, _Log], found: list[VirtualClu
     return problems
 
 
-def _tenant_of(obj: dict) -> str:
-    return obj["metadata"]["labels"][naming.LABEL_TENANT]
-
-
 def _recorded(hub: Cluster, tenant: str | None) -> list[dict]:
     spaces = hub.list(NAMESPACE, selector=naming.selector("tenant", tenant=tenant))
     return [_row_of_tenant(space) for space in spaces]

@@ -11,10 +11,14 @@ from ansible_collections.tenantry.kube.plugins.module_utils._core import naming,
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet import registry
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import VirtualCluster
-from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import CONFIG_MAP
 from ansible_collections.tenantry.kube.plugins.module_utils._module import Context
-from ansible_collections.tenantry.kube.plugins.module_utils._tenant import allocation, promises, resources_in_use
-from ansible_collections.tenantry.kube.plugins.module_utils._tenant.manifests import RECORD, quota_of
+from ansible_collections.tenantry.kube.plugins.module_utils._tenant import (
+    allocation,
+    promises,
+    records,
+    resources_in_use,
+)
+from ansible_collections.tenantry.kube.plugins.module_utils._tenant.manifests import quota_of
 from ansible_collections.tenantry.kube.plugins.module_utils._tenant.promises import UNKNOWN, Promise
 
 RESOURCES = (*naming.RESOURCES, "vclusters")
@@ -25,9 +29,8 @@ def run(context: Context, tenant: str | None) -> dict:
     if tenant is not None:  # an invalid name is an error, not an empty result
         naming.check_name(tenant, "tenant")
     with registry.open_fleet(context) as fleet:
-        config_maps = fleet.hub.list(CONFIG_MAP, selector=naming.selector("tenant", tenant=tenant))
-        records = {_tenant_of(one): one for one in config_maps if one["metadata"]["name"] == RECORD}
-        if tenant is not None and tenant not in records:
+        known_records = records.read(fleet.hub, tenant)
+        if tenant is not None and tenant not in known_records:
             raise TenantryError(f"tenant: there is no tenant {tenant}. Create it with tenantry.kube.tenant_quota first")
         vclusters, unreachable = fleet.vclusters()
         found = [one for one in vclusters if tenant in (None, one.tenant)]
@@ -36,13 +39,9 @@ def run(context: Context, tenant: str | None) -> dict:
     for one in found:
         of_tenants[one.tenant].append(one)
     known = {one.namespace for one in found}
-    away = {name: promises.away(record, unreachable, known) for name, record in records.items()}
-    rows = [_row(name, records[name], of_tenants[name], away[name], quotas) for name in sorted(records)]
+    away = {name: promises.away(record, unreachable, known) for name, record in known_records.items()}
+    rows = [_row(name, known_records[name], of_tenants[name], away[name], quotas) for name in sorted(known_records)]
     return {"tenants": rows, "unreachable_members": unreachable}
-
-
-def _tenant_of(obj: dict) -> str:
-    return obj["metadata"]["labels"][naming.LABEL_TENANT]
 
 
 def _row(

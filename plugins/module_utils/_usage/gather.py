@@ -12,7 +12,6 @@ from ansible_collections.tenantry.kube.plugins.module_utils._fleet import regist
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import VirtualCluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import (
-    CONFIG_MAP,
     NAMESPACE,
     NODE,
     NODE_METRICS,
@@ -21,7 +20,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resource
     RESOURCE_QUOTA,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._module import Context, attempt
-from ansible_collections.tenantry.kube.plugins.module_utils._tenant.manifests import RECORD
+from ansible_collections.tenantry.kube.plugins.module_utils._tenant import records
 from ansible_collections.tenantry.kube.plugins.module_utils._tenant.resources_in_use import VCLUSTER_QUOTA
 from ansible_collections.tenantry.kube.plugins.module_utils._usage.model import (
     ClusterSample,
@@ -64,15 +63,10 @@ def take(context: Context, now: datetime) -> Sample:
 
 
 def _tenants(hub: Cluster) -> list[TenantSample]:
-    selector = naming.selector("tenant")
-    records = {one["metadata"]["namespace"]: one for one in hub.list(CONFIG_MAP, selector=selector) if _is_record(one)}
-    spaces = {one["metadata"]["name"]: one for one in hub.list(NAMESPACE, selector=selector)}
+    known = {one["metadata"]["namespace"]: one for one in records.read(hub).values()}
+    spaces = {one["metadata"]["name"]: one for one in hub.list(NAMESPACE, selector=naming.selector("tenant"))}
     # One without a namespace was deleted between the two requests.
-    return [tenant_sample(record, spaces[name]) for name, record in records.items() if name in spaces]
-
-
-def _is_record(config_map: dict) -> bool:
-    return config_map["metadata"]["name"] == RECORD
+    return [tenant_sample(record, spaces[name]) for name, record in known.items() if name in spaces]
 
 
 def _part(fleet: registry.Fleet, host: Cluster, found: Sequence[VirtualCluster]) -> _Part:

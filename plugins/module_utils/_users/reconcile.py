@@ -14,7 +14,6 @@ from ansible_collections.tenantry.kube.plugins.module_utils._fleet import regist
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.apply import Action, Inventory, Plan, existing
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import (
-    CONFIG_MAP,
     NAMESPACE,
     ROLE,
     SECRET,
@@ -32,7 +31,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._platform.identities
     OnRecord,
     hub_user,
 )
-from ansible_collections.tenantry.kube.plugins.module_utils._tenant import promises
+from ansible_collections.tenantry.kube.plugins.module_utils._tenant import promises, records
 from ansible_collections.tenantry.kube.plugins.module_utils._users import bindings
 from ansible_collections.tenantry.kube.plugins.module_utils._users import former_administrators as users_former
 from ansible_collections.tenantry.kube.plugins.module_utils._users import kubeconfigs as users_kubeconfigs
@@ -76,9 +75,8 @@ def run(context: Context, items: list[dict]) -> list[dict]:
 
 def _silent(hub: Cluster, tenants: Iterable[str], unreachable: dict[str, str]) -> dict[str, dict[str, str]]:
     """Return, by tenant, the hosts that do not answer and may have virtual clusters of it."""
-    found = hub.list(CONFIG_MAP, selector=naming.selector("tenant")) if unreachable else []
-    records = {record["metadata"]["labels"][naming.LABEL_TENANT]: record for record in found}
-    return {tenant: promises.concerned(records.get(tenant), unreachable) for tenant in tenants}
+    known = records.read(hub) if unreachable else {}
+    return {tenant: promises.concerned(known.get(tenant), unreachable) for tenant in tenants}
 
 
 def _check_tenants(context: Context, wanted: list[DesiredUser]) -> None:

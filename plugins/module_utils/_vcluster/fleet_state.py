@@ -11,9 +11,8 @@ from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import 
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet import registry
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import VirtualCluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
-from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import CONFIG_MAP
 from ansible_collections.tenantry.kube.plugins.module_utils._module import Context
-from ansible_collections.tenantry.kube.plugins.module_utils._tenant import promises
+from ansible_collections.tenantry.kube.plugins.module_utils._tenant import promises, records
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.fleet_quotas import FleetQuotas, Unreachable
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.cluster import (
     VClusterSpec,
@@ -28,8 +27,7 @@ class FleetState:
     def __init__(self, fleet: registry.Fleet) -> None:
         self.fleet = fleet
         # Read the records first, so that a later promise of another run causes a conflict with ours.
-        records = fleet.hub.list(CONFIG_MAP, selector=naming.selector("tenant"))
-        self.records = {record["metadata"]["labels"][naming.LABEL_TENANT]: record for record in records}
+        self.records = records.read(fleet.hub)
         vclusters, self.unreachable = fleet.vclusters()
         self.found = _by_namespace(vclusters, self.records.values())
         self.quotas = FleetQuotas(fleet, self.records, self.found, self.unreachable)

@@ -15,7 +15,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._core.timestamps imp
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet import registry
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import VirtualCluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.apply import Plan
-from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import CONFIG_MAP, NAMESPACE
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import NAMESPACE
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import Deadline
 from ansible_collections.tenantry.kube.plugins.module_utils._module import (
     Context,
@@ -23,7 +23,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._module import (
     explained,
     run_each,
 )
-from ansible_collections.tenantry.kube.plugins.module_utils._tenant import promises
+from ansible_collections.tenantry.kube.plugins.module_utils._tenant import promises, records
 from ansible_collections.tenantry.kube.plugins.module_utils._tenant.promises import Promise
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import (
     activity,
@@ -129,8 +129,8 @@ def run(context: Context, items: list[dict], options: VClusterOptions) -> list[d
     if tenant is not None:
         naming.check_name(tenant, "tenant")
     with registry.open_fleet(context) as fleet:
-        records = fleet.hub.list(CONFIG_MAP, selector=naming.selector("tenant"))
-        promised = {name: one for record in records for name, one in promises.of(record).items()}
+        known = records.read(fleet.hub, tenant).values()
+        promised = {name: one for record in known for name, one in promises.of(record).items()}
         vclusters, unreachable = fleet.vclusters()
         for problem in unreachable.values():
             context.warn(problem)

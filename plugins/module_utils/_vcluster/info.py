@@ -16,7 +16,6 @@ from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clust
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.conditions import is_ready
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import (
-    CONFIG_MAP,
     NODE,
     RESOURCE_QUOTA,
     STATEFUL_SET,
@@ -27,7 +26,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._module import (
     attempt,
     run_concurrently,
 )
-from ansible_collections.tenantry.kube.plugins.module_utils._tenant import promises
+from ansible_collections.tenantry.kube.plugins.module_utils._tenant import promises, records
 from ansible_collections.tenantry.kube.plugins.module_utils._tenant.resources_in_use import VCLUSTER_QUOTA, quota_use
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import certificate_lifetime, connection
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.guest import ready_of_all
@@ -82,8 +81,7 @@ def _silent_rows(
     """Yield a row for each virtual cluster that is promised on a host that does not answer."""
     if not unreachable:
         return
-    for record in fleet.hub.list(CONFIG_MAP, selector=naming.selector("tenant", tenant=tenant)):
-        owner = record["metadata"]["labels"][naming.LABEL_TENANT]
+    for owner, record in records.read(fleet.hub, tenant).items():
         for namespace, promise in promises.away(record, unreachable, known).items():
             yield {
                 **dict.fromkeys(UNREADABLE),

@@ -32,8 +32,9 @@ class Fleet:
     """A hub with these namespaces of virtual clusters, and members that do not answer."""
 
     def __init__(self, *spaces: dict, down: tuple[str, ...] = ()) -> None:
-        labels = {"metadata": {"labels": naming.labels("tenant", tenant="payments")}, "data": {"quota": "{}"}}
-        self.hub = SimpleNamespace(name="hub", list=lambda _kind, selector: [labels])
+        metadata = {"name": "tenant", "labels": naming.labels("tenant", tenant="payments")}
+        record = {"metadata": metadata, "data": {"quota": "{}"}}
+        self.hub = SimpleNamespace(name="hub", list=lambda _kind, selector: [record])
         self._spaces, self._down = spaces, down
 
     def vclusters(self) -> tuple[list, dict[str, str]]:
