@@ -14,6 +14,7 @@ import pytest
 
 from .harness import NIGHTLY, ModuleResult, call_module, kubectl, ran, run_module, sized
 from .interrupting import interrupted
+from .people import lose_promises
 
 TENANT = "loomers"
 SHAPE = {"version": "v1.37.2+k3s1", "wait": False}
@@ -40,11 +41,14 @@ def hub(platform: Path) -> Iterator[Path]:
     listed = ran(platform, "get", "namespaces", "-l", f"tenantry.dev/tenant={TENANT}", "-o", "name").split()
     names = [name.split("--")[1] for name in listed if "--" in name]
     gone = [{"tenant": TENANT, "name": name, "state": "absent"} for name in names]
-    for removed in (
-        call_module("vcluster", kubeconfig=platform, vclusters=gone),
-        call_module("tenant_quota", **tenant, state="absent"),
-    ):
-        assert not removed.failed, removed.msg
+    removed = call_module("vcluster", kubeconfig=platform, vclusters=gone)
+    assert not removed.failed, removed.msg
+    record = ran(platform, "get", "configmap", "tenant", "-n", f"tenant-{TENANT}", "-o", "json")
+    assert "two-d0" not in record, "what runs that have ended promised"
+    assert "counts until" in call_module("tenant_quota", **tenant, state="absent").msg, "those that were killed"
+    lose_promises(platform, TENANT)
+    removed = call_module("tenant_quota", **tenant, state="absent")
+    assert not removed.failed, removed.msg
 
 
 def vcluster(hub: Path, name: str, mode: str, **more: Any) -> ModuleResult:

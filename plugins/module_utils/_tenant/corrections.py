@@ -77,7 +77,7 @@ def _of_existing(promise: Promise | None, found: VirtualCluster, reality: Realit
         after = Promise.of(host, resources)
         return Correction(found.namespace, None, after, f"{found.namespace}: nothing promised, {recorded}. Now it is")
     if not promise.host:  # by a run of before there were promises, which may be about to apply it
-        after = Promise.of(host, allocation.larger(promise.resources, resources), pending=True)
+        after = Promise.of(host, allocation.larger(promise.resources, resources)).beside(promise)
         return Correction(found.namespace, promise, after)
     differs = f"{found.namespace}: promised {shown(promise.resources)} on {promise.host}, {recorded}"
     if promise.host != host and promise.host in reality.silent:
@@ -89,7 +89,7 @@ def _of_existing(promise: Promise | None, found: VirtualCluster, reality: Realit
     if promise.in_use and (in_use := reality.in_use(found)) is not None and not _same(in_use, promise.counted):
         after = Promise.of(host, resources, in_use=in_use)
     if promise.pending:
-        after = replace(after, pending=False)
+        after = replace(after, runs={})
     return Correction(found.namespace, promise, after) if after != promise else None
 
 

@@ -44,43 +44,70 @@ class Promise:
     host: str
     resources: Resources
     at: str  # when it was written: no two are the same
-    pending: bool = False  # a run is about to apply it
+    runs: Mapping[str, str] = field(default_factory=dict)  # that are about to apply it, and when each said so
     deleting: bool = False  # a run has begun to delete the virtual cluster
     in_use: Resources = field(default_factory=dict)  # at last sight, if more than `resources`
 
     @classmethod
-    def of(cls, host: str, resources: Resources, *, pending: bool = False, in_use: Resources | None = None) -> Promise:
-        """Return a promise of now. `in_use` is kept only if it is more than the resources."""
+    def of(cls, host: str, resources: Resources, *, run: str = "", in_use: Resources | None = None) -> Promise:
+        """Return a promise of now, which `run`, if given, is about to apply.
+
+        `in_use` is kept only if it is more than the resources.
+        """
         amounts = allocation.larger(resources, {})
         more = in_use if in_use and not allocation.fits(in_use, amounts) else {}
-        return cls(host, amounts, clock().isoformat(), pending=pending, in_use=dict(more))
+        now = clock().isoformat()
+        return cls(host, amounts, now, {run: now} if run else {}, in_use=dict(more))
+
+    @property
+    def pending(self) -> bool:
+        """Whether a run has not noted that it has applied it, or could not."""
+        return bool(self.runs)
 
     @property
     def held(self) -> bool:
         """Whether a run may be applying it now. Nothing else changes it meanwhile."""
-        return self.pending and self._age < LASTS
+        return bool(self._living())
 
     @property
-    def ends_soon(self) -> bool:
-        """Whether it must be renewed before its run applies it."""
-        return self.pending and self._age >= LASTS / 4
+    def until(self) -> datetime | None:
+        """When the last of its runs does not count any more."""
+        return max(self._living().values(), default=None)
 
-    @property
-    def _age(self) -> timedelta:
-        return clock() - datetime.fromisoformat(self.at)
+    def held_beside(self, run: str) -> bool:
+        """Return whether another run may be applying it now."""
+        return bool(self._living().keys() - {run})
+
+    def ends_soon(self, run: str) -> bool:
+        """Return whether it must be renewed before the run applies it."""
+        return run in self.runs and _end(self.runs[run]) - clock() <= LASTS * 3 / 4
+
+    def beside(self, other: Promise) -> Promise:
+        """Return it with the runs that may be applying another one now."""
+        return replace(self, runs={**{run: other.runs[run] for run in other._living()}, **self.runs})
+
+    def without(self, run: str) -> Promise:
+        """Return it as a run leaves it that has ended."""
+        return replace(self, runs={name: at for name, at in self.runs.items() if name != run})
+
+    def _living(self) -> dict[str, datetime]:
+        """Return when each run that may be applying it now does not count any more."""
+        ends = {run: _end(at) for run, at in self.runs.items()}
+        return {run: end for run, end in ends.items() if end > clock()}
 
     @property
     def counted(self) -> dict[str, str]:
         """What counts against the quota if its host does not answer."""
         return allocation.larger(self.resources, self.in_use)
 
-    def renewed(self) -> Promise:
-        """Return it as one of now."""
-        return replace(self, at=clock().isoformat())
+    def renewed(self, run: str) -> Promise:
+        """Return it as a promise of now that the run is about to apply."""
+        now = clock().isoformat()
+        return replace(self, at=now, runs={**self.runs, run: now})
 
     def leaving(self) -> Promise:
         """Return it for the time of the deletion."""
-        return replace(self.renewed(), deleting=True, pending=False)
+        return replace(self, at=clock().isoformat(), deleting=True, runs={})
 
 
 def are_kept(record: dict) -> bool:
@@ -109,11 +136,11 @@ def away(record: dict, unreachable: Collection[str], found: Collection[str]) -> 
     return {name: one for name, one in of(record).items() if one.host in unreachable and name not in found}
 
 
-def beginning(record: dict, unreachable: Collection[str], found: Collection[str]) -> list[str]:
-    """Return the virtual clusters that a run may be creating on hosts that answer, other than those found."""
-    return sorted(
-        name for name, one in of(record).items() if one.held and one.host not in unreachable and name not in found
-    )
+def beginning(record: dict, unreachable: Collection[str], found: Collection[str]) -> dict[str, Promise]:
+    """Return those of virtual clusters that a run may be creating on hosts that answer, other than those found."""
+    return {
+        name: one for name, one in of(record).items() if one.held and one.host not in unreachable and name not in found
+    }
 
 
 def concerned(record: dict | None, unreachable: Mapping[str, str]) -> dict[str, str]:
@@ -205,7 +232,8 @@ def _read(record: dict) -> dict[str, Promise] | None:
         raw = json.loads(_annotations(record).get(ANNOTATION, ""))
         promises = {name: Promise(**promise) for name, promise in raw.items()}
         for promise in promises.values():
-            datetime.fromisoformat(promise.at)
+            for at in (promise.at, *promise.runs.values()):
+                datetime.fromisoformat(at)
             allocation.total([promise.counted])
     except Exception:  # pylint: disable=broad-except  # somebody wrote something else there
         return None
@@ -217,10 +245,14 @@ def _reserved(record: dict) -> dict[str, Promise]:
     for key, value in _annotations(record).items():
         if key.startswith(RESERVED):
             note = json.loads(value)
-            promise = Promise("", allocation.larger(note.get("resources", {}), {}), note["at"], pending=True)
+            promise = Promise("", allocation.larger(note.get("resources", {}), {}), note["at"], {"": note["at"]})
             if promise.held:
                 found[key.removeprefix(RESERVED)] = promise
     return found
+
+
+def _end(at: str) -> datetime:
+    return datetime.fromisoformat(at) + LASTS
 
 
 def _annotations(record: dict) -> dict[str, str]:

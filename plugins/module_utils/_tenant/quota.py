@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
@@ -58,7 +58,7 @@ class InUse:
     vclusters: dict[str, list[VirtualCluster]]
     unreachable: dict[str, str]
     promised: dict[str, dict[str, Promise]] = field(default_factory=dict)  # on those hosts, by tenant and namespace
-    creating: dict[str, list[str]] = field(default_factory=dict)  # by other runs, on hosts that answer
+    creating: dict[str, dict[str, Promise]] = field(default_factory=dict)  # by other runs, on hosts that answer
     unwritten: frozenset[str] = frozenset()  # tenants without promises, which may have more there
     taken: dict[str, list[dict[str, str]]] = field(default_factory=dict)  # of each what counts against the quota
     unknown: dict[str, list[str]] = field(default_factory=dict)  # of each why that is not known of a virtual cluster
@@ -73,7 +73,8 @@ class InUse:
             )
         if creating := self.creating.get(tenant):
             raise TenantryError(
-                f"tenant {tenant} cannot be removed while a run creates {', '.join(creating)}. Run again later"
+                f"tenant {tenant} cannot be removed while a run creates {', '.join(sorted(creating))}. Run again when "
+                f"it has ended. One that was killed counts until {_last(creating.values())}"
             )
         if away := self.promised.get(tenant):
             where = ", ".join(f"{name} on {one.host}" for name, one in sorted(away.items()))
@@ -154,6 +155,11 @@ def _in_use(context: Context, tenants: Collection[str], existing_objects: Invent
     creating = {tenant: promises.beginning(record, unreachable, known) for tenant, record in records.items()}
     unwritten = frozenset(tenant for tenant, record in records.items() if not promises.are_kept(record))
     return InUse(vclusters, unreachable, away, creating, unwritten, taken, unknown)
+
+
+def _last(promised: Iterable[Promise]) -> str:
+    """Return when no run that they are for counts any more."""
+    return f"{max(one.until for one in promised if one.until):%H:%M} UTC"
 
 
 def _validated(item: dict) -> DesiredTenant:

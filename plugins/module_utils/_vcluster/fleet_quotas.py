@@ -6,8 +6,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import replace
 from functools import partial
+from uuid import uuid4
 
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import Obstacle, TenantryError
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.registry import Fleet
@@ -43,7 +43,9 @@ class FleetQuotas:
         self.fleet, self.records, self.found, self.unreachable = fleet, records, found, unreachable
         self._quotas: dict[str, dict[tuple[str, str], dict]] = {}
         self._admitted: dict[str, tuple[str, dict[str, str]]] = {}  # tenant and resources, by namespace
+        self._run = uuid4().hex[:8]
         self._written: dict[str, dict[str, Promise]] = {}  # by this run, by tenant and namespace
+        self._shared: set[str] = set()  # namespaces that another run may be changing too
         # Of these the promises are lost or were never written, and the hosts have all that is to know.
         self._rebuilt = {one for one in records if not unreachable and not promises.are_kept(records[one])}
         self._incomparable: dict[str, str] = {}  # why the promises could not be compared with the hosts, by tenant
@@ -113,19 +115,27 @@ class FleetQuotas:
     def renew(self, tenant: str, namespace: str) -> None:
         """Let what this run has promised last from now on. Raise an Obstacle if another run has taken it meanwhile."""
         written = self._written.get(tenant, {}).get(namespace)
-        if written is None or not written.ends_soon:
+        if written is None or not written.ends_soon(self._run):
             return
-        change = partial(corrections.corrected, corrections=[Correction(namespace, written, written.renewed())])
+
+        def lasts(one: Promise | None) -> bool:
+            return one is not None and one.host == written.host and allocation.fits(written.resources, one.resources)
+
+        def change(before: dict[str, Promise]) -> dict[str, Promise]:
+            one = before.get(namespace)
+            if one != written:
+                self._shared.add(namespace)
+            return {**before, namespace: one.renewed(self._run)} if one and lasts(one) else before
+
         record = promises.update(self.fleet.hub, self.records[tenant], change)
         now = promises.of(record).get(namespace)
-        if now is None or now.host != written.host or not allocation.fits(written.resources, now.resources):
+        if now is None or not lasts(now):
             raise Obstacle(
                 f"quota of tenant {tenant}: another run has taken what was promised to {namespace}, because this run "
                 "took too long. Run again"
             )
         self._see(tenant, record)
-        if now == replace(written, at=now.at):
-            self._written[tenant][namespace] = now
+        self._written[tenant][namespace] = now
 
     def settle(
         self,
@@ -193,12 +203,7 @@ class FleetQuotas:
             others[name] = allocation.larger(others.get(name, {}), admitted[name])
         asked = {name: spec.resources.as_text() for name, spec in specs.items()}
         # What a concurrent run is about to apply counts until that has ended.
-        written = self._written.get(tenant, {})
-        held = {
-            name: one.resources
-            for name, one in promised.items()
-            if name in asked and one.held and one != written.get(name)
-        }
+        held = {name: one.resources for name, one in promised.items() if name in asked and one.held_beside(self._run)}
         asked |= {name: allocation.larger(asked[name], amounts) for name, amounts in held.items()}
         asked |= {name: resources_in_use.in_use(asked[name], self._quota(mine[name])) for name in asked if name in mine}
         quota = quota_of(self.records[tenant])
@@ -212,12 +217,9 @@ class FleetQuotas:
         hosts: Mapping[str, str],
         gone: set[str],
     ) -> None:
-        contested: set[str] = set()  # a concurrent run applies another promise, which may come after this one's
-
         def change(before: dict[str, Promise]) -> dict[str, Promise]:
             after = corrections.corrected(before, self._corrections[tenant])
-            contested.clear()
-            contested.update(name for name in (changing.keys() | gone) & after.keys() if after[name].held)
+            self._shared.update(name for name in (changing.keys() | gone) & after.keys() if after[name].held)
             for name, spec in changing.items():
                 after[name] = self._pending(spec, hosts[name], after.get(name))
             for name in gone & after.keys():
@@ -234,7 +236,8 @@ class FleetQuotas:
             record = promises.update(self.fleet.hub, self.records[tenant], change, check, rebuild=rebuild)
             self._see(tenant, record)
             now = promises.of(record)
-            self._written[tenant] = {name: now[name] for name in ({*changing, *gone} & now.keys()) - contested}
+            mine = changing.keys() | (gone - self._shared)
+            self._written[tenant] = {name: now[name] for name in mine & now.keys()}
 
     def _settle(
         self,
@@ -243,16 +246,28 @@ class FleetQuotas:
         failed: Collection[str],
         stopped: Collection[str],
     ) -> None:
-        known = []
-        for name, promise in self._written[tenant].items():
+        written = self._written[tenant]
+        known: dict[str, Promise | None] = {}  # what is promised from now on, if no other run has changed it
+        for name, promise in written.items():
             if name in done:
-                known.append(Correction(name, promise, self._settled(promise, done[name], name)))
+                known[name] = self._settled(promise, done[name], name)
             elif name in stopped:
-                known.append(Correction(name, promise, self._unchanged(name)))
+                known[name] = self._unchanged(name)
             elif name in failed:
-                known.append(Correction(name, promise, replace(promise, pending=False)))
+                known[name] = promise.without(self._run)
+
+        def change(before: dict[str, Promise]) -> dict[str, Promise]:
+            after = {}
+            for name, one in before.items():
+                if name not in known:
+                    after[name] = one
+                elif name in self._shared or one != written[name]:
+                    after[name] = one.without(self._run)  # the next run notes what it has
+                elif settled := known[name]:
+                    after[name] = settled
+            return after
+
         if known:
-            change = partial(corrections.corrected, corrections=known)
             self._see(tenant, promises.update(self.fleet.hub, self.records[tenant], change))
 
     def _pending(self, spec: VClusterSpec, host: str, promise: Promise | None) -> Promise:
@@ -264,7 +279,8 @@ class FleetQuotas:
             )
         found = self.found.get(spec.namespace)
         amounts = allocation.larger(spec.resources.as_text(), found.record.resources if found else {})
-        return Promise.of(host, allocation.larger(amounts, promise.counted if promise else {}), pending=True)
+        wanted = Promise.of(host, allocation.larger(amounts, promise.counted if promise else {}), run=self._run)
+        return wanted.beside(promise) if promise else wanted
 
     def _settled(self, promise: Promise, spec: VClusterSpec | None, namespace: str) -> Promise | None:
         if spec is None:

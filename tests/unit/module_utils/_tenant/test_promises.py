@@ -43,7 +43,7 @@ def adding(name: str, promise: Promise) -> promises.Callable:
 
 def test_promises_written_are_read_again(hub: FakeHost) -> None:
     wanted = {
-        "payments--dev": Promise.of("hub", PART, pending=True),
+        "payments--dev": Promise.of("hub", PART, run="other"),
         "payments--web": Promise.of("edge", PART, in_use=MORE),
     }
     promises.update(hub, record(hub), lambda _before: wanted)
@@ -60,9 +60,9 @@ def test_update_without_change_writes_nothing(hub: FakeHost) -> None:
 
 def test_update_after_a_concurrent_one_checks_again(hub: FakeHost) -> None:
     before, checked = record(hub), []
-    other = Promise.of("hub", PART, pending=True)
+    other = Promise.of("hub", PART, run="other")
     promises.update(hub, before, adding("payments--other", other))
-    mine = Promise.of("edge", PART, pending=True)
+    mine = Promise.of("edge", PART, run="other")
     promises.update(hub, before, adding("payments--mine", mine), lambda new: checked.append(promises.of(new)))
     assert checked == [{"payments--other": other}]
     assert promises.of(record(hub)) == {"payments--other": other, "payments--mine": mine}
@@ -101,7 +101,7 @@ def test_a_new_record_without_promises_is_no_problem() -> None:
 
 
 def test_a_promise_is_held_for_some_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
-    pending, settled = Promise.of("hub", PART, pending=True), Promise.of("hub", PART)
+    pending, settled = Promise.of("hub", PART, run="other"), Promise.of("hub", PART)
     assert (pending.held, settled.held) == (True, False)
     then = promises.clock() + promises.LASTS
     monkeypatch.setattr(promises, "clock", lambda: then)
@@ -123,7 +123,7 @@ def test_reservations_of_an_earlier_release_count_and_are_replaced(hub: FakeHost
 
 
 def test_begin_keeps_what_a_concurrent_run_has_promised(monkeypatch: pytest.MonkeyPatch) -> None:
-    hub, other = FakeHost.hub(), Promise.of("hub", PART, pending=True)
+    hub, other = FakeHost.hub(), Promise.of("hub", PART, run="other")
     merge = hub.merge
 
     def later(*given: Any, **options: Any) -> dict:
@@ -140,7 +140,7 @@ def test_begin_keeps_what_a_concurrent_run_has_promised(monkeypatch: pytest.Monk
 
 def test_end_removes_a_promise_or_notes_the_deletion(hub: FakeHost) -> None:
     wanted = {name: Promise.of("hub", PART) for name in ("payments--a", "payments--b")}
-    wanted["payments--held"] = Promise.of("hub", PART, pending=True)
+    wanted["payments--held"] = Promise.of("hub", PART, run="other")
     promises.update(hub, record(hub), lambda _before: wanted)
     for name, promise in wanted.items():
         promises.end(hub, "payments", name, promise, gone=name != "payments--b")

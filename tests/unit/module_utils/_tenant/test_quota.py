@@ -114,10 +114,13 @@ def test_tenant_with_a_virtual_cluster_on_a_silent_member_stays() -> None:
 
 def test_tenant_stays_while_a_run_creates_a_virtual_cluster_of_it() -> None:
     hub = FakeHost.hub()
-    promised = {"payments--new": promises.Promise.of("hub", {}, pending=True)}
+    promised = {"payments--new": promises.Promise.of("hub", {}, run="other")}
     cluster = add_silent_member(hub, "edge", {**promised, "payments--left": promises.Promise.of("hub", {})})
     refused = _removed(hub, cluster)["error"]
-    assert refused == "tenant payments cannot be removed while a run creates payments--new. Run again later"
+    assert refused == (
+        "tenant payments cannot be removed while a run creates payments--new. Run again when it has ended. One that "
+        f"was killed counts until {promised['payments--new'].until:%H:%M} UTC"
+    )
 
 
 def test_tenant_with_nothing_on_a_silent_member_can_be_removed() -> None:

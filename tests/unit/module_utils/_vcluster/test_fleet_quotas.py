@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 from types import SimpleNamespace
 from typing import Any
 
@@ -180,7 +181,7 @@ def test_each_difference_is_one_warning_and_corrected(fleet: FakeFleet) -> None:
         "payments--gone": Promise.of("edge", part(1)),
         "payments--left": Promise.of("former", part(1)),
         "payments--deleted": Promise.of("edge", part(1)).leaving(),
-        "payments--begun": Promise.of("edge", part(1), pending=True),
+        "payments--begun": Promise.of("edge", part(1), run="other"),
     }
     promises.update(fleet.hub, fleet.record(), lambda _before: wanted)
     whole = "cpu 1, memory 4Gi, storage 20Gi, pods 4"
@@ -243,10 +244,23 @@ def test_promise_of_a_concurrent_run_is_kept(fleet: FakeFleet) -> None:
     large, small = spec("dev", 5), spec("dev", 2)
     assert reserve(one, large) == {}
     assert reserve(other, small) == {}
-    other.quotas.settle({small.namespace: small})
-    one.quotas.settle({large.namespace: large})
-    promise = fleet.promised()["payments--dev"]
-    assert (promise.resources["cpu"], promise.held) == ("5", True)
+    for run, applied, still_held in ((other, small, True), (one, large, False)):
+        run.quotas.settle({applied.namespace: applied})
+        promise = fleet.promised()["payments--dev"]
+        assert (promise.resources["cpu"], promise.held) == ("5", still_held)
+    assert "promised cpu 5" in fleet.correct()[0], "whichever of the two came last"
+    assert fleet.promised()["payments--dev"].resources["cpu"] == "1"
+
+
+def test_promise_of_a_killed_run_ends_later_than_that_of_the_one_that_repeats_it(fleet: FakeFleet) -> None:
+    new = spec("new", 5)
+    assert reserve(FleetState(fleet), new) == {}
+    again = FleetState(fleet)
+    assert reserve(again, new) == {}
+    fleet.add(fleet.hub, "new", 5)
+    again.quotas.settle({new.namespace: new})
+    (killed,) = fleet.promised()["payments--new"].runs.values()
+    assert fleet.promised()["payments--new"].until == datetime.fromisoformat(killed) + promises.LASTS
 
 
 def test_failed_one_counts_while_its_host_is_silent(fleet: FakeFleet) -> None:
