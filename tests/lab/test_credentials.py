@@ -293,7 +293,7 @@ def test_a_file_for_its_owner_from_the_first_moment(user: User, tmp_path: Path, 
         ({"path": "/nowhere/x", "lifetime": "366d"}, "too long. Use 365d or less"),
         ({"secret": {"namespace": "nowhere", "name": "bob"}}, "there is no namespace nowhere on the hub"),
         ({"secret": {"namespace": "ci", "name": "Bob"}}, "kubeconfigs.secret.name"),
-        ({"path": "/nowhere/y", "vault_password_file": "/nowhere/x"}, "vault_password_file: /nowhere/x is not a file"),
+        ({"path": "/nowhere/y", "vault_password_file": "/nowhere/x"}, "vault_password_file: names no file"),
         ({"vault_password_file": "/etc/hostname"}, "vault_password_file needs a path"),
     ],
 )

@@ -17,7 +17,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._users import access
 from cryptography import x509
 
 from .harness import call_module, kubectl, ran, until
-from .people import User, can, contexts, is_known, is_refused, signed_inside, silent_member, tokens
+from .people import User, can, contexts, is_known, is_refused, lose_promises, signed_inside, silent_member, tokens
 
 CONTEXT = "payments--dev"
 KINDS = (
@@ -339,6 +339,7 @@ def test_a_removal_that_did_not_ask_every_host_is_noted(payments: Path, user: Us
 
     assert not user(role="admin").failed
     with silent_member(payments):
+        lose_promises(payments, "payments")  # so that the member may have virtual clusters of it
         removed = user(state="absent", kubeconfig_path=None)
         assert removed.failed
         assert json.loads(note())["before"]["role"] == "admin"
