@@ -19,7 +19,7 @@ from pathlib import Path
 
 import yaml
 
-from ..lab.harness import K3S, ROOT
+from ..lab.harness import KUBECTL, ROOT
 from ..lab.tenantry_lab.config import BUILT_VERSION, Lab, LabError
 from ..lab.tenantry_lab.process import exclusive, say, step
 from . import page, parts, results, subject
@@ -141,9 +141,6 @@ def _follow(command: list[str], log: Path) -> None:
 def _command(
     lab: Lab, kubeconfig: Path, expected: results.Expected, focus: str, processes: int, report: Path
 ) -> list[str]:
-    kubectl = subject.DIRECTORY / "kubectl"
-    kubectl.unlink(missing_ok=True)
-    kubectl.symlink_to(K3S)
     return [
         str(lab.bin / parts.GINKGO.name),
         f"--procs={processes}",
@@ -158,7 +155,7 @@ def _command(
         "--",
         f"--kubeconfig={kubeconfig}",
         "--provider=skeleton",
-        f"--kubectl-path={kubectl}",
+        f"--kubectl-path={KUBECTL}",
     ]
 
 

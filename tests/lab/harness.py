@@ -26,6 +26,7 @@ ROOT = Path(__file__).resolve().parents[2]
 BUILD = ROOT / "build"
 DEMO = BUILD / "demo"
 K3S = BUILD / "lab" / "bin" / "k3s"
+KUBECTL = K3S.with_name("kubectl")
 # As the lab and the demo's inventory: LAB_SUBNET puts both elsewhere.
 MIRROR = f"http://{os.environ.get('LAB_SUBNET', '10.213.0.0/24').rpartition('.')[0]}.1:8213"
 # Of k3s, as the lab serves it: K3S_RELEASE makes all tests run on another.
@@ -151,7 +152,7 @@ def ansible_environment() -> dict[str, str]:
 def kubectl(kubeconfig: Path, *arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
     """Run the lab's kubectl with a kubeconfig; the caller looks at the exit code."""
     return subprocess.run(
-        [K3S, "kubectl", "--kubeconfig", kubeconfig, *arguments],
+        [KUBECTL, "--kubeconfig", kubeconfig, *arguments],
         # Not in the user's home, where what another lab at the same address could do is remembered.
         env=os.environ | {"KUBECACHEDIR": str(BUILD / "kubectl-cache")},
         input=stdin,

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import yaml
 
-from .harness import DEMO, K3S, ran, run_module, until
+from .harness import DEMO, KUBECTL, ran, run_module, until
 from .space import DEDICATED, IN_BOTH_MODES, WAIT, Space
 from .stand_ins import APPLICATIONS, PROGRAM, RUN, Application, installed, wait_until_removed
 
@@ -235,7 +235,7 @@ def _ended(app: Application, container: str) -> dict | None:
 @contextlib.contextmanager
 def forwarded(space: Space, target: str, port: int) -> Iterator[int]:
     arguments = ["port-forward", target, f":{port}", "-n", space.name]
-    command = [K3S, "kubectl", "--kubeconfig", space.kubeconfig, *arguments]
+    command = [KUBECTL, "--kubeconfig", space.kubeconfig, *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as forward:
         try:
             yield int(re.search(r":(\d+) ->", forward.stdout.readline())[1])

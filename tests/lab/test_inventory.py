@@ -15,7 +15,7 @@ import pytest
 import yaml
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.record import SPEC_ANNOTATION
 
-from .harness import K3S, PLATFORM_TOKEN, ROOT, ansible_environment, ran
+from .harness import KUBECTL, PLATFORM_TOKEN, ROOT, ansible_environment, ran
 from .people import User, labels_of, silent_member
 
 DEV, STAGE = "payments--dev", "payments--stage"
@@ -198,7 +198,7 @@ def test_inventory_template_in_data_is_never_evaluated(inventory: Path, run: Run
 def test_inventory_task_reads_in_the_virtual_cluster(bob: None, inventory: Path, run: Run, tmp_path: Path) -> None:
     """As a user, by the file that the lookup writes: what modules of other collections take as kubeconfig."""
     found = "lookup('tenantry.kube.kubeconfig', inventory_hostname, user='bob', file=true, **tenantry_hub)"
-    kubectl = [str(K3S), "kubectl", "--kubeconfig", f"{{{{ {found} }}}}"]
+    kubectl = [str(KUBECTL), "--kubeconfig", f"{{{{ {found} }}}}"]
     tasks: list[dict[str, Any]] = [
         {"ansible.builtin.command": {"argv": [*kubectl, "get", "namespace", "tenantry-system", "-o", "name"]}},
         {"ansible.builtin.stat": {"path": f"{{{{ {found} }}}}"}, "register": "file"},
@@ -215,7 +215,7 @@ def test_inventory_task_reads_in_the_virtual_cluster(bob: None, inventory: Path,
 
 def test_inventory_kubeconfig_of_each_host_is_looked_up(fleet: Path, inventory: Path, run: Run, tmp_path: Path) -> None:
     """The variable that every host has, on the hub itself."""
-    kubectl = [str(K3S), "kubectl", "--kubeconfig", "{{ cluster_kubeconfig }}"]
+    kubectl = [str(KUBECTL), "--kubeconfig", "{{ cluster_kubeconfig }}"]
     task = {"ansible.builtin.command": {"argv": [*kubectl, "get", "namespaces", "-o", "name"]}}
     done = run("ansible-playbook", "-i", inventory, play(tmp_path / "play.yml", "hub.fleet", task), "-v")
     assert f"namespace/{DEV}" in done.stdout

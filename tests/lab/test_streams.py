@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from .harness import K3S
+from .harness import KUBECTL
 from .space import IN_BOTH_MODES, WAIT, Space, made_space
 
 IMAGE = "docker.io/lab/web:1"
@@ -43,7 +43,7 @@ def test_followed_log_ends_with_the_container(space: Space) -> None:
     space.create(_pod("talker", "serve"))
     space("wait", "--for=condition=Ready", "pod/talker", WAIT)
     address = space.json("pod", "talker")["status"]["podIP"]
-    command = [K3S, "kubectl", "--kubeconfig", space.kubeconfig, "-n", space.name, "logs", "--follow", "talker"]
+    command = [KUBECTL, "--kubeconfig", space.kubeconfig, "-n", space.name, "logs", "--follow", "talker"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as follow:
         for text in ("one", "two"):
             space.in_client("get", f"http://{address}:8080/print?text={text}")

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from .harness import K3S, ModuleResult, kubectl, run_module
+from .harness import KUBECTL, ModuleResult, kubectl, run_module
 
 TENANT = "harbour"
 NAMESPACE = f"{TENANT}--gate"
@@ -39,7 +39,7 @@ class Gate:
     @contextlib.contextmanager
     def way(self) -> Iterator[str]:
         """An address of this computer that leads to the Service, as an ingress or a load balancer would."""
-        command = [K3S, "kubectl", "--kubeconfig", self.hub, "-n", NAMESPACE, "port-forward", "service/api", ":6443"]
+        command = [KUBECTL, "--kubeconfig", self.hub, "-n", NAMESPACE, "port-forward", "service/api", ":6443"]
         forward = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         try:
             yield re.search(r"127\.0\.0\.1:\d+", forward.stdout.readline())[0]

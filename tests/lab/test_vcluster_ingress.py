@@ -14,7 +14,7 @@ import pytest
 import yaml
 from cryptography import x509
 
-from .harness import K3S, ROOT, ModuleResult, lab, ran, run_module, until
+from .harness import KUBECTL, ROOT, ModuleResult, lab, ran, run_module, until
 from .space import WAIT
 from .tls import shown
 
@@ -62,7 +62,7 @@ class Quay:
         """kubectl as somebody runs it whose DNS leads all names to the controller."""
         hosts = self.directory / "hosts"
         hosts.write_text("".join(f"{self.address} {host}\n" for host in (EAST, WEST, MOVED, OTHER)))
-        return [*RESOLVED, hosts, K3S, "kubectl", "--kubeconfig", self.kubeconfig(name), *arguments]
+        return [*RESOLVED, hosts, KUBECTL, "--kubeconfig", self.kubeconfig(name), *arguments]
 
     def try_(self, name: str, *arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
         environment = os.environ | {"KUBECACHEDIR": str(self.directory / "cache")}

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from .harness import K3S, ROOT, until
+from .harness import KUBECTL, ROOT, until
 from .space import WAIT, Space, made_space
 
 WORKLOADS = ROOT / "tests/lab/data/workloads.yml"
@@ -119,7 +119,7 @@ def test_streams(space: Space) -> None:
 
 def test_port_forward(space: Space) -> None:
     arguments = ["port-forward", "service/web", ":80", "-n", space.name]
-    command = [K3S, "kubectl", "--kubeconfig", space.kubeconfig, *arguments]
+    command = [KUBECTL, "--kubeconfig", space.kubeconfig, *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as forward:
         try:
             port = re.search(r":(\d+) ->", forward.stdout.readline())[1]

@@ -62,6 +62,8 @@ def k3s(version: str, name: str = "k3s") -> Program:
 # Without cgo all of Kubernetes would be compiled once more; linked so that its image needs no C library.
 STATIC = ("-linkmode external", "-extldflags -static")
 OTHERS = (
+    # k3s has it too, but takes twice the time to start.
+    Program("kubectl", K3S_SOURCE, "k8s.io/kubernetes/cmd/kubectl", cgo=True, flags=version_flags(BUILT_VERSION)),
     Program("metrics-server", K3S_SOURCE, "./cmd/metrics-server", cgo=True, flags=STATIC),
     Program("pause", K3S_SOURCE, "./cmd/pause"),
     Program("web", K3S_SOURCE, "./cmd/web"),
