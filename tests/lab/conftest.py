@@ -19,6 +19,13 @@ from .harness import DEMO, ApiServer, ModuleResult, ansible_playbook, call_modul
 from .people import User, tenant_with
 from .syncer_pair import Pair, syncer_pair
 
+# A node without a kubelet is what a test says, as soon as it says so.
+NODES_ON_PAPER = [
+    word
+    for one in ("node-monitor-period=1s", "node-monitor-grace-period=2h")
+    for word in ("--kube-controller-manager-arg", one)
+]
+
 
 @pytest.hookimpl(tryfirst=True)  # before `pytest -m` selects by it
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -45,13 +52,13 @@ def _api_server(
 @pytest.fixture(scope="session")
 def api_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The kubeconfig of a running API server (TENANTRY_TEST_KUBECONFIG names one to use instead)."""
-    yield from _api_server("TENANTRY_TEST_KUBECONFIG", tmp_path_factory, "api-server")
+    yield from _api_server("TENANTRY_TEST_KUBECONFIG", tmp_path_factory, "api-server", *NODES_ON_PAPER)
 
 
 @pytest.fixture(scope="session")
 def second_api_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The kubeconfig of another cluster's API server."""
-    yield from _api_server("TENANTRY_TEST_KUBECONFIG_2", tmp_path_factory, "second-api-server")
+    yield from _api_server("TENANTRY_TEST_KUBECONFIG_2", tmp_path_factory, "second-api-server", *NODES_ON_PAPER)
 
 
 @pytest.fixture(scope="session")
@@ -73,12 +80,15 @@ def namespace(cluster: Any) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def platform(api_server: Path) -> Iterator[Path]:
-    """`api_server` as a hub; that the platform can be removed afterwards shows that the tests left nothing on it."""
+    """`api_server` as a hub. That the platform could be removed afterwards shows that the tests left nothing on it.
+
+    It stays for the next tests, since its removal takes 20 seconds; test_platform.py removes it.
+    """
     installed = call_module("platform", kubeconfig=api_server)
     assert not installed.failed, installed.msg
     yield api_server
-    removed = call_module("platform", kubeconfig=api_server, state="absent")
-    assert not removed.failed, removed.msg
+    removable = call_module("platform", kubeconfig=api_server, state="absent", check=True)
+    assert not removable.failed, removable.msg
 
 
 @pytest.fixture(scope="session")

@@ -64,14 +64,20 @@ def silent_webhook(cluster: Path, directory: Path) -> Iterator[None]:
             ran(cluster, "delete", "validatingwebhookconfiguration", "s")
 
 
-@pytest.fixture
-def two(platform: Path, dev: Path, stage: Path) -> Iterator[Path]:
+@pytest.fixture(scope="module")
+def tenants(platform: Path, dev: Path, stage: Path) -> Iterator[Path]:
     """A hub with the tenants slow and quick, who have a virtual cluster each."""
     with tenant_with(platform, "slow", {"dev": dev}), tenant_with(platform, "quick", {"stage": stage}):
         yield platform
-        gone = [{"tenant": tenant, "name": name, "state": "absent"} for tenant in ("slow", "quick") for name in USERS]
-        removed = call_module("tenant_user", kubeconfig=platform, users=gone)
-        assert not removed.failed, removed.msg
+
+
+@pytest.fixture
+def two(tenants: Path) -> Iterator[Path]:
+    """The same, without users before and after the test."""
+    yield tenants
+    gone = [{"tenant": tenant, "name": name, "state": "absent"} for tenant in ("slow", "quick") for name in USERS]
+    removed = call_module("tenant_user", kubeconfig=tenants, users=gone)
+    assert not removed.failed, removed.msg
 
 
 USERS = ("ann", "ben", "cleo")

@@ -28,8 +28,7 @@ def _node(cluster: Path) -> Iterator[None]:
         ran(cluster, "delete", "node", "paper")
 
 
-def _heartbeat(cluster: Path, cpu: str) -> None:
-    """Make the node ready until the controller for nodes misses the next heartbeat, which takes 40 seconds."""
+def _make_ready(cluster: Path, cpu: str) -> None:
     room = {"cpu": cpu, "memory": "8Gi", "pods": "50"}
     ready = {"type": "Ready", "status": "True", "reason": "KubeletReady", "lastHeartbeatTime": stamp(clock())}
     patch = json.dumps({"status": {"allocatable": room, "capacity": room, "conditions": [ready]}})
@@ -47,6 +46,8 @@ def fleet(platform: Path, second_api_server: Path) -> Iterator[Path]:
     ]
     assert not [one.msg for one in made if one.failed]
     with _node(platform), _node(second_api_server):
+        _make_ready(platform, "4")
+        _make_ready(second_api_server, "8")
         yield platform
     # Without a kubelet, they would end minutes after their node.
     ran(second_api_server, "-n", f"{TENANT}--dev", "delete", "pods", "--all", "--force", "--grace-period=0")
@@ -57,12 +58,6 @@ def fleet(platform: Path, second_api_server: Path) -> Iterator[Path]:
         call_module("fleet_member", **member, name="edge", state="absent"),
     ):
         assert not removed.failed, removed.msg
-
-
-def _placed(hub: Path, edge: Path, placement: dict[str, Any], **options: Any) -> ModuleResult:
-    _heartbeat(hub, "4")
-    _heartbeat(edge, "8")
-    return _vcluster(hub, placement, **options)
 
 
 def _vcluster(hub: Path, placement: dict[str, Any], **options: Any) -> ModuleResult:
@@ -85,11 +80,11 @@ def _exists(cluster: Path, name: str = "dev") -> bool:
 def test_placement_by_label_capacity_and_taint(fleet: Path, second_api_server: Path) -> None:
     in_eu = {"match_labels": {"region": "eu"}}
     before = len(writes(fleet)), len(writes(second_api_server))
-    predicted = _placed(fleet, second_api_server, in_eu, check=True)
+    predicted = _vcluster(fleet, in_eu, check=True)
     assert (predicted.failed, predicted.data.get("host")) == (False, "edge"), predicted.msg
     assert (len(writes(fleet)), len(writes(second_api_server))) == before
 
-    made = _placed(fleet, second_api_server, in_eu)
+    made = _vcluster(fleet, in_eu)
     assert not made.failed, made.msg
     assert (made.changed, made.data["placement"]) == (True, predicted.data["placement"])
     edge, hub = made.data["placement"]["members"]
@@ -110,7 +105,7 @@ def test_placement_by_label_capacity_and_taint(fleet: Path, second_api_server: P
     assert "placement" not in again.data
 
     larger = {"name": "stage", "resources": {"cpu": 8, "memory": "2Gi", "pods": 5}}
-    refused = _placed(fleet, second_api_server, {}, **larger)
+    refused = _vcluster(fleet, {}, **larger)
     assert refused.failed
     assert (
         "edge: Capacity: cpu 8 asked for, but 7 free, 1 too little (8 allocatable, 1 promised to virtual clusters, 0 "
@@ -124,9 +119,9 @@ def test_placement_by_label_capacity_and_taint(fleet: Path, second_api_server: P
     tainted = call_module("fleet_member", **options, taints=taints)
     assert (tainted.changed, tainted.data["labels"]) == (True, EDGE["labels"])
     assert not call_module("fleet_member", **options).changed
-    assert _placed(fleet, second_api_server, {}, name="stage", check=True).data["host"] == "hub"
+    assert _vcluster(fleet, {}, name="stage", check=True).data["host"] == "hub"
     tolerant = {**in_eu, "tolerations": [{"key": "maintenance", "operator": "Exists"}]}
-    assert _placed(fleet, second_api_server, tolerant, name="stage", check=True).data["host"] == "edge"
+    assert _vcluster(fleet, tolerant, name="stage", check=True).data["host"] == "edge"
     without = call_module("fleet_member", **options, taints=[], labels={})
     assert (without.data["labels"], without.data["taints"]) == ({}, [])
     assert not call_module("fleet_member", **options).changed
