@@ -83,6 +83,18 @@ options:
   metrics:
     description: File for metrics in Prometheus' text format, for the textfile collector of its node exporter.
     type: path
+  patch:
+    description:
+      - File for a patch of the inventory that right-sizes the resources of virtual clusters and the quotas of tenants.
+        It has what RV(sizing) proposes. Apply it with C(patch -p1), or with C(git apply).
+      - It is a unified diff, and empty if there is nothing to change. It changes amounts only.
+      - Needs O(history) and O(inventory).
+    type: path
+  inventory:
+    description:
+      - Directory or file of the inventory that O(patch) is for. It is only read.
+      - The list C(tenantry_tenants) must be in one of its YAML files, or in C(group_vars) or C(host_vars) beside them.
+    type: path
   mode:
     description: Mode of these files, as four octal digits in quotes, such as V('0640').
     type: str
@@ -108,6 +120,13 @@ EXAMPLES = r"""
       memory_gib_hour: 0.0042
       storage_gib_month: 0.10
       tiers: {prod: {cpu_hour: 0.04}}
+
+- name: Write a patch that right-sizes the inventory
+  tenantry.kube.usage_report:
+    kubeconfig: ~/.kube/hub.yaml
+    history: /var/lib/tenantry/usage.sqlite
+    inventory: /srv/inventory
+    patch: /srv/sizing.patch
 
 - name: Warn of what is critical
   tenantry.kube.usage_report:
@@ -153,6 +172,29 @@ attention:
     about: {description: 'A cluster of the fleet, a tenant or a virtual cluster.', type: str}
     text: {description: What is wrong with it., type: str}
     remedy: {description: What to do., type: str}
+sizing:
+  description:
+    - Proposals for resources and quotas that do not fit the last two weeks.
+    - Empty without O(history), and for what has less than a week of history.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    tenant: {description: The tenant., type: str}
+    vcluster: {description: The virtual cluster. Null for the quota of the tenant., type: str}
+    resource: {description: 'V(cpu), V(memory) or V(storage).', type: str}
+    current: {description: The amount now., type: str}
+    proposed: {description: The amount to set., type: str}
+    reason: {description: What the proposal comes from., type: str}
+    left_out: {description: Why O(patch) does not have it. Null if it does., type: str}
+  sample:
+    - tenant: payments
+      vcluster: dev
+      resource: cpu
+      current: '6'
+      proposed: 3750m
+      reason: limits of up to 3, 95th percentile of the use 500m
+      left_out: null
 missing_clusters:
   description: For each cluster of the fleet that does not answer, the reason.
   returned: success
@@ -190,6 +232,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "json": {"type": "path"},
     "csv": {"type": "path"},
     "metrics": {"type": "path"},
+    "patch": {"type": "path"},
+    "inventory": {"type": "path"},
     "mode": {"type": "str", "default": "0600"},
     "tenant": {"type": "str"},
 }

@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import ROUND_CEILING, Decimal
 from fractions import Fraction
+from typing import TypeVar
 
 from ansible_collections.tenantry.kube.plugins.module_utils._core.timestamps import stamp
 from ansible_collections.tenantry.kube.plugins.module_utils._usage.history import MEBI, Usage
 from ansible_collections.tenantry.kube.plugins.module_utils._usage.model import Amounts, Sample, VClusterSample
 from ansible_collections.tenantry.kube.plugins.module_utils._usage.prices import HOURS_OF_MONTH, Prices
 
+Number = TypeVar("Number", int, Decimal)
 CRITICAL, WARNING, NOTE = "critical", "warning", "note"
 LEVELS = (CRITICAL, WARNING, NOTE)
 EXPIRES_SOON = timedelta(days=3)
@@ -162,7 +164,7 @@ def waste(hours: Iterable[Usage], sample: Sample, prices: Prices) -> list[Waste]
     return sorted(found, key=lambda each: (-each.monthly_cost, -_weight(each.unused), each.one.tenant, each.one.name))
 
 
-def p95(values: Sequence[int]) -> int:
+def p95(values: Sequence[Number]) -> Number:
     """Return the 95th percentile, by the nearest rank."""
     return sorted(values)[max(0, math.ceil(0.95 * len(values)) - 1)]
 

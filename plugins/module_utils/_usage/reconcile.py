@@ -16,11 +16,21 @@ from typing import Any
 
 from ansible_collections.tenantry.kube.plugins.module_utils._core import naming, quantities
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError, shown
-from ansible_collections.tenantry.kube.plugins.module_utils._core.timestamps import clock
+from ansible_collections.tenantry.kube.plugins.module_utils._core.timestamps import clock, stamp
 from ansible_collections.tenantry.kube.plugins.module_utils._module import Context
-from ansible_collections.tenantry.kube.plugins.module_utils._usage import advice, costs, exports, gather, page, report
+from ansible_collections.tenantry.kube.plugins.module_utils._usage import (
+    advice,
+    costs,
+    exports,
+    gather,
+    inventory_patch,
+    page,
+    report,
+    sizing,
+)
 from ansible_collections.tenantry.kube.plugins.module_utils._usage.costs import Charge
 from ansible_collections.tenantry.kube.plugins.module_utils._usage.history import open_history
+from ansible_collections.tenantry.kube.plugins.module_utils._usage.inventory_patch import InventoryFile
 from ansible_collections.tenantry.kube.plugins.module_utils._usage.model import Sample
 from ansible_collections.tenantry.kube.plugins.module_utils._usage.prices import Prices, parse_prices
 from ansible_collections.tenantry.kube.plugins.module_utils._usage.report import Calendar, Past
@@ -45,6 +55,8 @@ class UsageOptions:
     tenant_pages: Path | None
     tenant: str | None
     mode: int
+    patch: Path | None
+    inventory: InventoryFile | None  # that the patch is for
 
     @classmethod
     def of(cls, params: Mapping[str, Any]) -> UsageOptions:
@@ -60,6 +72,8 @@ class UsageOptions:
             tenant_pages=_path(params["tenant_pages"]),
             tenant=tenant,
             mode=_mode(params["mode"]),
+            patch=_path(params["patch"]),
+            inventory=_inventory(params),
         )
 
 
@@ -74,7 +88,9 @@ def run(context: Context, params: Mapping[str, Any]) -> dict[str, Any]:
     past, counted = _remember(context, options, sample)
     _warn_of_unknown(context, options.prices, sample, past)
     whole = report.build(sample, past, options.prices)
-    changed = [str(path) for path, text in _files(options, whole, sample, past) if _write(context, options, path, text)]
+    patch, proposals = _sizing(options, sample, past)
+    files = [*_files(options, whole, sample, past), *([(options.patch, patch)] if options.patch else [])]
+    changed = [str(path) for path, text in files if _write(context, options, path, text)]
     for path in _former_pages(options, sample):
         _delete(context, path)
         changed.append(str(path))
@@ -83,6 +99,7 @@ def run(context: Context, params: Mapping[str, Any]) -> dict[str, Any]:
         "changed": bool(changed or (options.history and (counted or context.check_mode))),
         "files": changed,
         "counted_seconds": counted,
+        "sizing": proposals,
         **{key: chosen[key] for key in RETURNED},
     }
 
@@ -126,6 +143,27 @@ def _files(options: UsageOptions, whole: dict[str, Any], sample: Sample, past: P
     for name in (one.name for one in sample.tenants if options.tenant_pages):
         if options.tenant_pages and options.tenant in (None, name):
             yield options.tenant_pages / f"{name}.html", page.render(report.only_tenant(whole, name))
+
+
+def _sizing(options: UsageOptions, sample: Sample, past: Past) -> tuple[str, list[dict[str, Any]]]:
+    """Return the text of the patch, and all proposals with the reason for those that are not in it."""
+    found = [one for one in sizing.propose(past.hours, sample) if options.tenant in (None, one.tenant)]
+    made = inventory_patch.Patch("", {})
+    if options.inventory:
+        title = f"Right-sizing of {stamp(sample.time)}. Apply it in the inventory's directory with: patch -p1"
+        made = inventory_patch.patch(options.inventory, found, title)
+    return made.text, [
+        {
+            "tenant": one.tenant,
+            "vcluster": one.vcluster,
+            "resource": one.resource,
+            "current": one.current_text,
+            "proposed": one.text,
+            "reason": one.reason,
+            "left_out": made.left_out.get(one),
+        }
+        for one in found
+    ]
 
 
 def _charges(options: UsageOptions, past: Past, sample: Sample) -> list[Charge]:
@@ -185,6 +223,16 @@ def _delete(context: Context, path: Path) -> None:
         path.unlink(missing_ok=True)
     except OSError as error:
         raise TenantryError(f"{path}: cannot be deleted: {error.strerror}. Delete it") from None
+
+
+def _inventory(params: Mapping[str, Any]) -> InventoryFile | None:
+    """Read the inventory of a patch, before any request."""
+    if not params["patch"]:
+        return None
+    for needed in ("history", "inventory"):
+        if not params[needed]:
+            raise TenantryError(f"patch: needs {needed}. Set {needed} too, or omit patch")
+    return inventory_patch.read(Path(params["inventory"]))
 
 
 def _path(given: str | None) -> Path | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,12 +12,14 @@ from typing import Any
 import pytest
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
 from ansible_collections.tenantry.kube.plugins.module_utils._usage import gather, reconcile
+from ansible_collections.tenantry.kube.plugins.module_utils._usage.history import open_history
 from ansible_collections.tenantry.kube.plugins.module_utils._usage.reconcile import UsageOptions
 
-from .fleet import NOW, host, sample, vcluster
+from .fleet import NOW, amounts, host, sample, vcluster
 
 USUAL = {
     **dict.fromkeys(("history", "prices", "page", "json", "csv", "metrics", "tenant_pages", "tenant")),
+    **dict.fromkeys(("patch", "inventory")),
     **{"retention": "1100d", "mode": "0640"},
 }
 
@@ -100,3 +103,35 @@ def test_price_of_an_unknown_cluster_is_a_warning(tmp_path: Path, monkeypatch: p
         "prices.clusters: edgy is not in the fleet (did you mean edge?), so its prices do nothing. Correct the name",
         "prices.clusters: nowhere is not in the fleet, so its prices do nothing. Correct the name",
     ]
+
+
+def test_patch_needs_history_and_inventory(tmp_path: Path) -> None:
+    with pytest.raises(TenantryError, match=r"patch: needs history\. Set history too, or omit patch"):
+        options(patch="sizing.patch", inventory=str(tmp_path))
+    with pytest.raises(TenantryError, match=r"patch: needs inventory\. "):
+        options(patch="sizing.patch", history="usage.sqlite")
+
+
+def test_patch_has_what_can_be_applied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The result names the rest."""
+    now = sample(vcluster(limited=amounts(2, 4), used=amounts("0.5", 1)))
+    with open_history(tmp_path / "usage.sqlite", writable=True) as history:
+        for back in reversed(range(170)):
+            history.add(replace(now, time=NOW - timedelta(hours=back)), timedelta(days=1100))
+    tenants = "tenantry_tenants:\n- name: payments\n  quota: {cpu: 8, memory: '{{ much }}'}\n"
+    (tmp_path / "all.yml").write_text(tenants)
+    given = {"history": str(tmp_path / "usage.sqlite"), "patch": str(tmp_path / "x"), "inventory": str(tmp_path)}
+    found = run(monkeypatch, now, **given)
+    assert found["files"] == [given["patch"]]
+    assert "\n-  quota: {cpu: 8, memory: '{{ much }}'}\n+  quota: {cpu: 3, memory: '{{ much }}'}\n" in (
+        (tmp_path / "x").read_text()
+    )
+    rows = {(one["vcluster"], one["resource"]): one for one in found["sizing"]}
+    assert rows[None, "cpu"] == {
+        **{"tenant": "payments", "vcluster": None, "resource": "cpu", "current": "8", "proposed": "3"},
+        **{"reason": "resources of 2500m, 95th percentile 2500m", "left_out": None},
+    }
+    assert rows[None, "memory"]["left_out"].startswith("the inventory has another amount or an expression")
+    assert rows["dev", "cpu"]["left_out"] == "not in the inventory"
+    assert {one["left_out"] for one in run(monkeypatch, now, history=given["history"])["sizing"]} == {None}
+    assert run(monkeypatch, now)["sizing"] == []
