@@ -16,6 +16,8 @@ description:
   - RV(unreachable_members) lists hosts that do not answer. They do not fail the module. Virtual clusters on them count
     with the resources that the hub has on record, and with the use when it was last read if that was more. Their
     current use is missing in RV(tenants[].used).
+  - With O(since), it also returns what the tenants requested and used in a period, from the history that
+    M(tenantry.kube.usage_report) keeps.
 author:
   - The tenantry.kube authors (@tenantry)
 extends_documentation_fragment:
@@ -27,7 +29,25 @@ options:
   tenant:
     description: Only this tenant.
     type: str
+  history:
+    description: The history of M(tenantry.kube.usage_report), a file. Required when O(since) is set, ignored otherwise.
+    type: path
+  since:
+    description:
+      - When the period begins. V(7d) is seven days ago, V(2026-11-01) a day and V(2026-11-01T12:00:00Z) a time, in UTC
+        if it names no other offset.
+      - The whole day or hour counts in which it is, by O(interval).
+    type: str
+  until:
+    description: When the period ends, in the same formats. Defaults to now. Requires O(since).
+    type: str
+  interval:
+    description: Length of the rows of RV(tenants[].history). Hours are kept for 21 days.
+    type: str
+    choices: [day, hour]
+    default: day
 seealso:
+  - module: tenantry.kube.usage_report
   - module: tenantry.kube.tenant_quota
   - module: tenantry.kube.vcluster_info
 """
@@ -47,6 +67,15 @@ EXAMPLES = r"""
     kubeconfig: ~/.kube/hub.yaml
     query: tenants[?exceeded].name
   register: beyond
+
+- name: Gather the core hours of each tenant in November
+  tenantry.kube.tenant_usage_info:
+    kubeconfig: ~/.kube/hub.yaml
+    history: /var/lib/tenantry/usage.sqlite
+    since: 2026-11-01
+    until: 2026-12-01
+    query: "tenants[].{name: name, core_hours: sum(history[].cpu_core_hours.allocated)}"
+  register: november
 """
 
 RETURN = r"""
@@ -105,6 +134,46 @@ tenants:
       description: For each of its virtual clusters whose record this release cannot read, the reason.
       type: dict
       sample: {}
+    history:
+      description:
+        - What its virtual clusters requested and used in RV(period), a row for each of them and each day or hour of UTC
+          of which there are samples. There are two if its resources or its tier changed. Virtual clusters that were
+          deleted are included.
+        - Days before that of the creation of the tenant are not included, see C(docs/usage-report.md).
+      returned: if O(since) is set
+      type: list
+      elements: dict
+      contains:
+        time: {description: When the day or hour began., type: str}
+        vcluster: {description: Name of the virtual cluster., type: str}
+        host: {description: The cluster of the fleet., type: str}
+        tier: {description: Its tier., type: str}
+        seconds: {description: Time of which there are samples., type: int}
+        asleep_seconds: {description: Part of that time in which it was paused., type: int}
+        measured_seconds: {description: Part of that time in which the host measured the use., type: int}
+        cpu_core_hours:
+          description:
+            - Amounts multiplied by time. C(promised) are its resources, C(requested) and C(limited) sums over its pods.
+            - C(used) is null if nothing was measured. C(allocated) is the larger of request and use.
+          type: dict
+          sample: {allocated: 12.5, limited: 48.0, promised: 96.0, requested: 12.0, used: 3.25}
+        memory_gib_hours: {description: The same of memory., type: dict}
+        storage_gib_hours: {description: Provisioned storage multiplied by time., type: float}
+        gpu_hours: {description: Requested GPUs multiplied by time., type: float}
+        cpu_peak: {description: Highest use of a sample in cores. Null if nothing was measured., type: float}
+        memory_peak: {description: The same in bytes., type: int}
+period:
+  description: The period of RV(tenants[].history).
+  returned: if O(since) is set
+  type: dict
+  contains:
+    since: {description: When it begins., type: str, sample: '2026-11-01T00:00:00Z'}
+    until: {description: When it ends., type: str, sample: '2026-12-01T00:00:00Z'}
+    interval: {description: 'V(day) or V(hour).', type: str}
+    coverage:
+      description: Which part of it the samples cover, by cluster of the fleet. The rest are gaps, not zeros.
+      type: dict
+      sample: {hub: 0.9981}
 unreachable_members:
   description: For each unreachable member, the reason.
   returned: success
@@ -116,12 +185,22 @@ query_result:
   sample: [payments]
 """
 
+from typing import Any
+
 from ansible_collections.tenantry.kube.plugins.module_utils._module import argument_spec, run_info_module
-from ansible_collections.tenantry.kube.plugins.module_utils._tenant import usage
+from ansible_collections.tenantry.kube.plugins.module_utils._usage import period
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "tenant": {"type": "str"},
+    "history": {"type": "path"},
+    "since": {"type": "str"},
+    "until": {"type": "str"},
+    "interval": {"type": "str", "choices": ["day", "hour"], "default": "day"},
+}
 
 
 def main() -> None:
-    run_info_module(argument_spec(tenant={"type": "str"}), lambda context, given: usage.run(context, given["tenant"]))
+    run_info_module(argument_spec(**OPTIONS), period.run)
 
 
 if __name__ == "__main__":

@@ -42,7 +42,7 @@ _Part = tuple[ClusterSample, list[VClusterSample]]
 def take(context: Context, now: datetime) -> Sample:
     """Take a sample of the whole fleet. A cluster that does not answer is missing, and named."""
     with registry.open_fleet(context) as fleet:
-        tenants = _tenants(fleet.hub)
+        found_tenants = tenants(fleet.hub)
         found, missing = fleet.vclusters()
         clusters, _unreachable = fleet.reachable(name for name in fleet.names() if name not in missing)
 
@@ -57,12 +57,13 @@ def take(context: Context, now: datetime) -> Sample:
         time=now,
         clusters=tuple(cluster for cluster, _vclusters in parts),
         vclusters=tuple(sorted((one for _c, ones in parts for one in ones), key=lambda one: (one.tenant, one.name))),
-        tenants=tuple(sorted(tenants, key=lambda one: one.name)),
+        tenants=tuple(sorted(found_tenants, key=lambda one: one.name)),
         missing=missing,
     )
 
 
-def _tenants(hub: Cluster) -> list[TenantSample]:
+def tenants(hub: Cluster) -> list[TenantSample]:
+    """Return the tenants on record."""
     known = {one["metadata"]["namespace"]: one for one in records.read(hub).values()}
     spaces = {one["metadata"]["name"]: one for one in hub.list(NAMESPACE, selector=naming.selector("tenant"))}
     # One without a namespace was deleted between the two requests.
