@@ -84,7 +84,7 @@ options:
             description: Name of the playbook.
             type: str
             required: true
-            choices: [self_service, housekeeping]
+            choices: [self_service, housekeeping, report]
           every: {description: "Interval, such as V(10m). At least V(30s).", type: str, required: true}
       image_pull_secrets:
         description: Names of Secrets in C(tenantry-system) with credentials of the registry.
@@ -98,6 +98,14 @@ options:
           - It looks after existing ones in any case.
         type: bool
         default: false
+      metrics_namespace:
+        description:
+          - Namespace of the hub whose pods, such as Prometheus, may read metrics of the reconciler. It serves them at
+            C(/metrics), port 8080, without authentication. A network policy keeps other namespaces out.
+          - With V(report) in O(reconciler.schedule), these include the metrics of the playbook C(report) about the
+            whole fleet. They have the names of all tenants.
+          - If not set, it serves none.
+        type: str
       wait:
         description: Whether to wait, for O(wait_timeout) at most, until the Deployment serves requests.
         type: bool

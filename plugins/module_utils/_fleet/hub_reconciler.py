@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from ansible_collections.tenantry.kube.plugins.module_utils._core import naming, quantities
-from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
+from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError, shown
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import DEPLOYMENT, NAMESPACE
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import Deadline, wait_for
@@ -21,7 +21,7 @@ except ImportError:
     yaml = None  # type: ignore[assignment]  # reported once, by _module.main()
 
 GROUP = "fleet_hub"
-PLAYBOOKS = ("self_service", "housekeeping")
+PLAYBOOKS = ("self_service", "housekeeping", "report")
 SCHEDULE = ({"playbook": "self_service", "every": "5m"}, {"playbook": "housekeeping", "every": "10m"})
 SHORTEST = "30s"
 OPTIONS: dict[str, dict] = {
@@ -38,6 +38,7 @@ OPTIONS: dict[str, dict] = {
     },
     "image_pull_secrets": {"type": "list", "elements": "str", "default": [], "no_log": False},  # names
     "dedicated": {"type": "bool", "default": False},
+    "metrics_namespace": {"type": "str"},
     "wait": {"type": "bool", "default": True},
 }
 
@@ -57,8 +58,19 @@ def spec_of(given: dict[str, Any] | None) -> ReconcilerSpec | None:
     if not schedule:
         raise TenantryError(f"reconciler.schedule: is empty. Name one of {', '.join(PLAYBOOKS)} at least")
     _check_inventory(given["inventory"])
-    secrets = tuple(given["image_pull_secrets"])
-    return ReconcilerSpec(given["image"], schedule, given["inventory"], secrets, dedicated=given["dedicated"])
+    space = given["metrics_namespace"] or ""
+    if space and not naming.DNS_NAME.fullmatch(space):
+        raise TenantryError(
+            f"reconciler.metrics_namespace: {shown(space)} is not the name of a namespace. Set that of Prometheus"
+        )
+    return ReconcilerSpec(
+        image=given["image"],
+        schedule=schedule,
+        inventory=given["inventory"],
+        pull_secrets=tuple(given["image_pull_secrets"]),
+        dedicated=given["dedicated"],
+        metrics_namespace=space,
+    )
 
 
 def _check_inventory(text: str) -> None:

@@ -19,6 +19,7 @@ DIRECTORY = "/etc/tenantry/reconciler"
 INVENTORY = "inventory.yml"
 CREDENTIAL = "/var/run/secrets/kubernetes.io/serviceaccount"
 TEMPORARY = "/tmp"  # noqa: S108 - in the container
+METRICS = f"{TEMPORARY}/metrics/tenantry.prom"
 MODULE = "ansible_collections.tenantry.kube.plugins.module_utils._reconciler"
 # Where an execution environment has collections.
 COLLECTIONS = "/usr/share/ansible/collections"
@@ -41,6 +42,7 @@ class ReconcilerSpec:
     pull_secrets: tuple[str, ...] = ()  # names in the platform's namespace
     dedicated: bool = False  # whether it creates virtual clusters of that mode on the hub
     hub_server: str = ""  # address of the hub that users reach
+    metrics_namespace: str = ""  # whose pods may read /metrics, which is served to no others
 
 
 def objects(spec: ReconcilerSpec) -> list[dict]:
@@ -50,7 +52,7 @@ def objects(spec: ReconcilerSpec) -> list[dict]:
         *_rights(),
         *confinement.policy("platform", tenants=True, dedicated=spec.dedicated),
         _inventory(spec),
-        _network_policy(),
+        _network_policy(spec),
         _deployment(spec),
     ]
 
@@ -116,8 +118,13 @@ def _inventory(spec: ReconcilerSpec) -> dict:
     return {"apiVersion": "v1", "kind": "Secret", "metadata": _metadata(NAME), "type": "Opaque", "data": data}
 
 
-def _network_policy() -> dict:
-    """Render what the pod may reach: API servers and virtual clusters, at any address and port, by TCP, and DNS."""
+def _network_policy(spec: ReconcilerSpec) -> dict:
+    """Render what the pod may reach: API servers and virtual clusters, at any address and port, by TCP, and DNS.
+
+    Only the namespace of Prometheus may reach it, which also reaches /healthz. The kubelet always may.
+    """
+    prometheus = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": spec.metrics_namespace}}}
+    ingress = [{"from": [prometheus], "ports": [{"protocol": "TCP", "port": HEALTH_PORT}]}]
     tcp = [{"ipBlock": {"cidr": block, "except": closed}} for block, closed in LINK_LOCAL.items()]
     return {
         "apiVersion": "networking.k8s.io/v1",
@@ -126,6 +133,7 @@ def _network_policy() -> dict:
         "spec": {
             "podSelector": {"matchLabels": _selector()},
             "policyTypes": ["Ingress", "Egress"],
+            **({"ingress": ingress} if spec.metrics_namespace else {}),
             "egress": [
                 {"to": tcp, "ports": [{"protocol": "TCP"}]},
                 {"ports": [{"protocol": protocol, "port": 53} for protocol in ("UDP", "TCP")]},
@@ -144,9 +152,16 @@ def _deployment(spec: ReconcilerSpec) -> dict:
             "replicas": 1,
             "strategy": {"type": "Recreate"},
             "selector": {"matchLabels": _selector()},
-            "template": {"metadata": {"labels": _selector()}, "spec": _pod(spec)},
+            "template": {"metadata": _pod_metadata(spec), "spec": _pod(spec)},
         },
     }
+
+
+def _pod_metadata(spec: ReconcilerSpec) -> dict:
+    """Return the labels, and the annotations by which many configurations of Prometheus find pods."""
+    found = {"scrape": "true", "port": str(HEALTH_PORT), "path": "/metrics"}
+    annotations = {f"prometheus.io/{key}": value for key, value in found.items()}
+    return {"labels": _selector(), **({"annotations": annotations} if spec.metrics_namespace else {})}
 
 
 def _pod(spec: ReconcilerSpec) -> dict:
@@ -172,6 +187,7 @@ def _container(spec: ReconcilerSpec) -> dict:
             f"--inventory={DIRECTORY}/{INVENTORY}",
             "--holder=$(POD_NAME)",
             f"--health-port={HEALTH_PORT}",
+            *([f"--metrics={METRICS}"] if spec.metrics_namespace else []),
             *(f"--run={playbook}={seconds}" for playbook, seconds in spec.schedule.items()),
         ],
         "env": _environment(spec),

@@ -26,6 +26,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--inventory", type=Path, required=True, help="inventory with the group fleet_hub")
     parser.add_argument("--holder", default=f"{socket.gethostname()}_{uuid.uuid4()}", help="name in the Lease")
     parser.add_argument("--health-port", type=int, default=0, help="port of /healthz and /readyz; 0 for a free one")
+    parser.add_argument("--metrics", type=Path, help="serve /metrics, and in them what the playbook report writes here")
     parser.add_argument(
         "--run",
         type=_scheduled,
@@ -53,10 +54,12 @@ def main(arguments: list[str]) -> int:
     options = _parse(arguments)
     logging.basicConfig(stream=sys.stdout, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("urllib3").setLevel(logging.ERROR)
-    loop = Loop(LoopOptions(options.inventory, dict(options.run), options.holder, PLATFORM_NAMESPACE), _connect)
+    given = (options.inventory, dict(options.run), options.holder, PLATFORM_NAMESPACE, options.metrics)
+    loop = Loop(LoopOptions(*given), _connect)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_args: loop.stop())
-    port = health.serve(options.health_port, {"/healthz": loop.unhealthy, "/readyz": loop.unready})
+    checks = {"/healthz": loop.unhealthy, "/readyz": loop.unready}
+    port = health.serve(options.health_port, checks, loop.metrics if options.metrics else None)
     logging.info("health endpoint on port %s", port)
     return loop.run()
 

@@ -19,7 +19,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resource
     VIRTUAL_CLUSTER_REQUEST,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._module import attempt
-from ansible_collections.tenantry.kube.plugins.module_utils._reconciler import leader_lease
+from ansible_collections.tenantry.kube.plugins.module_utils._reconciler import leader_lease, metrics
 from ansible_collections.tenantry.kube.plugins.module_utils._reconciler.leader_lease import LeaderLease
 from ansible_collections.tenantry.kube.plugins.module_utils._reconciler.platform_rights import grant_missing
 from ansible_collections.tenantry.kube.plugins.module_utils._reconciler.playbook_runs import PlaybookRuns, Run
@@ -51,6 +51,7 @@ class LoopOptions:
     schedule: Mapping[str, int]  # seconds by playbook
     holder: str
     namespace: str
+    metrics: Path | None = None  # what the playbook report writes for Prometheus
 
 
 class Loop:
@@ -61,7 +62,7 @@ class Loop:
         self._connect = connect
         self._changes: queue.SimpleQueue[Change | None] = queue.SimpleQueue()
         self._watches = [RequestWatch(connect, kind, self._changes.put) for kind in KINDS]
-        self._runs = PlaybookRuns(options.inventory)
+        self._runs = PlaybookRuns(options.inventory, options.metrics)
         self._lease = LeaderLease(options.namespace, options.holder)
         self._leads = False
         self._stopped = False
@@ -88,6 +89,10 @@ class Loop:
         if not self._leads:
             return f"waiting for the lease, which {self._lease.current or 'nobody'} holds"
         return "" if self._is_watching() else "the requests are not listed yet"
+
+    def metrics(self) -> str:
+        """Return the metrics for Prometheus."""
+        return metrics.render(self._runs.statistics, leads=self._leads, report=self.options.metrics)
 
     def run(self) -> int:
         """Run until stop() is called, or the lease is lost. Return the exit code."""

@@ -11,12 +11,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, NamedTuple
 
+from ansible_collections.tenantry.kube.plugins.module_utils._reconciler.metrics import RunStatistics
+
 _log = logging.getLogger(__name__)
+REPORT = "report"
 # Runs for single tenants: in all, and those that began less than YOUNG seconds ago. Most take some seconds. One that
 # waits for a request to become ready takes minutes, and must delay no other tenant.
 MOST, MOST_YOUNG, YOUNG = 10, 4, 30
@@ -59,8 +62,10 @@ class _Running:
 class PlaybookRuns:
     """Starts what is due, the same run never twice at once. Used by one thread."""
 
-    def __init__(self, inventory: Path) -> None:
+    def __init__(self, inventory: Path, metrics: Path | None = None) -> None:
+        self.statistics = RunStatistics()
         self._inventory = inventory
+        self._variables = {REPORT: {"usage_report_metrics": str(metrics)}} if metrics else {}
         self._due: dict[Run, _Due] = {}
         self._running: dict[Run, _Running] = {}
         self._failures: dict[Run, int] = {}
@@ -91,7 +96,8 @@ class PlaybookRuns:
         for run in sorted(self._due, key=lambda run: self._due[run].at):
             if self._may_start(run) and self._due[run].at <= time.monotonic():
                 _log.info("%s begins: %s", run, "; ".join(self._due.pop(run).reasons))
-                self._running[run] = _Running(*_started(run, self._inventory), time.monotonic())
+                variables = self._variables.get(run.playbook, {})
+                self._running[run] = _Running(*_started(run, self._inventory, variables), time.monotonic())
 
     def collect(self) -> None:
         """Log the runs that have ended. Make failed ones due again."""
@@ -121,6 +127,7 @@ class PlaybookRuns:
 
     def _ended(self, run: Run, running: _Running, code: int) -> None:
         seconds = time.monotonic() - running.began
+        self.statistics.add(run.playbook, seconds, succeeded=code == 0, now=time.time())
         with running.output as output:
             if code == 0:
                 self._failures.pop(run, None)
@@ -134,10 +141,11 @@ class PlaybookRuns:
         self.request(run, f"repeated after failure {failures}", seconds=again)
 
 
-def _started(run: Run, inventory: Path) -> tuple[subprocess.Popen[bytes], IO[bytes]]:
+def _started(run: Run, inventory: Path, variables: Mapping[str, str]) -> tuple[subprocess.Popen[bytes], IO[bytes]]:
     command = [sys.executable, "-m", "ansible", "playbook", "-i", str(inventory), f"tenantry.kube.{run.playbook}"]
-    if run.tenant:
-        command += ["-e", json.dumps({"tenantry_tenant": run.tenant})]
+    given = {**variables, **({"tenantry_tenant": run.tenant} if run.tenant else {})}
+    if given:
+        command += ["-e", json.dumps(given)]
     output = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the run
     environment = os.environ | {"ANSIBLE_NOCOLOR": "1"}
     # This is no module, which would have run_command.

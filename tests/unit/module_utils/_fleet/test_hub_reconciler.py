@@ -14,6 +14,7 @@ GIVEN = {
     "schedule": list(hub_reconciler.SCHEDULE),
     "image_pull_secrets": [],
     "dedicated": False,
+    "metrics_namespace": None,
     "wait": True,
 }
 
@@ -42,6 +43,11 @@ def test_dedicated_is_passed_on(dedicated: bool) -> None:
         ("inventory", "swordfish: [", "reconciler.inventory: is not YAML"),
         ("inventory", "swordfish", "reconciler.inventory: has no group fleet_hub"),
         ("inventory", "fleet_hub: {vars: {password: swordfish}}", "reconciler.inventory: has no group fleet_hub"),
+        (
+            "metrics_namespace",
+            "Monitoring",
+            'metrics_namespace: "Monitoring" is not the name of a namespace. Set that of',
+        ),
         ("schedule", [], "reconciler.schedule: is empty"),
         ("schedule", [{"playbook": "housekeeping", "every": "10s"}], "is too short. Use 30s or more"),
         (

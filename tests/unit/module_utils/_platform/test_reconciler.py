@@ -72,6 +72,22 @@ def test_the_pod_reaches_no_service_of_its_node_but_dns() -> None:
         assert "to" in rule or {port["port"] for port in rule["ports"]} == {53}
 
 
+def test_metrics_are_for_the_given_namespace_only() -> None:
+    rendered = reconciler.objects(dataclasses.replace(SPEC, metrics_namespace="monitoring"))
+    (policy,) = [obj["spec"] for obj in rendered if obj["kind"] == "NetworkPolicy"]
+    assert policy["ingress"] == [
+        {
+            "from": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}],
+            "ports": [{"protocol": "TCP", "port": 8080}],
+        }
+    ]
+    (template,) = [obj["spec"]["template"] for obj in rendered if obj["kind"] == "Deployment"]
+    assert template["metadata"]["annotations"]["prometheus.io/path"] == "/metrics"
+    assert "--metrics=/tmp/metrics/tenantry.prom" in template["spec"]["containers"][0]["args"]
+    assert "annotations" not in one("Deployment")["spec"]["template"]["metadata"]
+    assert not [word for word in pod()["containers"][0]["args"] if "metrics" in word]
+
+
 @pytest.mark.parametrize("dedicated", [False, True])
 def test_privileged_pods_need_the_option(dedicated: bool) -> None:
     rendered = reconciler.objects(dataclasses.replace(SPEC, dedicated=dedicated))

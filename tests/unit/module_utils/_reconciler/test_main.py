@@ -8,10 +8,12 @@ from ansible_collections.tenantry.kube.plugins.module_utils._reconciler import _
 
 
 def test_the_deployment_gives_arguments_that_it_takes() -> None:
-    spec = reconciler.ReconcilerSpec("image", {"self_service": 300, "housekeeping": 600}, "")
+    schedule = {"self_service": 300, "housekeeping": 600}
+    spec = reconciler.ReconcilerSpec("image", schedule, "", metrics_namespace="monitoring")
     container = reconciler._container(spec)
     options = program._parse(container["args"])
     assert dict(options.run) == spec.schedule
+    assert str(options.metrics) == reconciler.METRICS
     assert (options.health_port, str(options.inventory)) == (8080, "/etc/tenantry/reconciler/inventory.yml")
 
 

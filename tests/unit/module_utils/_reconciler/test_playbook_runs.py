@@ -6,7 +6,7 @@ import logging
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -24,7 +24,7 @@ def program(monkeypatch: pytest.MonkeyPatch) -> Program:
     def replace(text: str) -> list[Run]:
         started: list[Run] = []
 
-        def start(run: Run, _inventory: Path) -> tuple:
+        def start(run: Run, _inventory: Path, _variables: Mapping[str, str]) -> tuple:
             started.append(run)
             output = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the run
             return subprocess.Popen([sys.executable, "-c", text], stdout=output), output
@@ -206,3 +206,28 @@ def test_a_run_that_ignores_the_end_is_killed(
         assert process.poll() is None
     runs.stop()
     assert process.wait(timeout=30) == -9
+
+
+def test_runs_are_counted(program: Program, runs: PlaybookRuns) -> None:
+    for text in ("", "raise SystemExit(2)"):
+        program(text)
+        runs.request(PAYMENTS, "one", seconds=0)
+        runs.start_due()
+        finish(runs)
+    assert dict(runs.statistics.ended) == {("self_service", "succeeded"): 1, ("self_service", "failed"): 1}
+    assert set(runs.statistics.succeeded_at) == {"self_service"}
+
+
+def test_only_the_report_learns_where_metrics_are_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    runs, found = PlaybookRuns(Path("inventory.yml"), Path("metrics.prom")), {}
+
+    def start(run: Run, _inventory: Path, variables: Mapping[str, str]) -> tuple:
+        found[run.playbook] = variables
+        return subprocess.Popen([sys.executable, "-c", ""]), tempfile.TemporaryFile()
+
+    monkeypatch.setattr(playbook_runs, "_started", start)
+    for playbook in ("report", "housekeeping"):
+        runs.request(Run(playbook), "now", seconds=0)
+    runs.start_due()
+    runs.stop()
+    assert found == {"report": {"usage_report_metrics": "metrics.prom"}, "housekeeping": {}}
