@@ -83,6 +83,7 @@ class Reconciler:
         inventory.write_text(INVENTORY)
         self._output = self.log.open("ab")
         command = [sys.executable, "-m", MODULE, f"--inventory={inventory}", f"--holder={holder}"]
+        command.append(f"--metrics={directory / 'tenantry.prom'}")
         # So seldom that everything but the first run is for a request.
         schedule = [f"--run={playbook}=3600" for playbook in playbooks]
         environment = ansible_environment() | {"K8S_AUTH_KUBECONFIG": str(kubeconfig), "PYTHONUNBUFFERED": "1"}

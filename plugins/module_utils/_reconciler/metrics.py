@@ -22,6 +22,7 @@ class RunStatistics:
     succeeded_at: dict[str, float] = field(default_factory=dict)  # since the epoch, by playbook
 
     def add(self, playbook: str, seconds: float, *, succeeded: bool, now: float) -> None:
+        """Count a run that has ended."""
         for result in ("succeeded", "failed"):  # a rate needs both from the beginning
             self.ended[playbook, result] += int(succeeded == (result == "succeeded"))
         self.seconds[playbook] = seconds

@@ -1,18 +1,18 @@
 # Copyright: (c) 2026, the tenantry.kube authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The report for machines: JSON, charges as CSV with the columns of FOCUS, metrics as Prometheus reads them. Pure."""
+"""The report for machines: JSON, and charges as CSV with the columns of FOCUS. Pure."""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from typing import Any
 
-from ansible_collections.tenantry.kube.plugins.module_utils._core.timestamps import moment, rfc3339, stamp
+from ansible_collections.tenantry.kube.plugins.module_utils._core.timestamps import rfc3339, stamp
 from ansible_collections.tenantry.kube.plugins.module_utils._usage import costs
 from ansible_collections.tenantry.kube.plugins.module_utils._usage.costs import IDLE, Charge
 from ansible_collections.tenantry.kube.plugins.module_utils._usage.history import DAY
@@ -106,70 +106,3 @@ def _decimal(amount: Fraction) -> str:
 
 def _cell(value: str) -> str:
     return f"'{value}" if value.startswith(_FORMULA) else value
-
-
-_Value = Callable[[Mapping[str, Any]], "float | None"]
-
-
-def to_metrics(report: Mapping[str, Any]) -> str:
-    """Return gauges in Prometheus' text format, as the textfile collector of its node exporter reads them."""
-    lines = [
-        "# HELP tenantry_report_timestamp_seconds When the sample was taken.",
-        "# TYPE tenantry_report_timestamp_seconds gauge",
-        f"tenantry_report_timestamp_seconds {int(moment(report['time']).timestamp())}",
-    ]
-    clusters = {**dict.fromkeys(report["missing_clusters"], 0), **{one["name"]: 1 for one in report["clusters"]}}
-    answers = [{"cluster": name, "up": up} for name, up in sorted(clusters.items())]
-    lines += _gauge(
-        "cluster_up", "Whether a cluster of the fleet answered.", answers, ("cluster",), lambda one: one["up"]
-    )
-    for resource, unit in (("cpu", "cores"), ("memory", "bytes")):
-        for part in ("capacity", "promised", "requested", "used", "idle"):
-            rows = [{"cluster": one["name"], "value": one[resource][part]} for one in report["clusters"]]
-            help_ = f"{resource} of a cluster of the fleet: {part}."
-            lines += _gauge(f"cluster_{resource}_{part}_{unit}", help_, rows, ("cluster",), lambda one: one["value"])
-        for part in ("promised", "requested", "limited", "used"):
-            lines += _of_vclusters(report, resource, part, unit)
-        rows = [{"tenant": one["name"], "value": one["quota"].get(resource)} for one in report["tenants"]]
-        lines += _gauge(
-            f"tenant_{resource}_quota_{unit}", f"Quota of {resource}.", rows, ("tenant",), lambda r: r["value"]
-        )
-    if report["currency"]:
-        labels = ("tenant", "currency")
-        rows = [
-            {"tenant": one["name"], "currency": report["currency"], "value": float(one["cost"]["month_to_date"])}
-            for one in report["tenants"]
-        ]
-        lines += _gauge(
-            "tenant_cost_month_to_date", "Cost of this month so far.", rows, labels, lambda one: one["value"]
-        )
-    return "\n".join(lines) + "\n"
-
-
-def _of_vclusters(report: Mapping[str, Any], resource: str, part: str, unit: str) -> Iterator[str]:
-    rows = [{**one, "vcluster": one["name"]} for one in report["vclusters"]]
-
-    def value(one: Mapping[str, Any]) -> float | None:
-        return one[part] and one[part][resource]
-
-    help_ = f"{resource} of a virtual cluster: {part}."
-    labels = ("tenant", "vcluster", "cluster")
-    yield from _gauge(f"vcluster_{resource}_{part}_{unit}", help_, rows, labels, value)
-
-
-def _gauge(
-    name: str, help_: str, rows: Iterable[Mapping[str, Any]], labels: Sequence[str], value: _Value
-) -> Iterator[str]:
-    """Yield a metric. A row whose value is not known has no line."""
-    name = f"tenantry_{name}"
-    yield f"# HELP {name} {help_}"
-    yield f"# TYPE {name} gauge"
-    for row in rows:
-        amount = value(row)
-        if amount is not None:
-            named = ",".join(f'{label}="{_label(row[label])}"' for label in labels)
-            yield f"{name}{{{named}}} {amount}"
-
-
-def _label(text: str) -> str:
-    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

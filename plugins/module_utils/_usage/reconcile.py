@@ -24,6 +24,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._usage import (
     exports,
     gather,
     inventory_patch,
+    metrics,
     page,
     report,
     sizing,
@@ -136,7 +137,7 @@ def _files(options: UsageOptions, whole: dict[str, Any], sample: Sample, past: P
         elif kind == "json":
             yield path, exports.to_json(chosen)
         elif kind == "metrics":
-            yield path, exports.to_metrics(chosen)
+            yield path, metrics.render(chosen)
         else:
             names = {one.name: one.display_name for one in sample.tenants}
             yield path, exports.to_csv(_charges(options, past, sample), options.prices.currency, names)

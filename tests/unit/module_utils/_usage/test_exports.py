@@ -1,11 +1,10 @@
-"""What machines read: the schema of JSON, the columns of FOCUS, the format of Prometheus."""
+"""What machines read: the schema of JSON, the columns of FOCUS."""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
-import re
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ import pytest
 from ansible_collections.tenantry.kube.plugins.module_utils._usage import costs, exports, report
 from ansible_collections.tenantry.kube.plugins.module_utils._usage.report import Past
 
-from .fleet import host, sample, vcluster
+from .fleet import sample, vcluster
 from .test_report import PRICES, history_of
 
 SCHEMA = json.loads((Path(__file__).resolve().parents[4] / "docs/usage-report.schema.json").read_text())
@@ -75,18 +74,3 @@ def test_csv_adds_up_to_the_report(tmp_path: Path) -> None:
     last, past = history_of(tmp_path)
     billed = sum(Decimal(row["BilledCost"]) for row in rows_of(past))
     assert round(billed, 2) == Decimal(report.build(last, past, PRICES)["cost"]["month_to_date"])
-
-
-def test_metrics_are_as_prometheus_reads_them() -> None:
-    hosts = (host(), host("edge", used=None))
-    found = sample(
-        vcluster(), vcluster(name='b"\\\n', cluster="edge", used=None), clusters=hosts, missing={"lost": "x"}
-    )
-    text = exports.to_metrics(report.build(found, Past(), PRICES))
-    line = re.compile(r'(# (HELP|TYPE) [a-z_]+ .+|[a-z_]+(\{([a-z]+="([^"\\\n]|\\["\\n])*",?)+\})? -?[0-9.e+]+)')
-    assert [one for one in text.splitlines() if not line.fullmatch(one)] == []
-    assert 'tenantry_vcluster_cpu_used_cores{tenant="payments",vcluster="dev",cluster="hub"} 1\n' in text
-    assert 'tenantry_vcluster_cpu_requested_cores{tenant="payments",vcluster="b\\"\\\\\\n",cluster="edge"} 2\n' in text
-    assert len(re.findall("^tenantry_vcluster_cpu_used_cores", text, re.MULTILINE)) == 1, "a gap is no zero"
-    assert 'tenantry_cluster_up{cluster="lost"} 0\n' in text
-    assert 'tenantry_tenant_cost_month_to_date{tenant="payments",currency="EUR"} 0.0\n' in text
