@@ -332,3 +332,13 @@ def test_the_second_of_two_waits_for_the_first(hub: Path, start: Start) -> None:
     second.until_ready()
     assert waits in second.text()
     assert second.stop() == 0
+
+
+def test_report_runs_with_its_rights_and_is_in_its_metrics(start: Start) -> None:
+    reconciler = start("one", "report")
+    wanted = 'tenantry_reconciler_runs_total{playbook="report",result="succeeded"} 1\n'
+    until(lambda: wanted in reconciler.health("/metrics")[1], PATIENCE, explain=lambda: f": {reconciler.text()}")
+    text = reconciler.health("/metrics")[1]
+    assert "tenantry_reconciler_leader 1\n" in text
+    assert 'tenantry_tenant_cpu_quota_cores{tenant="payments"} ' in text
+    assert 'tenantry_cluster_up{cluster="hub"} 1\n' in text

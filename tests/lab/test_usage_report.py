@@ -202,3 +202,17 @@ def test_sample_has_what_is_promised_requested_and_used(measured: Path, tmp_path
     # 8 cores, 16 GiB and the control plane for five minutes: (8 * 0.06 + 16 * 0.012 + 1.2) / 12.
     assert report["cost"]["month_to_date"] == "0.16"
     assert len(writes(measured)) == written, "it changes nothing in a cluster"
+
+
+def test_period_is_read_from_the_history(measured: Path, tmp_path: Path) -> None:
+    given = {"kubeconfig": measured, "history": tmp_path / "usage.sqlite", "since": "1d"}
+    missing = call_module("tenant_usage_info", **given)
+    assert "usage.sqlite is no file. Correct the path, or run usage_report" in missing.msg
+    reported(measured, tmp_path, history=given["history"])
+    query = "tenants[?name=='payments'].history[].cpu_core_hours.allocated"
+    found = call_module("tenant_usage_info", **given, query=query)
+    assert not found.failed, found.msg
+    (tenant,) = [one for one in found.data["tenants"] if one["name"] == "payments"]
+    assert {(one["vcluster"], one["host"]) for one in tenant["history"]} == {("dev", "hub")}
+    assert found.data["query_result"] == [one["cpu_core_hours"]["allocated"] for one in tenant["history"]]
+    assert 0 < sum(found.data["query_result"]) < 0.1
