@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import ROUND_CEILING, Decimal
 
 from ansible_collections.tenantry.kube.plugins.module_utils._core import quantities
 from ansible_collections.tenantry.kube.plugins.module_utils._usage.advice import HEADROOM, MEASURED_HOURS, p95
-from ansible_collections.tenantry.kube.plugins.module_utils._usage.history import DAY, HOUR, MEBI, Usage
+from ansible_collections.tenantry.kube.plugins.module_utils._usage.history import DAY, HOUR, MEBI, PEAKS, Usage
 from ansible_collections.tenantry.kube.plugins.module_utils._usage.model import (
     NOTHING,
     Sample,
@@ -31,8 +31,9 @@ SHARED = "shared"  # the mode whose resources are not those of nodes
 _UNITS = {"cpu": Decimal("0.001"), "memory": Decimal(MEBI), "storage": Decimal(MEBI)}
 _COUNTED = {"cpu": "cpu_limited", "memory": "memory_limited", "storage": "storage"}
 
+_Sums = Mapping[str, int]
 _Key = tuple[str, str, str]  # tenant, name, cluster
-_Hours = Mapping[int, list[Usage]]
+_Hours = Mapping[int, Usage]
 
 
 @dataclass(frozen=True)
@@ -62,14 +63,16 @@ class Proposal:
 
 def propose(hours: Iterable[Usage], sample: Sample) -> list[Proposal]:
     """Return proposals by tenant, those for its virtual clusters before those for its quota."""
-    by_vcluster: dict[_Key, dict[int, list[Usage]]] = defaultdict(lambda: defaultdict(list))
+    by_tenant: dict[str, dict[_Key, dict[int, Usage]]] = defaultdict(dict)
     for hour in hours:
-        by_vcluster[hour.tenant, hour.name, hour.cluster][hour.time].append(hour)
+        seen = by_tenant[hour.tenant].setdefault((hour.tenant, hour.name, hour.cluster), {})
+        before = seen.get(hour.time)
+        seen[hour.time] = _merged(before, hour) if before else hour
     now = int(sample.time.timestamp())
     found: list[Proposal] = []
     for tenant in sample.tenants:
         mine = [one for one in sample.vclusters if one.tenant == tenant.name]
-        past = {key: seen for key, seen in by_vcluster.items() if key[0] == tenant.name}
+        past = by_tenant[tenant.name]
         changes = [change for one in mine for change in _of_vcluster(one, past.get(_key(one), {}), now)]
         found += changes
         # What virtual clusters of a silent cluster are promised now is not known.
@@ -82,9 +85,10 @@ def _of_vcluster(one: VClusterSample, seen: _Hours, now: int) -> list[Proposal]:
     if one.mode != SHARED:
         return []
     # An earlier one may have had its name.
-    alive = {time: rows for time, rows in seen.items() if time + HOUR > one.created.timestamp()}
-    awake = [rows for rows in alive.values() if not any(row.sums["asleep"] for row in rows)]
-    measured = [rows for rows in awake if any(row.sums["measured"] for row in rows)]
+    created = one.created.timestamp()
+    alive = {time: hour for time, hour in seen.items() if time + HOUR > created}
+    awake = [hour.sums for hour in alive.values() if not hour.sums["asleep"]]
+    measured = [sums for sums in awake if sums["measured"]]
     if len(measured) < MEASURED_HOURS or min(alive) > now - SHORTEST:
         return []
     return [
@@ -105,15 +109,14 @@ def _resources_of(one: VClusterSample) -> list[tuple[str, Decimal, Decimal]]:
 
 
 def _needed(
-    resource: str, current: Decimal, counted: Decimal, awake: list[list[Usage]], measured: list[list[Usage]]
+    resource: str, current: Decimal, counted: Decimal, awake: list[_Sums], measured: list[_Sums]
 ) -> tuple[Decimal, str]:
     """Return the amount to promise, and why."""
-    taken = max(counted, *(_mean(rows, resource) for rows in awake))
+    taken = max(counted, max(_mean(sums, _COUNTED[resource]) for sums in awake) * _UNITS[resource])
     if resource == "storage":
         used, reason = NOTHING, f"volumes of up to {_text(resource, taken)}"
     else:
-        peaks = [max(row.sums[f"{resource}_peak"] for row in rows) for rows in measured]
-        used = p95(peaks) * _UNITS[resource]
+        used = p95([sums[f"{resource}_peak"] for sums in measured]) * _UNITS[resource]
         reason = f"limits of up to {_text(resource, taken)}, 95th percentile of the use {_text(resource, used)}"
     if current and used * HEADROOM > current:
         return _changed(resource, current, used), reason
@@ -132,16 +135,17 @@ def _of_quota(
     for resource in STEPS:
         current = tenant.quota.get(resource, NOTHING)
         promised = {
-            _key(one): new.get((one.name, resource), amount)
+            _key(one): int(new.get((one.name, resource), amount) / _UNITS[resource])
             for one in mine
             for name, amount, _counted in _resources_of(one)
             if name == resource
         }
-        sums: dict[int, Decimal] = defaultdict(Decimal)
+        sums: dict[int, int] = defaultdict(int)
         for key, seen in past.items():
-            for time, rows in seen.items():
-                sums[time] += promised.get(key, max(row.promised[resource] for row in rows) * _UNITS[resource])
-        today, usual = sum(promised.values(), NOTHING), p95(list(sums.values()))
+            now_promised = promised.get(key)
+            for time, hour in seen.items():
+                sums[time] += hour.promised[resource] if now_promised is None else now_promised
+        today, usual = (amount * _UNITS[resource] for amount in (sum(promised.values()), p95(list(sums.values()))))
         wanted = _changed(resource, current, max(today, usual))
         proposed = wanted if today > current else min(current, wanted)
         if proposed != current:
@@ -157,9 +161,18 @@ def _changed(resource: str, current: Decimal, needed: Decimal) -> Decimal:
     return wanted if wanted and abs(wanted - current) >= max(step, current * LEAST) else current
 
 
-def _mean(rows: list[Usage], resource: str) -> Decimal:
-    seconds = max(1, sum(row.sums["seconds"] for row in rows))
-    return sum(row.sums[_COUNTED[resource]] for row in rows) * _UNITS[resource] / seconds
+def _mean(sums: _Sums, column: str) -> int:
+    """Return the mean of an hour in whole units of the history, rounded up."""
+    return -(-sums[column] // (sums["seconds"] or 1))
+
+
+def _merged(one: Usage, other: Usage) -> Usage:
+    """Return an hour in which the resources changed as one."""
+    sums = {
+        key: max(value, other.sums[key]) if key in PEAKS else value + other.sums[key] for key, value in one.sums.items()
+    }
+    promised = {key: max(value, other.promised[key]) for key, value in one.promised.items()}
+    return replace(one, sums=sums, promised=promised)
 
 
 def _text(resource: str, amount: Decimal) -> str:

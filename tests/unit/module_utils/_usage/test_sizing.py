@@ -139,3 +139,14 @@ def test_quota_waits_for_a_cluster_that_does_not_answer() -> None:
     hours = hours_of(one, silent)
     assert lines(hours, one, quota=3, missing={"edge": "no answer"}) == []
     assert lines(hours, one, quota=3) != []
+
+
+def test_hour_in_which_the_resources_changed_is_one_hour() -> None:
+    """It has a row in the history for both."""
+    one = vcluster(limited=amounts(2, 4), used=amounts("0.5", 1))
+    larger = replace(one, promised=amounts(6, 12), used=amounts("1.9", 1))
+    rows = [*hours_of(one), *hours_of(larger, hours=40)]
+    assert lines(rows, one) == [line for line in lines(hours_of(one), one) if "quota" not in line] + [
+        line for line in lines(rows, one) if "quota" in line
+    ]
+    assert "payments/dev: cpu 4 -> 2500m" in lines(rows, one)
