@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import Deadline, wait_for
 
-from .harness import ModuleResult, call_module, kubectl, ran, until, writes
+from .harness import ModuleResult, ansible_playbook, call_module, kubectl, ran, until, writes
 from .people import add_vcluster, labels_of, silent_member
 
 QUOTA = {"cpu": "4", "memory": "8Gi", "storage": "20Gi", "pods": 20, "vclusters": 3}
@@ -216,3 +216,17 @@ def test_period_is_read_from_the_history(measured: Path, tmp_path: Path) -> None
     assert {(one["vcluster"], one["host"]) for one in tenant["history"]} == {("dev", "hub")}
     assert found.data["query_result"] == [one["cpu_core_hours"]["allocated"] for one in tenant["history"]]
     assert 0 < sum(found.data["query_result"]) < 0.1
+
+
+def test_playbook_writes_a_patch_of_its_own_inventory(payments: Path, tmp_path: Path) -> None:
+    """It is empty, because a proposal needs a week of history."""
+    inventory = tmp_path / "inventory"
+    (inventory / "group_vars").mkdir(parents=True)
+    (inventory / "hosts.yml").write_text("fleet_hub: {hosts: {hub: {ansible_connection: local}}}\n")
+    variables: dict[str, Any] = {"tenantry_kubeconfig": str(payments)}
+    variables["tenantry_usage_history"] = str(tmp_path / "usage.sqlite")
+    variables["tenantry_tenants"] = [{"name": "payments", "quota": QUOTA}]
+    (inventory / "group_vars" / "all.yml").write_text(json.dumps(variables))
+    patch = tmp_path / "sizing.patch"
+    ansible_playbook("playbooks/report.yml", "-e", f"usage_report_patch={patch}", inventory=str(inventory))
+    assert patch.read_text() == ""
