@@ -23,10 +23,10 @@ METRICS = f"{TEMPORARY}/metrics/tenantry.prom"
 MODULE = "ansible_collections.tenantry.kube.plugins.module_utils._reconciler"
 # Where an execution environment has collections.
 COLLECTIONS = "/usr/share/ansible/collections"
-# Ten playbooks for single tenants (_reconciler.playbook_runs) and two for all fit into it at a time.
+# Ten playbooks for single tenants (_reconciler.playbook_runs) and three for all fit into it at a time.
 RESOURCES = {
     "requests": {"cpu": "50m", "memory": "128Mi", "ephemeral-storage": "64Mi"},
-    "limits": {"memory": "2Gi", "ephemeral-storage": "512Mi"},
+    "limits": {"memory": "2304Mi", "ephemeral-storage": "512Mi"},
 }
 # Addresses of a node's own services, among them the credentials that a cloud gives it.
 LINK_LOCAL = {"0.0.0.0/0": ["169.254.0.0/16"], "::/0": ["fe80::/10"]}
