@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
+from typing import Any
 
 NOTHING = Decimal(0)
 
@@ -58,6 +59,8 @@ class VClusterSample:
     idle_since: datetime | None = None
     snapshot: datetime | None = None
     external_datastore: bool = False  # which has backups of its own
+    deletion_protection: bool = False
+    sleep: Mapping[str, Any] | None = None  # the option, as recorded
 
     @property
     def allocated(self) -> Amounts:

@@ -124,6 +124,8 @@ def _vcluster_sample(
         idle_since=Notes.of(found).since,
         snapshot=_newest_snapshot(found),
         external_datastore="://" in (found.readable_record.datastore or ""),
+        deletion_protection=found.readable_record.deletion_protection,
+        sleep=found.readable_record.sleep,
     )
 
 

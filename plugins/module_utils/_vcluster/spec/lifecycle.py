@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from zoneinfo import ZoneInfo
@@ -36,6 +37,15 @@ class Window:
                 return opened.replace(tzinfo=now.tzinfo)
         return None
 
+    def next_begin(self, now: datetime, within: timedelta) -> datetime | None:
+        """Return when a period begins after `now`, but not later than `within`, or None."""
+        for ahead in range(within.days + 2):
+            day = now.date() + timedelta(days=ahead)
+            opens = datetime(day.year, day.month, day.day, tzinfo=now.tzinfo) + timedelta(minutes=self.start)
+            if day.weekday() in self.days and now < opens <= now + within:
+                return opens
+        return None
+
 
 @dataclass(frozen=True)
 class Sleep:
@@ -49,6 +59,11 @@ class Sleep:
         """Return when the current period began, or None."""
         begun = [window.begun(now.astimezone(self.zone)) for window in self.windows]
         return max((one for one in begun if one), default=None)
+
+    def next_begin(self, now: datetime, within: timedelta) -> datetime | None:
+        """Return when the first period begins after `now`, but not later than `within`, or None."""
+        found = [window.next_begin(now.astimezone(self.zone), within) for window in self.windows]
+        return min((one for one in found if one), default=None)
 
 
 @dataclass(frozen=True)
@@ -80,7 +95,14 @@ def parse_sleep(given: dict) -> Sleep:
     if not idle and not schedule:
         raise TenantryError("sleep: has neither idle nor schedule. Set one of them, or omit sleep")
     seconds = quantities.seconds(idle, "sleep.idle", "10m", "365d") if idle else None
-    return Sleep(seconds, tuple(_window(text) for text in schedule or []), _zone(given.get("timezone") or "UTC"))
+    return periods(schedule or [], given.get("timezone"), "sleep.schedule", "sleep.timezone", seconds)
+
+
+def periods(
+    schedule: Sequence[str], timezone: str | None, field: str, zone_field: str, idle: int | None = None
+) -> Sleep:
+    """Validate periods of the week, such as `mon-fri 20:00-06:00`. Raise a TenantryError that names the field."""
+    return Sleep(idle, tuple(_window(text, field) for text in schedule), _zone(timezone or "UTC", zone_field))
 
 
 def expiry(created: str, record: VClusterRecord) -> datetime | None:
@@ -108,43 +130,43 @@ def _lifetime(ttl: str) -> int:
     return quantities.seconds(ttl, "ttl", "1h", "3650d")
 
 
-def _window(text: str) -> Window:
+def _window(text: str, field: str) -> Window:
     match = _WINDOW.fullmatch(text)
     if not match:
         raise TenantryError(
-            f"sleep.schedule: {shown(text)} is not days and times. Use the form 'mon-fri 20:00-06:00', or "
+            f"{field}: {shown(text)} is not days and times. Use the form 'mon-fri 20:00-06:00', or "
             "'sat,sun' for whole days"
         )
-    days = frozenset(day for part in match[1].split(",") for day in _days(part, text))
+    days = frozenset(day for part in match[1].split(",") for day in _days(part, text, field))
     if match[2] is None:
         return Window(days, 0, 24 * 60)
-    start, end = _minutes(match[2], match[3], text), _minutes(match[4], match[5], text)
+    start, end = _minutes(match[2], match[3], text, field), _minutes(match[4], match[5], text, field)
     if start == end:
-        raise TenantryError(f"sleep.schedule: {shown(text)} ends when it begins. Set two different times")
+        raise TenantryError(f"{field}: {shown(text)} ends when it begins. Set two different times")
     return Window(days, start, (end - start) % (24 * 60))  # an end before the start is one of the next day
 
 
-def _days(part: str, text: str) -> list[int]:
+def _days(part: str, text: str, field: str) -> list[int]:
     first, dash, last = part.partition("-")
     if first not in DAYS or (dash and last not in DAYS):
-        raise TenantryError(f"sleep.schedule: {shown(text)} has an unknown day. Use {', '.join(DAYS)}")
+        raise TenantryError(f"{field}: {shown(text)} has an unknown day. Use {', '.join(DAYS)}")
     begin = DAYS.index(first)
     end = DAYS.index(last) if dash else begin
     return [(begin + step) % 7 for step in range((end - begin) % 7 + 1)]
 
 
-def _minutes(hours: str, minutes: str, text: str) -> int:
+def _minutes(hours: str, minutes: str, text: str, field: str) -> int:
     if int(hours) > 23 or int(minutes) > 59:
-        raise TenantryError(f"sleep.schedule: {shown(text)} has an invalid time. Use 00:00 to 23:59")
+        raise TenantryError(f"{field}: {shown(text)} has an invalid time. Use 00:00 to 23:59")
     return int(hours) * 60 + int(minutes)
 
 
-def _zone(name: str) -> tzinfo:
+def _zone(name: str, field: str) -> tzinfo:
     if name == "UTC":
         return UTC
     try:
         return ZoneInfo(name)
     except (ValueError, OSError, KeyError):  # ZoneInfoNotFoundError is a KeyError
         raise TenantryError(
-            f"sleep.timezone: {shown(name)} is not a known time zone. Use one such as Europe/Berlin, or UTC"
+            f"{field}: {shown(name)} is not a known time zone. Use one such as Europe/Berlin, or UTC"
         ) from None

@@ -1,0 +1,203 @@
+# Copyright: (c) 2026, the tenantry.kube authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Deliver a message by HTTP or SMTP. TLS is always verified, and no error shows a URL, a token or a password.
+
+An error says whether the message may have arrived, because only one that certainly did not may be sent again.
+"""
+
+from __future__ import annotations
+
+import smtplib
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from email.message import EmailMessage
+from http import HTTPStatus
+from typing import TypeVar
+from urllib.parse import unquote, urlsplit
+
+from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import (
+    TenantryError,
+    is_untrusted_certificate,
+    one_line,
+)
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.transport import environment_proxy, pool_manager
+from ansible_collections.tenantry.kube.plugins.module_utils._notices.options import NO_TLS, TLS, MailServer, Target
+
+try:
+    from urllib3 import exceptions as urllib3_errors
+    from urllib3.util import make_headers
+except ImportError:
+    urllib3_errors = None  # type: ignore[assignment]  # reported once, by _module.main()
+
+Result = TypeVar("Result")
+
+SECONDS = 20  # for each step
+LONGEST = 60  # seconds for all steps: an answer that arrives byte by byte never times out
+_NEXT_STEP = {
+    400: "Check that the type of the target is that of the webhook",
+    401: "Check its url and token",
+    403: "Check its url and token",
+    404: "Check its url: the webhook may have been deleted",
+    410: "Check its url: the webhook may have been deleted",
+    413: "Limit its kinds",
+    429: "It is overloaded: the next run tries again",
+}
+# Of a proxy, behind which the message may have arrived.
+_UNCERTAIN = (HTTPStatus.BAD_GATEWAY, HTTPStatus.GATEWAY_TIMEOUT)
+
+
+class NotDelivered(TenantryError):
+    """The message certainly was not delivered, so it can be sent again."""
+
+
+class MaybeDelivered(TenantryError):
+    """Nobody knows whether the message was delivered, so it must not be sent again."""
+
+
+def within(seconds: float, do: Callable[[], Result]) -> Result:
+    """Return the result of `do`. Raise MaybeDelivered if that takes longer, and do not wait for its end."""
+    done: list[Result] = []
+    failed: list[BaseException] = []
+
+    def attempt() -> None:
+        try:
+            done.append(do())
+        except BaseException as error:  # pylint: disable=broad-except
+            failed.append(error)
+
+    thread = threading.Thread(target=attempt, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if failed:
+        raise failed[0]
+    if not done:
+        raise MaybeDelivered(f"it did not answer within {seconds:g} seconds. Look for the message there")
+    return done[0]
+
+
+def post(target: Target, body: bytes) -> None:
+    """Send the body to a webhook. Raise NotDelivered or MaybeDelivered."""
+    parts = urlsplit(target.url)
+    headers = {"Content-Type": "application/json", "User-Agent": "tenantry.kube"}
+    if target.token:
+        headers["Authorization"] = f"Bearer {target.token}"
+    elif parts.username is not None:
+        headers |= make_headers(basic_auth=unquote(f"{parts.username}:{parts.password or ''}"))
+    origin = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+    proxy = environment_proxy(origin) if parts.scheme == "https" else None
+    pools = pool_manager(_tls(target.ca_path), proxy)
+    url = f"{origin}{parts.path or '/'}" + (f"?{parts.query}" if parts.query else "")
+    # A redirect would take the message to another server, and a retry might deliver it twice.
+    how = {"retries": False, "redirect": False, "preload_content": False, "timeout": SECONDS}
+    try:
+        answer = pools.urlopen("POST", url, body=body, headers=headers, **how)
+        answer.close()
+    except (urllib3_errors.HTTPError, OSError) as error:
+        raise _no_answer(error) from None
+    finally:
+        pools.clear()
+    if not 200 <= answer.status < 300:
+        raise _rejected(answer.status)
+
+
+def _tls(ca_path: str | None) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=ca_path)
+    except (OSError, ValueError):  # an SSLError is an OSError
+        raise NotDelivered("the certificates in its ca_path cannot be read. Correct it") from None
+
+
+def _no_answer(error: Exception) -> TenantryError:
+    if is_untrusted_certificate(error):
+        return NotDelivered("its certificate is not trusted. Set ca_path to the file of its CA")
+    if isinstance(error, urllib3_errors.NameResolutionError):
+        return NotDelivered("its name cannot be resolved. Check its url")
+    if isinstance(error, (urllib3_errors.NewConnectionError, urllib3_errors.ConnectTimeoutError)):
+        return NotDelivered("it cannot be connected. Check its url and the network path")
+    if isinstance(error, urllib3_errors.ProxyError) or "Tunnel connection failed" in str(error):
+        return NotDelivered("the proxy refused. Check HTTPS_PROXY and NO_PROXY")
+    if isinstance(error, urllib3_errors.SSLError) and not isinstance(error.args[0], ssl.SSLEOFError):
+        return NotDelivered("TLS failed. Check that its url has the right scheme and port")
+    if isinstance(error, (urllib3_errors.TimeoutError, TimeoutError)):
+        return MaybeDelivered(f"it did not answer within {SECONDS} seconds. Look for the message there")
+    return MaybeDelivered("the connection broke before there was an answer. Look for the message there")
+
+
+def _rejected(code: int) -> TenantryError:
+    try:
+        answer = f"{code} {HTTPStatus(code).phrase}"
+    except ValueError:
+        answer = str(code)
+    if code in _UNCERTAIN:
+        return MaybeDelivered(f"a proxy answered {answer}. Look for the message behind it")
+    if 300 <= code < 400:
+        return NotDelivered(f"it answered {answer}, and redirects are not followed. Set its url to the new one")
+    return NotDelivered(f"it answered {answer}. {_NEXT_STEP.get(code, 'Look into its log')}")
+
+
+def send(server: MailServer, message: EmailMessage, to: tuple[str, ...]) -> tuple[str, ...]:
+    """Send a mail, and return the recipients that the server refused while it accepted others.
+
+    Raise NotDelivered or MaybeDelivered.
+    """
+    with _connected(server) as client:
+        try:
+            return tuple(sorted(client.send_message(message, server.sender, to)))
+        except smtplib.SMTPRecipientsRefused as error:
+            code, answer = next(iter(error.recipients.values()))
+            raise NotDelivered(f"the mail server refused all recipients: {_said(code, answer, server)}") from None
+        except smtplib.SMTPResponseException as error:
+            raise NotDelivered(f"the mail server refused: {_said(error.smtp_code, error.smtp_error, server)}") from None
+        except (smtplib.SMTPException, OSError) as error:
+            text = f"the connection to the mail server broke ({type(error).__name__})"
+            raise MaybeDelivered(f"{text}. Look for the message in its log") from None
+
+
+@contextmanager
+def _connected(server: MailServer) -> Iterator[smtplib.SMTP]:
+    try:
+        client = _open(server)
+    except NotDelivered:
+        raise
+    except smtplib.SMTPAuthenticationError as error:
+        text = f"the mail server refused smtp.username or smtp.password ({error.smtp_code}). Correct them"
+        raise NotDelivered(text) from None
+    except smtplib.SMTPNotSupportedError:
+        text = "the mail server offers no STARTTLS, or no authentication. Set smtp.security and smtp.port as it offers"
+        raise NotDelivered(text) from None
+    except (smtplib.SMTPException, OSError) as error:
+        if is_untrusted_certificate(error):
+            text = "the certificate of the mail server is not trusted. Set smtp.ca_path to the file of its CA"
+            raise NotDelivered(text) from None
+        text = f"the mail server cannot be reached ({type(error).__name__})"
+        raise NotDelivered(f"{text}. Check smtp.host, smtp.port and smtp.security") from None
+    try:
+        yield client
+    finally:
+        with suppress(smtplib.SMTPException, OSError):
+            client.quit()
+
+
+def _open(server: MailServer) -> smtplib.SMTP:
+    if server.security == TLS:
+        client: smtplib.SMTP = smtplib.SMTP_SSL(server.host, server.port, timeout=SECONDS, context=_tls(server.ca_path))
+    else:
+        client = smtplib.SMTP(server.host, server.port, timeout=SECONDS)
+    try:
+        if server.security not in (TLS, NO_TLS):
+            client.starttls(context=_tls(server.ca_path))
+        if server.password:
+            client.login(server.username, server.password)
+    except BaseException:
+        client.close()
+        raise
+    return client
+
+
+def _said(code: int, text: bytes | str, server: MailServer) -> str:
+    clean = one_line(text.decode(errors="replace") if isinstance(text, bytes) else text)
+    if server.password:
+        clean = clean.replace(server.password, "<redacted>")
+    return f"{code} {clean}".rstrip(".")
