@@ -111,7 +111,7 @@ def _retries(kind: type = _Retry) -> Any:
     )
 
 
-def pool_manager(context: ssl.SSLContext, proxy: str | None = None, **options: Any) -> Any:
+def pool_manager(context: ssl.SSLContext | None, proxy: str | None = None, **options: Any) -> Any:
     """Return a connection pool that reads every answer at once, except that of a watch.
 
     A truncated body then is a failed attempt, and no connection is lost to an unread body.

@@ -86,8 +86,8 @@ def post(target: Target, body: bytes) -> None:
     elif parts.username is not None:
         headers |= make_headers(basic_auth=unquote(f"{parts.username}:{parts.password or ''}"))
     origin = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
-    proxy = environment_proxy(origin) if parts.scheme == "https" else None
-    pools = pool_manager(_tls(target.ca_path), proxy)
+    encrypted = parts.scheme == "https"
+    pools = pool_manager(_tls(target.ca_path) if encrypted else None, environment_proxy(origin) if encrypted else None)
     url = f"{origin}{parts.path or '/'}" + (f"?{parts.query}" if parts.query else "")
     # A redirect would take the message to another server, and a retry might deliver it twice.
     how = {"retries": False, "redirect": False, "preload_content": False, "timeout": SECONDS}

@@ -172,7 +172,9 @@ class _Service:
             self._outcome.add(batch, SENT)
             self._record.change(partial(Ledger.delivered, run=run))
             if refused:
-                self._outcome.problem = f"the mail server refused {', '.join(refused)}. Correct targets.to"
+                self._outcome.problem = (
+                    f"the mail server refused {', '.join(refused)}. Correct targets.{self._target.name}.to"
+                )
 
     def _claim(self, *, further: bool) -> tuple[str, list[Notice]] | None:
         """Claim the notices of the next message. Return None if there are none, or none may be sent now."""
@@ -190,7 +192,7 @@ class _Service:
             ledger, lost = ledger.interrupted(self._now)
             if lost:
                 self._outcome.problem = (
-                    f"a run was interrupted while it sent {lost} notices, which are not sent again. Look for them there"
+                    f"a run was killed while it sent notices ({lost}), which are not sent again. Look for them there"
                 )
             ledger = ledger.settled(present, self._facts.unknown, self._now)
             fresh = ledger.fresh(self._notices)
