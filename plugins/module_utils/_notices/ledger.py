@@ -56,6 +56,7 @@ class Ledger:
             raise TenantryError("the record of what was sent is damaged") from None
 
     def as_text(self) -> str:
+        """Return what `of` parses."""
         claims = {
             run: {"at": stamp(one.at), "keys": one.keys, "digest": one.digest} for run, one in self.claims.items()
         }

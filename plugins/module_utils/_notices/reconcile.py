@@ -49,6 +49,7 @@ class Outcome:
     problem: str = ""
 
     def add(self, notices: Sequence[Notice], state: str) -> None:
+        """Add a row for each notice."""
         self.rows += [
             {
                 "target": self.target.name,

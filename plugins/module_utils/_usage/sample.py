@@ -92,7 +92,8 @@ def _vcluster_sample(
     started: datetime | None,
     platform: Amounts,
 ) -> VClusterSample:
-    row, quota = facts.rows[found.namespace], facts.quotas.get(found.namespace, {})
+    row, record = facts.rows[found.namespace], found.readable_record
+    quota = facts.quotas.get(found.namespace, {})
     counted = (quota.get("status") or {}).get("used") or {}
     promised = resources_in_use.promised_to(found, quota)
     requests = {key.removeprefix(_REQUESTS): value for key, value in counted.items() if key.startswith(_REQUESTS)}
@@ -119,14 +120,20 @@ def _vcluster_sample(
         extended={name: _amount(value) for name, value in requests.items() if name not in _STANDARD},
         version=row["version"],
         message=row["message"],
-        expires=moment(row["expires"]) if row["expires"] else None,
-        certificates_valid_until=certificate_lifetime.valid_until(started) if started else None,
-        idle_since=Notes.of(found).since,
-        snapshot=_newest_snapshot(found),
-        external_datastore="://" in (found.readable_record.datastore or ""),
-        deletion_protection=found.readable_record.deletion_protection,
-        sleep=found.readable_record.sleep,
+        **_times(found, row, started),
+        external_datastore="://" in (record.datastore or ""),
+        deletion_protection=record.deletion_protection,
+        sleep=record.sleep,
     )
+
+
+def _times(found: VirtualCluster, row: Mapping[str, Any], started: datetime | None) -> dict[str, datetime | None]:
+    return {
+        "expires": moment(row["expires"]) if row["expires"] else None,
+        "certificates_valid_until": certificate_lifetime.valid_until(started) if started else None,
+        "idle_since": Notes.of(found).since,
+        "snapshot": _newest_snapshot(found),
+    }
 
 
 def _newest_snapshot(found: VirtualCluster) -> datetime | None:
