@@ -30,6 +30,7 @@ attributes:
     support: partial
     details: What is due depends on the time.
 notes:
+  - Besides the rights to read, it needs the right to create and change ConfigMaps in C(tenantry-system).
   - All notices that are due for a target are one message. If they are many, they are several.
   - A matter that has ended and begins again within an hour is the same one.
   - What has ended before the end of the quiet hours, or before the digest, is not sent.

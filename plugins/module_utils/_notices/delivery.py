@@ -115,7 +115,7 @@ def _no_answer(error: Exception) -> TenantryError:
     if isinstance(error, urllib3_errors.NameResolutionError):
         return NotDelivered("its name cannot be resolved. Check its url")
     if isinstance(error, (urllib3_errors.NewConnectionError, urllib3_errors.ConnectTimeoutError)):
-        return NotDelivered("it cannot be connected. Check its url and the network path")
+        return NotDelivered("it cannot be reached. Check its url and the network path")
     if isinstance(error, urllib3_errors.ProxyError) or "Tunnel connection failed" in str(error):
         return NotDelivered("the proxy refused. Check HTTPS_PROXY and NO_PROXY")
     if isinstance(error, urllib3_errors.SSLError) and not isinstance(error.args[0], ssl.SSLEOFError):

@@ -124,7 +124,7 @@ def _of_vcluster(one: VClusterSample, now: datetime, thresholds: Thresholds) -> 
     valid = one.certificates_valid_until
     if valid and valid - now <= thresholds.certificate:
         text = f"has certificates that are valid until {stamp(valid)} at least"
-        remedy = "Run the playbook housekeeping, which restarts it"
+        remedy = "Run the playbook housekeeping, which restarts it if it has a volume"
         yield notice(WARNING, text, remedy, f"{CERTIFICATE} {about}", valid)
     since = one.snapshot or one.created
     if one.tier == "prod" and not one.external_datastore and now - since >= thresholds.snapshot:

@@ -82,7 +82,7 @@ def test_webhook_that_is_not_there_does_not_have_it() -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
     for url, text in (
-        (f"http://127.0.0.1:{port}{SECRET}", "it cannot be connected"),
+        (f"http://127.0.0.1:{port}{SECRET}", "it cannot be reached"),
         (f"https://hooks.invalid{SECRET}", "its name cannot be resolved"),
     ):
         with pytest.raises(NotDelivered, match=text) as caught:
