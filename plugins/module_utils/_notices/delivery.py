@@ -88,11 +88,11 @@ def post(target: Target, body: bytes) -> None:
     origin = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
     encrypted = parts.scheme == "https"
     pools = pool_manager(_tls(target.ca_path) if encrypted else None, environment_proxy(origin) if encrypted else None)
-    url = f"{origin}{parts.path or '/'}" + (f"?{parts.query}" if parts.query else "")
+    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     # A redirect would take the message to another server, and a retry might deliver it twice.
     how = {"retries": False, "redirect": False, "preload_content": False, "timeout": SECONDS}
     try:
-        answer = pools.urlopen("POST", url, body=body, headers=headers, **how)
+        answer = pools.connection_from_url(origin).request("POST", path, body=body, headers=headers, **how)
         answer.close()
     except (urllib3_errors.HTTPError, OSError) as error:
         raise _no_answer(error) from None
