@@ -52,6 +52,14 @@ options:
         description: Number of virtual clusters.
         type: int
         default: 5
+  paused_frees_quota:
+    description:
+      - Whether a virtual cluster that is paused or sleeps returns the resources of its pods to the quota, such as CPU,
+        memory and the number of pods. It keeps its storage, and what a snapshot needs. It is resumed only if the
+        quota has room.
+      - A change applies to later pauses.
+    type: bool
+    default: true
   state:
     description:
       - V(present) creates the tenant or changes its quota.
@@ -75,6 +83,10 @@ options:
         description: Resources that the tenant's virtual clusters may use together.
         type: dict
         suboptions: *quota
+      paused_frees_quota:
+        description: Whether a paused virtual cluster returns the resources of its pods to the quota.
+        type: bool
+        default: true
       state:
         description: Whether the tenant exists.
         type: str
@@ -167,6 +179,7 @@ OPTIONS: dict[str, dict] = {
     "tenant": {"type": "str", "required": True},
     "display_name": {"type": "str"},
     "quota": {"type": "dict", "options": QUOTA},
+    "paused_frees_quota": {"type": "bool", "default": True},
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
 }
 

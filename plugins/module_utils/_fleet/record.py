@@ -18,7 +18,7 @@ _RENAMED = {"slice": "resources", "expires": "ttl"}
 # So that sums of many stay below what quantities can be.
 _TOO_LARGE = 10**21
 # Written only if they are set, so that the record of a virtual cluster without them stays as it is.
-_WITHOUT_NULL = frozenset({"expose", "mode", "oidc", "persistence", "request", "tier", "version", "volume"})
+_WITHOUT_NULL = frozenset({"expose", "mode", "oidc", "paused", "persistence", "request", "tier", "version", "volume"})
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,7 @@ class VClusterRecord:
     expose: str | None = None
     mode: str | None = None
     oidc: dict | None = None
+    paused: dict | None = None  # while it is: what it has of the quota, where that is not its `resources`
     persistence: str | None = None
     request: dict | None = None  # of a tenant's user, for the virtual cluster
     resources: dict = field(default_factory=dict)
@@ -59,10 +60,15 @@ class VClusterRecord:
             if not isinstance(value, _TYPES[name]):
                 raise _unreadable(namespace, f"the field {name} is of a wrong type ({type(value).__name__})")
         record = cls(**known)
-        for name, amount in record.resources.items():
+        for name, amount in [*record.resources.items(), *(record.paused or {}).items()]:
             if not _is_quantity(amount):
                 raise _unreadable(namespace, f"the field resources.{name} is not a quantity ({shown(amount)})")
         return record
+
+    @property
+    def counted(self) -> dict[str, str]:
+        """What counts against the tenant's quota: its resources, or less while it is paused."""
+        return {**self.resources, **(self.paused or {})}
 
     def as_text(self, before: str = "") -> str:
         """Return the annotation. Keep `before`, the existing one, if only its format is older."""

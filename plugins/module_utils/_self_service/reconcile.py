@@ -246,7 +246,7 @@ class RequestReconciler:
             return outcome
         item = self._item(name, request)
         # Cheap checks first: there may be many denied requests in every run.
-        self.places.quotas.admit(self.places.spec_of(item), gone)
+        self.places.quotas.admit(self.places.spec_of(item).wanted, gone)
         items.append(item)
         return None
 

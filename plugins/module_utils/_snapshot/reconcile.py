@@ -322,7 +322,7 @@ def _captured_of_volume(call: Call, op: SnapshotOperation, directory: Path) -> D
     if stateful_set is None:
         raise TenantryError(f"StatefulSet {SERVER} is missing. Run tenantry.kube.vcluster for it first")
     if stateful_set["spec"]["replicas"] == 0:
-        with run_maintenance_pod(host, stateful_set, call.deadline()) as container:
+        with run_maintenance_pod(host, stateful_set, call.deadline(), small=True) as container:
             return capture(container, op.name, directory, seconds)
     server = pod_exec.Container(host, namespace, f"{SERVER}-0", naming.K3S_CONTAINER)
     return capture(server, op.name, directory, seconds)

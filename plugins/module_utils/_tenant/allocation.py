@@ -5,10 +5,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 from ansible_collections.tenantry.kube.plugins.module_utils._core import quantities
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
 from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import RESOURCES
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a virtual cluster is to have of its tenant's quota."""
+
+    tenant: str
+    namespace: str
+    resources: Mapping[str, str]
 
 
 def total(resources: Iterable[Mapping[str, str]]) -> dict[str, str]:
@@ -41,8 +51,8 @@ def check(tenant: str, quota: Mapping[str, str], others: Mapping[str, str], aske
     lacking = [line for key in (*RESOURCES, "vclusters") if (line := _lack(key, quota[key], others[key], asked[key]))]
     if lacking:
         raise TenantryError(
-            f"quota of tenant {tenant}: {'; '.join(lacking)}. Reduce the resources, delete virtual clusters, "
-            "or raise the quota with tenantry.kube.tenant_quota"
+            f"quota of tenant {tenant}: {'; '.join(lacking)}. Reduce the resources, pause or delete virtual "
+            "clusters, or raise the quota with tenantry.kube.tenant_quota"
         )
 
 

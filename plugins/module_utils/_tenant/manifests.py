@@ -23,12 +23,20 @@ SPARE_REQUESTS = 20
 USER_REQUESTS = 200
 
 
+# In the record, only if it is not so.
+PAUSED_FREES_QUOTA = "paused_frees_quota"
+
 # Limits what may be in the tenant namespace: requests, and no workloads.
 QUOTA = "tenant"
 
 
-def tenant_objects(tenant: str, quota: dict[str, str], display_name: str) -> list[dict]:
+def tenant_objects(
+    tenant: str, quota: dict[str, str], display_name: str, *, paused_frees_quota: bool = True
+) -> list[dict]:
     """Render the objects of a tenant. `quota` has quantities and counts as text."""
+    data = {"quota": json.dumps(quota, sort_keys=True), "display_name": display_name}
+    if not paused_frees_quota:
+        data[PAUSED_FREES_QUOTA] = "false"
     labels = naming.labels("tenant", tenant=tenant)
     home = {"namespace": naming.tenant_namespace(tenant), "labels": labels}
     return [
@@ -44,7 +52,7 @@ def tenant_objects(tenant: str, quota: dict[str, str], display_name: str) -> lis
             "apiVersion": "v1",
             "kind": "ConfigMap",
             "metadata": {"name": RECORD, **home},
-            "data": {"quota": json.dumps(quota, sort_keys=True), "display_name": display_name},
+            "data": data,
         },
         {
             "apiVersion": "v1",
@@ -67,3 +75,8 @@ def quota_of(record: dict) -> dict[str, str]:
     """Return the quota in a tenant's record. Its key was `budget` before the first release."""
     data = record["data"]
     return json.loads(data.get("quota") or data["budget"])
+
+
+def paused_frees_quota(record: dict | None) -> bool:
+    """Return whether a tenant's paused virtual clusters return the resources of their pods to its quota."""
+    return record is not None and record["data"].get(PAUSED_FREES_QUOTA) != "false"

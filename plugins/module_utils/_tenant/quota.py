@@ -44,6 +44,7 @@ class DesiredTenant:
     present: bool
     quota: dict[str, str]
     display_name: str
+    paused_frees_quota: bool = True
     actions: list[dict] = field(default_factory=list, compare=False)  # of this run
 
     def known(self) -> dict[str, Any]:
@@ -171,7 +172,13 @@ def _validated(item: dict) -> DesiredTenant:
             f"display_name: {shown(display_name)} of tenant {tenant} is not plain text of up to "
             f"{LONGEST_DISPLAY_NAME} characters"
         )
-    return DesiredTenant(tenant, item["state"] == "present", _whole_quota(tenant, item["quota"] or {}), display_name)
+    return DesiredTenant(
+        tenant,
+        item["state"] == "present",
+        _whole_quota(tenant, item["quota"] or {}),
+        display_name,
+        item["paused_frees_quota"],
+    )
 
 
 def _whole_quota(tenant: str, given: dict) -> dict[str, str]:
@@ -191,7 +198,8 @@ def _plan(hub: Cluster, want: DesiredTenant, found: Inventory) -> Plan:
     mine = Inventory(
         obj for kind in kinds for obj in found.of(kind) if obj["metadata"]["labels"][naming.LABEL_TENANT] == want.tenant
     )
-    desired = tenant_objects(want.tenant, want.quota, want.display_name) if want.present else []
+    objects = tenant_objects(want.tenant, want.quota, want.display_name, paused_frees_quota=want.paused_frees_quota)
+    desired = objects if want.present else []
     owned = naming.selector("tenant", tenant=want.tenant)
     return Plan.make(hub, desired, owned=owned, prune_kinds=kinds, inventory=mine)
 

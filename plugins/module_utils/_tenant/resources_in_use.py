@@ -64,13 +64,13 @@ def quota_use(quota: dict) -> dict[str, dict[str, str]]:
 
 
 def promised_to(found: VirtualCluster, quota: dict) -> dict[str, str]:
-    """Return the resources of a virtual cluster. `quota` is its ResourceQuota, or {}.
+    """Return what a virtual cluster has of the quota. `quota` is its ResourceQuota, or {}.
 
     The limits of the ResourceQuota take the place of a record that this release cannot read. They are the same amounts.
     """
     if found.record_problem:
         return _larger({}, quota.get("spec", {}).get("hard"))
-    return found.record.resources
+    return found.record.counted
 
 
 def in_use(promised: Mapping[str, str], quota: dict) -> dict[str, str]:

@@ -20,10 +20,10 @@ from ansible_collections.tenantry.kube.plugins.module_utils._tenant import (
     promises,
     resources_in_use,
 )
+from ansible_collections.tenantry.kube.plugins.module_utils._tenant.allocation import Wanted
 from ansible_collections.tenantry.kube.plugins.module_utils._tenant.corrections import Correction, Reality
 from ansible_collections.tenantry.kube.plugins.module_utils._tenant.manifests import quota_of
 from ansible_collections.tenantry.kube.plugins.module_utils._tenant.promises import Promise
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.cluster import VClusterSpec
 
 
 class Unreachable(Obstacle):
@@ -80,7 +80,7 @@ class FleetQuotas:
             for line in [problem] if problem else warnings or []:
                 context.warn(line)
 
-    def over_quota(self, wanted: Iterable[VClusterSpec], leaving: Iterable[str]) -> dict[str, TenantryError]:
+    def over_quota(self, wanted: Iterable[Wanted], leaving: Iterable[str]) -> dict[str, TenantryError]:
         """Return an error by tenant for quotas that have no room.
 
         The wanted specs replace the recorded ones, `leaving` are deleted.
@@ -89,14 +89,14 @@ class FleetQuotas:
         found = ((tenant, _error_of(partial(self._check, tenant, specs, gone))) for tenant, specs in asked.items())
         return {tenant: error for tenant, error in found if error}
 
-    def admit(self, spec: VClusterSpec, leaving: Iterable[str]) -> None:
+    def admit(self, spec: Wanted, leaving: Iterable[str]) -> None:
         """Raise a TenantryError if the quota has no room, else count this one for those that follow."""
         if problem := self.over_quota([spec], leaving).get(spec.tenant):
             raise problem
-        self._admitted[spec.namespace] = (spec.tenant, spec.resources.as_text())
+        self._admitted[spec.namespace] = (spec.tenant, spec.resources)
 
     def reserve(
-        self, wanted: Iterable[VClusterSpec], hosts: Mapping[str, str], leaving: Mapping[str, Collection[str]]
+        self, wanted: Iterable[Wanted], hosts: Mapping[str, str], leaving: Mapping[str, Collection[str]]
     ) -> dict[str, TenantryError]:
         """Write the promises of virtual clusters that are about to change, so that concurrent runs count them too.
 
@@ -139,7 +139,7 @@ class FleetQuotas:
 
     def settle(
         self,
-        done: Mapping[str, VClusterSpec | None],
+        done: Mapping[str, Wanted | None],
         failed: Collection[str] = (),
         stopped: Collection[str] = (),
     ) -> None:
@@ -149,13 +149,14 @@ class FleetQuotas:
         began have what they had.
         """
         problems = [_error_of(partial(self._settle, tenant, done, failed, stopped)) for tenant in self._written]
+        self._quotas.clear()
         if any(problems):
             raise Obstacle("; ".join(str(error) for error in problems if error))
 
-    def lowered_below_use(self, specs: Iterable[VClusterSpec]) -> Iterator[str]:
+    def lowered_below_use(self, specs: Iterable[Wanted]) -> Iterator[str]:
         """Yield a warning for each virtual cluster whose resources are reduced below its use."""
         for spec in specs:
-            found, asked = self.found.get(spec.namespace), spec.resources.as_text()
+            found, asked = self.found.get(spec.namespace), spec.resources
             if not found or allocation.fits(found.record.resources, asked):
                 continue
             used = resources_in_use.in_use({}, self._quota(found))
@@ -168,15 +169,15 @@ class FleetQuotas:
                     "the quota. Delete pods or volumes in the virtual cluster to free it"
                 )
 
-    def grows(self, spec: VClusterSpec) -> bool:
+    def grows(self, spec: Wanted) -> bool:
         """Return whether it is new, or gets more of any resource than it has."""
         found, promise = self.found.get(spec.namespace), self.promise(spec.tenant, spec.namespace)
-        asked = spec.resources.as_text()
-        if found is None or not allocation.fits(asked, found.record.resources):
+        asked = spec.resources
+        if found is None or not allocation.fits(asked, found.record.counted):
             return True
         return promise is not None and not allocation.fits(asked, promise.resources)  # lowered by a concurrent run
 
-    def _check(self, tenant: str, specs: dict[str, VClusterSpec], gone: set[str]) -> None:
+    def _check(self, tenant: str, specs: dict[str, Wanted], gone: set[str]) -> None:
         if tenant not in self.records or not any(map(self.grows, specs.values())):
             return  # a quota below the use stops growth, but not updates of existing virtual clusters
         if tenant in self._incomparable:
@@ -188,7 +189,7 @@ class FleetQuotas:
             )
         mine = {name: found for name, found in self.found.items() if found.tenant == tenant and name not in gone}
         others = {
-            name: self._resources(found) or found.record.resources for name, found in mine.items() if name not in specs
+            name: self._resources(found) or found.record.counted for name, found in mine.items() if name not in specs
         }
         promised = self._promises[tenant]
         for name in promised.keys() - specs.keys() - gone:
@@ -201,7 +202,7 @@ class FleetQuotas:
         admitted = {name: part for name, (owner, part) in self._admitted.items() if owner == tenant}
         for name in admitted.keys() - specs.keys():
             others[name] = allocation.larger(others.get(name, {}), admitted[name])
-        asked = {name: spec.resources.as_text() for name, spec in specs.items()}
+        asked = {name: spec.resources for name, spec in specs.items()}
         # What a concurrent run is about to apply counts until that has ended.
         held = {name: one.resources for name, one in promised.items() if name in asked and one.held_beside(self._run)}
         asked |= {name: allocation.larger(asked[name], amounts) for name, amounts in held.items()}
@@ -212,8 +213,8 @@ class FleetQuotas:
     def _reserve(
         self,
         tenant: str,
-        asked: dict[str, VClusterSpec],
-        changing: dict[str, VClusterSpec],
+        asked: dict[str, Wanted],
+        changing: dict[str, Wanted],
         hosts: Mapping[str, str],
         gone: set[str],
     ) -> None:
@@ -242,7 +243,7 @@ class FleetQuotas:
     def _settle(
         self,
         tenant: str,
-        done: Mapping[str, VClusterSpec | None],
+        done: Mapping[str, Wanted | None],
         failed: Collection[str],
         stopped: Collection[str],
     ) -> None:
@@ -270,7 +271,7 @@ class FleetQuotas:
         if known:
             self._see(tenant, promises.update(self.fleet.hub, self.records[tenant], change))
 
-    def _pending(self, spec: VClusterSpec, host: str, promise: Promise | None) -> Promise:
+    def _pending(self, spec: Wanted, host: str, promise: Promise | None) -> Promise:
         """Return the promise for the time until the spec is applied: until then, more may be used."""
         if promise and promise.held and promise.host not in ("", host):
             raise Obstacle(
@@ -278,14 +279,14 @@ class FleetQuotas:
                 "again later"
             )
         found = self.found.get(spec.namespace)
-        amounts = allocation.larger(spec.resources.as_text(), found.record.resources if found else {})
+        amounts = allocation.larger(spec.resources, found.record.counted if found else {})
         wanted = Promise.of(host, allocation.larger(amounts, promise.counted if promise else {}), run=self._run)
         return wanted.beside(promise) if promise else wanted
 
-    def _settled(self, promise: Promise, spec: VClusterSpec | None, namespace: str) -> Promise | None:
+    def _settled(self, promise: Promise, spec: Wanted | None, namespace: str) -> Promise | None:
         if spec is None:
             return None
-        resources = spec.resources.as_text()
+        resources = spec.resources
         if allocation.fits(promise.resources, resources):
             return Promise.of(promise.host, resources)
         # Until its ResourceQuota has the lower limits, the use may still grow up to the former ones.
@@ -298,7 +299,7 @@ class FleetQuotas:
     def _unchanged(self, namespace: str) -> Promise | None:
         """Return the promise of a virtual cluster as it was found."""
         found = self.found.get(namespace)
-        return Promise.of(found.host.name, found.record.resources, in_use=self._in_use(found)) if found else None
+        return Promise.of(found.host.name, found.record.counted, in_use=self._in_use(found)) if found else None
 
     def _see(self, tenant: str, record: dict) -> None:
         self.records[tenant] = record
@@ -328,12 +329,12 @@ class FleetQuotas:
 
     def _resources(self, found: VirtualCluster) -> Mapping[str, str] | None:
         if not found.record_problem:
-            return found.record.resources
+            return found.record.counted
         _problem, quota = attempt(lambda: self._quota(found))
         return attempt(lambda: resources_in_use.promised_to(found, quota))[1] if quota else None
 
     def _in_use(self, found: VirtualCluster) -> Mapping[str, str] | None:
-        recorded = found.readable_record.resources
+        recorded = found.readable_record.counted
         return attempt(lambda: resources_in_use.taken(recorded, self._quota(found)))[1]
 
     def _quota(self, found: VirtualCluster) -> dict:
@@ -342,6 +343,11 @@ class FleetQuotas:
             hosts = (one.host for one in self.found.values() if one.tenant == found.tenant)
             self._quotas[found.tenant] = resources_in_use.quotas(self.fleet.hub, hosts, found.tenant)
         return self._quotas[found.tenant].get((found.host.name, found.namespace)) or {}
+
+
+def no_room(wanted: Wanted, problem: TenantryError) -> TenantryError:
+    """Return the error for a paused virtual cluster that the quota has no room for."""
+    return TenantryError(f"{wanted.namespace} is paused and has no room to resume: {problem}")
 
 
 def _error_of(check: partial[None]) -> TenantryError | None:
@@ -353,8 +359,8 @@ def _error_of(check: partial[None]) -> TenantryError | None:
     return None
 
 
-def _by_tenant(specs: Iterable[VClusterSpec]) -> dict[str, dict[str, VClusterSpec]]:
-    asked: dict[str, dict[str, VClusterSpec]] = defaultdict(dict)
+def _by_tenant(specs: Iterable[Wanted]) -> dict[str, dict[str, Wanted]]:
+    asked: dict[str, dict[str, Wanted]] = defaultdict(dict)
     for spec in specs:
         asked[spec.tenant][spec.namespace] = spec
     return asked

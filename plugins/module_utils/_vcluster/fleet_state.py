@@ -11,6 +11,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import 
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet import registry
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import VirtualCluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import NAMESPACE
 from ansible_collections.tenantry.kube.plugins.module_utils._module import Context
 from ansible_collections.tenantry.kube.plugins.module_utils._tenant import promises, records
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.fleet_quotas import FleetQuotas, Unreachable
@@ -75,6 +76,11 @@ class FleetState:
         """Return the spec of an item. Without a mode, it is that of the existing virtual cluster, or shared."""
         found = self.found.get(naming.vcluster_namespace(item["tenant"], item["name"]))
         return parse({**item, "mode": mode_of(item["mode"], found.record if found else None)})
+
+    def refresh(self, found: VirtualCluster) -> None:
+        """Read the namespace of a virtual cluster again, which this run has changed."""
+        if namespace := found.host.get(NAMESPACE, found.namespace):
+            self.found[found.namespace] = VirtualCluster(found.host, namespace)
 
     def check_tenant(self, context: Context, tenant: str) -> None:
         """Raise a TenantryError if the tenant does not exist; in check mode, warn."""

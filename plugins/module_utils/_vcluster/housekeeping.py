@@ -6,11 +6,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
 from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
+from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import Obstacle, TenantryError
 from ansible_collections.tenantry.kube.plugins.module_utils._core.timestamps import clock, moment, stamp
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet import registry
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import VirtualCluster
@@ -20,10 +21,12 @@ from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait imp
 from ansible_collections.tenantry.kube.plugins.module_utils._module import (
     Context,
     attempt,
-    explained,
+    run_concurrently,
     run_each,
 )
-from ansible_collections.tenantry.kube.plugins.module_utils._tenant import promises, records
+from ansible_collections.tenantry.kube.plugins.module_utils._tenant import promises
+from ansible_collections.tenantry.kube.plugins.module_utils._tenant.allocation import Wanted
+from ansible_collections.tenantry.kube.plugins.module_utils._tenant.manifests import paused_frees_quota
 from ansible_collections.tenantry.kube.plugins.module_utils._tenant.promises import Promise
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import (
     activity,
@@ -32,6 +35,8 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import (
     delete,
     lifecycle,
 )
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.fleet_quotas import no_room
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.fleet_state import FleetState
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.lifecycle import LifecyclePlan
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.options import VClusterOptions
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.lifecycle import (
@@ -86,10 +91,21 @@ class Decision:
 
 
 def decide(
-    found: VirtualCluster, notes: Notes, *, paused: bool, now: datetime, started: datetime | None = None
+    found: VirtualCluster,
+    notes: Notes,
+    *,
+    paused: bool,
+    now: datetime,
+    started: datetime | None = None,
+    returns: bool = False,
 ) -> Decision:
-    """Decide what is due for one virtual cluster, whose oldest process runs since `started`. Pure."""
+    """Decide what is due for one virtual cluster, whose oldest process runs since `started`. Pure.
+
+    `returns` says that it returns the resources of its pods to the quota while it is paused.
+    """
     decision = _due(found, notes, paused=paused, now=now)
+    if paused and returns and decision.action == "none" and found.record.paused is None and found.record.resources:
+        return replace(decision, action="pause", reason="it is paused, and still has all of its resources")
     if decision.action != "none" or not started or now < certificate_lifetime.renewal_due(started):
         return decision
     reason = f"its certificates are valid until {stamp(certificate_lifetime.valid_until(started))} at least"
@@ -123,23 +139,98 @@ def _due(found: VirtualCluster, notes: Notes, *, paused: bool, now: datetime) ->
     return Decision("none", late, notes)
 
 
+@dataclass
+class Due:
+    """What is due for one virtual cluster, with its row."""
+
+    found: VirtualCluster
+    row: dict
+    notes: Notes = field(default_factory=Notes)  # for the next run
+    before: Notes = field(default_factory=Notes)
+    plan: Plan | LifecyclePlan | None = None
+    problem: str = ""  # for which the row fails, although it is executed
+
+    @property
+    def namespace(self) -> str:
+        return self.found.namespace
+
+    @property
+    def resumes(self) -> bool:
+        return self.row["action"] == "resume"
+
+    @property
+    def wanted(self) -> Wanted | None:
+        """What it is to have of the quota, if that changes."""
+        if not isinstance(self.plan, LifecyclePlan) or not self.plan.changes_resources or "error" in self.row:
+            return None
+        resources = {**self.found.record.resources, **(self.plan.kept or {})}
+        return Wanted(self.found.tenant, self.namespace, resources)
+
+    def refuse(self, problem: TenantryError) -> None:
+        """Do nothing for it."""
+        self.plan = None
+        self.row |= {"error": str(problem), "changed": False, "actions": [], "diff": []}
+
+
 def run(context: Context, items: list[dict], options: VClusterOptions) -> list[dict]:
     """Do what is due for the virtual clusters of one tenant or of all, and return a row for each."""
     tenant = items[0]["tenant"]
     if tenant is not None:
         naming.check_name(tenant, "tenant")
     with registry.open_fleet(context) as fleet:
-        known = records.read(fleet.hub, tenant).values()
-        promised = {name: one for record in known for name, one in promises.of(record).items()}
-        vclusters, unreachable = fleet.vclusters()
-        for problem in unreachable.values():
+        places = FleetState(fleet)
+        promised = {name: one for record in places.records.values() for name, one in promises.of(record).items()}
+        for problem in places.unreachable.values():
             context.warn(problem)
-        due = [one for one in vclusters if tenant in (None, one.tenant) and not one.is_deleting]
-        due.sort(key=lambda one: (one.tenant, one.name))
-        rows = run_each(context.hub, due, _known, lambda found: _row(context, found, options))
+        found = [one for one in places.found.values() if tenant in (None, one.tenant) and not one.is_deleting]
+        found.sort(key=lambda one: (one.tenant, one.name))
+        due = run_concurrently(lambda one: _due_of(context, places, one), found)
+        # What begins to sleep frees quota for what wakes up.
+        rows = {}
+        for some in ([one for one in due if not one.resumes], [one for one in due if one.resumes]):
+            rows |= {row["namespace"]: row for row in _perform(context, places, some, options)}
+        done = [rows[one.namespace] for one in found]
         if not context.check_mode:
-            _end_promises(context, rows, promised, gone=options.wait)
-        return rows
+            _end_promises(context, done, promised, gone=options.wait)
+        return done
+
+
+def _perform(context: Context, places: FleetState, due: list[Due], options: VClusterOptions) -> list[dict]:
+    """Execute what is due, with the promises for it, and return the rows."""
+    wanted = _promised(context, places, due)
+    rows = run_each(context.hub, due, lambda one: one.row, lambda one: _row(context, one, options))
+    if wanted and not context.check_mode:
+        failed = {row["namespace"] for row in rows if row.get("error")}
+        done = {name: one for name, one in wanted.items() if name not in failed}
+        problem, _nothing = attempt(lambda: places.quotas.settle(done, failed))
+        if problem:
+            context.warn(problem)
+        for one in due:
+            if one.namespace in done:
+                attempt(partial(places.refresh, one.found))
+    return rows
+
+
+def _promised(context: Context, places: FleetState, due: list[Due]) -> dict[str, Wanted]:
+    """Write the promises for what is due. Refuse what the quota has no room for, one by one."""
+    wanted: dict[str, Wanted] = {}
+    for one in due:
+        if change := one.wanted:
+            try:
+                places.host_of(change.tenant, change.namespace, None)
+                places.quotas.admit(change, ())
+                wanted[change.namespace] = change
+            except TenantryError as error:
+                one.refuse(error if isinstance(error, Obstacle) else no_room(change, error))
+    if context.check_mode or not wanted:
+        return wanted
+    hosts = {one.namespace: one.found.host.name for one in due if one.namespace in wanted}
+    problems = places.quotas.reserve(wanted.values(), hosts, {})
+    for one in due:
+        if one.namespace in wanted and (problem := problems.get(one.found.tenant)):
+            one.refuse(problem)
+            del wanted[one.namespace]
+    return wanted
 
 
 def _end_promises(context: Context, rows: list[dict], promised: Mapping[str, Promise], *, gone: bool) -> None:
@@ -157,34 +248,46 @@ def _known(found: VirtualCluster) -> dict:
     return {**row, "namespace": found.namespace, "action": "none", "reason": ""}
 
 
-def _row(context: Context, found: VirtualCluster, options: VClusterOptions) -> dict:
-    row = _known(found)
-    try:
-        now, before = clock(), Notes.of(found)
-        sets = lifecycle.stateful_sets(found)
-        paused = bool(sets) and lifecycle.is_paused(sets[0])
-        problem, sample = (None, None) if paused or not sets else attempt(lambda: _sample(found))
-        notes = before if paused or not sets else before.seen(sample, now)
-        if problem:  # without a sample it is not idle, but schedule and ttl apply nevertheless
-            row["error"] = problem
-            notes = replace(notes, since=None)
-        started = None if paused or not sets else certificate_lifetime.oldest_start(found.host, found.namespace)
-        decision = decide(found, notes, paused=paused, now=now, started=started)
-        if problem:
-            decision = replace(decision, notes=replace(decision.notes, since=before.since))
-        row |= {"action": decision.action, "reason": decision.reason}
-        plan = _plan(found, decision.action, now)
-        row["actions"] = plan.rows() if plan else []
-        row["changed"] = bool(row["actions"])
-        row["diff"] = [plan.diff()] if plan else []
-        if isinstance(plan, LifecyclePlan) and plan.warning:
-            context.warn(plan.warning)
-        if not context.check_mode:
-            deadline = context.deadline(options.wait_timeout) if options.wait else None
-            _execute(found, plan, decision.notes, before, deadline)
-    except Exception as error:  # pylint: disable=broad-except
-        row["error"] = str(explained(error))
-    return row
+def _due_of(context: Context, places: FleetState, found: VirtualCluster) -> Due:
+    """Return what is due. Any error becomes the one of its row."""
+    due = Due(found, _known(found))
+    promise = places.quotas.promise(found.tenant, found.namespace)
+    returns = paused_frees_quota(places.records.get(found.tenant))
+    problem, _nothing = attempt(lambda: _decide(context, due, returns=returns, resuming=bool(promise and promise.held)))
+    if problem:
+        due.row["error"] = problem
+    return due
+
+
+def _decide(context: Context, due: Due, *, returns: bool, resuming: bool) -> None:
+    found, now, row = due.found, clock(), due.row
+    due.before = before = Notes.of(found)
+    sets = lifecycle.stateful_sets(found)
+    paused = bool(sets) and lifecycle.is_paused(sets[0])
+    problem, sample = (None, None) if paused or not sets else attempt(lambda: _sample(found))
+    notes = before if paused or not sets else before.seen(sample, now)
+    if problem:  # without a sample it is not idle, but schedule and ttl apply nevertheless
+        notes = replace(notes, since=None)
+    started = None if paused or not sets else certificate_lifetime.oldest_start(found.host, found.namespace)
+    decision = decide(found, notes, paused=paused, now=now, started=started, returns=returns and not resuming)
+    due.notes = replace(decision.notes, since=before.since) if problem else decision.notes
+    row |= {"action": decision.action, "reason": decision.reason}
+    due.plan = plan = _plan(found, decision.action, now, returns=returns)
+    row["actions"] = plan.rows() if plan else []
+    row["changed"] = bool(row["actions"])
+    row["diff"] = [plan.diff()] if plan else []
+    if isinstance(plan, LifecyclePlan) and plan.warning:
+        context.warn(plan.warning)
+    due.problem = problem or ""
+
+
+def _row(context: Context, due: Due, options: VClusterOptions) -> dict:
+    """Execute what is due, and return the row."""
+    if "error" in due.row:
+        return due.row
+    if not context.check_mode:
+        _execute(due, context.deadline(options.wait_timeout) if options.wait else None)
+    return {**due.row, "error": due.problem} if due.problem else due.row
 
 
 def _sample(found: VirtualCluster) -> list[int] | None:
@@ -197,31 +300,29 @@ def _sample(found: VirtualCluster) -> list[int] | None:
         api.close()
 
 
-def _plan(found: VirtualCluster, action: str, now: datetime) -> Plan | LifecyclePlan | None:
+def _plan(found: VirtualCluster, action: str, now: datetime, *, returns: bool) -> Plan | LifecyclePlan | None:
     if action == "delete":
         return delete.plan(found.host, found.tenant, found.name)
     if action == "pause":
-        return lifecycle.plan_pause(found, found.namespace)
+        return lifecycle.plan_pause(found, found.namespace, returns=returns)
     if action == "restart":
         return lifecycle.plan_restart(found, found.namespace, now)
     return lifecycle.plan_resume(found) if action == "resume" else None
 
 
-def _execute(
-    found: VirtualCluster, plan: Plan | LifecyclePlan | None, notes: Notes, before: Notes, deadline: Deadline | None
-) -> None:
+def _execute(due: Due, deadline: Deadline | None) -> None:
     """Begin, write the notes, then do the rest and, with a deadline, wait.
 
     Without notes, a later run would not know whose pause it was. Notes of what did not happen would stop that run.
     """
-    name = found.namespace
+    found, plan, name = due.found, due.plan, due.namespace
     if isinstance(plan, Plan):
         delete.execute(plan, found.host, name, deadline)
         return
     if plan:
         plan.begin()
-    if notes != before:
-        annotations = {NOTES_ANNOTATION: notes.as_text()}
+    if due.notes != due.before:
+        annotations = {NOTES_ANNOTATION: due.notes.as_text()}
         found.host.merge(NAMESPACE, name, None, {"metadata": {"annotations": annotations}})
     if plan:
         plan.perform(deadline)

@@ -10,16 +10,21 @@ from datetime import datetime
 from typing import Any
 
 from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
-from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import ApiError, TenantryError
+from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import ApiError, Obstacle, TenantryError
 from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import AGENT, ETCD, SERVER, SYNCER
 from ansible_collections.tenantry.kube.plugins.module_utils._core.timestamps import stamp
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import VirtualCluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.apply import Action, Inventory, Plan
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.conditions import has_ended, without_controller
-from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import POD, STATEFUL_SET
+from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import (
+    NAMESPACE,
+    POD,
+    RESOURCE_QUOTA,
+    STATEFUL_SET,
+)
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait import Deadline, wait_gone
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import connection
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import connection, quota_return
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.etcd import MEMBERS
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.rollout import (
     wait_for_agents,
@@ -49,6 +54,7 @@ class LifecyclePlan(ABC):
         self.namespace = namespace
         self.actions = actions
         self.warning = ""
+        self.kept: dict[str, str] | None = None  # of what it returns to the tenant's quota
         self._shown = Plan(cluster, actions, Inventory())
 
     @property
@@ -72,11 +78,23 @@ class LifecyclePlan(ABC):
     def perform(self, deadline: Deadline | None) -> None:
         """Execute the plan. With a deadline, wait until it has taken effect."""
 
+    @property
+    def changes_resources(self) -> bool:
+        """Whether it changes what the virtual cluster has of the tenant's quota."""
+        return bool(self._of_quota())
+
     def _change(self, *parts: str) -> None:
         """Patch these StatefulSets, in this order."""
-        actions = {action.name: action for action in self.actions if action.action == "update"}
+        actions = {action.name: action for action in self.actions if action.kind == STATEFUL_SET}
         for action in (actions[part] for part in parts if part in actions):
             self.cluster.merge(action.kind, action.name, action.namespace, action.desired)
+
+    def _change_resources(self) -> None:
+        for action in self._of_quota():
+            quota_return.execute(self.cluster, action)
+
+    def _of_quota(self) -> list[Action]:
+        return [action for action in self.actions if action.kind in (RESOURCE_QUOTA, NAMESPACE)]
 
 
 class PausePlan(LifecyclePlan):
@@ -97,16 +115,25 @@ class PausePlan(LifecyclePlan):
                 wait_gone(self.cluster, POD, pod["metadata"]["name"], self.namespace, limit, what=part)
         self._change(ETCD)
         end_pods(self.cluster, self.namespace)
+        if self.changes_resources:
+            self._return_resources()
         if deadline:
             for pod in self.cluster.list(POD, self.namespace):
                 name = pod["metadata"]["name"]
                 wait_gone(self.cluster, POD, name, self.namespace, deadline, what=f"pod {name}")
+
+    def _return_resources(self) -> None:
+        """What still ends counts as used."""
+        if not is_paused(self.cluster.get(STATEFUL_SET, SERVER, self.namespace)):
+            raise Obstacle(f"state: another run has resumed {self.namespace} meanwhile")
+        self._change_resources()
 
 
 class StartPlan(LifecyclePlan):
     """Scale to the recorded numbers, or restart each part one pod at a time."""
 
     def begin(self) -> None:
+        self._change_resources()
         self._change(ETCD, SYNCER, AGENT, SERVER)
 
     def perform(self, deadline: Deadline | None) -> None:
@@ -115,10 +142,16 @@ class StartPlan(LifecyclePlan):
             wait_until_ready(self.cluster, self.namespace, deadline)
 
 
-def plan_pause(found: VirtualCluster | None, name: str) -> LifecyclePlan:
-    """Plan a pause. Raise a TenantryError if it does not exist or would lose its data."""
+def plan_pause(found: VirtualCluster | None, name: str, *, returns: bool) -> LifecyclePlan:
+    """Plan a pause, which `returns` the resources of its pods to the tenant's quota.
+
+    Raise a TenantryError if it does not exist or would lose its data.
+    """
     found, sets = _stoppable(found, PAUSED, name)
     pause = _pause(found.host, found.namespace, sets)
+    if returns and found.record.resources:
+        pause.kept = quota_return.kept(found.record, {one["metadata"]["name"]: one for one in sets})
+        pause.actions += quota_return.lowering(found, pause.kept)
     if found.record.mode == SHARED and not is_paused(sets[0]):
         pause.warning = _losses(found.host, found.namespace)
     return pause
@@ -172,7 +205,8 @@ def plan_resume(found: VirtualCluster) -> LifecyclePlan:
         for one in sets
         if one["spec"]["replicas"] != wanted[one["metadata"]["name"]]
     ]
-    return StartPlan(found.host, namespace, actions)
+    raised = quota_return.raising(found) if sets and (record.paused or is_paused(sets[0])) else []
+    return StartPlan(found.host, namespace, [*raised, *actions])
 
 
 def stateful_sets(found: VirtualCluster) -> list[dict]:

@@ -93,8 +93,8 @@ class PausedOperation(LifecycleOperation):
     """Pause the virtual cluster."""
 
     @classmethod
-    def of(cls, placed: PlacedVCluster) -> PausedOperation:
-        return cls(lifecycle.plan_pause(placed.found, placed.namespace))
+    def of(cls, placed: PlacedVCluster, *, returns: bool) -> PausedOperation:
+        return cls(lifecycle.plan_pause(placed.found, placed.namespace, returns=returns))
 
 
 class ResumedOperation(LifecycleOperation):

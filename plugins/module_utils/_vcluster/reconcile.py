@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from functools import partial
 
-from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError, one_line
+from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import Obstacle, TenantryError, one_line
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet import registry
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.placement.decide import host_of
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.placement.model import Decision
@@ -22,12 +22,16 @@ from ansible_collections.tenantry.kube.plugins.module_utils._module import (
     run_each,
     validate_all,
 )
+from ansible_collections.tenantry.kube.plugins.module_utils._tenant.allocation import Wanted
+from ansible_collections.tenantry.kube.plugins.module_utils._tenant.manifests import paused_frees_quota
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import ca_rotation, lifecycle, placement
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.apply import PresentOperation
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.fleet_quotas import no_room
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.fleet_state import FleetState
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.host_facts import HostFacts
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.operations import (
     AbsentOperation,
+    LifecycleOperation,
     PausedOperation,
     RestartedOperation,
     ResumedOperation,
@@ -53,7 +57,6 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.k3s i
 # The operations of states that need only the existing virtual cluster.
 OPERATIONS: dict[str, Callable[[PlacedVCluster], VClusterOperation]] = {
     ABSENT: AbsentOperation.of,
-    lifecycle.PAUSED: PausedOperation.of,
     lifecycle.RESUMED: ResumedOperation.of,
     lifecycle.RESTARTED: RestartedOperation.of,
     ca_rotation.ROTATED: RotatedOperation.of,
@@ -102,6 +105,7 @@ class Batch:
         self.decisions: dict[str, Decision] = {}  # of new ones with the option placement
         self.placed: dict[str, PlacedVCluster] = {}
         self.specs: dict[str, VClusterSpec] = {}  # of those to be present
+        self.wanted: dict[str, Wanted] = {}  # of those and of others that get or return resources
         self.operations: dict[str, VClusterOperation] = {}
         self.stopped: dict[str, Stopped] = {}
         self._started = time.monotonic()
@@ -119,18 +123,18 @@ class Batch:
     def check_quotas(self) -> None:
         """Stop the virtual clusters of a tenant that grow, if its quota has no room."""
         leaving = [one.namespace for one in self._possible() if one.desired.state == ABSENT]
-        self._stop_growing(self.places.quotas.over_quota(self._possible_specs().values(), leaving))
+        self._stop_growing(self.places.quotas.over_quota(self._possible_wanted().values(), leaving))
 
     def reserve(self) -> None:
         """Write the promises of virtual clusters whose resources are about to change, and check the quotas again."""
         hosts, leaving = {}, defaultdict(list)
         for one in self._possible():
             operation = self.operations[one.namespace]
-            if isinstance(operation, PresentOperation) and operation.plan.changes_resources:
+            if isinstance(operation, (PresentOperation, LifecycleOperation)) and operation.plan.changes_resources:
                 hosts[one.namespace] = one.host.name
             elif one.desired.state == ABSENT:
                 leaving[one.desired.tenant].append(one.namespace)
-        self._stop_growing(self.places.quotas.reserve(self._possible_specs().values(), hosts, leaving))
+        self._stop_growing(self.places.quotas.reserve(self._possible_wanted().values(), hosts, leaving))
 
     def execute(self) -> list[dict]:
         """Execute the operations. What takes quota that other items of the call free comes after those."""
@@ -151,8 +155,8 @@ class Batch:
 
     def warn_below_use(self) -> None:
         """Warn about resources below the use. If the use is not known, nothing is rejected."""
-        for name, spec in self._possible_specs().items():
-            problem, lines = attempt(partial(self._below_use, spec))
+        for name in self._possible_specs():
+            problem, lines = attempt(partial(self._below_use, self.wanted[name]))
             for line in [f"{name}: resources: its use is not known: {problem}"] if problem else lines or []:
                 self.context.warn(line)
 
@@ -172,6 +176,8 @@ class Batch:
             operation: VClusterOperation
             if one.namespace in checked:
                 operation = PresentOperation(plan_present(self.context, checked[one.namespace]))
+            elif one.desired.state == lifecycle.PAUSED:
+                operation = self._paused(one)
             else:
                 operation = OPERATIONS[one.desired.state](one)
             self.operations[one.namespace] = operation
@@ -195,7 +201,7 @@ class Batch:
         row, name = self.known(desired), desired.namespace
         if stopped := self.stopped.get(name):
             return {**row, "changed": False, "actions": [], "error": stopped.problem, "refused": stopped.refused}
-        if desired.state == PRESENT and not self.context.check_mode:
+        if not self.context.check_mode:
             self.places.quotas.renew(desired.tenant, name)
         deadline = self.context.deadline(self.options.wait_timeout)
         result = self.operations[name].execute(self.context, deadline, wait=self.options.wait)
@@ -219,8 +225,12 @@ class Batch:
                 problem, _nothing = attempt(lambda: self.places.check_tenant(self.context, desired.tenant))
         if problem:
             self._stop(desired.namespace, problem)
+        elif desired.state == lifecycle.RESUMED and placed and placed.found:
+            resources = placed.record.resources
+            self.wanted[desired.namespace] = Wanted(desired.tenant, desired.namespace, resources)
         elif desired.state == PRESENT:
             self.specs[desired.namespace] = spec = self.places.spec_of(desired.options)
+            self.wanted[desired.namespace] = spec.wanted
             if spec.datastore:
                 self.context.secret(spec.datastore.endpoint, spec.datastore.password)
 
@@ -231,9 +241,16 @@ class Batch:
         return PlacedVCluster(desired, host, found, found.record if found else NO_RECORD)
 
     def _stop_growing(self, problems: dict[str, TenantryError]) -> None:
-        for name, spec in self._possible_specs().items():
-            if spec.tenant in problems and self.places.quotas.grows(spec):
-                self._stop(name, problems[spec.tenant])
+        for name, wanted in self._possible_wanted().items():
+            if wanted.tenant in problems and self.places.quotas.grows(wanted):
+                self._stop(name, self._why_not(wanted, problems[wanted.tenant]))
+
+    def _why_not(self, wanted: Wanted, problem: TenantryError) -> TenantryError:
+        """Return why there is no room for it. For one that wakes up: without the others of the call, if it can be."""
+        if not self.placed[wanted.namespace].record.paused:
+            return problem
+        alone = self.places.quotas.over_quota([wanted], []).get(wanted.tenant, problem)
+        return alone if isinstance(alone, Obstacle) else no_room(wanted, alone)
 
     def _execute(self, desired: list[DesiredVCluster]) -> list[dict]:
         rows = run_each(self.context.hub, desired, self.known, self.row)
@@ -243,29 +260,40 @@ class Batch:
 
     def _taking(self) -> set[str]:
         """Return those that grow and have no room yet: only when others of the call have shrunk or are gone."""
-        growing = [spec for spec in self._possible_specs().values() if self.places.quotas.grows(spec)]
+        growing = [one for one in self._possible_wanted().values() if self.places.quotas.grows(one)]
         short = self.places.quotas.over_quota(growing, [])
-        return {spec.namespace for spec in growing if spec.tenant in short}
+        return {one.namespace for one in growing if one.tenant in short}
 
     def _check_freed(self, later: set[str], rows: list[dict]) -> None:
         """Stop those of `later` that have no room after these rows either."""
         done = self._done(rows)
-        tenants = {self.specs[name].tenant for name in later}
+        tenants = {self.wanted[name].tenant for name in later}
         counted = [
-            spec
-            for name, spec in self._possible_specs().items()
-            if spec.tenant in tenants and (name in later or name in done)
+            one
+            for name, one in self._possible_wanted().items()
+            if one.tenant in tenants and (name in later or name in done)
         ]
-        self._stop_growing(self.places.quotas.over_quota(counted, [name for name, spec in done.items() if not spec]))
+        self._stop_growing(self.places.quotas.over_quota(counted, [name for name, one in done.items() if not one]))
 
-    def _done(self, rows: list[dict]) -> dict[str, VClusterSpec | None]:
+    def _done(self, rows: list[dict]) -> dict[str, Wanted | None]:
         """Return what has been applied by these rows: None for those that are gone."""
-        states = {PRESENT, ABSENT} if self.options.wait else {PRESENT}
-        succeeded = [row for row in rows if row["state"] in states and not row.get("error")]
-        return {row["namespace"]: self.specs.get(row["namespace"]) for row in succeeded}
+        succeeded = [row["namespace"] for row in rows if not row.get("error")]
+        applied: dict[str, Wanted | None] = {name: self.wanted[name] for name in succeeded if name in self.wanted}
+        if self.options.wait:
+            applied |= {row["namespace"]: None for row in rows if row["state"] == ABSENT and not row.get("error")}
+        return applied
 
-    def _below_use(self, spec: VClusterSpec) -> list[str]:
-        return list(self.places.quotas.lowered_below_use([spec]))
+    def _paused(self, placed: PlacedVCluster) -> PausedOperation:
+        """Plan a pause, and note what is left of its resources."""
+        returns = paused_frees_quota(self.places.records.get(placed.desired.tenant))
+        operation = PausedOperation.of(placed, returns=returns)
+        if (kept := operation.plan.kept) is not None:
+            resources = {**placed.record.resources, **kept}
+            self.wanted[placed.namespace] = Wanted(placed.desired.tenant, placed.namespace, resources)
+        return operation
+
+    def _below_use(self, wanted: Wanted) -> list[str]:
+        return list(self.places.quotas.lowered_below_use([wanted]))
 
     def _host_facts(self) -> dict[str, HostFacts]:
         """Return the facts of hosts with virtual clusters that are to be present, by name."""
@@ -291,6 +319,9 @@ class Batch:
 
     def _possible_specs(self) -> dict[str, VClusterSpec]:
         return {name: spec for name, spec in self.specs.items() if name not in self.stopped}
+
+    def _possible_wanted(self) -> dict[str, Wanted]:
+        return {name: one for name, one in self.wanted.items() if name not in self.stopped}
 
     def _stop(self, namespace: str, problem: TenantryError | str) -> None:
         self.stopped[namespace] = Stopped.by(problem)

@@ -51,7 +51,7 @@ class Upgrade:
             if VirtualCluster(self.host, namespace).record.datastore == PLACE:
                 etcd.keep_on_volume(self.host, self.namespace, deadline)
             elif stateful_set["spec"]["replicas"] == 0:
-                with run_maintenance_pod(self.host, stateful_set, deadline) as container:
+                with run_maintenance_pod(self.host, stateful_set, deadline, small=True) as container:
                     server_volume.keep_on_volume(container, deadline.remaining())
             else:
                 server = pod_exec.Container(self.host, self.namespace, f"{SERVER}-0", K3S_CONTAINER)

@@ -22,6 +22,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.manifests.
     DATA_DIRECTORY,
     DATA_LOCK,
 )
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.quota_return import MAINTENANCE
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.images import of_tag
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.version import image_tag
 
@@ -38,13 +39,18 @@ trap 'exit 0' TERM
 sleep 3600 & wait
 """
 _KEPT = ("imagePullPolicy", "resources", "securityContext")
+_SMALL = {
+    "limits": MAINTENANCE.as_text(),
+    "requests": {**MAINTENANCE.as_text(), "cpu": "50m", "memory": "64Mi"},
+}
 _LEFT_OUT = ("containers", "initContainers", "volumes", "shareProcessNamespace", "restartPolicy")
 
 
-def pod(stateful_set: dict, version: str | None = None) -> dict:
+def pod(stateful_set: dict, version: str | None = None, *, small: bool = False) -> dict:
     """Render the pod with the placement, user and resources of the server, because the quota has no more.
 
-    With the image of `version`, if given: the server's own image may be the problem.
+    With the image of `version`, if given: the server's own image may be the problem. If `small`, it takes only what a
+    paused virtual cluster keeps of its resources.
     """
     template = stateful_set["spec"]["template"]
     server = next(one for one in template["spec"]["containers"] if one["name"] == K3S_CONTAINER)
@@ -63,6 +69,7 @@ def pod(stateful_set: dict, version: str | None = None) -> dict:
                     "name": K3S_CONTAINER,
                     "image": _image(stateful_set, version),
                     **{key: server[key] for key in _KEPT if key in server},
+                    **({"resources": _SMALL} if small else {}),
                     "command": ["/bin/sh", "-c", _WAIT],
                     "terminationMessagePolicy": "FallbackToLogsOnError",  # why it ends is in its status
                     "volumeMounts": [{"name": "data", "mountPath": DATA_DIRECTORY}],
@@ -94,10 +101,10 @@ def _image(stateful_set: dict, version: str | None) -> str:
 
 @contextmanager
 def run_maintenance_pod(
-    host: Cluster, stateful_set: dict, deadline: Deadline, version: str | None = None
+    host: Cluster, stateful_set: dict, deadline: Deadline, version: str | None = None, *, small: bool = False
 ) -> Iterator[pod_exec.Container]:
     """Run the maintenance pod, yield its container, and delete it afterwards. The server must be stopped."""
-    made = pod(stateful_set, version)
+    made = pod(stateful_set, version, small=small)
     name, namespace = made["metadata"]["name"], made["metadata"]["namespace"]
     what = f"pod {name} in {namespace}"
 

@@ -11,6 +11,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError, shown
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.record import NO_RECORD, VClusterRecord
 from ansible_collections.tenantry.kube.plugins.module_utils._platform.oidc import Issuer, parse_issuer
+from ansible_collections.tenantry.kube.plugins.module_utils._tenant.allocation import Wanted
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.datastore import Datastore, parse_datastore
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.etcd import PLACE, Etcd, parse_etcd
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.exposure import Exposure, parse_exposure
@@ -136,6 +137,11 @@ class VClusterSpec:
     @property
     def namespace(self) -> str:
         return naming.vcluster_namespace(self.tenant, self.name)
+
+    @property
+    def wanted(self) -> Wanted:
+        """What it is to have of the tenant's quota."""
+        return Wanted(self.tenant, self.namespace, self.resources.as_text())
 
     @property
     def image_reference(self) -> str:

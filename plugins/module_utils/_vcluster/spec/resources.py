@@ -100,17 +100,7 @@ class VClusterResources:
 
     def hard(self) -> dict[str, str]:
         """Return the limits of a ResourceQuota."""
-        text = self.as_text()
-        return {
-            "requests.cpu": text["cpu"],
-            "limits.cpu": text["cpu"],
-            "requests.memory": text["memory"],
-            "limits.memory": text["memory"],
-            "requests.storage": text["storage"],
-            "pods": text["pods"],
-            **{key: text[option] for option in self.further for key in FURTHER[option].keys},
-            **{f"requests.{name}": amount for name, amount in self.extended.items()},
-        }
+        return {key: amount for name, amount in self.as_text().items() for key in quota_keys(name)}
 
     def hard_services(self) -> dict[str, str]:
         """Return its limits for node ports and load balancers, which apply in both modes."""
@@ -125,6 +115,15 @@ class VClusterResources:
         hard = replace(rest, further={}, extended={}).hard()
         del hard["requests.storage"]
         return {**hard, "count/pods": str(rest.pods + 2 * FINISHED_PODS)}
+
+
+def quota_keys(resource: str) -> tuple[str, ...]:
+    """Return the names in a ResourceQuota of what the option resources has by another name."""
+    if resource in FURTHER:
+        return FURTHER[resource].keys
+    if resource == "pods":
+        return ("pods",)
+    return (f"requests.{resource}", *((f"limits.{resource}",) if resource in ("cpu", "memory") else ()))
 
 
 def cpu_text(cores: Decimal) -> str:

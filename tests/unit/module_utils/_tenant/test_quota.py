@@ -56,7 +56,13 @@ def _set_quota(hub: FakeHost, tenant: str, cpu: str, cluster: Any = None) -> tup
     """Return the row of a run of the module, and its warnings."""
     warnings: list[str] = []
     context = SimpleNamespace(hub=hub, cluster=cluster, check_mode=False, warn=warnings.append, deadline=Deadline)
-    given = {"tenant": tenant, "display_name": None, "state": "present", "quota": {**QUOTA, "cpu": cpu}}
+    given = {
+        "tenant": tenant,
+        "display_name": None,
+        "paused_frees_quota": True,
+        "state": "present",
+        "quota": {**QUOTA, "cpu": cpu},
+    }
     given["quota"] |= {key: int(QUOTA[key]) for key in ("pods", "vclusters")}
     (row,) = quota.run(context, [given], quota.QuotaOptions(5))
     return row, "\n".join(warnings)
@@ -140,7 +146,7 @@ def test_tenant_without_promises_may_have_something_on_a_silent_member() -> None
 
 def _removed(hub: FakeHost, cluster: Any) -> dict:
     context = SimpleNamespace(hub=hub, cluster=cluster, check_mode=True, warn=print, deadline=Deadline)
-    given = {"tenant": "payments", "display_name": None, "state": "absent", "quota": None}
+    given = {"tenant": "payments", "display_name": None, "paused_frees_quota": True, "state": "absent", "quota": None}
     (row,) = quota.run(context, [given], quota.QuotaOptions(5))
     return row
 

@@ -12,10 +12,11 @@ from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import 
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import VirtualCluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import CONFIG_MAP, NAMESPACE
 from ansible_collections.tenantry.kube.plugins.module_utils._tenant import corrections, promises
+from ansible_collections.tenantry.kube.plugins.module_utils._tenant.allocation import Wanted
 from ansible_collections.tenantry.kube.plugins.module_utils._tenant.manifests import RECORD, tenant_objects
 from ansible_collections.tenantry.kube.plugins.module_utils._tenant.promises import Promise
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.fleet_state import FleetState, Unreachable
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.cluster import VClusterSpec, parse
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.cluster import parse
 
 from .._tenant.fleet import add_vcluster
 from .example import make_item
@@ -83,15 +84,15 @@ def fleet() -> FakeFleet:
     return FakeFleet()
 
 
-def spec(name: str, cpu: int | str) -> VClusterSpec:
-    return parse(make_item(name=name, agents=0, resources=part(cpu)))
+def spec(name: str, cpu: int | str) -> Wanted:
+    return parse(make_item(name=name, agents=0, resources=part(cpu))).wanted
 
 
-def refused(fleet: FakeFleet, *specs: VClusterSpec, leaving: Iterable[str] = ()) -> str:
+def refused(fleet: FakeFleet, *specs: Wanted, leaving: Iterable[str] = ()) -> str:
     return str(FleetState(fleet).quotas.over_quota(specs, leaving).get("payments", ""))
 
 
-def reserve(state: FleetState, *specs: VClusterSpec, host: str = "hub", leaving: Iterable[str] = ()) -> dict[str, Any]:
+def reserve(state: FleetState, *specs: Wanted, host: str = "hub", leaving: Iterable[str] = ()) -> dict[str, Any]:
     gone = {"payments": list(leaving)} if leaving else {}
     return state.quotas.reserve(specs, {one.namespace: host for one in specs}, gone)
 
@@ -299,7 +300,7 @@ def test_record_that_cannot_be_written_leaves_the_others_settled(
         fleet.hub.apply(obj)
     promises.begin(fleet.hub, "research")
     state, new = FleetState(fleet), spec("new", 1)
-    lab = parse(make_item(tenant="research", name="lab", agents=0, resources=part(1)))
+    lab = parse(make_item(tenant="research", name="lab", agents=0, resources=part(1))).wanted
     assert reserve(state, lab, new) == {}
     merge, first = fleet.hub.merge, next(iter(state.quotas._written))
 
@@ -404,7 +405,7 @@ def test_promises_that_cannot_be_compared_stop_their_tenant_only(
     (line,) = fleet.correct()
     assert "promises of tenant payments: cannot be compared" in line
     assert "promises of tenant payments: cannot be compared" in refused(fleet, spec("new", 1))
-    lab = parse(make_item(tenant="research", name="lab", agents=0, resources=part(3)))
+    lab = parse(make_item(tenant="research", name="lab", agents=0, resources=part(3))).wanted
     assert FleetState(fleet).quotas.over_quota([lab], []) == {}
     fleet.lose()
     fleet.correct()

@@ -75,16 +75,19 @@ def test_pause_resume_restart_and_delete(world: World, tmp_path: Path) -> None:
         assert [(one["kind"], one["name"]) for one in paused["actions"]] == [
             ("StatefulSet", "server"),
             ("StatefulSet", "agent"),
+            ("ResourceQuota", "vcluster"),
+            ("Namespace", "payments--dev"),
         ]
     assert world.hub.objects[SERVER]["spec"]["replicas"] == 0
     assert world.one(state="paused", wait=False)["actions"] == []
     with pytest.raises(TenantryError, match="payments--dev is paused and cannot be restarted"):
         world.one(state="restarted")
     for check in (True, False):
+        present = world.one(check=True)
         resumed = world.one(check=check, state="resumed")
-        assert {one["name"]: one["paths"] for one in resumed["actions"]} == {
-            name: ["spec.replicas"] for name in ("server", "agent")
-        }
+        assert resumed["actions"] == present["actions"]
+        paths = {one["name"]: one["paths"] for one in resumed["actions"] if one["kind"] == "StatefulSet"}
+        assert paths == {name: ["spec.replicas"] for name in ("server", "agent")}
     assert world.hub.objects[SERVER]["spec"]["replicas"] == 1
     assert world.one(state="resumed")["actions"] == world.one()["actions"] == []
     assert world.one(state="paused", wait=False)["changed"]

@@ -29,6 +29,7 @@ from .fake_host import FakeHost
 
 NIGHT = {"sleep": {"schedule": ["mon-fri 20:00-06:00"]}}
 IDLE = {"sleep": {"idle": "2h"}}
+RESOURCES = {"cpu": "2", "memory": "3Gi", "storage": "5Gi", "pods": "2"}
 
 
 def at(text: str) -> datetime:
@@ -148,24 +149,27 @@ class FailingHost(FakeHost):
 
     rejected = ""
 
-    def merge(self, kind: str, name: str, namespace: str | None, body: dict) -> dict:
+    def merge(self, kind: str, name: str, namespace: str | None, body: dict, *, manager: str = "") -> dict:
         if name == self.rejected:
             raise ApiError("an admission webhook does not answer", 500)
-        return super().merge(kind, name, namespace, body)
+        return super().merge(kind, name, namespace, body, manager=manager)
 
 
 class Night:
     """A virtual cluster with a schedule on a host, and runs of the module."""
 
     def __init__(self, patch: pytest.MonkeyPatch, *, replicas: int, notes: Notes) -> None:
-        self.patch, self.host = patch, FailingHost("hub")
+        self.patch, self.host = patch, FailingHost.hub()
+        self.warnings: list[str] = []
         for obj in cluster.everything(render()):
             self.host.apply(obj)
-        annotations = {SPEC_ANNOTATION: json.dumps({"servers": 1, "agents": 1, **NIGHT})}
+        annotations = {SPEC_ANNOTATION: json.dumps({"servers": 1, "agents": 1, "resources": RESOURCES, **NIGHT})}
         annotations[NOTES_ANNOTATION] = notes.as_text()
         self.host.merge("v1/Namespace", "payments--dev", None, {"metadata": {"annotations": annotations}})
         for part in ("server", "agent"):
             self.host.merge("apps/v1/StatefulSet", part, "payments--dev", {"spec": {"replicas": replicas}})
+        promises.begin(self.host, "payments")
+        self.promise("dev", "2")
 
     @property
     def found(self) -> VirtualCluster:
@@ -176,12 +180,33 @@ class Night:
         sets = self.host.list("apps/v1/StatefulSet")
         return [one["spec"]["replicas"] for one in sets]
 
-    def run(self, now: str, rejected: str = "") -> dict[str, Any]:
+    def record(self) -> dict:
+        found = self.host.get("v1/ConfigMap", RECORD, "tenant-payments")
+        assert found
+        return found
+
+    def promised(self) -> dict[str, str]:
+        found = promises.of(self.record())
+        assert not [one for one in found.values() if one.pending]
+        return {name.removeprefix("payments--"): one.counted["cpu"] for name, one in found.items()}
+
+    def promise(self, name: str, cpu: str) -> None:
+        """Let it have so much, and one that is not `dev` use nothing else."""
+        resources = {**RESOURCES, "cpu": cpu}
+        if name != "dev":
+            add_vcluster(self.host, "payments", name, {"resources": resources}, {"limits.cpu": cpu})
+        promise = promises.Promise.of("hub", resources)
+        promises.update(self.host, self.record(), lambda before: {**before, f"payments--{name}": promise})
+
+    def run(self, now: str, rejected: str = "", *, check: bool = False) -> dict[str, Any]:
         """Return the row of a run at that time, in which changes of the StatefulSet `rejected` fail."""
         self.host.rejected = rejected
         self.patch.setattr(housekeeping, "clock", lambda: at(now))
-        context, options = SimpleNamespace(check_mode=False, warn=lambda _text: None), VClusterOptions(False, 1)
-        return housekeeping._row(context, self.found, options)  # type: ignore[arg-type]  # as much of it as is used
+        context = SimpleNamespace(
+            hub=self.host, cluster=None, check_mode=check, warn=self.warnings.append, deadline=Deadline
+        )
+        rows = housekeeping.run(context, [{"tenant": None}], VClusterOptions(False, 1))  # type: ignore[arg-type]  # as much of it as is used
+        return next(row for row in rows if row["name"] == "dev")
 
 
 @pytest.mark.parametrize("rejected", ["server", "agent"])
@@ -207,6 +232,44 @@ def test_resume_that_fails_is_repeated(monkeypatch: pytest.MonkeyPatch, rejected
     assert Notes.of(night.found) == Notes(slept=at("25 20:05"))
 
 
+def test_one_that_sleeps_returns_its_resources_and_takes_them_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """FLEET-12."""
+    night = Night(monkeypatch, replicas=1, notes=Notes())
+    assert night.promised() == {"dev": "2"}
+    assert night.run("25 20:05", check=True)["actions"] == night.run("25 20:05")["actions"]
+    assert night.promised() == {"dev": "250m"}
+    night.promise("other", "63")
+    for check in (True, False):
+        row = night.run("26 06:01", check=check)
+        assert (row["action"], row["changed"], row["actions"]) == ("resume", False, [])
+        assert row["error"].startswith(
+            "payments--dev is paused and has no room to resume: quota of tenant payments: cpu 2 asked for, but 1 left "
+            "(63 of 64 used by other virtual clusters)"
+        )
+    assert (night.replicas, night.promised()) == ([0, 0], {"dev": "250m", "other": "63"})
+    night.host.delete("v1/Namespace", "payments--other")
+    row = night.run("26 06:11")
+    assert (row["action"], row.get("error"), night.replicas) == ("resume", None, [1, 1])
+    assert night.promised()["dev"] == "2"
+    assert night.found.record.paused is None
+    assert night.run("26 06:21")["action"] == "none"
+
+
+def test_pause_that_was_interrupted_is_completed(monkeypatch: pytest.MonkeyPatch) -> None:
+    slept = Notes(slept=at("25 20:05"), why="schedule")
+    night = Night(monkeypatch, replicas=0, notes=slept)
+    promises.update(
+        night.host, night.record(), lambda before: {name: one.renewed("resuming") for name, one in before.items()}
+    )
+    assert night.run("25 20:15")["action"] == "none", "another run may be resuming it"
+    then = promises.clock() + promises.LASTS
+    monkeypatch.setattr(promises, "clock", lambda: then)
+    row = night.run("25 20:25")
+    assert (row["action"], row["reason"]) == ("pause", "it is paused, and still has all of its resources")
+    assert night.promised() == {"dev": "250m"}
+    assert night.run("25 20:35")["action"] == "none"
+
+
 def test_run_of_any_exception_keeps_what_was_done(monkeypatch: pytest.MonkeyPatch) -> None:
     night = Night(monkeypatch, replicas=1, notes=Notes())
 
@@ -215,7 +278,7 @@ def test_run_of_any_exception_keeps_what_was_done(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(lifecycle, "end_pods", fails)
     row = night.run("25 20:05")
-    assert (row["action"], row["changed"], len(row["actions"])) == ("pause", True, 2)
+    assert (row["action"], row["changed"], len(row["actions"])) == ("pause", True, 4)
     assert row["error"].startswith("tenantry.kube: unexpected KeyError")
 
 

@@ -24,7 +24,9 @@ def test_a_member_that_fails_while_resources_shrink_refuses_no_other(monkeypatch
 
     def place(batch: Batch) -> None:
         wanted = [one for one in batch.desired if one.state != "absent"]
-        batch.specs = {one.namespace: SimpleNamespace(name=one.name, namespace=one.namespace) for one in wanted}
+        batch.specs = batch.wanted = {
+            one.namespace: SimpleNamespace(name=one.name, namespace=one.namespace) for one in wanted
+        }
 
     quotas = SimpleNamespace(correct=lambda _context: None, lowered_below_use=lambda specs: lowered(places, specs))
     places = SimpleNamespace(unreachable={}, quotas=quotas)
