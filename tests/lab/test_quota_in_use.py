@@ -22,7 +22,9 @@ OVER = {"cpu": "2300m", "memory": "2Gi", "storage": "8Gi", "pods": "3"}
 
 def vclusters(hub: Path, *items: dict[str, Any], **more: Any) -> ModuleResult:
     shape = {"tenant": TENANT, "mode": "dedicated", "version": "v1.37.2+k3s1"}
-    return call_module("vcluster", kubeconfig=hub, vclusters=[{**shape, **one} for one in items], wait=False, **more)
+    return call_module(
+        "vcluster", kubeconfig=hub, vclusters=[{**shape, **one} for one in items], **{"wait": False, **more}
+    )
 
 
 @pytest.fixture
@@ -126,3 +128,30 @@ def test_resources_are_lowered_while_another_is_raised(hub: Path, monkeypatch: p
     later(monkeypatch)
     refused = vclusters(hub, {"name": "new", "resources": {"cpu": "1700m"}})
     assert "cpu 1700m asked for, but 1 left (3 of 4 used by other virtual clusters)" in refused.msg
+
+
+def test_paused_one_frees_what_its_pods_do_not_use(hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """FLEET-12. Pods that are not the platform's go on, as one that takes long to end: what they use counts."""
+    state = {"name": "old", "state": "paused"}
+    paused = vclusters(hub, state)
+    assert not paused.failed, paused.msg
+    assert not vclusters(hub, state).changed
+    later(monkeypatch)
+    assert used(hub)["pods"] == "2"
+    refused = vclusters(hub, {"name": "new", "resources": {"cpu": "2701m"}}, check=True)
+    assert "cpu 2701m asked for, but 2700m left (1300m of 4 used by other virtual clusters)" in refused.msg
+    ran(hub, "delete", "pod", "-n", f"{TENANT}--old", "web-0", "web-1", "--grace-period=0", "--force")
+    until(lambda: used(hub)["limits.cpu"] == "0")
+    assert quota(hub)["spec"]["hard"]["requests.storage"] == "10Gi"
+    made = vclusters(hub, {"name": "new", "resources": {"cpu": "3750m"}})
+    assert not made.failed, made.msg
+    refused = vclusters(hub, {"name": "old", "state": "resumed"})
+    assert (
+        f"{TENANT}--old is paused and has no room to resume: quota of tenant {TENANT}: cpu 3 asked for, but 250m left "
+        "(3750m of 4 used by other virtual clusters)"
+    ) in refused.msg
+    assert kubectl(hub, "get", "pod", "-n", f"{TENANT}--old", "server-0").returncode != 0
+    assert not vclusters(hub, {"name": "new", "state": "absent"}, wait=True).failed
+    resumed = vclusters(hub, {"name": "old", "state": "resumed"})
+    assert not resumed.failed, resumed.msg
+    until(lambda: used(hub)["limits.cpu"] == "1")

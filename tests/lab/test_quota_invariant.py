@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.tenantry.kube.plugins.module_utils._core import quantities
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
+from ansible_collections.tenantry.kube.plugins.module_utils._fleet.record import VClusterRecord
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import kubeconfig
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
 from ansible_collections.tenantry.kube.plugins.module_utils._module import Context
@@ -140,13 +140,16 @@ class World:
         ]
 
     def given(self, tenant: str) -> dict[str, list[tuple[str, Any]]]:
-        """What each virtual cluster has: the largest of its record, the limits and the use, from the API servers."""
+        """What each virtual cluster has: the largest of its record, the limits and the use, from the API servers.
+
+        A paused one has returned what its pods do not use any more.
+        """
         found: dict[str, list[tuple[str, Any]]] = {key: [] for key in QUOTA_KEYS}
         limits = {(one.name, quota["metadata"]["namespace"]): quota for one, quota in self.quotas(tenant)}
         for cluster in self.clusters:
             for space in cluster.list("v1/Namespace", selector=f"tenantry.dev/tenant={tenant},tenantry.dev/vcluster"):
                 name = space["metadata"]["name"]
-                record = json.loads(space["metadata"]["annotations"]["tenantry.dev/spec"])["resources"]
+                record = VClusterRecord.of(space).counted
                 quota = limits.get((cluster.name, name), {"spec": {"hard": {}}})
                 used = (quota.get("status") or {}).get("used") or {}
                 for key, theirs in QUOTA_KEYS.items():
@@ -176,7 +179,7 @@ def world(platform: Path, second_api_server: Path, tmp_path_factory: pytest.Temp
 STEPS = st.builds(
     Step,
     name=st.sampled_from(NAMES),
-    state=st.sampled_from(("present", "present", "present", "absent", "paused")),
+    state=st.sampled_from(("present", "present", "present", "absent", "paused", "resumed")),
     host=st.sampled_from((None, "hub", "edge")),
     cpu=st.integers(1, 3),
     kill_at=st.sampled_from((0, 0, 0, 0, 1, 2, 3, 5, 8)),

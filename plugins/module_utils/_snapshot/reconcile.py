@@ -35,6 +35,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._snapshot.descriptio
 from ansible_collections.tenantry.kube.plugins.module_utils._snapshot.options import SnapshotOptions
 from ansible_collections.tenantry.kube.plugins.module_utils._snapshot.restore import Restore
 from ansible_collections.tenantry.kube.plugins.module_utils._snapshot.restore_etcd import EtcdRestore
+from ansible_collections.tenantry.kube.plugins.module_utils._snapshot.resumption import Resumptions
 from ansible_collections.tenantry.kube.plugins.module_utils._snapshot.store import Store, now
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.datastore import sqlite
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.datastore.etcd import take
@@ -155,7 +156,11 @@ def run(context: Context, items: list[dict], options: SnapshotOptions) -> list[d
         taking = any(op.state == "present" and not op.snapshots for op in possible) and not context.check_mode
         key = encryption.new_key(require(options.passphrase, "the passphrase")) if taking else None
         call = Call(context, options, store, key)
-        return context.hub.map(lambda op: _row(call, op), ops)
+        resuming = [op for op in possible if op.found and op.state != "present"]
+        resumptions = Resumptions(context, places, [op.known_found for op in resuming])
+        for op in resuming:
+            op.problem = resumptions.problems.get(op.namespace)
+        return resumptions.settled(context.hub.map(lambda op: _row(call, op), ops))
 
 
 def _run_each(ops: list[SnapshotOperation], do: Callable[[SnapshotOperation], None]) -> None:

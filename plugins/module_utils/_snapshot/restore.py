@@ -38,6 +38,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait imp
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._snapshot.archive import Content
 from ansible_collections.tenantry.kube.plugins.module_utils._snapshot.description import SQLITE, Origin
+from ansible_collections.tenantry.kube.plugins.module_utils._snapshot.resumption import resume
 from ansible_collections.tenantry.kube.plugins.module_utils._snapshot.store import digest
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import (
     ca_rotation,
@@ -170,6 +171,7 @@ class Restore:
         self._verify_served({NAMESPACE: set()})
 
     def _stop(self) -> None:
+        self.target = resume(self.target)
         self._scale(0)
         for pod in connection.pods_of(self.host, self.namespace, *PARTS):
             name = pod["metadata"]["name"]

@@ -42,7 +42,7 @@ class FleetQuotas:
     ) -> None:
         self.fleet, self.records, self.found, self.unreachable = fleet, records, found, unreachable
         self._quotas: dict[str, dict[tuple[str, str], dict]] = {}
-        self._admitted: dict[str, tuple[str, dict[str, str]]] = {}  # tenant and resources, by namespace
+        self._admitted: dict[str, tuple[str, Mapping[str, str]]] = {}  # tenant and resources, by namespace
         self._run = uuid4().hex[:8]
         self._written: dict[str, dict[str, Promise]] = {}  # by this run, by tenant and namespace
         self._shared: set[str] = set()  # namespaces that another run may be changing too

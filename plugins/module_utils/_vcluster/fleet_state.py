@@ -14,7 +14,12 @@ from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client i
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import NAMESPACE
 from ansible_collections.tenantry.kube.plugins.module_utils._module import Context
 from ansible_collections.tenantry.kube.plugins.module_utils._tenant import promises, records
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.fleet_quotas import FleetQuotas, Unreachable
+from ansible_collections.tenantry.kube.plugins.module_utils._tenant.allocation import Wanted
+from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.fleet_quotas import (
+    FleetQuotas,
+    Unreachable,
+    no_room,
+)
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.cluster import (
     VClusterSpec,
     parse,
@@ -76,6 +81,26 @@ class FleetState:
         """Return the spec of an item. Without a mode, it is that of the existing virtual cluster, or shared."""
         found = self.found.get(naming.vcluster_namespace(item["tenant"], item["name"]))
         return parse({**item, "mode": mode_of(item["mode"], found.record if found else None)})
+
+    def promise_each(self, wanted: Iterable[Wanted], *, check_mode: bool) -> dict[str, TenantryError]:
+        """Write the promises of existing virtual clusters that are about to change, each as far as there is room.
+
+        Return an error by namespace for those that the quota has no room for.
+        """
+        problems: dict[str, TenantryError] = {}
+        admitted = []
+        for one in wanted:
+            try:
+                self.host_of(one.tenant, one.namespace, None)
+                self.quotas.admit(one, ())
+                admitted.append(one)
+            except TenantryError as error:
+                problems[one.namespace] = error if isinstance(error, Obstacle) else no_room(one, error)
+        if admitted and not check_mode:
+            hosts = {one.namespace: self.found[one.namespace].host.name for one in admitted}
+            taken = self.quotas.reserve(admitted, hosts, {})
+            problems |= {one.namespace: taken[one.tenant] for one in admitted if one.tenant in taken}
+        return problems
 
     def refresh(self, found: VirtualCluster) -> None:
         """Read the namespace of a virtual cluster again, which this run has changed."""

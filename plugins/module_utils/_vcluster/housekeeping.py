@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 
 from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
-from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import Obstacle, TenantryError
+from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
 from ansible_collections.tenantry.kube.plugins.module_utils._core.timestamps import clock, moment, stamp
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet import registry
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import VirtualCluster
@@ -35,7 +35,6 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import (
     delete,
     lifecycle,
 )
-from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.fleet_quotas import no_room
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.fleet_state import FleetState
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.lifecycle import LifecyclePlan
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.options import VClusterOptions
@@ -186,7 +185,7 @@ def run(context: Context, items: list[dict], options: VClusterOptions) -> list[d
         found.sort(key=lambda one: (one.tenant, one.name))
         due = run_concurrently(lambda one: _due_of(context, places, one), found)
         # What begins to sleep frees quota for what wakes up.
-        rows = {}
+        rows: dict[str, dict] = {}
         for some in ([one for one in due if not one.resumes], [one for one in due if one.resumes]):
             rows |= {row["namespace"]: row for row in _perform(context, places, some, options)}
         done = [rows[one.namespace] for one in found]
@@ -213,24 +212,12 @@ def _perform(context: Context, places: FleetState, due: list[Due], options: VClu
 
 def _promised(context: Context, places: FleetState, due: list[Due]) -> dict[str, Wanted]:
     """Write the promises for what is due. Refuse what the quota has no room for, one by one."""
-    wanted: dict[str, Wanted] = {}
+    wanted = {one.namespace: change for one in due if (change := one.wanted)}
+    problems = places.promise_each(wanted.values(), check_mode=context.check_mode)
     for one in due:
-        if change := one.wanted:
-            try:
-                places.host_of(change.tenant, change.namespace, None)
-                places.quotas.admit(change, ())
-                wanted[change.namespace] = change
-            except TenantryError as error:
-                one.refuse(error if isinstance(error, Obstacle) else no_room(change, error))
-    if context.check_mode or not wanted:
-        return wanted
-    hosts = {one.namespace: one.found.host.name for one in due if one.namespace in wanted}
-    problems = places.quotas.reserve(wanted.values(), hosts, {})
-    for one in due:
-        if one.namespace in wanted and (problem := problems.get(one.found.tenant)):
+        if problem := problems.get(one.namespace):
             one.refuse(problem)
-            del wanted[one.namespace]
-    return wanted
+    return {name: one for name, one in wanted.items() if name not in problems}
 
 
 def _end_promises(context: Context, rows: list[dict], promised: Mapping[str, Promise], *, gone: bool) -> None:

@@ -43,7 +43,7 @@ def today(text: str) -> dict[str, Any]:
 def test_old_record_reads_as_new_one(name: str) -> None:
     raw = today(OLD[name]["annotation"])
     record = read(OLD[name]["annotation"])
-    assert dataclasses.asdict(record) == {"oidc": None, "request": None, **raw}
+    assert dataclasses.asdict(record) == {"oidc": None, "paused": None, "request": None, **raw}
     spec = parse(make_item(**OLD[name]["changes"]))
     # Mode shared has more resources since.
     assert record == dataclasses.replace(spec.record(OLD[name]["address"]), resources=raw["resources"])

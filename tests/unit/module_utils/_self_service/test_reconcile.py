@@ -85,7 +85,7 @@ def reconciled(
     tenant_namespaces = {tenant: {"metadata": {"creationTimestamp": EARLY}} for tenant in TENANTS}
     definition = {"metadata": {"creationTimestamp": EARLY}}
     places = SimpleNamespace(found=found or {}, quotas=SimpleNamespace(admit=lambda *_given: None))
-    places.spec_of = lambda item: naming.vcluster_namespace(item["tenant"], item["name"])
+    places.spec_of = lambda item: SimpleNamespace(wanted=naming.vcluster_namespace(item["tenant"], item["name"]))
     people = UserReconciler(
         context, definition, tenant_namespaces, [UserRequest(*one) for one in users], list(accounts)
     )
