@@ -29,9 +29,10 @@ options:
       - V(present) creates or updates it, and resumes a paused one. V(absent) deletes it with everything in it, its
         volume included.
       - V(paused) stops its server, its agents and, with O(mode=shared), its pods on the host. Its data, credentials and
-        addresses stay, and its resources still count. With O(mode=shared), pods without a controller are lost; a
-        warning names them.
-      - V(resumed) starts a paused one again.
+        addresses stay. Its pods' resources return to the tenant's quota, see
+        O(tenantry.kube.tenant_quota#module:paused_frees_quota). With O(mode=shared), pods without a controller are
+        lost; a warning names them.
+      - V(resumed) starts a paused one again, if the quota has room.
       - V(restarted) restarts server and agents in every run. With O(mode=shared), its pods keep running.
       - V(rotated) replaces the CAs of its k3s and, with three servers, the certificates of its own etcd. It does so in
         every run unless O(rotate_older_than) is set. Servers restart one after the other, agents too. With

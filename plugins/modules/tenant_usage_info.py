@@ -95,10 +95,14 @@ tenants:
       description: Resources that its virtual clusters may use together.
       type: dict
       sample: {cpu: '8', memory: 16Gi, pods: '100', storage: 100Gi, vclusters: '5'}
+    paused_frees_quota:
+      description: Whether its paused virtual clusters return the resources of their pods to the quota.
+      type: bool
     allocated:
       description:
         - The sum of its virtual clusters' resources, and their number. For those in RV(tenants[].unreadable), the
-          limits of their ResourceQuota take the place of their resources.
+          limits of their ResourceQuota take the place of their resources. Of paused ones, only what they keep is
+          counted, see O(tenantry.kube.tenant_quota#module:paused_frees_quota).
       type: dict
       sample: {cpu: '5', memory: 6Gi, pods: '52', storage: 18Gi, vclusters: '2'}
     counted:

@@ -17,6 +17,9 @@ description:
   - Restarts virtual clusters whose servers or agents have run for 60 days, one server after the other, because k3s
     renews its certificates only at a start. All are valid for 90 days after it. One without a volume is not restarted,
     but reported.
+  - A virtual cluster that sleeps returns the resources of its pods to its tenant's quota, see
+    O(tenantry.kube.tenant_quota#module:paused_frees_quota). If the quota has no room when it is to be resumed, that is
+    an error, and the next run tries again.
   - Each run records its observations on the namespace of the virtual cluster. The first run only records, so no virtual
     cluster is paused as idle before the second one.
   - A virtual cluster that does not answer is not paused as idle, and is reported as an error.

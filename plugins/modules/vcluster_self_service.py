@@ -37,7 +37,7 @@ attributes:
     support: partial
     details: What is due depends on the time where requests expire.
 notes:
-  - A paused virtual cluster stays paused until its request is changed.
+  - A paused virtual cluster stays paused until its request is changed and the quota has room.
   - If the tenant namespace, or the kind of the requests, is younger than a virtual cluster, its request may have been
     lost rather than deleted. The module keeps the virtual cluster.
   - Check mode predicts the virtual cluster or user of a new request, but not the objects in the virtual cluster.

@@ -131,7 +131,7 @@ def test_resources_are_lowered_while_another_is_raised(hub: Path, monkeypatch: p
 
 
 def test_paused_one_frees_what_its_pods_do_not_use(hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """FLEET-12. Pods that are not the platform's go on, as one that takes long to end: what they use counts."""
+    """QUO-7. Pods that are not the platform's go on, as one that takes long to end: what they use counts."""
     state = {"name": "old", "state": "paused"}
     paused = vclusters(hub, state)
     assert not paused.failed, paused.msg

@@ -55,6 +55,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._self_service.vclust
     item_of,
     refusal,
 )
+from ansible_collections.tenantry.kube.plugins.module_utils._tenant.allocation import Wanted
 from ansible_collections.tenantry.kube.plugins.module_utils._users.user_of import user_of
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import lifecycle, reconcile
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.fleet_state import FleetState
@@ -270,8 +271,16 @@ class RequestReconciler:
         if found and is_of(request, found) and not request.is_new:
             sets = lifecycle.stateful_sets(found)
             if sets and lifecycle.is_paused(sets[0]):
-                return Outcome(PAUSED, "to resume it, change this request, for example its sleep")
+                return Outcome(
+                    PAUSED, f"to resume it, change this request, for example its sleep{self._no_room(found)}"
+                )
         return None
+
+    def _no_room(self, found: VirtualCluster) -> str:
+        """Return why the quota has no room for a paused virtual cluster, or an empty string."""
+        wanted = Wanted(found.tenant, found.namespace, found.record.resources)
+        problem = self.places.quotas.over_quota([wanted], ()).get(found.tenant)
+        return f". There is no room now: {problem}" if problem else ""
 
     def _is_refused(self, request: Request) -> bool:
         outcome = self.outcomes.get(request.namespace)

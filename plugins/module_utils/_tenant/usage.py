@@ -18,7 +18,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._tenant import (
     records,
     resources_in_use,
 )
-from ansible_collections.tenantry.kube.plugins.module_utils._tenant.manifests import quota_of
+from ansible_collections.tenantry.kube.plugins.module_utils._tenant.manifests import paused_frees_quota, quota_of
 from ansible_collections.tenantry.kube.plugins.module_utils._tenant.promises import UNKNOWN, Promise
 
 RESOURCES = (*naming.RESOURCES, "vclusters")
@@ -62,6 +62,7 @@ def _row(
         "name": name,
         "display_name": record["data"].get("display_name"),
         "quota": quota,
+        "paused_frees_quota": paused_frees_quota(record),
         "allocated": allocation.total([*promised, *(one.resources for one in away.values())]),
         "counted": counted,
         "available": {key: _available(key, quota[key], counted[key]) for key in RESOURCES},

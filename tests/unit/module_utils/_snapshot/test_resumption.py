@@ -1,4 +1,4 @@
-"""FLEET-12: a restore into a paused virtual cluster takes its resources from the quota again."""
+"""QUO-7: a restore into a paused virtual cluster takes its resources from the quota again."""
 
 from __future__ import annotations
 

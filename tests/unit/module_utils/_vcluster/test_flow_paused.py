@@ -1,4 +1,4 @@
-"""FLEET-12: a paused virtual cluster returns the resources of its pods to the quota, and a resume takes them again."""
+"""QUO-7: a paused virtual cluster returns the resources of its pods to the quota, and a resume takes them again."""
 
 from __future__ import annotations
 

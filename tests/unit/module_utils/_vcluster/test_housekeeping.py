@@ -233,7 +233,7 @@ def test_resume_that_fails_is_repeated(monkeypatch: pytest.MonkeyPatch, rejected
 
 
 def test_one_that_sleeps_returns_its_resources_and_takes_them_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """FLEET-12."""
+    """QUO-7."""
     night = Night(monkeypatch, replicas=1, notes=Notes())
     assert night.promised() == {"dev": "2"}
     assert night.run("25 20:05", check=True)["actions"] == night.run("25 20:05")["actions"]
