@@ -14,6 +14,8 @@ options:
       - Resources that you omit default to what these need. With O(mode=shared), each server has a syncer, a pod with
         V(500m) of C(cpu) and V(128Mi) of C(memory).
       - O(mode=shared) requires C(cpu), C(memory) and C(pods).
+      - What C(ephemeral_storage) and the following have counts if the quota names it, see
+        O(tenantry.kube.tenant_quota#module:quota).
     type: dict
     suboptions:
       cpu: {description: Cores., type: str}

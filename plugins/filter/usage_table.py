@@ -17,9 +17,9 @@ COUNTED = (*RESOURCES, "vclusters")
 def usage_table(tenants: Iterable[Mapping[str, Any]]) -> str:
     """Return the usage of tenants as a table, one line for each tenant and resource."""
     rows = [
-        (tenant["name"], key, *(tenant[part][key] for part in ("quota", "allocated", "available", "used")))
+        (tenant["name"], key, *(tenant[part].get(key, "0") for part in ("quota", "allocated", "available", "used")))
         for tenant in tenants
-        for key in COUNTED
+        for key in (*COUNTED, *sorted(tenant["quota"].keys() - {*COUNTED}))
     ]
     return aligned([COLUMNS, *rows]) if rows else "no tenants"
 

@@ -52,6 +52,21 @@ options:
         description: Number of virtual clusters.
         type: int
         default: 5
+      ephemeral_storage:
+        description: Disk of the nodes, such as V(200Gi). If omitted, it is not limited. Likewise for the options below.
+        type: str
+      node_ports:
+        description: Number of node ports of services.
+        type: int
+      load_balancers:
+        description: Number of load balancers of services.
+        type: int
+      extended:
+        description:
+          - Extended resources and huge pages by name, such as C({nvidia.com/gpu: 4, hugepages-2Mi: 1Gi}).
+          - They and O(quota.ephemeral_storage) are those of virtual clusters with C(mode=shared), see C(resources) of
+            M(tenantry.kube.vcluster). Others have none that the host counts.
+        type: dict
   paused_frees_quota:
     description:
       - Whether a virtual cluster that is paused or sleeps returns the resources of its pods to the quota, such as CPU,
@@ -171,9 +186,15 @@ from ansible_collections.tenantry.kube.plugins.module_utils._module import (
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._tenant.quota import DEFAULT_QUOTA, QuotaOptions, run
 
-QUOTA = {
+QUOTA: dict[str, dict] = {
     option: {"type": "int" if isinstance(default, int) else "str", "default": default}
     for option, default in DEFAULT_QUOTA.items()
+}
+QUOTA |= {
+    "ephemeral_storage": {"type": "str"},
+    "node_ports": {"type": "int"},
+    "load_balancers": {"type": "int"},
+    "extended": {"type": "dict"},
 }
 OPTIONS: dict[str, dict] = {
     "tenant": {"type": "str", "required": True},

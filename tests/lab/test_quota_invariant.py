@@ -16,12 +16,14 @@ import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.tenantry.kube.plugins.module_utils._core import quantities
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
+from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import RESOURCES
+from ansible_collections.tenantry.kube.plugins.module_utils._core.resource_names import quota_keys
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.record import VClusterRecord
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes import kubeconfig
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
 from ansible_collections.tenantry.kube.plugins.module_utils._module import Context
 from ansible_collections.tenantry.kube.plugins.module_utils._tenant import promises
-from ansible_collections.tenantry.kube.plugins.module_utils._tenant.resources_in_use import QUOTA_KEYS, VCLUSTER_QUOTA
+from ansible_collections.tenantry.kube.plugins.module_utils._tenant.resources_in_use import VCLUSTER_QUOTA
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import reconcile
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.options import VClusterOptions
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.options import OPTIONS
@@ -144,7 +146,7 @@ class World:
 
         A paused one has returned what its pods do not use any more.
         """
-        found: dict[str, list[tuple[str, Any]]] = {key: [] for key in QUOTA_KEYS}
+        found: dict[str, list[tuple[str, Any]]] = {key: [] for key in RESOURCES}
         limits = {(one.name, quota["metadata"]["namespace"]): quota for one, quota in self.quotas(tenant)}
         for cluster in self.clusters:
             for space in cluster.list("v1/Namespace", selector=f"tenantry.dev/tenant={tenant},tenantry.dev/vcluster"):
@@ -152,7 +154,8 @@ class World:
                 record = VClusterRecord.of(space).counted
                 quota = limits.get((cluster.name, name), {"spec": {"hard": {}}})
                 used = (quota.get("status") or {}).get("used") or {}
-                for key, theirs in QUOTA_KEYS.items():
+                for key in RESOURCES:
+                    theirs = quota_keys(key)[-1]
                     amounts = (record[key], quota["spec"]["hard"].get(theirs, "0"), used.get(theirs, "0"))
                     found[key].append((name, max(quantities.parse(one, key) for one in amounts)))
         return found

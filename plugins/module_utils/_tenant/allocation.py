@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from ansible_collections.tenantry.kube.plugins.module_utils._core import quantities
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
-from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import RESOURCES
+from ansible_collections.tenantry.kube.plugins.module_utils._core.resource_names import in_order
 
 
 @dataclass(frozen=True)
@@ -24,19 +24,20 @@ class Wanted:
 def total(resources: Iterable[Mapping[str, str]]) -> dict[str, str]:
     """Return the sum of these resources as quantities, with `vclusters`, their number."""
     resources = list(resources)
-    sums = {key: quantities.add("0", *(part.get(key, "0") for part in resources)) for key in RESOURCES}
+    names = in_order(name for part in resources for name in part)
+    sums = {key: quantities.add("0", *(part.get(key, "0") for part in resources)) for key in names}
     return {**sums, "vclusters": str(len(resources))}
 
 
 def larger(one: Mapping[str, str], other: Mapping[str, str]) -> dict[str, str]:
     """Return the larger amount of each resource."""
-    pairs = {key: (one.get(key, "0"), other.get(key, "0")) for key in RESOURCES}
+    pairs = {key: (one.get(key, "0"), other.get(key, "0")) for key in in_order({*one, *other})}
     return {key: max(pair, key=lambda amount: quantities.parse(amount, "resources")) for key, pair in pairs.items()}
 
 
-def fits(asked: Mapping[str, str], given: Mapping[str, str]) -> bool:
-    """Return whether `asked` is at most `given` in each resource."""
-    return all(fits_in(asked.get(key, "0"), given.get(key, "0")) for key in RESOURCES)
+def fits(asked: Mapping[str, str], given: Mapping[str, str], names: Iterable[str] | None = None) -> bool:
+    """Return whether `asked` is at most `given` in each resource, or in those of these names."""
+    return all(fits_in(asked.get(key, "0"), given.get(key, "0")) for key in (asked if names is None else names))
 
 
 def fits_in(amount: str, limit: str) -> bool:
@@ -46,9 +47,11 @@ def fits_in(amount: str, limit: str) -> bool:
 def check(tenant: str, quota: Mapping[str, str], others: Mapping[str, str], asked: Mapping[str, str]) -> None:
     """Raise a TenantryError if the quota has no room.
 
-    `others` is the use of the tenant's other virtual clusters, `asked` the sum of those in question.
+    `others` is the use of the tenant's other virtual clusters, `asked` the sum of those in question. What the quota
+    does not name is not limited.
     """
-    lacking = [line for key in (*RESOURCES, "vclusters") if (line := _lack(key, quota[key], others[key], asked[key]))]
+    amounts = ((key, quota[key], others.get(key, "0"), asked.get(key, "0")) for key in in_order(quota))
+    lacking = [line for one in amounts if (line := _lack(*one))]
     if lacking:
         raise TenantryError(
             f"quota of tenant {tenant}: {'; '.join(lacking)}. Reduce the resources, pause or delete virtual "

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import RESOURCES
+from ansible_collections.tenantry.kube.plugins.module_utils._core.resource_names import in_order
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import VirtualCluster
 from ansible_collections.tenantry.kube.plugins.module_utils._tenant import allocation
 from ansible_collections.tenantry.kube.plugins.module_utils._tenant.promises import Promise, Resources
@@ -88,15 +89,19 @@ def _of_existing(promise: Promise | None, found: VirtualCluster, reality: Realit
     after = promise
     if promise.in_use and (in_use := reality.in_use(found)) is not None and not _same(in_use, promise.counted):
         after = Promise.of(host, resources, in_use=in_use)
+    if resources.keys() - promise.resources.keys():  # an earlier release did not know all of them
+        after = Promise.of(host, resources, in_use=after.in_use)
     if promise.pending:
         after = replace(after, runs={})
     return Correction(found.namespace, promise, after) if after != promise else None
 
 
 def _same(one: Resources, other: Resources) -> bool:
-    return allocation.fits(one, other) and allocation.fits(other, one)
+    """Whether they are the same as far as both are known: earlier releases did not know all of them."""
+    known = {*RESOURCES, *(one.keys() & other.keys())}
+    return allocation.fits(one, other, known) and allocation.fits(other, one, known)
 
 
 def shown(resources: Resources) -> str:
     """Return resources for a message."""
-    return ", ".join(f"{key} {resources.get(key, '0')}" for key in RESOURCES)
+    return ", ".join(f"{key} {resources.get(key, '0')}" for key in in_order(resources))

@@ -153,7 +153,7 @@ def concerned(record: dict | None, unreachable: Mapping[str, str]) -> dict[str, 
 
 def as_limits(promise: Promise) -> dict[str, dict[str, str | None]]:
     """Return a promise like the resources of a virtual cluster that can be read: the limits, and no use."""
-    return {key: {"used": None, "hard": promise.resources[key]} for key in naming.RESOURCES}
+    return {key: {"used": None, "hard": amount} for key, amount in allocation.larger(promise.resources, {}).items()}
 
 
 def update(

@@ -12,6 +12,7 @@ from typing import Any
 
 from ansible_collections.tenantry.kube.plugins.module_utils._core import naming, quantities
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import Obstacle, TenantryError, shown
+from ansible_collections.tenantry.kube.plugins.module_utils._core.resource_names import parse_extended
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet import registry
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import VirtualCluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.apply import Inventory, Plan, existing
@@ -32,7 +33,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._tenant.promises imp
 KINDS = (NAMESPACE, CONFIG_MAP, RESOURCE_QUOTA)
 OUTSIDE_NAMESPACE = (CLUSTER_ROLE_BINDING, SECRET)
 DEFAULT_QUOTA = {"cpu": "8", "memory": "16Gi", "storage": "100Gi", "pods": 100, "vclusters": 5}
-QUANTITIES = ("cpu", "memory", "storage")
+QUANTITIES = ("cpu", "memory", "storage", "ephemeral_storage")
 LONGEST_DISPLAY_NAME = 100
 
 
@@ -184,13 +185,14 @@ def _validated(item: dict) -> DesiredTenant:
 def _whole_quota(tenant: str, given: dict) -> dict[str, str]:
     """Return the quota in canonical form, with defaults for omitted keys."""
     quota = {**DEFAULT_QUOTA, **{key: value for key, value in given.items() if value is not None}}
+    extended = parse_extended(quota.pop("extended", {}), f"quota.extended of tenant {tenant}")
     for key, value in quota.items():
         field = f"quota.{key} of tenant {tenant}"
         if key in QUANTITIES:
             quota[key] = quantities.canonical(value, field)
         elif value < 0:
             raise TenantryError(f"{field}: {value} is negative. Use a whole number, 0 for none")
-    return {key: str(value) for key, value in quota.items()}
+    return {**{key: str(value) for key, value in quota.items()}, **extended}
 
 
 def _plan(hub: Cluster, want: DesiredTenant, found: Inventory) -> Plan:
@@ -251,9 +253,9 @@ def _warn_of_overuse(context: Context, want: DesiredTenant, plan: Plan, in_use: 
         return
     used = in_use.of(want.tenant)
     over = [
-        f"{key} {used[key]} of {limit}"
+        f"{key} {used.get(key, '0')} of {limit}"
         for key, limit in want.quota.items()
-        if quantities.parse(used[key], key) > quantities.parse(limit, key)
+        if quantities.parse(used.get(key, "0"), key) > quantities.parse(limit, key)
     ]
     if over:
         context.warn(

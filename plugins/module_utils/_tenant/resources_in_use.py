@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
+from ansible_collections.tenantry.kube.plugins.module_utils._core.resource_names import counted_in, in_order
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import VirtualCluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.apply import existing
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
@@ -18,8 +19,6 @@ from ansible_collections.tenantry.kube.plugins.module_utils._module import attem
 from ansible_collections.tenantry.kube.plugins.module_utils._tenant import allocation
 
 VCLUSTER_QUOTA = "vcluster"
-# Names in a ResourceQuota: limits, because those are what tenants can use up.
-QUOTA_KEYS = {"cpu": "limits.cpu", "memory": "limits.memory", "storage": "requests.storage", "pods": "pods"}
 
 
 def quotas(
@@ -53,13 +52,18 @@ def quotas(
 
 
 def quota_use(quota: dict) -> dict[str, dict[str, str]]:
-    """Return what a ResourceQuota counts of each resource: `used` and `hard` (the limit), as quantities."""
+    """Return what a ResourceQuota counts of each resource: `used` and `hard` (the limit), as quantities.
+
+    Of those that do not always count, only what is limited to more than 0 is in it.
+    """
     status = quota.get("status") or {}
-    used, hard = status.get("used") or {}, status.get("hard") or quota.get("spec", {}).get("hard") or {}
+    used = counted_in(status.get("used") or {})
+    hard = counted_in(status.get("hard") or quota.get("spec", {}).get("hard") or {})
+    names = [name for name in in_order(hard) if name in hard]
     return {
-        ours: {"used": used.get(theirs, "0"), "hard": hard[theirs]}
-        for ours, theirs in QUOTA_KEYS.items()
-        if theirs in hard
+        name: {"used": used.get(name, "0"), "hard": hard[name]}
+        for name in names
+        if name in naming.RESOURCES or hard[name] != "0"
     }
 
 
@@ -86,7 +90,4 @@ def taken(promised: Mapping[str, str], quota: dict) -> dict[str, str]:
 
 
 def _larger(promised: Mapping[str, str], hard: Mapping[str, str] | None) -> dict[str, str]:
-    amounts = hard or {}
-    return allocation.larger(
-        promised, {ours: amounts[theirs] for ours, theirs in QUOTA_KEYS.items() if theirs in amounts}
-    )
+    return allocation.larger(promised, counted_in(hard or {}))

@@ -9,6 +9,7 @@ from decimal import Decimal
 
 from ansible_collections.tenantry.kube.plugins.module_utils._core import naming, quantities
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
+from ansible_collections.tenantry.kube.plugins.module_utils._core.resource_names import in_order
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet import registry
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import VirtualCluster
 from ansible_collections.tenantry.kube.plugins.module_utils._module import Context
@@ -20,8 +21,6 @@ from ansible_collections.tenantry.kube.plugins.module_utils._tenant import (
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._tenant.manifests import paused_frees_quota, quota_of
 from ansible_collections.tenantry.kube.plugins.module_utils._tenant.promises import UNKNOWN, Promise
-
-RESOURCES = (*naming.RESOURCES, "vclusters")
 
 
 def run(context: Context, tenant: str | None) -> dict:
@@ -65,9 +64,9 @@ def _row(
         "paused_frees_quota": paused_frees_quota(record),
         "allocated": allocation.total([*promised, *(one.resources for one in away.values())]),
         "counted": counted,
-        "available": {key: _available(key, quota[key], counted[key]) for key in RESOURCES},
+        "available": {key: _available(key, quota[key], counted.get(key, "0")) for key in in_order(quota)},
         "used": used,
-        "exceeded": [key for key in RESOURCES if _amount(key, counted[key]) > _amount(key, quota[key])],
+        "exceeded": [key for key in in_order(quota) if _amount(key, counted.get(key, "0")) > _amount(key, quota[key])],
         "vclusters": sorted([*answering, *silent], key=lambda one: one["name"]),
         "unreadable": {one.name: one.record_problem for one in found if one.record_problem},
     }

@@ -159,9 +159,9 @@ class FleetQuotas:
             found, asked = self.found.get(spec.namespace), spec.resources
             if not found or allocation.fits(found.record.resources, asked):
                 continue
-            used = resources_in_use.in_use({}, self._quota(found))
+            used = resources_in_use.in_use(dict.fromkeys(asked, "0"), self._quota(found))
             over = [
-                f"{key} {used[key]} of {asked[key]}" for key in used if not allocation.fits_in(used[key], asked[key])
+                f"{key} {used[key]} of {asked[key]}" for key in asked if not allocation.fits_in(used[key], asked[key])
             ]
             if over:
                 yield (
@@ -172,10 +172,12 @@ class FleetQuotas:
     def grows(self, spec: Wanted) -> bool:
         """Return whether it is new, or gets more of any resource than it has."""
         found, promise = self.found.get(spec.namespace), self.promise(spec.tenant, spec.namespace)
-        asked = spec.resources
-        if found is None or not allocation.fits(asked, found.record.counted):
+        asked, record = spec.resources, self.records.get(spec.tenant)
+        limited = quota_of(record) if record else asked
+        if found is None or not allocation.fits(asked, found.record.counted, limited):
             return True
-        return promise is not None and not allocation.fits(asked, promise.resources)  # lowered by a concurrent run
+        # Lowered by a concurrent run.
+        return promise is not None and not allocation.fits(asked, promise.resources, limited)
 
     def _check(self, tenant: str, specs: dict[str, Wanted], gone: set[str]) -> None:
         if tenant not in self.records or not any(map(self.grows, specs.values())):

@@ -15,6 +15,7 @@ from decimal import Decimal
 from ansible_collections.tenantry.kube.plugins.module_utils._core import quantities
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import ApiError, require
 from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import ETCD
+from ansible_collections.tenantry.kube.plugins.module_utils._core.resource_names import quota_keys
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.record import SPEC_ANNOTATION, VClusterRecord
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import VirtualCluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.apply import Action
@@ -28,7 +29,6 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.resou
     DISK_HELD,
     MEBI,
     Resources,
-    quota_keys,
 )
 
 # Of the maintenance pod beside a stopped server: no more than the smallest server has.

@@ -55,6 +55,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.resou
     parse_vcluster_resources,
     parse_volume,
     refuse_further,
+    with_own_services,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.scheduling import Placement, parse_placement
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.version import (
@@ -276,7 +277,7 @@ def _check_datastore(old: VClusterRecord, new: VClusterSpec) -> None:
 def _resources(given: dict, least: VClusterResources, shared: Shared | None) -> VClusterResources:
     if not shared:
         refuse_further(given)
-        return parse_vcluster_resources(given, least)
+        return with_own_services(parse_vcluster_resources(given, least), least)
     return parse_further(given, least, parse_vcluster_resources(given, least, ("cpu", "memory", "pods")))
 
 

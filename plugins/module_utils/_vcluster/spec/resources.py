@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
@@ -12,6 +11,7 @@ from decimal import Decimal
 from ansible_collections.tenantry.kube.plugins.module_utils._core import quantities
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError, shown
 from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import RESOURCES
+from ansible_collections.tenantry.kube.plugins.module_utils._core.resource_names import parse_extended, quota_keys
 
 MEBI = Decimal(1024**2)
 GIBI = Decimal(1024**3)
@@ -29,11 +29,6 @@ DISK_WITH_DATA = 4 * GIBI
 DISK_OF_CONTAINER = 512 * MEBI  # that says nothing of it
 # Pods that have finished stay until they are deleted: k3s deletes the oldest beyond so many, looking every 20 seconds.
 FINISHED_PODS = 100
-
-_EXTENDED = re.compile(
-    r"(?=.{1,200}/)([a-z0-9]([a-z0-9-]*[a-z0-9])?[.])+[a-z]+/[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?"
-)
-_HUGE_PAGES = re.compile(r"hugepages-[1-9][0-9]*[KMG]i")
 
 
 @dataclass(frozen=True)
@@ -56,9 +51,8 @@ SYNCER = Resources(Decimal("0.5"), 128 * MEBI, 256 * MEBI)
 
 @dataclass(frozen=True)
 class Limit:
-    """A resource that the option `resources` limits, but not the tenant's quota."""
+    """A resource that counts against the tenant's quota only if that names it."""
 
-    keys: tuple[str, ...]  # of the ResourceQuota
     is_count: bool = False
 
     def text(self, amount: Decimal) -> str:
@@ -67,9 +61,9 @@ class Limit:
 
 # By name of the resource. What the platform's own objects take of each is in the minimum (minimum_resources).
 FURTHER = {
-    "ephemeral_storage": Limit(("requests.ephemeral-storage", "limits.ephemeral-storage")),
-    "node_ports": Limit(("services.nodeports",), is_count=True),
-    "load_balancers": Limit(("services.loadbalancers",), is_count=True),
+    "ephemeral_storage": Limit(),
+    "node_ports": Limit(is_count=True),
+    "load_balancers": Limit(is_count=True),
 }
 
 
@@ -104,7 +98,7 @@ class VClusterResources:
 
     def hard_services(self) -> dict[str, str]:
         """Return its limits for node ports and load balancers, which apply in both modes."""
-        return {key: FURTHER[option].text(self.further[option]) for option in SERVICES for key in FURTHER[option].keys}
+        return {key: FURTHER[option].text(self.further[option]) for option in SERVICES for key in quota_keys(option)}
 
     def pods_beside(self, own: VClusterResources) -> dict[str, str]:
         """Return the limits for pods that are not the platform's.
@@ -115,15 +109,6 @@ class VClusterResources:
         hard = replace(rest, further={}, extended={}).hard()
         del hard["requests.storage"]
         return {**hard, "count/pods": str(rest.pods + 2 * FINISHED_PODS)}
-
-
-def quota_keys(resource: str) -> tuple[str, ...]:
-    """Return the names in a ResourceQuota of what the option resources has by another name."""
-    if resource in FURTHER:
-        return FURTHER[resource].keys
-    if resource == "pods":
-        return ("pods",)
-    return (f"requests.{resource}", *((f"limits.{resource}",) if resource in ("cpu", "memory") else ()))
 
 
 def cpu_text(cores: Decimal) -> str:
@@ -213,7 +198,7 @@ def parse_vcluster_resources(
 
 
 def parse_further(given: dict, least: VClusterResources, counted: VClusterResources) -> VClusterResources:
-    """Add resources that only mode shared limits, and the tenant's quota does not count."""
+    """Add resources that only mode shared limits."""
     usual = {"ephemeral_storage": least.further["ephemeral_storage"] + DISK_PER_POD * (counted.pods - least.pods)}
     further = {}
     for option, minimum in least.further.items():
@@ -223,7 +208,12 @@ def parse_further(given: dict, least: VClusterResources, counted: VClusterResour
         )
         if further[option] < minimum:
             raise _too_small(option, asked, least)
-    return replace(counted, further=further, extended=_parse_extended(given.get("extended") or {}))
+    return replace(counted, further=further, extended=parse_extended(given.get("extended") or {}, "resources.extended"))
+
+
+def with_own_services(counted: VClusterResources, least: VClusterResources) -> VClusterResources:
+    """Add the node ports and load balancers of the API, which have their place in the quota in mode dedicated too."""
+    return replace(counted, further={option: least.further[option] for option in SERVICES if least.further[option]})
 
 
 def refuse_further(given: dict) -> None:
@@ -238,20 +228,3 @@ def _too_small(resource: str, asked: object, least: VClusterResources) -> Tenant
         f"resources.{resource}: {shown(asked)} is too small for the servers, syncers, etcd and agents of this virtual "
         f"cluster. Set {least.as_text()[resource]} or more"
     )
-
-
-def _parse_extended(given: dict) -> dict[str, str]:
-    found = {}
-    for name, asked in given.items():
-        option = f"resources.extended.{name}"
-        huge = _HUGE_PAGES.fullmatch(str(name))
-        if not huge and (not _EXTENDED.fullmatch(str(name)) or name.partition("/")[0].endswith("kubernetes.io")):
-            raise TenantryError(
-                f"resources.extended: {shown(name)} is not the name of an extended resource. Use one such as "
-                "nvidia.com/gpu or hugepages-2Mi"
-            )
-        amount = quantities.parse(asked, option)
-        if not huge and amount % 1:
-            raise TenantryError(f"{option}: {shown(asked)} is not a whole number, as extended resources require")
-        found[name] = memory_text(amount) if huge else quantities.display(amount)
-    return found

@@ -58,3 +58,15 @@ def test_nothing_is_left_of_a_quota_lowered_below_its_use():
 )
 def test_growth_is_any_resource_that_grows(asked, same):
     assert allocation.fits(asked, RESOURCES) is same
+
+
+def test_what_the_quota_names_is_limited_and_nothing_else():
+    """QUO-8."""
+    asked = {**RESOURCES, "nvidia.com/gpu": "2", "ephemeral_storage": "20Gi", "vclusters": "1"}
+    others = allocation.total([{**RESOURCES, "nvidia.com/gpu": "3"}, RESOURCES])
+    assert others["nvidia.com/gpu"] == "3"
+    more = {**QUOTA, "vclusters": "9"}
+    allocation.check("payments", more, others, asked)
+    allocation.check("payments", {**more, "nvidia.com/gpu": "5", "ephemeral_storage": "20Gi"}, others, asked)
+    with pytest.raises(TenantryError, match=r"nvidia.com/gpu 2 asked for, but 1 left .3 of 4 used by other virtual"):
+        allocation.check("payments", {**more, "nvidia.com/gpu": "4"}, others, asked)

@@ -157,3 +157,21 @@ def test_record_of_a_new_tenant_begins_with_promises() -> None:
     record = hub.get("v1/ConfigMap", manifests.RECORD, "tenant-research")
     assert record
     assert promises.are_kept(record)
+
+
+def test_further_resources_are_limited_only_if_they_are_named() -> None:
+    """QUO-8."""
+    hub = FakeHost.hub()
+    given = {"tenant": "payments", "display_name": None, "state": "present", "paused_frees_quota": False}
+    further = {"ephemeral_storage": "200Gi", "node_ports": 0, "load_balancers": None, "extended": {"nvidia.com/gpu": 4}}
+    context = SimpleNamespace(hub=hub, cluster=None, check_mode=False, warn=print, deadline=Deadline)
+    for changed in (True, False):
+        (row,) = quota.run(context, [{**given, "quota": further}], quota.QuotaOptions(5))
+        assert row["changed"] == changed
+    named = {"ephemeral_storage": "200Gi", "node_ports": "0", "nvidia.com/gpu": "4"}
+    assert row["quota"] == {**{key: str(value) for key, value in quota.DEFAULT_QUOTA.items()}, **named}
+    record = hub.get("v1/ConfigMap", manifests.RECORD, SPACE)
+    assert (manifests.quota_of(record), manifests.paused_frees_quota(record)) == (row["quota"], False)
+    (row,) = quota.run(context, [{**given, "quota": None, "paused_frees_quota": True}], quota.QuotaOptions(5))
+    record = hub.get("v1/ConfigMap", manifests.RECORD, SPACE)
+    assert (set(manifests.quota_of(record)), manifests.paused_frees_quota(record)) == (set(quota.DEFAULT_QUOTA), True)

@@ -43,3 +43,25 @@ def test_virtual_cluster_on_a_silent_member_counts_by_its_promise() -> None:
     assert (far_row["name"], far_row["host"], far_row["status"]) == ("far", "edge", "Unknown")
     assert far_row["resources"]["cpu"] == {"used": None, "hard": "2"}
     assert (web_row["status"], row["used"]["vclusters"]) == (None, "1")
+
+
+def test_each_resource_that_the_quota_names_is_shown() -> None:
+    """QUO-8."""
+    hub = FakeHost.hub()
+    for obj in tenant_objects("payments", {**QUOTA, "nvidia.com/gpu": "4", "example.com/fpga": "1"}, "payments"):
+        hub.apply(obj)
+    has = {**RESOURCES, "nvidia.com/gpu": "3", "ephemeral_storage": "10Gi"}
+    limits = {**LIMITS, "requests.nvidia.com/gpu": "3", "limits.ephemeral-storage": "10Gi", "services.nodeports": "0"}
+    add_vcluster(hub, "payments", "dev", {"resources": has, "format": 1}, limits)
+    used = {"status": {"used": {"requests.nvidia.com/gpu": "2"}}}
+    hub.merge("v1/ResourceQuota", "vcluster", "payments--dev", used)
+    (row,) = usage.run(SimpleNamespace(hub=hub, cluster=None), "payments")["tenants"]
+    assert (row["counted"]["nvidia.com/gpu"], row["used"]["nvidia.com/gpu"]) == ("3", "2")
+    assert row["counted"]["ephemeral_storage"] == "10Gi"
+    assert {key: row["available"][key] for key in ("nvidia.com/gpu", "example.com/fpga")} == {
+        "nvidia.com/gpu": "1",
+        "example.com/fpga": "1",
+    }
+    (dev,) = row["vclusters"]
+    assert dev["resources"]["nvidia.com/gpu"] == {"used": "2", "hard": "3"}
+    assert "node_ports" not in dev["resources"]

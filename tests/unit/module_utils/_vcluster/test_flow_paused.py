@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.tenantry.kube.plugins.module_utils._core import quantities
+from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import RESOURCES
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.record import VClusterRecord
 from ansible_collections.tenantry.kube.plugins.module_utils._tenant import promises
 from ansible_collections.tenantry.kube.plugins.module_utils._tenant.manifests import tenant_objects
@@ -213,3 +214,36 @@ def test_record_is_read_by_an_earlier_release(quota: Quota) -> None:
     assert namespace
     written = json.loads(namespace["metadata"]["annotations"]["tenantry.dev/spec"])
     assert written["resources"]["cpu"] == "40"
+
+
+def test_devices_count_if_the_quota_names_them(quota: Quota) -> None:
+    """QUO-8: also those of a tenant, or a promise, of before the quota named them."""
+    small = {**SHARED["resources"], "cpu": "3", "extended": {"nvidia.com/gpu": 3}}
+    quota.run(big("dev", resources=small))
+    hub = quota.world.hub
+    assert quota.hard()["requests.nvidia.com/gpu"] == "3"
+    hub.apply(tenant_objects("payments", {**QUOTA, "nvidia.com/gpu": "4"}, "payments")[1])
+    promises.begin(hub, "payments")
+    former = promises.Promise.of("hub", {key: SHARED["resources"][key] or "5Gi" for key in RESOURCES} | {"cpu": "3"})
+    promises.update(hub, quota.world.record(), lambda _before: {"payments--dev": former})
+    quota.world.warnings.clear()
+    other = big("other", resources={**small, "extended": {"nvidia.com/gpu": 2}})
+    (row,) = quota.run(other, problem="too many")
+    assert "nvidia.com/gpu 2 asked for, but 1 left (3 of 4 used by other virtual clusters)" in row["error"]
+    assert promises.of(quota.world.record())["payments--dev"].counted["nvidia.com/gpu"] == "3"
+    assert quota.world.warnings == []
+    quota.run(big("dev", state="paused", resources=small))
+    assert quota.hard()["requests.nvidia.com/gpu"] == "0"
+    quota.run(other)
+    (row,) = quota.run(big("dev", state="resumed"), problem="too many")
+    assert "has no room to resume: quota of tenant payments: nvidia.com/gpu 3 asked for, but 2 left" in row["error"]
+
+
+def test_node_port_of_the_api_counts_in_each_mode(world: World) -> None:
+    """QUO-8."""
+    world.hub.apply(tenant_objects("payments", {**QUOTA, "node_ports": "1"}, "payments")[1])
+    promises.begin(world.hub, "payments")
+    (row,) = world.run(item())
+    assert "error" not in row
+    (row,) = world.run(big("other"))
+    assert "node_ports 1 asked for, but 0 left (1 of 1 used by other virtual clusters)" in row["error"]
