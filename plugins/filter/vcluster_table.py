@@ -33,7 +33,7 @@ def _resources(resources: Mapping[str, Mapping[str, str]]) -> str:
     return (
         ", ".join(
             f"{name} {resources[name]['used'] or '?'}/{resources[name]['hard']}"
-            for name in RESOURCES
+            for name in (*RESOURCES, *sorted(one for one in resources if "/" in one))
             if name in resources
         )
         or "-"

@@ -95,7 +95,10 @@ vclusters:
       description: URL of its API for users.
       type: str
     resources:
-      description: Use and hard limit of cpu, memory, storage and pods. C(used) is null if the status is V(Unknown).
+      description:
+        - Use and hard limit of cpu, memory, storage and pods, and of what else it has. C(used) is null if the status is
+          V(Unknown). A paused one has limits of what it keeps, see
+          O(tenantry.kube.tenant_quota#module:paused_frees_quota).
       type: dict
       sample: {cpu: {used: '2', hard: '2'}}
     mode:

@@ -136,7 +136,9 @@ def test_asleep_and_awake_again(bed: Bed) -> None:
     assert "Resume it with state: resumed" in refused.msg
 
     predicted = bed.run(check=True)
-    assert {(a["kind"], *a.get("paths", [])) for a in predicted.data["actions"]} == {("StatefulSet", "spec.replicas")}
+    scaled = [one.get("paths") for one in predicted.data["actions"] if one["kind"] == "StatefulSet"]
+    assert scaled == [["spec.replicas"]] * 2
+    assert {one["kind"] for one in predicted.data["actions"]} == {"Namespace", "ResourceQuota", "StatefulSet"}
     assert bed.run("resumed", check=True).data["actions"] == predicted.data["actions"]
     assert bed.run("resumed").data["actions"] == predicted.data["actions"]
     resumed = bed.run()

@@ -15,7 +15,7 @@ from decimal import Decimal
 from ansible_collections.tenantry.kube.plugins.module_utils._core import quantities
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import ApiError, require
 from ansible_collections.tenantry.kube.plugins.module_utils._core.naming import ETCD
-from ansible_collections.tenantry.kube.plugins.module_utils._core.resource_names import quota_keys
+from ansible_collections.tenantry.kube.plugins.module_utils._core.resource_names import in_order, quota_keys
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.record import SPEC_ANNOTATION, VClusterRecord
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import VirtualCluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.apply import Action
@@ -78,7 +78,8 @@ def _changes(found: VirtualCluster, amounts: Mapping[str, str], record: VCluster
     namespace = found.namespace
     live = found.host.get(RESOURCE_QUOTA, VCLUSTER_QUOTA, namespace) or {}
     hard = live.get("spec", {}).get("hard") or {}
-    wanted = {key: amount for name, amount in amounts.items() for key in quota_keys(name) if key in hard}
+    names = [name for name in in_order(amounts) if name in amounts]
+    wanted = {key: amounts[name] for name in names for key in quota_keys(name) if key in hard}
     changes = {key: amount for key, amount in wanted.items() if not quantities.same(amount, hard[key])}
     actions = []
     if changes:

@@ -26,6 +26,11 @@ def test_resources_are_used_of_hard_in_a_fixed_order() -> None:
     assert vcluster_table([DEV]).endswith("cpu 500m/1, memory 1Gi/2Gi")
 
 
+def test_extended_resources_come_after_those_that_always_count() -> None:
+    more = {"nvidia.com/gpu": {"used": "1", "hard": "2"}, **DEV["resources"], "node_ports": {"used": "0", "hard": "1"}}
+    assert vcluster_table([DEV | {"resources": more}]).endswith("cpu 500m/1, memory 1Gi/2Gi, nvidia.com/gpu 1/2")
+
+
 def test_an_unreachable_one_has_dashes_and_no_trailing_blanks() -> None:
     broken = DEV | {"version": None, "endpoint": "", "resources": None, "nodes": 0, "status": "Unreachable"}
     _header, line = vcluster_table([broken]).splitlines()

@@ -104,6 +104,8 @@ def test_one_that_wakes_is_refused_when_the_quota_is_used_up(quota: Quota, state
     assert quota.world.hub.writes == written
     assert (quota.replicas(), quota.promised()) == (0, {"dev": "250m", "other": "30"})
     quota.run(big("other", state="paused"))
+    rows = [quota.run(big("dev", state=one), check=True)[0] for one in ("resumed", "present")]
+    assert rows[0]["actions"] == rows[1]["actions"]
     quota.run(big("dev", state=state))
     assert (quota.replicas(), quota.promised()) == (1, {"dev": "40", "other": "250m"})
     assert (quota.hard()["limits.cpu"], quota.hard()["pods"]) == ("40", "20")
