@@ -63,7 +63,8 @@ options:
         type: int
       extended:
         description:
-          - Extended resources and huge pages by name, such as C({nvidia.com/gpu: 4, hugepages-2Mi: 1Gi}).
+          - Amount of each extended resource, such as V(4) of C(nvidia.com/gpu), and of huge pages, such as V(1Gi) of
+            C(hugepages-2Mi).
           - They and O(quota.ephemeral_storage) are those of virtual clusters with C(mode=shared), see C(resources) of
             M(tenantry.kube.vcluster). Others have none that the host counts.
         type: dict
@@ -129,6 +130,8 @@ EXAMPLES = r"""
           cpu: 16
           memory: 64Gi
           vclusters: 10
+          extended:
+            nvidia.com/gpu: 4
       - tenant: research
 
 - name: Remove a tenant, its users and its tenant namespace
