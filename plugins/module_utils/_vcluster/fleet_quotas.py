@@ -174,7 +174,8 @@ class FleetQuotas:
         found, promise = self.found.get(spec.namespace), self.promise(spec.tenant, spec.namespace)
         asked, record = spec.resources, self.records.get(spec.tenant)
         limited = quota_of(record) if record else asked
-        if found is None or not allocation.fits(asked, found.record.counted, limited):
+        has = {**(promise.resources if promise else {}), **(found.record.counted if found else {})}
+        if found is None or not allocation.fits(asked, has, limited):
             return True
         # Lowered by a concurrent run.
         return promise is not None and not allocation.fits(asked, promise.resources, limited)

@@ -55,7 +55,6 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.resou
     parse_vcluster_resources,
     parse_volume,
     refuse_further,
-    with_own_services,
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.scheduling import Placement, parse_placement
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.version import (
@@ -141,8 +140,9 @@ class VClusterSpec:
 
     @property
     def wanted(self) -> Wanted:
-        """What it is to have of the tenant's quota."""
-        return Wanted(self.tenant, self.namespace, self.resources.as_text())
+        """What it is to have of the tenant's quota. In mode dedicated, the record does not have the services."""
+        services = {} if self.shared else self.own.services()
+        return Wanted(self.tenant, self.namespace, {**self.resources.as_text(), **services})
 
     @property
     def image_reference(self) -> str:
@@ -277,7 +277,7 @@ def _check_datastore(old: VClusterRecord, new: VClusterSpec) -> None:
 def _resources(given: dict, least: VClusterResources, shared: Shared | None) -> VClusterResources:
     if not shared:
         refuse_further(given)
-        return with_own_services(parse_vcluster_resources(given, least), least)
+        return parse_vcluster_resources(given, least)
     return parse_further(given, least, parse_vcluster_resources(given, least, ("cpu", "memory", "pods")))
 
 

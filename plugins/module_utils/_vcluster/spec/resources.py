@@ -100,6 +100,10 @@ class VClusterResources:
         """Return its limits for node ports and load balancers, which apply in both modes."""
         return {key: FURTHER[option].text(self.further[option]) for option in SERVICES for key in quota_keys(option)}
 
+    def services(self) -> dict[str, str]:
+        """Return its node ports and load balancers, if it has any."""
+        return {name: FURTHER[name].text(self.further[name]) for name in SERVICES if self.further[name]}
+
     def pods_beside(self, own: VClusterResources) -> dict[str, str]:
         """Return the limits for pods that are not the platform's.
 
@@ -209,11 +213,6 @@ def parse_further(given: dict, least: VClusterResources, counted: VClusterResour
         if further[option] < minimum:
             raise _too_small(option, asked, least)
     return replace(counted, further=further, extended=parse_extended(given.get("extended") or {}, "resources.extended"))
-
-
-def with_own_services(counted: VClusterResources, least: VClusterResources) -> VClusterResources:
-    """Add the node ports and load balancers of the API, which have their place in the quota in mode dedicated too."""
-    return replace(counted, further={option: least.further[option] for option in SERVICES if least.further[option]})
 
 
 def refuse_further(given: dict) -> None:

@@ -249,3 +249,6 @@ def test_node_port_of_the_api_counts_in_each_mode(world: World) -> None:
     assert "error" not in row
     (row,) = world.run(big("other"))
     assert "node_ports 1 asked for, but 0 left (1 of 1 used by other virtual clusters)" in row["error"]
+    world.hub.apply(tenant_objects("payments", {**QUOTA, "node_ports": "0"}, "payments")[1])
+    (row,) = world.run(item(deletion_protection=True))
+    assert "error" not in row, "what does not grow goes on"

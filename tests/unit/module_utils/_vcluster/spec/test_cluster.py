@@ -147,14 +147,12 @@ def test_good_input_is_taken():
 
 def test_resources_left_out_is_what_the_cluster_itself_takes():
     spec = cluster.parse(make_item(agents=2))
-    own = {"cpu": "3", "memory": "5Gi", "storage": "5Gi", "pods": "3", "node_ports": "1"}
-    assert spec.resources.as_text() == own
+    assert spec.resources.as_text() == {"cpu": "3", "memory": "5Gi", "storage": "5Gi", "pods": "3"}
 
 
 def test_resources_partly_given():
     spec = cluster.parse(make_item(resources={"cpu": "4", "memory": None, "storage": None, "pods": 10}))
-    whole = {"cpu": "4", "memory": "3Gi", "storage": "5Gi", "pods": "10", "node_ports": "1"}
-    assert spec.resources.as_text() == whole
+    assert spec.resources.as_text() == {"cpu": "4", "memory": "3Gi", "storage": "5Gi", "pods": "10"}
 
 
 def test_without_persistence_no_storage_is_taken():

@@ -196,7 +196,7 @@ def test_the_servers_reach_the_database_and_the_pods_do_not(endpoint, networks, 
 def test_three_servers_are_three_of_everything_that_a_server_takes():
     """QUO-2."""
     least = parsed(servers=3, agents=0, resources=None).resources.as_text()
-    assert least == {"cpu": "3", "memory": "3Gi", "storage": "0", "pods": "3", "node_ports": "1"}
+    assert least == {"cpu": "3", "memory": "3Gi", "storage": "0", "pods": "3"}
     with pytest.raises(TenantryError, match=r"resources.cpu: .* Set 4500m or more"):
         parsed(**{**SHARED, "resources": {"cpu": "4", "memory": "4Gi", "pods": 20}}, servers=3)
 
