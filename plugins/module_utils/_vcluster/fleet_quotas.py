@@ -10,6 +10,7 @@ from functools import partial
 from uuid import uuid4
 
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import Obstacle, TenantryError
+from ansible_collections.tenantry.kube.plugins.module_utils._core.resource_names import counted_in
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.registry import Fleet
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import VirtualCluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import RESOURCE_QUOTA
@@ -174,11 +175,20 @@ class FleetQuotas:
         found, promise = self.found.get(spec.namespace), self.promise(spec.tenant, spec.namespace)
         asked, record = spec.resources, self.records.get(spec.tenant)
         limited = quota_of(record) if record else asked
-        has = {**(promise.resources if promise else {}), **(found.record.counted if found else {})}
-        if found is None or not allocation.fits(asked, has, limited):
+        if found is None:
             return True
-        # Lowered by a concurrent run.
-        return promise is not None and not allocation.fits(asked, promise.resources, limited)
+        has = {**(promise.resources if promise else {}), **found.record.counted}
+        if limited.keys() & asked.keys() - has.keys():  # neither has all: in mode dedicated, or of earlier releases
+            quota = attempt(lambda: self._quota(found))[1] or {}
+            has = {**counted_in(quota.get("spec", {}).get("hard") or {}), **has}
+        if not allocation.fits(asked, has, limited):
+            return True
+        if promise is None:
+            return False
+        # Lowered by a concurrent run. In mode dedicated and of earlier releases, a promise may not have all names.
+        whole = "ephemeral_storage" in promise.resources
+        names = limited if whole else limited.keys() & promise.resources.keys()
+        return not allocation.fits(asked, promise.resources, names)
 
     def _check(self, tenant: str, specs: dict[str, Wanted], gone: set[str]) -> None:
         if tenant not in self.records or not any(map(self.grows, specs.values())):
