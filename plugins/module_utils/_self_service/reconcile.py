@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
-from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import ApiError, TenantryError
+from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import ApiError, Obstacle, TenantryError
 from ansible_collections.tenantry.kube.plugins.module_utils._core.timestamps import clock, stamp
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet import registry
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import VirtualCluster
@@ -280,7 +280,8 @@ class RequestReconciler:
         """Return why the quota has no room for a paused virtual cluster, or an empty string."""
         wanted = Wanted(found.tenant, found.namespace, found.record.resources)
         problem = self.places.quotas.over_quota([wanted], ()).get(found.tenant)
-        return f". There is no room now: {problem}" if problem else ""
+        # What is not known because a member does not answer is not for tenants.
+        return f". There is no room now: {problem}" if problem and not isinstance(problem, Obstacle) else ""
 
     def _is_refused(self, request: Request) -> bool:
         outcome = self.outcomes.get(request.namespace)

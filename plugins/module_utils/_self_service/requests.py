@@ -151,7 +151,7 @@ def status_of(request: BaseRequest, outcome: Outcome, now: datetime) -> dict:
     Tenants read it, so it omits addresses and capacities of hosts, which the administrator's row has.
     """
     message = outcome.for_tenants or outcome.message
-    if outcome.phase in (FAILED, DENIED):
+    if outcome.phase in (FAILED, DENIED, PAUSED):
         message = without_addresses(message, outcome.endpoint)
     before: dict = next(iter(request.status.get("conditions") or []), {})
     ready = "True" if outcome.phase == READY else "False"

@@ -23,6 +23,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait imp
 from ansible_collections.tenantry.kube.plugins.module_utils._module import Context, attempt, validate_all
 from ansible_collections.tenantry.kube.plugins.module_utils._snapshot import archive as snapshot_archive
 from ansible_collections.tenantry.kube.plugins.module_utils._snapshot import encryption, newest_record
+from ansible_collections.tenantry.kube.plugins.module_utils._snapshot.archive import Content
 from ansible_collections.tenantry.kube.plugins.module_utils._snapshot.description import (
     LATEST,
     SQLITE,
@@ -71,6 +72,7 @@ class SnapshotOperation:
     unreadable: list[BadFile] = field(default_factory=list)  # beside those: files that are left alone
     problem: str | None = None  # error of this item, which stops no other
     actions: list[dict] = field(default_factory=list)  # each is added before it is tried
+    renew: Callable[[], None] = field(default=lambda: None)  # what it is promised, just before it is resumed
     started: float = field(default_factory=time.monotonic)
 
     @property
@@ -160,6 +162,7 @@ def run(context: Context, items: list[dict], options: SnapshotOptions) -> list[d
         resumptions = Resumptions(context, places, [op.known_found for op in resuming])
         for op in resuming:
             op.problem = resumptions.problems.get(op.namespace)
+            op.renew = partial(places.quotas.renew, op.item["tenant"], op.namespace)
         return resumptions.settled(context.hub.map(lambda op: _row(call, op), ops))
 
 
@@ -351,8 +354,13 @@ def _restore(call: Call, op: SnapshotOperation) -> dict:
         restore = _restore_of(call, op, snapshot.origin, directory)
         restore.check()
         op.begin("restore", snapshot.origin.snapshot)
-        verified = {} if context.check_mode else {"verified": restore.execute(content)}
+        verified = {} if context.check_mode else {"verified": _execute(op, restore, content)}
         return {**_facts(snapshot), **verified, "version": restore.version}
+
+
+def _execute(op: SnapshotOperation, restore: Restore, content: Content) -> dict[str, int]:
+    op.renew()
+    return restore.execute(content)
 
 
 def _restore_of(call: Call, op: SnapshotOperation, origin: Origin, directory: Path) -> Restore:
@@ -371,6 +379,7 @@ def _revert(call: Call, op: SnapshotOperation) -> dict:
         restore.check()
         op.begin("restore", f"{PRE_UPGRADE} ({version})")
         if not call.check_mode:
+            op.renew()
             restore.revert()
     return {"snapshot": PRE_UPGRADE, "version": version}
 

@@ -41,9 +41,10 @@ class Resumptions:
 
 def resume(found: VirtualCluster) -> VirtualCluster:
     """Let it have its resources again, before its pods start."""
-    if found.record.paused is None:
-        return found
-    for action in quota_return.raising(found):
+    actions = quota_return.raising(found)  # some also if a pause or a resume was interrupted
+    for action in actions:
         quota_return.execute(found.host, action)
+    if not actions:
+        return found
     namespace = found.host.get(NAMESPACE, found.namespace)
     return VirtualCluster(found.host, require(namespace, f"namespace {found.namespace}"))

@@ -80,10 +80,11 @@ def _of_existing(promise: Promise | None, found: VirtualCluster, reality: Realit
     if not promise.host:  # by a run of before there were promises, which may be about to apply it
         after = Promise.of(host, allocation.larger(promise.resources, resources)).beside(promise)
         return Correction(found.namespace, promise, after)
+    resources = _confirmed(promise, found, resources, reality)
     differs = f"{found.namespace}: promised {shown(promise.resources)} on {promise.host}, {recorded}"
     if promise.host != host and promise.host in reality.silent:
         return Correction(found.namespace, promise, promise, f"{differs}, and {promise.host} does not answer")
-    if promise.host != host or not _same(promise.resources, resources):
+    if promise.host != host or not _same(promise.resources, resources, promise.resources):
         after = Promise.of(host, resources, in_use=reality.in_use(found))
         return Correction(found.namespace, promise, after, f"{differs}. The promise is corrected")
     after = promise
@@ -96,9 +97,25 @@ def _of_existing(promise: Promise | None, found: VirtualCluster, reality: Realit
     return Correction(found.namespace, promise, after) if after != promise else None
 
 
-def _same(one: Resources, other: Resources) -> bool:
-    """Whether they are the same as far as both are known: earlier releases did not know all of them."""
-    known = {*RESOURCES, *(one.keys() & other.keys())}
+def _confirmed(promise: Promise, found: VirtualCluster, resources: Resources, reality: Reality) -> Resources:
+    """Return the resources with those of the promise that only the ResourceQuota knows, as services of mode dedicated.
+
+    What it does not know either was promised by a run that has not applied it.
+    """
+    beyond = {name: amount for name, amount in promise.resources.items() if name not in resources and amount != "0"}
+    live = reality.in_use(found) if beyond else None
+    if live is None:
+        return {**beyond, **resources}
+    has = {
+        name: amount if allocation.fits_in(amount, live.get(name, "0")) else live.get(name, "0")
+        for name, amount in beyond.items()
+    }
+    return {**{name: amount for name, amount in has.items() if amount != "0"}, **resources}
+
+
+def _same(one: Resources, other: Resources, names: Iterable[str] = ()) -> bool:
+    """Whether they are the same in these names, and as far as both are known: earlier releases did not know all."""
+    known = {*RESOURCES, *names, *(one.keys() & other.keys())}
     return allocation.fits(one, other, known) and allocation.fits(other, one, known)
 
 

@@ -96,15 +96,9 @@ def decide(
     paused: bool,
     now: datetime,
     started: datetime | None = None,
-    returns: bool = False,
 ) -> Decision:
-    """Decide what is due for one virtual cluster, whose oldest process runs since `started`. Pure.
-
-    `returns` says that it returns the resources of its pods to the quota while it is paused.
-    """
+    """Decide what is due for one virtual cluster, whose oldest process runs since `started`. Pure."""
     decision = _due(found, notes, paused=paused, now=now)
-    if paused and returns and decision.action == "none" and found.record.paused is None and found.record.resources:
-        return replace(decision, action="pause", reason="it is paused, and still has all of its resources")
     if decision.action != "none" or not started or now < certificate_lifetime.renewal_due(started):
         return decision
     reason = f"its certificates are valid until {stamp(certificate_lifetime.valid_until(started))} at least"
@@ -197,7 +191,7 @@ def run(context: Context, items: list[dict], options: VClusterOptions) -> list[d
 def _perform(context: Context, places: FleetState, due: list[Due], options: VClusterOptions) -> list[dict]:
     """Execute what is due, with the promises for it, and return the rows."""
     wanted = _promised(context, places, due)
-    rows = run_each(context.hub, due, lambda one: one.row, lambda one: _row(context, one, options))
+    rows = run_each(context.hub, due, lambda one: one.row, lambda one: _row(context, places, one, options))
     if wanted and not context.check_mode:
         failed = {row["namespace"] for row in rows if row.get("error")}
         done = {name: one for name, one in wanted.items() if name not in failed}
@@ -238,15 +232,14 @@ def _known(found: VirtualCluster) -> dict:
 def _due_of(context: Context, places: FleetState, found: VirtualCluster) -> Due:
     """Return what is due. Any error becomes the one of its row."""
     due = Due(found, _known(found))
-    promise = places.quotas.promise(found.tenant, found.namespace)
     returns = paused_frees_quota(places.records.get(found.tenant))
-    problem, _nothing = attempt(lambda: _decide(context, due, returns=returns, resuming=bool(promise and promise.held)))
+    problem, _nothing = attempt(lambda: _decide(context, due, returns=returns))
     if problem:
         due.row["error"] = problem
     return due
 
 
-def _decide(context: Context, due: Due, *, returns: bool, resuming: bool) -> None:
+def _decide(context: Context, due: Due, *, returns: bool) -> None:
     found, now, row = due.found, clock(), due.row
     due.before = before = Notes.of(found)
     sets = lifecycle.stateful_sets(found)
@@ -256,7 +249,7 @@ def _decide(context: Context, due: Due, *, returns: bool, resuming: bool) -> Non
     if problem:  # without a sample it is not idle, but schedule and ttl apply nevertheless
         notes = replace(notes, since=None)
     started = None if paused or not sets else certificate_lifetime.oldest_start(found.host, found.namespace)
-    decision = decide(found, notes, paused=paused, now=now, started=started, returns=returns and not resuming)
+    decision = decide(found, notes, paused=paused, now=now, started=started)
     due.notes = replace(decision.notes, since=before.since) if problem else decision.notes
     row |= {"action": decision.action, "reason": decision.reason}
     due.plan = plan = _plan(found, decision.action, now, returns=returns)
@@ -268,11 +261,12 @@ def _decide(context: Context, due: Due, *, returns: bool, resuming: bool) -> Non
     due.problem = problem or ""
 
 
-def _row(context: Context, due: Due, options: VClusterOptions) -> dict:
+def _row(context: Context, places: FleetState, due: Due, options: VClusterOptions) -> dict:
     """Execute what is due, and return the row."""
     if "error" in due.row:
         return due.row
     if not context.check_mode:
+        places.quotas.renew(due.found.tenant, due.namespace)
         _execute(due, context.deadline(options.wait_timeout) if options.wait else None)
     return {**due.row, "error": due.problem} if due.problem else due.row
 

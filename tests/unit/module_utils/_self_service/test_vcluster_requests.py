@@ -173,7 +173,7 @@ def test_the_time_in_a_status_is_that_of_the_last_change() -> None:
     assert (failed["status"], failed["lastTransitionTime"]) == ("False", "2026-06-01T13:00:00Z")
 
 
-@pytest.mark.parametrize("phase", ["Failed", "Denied"])
+@pytest.mark.parametrize("phase", ["Failed", "Denied", "Paused"])
 def test_a_status_tells_no_address_but_the_tenants_own(phase: str) -> None:
     why = "member edge: https://10.1.2.3:6443: timed out; https://dev.example.com:6443 refuses connections"
     found = status_of(request(), Outcome(phase, why, "https://dev.example.com:6443"), NOW)

@@ -154,6 +154,9 @@ def test_use_beyond_smaller_resources_counts_while_the_member_is_silent(fleet: F
     assert reserve(state, smaller, host="edge") == {}
     assert fleet.promised()["payments--old"].resources["cpu"] == "3", "until it is applied"
     fleet.add(fleet.edge, "old", "1700m", used={"limits.cpu": "2300m"})
+    # Of the services of the API, only the ResourceQuota knows.
+    hard = {"spec": {"hard": {"services.nodeports": "1"}}}
+    fleet.edge.merge("v1/ResourceQuota", "vcluster", "payments--old", hard)
     state.quotas.settle({smaller.namespace: smaller})
     promise = fleet.promised()["payments--old"]
     assert (promise.resources["cpu"], promise.in_use["cpu"], promise.pending) == ("1700m", "2300m", False)
@@ -208,6 +211,23 @@ def test_each_difference_is_one_warning_and_corrected(fleet: FakeFleet) -> None:
         "unknown": ("edge", "1"),
         "begun": ("edge", "1"),
     }
+    assert fleet.correct() == []
+
+
+def test_promise_that_neither_record_nor_quota_of_the_host_has_ends(fleet: FakeFleet) -> None:
+    """A run was killed after it had promised a device."""
+    fleet.add(fleet.hub, "dev", 1)
+    fleet.correct()
+    more = {**part(1), "nvidia.com/gpu": "2"}
+    promises.update(fleet.hub, fleet.record(), lambda before: {**before, "payments--dev": Promise.of("hub", more)})
+    (line,) = fleet.correct()
+    assert "nvidia.com/gpu 2 on hub, but" in line
+    assert "nvidia.com/gpu" not in fleet.promised()["payments--dev"].resources
+    promises.update(fleet.hub, fleet.record(), lambda before: {**before, "payments--dev": Promise.of("hub", more)})
+    hard = {"spec": {"hard": {"requests.nvidia.com/gpu": "1"}}}
+    fleet.hub.merge("v1/ResourceQuota", "vcluster", "payments--dev", hard)
+    fleet.correct()
+    assert fleet.promised()["payments--dev"].resources["nvidia.com/gpu"] == "1"
     assert fleet.correct() == []
 
 

@@ -255,19 +255,28 @@ def test_one_that_sleeps_returns_its_resources_and_takes_them_again(monkeypatch:
     assert night.run("26 06:21")["action"] == "none"
 
 
-def test_pause_that_was_interrupted_is_completed(monkeypatch: pytest.MonkeyPatch) -> None:
-    slept = Notes(slept=at("25 20:05"), why="schedule")
-    night = Night(monkeypatch, replicas=0, notes=slept)
-    promises.update(
-        night.host, night.record(), lambda before: {name: one.renewed("resuming") for name, one in before.items()}
-    )
-    assert night.run("25 20:15")["action"] == "none", "another run may be resuming it"
-    then = promises.clock() + promises.LASTS
-    monkeypatch.setattr(promises, "clock", lambda: then)
-    row = night.run("25 20:25")
-    assert (row["action"], row["reason"]) == ("pause", "it is paused, and still has all of its resources")
-    assert night.promised() == {"dev": "250m"}
-    assert night.run("25 20:35")["action"] == "none"
+def test_stopped_server_keeps_its_resources_as_it_may_be_restored(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A restore, too, stops the server for a while, and needs them."""
+    night = Night(monkeypatch, replicas=0, notes=Notes(slept=at("25 20:05"), why="schedule"))
+    before = night.promised()
+    assert night.run("25 20:15")["action"] == "none"
+    assert (night.promised(), night.found.record.paused) == (before, None)
+
+
+def test_what_woke_up_too_late_has_lost_its_promise(monkeypatch: pytest.MonkeyPatch) -> None:
+    night = Night(monkeypatch, replicas=1, notes=Notes())
+    night.run("25 20:05")
+    perform, begun = housekeeping._row, promises.clock()
+
+    def late(*given: Any) -> dict:
+        monkeypatch.setattr(promises, "clock", lambda: begun + promises.LASTS)
+        night.promise("dev", "250m")  # as another run corrects it
+        return perform(*given)
+
+    monkeypatch.setattr(housekeeping, "_row", late)
+    row = night.run("26 06:01")
+    assert "another run has taken what was promised to payments--dev" in row["error"]
+    assert night.replicas == [0, 0]
 
 
 def test_run_of_any_exception_keeps_what_was_done(monkeypatch: pytest.MonkeyPatch) -> None:
