@@ -74,12 +74,13 @@ class Ledger:
         """Forget matters that have ended a while ago. Of a kind in `unknown`, nobody knows which have."""
         sent: dict[str, datetime | None] = {}
         for key, ended in self.sent.items():
+            is_unknown = kind_of(key) in unknown
+            if ended and now - ended >= SAME_WITHIN and not is_unknown:
+                continue  # if it is present, it has begun anew
             if key in present:
                 sent[key] = None
-            elif kind_of(key) in unknown:
-                sent[key] = ended
-            elif ended is None or now - ended < SAME_WITHIN:
-                sent[key] = ended or now
+            else:
+                sent[key] = ended if is_unknown else ended or now
         return replace(self, sent=sent)
 
     def interrupted(self, now: datetime) -> tuple[Ledger, int]:

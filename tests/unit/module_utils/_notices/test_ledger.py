@@ -59,6 +59,14 @@ def test_matter_that_has_ended_for_an_hour_is_forgotten() -> None:
     assert ended.settled(frozenset(), frozenset(), WHOLE + SAME_WITHIN) == Ledger()
 
 
+def test_matter_that_returns_after_an_hour_without_runs_is_another_one() -> None:
+    ended = sent().settled(frozenset(), frozenset(), WHOLE)
+    again = ended.settled(frozenset({KEY}), frozenset(), WHOLE + SAME_WITHIN)
+    assert again.fresh([notice()]) == [notice()]
+    # Of a kind that is not known, nobody knows whether it returned earlier.
+    assert ended.settled(frozenset({KEY}), frozenset({"ttl"}), WHOLE + SAME_WITHIN) == sent()
+
+
 def test_what_is_not_known_has_not_ended() -> None:
     """Its member does not answer."""
     assert sent().settled(frozenset(), frozenset({"ttl"}), WHOLE) == sent()
