@@ -80,11 +80,10 @@ def within(seconds: float, do: Callable[[], Result]) -> Result:
 def post(target: Target, body: bytes) -> None:
     """Send the body to a webhook. Raise NotDelivered or MaybeDelivered."""
     parts = urlsplit(target.url)
-    headers = {"Content-Type": "application/json", "User-Agent": "tenantry.kube"}
-    if target.token:
-        headers["Authorization"] = f"Bearer {target.token}"
-    elif parts.username is not None:
-        headers |= make_headers(basic_auth=unquote(f"{parts.username}:{parts.password or ''}"))
+    try:
+        headers = _headers(target)
+    except ValueError as error:  # its text has a part of the password
+        raise NotDelivered(f"its url cannot be used ({type(error).__name__}). Correct it") from None
     origin = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
     encrypted = parts.scheme == "https"
     pools = pool_manager(_tls(target.ca_path) if encrypted else None, environment_proxy(origin) if encrypted else None)
@@ -102,6 +101,16 @@ def post(target: Target, body: bytes) -> None:
         raise _rejected(answer.status)
 
 
+def _headers(target: Target) -> dict[str, str]:
+    found = {"Content-Type": "application/json", "User-Agent": "tenantry.kube"}
+    parts = urlsplit(target.url)
+    if target.token:
+        found["Authorization"] = f"Bearer {target.token}"
+    elif parts.username is not None:
+        found |= make_headers(basic_auth=unquote(f"{parts.username}:{parts.password or ''}"))
+    return found
+
+
 def _tls(ca_path: str | None) -> ssl.SSLContext:
     try:
         return ssl.create_default_context(cafile=ca_path)
@@ -112,6 +121,8 @@ def _tls(ca_path: str | None) -> ssl.SSLContext:
 def _no_answer(error: Exception) -> TenantryError:
     if is_untrusted_certificate(error):
         return NotDelivered("its certificate is not trusted. Set ca_path to the file of its CA")
+    if isinstance(error, urllib3_errors.LocationValueError):
+        return NotDelivered("its url cannot be used. Correct it")
     if isinstance(error, urllib3_errors.NameResolutionError):
         return NotDelivered("its name cannot be resolved. Check its url")
     if isinstance(error, (urllib3_errors.NewConnectionError, urllib3_errors.ConnectTimeoutError)):
@@ -173,6 +184,9 @@ def _connected(server: MailServer) -> Iterator[smtplib.SMTP]:
             raise NotDelivered(text) from None
         text = f"the mail server cannot be reached ({type(error).__name__})"
         raise NotDelivered(f"{text}. Check smtp.host, smtp.port and smtp.security") from None
+    except ValueError as error:  # its text has a part of the password
+        text = f"the mail server cannot be used ({type(error).__name__})"
+        raise NotDelivered(f"{text}. Check smtp.host, smtp.username and smtp.password") from None
     try:
         yield client
     finally:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from ansible_collections.tenantry.kube.plugins.module_utils._core import naming, quantities
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError, shown
@@ -181,6 +181,10 @@ def _check_url(url: str, kind: str, field: str) -> None:
     if not valid:
         begin = " or ".join(f"{one}://" for one in schemes)
         raise TenantryError(f"{field}.url: is not a URL that begins with {begin}. Set that of the webhook")
+    user = unquote(f"{parts.username or ''}{parts.password or ''}")
+    if not user.isprintable() or any(ord(one) > 255 for one in user):
+        text = "its user or password has characters beyond Latin-1, which HTTP cannot take. Choose others"
+        raise TenantryError(f"{field}.url: {text}")
 
 
 def _mail_server(given: Mapping[str, Any] | None) -> MailServer | None:
@@ -194,6 +198,9 @@ def _mail_server(given: Mapping[str, Any] | None) -> MailServer | None:
         raise TenantryError(f"smtp.port: {port} is not a port. Use 1 to 65535")
     if (given["username"] is None) != (given["password"] is None):
         raise TenantryError("smtp: username and password go together. Set both, or none")
+    user = f"{given['username'] or ''}{given['password'] or ''}"
+    if not (user.isascii() and user.isprintable()):
+        raise TenantryError("smtp: username or password has characters beyond ASCII, which SMTP cannot take. Change it")
     if given["password"] is not None and security == NO_TLS:
         raise TenantryError("smtp.security: none would send the password as it is. Use starttls or tls")
     if given["ca_path"] and security == NO_TLS:

@@ -20,7 +20,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resource
 )
 from ansible_collections.tenantry.kube.plugins.module_utils._module import Context, attempt, run_concurrently
 from ansible_collections.tenantry.kube.plugins.module_utils._notices import delivery, due, messages
-from ansible_collections.tenantry.kube.plugins.module_utils._notices.delivery import MaybeDelivered
+from ansible_collections.tenantry.kube.plugins.module_utils._notices.delivery import MaybeDelivered, NotDelivered
 from ansible_collections.tenantry.kube.plugins.module_utils._notices.due import OF_MEMBERS, Facts
 from ansible_collections.tenantry.kube.plugins.module_utils._notices.ledger import Ledger
 from ansible_collections.tenantry.kube.plugins.module_utils._notices.model import CREDENTIAL, REQUEST, Notice
@@ -159,7 +159,7 @@ class _Service:
             further = True
             run, batch = claimed
             try:
-                refused = self._deliver(run, batch)
+                refused = self._delivered(run, batch)
             except MaybeDelivered as error:
                 self._outcome.add(batch, UNCERTAIN)
                 self._outcome.problem = f"{error}. It is not sent again"
@@ -211,13 +211,27 @@ class _Service:
         """Return whether messages may be sent now: there is no quiet time, and a digest is due."""
         return not self._target.is_quiet(self._now) and (not self._day or ledger.digest < self._day)
 
-    def _deliver(self, run: str, batch: Sequence[Notice]) -> tuple[str, ...]:
-        """Send one message. Return the recipients that were refused while others were accepted."""
-        if self._target.type == MAIL:
-            if self._mail is None:
-                raise TenantryError("smtp is missing")
+    def _delivered(self, run: str, batch: Sequence[Notice]) -> tuple[str, ...]:
+        """Send one message. Return the recipients that were refused while others were accepted.
+
+        Raise a MaybeDelivered or another TenantryError, so that the claim is recorded or released in any case.
+        """
+        try:
+            deliver = self._message(run, batch)
+        except Exception as error:  # pylint: disable=broad-except
+            raise NotDelivered(f"the message cannot be made ({type(error).__name__}). Please report it") from None
+        try:
+            return delivery.within(delivery.LONGEST, deliver) or ()
+        except TenantryError:
+            raise
+        except Exception as error:  # pylint: disable=broad-except  # its text may have a secret
+            text = f"unexpected {type(error).__name__}, so nobody knows whether it was delivered"
+            hint = "Look for the message there. This is a fault of tenantry.kube, please report it"
+            raise MaybeDelivered(f"{text}. {hint}") from None
+
+    def _message(self, run: str, batch: Sequence[Notice]) -> Callable[[], tuple[str, ...] | None]:
+        """Return what sends the message."""
+        if self._target.type == MAIL and self._mail:
             mail = messages.mail_of(self._target, self._mail.sender, batch, self._now, run)
-            return delivery.within(delivery.LONGEST, partial(delivery.send, self._mail, mail, self._target.to))
-        body = messages.body_of(self._target, batch, self._now)
-        delivery.within(delivery.LONGEST, partial(delivery.post, self._target, body))
-        return ()
+            return partial(delivery.send, self._mail, mail, self._target.to)
+        return partial(delivery.post, self._target, messages.body_of(self._target, batch, self._now))

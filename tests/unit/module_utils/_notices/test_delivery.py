@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 import threading
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -84,6 +85,7 @@ def test_webhook_that_is_not_there_does_not_have_it() -> None:
     for url, text in (
         (f"http://127.0.0.1:{port}{SECRET}", "it cannot be reached"),
         (f"https://hooks.invalid{SECRET}", "its name cannot be resolved"),
+        (f"https://hooks..invalid{SECRET}", "its url cannot be used"),
     ):
         with pytest.raises(NotDelivered, match=text) as caught:
             post(url)
@@ -111,6 +113,18 @@ def test_proxy_that_refuses_does_not_have_it(hook: Webhook, monkeypatch: pytest.
 def test_ca_that_cannot_be_read() -> None:
     with pytest.raises(NotDelivered, match="the certificates in its ca_path cannot be read"):
         post("https://127.0.0.1", ca_path="/nowhere/ca.pem")
+
+
+def test_what_fails_before_the_connection_is_not_delivered(hook: Webhook, mailbox: Mailbox, ca_path: str) -> None:
+    """Validation rejects these before."""
+    url = replace(target(), url=hook.url.replace("://", "://ops:secret%C5%82@"))
+    with pytest.raises(NotDelivered, match=r"its url cannot be used \(UnicodeEncodeError\)"):
+        delivery.post(url, b"{}")
+    mail = replace(server(mailbox.port, ca_path=ca_path, **USER), password="secretł")
+    with pytest.raises(NotDelivered, match=r"the mail server cannot be used \(UnicodeEncodeError\)") as caught:
+        send(mail)
+    assert "secret" not in str(caught.value)
+    assert (hook.bodies, mailbox.envelopes) == ([], [])
 
 
 def test_endless_answer_ends() -> None:

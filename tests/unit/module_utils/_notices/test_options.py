@@ -28,6 +28,8 @@ MAIL = {"type": "mail", "to": ["ops@example.com"]}
         ({"url": "https://hooks.example.com/a secret"}, None, r"\.url: is not a URL"),
         ({"url": "https://hooks.example.com:x/secret"}, None, r"\.url: is not a URL"),
         ({"url": "https:///secret"}, None, r"\.url: is not a URL"),
+        ({"url": "https://ops:secret%C5%82@a.example"}, None, r"\.url: its user or password has .* beyond Latin-1"),
+        ({"url": "https://ops:secret%0A@a.example"}, None, r"\.url: its user or password has .* beyond Latin-1"),
         (
             {"url": "http://hooks.slack.com/secret", "type": "slack"},
             None,
@@ -54,6 +56,8 @@ MAIL = {"type": "mail", "to": ["ops@example.com"]}
         (MAIL, {"host": "mail example"}, r"smtp\.host: "),
         (MAIL, {"port": 0}, r"smtp\.port: 0 is not a port"),
         (MAIL, {"username": "x"}, r"smtp: username and password go together"),
+        (MAIL, {"username": "x", "password": "secretł"}, r"smtp: username or password has characters beyond ASCII"),
+        (MAIL, {"username": "ł", "password": "secret"}, r"smtp: username or password has characters beyond ASCII"),
         (MAIL, {"username": "x", "password": "secret", "security": "none"}, r"smtp\.security: none would send"),
         (MAIL, {"ca_path": "/ca.pem", "security": "none"}, r"smtp\.ca_path: is of no use"),
     ],

@@ -121,6 +121,37 @@ def test_uncertain_notice_is_not_sent_again(runs: Runs, hook: Webhook) -> None:
     assert len(hook.bodies) == 1
 
 
+def test_unforeseen_error_is_recorded_and_not_tried_again(
+    runs: Runs, hook: Webhook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is of a library, while the message is sent."""
+
+    def fails(*_given: Any) -> None:
+        raise ValueError("secret")
+
+    target = {"url": hook.url}
+    with monkeypatch.context() as patched:
+        patched.setattr(delivery, "post", fails)
+        found = runs.run(target)
+    assert (states(found), found["changed"]) == (["uncertain"], True)
+    assert runs.warnings == [
+        "target operations: unexpected ValueError, so nobody knows whether it was delivered. Look for the message there. "
+        "This is a fault of tenantry.kube, please report it. It is not sent again"
+    ]
+    assert (states(runs.run(target)), runs.warnings) == ([], [])
+
+
+def test_message_that_cannot_be_made_is_tried_again(runs: Runs, hook: Webhook, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_given: Any) -> bytes:
+        raise ValueError("secret")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(messages, "body_of", fails)
+        assert states(runs.run({"url": hook.url})) == ["failed"]
+    assert "the message cannot be made (ValueError)" in runs.warnings[0]
+    assert states(runs.run({"url": hook.url})) == ["sent"]
+
+
 def test_killed_run_sends_nothing_twice(runs: Runs, hook: Webhook, monkeypatch: pytest.MonkeyPatch) -> None:
     """It was killed after the target got the message. Nobody knows, so there is a warning, once."""
 
