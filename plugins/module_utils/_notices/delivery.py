@@ -46,6 +46,7 @@ _NEXT_STEP = {
 }
 # Of a proxy, behind which the message may have arrived.
 _UNCERTAIN = (HTTPStatus.BAD_GATEWAY, HTTPStatus.GATEWAY_TIMEOUT)
+_ACCEPTED, _FORWARDED = 250, 251  # of SMTP
 
 
 class NotDelivered(TenantryError):
@@ -153,17 +154,44 @@ def send(server: MailServer, message: EmailMessage, to: tuple[str, ...]) -> tupl
 
     Raise NotDelivered or MaybeDelivered.
     """
+    body = message.as_bytes()
     with _connected(server) as client:
         try:
-            return tuple(sorted(client.send_message(message, server.sender, to)))
-        except smtplib.SMTPRecipientsRefused as error:
-            code, answer = next(iter(error.recipients.values()))
-            raise NotDelivered(f"the mail server refused all recipients: {_said(code, answer, server)}") from None
-        except smtplib.SMTPResponseException as error:
-            raise NotDelivered(f"the mail server refused: {_said(error.smtp_code, error.smtp_error, server)}") from None
+            refused = _addressed(client, server, to, len(body))
+        except (smtplib.SMTPException, OSError) as error:
+            text = f"the connection to the mail server broke before the message ({type(error).__name__})"
+            raise NotDelivered(f"{text}. Look into its log") from None
+        try:
+            code, answer = client.data(body)
+        except smtplib.SMTPDataError as error:
+            code, answer = error.smtp_code, error.smtp_error
         except (smtplib.SMTPException, OSError) as error:
             text = f"the connection to the mail server broke ({type(error).__name__})"
             raise MaybeDelivered(f"{text}. Look for the message in its log") from None
+        if code != _ACCEPTED:
+            raise NotDelivered(f"the mail server refused: {_said(code, answer, server)}")
+        return refused
+
+
+def _addressed(client: smtplib.SMTP, server: MailServer, to: tuple[str, ...], size: int) -> tuple[str, ...]:
+    """Name the sender and the recipients, and return those that the server refused for good.
+
+    If it refuses one for now, nobody gets the message yet: the next run cannot send it to this one only.
+    """
+    client.ehlo_or_helo_if_needed()
+    code, answer = client.mail(server.sender, [f"size={size}"] if client.has_extn("size") else [])
+    if code != _ACCEPTED:
+        raise NotDelivered(f"the mail server refused smtp.from: {_said(code, answer, server)}")
+    refused = []
+    for one in to:
+        code, answer = client.rcpt(one)
+        if 400 <= code < 500:
+            raise NotDelivered(f"the mail server refused {one} for now: {_said(code, answer, server)}")
+        if code not in (_ACCEPTED, _FORWARDED):
+            refused.append(one)
+    if len(refused) == len(to):
+        raise NotDelivered(f"the mail server refused all recipients: {_said(code, answer, server)}")
+    return tuple(sorted(refused))
 
 
 @contextmanager

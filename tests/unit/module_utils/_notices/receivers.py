@@ -76,12 +76,18 @@ class Mailbox:
     users: list[bytes] = field(default_factory=list)
     data_answer: str = "250 OK"
     refused: tuple[str, ...] = ()
+    later: tuple[str, ...] = ()  # recipients that are refused for now
     drops: bool = False  # closes the connection after the data
+    drops_early: bool = False  # closes it before
     wrong_password: bool = False
 
-    async def handle_RCPT(self, _server: Any, _session: Any, envelope: Envelope, address: str, _options: Any) -> str:
+    async def handle_RCPT(self, server: Any, _session: Any, envelope: Envelope, address: str, _options: Any) -> str:
         if address in self.refused:
             return "550 no such user"
+        if address in self.later:
+            return "450 try again later"
+        if self.drops_early:
+            server.transport.abort()
         envelope.rcpt_tos.append(address)
         return "250 OK"
 

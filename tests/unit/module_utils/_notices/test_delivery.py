@@ -208,6 +208,22 @@ def test_some_or_all_recipients_are_refused(mailbox: Mailbox, ca_path: str) -> N
     assert len(mailbox.envelopes) == 1
 
 
+def test_connection_that_breaks_before_the_data_has_not_delivered(mailbox: Mailbox, ca_path: str) -> None:
+    mailbox.drops_early = True
+    text = r"the connection to the mail server broke before the message \(SMTPServerDisconnected\)"
+    with pytest.raises(NotDelivered, match=text):
+        send(server(mailbox.port, ca_path=ca_path, **USER))
+    assert mailbox.envelopes == []
+
+
+def test_recipient_that_is_refused_for_now_gets_it_later_like_the_others(mailbox: Mailbox, ca_path: str) -> None:
+    """A server with greylisting accepts it minutes later."""
+    mailbox.refused, mailbox.later = ("gone@example.com",), ("team@example.com",)
+    with pytest.raises(NotDelivered, match="refused team@example.com for now: 450 try again later"):
+        send(server(mailbox.port, ca_path=ca_path, **USER), "gone@example.com", "ops@example.com", "team@example.com")
+    assert mailbox.envelopes == []
+
+
 def test_mail_server_that_is_not_there() -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]

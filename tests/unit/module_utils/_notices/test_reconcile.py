@@ -135,8 +135,8 @@ def test_unforeseen_error_is_recorded_and_not_tried_again(
         found = runs.run(target)
     assert (states(found), found["changed"]) == (["uncertain"], True)
     assert runs.warnings == [
-        "target operations: unexpected ValueError, so nobody knows whether it was delivered. Look for the message there. "
-        "This is a fault of tenantry.kube, please report it. It is not sent again"
+        "target operations: unexpected ValueError, so nobody knows whether it was delivered. Look for the message "
+        "there. This is a fault of tenantry.kube, please report it. It is not sent again"
     ]
     assert (states(runs.run(target)), runs.warnings) == ([], [])
 
