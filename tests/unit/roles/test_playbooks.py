@@ -61,6 +61,13 @@ def test_tables_have_a_line_for_each_row_by_default(tmp_path: Path) -> None:
     assert sorted(lines) == sorted(["TIME", "x", "x", "VIRTUAL", "a", "a", "TENANT", *"a" * len(usage_table.COUNTED)])
 
 
+def test_notices_come_after_the_sample() -> None:
+    """A mistake in their options ends the run, and what they ask may be slow."""
+    report = yaml.safe_load((ROOT / "roles/usage_report/tasks/main.yml").read_text())
+    modules = [module for task in report for module in task if module.startswith("tenantry.kube.")]
+    assert modules[-2:] == ["tenantry.kube.usage_report", "tenantry.kube.notices"]
+
+
 @pytest.fixture
 def inventory(tmp_path: Path) -> Path:
     """A hub that is an existing cluster whose kubeconfig is mistyped, and a sudo that nobody may use."""
