@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import TenantryError
 from ansible_collections.tenantry.kube.plugins.module_utils._core.timestamps import moment, stamp
@@ -73,7 +73,8 @@ class Ledger:
     def settled(self, present: frozenset[str], unknown: frozenset[str], now: datetime) -> Ledger:
         """Forget matters that have ended a while ago. Of a kind in `unknown`, nobody knows which have."""
         sent: dict[str, datetime | None] = {}
-        for key, ended in self.sent.items():
+        for key, recorded in self.sent.items():
+            ended = min(recorded, now) if recorded else None  # a clock may have been ahead
             is_unknown = kind_of(key) in unknown
             if ended and now - ended >= SAME_WITHIN and not is_unknown:
                 continue  # if it is present, it has begun anew
@@ -83,9 +84,17 @@ class Ledger:
                 sent[key] = ended if is_unknown else ended or now
         return replace(self, sent=sent)
 
+    def is_due(self, day: str) -> bool:
+        """Return whether the digest of this day was not sent yet. A clock that was ahead may have left a later day."""
+        tomorrow = str(date.fromisoformat(day) + timedelta(days=1))
+        return not day <= self.digest <= tomorrow
+
     def interrupted(self, now: datetime) -> tuple[Ledger, int]:
-        """End the claims of runs that were killed, and return the number of their notices, which may have been sent."""
-        late = {run: one for run, one in self.claims.items() if now - one.at > CLAIM_LASTS}
+        """End the claims of runs that were killed, and return the number of their notices, which may have been sent.
+
+        So are claims of a clock that was ahead.
+        """
+        late = {run: one for run, one in self.claims.items() if abs(now - one.at) > CLAIM_LASTS}
         found = self
         for run in late:
             found = found.delivered(run)

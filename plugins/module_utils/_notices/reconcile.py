@@ -143,9 +143,8 @@ class _Service:
     ) -> None:
         self._target, self._outcome = outcome.target, outcome
         self._mail, self._facts, self._notices = mail, facts, notices
-        self._now: datetime = facts.sample.time
+        self._now: datetime = facts.sample.time  # of messages
         self._record = Record(context.hub, outcome.target.name)
-        self._day = self._target.day_of_digest(self._now)
 
     def check(self) -> None:
         """Say what would be sent."""
@@ -190,18 +189,19 @@ class _Service:
             if run in ledger.claims:  # it was written, and the answer was lost
                 batch.extend(one for one in self._notices if one.keys[0] in ledger.claims[run].keys)
                 return ledger
-            ledger, lost = ledger.interrupted(self._now)
+            now = clock()  # gathering may have taken minutes
+            ledger, lost = ledger.interrupted(now)
             if lost:
                 self._outcome.problem = (
                     f"a run was killed while it sent notices ({lost}), which are not sent again. Look for them there"
                 )
-            ledger = ledger.settled(present, self._facts.unknown, self._now)
+            ledger = ledger.settled(present, self._facts.unknown, now)
             fresh = ledger.fresh(self._notices)
             if not further and not self._is_open(ledger):
                 held.extend(fresh)
                 return ledger
             batch.extend(fresh[: messages.MOST[self._target.type]])
-            return ledger.claimed(run, batch, self._now, self._day)
+            return ledger.claimed(run, batch, now, self._target.day_of_digest(now))
 
         self._record.change(update)
         self._outcome.add(held, HELD)
@@ -209,7 +209,9 @@ class _Service:
 
     def _is_open(self, ledger: Ledger) -> bool:
         """Return whether messages may be sent now: there is no quiet time, and a digest is due."""
-        return not self._target.is_quiet(self._now) and (not self._day or ledger.digest < self._day)
+        now = clock()
+        day = self._target.day_of_digest(now)
+        return not self._target.is_quiet(now) and (not day or ledger.is_due(day))
 
     def _delivered(self, run: str, batch: Sequence[Notice]) -> tuple[str, ...]:
         """Send one message. Return the recipients that were refused while others were accepted.

@@ -43,6 +43,20 @@ def test_claim_of_a_killed_run_is_as_if_sent() -> None:
     assert claimed.interrupted(WHOLE + CLAIM_LASTS + SECOND) == (sent(), 1)
 
 
+def test_times_of_a_clock_that_was_a_year_ahead_silence_nothing() -> None:
+    year = timedelta(days=365)
+    claimed = Ledger().claimed("run", [notice()], WHOLE + year, "")
+    assert claimed.interrupted(WHOLE) == (sent(), 1)
+    ended = sent().settled(frozenset(), frozenset(), WHOLE + year)
+    assert ended.settled(frozenset(), frozenset(), WHOLE).sent == {KEY: WHOLE}
+    assert Ledger(digest="2027-11-30").is_due("2026-11-30")
+    # Clocks and time zones of controllers differ a little.
+    soon = Ledger().claimed("run", [notice()], WHOLE + SECOND, "")
+    assert soon.interrupted(WHOLE) == (soon, 0)
+    days = ("", "2026-11-29", "2026-11-30", "2026-12-01", "2026-12-02")
+    assert [Ledger(digest=day).is_due("2026-11-30") for day in days] == [True, True, False, False, True]
+
+
 def test_matter_that_returns_soon_is_the_same_one() -> None:
     ended = sent().settled(frozenset(), frozenset(), WHOLE)
     assert ended.fresh([notice()]) == []

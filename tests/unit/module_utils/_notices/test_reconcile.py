@@ -34,12 +34,14 @@ class Runs:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.hub = FakeHost.hub()
         self.time = NOW
+        self.gathering = timedelta(0)  # how long that takes
         self.missing: dict[str, str] = {}
         self.vclusters = [vcluster(expires=NOW + DAYS)]
         self.tenants: list[dict[str, Any]] = [usage()]
         self.users: Callable[..., dict[str, Any]] = lambda *_given, **_more: ANSWERED
         self.warnings: list[str] = []
         monkeypatch.setattr(gather, "take", lambda _context, _now: self.sample())
+        monkeypatch.setattr(reconcile, "clock", lambda: self.time + self.gathering)
         monkeypatch.setattr(tenant_usage, "run", lambda _context, _tenant: {"tenants": self.tenants})
         monkeypatch.setattr(users_info, "run", lambda *given, **more: self.users(*given, **more))
 
@@ -259,6 +261,32 @@ def test_quiet_hours_hold_what_is_still_due_afterwards(runs: Runs, hook: Webhook
     runs.time, runs.tenants = NOW + HOUR, [usage(cpu="2")]
     assert states(runs.run(target)) == ["sent"]
     assert abouts(hook) == [["payments/dev"]]
+
+
+def test_what_may_be_sent_depends_on_the_time_after_gathering(runs: Runs, hook: Webhook) -> None:
+    """Members that do not answer may take longer than a claim lasts."""
+    runs.gathering = timedelta(minutes=30)
+    target, warnings = {"url": hook.url}, []
+
+    def beside() -> None:
+        runs.time, runs.gathering = NOW + timedelta(minutes=30), timedelta(0)
+        runs.run(target)
+        warnings.extend(runs.warnings)
+
+    hook.on_request = beside
+    assert states(runs.run(target)) == ["sent"]
+    assert warnings == []
+    runs.time, runs.gathering = NOW, timedelta(minutes=30)
+    quiet = {"name": "quiet", "url": hook.url, "quiet_hours": ["mon 09:30-10:00"]}
+    assert states(runs.run(quiet)) == ["held"]
+
+
+def test_digest_of_a_clock_that_was_ahead_silences_no_target(runs: Runs, hook: Webhook) -> None:
+    target = {"url": hook.url, "digest": "08:00"}
+    runs.time = NOW + 365 * DAYS
+    runs.run(target)
+    runs.time, runs.vclusters = NOW, [vcluster(name="prod", expires=NOW + DAYS)]
+    assert states(runs.run(target)) == ["sent"]
 
 
 def test_digest_is_one_message_a_day(runs: Runs, hook: Webhook) -> None:
