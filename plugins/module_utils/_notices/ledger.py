@@ -28,7 +28,7 @@ class Claim:
 
     at: datetime
     keys: tuple[str, ...]
-    digest: str = ""  # before the claim
+    digest: str = ""  # before the run
 
 
 @dataclass(frozen=True)
@@ -100,12 +100,18 @@ class Ledger:
             found = found.delivered(run)
         return found, sum(len(one.keys) for one in late.values())
 
-    def claimed(self, run: str, notices: Sequence[Notice], now: datetime, digest: str) -> Ledger:
-        """Claim these notices for a run, and the digest of that day, which may have none."""
+    def claimed(
+        self, run: str, notices: Sequence[Notice], now: datetime, digest: str, before: str | None = None
+    ) -> Ledger:
+        """Claim these notices for a run, and the digest of that day, which may have none.
+
+        If the run sent other messages of that digest, `before` is the digest before them.
+        """
         if not notices:
             return replace(self, digest=digest)
         keys = tuple(key for one in notices for key in one.keys)
-        return replace(self, claims={**self.claims, run: Claim(now, keys, self.digest)}, digest=digest)
+        claim = Claim(now, keys, self.digest if before is None else before)
+        return replace(self, claims={**self.claims, run: claim}, digest=digest)
 
     def delivered(self, run: str) -> Ledger:
         """Record that the notices of a claim were sent, or may have been."""

@@ -144,6 +144,7 @@ class _Service:
         self._target, self._outcome = outcome.target, outcome
         self._mail, self._facts, self._notices = mail, facts, notices
         self._now: datetime = facts.sample.time  # of messages
+        self._digest = ""  # that of the ledger before this run
         self._record = Record(context.hub, outcome.target.name)
 
     def check(self) -> None:
@@ -190,6 +191,8 @@ class _Service:
                 batch.extend(one for one in self._notices if one.keys[0] in ledger.claims[run].keys)
                 return ledger
             now = clock()  # gathering may have taken minutes
+            if not further:
+                self._digest = ledger.digest
             ledger, lost = ledger.interrupted(now)
             if lost:
                 self._outcome.problem = (
@@ -201,7 +204,7 @@ class _Service:
                 held.extend(fresh)
                 return ledger
             batch.extend(fresh[: messages.MOST[self._target.type]])
-            return ledger.claimed(run, batch, now, self._target.day_of_digest(now))
+            return ledger.claimed(run, batch, now, self._target.day_of_digest(now), self._digest)
 
         self._record.change(update)
         self._outcome.add(held, HELD)

@@ -313,6 +313,24 @@ def test_failed_digest_is_tried_again(runs: Runs, hook: Webhook) -> None:
     assert states(runs.run(target)) == ["sent"]
 
 
+def test_digest_that_fails_in_its_second_message_is_tried_again(
+    runs: Runs, hook: Webhook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(messages.MOST, "webhook", 1)
+    runs.vclusters.append(vcluster(name="prod", expires=NOW + DAYS))
+    target = {"url": hook.url, "digest": "08:00"}
+
+    def second_fails() -> None:
+        hook.status = 503 if len(hook.bodies) == 2 else 200
+
+    hook.on_request = second_fails
+    assert states(runs.run(target)) == ["sent", "failed"]
+    assert states(runs.run(target)) == ["sent"]
+    assert abouts(hook) == [["payments/dev"], ["payments/prod"], ["payments/prod"]]
+    runs.vclusters.append(vcluster(name="late", expires=NOW + DAYS))
+    assert states(runs.run(target)) == ["held"]
+
+
 def test_many_notices_are_several_messages(runs: Runs, hook: Webhook, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(messages.MOST, "webhook", 2)
     names = [f"dev-{number}" for number in range(5)]
