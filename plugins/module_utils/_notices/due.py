@@ -34,6 +34,8 @@ from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.spec.lifec
 QUOTA_STEPS = (100, 80)
 # Notices that need an answer of all members: of what is on a silent one, nothing is known.
 OF_MEMBERS = frozenset({TTL, SLEEP, IDLE, CREDENTIAL, CERTIFICATE, SNAPSHOT})
+# Notices about requests of one tenant in a run. One more sums up the others.
+MOST_REQUESTS = 20
 _READY = "Ready"
 
 
@@ -180,16 +182,26 @@ def _by_kubeconfig(credentials: Iterable[Mapping[str, Any]]) -> dict[str, list[t
 
 
 def _of_requests(requests: Iterable[Mapping[str, Any]]) -> Iterator[Notice]:
-    for one in requests:
-        meta, status = one["metadata"], one.get("status") or {}
-        tenant = naming.tenant_of(meta.get("namespace") or "")
-        if tenant is None or status.get("phase") != DENIED:
-            continue
-        what = "virtual cluster" if one["kind"].startswith("VirtualCluster") else "user"
-        about = f"{tenant}/{meta['name']}"
-        text = f"was requested as a {what} and denied: {_short(status.get('message') or 'no reason is known')}"
-        key = f"{REQUEST} {one['kind']} {about} {meta['uid']} {status.get('observedGeneration', 0)}"
-        yield Notice(NOTE, tenant, about, text, "Change or delete the request", (key,))
+    """Return a notice for each denied request, up to a number: a tenant can make and change as many as it likes."""
+    denied: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    for one in sorted(requests, key=lambda one: one["metadata"].get("creationTimestamp") or ""):
+        tenant = naming.tenant_of(one["metadata"].get("namespace") or "")
+        if tenant is not None and (one.get("status") or {}).get("phase") == DENIED:
+            denied[tenant].append(one)
+    for tenant, found in denied.items():
+        yield from (_of_request(tenant, one) for one in found[:MOST_REQUESTS])
+        if more := found[MOST_REQUESTS:]:
+            text = f"has more denied requests: {len(more)}"
+            yield Notice(NOTE, tenant, tenant, text, "Change or delete requests", (f"{REQUEST} {tenant}",))
+
+
+def _of_request(tenant: str, one: Mapping[str, Any]) -> Notice:
+    meta = one["metadata"]
+    what = "virtual cluster" if one["kind"].startswith("VirtualCluster") else "user"
+    about = f"{tenant}/{meta['name']}"
+    text = f"was requested as a {what} and denied: {_short(one['status'].get('message') or 'no reason is known')}"
+    key = f"{REQUEST} {one['kind']} {about} {meta['uid']}"
+    return Notice(NOTE, tenant, about, text, "Change or delete the request", (key,))
 
 
 def _short(text: object) -> str:

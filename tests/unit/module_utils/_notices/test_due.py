@@ -175,15 +175,29 @@ def test_credential_without_times_is_left_out() -> None:
     assert found(users=[user({**credential("dev", DAYS, 90 * DAYS), "issued": None})]) == []
 
 
-def request(phase: str = "Denied", namespace: str = "tenant-payments", **status: Any) -> dict[str, Any]:
-    meta = {"name": "big", "namespace": namespace, "uid": "u1"}
+def request(
+    phase: str = "Denied", namespace: str = "tenant-payments", name: str = "big", **status: Any
+) -> dict[str, Any]:
+    meta = {"name": name, "namespace": namespace, "uid": "u1", "creationTimestamp": "2026-11-30T09:00:00Z"}
     return {"kind": "VirtualClusterRequest", "metadata": meta, "status": {"phase": phase, **status}}
 
 
 def test_denied_request_is_announced_with_its_reason() -> None:
     (one,) = found(requests=[request(message="cpu: 99 is too much.\nUse less.", observedGeneration=2)])
     assert one.text == "was requested as a virtual cluster and denied: cpu: 99 is too much. Use less"
-    assert (one.tenant, one.keys) == ("payments", ("request VirtualClusterRequest payments/big u1 2",))
+    assert (one.tenant, one.keys) == ("payments", ("request VirtualClusterRequest payments/big u1",))
+
+
+def test_tenant_that_makes_and_changes_many_requests_does_not_flood_operations() -> None:
+    first, second = (found(requests=[request(observedGeneration=number)])[0] for number in (1, 2))
+    assert first.keys == second.keys
+    many = [request(name=f"r-{number}") for number in range(22)]
+    oldest = {**request(name="z"), "metadata": {**request(name="z")["metadata"], "creationTimestamp": "2026-11-01"}}
+    *single, last, of_other = found(requests=[*many, oldest, request(namespace="tenant-research")])
+    assert [one.about for one in single] == ["payments/z", *(f"payments/r-{number}" for number in range(19))]
+    assert (last.about, last.text) == ("payments", "has more denied requests: 3")
+    assert (last.kind, last.keys) == ("request", ("request payments",))
+    assert of_other.about == "research/big"
 
 
 @pytest.mark.parametrize("given", [request("Ready"), request("Failed"), request(namespace="default")])
