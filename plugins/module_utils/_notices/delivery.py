@@ -164,7 +164,7 @@ def send(server: MailServer, message: EmailMessage, to: tuple[str, ...]) -> tupl
         try:
             code, answer = client.data(body)
         except smtplib.SMTPDataError as error:
-            code, answer = error.smtp_code, error.smtp_error
+            raise NotDelivered(f"the mail server refused: {_said(error.smtp_code, error.smtp_error, server)}") from None
         except (smtplib.SMTPException, OSError) as error:
             text = f"the connection to the mail server broke ({type(error).__name__})"
             raise MaybeDelivered(f"{text}. Look for the message in its log") from None

@@ -77,7 +77,7 @@ class Ledger:
             ended = min(recorded, now) if recorded else None  # a clock may have been ahead
             is_unknown = kind_of(key) in unknown
             if ended and now - ended >= SAME_WITHIN and not is_unknown:
-                continue  # if it is present, it has begun anew
+                continue  # if it is present, it is another matter
             if key in present:
                 sent[key] = None
             else:
