@@ -154,10 +154,8 @@ class _Service:
 
     def send(self) -> None:
         """Send all that is due, in as many messages as that takes. Stop at the first one that fails."""
-        further = False
-        while claimed := self._claim(further=further):
-            further = True
-            run, batch = claimed
+        run, batch = self._claim(further=False)
+        while batch:
             try:
                 refused = self._delivered(run, batch)
             except MaybeDelivered as error:
@@ -176,9 +174,10 @@ class _Service:
                 self._outcome.problem = (
                     f"the mail server refused {', '.join(refused)}. Correct targets.{self._target.name}.to"
                 )
+            run, batch = self._claim(further=True)
 
-    def _claim(self, *, further: bool) -> tuple[str, list[Notice]] | None:
-        """Claim the notices of the next message. Return None if there are none, or none may be sent now."""
+    def _claim(self, *, further: bool) -> tuple[str, list[Notice]]:
+        """Claim the notices of the next message, and return them: none, or none may be sent now, is an empty list."""
         run = uuid.uuid4().hex
         batch: list[Notice] = []
         held: list[Notice] = []
@@ -208,7 +207,7 @@ class _Service:
 
         self._record.change(update)
         self._outcome.add(held, HELD)
-        return (run, batch) if batch else None
+        return run, batch
 
     def _is_open(self, ledger: Ledger) -> bool:
         """Return whether messages may be sent now: there is no quiet time, and a digest is due."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -43,7 +44,10 @@ class Runs:
         monkeypatch.setattr(gather, "take", lambda _context, _now: self.sample())
         monkeypatch.setattr(reconcile, "clock", lambda: self.time + self.gathering)
         monkeypatch.setattr(tenant_usage, "run", lambda _context, _tenant: {"tenants": self.tenants})
-        monkeypatch.setattr(users_info, "run", lambda *given, **more: self.users(*given, **more))
+        monkeypatch.setattr(users_info, "run", self._ask)
+
+    def _ask(self, *given: Any, **more: Any) -> dict[str, Any]:
+        return self.users(*given, **more)
 
     def sample(self) -> Sample:
         return sample(*self.vclusters, time=self.time, missing=self.missing)
@@ -190,14 +194,14 @@ def test_run_that_is_overtaken_claims_nothing_twice(runs: Runs, hook: Webhook, m
         runs.vclusters = [vcluster(name=name, expires=NOW + DAYS)]
         pending = [True]
 
-        def overtaken(kind: str, *where: Any, pending: list[bool] = pending) -> Any:
+        def overtaken(pending: list[bool], kind: str, *where: Any) -> Any:
             found = get(kind, *where)
             if where[0] == "notices-operations" and pending:
                 pending.clear()
                 assert states(runs.run(target)) == ["sent"]
             return found
 
-        monkeypatch.setattr(runs.hub, "get", overtaken)
+        monkeypatch.setattr(runs.hub, "get", partial(overtaken, pending))
         assert runs.run(target)["notices"] == []
     assert abouts(hook) == [["payments/dev"], ["payments/prod"]]
 
