@@ -23,7 +23,11 @@ demo: deps ## Build the lab, install the platform, stamp out virtual clusters, u
 	@tests/demo/run $(BIN)
 
 .PHONY: test
-test: deps no-reports lint test-unit ## Everything CI runs: lint, sanity, unit, lab and role tests
+test: deps no-reports ## Everything CI runs: lint, sanity, unit, lab and role tests
+	@echo "==> unit tests; lint beside them is shown after them"
+	@$(MAKE) --keep-going lint > $(BUILD)/reports/lint.log 2>&1 & lint=$$!; \
+	$(MAKE) test-unit && failed=0 || failed=1; \
+	wait $$lint || failed=1; cat $(BUILD)/reports/lint.log; exit $$failed
 	@echo "==> beside the tests on machines, whose waits leave the processors idle, what needs none (shown at the end)"
 	@$(MAKE) --keep-going sanity test-floor > $(BUILD)/reports/others.log 2>&1 & others=$$!; \
 	$(MAKE) test-servers > $(BUILD)/reports/servers.log 2>&1 & servers=$$!; \
