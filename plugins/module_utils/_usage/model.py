@@ -46,6 +46,8 @@ class VClusterSample:
     limited: Amounts
     used: Amounts | None  # None: not measured
     promised_storage: Decimal = NOTHING
+    # What it has while it is awake, by resource: more than promised if it is paused. None: its record cannot be read.
+    resources: Mapping[str, Decimal] | None = None
     storage: Decimal = NOTHING
     pods: Decimal = NOTHING
     node_ports: Decimal = NOTHING

@@ -112,6 +112,7 @@ def _vcluster_sample(
         # No pod of it runs: nothing is used, which is known where the host measures.
         used=None if used is None else used.get(found.namespace, Amounts()),
         promised_storage=_amount(promised.get("storage")),
+        resources={name: _amount(value) for name, value in record.resources.items()} or None,
         storage=_amount(requests.get("storage")),
         pods=_amount(counted.get("pods")),
         node_ports=_amount(counted.get("services.nodeports")),

@@ -82,7 +82,7 @@ def propose(hours: Iterable[Usage], sample: Sample) -> list[Proposal]:
 
 
 def _of_vcluster(one: VClusterSample, seen: _Hours, now: int) -> list[Proposal]:
-    if one.mode != SHARED:
+    if one.mode != SHARED or one.resources is None:
         return []
     # An earlier one may have had its name.
     created = one.created.timestamp()
@@ -93,19 +93,21 @@ def _of_vcluster(one: VClusterSample, seen: _Hours, now: int) -> list[Proposal]:
         return []
     return [
         Proposal(one.tenant, one.name, resource, current, proposed, reason)
-        for resource, current, counted in _resources_of(one)
-        for proposed, reason in [_needed(resource, current, counted, awake, measured)]
+        for resource in STEPS
+        for current in [one.resources.get(resource, NOTHING)]
+        for proposed, reason in [_needed(resource, current, _taken(one, resource), awake, measured)]
         if proposed != current
     ]
 
 
-def _resources_of(one: VClusterSample) -> list[tuple[str, Decimal, Decimal]]:
-    """Return the name of each resource, what is promised of it and what the ResourceQuota counts now."""
-    return [
-        ("cpu", one.promised.cpu, one.limited.cpu),
-        ("memory", one.promised.memory, one.limited.memory),
-        ("storage", one.promised_storage, one.storage),
-    ]
+def _promised(one: VClusterSample, resource: str) -> Decimal:
+    """Return what it has of the quota now."""
+    return one.promised_storage if resource == "storage" else getattr(one.promised, resource)
+
+
+def _taken(one: VClusterSample, resource: str) -> Decimal:
+    """Return what its ResourceQuota counts now."""
+    return one.storage if resource == "storage" else getattr(one.limited, resource)
 
 
 def _needed(
@@ -134,24 +136,32 @@ def _of_quota(
     found = []
     for resource in STEPS:
         current = tenant.quota.get(resource, NOTHING)
-        promised = {
-            _key(one): int(new.get((one.name, resource), amount) / _UNITS[resource])
-            for one in mine
-            for name, amount, _counted in _resources_of(one)
-            if name == resource
-        }
-        sums: dict[int, int] = defaultdict(int)
+        # One that is paused gets all of its resources again when it wakes up.
+        full = {_key(one): _full(one, resource, past.get(_key(one), {})) for one in mine}
+        awake = {key: new.get((key[1], resource), amount) for key, amount in full.items()}
+        sums: dict[int, Decimal] = defaultdict(Decimal)
         for key, seen in past.items():
-            now_promised = promised.get(key)
             for time, hour in seen.items():
-                sums[time] += hour.promised[resource] if now_promised is None else now_promised
-        today, usual = (amount * _UNITS[resource] for amount in (sum(promised.values()), p95(list(sums.values()))))
-        wanted = _changed(resource, current, max(today, usual))
-        proposed = wanted if today > current else min(current, wanted)
+                sums[time] += awake[key] if key in awake else hour.promised[resource] * _UNITS[resource]
+        today, usual = sum(awake.values(), NOTHING), p95(list(sums.values()))
+        keeps = {_key(one): _promised(one, resource) for one in mine}
+        counted = sum((min(keeps[key], awake[key]) if keeps[key] < full[key] else awake[key] for key in full), NOTHING)
+        if counted > current:
+            proposed = _changed(resource, current, counted)
+        else:
+            proposed = min(current, _changed(resource, current, max(today, usual)))
         if proposed != current:
             reason = f"resources of {_text(resource, today)}, 95th percentile {_text(resource, usual)}"
             found.append(Proposal(tenant.name, None, resource, current, proposed, reason))
     return found
+
+
+def _full(one: VClusterSample, resource: str, seen: _Hours) -> Decimal:
+    """Return what it has while it is awake. If its record cannot be read, that is the most that is known."""
+    if one.resources is not None:
+        return one.resources.get(resource, NOTHING)
+    earlier = (hour.promised[resource] * _UNITS[resource] for hour in seen.values())
+    return max(_promised(one, resource), *earlier, NOTHING)
 
 
 def _changed(resource: str, current: Decimal, needed: Decimal) -> Decimal:

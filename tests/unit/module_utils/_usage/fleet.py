@@ -41,7 +41,9 @@ def vcluster(tenant: str = "payments", name: str = "dev", cluster: str = "hub", 
         "pods": Decimal(7),
         "version": "v1.37.2+k3s1",
     }
-    return VClusterSample(tenant=tenant, name=name, cluster=cluster, **{**usual, **other})
+    known = {**usual, **other}
+    own = {"cpu": known["promised"].cpu, "memory": known["promised"].memory, "storage": known["promised_storage"]}
+    return VClusterSample(tenant=tenant, name=name, cluster=cluster, **{"resources": own, **known})
 
 
 def host(name: str = "hub", **other: Any) -> ClusterSample:

@@ -28,8 +28,8 @@ USED |= {
 }
 
 
-def virtual_cluster(**annotations: str) -> VirtualCluster:
-    spec = {"resources": {"cpu": "4", "memory": "8Gi", "storage": "20Gi", "pods": "10"}, "format": 1}
+def virtual_cluster(record: dict[str, Any] | None = None, **annotations: str) -> VirtualCluster:
+    spec = {"resources": {"cpu": "4", "memory": "8Gi", "storage": "20Gi", "pods": "10"}, "format": 1, **(record or {})}
     labels = {"tenantry.dev/tenant": "payments", "tenantry.dev/vcluster": "dev"}
     meta = {"name": "payments--dev", "labels": labels, "creationTimestamp": STARTED}
     host: Any = SimpleNamespace(name="hub")
@@ -69,6 +69,12 @@ def test_virtual_cluster_by_its_quota_and_metrics() -> None:
     assert one.used == Amounts(Decimal("0.600001"), Decimal(2 * 1024**2 + 1024))
     assert (one.storage, one.pods, one.node_ports, one.load_balancers) == (5 * 1024**3, 3, 1, 0)
     assert (one.extended, one.gpus) == ({"nvidia.com/gpu": 2, "hugepages-2Mi": 0}, 2)
+
+
+def test_resources_of_a_paused_virtual_cluster_are_those_of_its_record() -> None:
+    one = one_of(virtual_cluster({"paused": {"cpu": "250m"}}), facts())
+    assert (one.promised.cpu, one.resources and one.resources["cpu"]) == (Decimal("0.25"), 4)
+    assert one_of(virtual_cluster({"resources": "all"}), facts()).resources is None
 
 
 def test_requests_of_the_platforms_own_pods() -> None:

@@ -102,7 +102,9 @@ def test_applied_proposals_leave_nothing_to_propose(used: str, limited: str) -> 
         cpu = new.get(("dev", "cpu"), one.promised.cpu)
         memory = new.get(("dev", "memory"), one.promised.memory)
         storage = new.get(("dev", "storage"), one.promised_storage)
-        one = replace(one, promised=replace(one.promised, cpu=cpu, memory=memory), promised_storage=storage)
+        one = vcluster(
+            promised=amounts(cpu, memory / GIB), promised_storage=storage, limited=one.limited, used=one.used
+        )
         assert one.promised.cpu <= quota["cpu"], "the quota has room for what is proposed"
     assert found == []
 
@@ -111,6 +113,36 @@ def test_quota_keeps_room_for_virtual_clusters_that_come_and_go() -> None:
     one, gone = vcluster(**FITS), vcluster(name="review", **{**FITS, "promised": amounts(2, 4)})
     found = lines([*hours_of(one), *hours_of(gone, hours=100, back=3)], one, quota=2)
     assert "payments, quota: cpu 16 -> 7250m" in found
+
+
+def paused(one: VClusterSample) -> VClusterSample:
+    """Return it as a pause leaves it, with returned resources."""
+    nothing = amounts(0, 0)
+    return replace(one, status="Paused", promised=amounts("0.25", 1), limited=nothing, used=nothing)
+
+
+def test_paused_virtual_cluster_needs_its_resources_when_it_wakes_up() -> None:
+    """So the quota stays. It is no reason to raise one that is shared by turns."""
+    one = vcluster(**FITS)
+    assert lines(hours_of(one), paused(one), quota=1) == lines(hours_of(one), one, quota=1)
+    both = [paused(vcluster(name=name, **FITS)) for name in ("dev", "night", "weekend")]
+    assert [line for line in lines(hours_of(*both), *both, quota=1) if "cpu" in line] == []
+
+
+def test_paused_virtual_cluster_is_sized_by_its_hours_awake() -> None:
+    one = vcluster(limited=amounts(2, 4), used=amounts("0.5", 1))
+    assert "payments/dev: cpu 4 -> 2500m" in lines(hours_of(one), paused(one), quota=1)
+
+
+def test_virtual_cluster_whose_record_cannot_be_read_stays() -> None:
+    """The quota has room for the most that it had."""
+    one = vcluster(limited=amounts(2, 4), used=amounts("0.5", 1))
+    unreadable = replace(paused(one), resources=None)
+    assert lines(hours_of(one), unreadable, quota=1) == [
+        "payments, quota: cpu 8 -> 5",
+        "payments, quota: memory 16Gi -> 9984Mi",
+        "payments, quota: storage 100Gi -> 24Gi",
+    ]
 
 
 @pytest.mark.parametrize(
