@@ -58,26 +58,40 @@ def read(inventory: Path) -> InventoryFile:
     return found[0]
 
 
-def patch(file: InventoryFile, proposals: Iterable[Proposal], title: str) -> Patch:
-    """Return the patch of the file, for `patch -p1`, which ignores the title and the reasons before it."""
-    document = yaml.compose(file.text, Loader=yaml.SafeLoader)
-    shared = {node for node, times in Counter(map(id, _nodes(document))).items() if times > 1}
-    edits: list[tuple[int, int, str]] = []
-    preamble, left_out = [title], {}
-    for one in proposals:
+class Editor:
+    """The amounts in a file that sets the tenants."""
+
+    def __init__(self, file: InventoryFile) -> None:
+        self._file = file
+        self._document = yaml.compose(file.text, Loader=yaml.SafeLoader)
+        self._shared = {node for node, times in Counter(map(id, _nodes(self._document))).items() if times > 1}
+
+    def editable(self, one: Proposal) -> bool:
+        """Return whether a patch can have the proposal."""
         try:
-            node = _amount(document, shared, one)
-        except _LeftOutError as reason:
-            left_out[one] = str(reason)
-        else:
-            quote = node.style or ('"' if file.name.endswith(".json") else "")
-            edits.append((node.start_mark.index, node.end_mark.index, f"{quote}{one.text}{quote}"))
-            preamble.append(f"{one.about}: {one.resource} {one.current_text} -> {one.text}: {one.reason}")
-    text = file.text
-    for start, end, amount in sorted(edits, reverse=True):
-        text = text[:start] + amount + text[end:]
-    diff = "".join(_diff(file.name, file.text, text))
-    return Patch("\n".join([*preamble, diff]) if diff else "", left_out)
+            _amount(self._document, self._shared, one)
+        except _LeftOutError:
+            return False
+        return True
+
+    def patch(self, proposals: Iterable[Proposal], title: str) -> Patch:
+        """Return the patch of the file, for `patch -p1`, which ignores the title and the reasons before it."""
+        edits: list[tuple[int, int, str]] = []
+        preamble, left_out = [title], {}
+        for one in proposals:
+            try:
+                node = _amount(self._document, self._shared, one)
+            except _LeftOutError as reason:
+                left_out[one] = str(reason)
+            else:
+                quote = node.style or ('"' if self._file.name.endswith(".json") else "")
+                edits.append((node.start_mark.index, node.end_mark.index, f"{quote}{one.text}{quote}"))
+                preamble.append(f"{one.about}: {one.resource} {one.current_text} -> {one.text}: {one.reason}")
+        text = self._file.text
+        for start, end, amount in sorted(edits, reverse=True):
+            text = text[:start] + amount + text[end:]
+        diff = "".join(_diff(self._file.name, self._file.text, text))
+        return Patch("\n".join([*preamble, diff]) if diff else "", left_out)
 
 
 class _LeftOutError(Exception):

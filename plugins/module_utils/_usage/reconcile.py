@@ -148,11 +148,13 @@ def _files(options: UsageOptions, whole: dict[str, Any], sample: Sample, past: P
 
 def _sizing(options: UsageOptions, sample: Sample, past: Past) -> tuple[str, list[dict[str, Any]]]:
     """Return the text of the patch, and all proposals with the reason for those that are not in it."""
-    found = [one for one in sizing.propose(past.hours, sample) if options.tenant in (None, one.tenant)]
+    editor = inventory_patch.Editor(options.inventory) if options.inventory else None
+    proposals = sizing.propose(past.hours, sample, editor.editable if editor else None)
+    found = [one for one in proposals if options.tenant in (None, one.tenant)]
     made = inventory_patch.Patch("", {})
-    if options.inventory:
+    if editor:
         title = f"Right-sizing of {stamp(sample.time)}. Apply it in the inventory's directory with: patch -p1"
-        made = inventory_patch.patch(options.inventory, found, title)
+        made = editor.patch(found, title)
     return made.text, [
         {
             "tenant": one.tenant,

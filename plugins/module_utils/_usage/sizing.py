@@ -9,7 +9,7 @@ raised by the use only: higher limits alone need no more. Repeated after it is a
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from decimal import ROUND_CEILING, Decimal
 
@@ -61,8 +61,13 @@ class Proposal:
         return _text(self.resource, self.current)
 
 
-def propose(hours: Iterable[Usage], sample: Sample) -> list[Proposal]:
-    """Return proposals by tenant, those for its virtual clusters before those for its quota."""
+def propose(
+    hours: Iterable[Usage], sample: Sample, editable: Callable[[Proposal], bool] | None = None
+) -> list[Proposal]:
+    """Return proposals by tenant, those for its virtual clusters before those for its quota.
+
+    Quotas are proposed as if the editable ones were applied, without it all, and those that raise resources.
+    """
     by_tenant: dict[str, dict[_Key, dict[int, Usage]]] = defaultdict(dict)
     for hour in hours:
         seen = by_tenant[hour.tenant].setdefault((hour.tenant, hour.name, hour.cluster), {})
@@ -77,7 +82,8 @@ def propose(hours: Iterable[Usage], sample: Sample) -> list[Proposal]:
         found += changes
         # What virtual clusters of a silent cluster are promised now is not known.
         if not any(cluster in sample.missing for _tenant, _name, cluster in past):
-            found += _of_quota(tenant, mine, changes, past, now)
+            applied = [one for one in changes if one.proposed > one.current or not editable or editable(one)]
+            found += _of_quota(tenant, mine, applied, past, now)
     return found
 
 

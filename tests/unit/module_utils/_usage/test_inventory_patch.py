@@ -52,7 +52,7 @@ def test_patch_of_the_example_is_applied_and_read_by_ansible(tmp_path: Path, pro
         proposal(None, "storage", 500, 300),
         proposal("notebooks", "storage", 200, 40, "research"),
     ]
-    made = inventory_patch.patch(file, changes, TITLE)
+    made = inventory_patch.Editor(file).patch(changes, TITLE)
     assert made.left_out == {}
     assert made.text.startswith(f"{TITLE}\npayments/prod: cpu 6 -> 2250m: why\n")
     subprocess.run(program.split(), cwd=tmp_path / "inventory", input=made.text, text=True, check=True, timeout=60)
@@ -103,7 +103,7 @@ CHANGES = [
 
 def changed(directory: Path, text: str, *proposals: Proposal, name: str = "hosts.yml") -> tuple[str, dict[str, str]]:
     """Return the text after `git apply`, and the reasons for what was left out."""
-    made = inventory_patch.patch(InventoryFile(name, text), proposals, TITLE)
+    made = inventory_patch.Editor(InventoryFile(name, text)).patch(proposals, TITLE)
     path = directory / name
     path.write_bytes(text.encode())
     command = ["git", "apply", "--allow-empty"]
@@ -146,9 +146,9 @@ def test_json_stays_json(tmp_path: Path) -> None:
     ],
 )
 def test_what_cannot_be_changed_is_named(text: str, reason: str) -> None:
-    made = inventory_patch.patch(
-        InventoryFile("all.yml", f"tenantry_tenants: {text}\n"), [proposal(None, "cpu", 8, 6)], TITLE
-    )
+    editor, one = inventory_patch.Editor(InventoryFile("all.yml", f"tenantry_tenants: {text}\n")), CHANGES[0]
+    assert not editor.editable(one)
+    made = editor.patch([one], TITLE)
     assert made.text == ""
     assert [one.startswith(reason) for one in made.left_out.values()] == [True]
 

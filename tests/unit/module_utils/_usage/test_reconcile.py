@@ -123,13 +123,13 @@ def test_patch_has_what_can_be_applied(tmp_path: Path, monkeypatch: pytest.Monke
     given = {"history": str(tmp_path / "usage.sqlite"), "patch": str(tmp_path / "x"), "inventory": str(tmp_path)}
     found = run(monkeypatch, now, **given)
     assert found["files"] == [given["patch"]]
-    assert "\n-  quota: {cpu: 8, memory: '{{ much }}'}\n+  quota: {cpu: 3, memory: '{{ much }}'}\n" in (
+    assert "\n-  quota: {cpu: 8, memory: '{{ much }}'}\n+  quota: {cpu: 5, memory: '{{ much }}'}\n" in (
         (tmp_path / "x").read_text()
     )
     rows = {(one["vcluster"], one["resource"]): one for one in found["sizing"]}
     assert rows[None, "cpu"] == {
-        **{"tenant": "payments", "vcluster": None, "resource": "cpu", "current": "8", "proposed": "3"},
-        **{"reason": "resources of 2500m, 95th percentile 2500m", "left_out": None},
+        **{"tenant": "payments", "vcluster": None, "resource": "cpu", "current": "8", "proposed": "5"},
+        **{"reason": "resources of 4, 95th percentile 4", "left_out": None},
     }
     assert rows[None, "memory"]["left_out"].startswith("the inventory has another amount or an expression")
     assert rows["dev", "cpu"]["left_out"] == "not in the inventory"

@@ -115,6 +115,18 @@ def test_quota_keeps_room_for_virtual_clusters_that_come_and_go() -> None:
     assert "payments, quota: cpu 16 -> 7250m" in found
 
 
+def test_quota_keeps_room_for_resources_that_cannot_be_edited() -> None:
+    """Such as those of self-service: nothing lowers them. Raised ones need room in any case."""
+    one = vcluster(limited=amounts(2, 4), used=amounts("0.5", "7.5"))
+
+    def quota(*resources: str) -> dict[str, str]:
+        found = sizing.propose(hours_of(one), sample(one), lambda change: change.resource in resources)
+        return {each.resource: each.text for each in found if not each.vcluster}
+
+    assert quota() == {"cpu": "5", "memory": "11Gi", "storage": "24Gi"}
+    assert quota("cpu", "memory", "storage") == {"cpu": "3", "memory": "11Gi", "storage": "15Gi"}
+
+
 def paused(one: VClusterSample) -> VClusterSample:
     """Return it as a pause leaves it, with returned resources."""
     nothing = amounts(0, 0)
