@@ -28,7 +28,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._usage.model import 
     VClusterSample,
 )
 
-FORMAT = 1
+FORMAT = 2
 # A sample after a longer time is one after a gap. It counts for the short time only: nobody knows what was in between.
 LONGEST = timedelta(minutes=90)
 AFTER_GAP = timedelta(minutes=5)
@@ -46,6 +46,9 @@ VCLUSTER_SUMS = (
     *("storage", "gpus", "pods", "node_ports", "load_balancers"),
 )
 PEAKS = ("cpu_peak", "memory_peak")  # of use, in thousandths of a core and MiB
+# The most that a ResourceQuota counted in a sample. Format 1 has none of them: null in the file, UNKNOWN when read.
+TAKEN = ("cpu_limited_peak", "memory_limited_peak", "storage_peak")
+UNKNOWN = -1
 CLUSTER_SUMS = (
     *("seconds", "measured"),
     *("cpu_capacity", "cpu_used", "cpu_idle"),
@@ -82,9 +85,10 @@ class ClusterUsage:
 class History:
     """An open history file."""
 
-    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+    def __init__(self, connection: sqlite3.Connection, path: Path, found: int) -> None:
         self._connection = connection
         self._path = path
+        self._format = found
 
     def add(self, sample: Sample, kept: timedelta) -> dict[str, int]:
         """Add a sample, and delete what is older than `kept`. Return the seconds it counts for, by cluster.
@@ -106,7 +110,8 @@ class History:
 
     def vclusters(self, table: str, since: int, until: int = END_OF_TIME) -> Iterator[Usage]:
         """Yield the sums of virtual clusters by `hour` or `day` that began in that time, in order of time."""
-        columns = (*SERIES, *VCLUSTER_SUMS, *PEAKS)
+        taken = [f"coalesce({one}, {UNKNOWN})" if self._format > 1 else str(UNKNOWN) for one in TAKEN]
+        columns = (*SERIES, *VCLUSTER_SUMS, *PEAKS, *taken)
         found = self._connection.execute(
             f"SELECT time, {', '.join(columns)} FROM vcluster_{table} "  # noqa: S608 - names from this file
             "JOIN series ON series.id = series WHERE time BETWEEN ? AND ? ORDER BY time, tenant, name",
@@ -114,7 +119,7 @@ class History:
         )
         for time, tenant, name, cluster, tier, _mode, cpu, memory, storage, *sums in found:
             promised = {"cpu": cpu, "memory": memory, "storage": storage}
-            named = dict(zip((*VCLUSTER_SUMS, *PEAKS), sums, strict=True))
+            named = dict(zip((*VCLUSTER_SUMS, *PEAKS, *TAKEN), sums, strict=True))
             yield Usage(time, tenant, name, cluster, tier, promised, named)
 
     def clusters(self, table: str, since: int, until: int = END_OF_TIME) -> Iterator[ClusterUsage]:
@@ -157,7 +162,9 @@ class History:
                     of_all[resource] += sums[column]
                 key = {"series": self._series(one)}
                 for table, length in TABLES.items():
-                    self._upsert(f"vcluster_{table}", {"time": start - start % length, **key}, sums, _peaks(one))
+                    self._upsert(
+                        f"vcluster_{table}", {"time": start - start % length, **key}, sums, vcluster_peaks(one)
+                    )
             sums = _cluster_sums(cluster, stop - start, of_all)
             for table, length in TABLES.items():
                 self._upsert(f"cluster_{table}", {"time": start - start % length, "cluster": cluster.name}, sums, {})
@@ -210,8 +217,7 @@ def open_history(path: Path, *, writable: bool) -> Iterator[History]:
     except sqlite3.Error as error:
         raise _problem(path, error) from error
     try:
-        _prepare(connection, path)
-        yield History(connection, path)
+        yield History(connection, path, _prepare(connection, path, writable=writable))
     except sqlite3.Error as error:
         raise _problem(path, error) from error
     finally:
@@ -253,8 +259,10 @@ def _cluster_sums(cluster: ClusterSample, seconds: int, allocated: Mapping[str, 
     return dict(zip(CLUSTER_SUMS, values, strict=True))
 
 
-def _peaks(one: VClusterSample) -> dict[str, int]:
-    return dict(zip(PEAKS, _units(one.used or Amounts()), strict=True))
+def vcluster_peaks(one: VClusterSample) -> dict[str, int]:
+    """Return what a sample has of that of which the largest amount counts."""
+    values = (*_units(one.used or Amounts()), *_units(one.limited), _whole(one.storage / MEBI))
+    return dict(zip((*PEAKS, *TAKEN), values, strict=True))
 
 
 def _units(amounts: Amounts) -> tuple[int, int]:
@@ -290,22 +298,39 @@ def _connect(path: Path, *, writable: bool) -> sqlite3.Connection:
     return sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None)
 
 
-def _prepare(connection: sqlite3.Connection, path: Path) -> None:
-    found = connection.execute("PRAGMA user_version").fetchone()[0]
+def _prepare(connection: sqlite3.Connection, path: Path, *, writable: bool) -> int:
+    """Create the tables, or convert those of an earlier format if the file is writable. Return the format."""
+    found = _format_of(connection)
     if found > FORMAT:
         raise TenantryError(
             f"history: {path} has format {found}, and this release of tenantry.kube reads formats up to {FORMAT}. "
             "Use the newer release that wrote it"
         )
-    if found == 0:
-        with _transaction(connection):
-            for statement in _schema():
-                connection.execute(statement)
+    if found == FORMAT or (found and not writable):
+        return found
+    with _transaction(connection):
+        # Another run may have done it since.
+        for statement in {0: _schema, 1: _from_format_1}.get(_format_of(connection), tuple)():
+            connection.execute(statement)
+    return FORMAT
+
+
+def _format_of(connection: sqlite3.Connection) -> int:
+    return connection.execute("PRAGMA user_version").fetchone()[0]
+
+
+def _from_format_1() -> Iterator[str]:
+    for table in TABLES:
+        for column in TAKEN:
+            yield f"ALTER TABLE vcluster_{table} ADD COLUMN {column} INTEGER"
+    yield "PRAGMA user_version = 2"
 
 
 def _schema() -> Iterator[str]:
     columns = {name: f"{name} INTEGER NOT NULL" for name in (*VCLUSTER_SUMS, *CLUSTER_SUMS, *PEAKS)}
-    of_vclusters = ", ".join(columns[name] for name in (*VCLUSTER_SUMS, *PEAKS))
+    of_vclusters = ", ".join(
+        [*(columns[name] for name in (*VCLUSTER_SUMS, *PEAKS)), *(f"{one} INTEGER" for one in TAKEN)]
+    )
     of_clusters = ", ".join(columns[name] for name in CLUSTER_SUMS)
     yield (
         "CREATE TABLE IF NOT EXISTS sample (cluster TEXT NOT NULL, since INTEGER NOT NULL, until INTEGER NOT NULL, "

@@ -15,7 +15,15 @@ from decimal import ROUND_CEILING, Decimal
 
 from ansible_collections.tenantry.kube.plugins.module_utils._core import quantities
 from ansible_collections.tenantry.kube.plugins.module_utils._usage.advice import HEADROOM, MEASURED_HOURS, p95
-from ansible_collections.tenantry.kube.plugins.module_utils._usage.history import DAY, HOUR, MEBI, PEAKS, Usage
+from ansible_collections.tenantry.kube.plugins.module_utils._usage.history import (
+    DAY,
+    HOUR,
+    MEBI,
+    PEAKS,
+    TAKEN,
+    UNKNOWN,
+    Usage,
+)
 from ansible_collections.tenantry.kube.plugins.module_utils._usage.model import (
     NOTHING,
     Sample,
@@ -27,9 +35,9 @@ SHORTEST = 7 * DAY  # between the first sample and now, so that a whole week cou
 STEPS = {"cpu": Decimal("0.25"), "memory": Decimal(256 * MEBI), "storage": Decimal(1024 * MEBI)}
 LEAST = Decimal("0.1")  # of the amount. Less is not worth a change
 SHARED = "shared"  # the mode whose resources are not those of nodes
-# Of each resource: its unit in the history, and the sum that a ResourceQuota counts.
+# Of each resource: its unit in the history, and the most that a ResourceQuota counted of it.
 _UNITS = {"cpu": Decimal("0.001"), "memory": Decimal(MEBI), "storage": Decimal(MEBI)}
-_COUNTED = {"cpu": "cpu_limited", "memory": "memory_limited", "storage": "storage"}
+_TAKEN = dict(zip(STEPS, TAKEN, strict=True))
 
 _Sums = Mapping[str, int]
 _Key = tuple[str, str, str]  # tenant, name, cluster
@@ -66,7 +74,7 @@ def propose(
 ) -> list[Proposal]:
     """Return proposals by tenant, those for its virtual clusters before those for its quota.
 
-    Quotas are proposed as if the editable ones were applied, without it all, and those that raise resources.
+    Quotas are proposed as if resources were raised as proposed, and lowered if that is editable (by default, all are).
     """
     by_tenant: dict[str, dict[_Key, dict[int, Usage]]] = defaultdict(dict)
     for hour in hours:
@@ -101,7 +109,9 @@ def _of_vcluster(one: VClusterSample, seen: _Hours, now: int) -> list[Proposal]:
         Proposal(one.tenant, one.name, resource, current, proposed, reason)
         for resource in STEPS
         for current in [one.resources.get(resource, NOTHING)]
-        for proposed, reason in [_needed(resource, current, _taken(one, resource), awake, measured)]
+        for proposed, reason in [
+            _needed(resource, current, _taken(one, resource), [hour.sums for hour in alive.values()], measured)
+        ]
         if proposed != current
     ]
 
@@ -117,10 +127,11 @@ def _taken(one: VClusterSample, resource: str) -> Decimal:
 
 
 def _needed(
-    resource: str, current: Decimal, counted: Decimal, awake: list[_Sums], measured: list[_Sums]
+    resource: str, current: Decimal, counted: Decimal, alive: list[_Sums], measured: list[_Sums]
 ) -> tuple[Decimal, str]:
     """Return the amount to promise, and why."""
-    taken = max(counted, max(_mean(sums, _COUNTED[resource]) for sums in awake) * _UNITS[resource])
+    peaks = [sums[_TAKEN[resource]] for sums in alive]
+    taken = max(counted, max(peaks) * _UNITS[resource])
     if resource == "storage":
         used, reason = NOTHING, f"volumes of up to {_text(resource, taken)}"
     else:
@@ -128,6 +139,8 @@ def _needed(
         reason = f"limits of up to {_text(resource, taken)}, 95th percentile of the use {_text(resource, used)}"
     if current and used * HEADROOM > current:
         return _changed(resource, current, used), reason
+    if UNKNOWN in peaks:
+        return current, reason
     # Nothing is promised: it is not limited.
     return min(current, _changed(resource, current, max(taken, used))), reason
 
@@ -177,16 +190,11 @@ def _changed(resource: str, current: Decimal, needed: Decimal) -> Decimal:
     return wanted if wanted and abs(wanted - current) >= max(step, current * LEAST) else current
 
 
-def _mean(sums: _Sums, column: str) -> int:
-    """Return the mean of an hour in whole units of the history, rounded up."""
-    return -(-sums[column] // (sums["seconds"] or 1))
-
-
 def _merged(one: Usage, other: Usage) -> Usage:
     """Return an hour in which the resources changed as one."""
-    sums = {
-        key: max(value, other.sums[key]) if key in PEAKS else value + other.sums[key] for key, value in one.sums.items()
-    }
+    both = {key: (value, other.sums[key]) for key, value in one.sums.items()}
+    sums = {key: max(values) if key in (*PEAKS, *TAKEN) else sum(values) for key, values in both.items()}
+    sums |= {key: UNKNOWN for key in TAKEN if UNKNOWN in both[key]}
     promised = {key: max(value, other.promised[key]) for key, value in one.promised.items()}
     return replace(one, sums=sums, promised=promised)
 

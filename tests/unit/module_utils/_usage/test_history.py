@@ -9,6 +9,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import 
 from ansible_collections.tenantry.kube.plugins.module_utils._usage import history
 from ansible_collections.tenantry.kube.plugins.module_utils._usage.history import open_history
 
-from .fleet import NOW, amounts, host, sample, simulated, vcluster
+from .fleet import GIB, NOW, amounts, host, sample, simulated, vcluster
 
 KEPT = timedelta(days=1100)
 MINUTE = timedelta(minutes=1)
@@ -178,10 +179,36 @@ def test_foreign_file_is_refused_and_kept(path: Path) -> None:
 def test_later_format_is_refused(path: Path) -> None:
     add(path, NOW)
     connection = sqlite3.connect(path)
-    connection.execute("PRAGMA user_version = 2")
+    connection.execute("PRAGMA user_version = 3")
     connection.close()
-    with pytest.raises(TenantryError, match=r"has format 2, and this release of tenantry\.kube reads formats up to 1"):
+    with pytest.raises(TenantryError, match=r"has format 3, and this release of tenantry\.kube reads formats up to 2"):
         add(path, NOW)
+
+
+def test_format_1_is_converted_by_the_next_sample(path: Path) -> None:
+    """Its hours have no peaks of limits, and a reader leaves the file as it is."""
+    add(path, NOW, vcluster())
+    connection = sqlite3.connect(path)
+    for table in history.TABLES:
+        for column in history.TAKEN:
+            connection.execute(f"ALTER TABLE vcluster_{table} DROP COLUMN {column}")
+    connection.execute("PRAGMA user_version = 1")
+    connection.close()
+    before = path.read_bytes()
+    assert summed(path, "cpu_limited_peak") == [history.UNKNOWN, history.UNKNOWN]
+    assert path.read_bytes() == before
+    add(path, NOW + 60 * MINUTE, vcluster())
+    # 08:57 to 09:00, 09:02 to 10:00 and two minutes: the second hour is known in part.
+    assert summed(path, "cpu_limited_peak") == [history.UNKNOWN, history.UNKNOWN, 3000]
+    assert summed(path, "seconds") == [180, 3600, 120]
+    with sqlite3.connect(path) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (2,)
+
+
+def test_peaks_are_those_of_single_samples(path: Path) -> None:
+    add(path, NOW, vcluster())
+    add(path, NOW + 5 * MINUTE, vcluster(limited=amounts(9, 1), storage=Decimal(7 * GIB)))
+    assert [summed(path, one, "day") for one in history.TAKEN] == [[9000], [6 * 1024], [10 * 1024]]
 
 
 def test_missing_directory_is_an_error_of_one_line(tmp_path: Path) -> None:
@@ -241,4 +268,4 @@ def _fill(opened: history.History, one: history.Sample, table: str, length: int,
         key = {"time": start, "series": opened._series(each)}
         # Amounts of no round number take the most bytes.
         sums = {name: value + number for name, value in history.vcluster_sums(each, length).items()}
-        opened._upsert(f"vcluster_{table}", key, sums, history._peaks(each))
+        opened._upsert(f"vcluster_{table}", key, sums, history.vcluster_peaks(each))

@@ -9,8 +9,16 @@ from decimal import Decimal
 
 import pytest
 from ansible_collections.tenantry.kube.plugins.module_utils._usage import sizing
-from ansible_collections.tenantry.kube.plugins.module_utils._usage.history import HOUR, MEBI, Usage, vcluster_sums
-from ansible_collections.tenantry.kube.plugins.module_utils._usage.model import Amounts, VClusterSample
+from ansible_collections.tenantry.kube.plugins.module_utils._usage.history import (
+    HOUR,
+    MEBI,
+    TAKEN,
+    UNKNOWN,
+    Usage,
+    vcluster_peaks,
+    vcluster_sums,
+)
+from ansible_collections.tenantry.kube.plugins.module_utils._usage.model import VClusterSample
 
 from .fleet import GIB, NOW, amounts, sample, tenant, vcluster
 
@@ -31,15 +39,11 @@ def hours_of(*vclusters: VClusterSample, hours: int = FORTNIGHT, back: int = 0) 
                 "memory": int(one.promised.memory / MEBI),
                 "storage": int(one.promised_storage / MEBI),
             },
-            vcluster_sums(one, HOUR) | _peaks(one.used or Amounts()),
+            vcluster_sums(one, HOUR) | vcluster_peaks(one),
         )
         for hour in range(back, back + hours)
         for one in vclusters
     ]
-
-
-def _peaks(used: Amounts) -> dict[str, int]:
-    return {"cpu_peak": int(used.cpu * 1000), "memory_peak": int(used.memory / MEBI)}
 
 
 def lines(hours: Iterable[Usage], *vclusters: VClusterSample, quota: int = 0, **other: object) -> list[str]:
@@ -76,6 +80,24 @@ def test_one_hour_of_higher_limits_keeps_the_resources() -> None:
     """A ResourceQuota rejects pods at once, so the limits count with their maximum, not with a percentile."""
     now, once = vcluster(**{**FITS, "limited": amounts(1, 2), "used": amounts(1, 2)}), vcluster(**FITS)
     assert lines([*hours_of(now, back=1), *hours_of(once, hours=1)], now) == []
+
+
+def test_a_short_job_keeps_the_resources() -> None:
+    """What a ResourceQuota counted once counts, not the mean of the hour."""
+    one = vcluster(limited=amounts(1, 2), used=amounts("0.5", 1))
+    rows = hours_of(one)
+    rows[30] = replace(rows[30], sums={**rows[30].sums, "cpu_limited_peak": 3000})
+    assert [line for line in lines(rows, one) if "cpu" in line] == []
+
+
+def test_hour_without_known_peaks_of_limits_lowers_nothing() -> None:
+    """It is of a release before. Use raises, nevertheless."""
+    one, full = vcluster(limited=amounts(1, 2)), vcluster(used=amounts("3.9", 2))
+    for like, expected in ((one, 0), (full, 1)):
+        rows = hours_of(like)
+        rows[30] = replace(rows[30], sums={**rows[30].sums, **dict.fromkeys(TAKEN, UNKNOWN)})
+        assert len([line for line in lines(rows, like) if "quota" not in line]) == expected
+        assert lines([*rows, rows[31], replace(rows[31], time=rows[30].time)], like) == lines(rows, like)
 
 
 def test_resources_are_raised_by_the_use_not_by_the_limits() -> None:
