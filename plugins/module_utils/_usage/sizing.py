@@ -31,6 +31,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._usage.model import 
     VClusterSample,
 )
 
+ENOUGH = MEASURED_HOURS * HOUR  # seconds with samples, however many hours they are in
 SHORTEST = 7 * DAY  # between the first sample and now, so that a whole week counts
 STEPS = {"cpu": Decimal("0.25"), "memory": Decimal(256 * MEBI), "storage": Decimal(1024 * MEBI)}
 LEAST = Decimal("0.1")  # of the amount. Less is not worth a change
@@ -103,7 +104,7 @@ def _of_vcluster(one: VClusterSample, seen: _Hours, now: int) -> list[Proposal]:
     alive = {time: hour for time, hour in seen.items() if time + HOUR > created}
     awake = [hour.sums for hour in alive.values() if not hour.sums["asleep"]]
     measured = [sums for sums in awake if sums["measured"]]
-    if len(measured) < MEASURED_HOURS or min(alive) > now - SHORTEST:
+    if sum(sums["measured"] for sums in awake) < ENOUGH or min(alive) > now - SHORTEST:
         return []
     return [
         Proposal(one.tenant, one.name, resource, current, proposed, reason)
@@ -149,7 +150,10 @@ def _of_quota(
     tenant: TenantSample, mine: list[VClusterSample], changes: list[Proposal], past: Mapping[_Key, _Hours], now: int
 ) -> list[Proposal]:
     """Return proposals for the quota: by the sum of resources, as if virtual clusters had the proposed ones already."""
-    if not past or min(time for seen in past.values() for time in seen) > now - SHORTEST:
+    covered: dict[int, int] = {}
+    for hour in (hour for seen in past.values() for hour in seen.values()):
+        covered[hour.time] = max(hour.sums["seconds"], covered.get(hour.time, 0))
+    if sum(covered.values()) < ENOUGH or min(covered) > now - SHORTEST:
         return []
     new = {(change.vcluster, change.resource): change.proposed for change in changes}
     found = []

@@ -200,6 +200,20 @@ def test_less_than_a_week_is_not_enough() -> None:
     assert lines(hours_of(one, hours=7 * 24 + 1), one, quota=3) != []
 
 
+def test_five_minutes_of_an_hour_are_no_hour() -> None:
+    """Two samples a day count for five minutes each."""
+    one = vcluster(limited=amounts(1, 2))
+    rows = [
+        replace(row, sums={**row.sums, "seconds": seconds, "measured": seconds})
+        for seconds in (300, HOUR)
+        for row in hours_of(one)[::12]
+    ]
+    few, enough = rows[:28], rows[28:]
+    assert len(few) == 28
+    assert lines(few, one, quota=3) == []
+    assert len(lines(enough, one, quota=3)) == 6
+
+
 def test_quota_waits_for_a_cluster_that_does_not_answer() -> None:
     one, silent = vcluster(**FITS), vcluster(name="lab", cluster="edge", **FITS)
     hours = hours_of(one, silent)
