@@ -88,6 +88,7 @@ options:
       - File for a patch of the inventory that right-sizes the resources of virtual clusters and the quotas of tenants.
         It has what RV(sizing) proposes. Apply it with C(patch -p1), or with C(git apply).
       - It is a unified diff, and empty if there is nothing to change. It changes amounts only.
+      - Its mode is always V(0600), because lines of the inventory beside a change are in it, which may hold secrets.
       - Needs O(history) and O(inventory).
     type: path
   inventory:
@@ -96,7 +97,7 @@ options:
       - The list C(tenantry_tenants) must be in one of its YAML files, or in C(group_vars) or C(host_vars) beside them.
     type: path
   mode:
-    description: Mode of these files, as four octal digits in quotes, such as V('0640').
+    description: Mode of these files except O(history) and O(patch), as four octal digits in quotes, such as V('0640').
     type: str
     default: '0600'
   tenant:

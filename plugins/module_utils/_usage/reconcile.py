@@ -37,6 +37,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._usage.prices import
 from ansible_collections.tenantry.kube.plugins.module_utils._usage.report import Calendar, Past
 
 SHORTEST = "93d"  # of what a report shows: the month before, and 90 days
+PRIVATE = 0o600  # of the patch, whose context is lines of the inventory
 HEAD = 4096  # bytes of a page that say whose it is
 FILES = ("page", "json", "csv", "metrics")
 # What of the report the module returns. The rest can be long, and is in the files.
@@ -91,7 +92,8 @@ def run(context: Context, params: Mapping[str, Any]) -> dict[str, Any]:
     whole = report.build(sample, past, options.prices)
     patch, proposals = _sizing(options, sample, past)
     files = [*_files(options, whole, sample, past), *([(options.patch, patch)] if options.patch else [])]
-    changed = [str(path) for path, text in files if _write(context, options, path, text)]
+    modes = {options.patch: PRIVATE}
+    changed = [str(path) for path, text in files if _write(context, path, text, modes.get(path, options.mode))]
     for path in _former_pages(options, sample):
         _delete(context, path)
         changed.append(str(path))
@@ -176,16 +178,16 @@ def _charges(options: UsageOptions, past: Past, sample: Sample) -> list[Charge]:
     return [one for one in found if one.time >= since and options.tenant in (None, one.tenant)]
 
 
-def _write(context: Context, options: UsageOptions, path: Path, text: str) -> bool:
+def _write(context: Context, path: Path, text: str, mode: int) -> bool:
     """Write a file at once, and return whether it changed. A reader finds the old one or the new one."""
     content = text.encode()
     with suppress(OSError):
-        if path.read_bytes() == content and path.stat().st_mode & 0o777 == options.mode:
+        if path.read_bytes() == content and path.stat().st_mode & 0o777 == mode:
             return False
     if context.check_mode:
         return True
     try:
-        _replace(path, content, options.mode)
+        _replace(path, content, mode)
     except OSError as error:
         raise TenantryError(f"{path}: cannot be written: {error.strerror}. Set another path") from None
     return True

@@ -121,8 +121,9 @@ def test_patch_has_what_can_be_applied(tmp_path: Path, monkeypatch: pytest.Monke
     tenants = "tenantry_tenants:\n- name: payments\n  quota: {cpu: 8, memory: '{{ much }}'}\n"
     (tmp_path / "all.yml").write_text(tenants)
     given = {"history": str(tmp_path / "usage.sqlite"), "patch": str(tmp_path / "x"), "inventory": str(tmp_path)}
-    found = run(monkeypatch, now, **given)
-    assert found["files"] == [given["patch"]]
+    found = run(monkeypatch, now, **given, json=str(tmp_path / "json"), mode="0644")
+    assert found["files"] == [str(tmp_path / "json"), given["patch"]]
+    assert [(tmp_path / name).stat().st_mode & 0o777 for name in ("json", "x")] == [0o644, 0o600]
     assert "\n-  quota: {cpu: 8, memory: '{{ much }}'}\n+  quota: {cpu: 5, memory: '{{ much }}'}\n" in (
         (tmp_path / "x").read_text()
     )
