@@ -39,7 +39,9 @@ options:
       - The whole day or hour counts in which it is, by O(interval).
     type: str
   until:
-    description: When the period ends, in the same formats. Defaults to now. Requires O(since).
+    description:
+      - When the period ends, in the same formats. Defaults to now. Requires O(since).
+      - The day or hour in which it is does not count, by O(interval). If omitted, the current one counts so far.
     type: str
   interval:
     description: Length of the rows of RV(tenants[].history). Hours are kept for 21 days.

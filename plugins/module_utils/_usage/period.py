@@ -52,7 +52,10 @@ class Period:
             raise TenantryError("since: needs history. Set history to the file that usage_report keeps")
         interval, ends = params["interval"], int(now.timestamp())
         since = _seconds(params["since"], "since", ends)
-        until = ends if params["until"] is None else _seconds(params["until"], "until", ends)
+        until = ends
+        if params["until"] is not None:
+            until = _seconds(params["until"], "until", ends)
+            until -= until % TABLES[interval]
         if interval == "hour" and since < ends - HOURS_KEPT.total_seconds():
             raise TenantryError(
                 f"since: {rfc3339(since)} is too early, because hours are kept for {HOURS_KEPT.days} days. "

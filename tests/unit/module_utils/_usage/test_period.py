@@ -49,8 +49,9 @@ def run(monkeypatch: pytest.MonkeyPatch, created: Any = LONG_AGO, **given: Any) 
     ("since", "until", "interval", "expected"),
     [
         ("7d", None, "day", ("2026-11-23T00:00:00Z", "2026-11-30T09:02:00Z")),
-        ("21d", "20d", "hour", ("2026-11-09T09:00:00Z", "2026-11-10T09:02:00Z")),
-        ("2h", "1h", "hour", ("2026-11-30T07:00:00Z", "2026-11-30T08:02:00Z")),
+        ("21d", "20d", "hour", ("2026-11-09T09:00:00Z", "2026-11-10T09:00:00Z")),
+        ("3d", "1d", "day", ("2026-11-27T00:00:00Z", "2026-11-29T00:00:00Z")),
+        ("2h", "1h", "hour", ("2026-11-30T07:00:00Z", "2026-11-30T08:00:00Z")),
         ("2026-11-01", "2026-11-03", "day", ("2026-11-01T00:00:00Z", "2026-11-03T00:00:00Z")),
         ("2026-11-29T12:30:00+02:00", None, "hour", ("2026-11-29T10:00:00Z", "2026-11-30T09:02:00Z")),
     ],
@@ -68,7 +69,7 @@ def test_times(since: str, until: str | None, interval: str, expected: tuple[str
         ({"since": "1d", "history": None}, "since: needs history. Set history to the file"),
         ({"since": "yesterday"}, 'since: "yesterday" is not a time. Use a duration such as 7d'),
         ({"since": "1d", "until": "7"}, 'until: "7" is not a time'),
-        ({"since": "1d", "until": "2d"}, r"until: 2026-11-28T09:02:00Z is not after since \(2026-11-29T00:00:00Z\)"),
+        ({"since": "1d", "until": "2d"}, r"until: 2026-11-28T00:00:00Z is not after since \(2026-11-29T00:00:00Z\)"),
         (
             {"since": "22d", "interval": "hour"},
             "since: 2026-11-08T09:02:00Z is too early",
