@@ -114,6 +114,8 @@ def _read(base: Path, path: Path) -> InventoryFile | None:
             return None
         document = yaml.compose(text, Loader=yaml.SafeLoader)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        if not path.suffix and not isinstance(error, OSError):
+            return None  # no YAML, such as an inventory in INI format
         raise TenantryError(f"inventory: {path} cannot be read: {one_line(error)}. Correct the file") from None
     return InventoryFile(name, text) if _tenants(document) is not None else None
 

@@ -164,6 +164,7 @@ def test_inventory_with_the_tenants_in_two_files_is_an_error(tmp_path: Path) -> 
     with pytest.raises(TenantryError, match=r"set in group_vars/all and hosts\.yml of .* needs exactly one"):
         inventory_patch.read(tmp_path / "hosts.yml")
     (tmp_path / "hosts.yml").write_text("# tenantry_tenants are in group_vars\n")
+    (tmp_path / "hosts").write_text("# no tenantry_tenants\n[all]\nhub ansible_connection=local\n")
     assert inventory_patch.read(tmp_path / "hosts.yml").name == "group_vars/all"
 
 
