@@ -160,12 +160,15 @@ def _of_quota(
     for resource in STEPS:
         current = tenant.quota.get(resource, NOTHING)
         # One that is paused gets all of its resources again when it wakes up.
-        full = {_key(one): _full(one, resource, past.get(_key(one), {})) for one in mine}
+        most = {
+            key: max(hour.promised[resource] for hour in seen.values()) * _UNITS[resource] for key, seen in past.items()
+        }
+        full = {_key(one): _full(one, resource, most.get(_key(one), NOTHING)) for one in mine}
         awake = {key: new.get((key[1], resource), amount) for key, amount in full.items()}
         sums: dict[int, Decimal] = defaultdict(Decimal)
         for key, seen in past.items():
-            for time, hour in seen.items():
-                sums[time] += awake[key] if key in awake else hour.promised[resource] * _UNITS[resource]
+            for time in seen:
+                sums[time] += awake[key] if key in awake else most[key]
         today, usual = sum(awake.values(), NOTHING), p95(list(sums.values()))
         keeps = {_key(one): _promised(one, resource) for one in mine}
         counted = sum((min(keeps[key], awake[key]) if keeps[key] < full[key] else awake[key] for key in full), NOTHING)
@@ -179,12 +182,11 @@ def _of_quota(
     return found
 
 
-def _full(one: VClusterSample, resource: str, seen: _Hours) -> Decimal:
+def _full(one: VClusterSample, resource: str, most: Decimal) -> Decimal:
     """Return what it has while it is awake. If its record cannot be read, that is the most that is known."""
-    if one.resources is not None:
-        return one.resources.get(resource, NOTHING)
-    earlier = (hour.promised[resource] * _UNITS[resource] for hour in seen.values())
-    return max(_promised(one, resource), *earlier, NOTHING)
+    if one.resources is None:
+        return max(_promised(one, resource), most)
+    return one.resources.get(resource, NOTHING)
 
 
 def _changed(resource: str, current: Decimal, needed: Decimal) -> Decimal:

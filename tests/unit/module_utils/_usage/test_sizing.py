@@ -163,6 +163,12 @@ def test_paused_virtual_cluster_needs_its_resources_when_it_wakes_up() -> None:
     assert [line for line in lines(hours_of(*both), *both, quota=1) if "cpu" in line] == []
 
 
+def test_virtual_cluster_that_was_deleted_while_paused_counts_with_its_resources() -> None:
+    one, gone = vcluster(**FITS), vcluster(name="review", **FITS)
+    rows = [*hours_of(one), *hours_of(gone, hours=3, back=200), *hours_of(paused(gone), hours=190, back=10)]
+    assert "payments, quota: cpu 16 -> 9750m" in lines(rows, one, quota=2)
+
+
 def test_paused_virtual_cluster_is_sized_by_its_hours_awake() -> None:
     one = vcluster(limited=amounts(2, 4), used=amounts("0.5", 1))
     assert "payments/dev: cpu 4 -> 2500m" in lines(hours_of(one), paused(one), quota=1)
