@@ -126,7 +126,7 @@ def _vcluster_sample(
     )
 
 
-def _times(found: VirtualCluster, row: Mapping[str, Any], started: datetime | None) -> dict[str, datetime | None]:
+def _times(found: VirtualCluster, row: Mapping[str, Any], started: datetime | None) -> dict[str, Any]:
     return {
         "expires": moment(row["expires"]) if row["expires"] else None,
         "certificates_valid_until": certificate_lifetime.valid_until(started) if started else None,
