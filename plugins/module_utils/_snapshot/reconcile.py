@@ -23,7 +23,6 @@ from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.wait imp
 from ansible_collections.tenantry.kube.plugins.module_utils._module import Context, attempt, validate_all
 from ansible_collections.tenantry.kube.plugins.module_utils._snapshot import archive as snapshot_archive
 from ansible_collections.tenantry.kube.plugins.module_utils._snapshot import encryption, newest_record
-from ansible_collections.tenantry.kube.plugins.module_utils._snapshot.archive import Content
 from ansible_collections.tenantry.kube.plugins.module_utils._snapshot.description import (
     LATEST,
     SQLITE,
@@ -161,8 +160,7 @@ def run(context: Context, items: list[dict], options: SnapshotOptions) -> list[d
         resuming = [op for op in possible if op.found and op.state != "present"]
         resumptions = Resumptions(context, places, [op.known_found for op in resuming])
         for op in resuming:
-            op.problem = resumptions.problems.get(op.namespace)
-            op.renew = partial(places.quotas.renew, op.item["tenant"], op.namespace)
+            op.problem, op.renew = resumptions.problems.get(op.namespace), partial(resumptions.renew, op.namespace)
         return resumptions.settled(context.hub.map(lambda op: _row(call, op), ops))
 
 
@@ -262,12 +260,7 @@ def _row(call: Call, op: SnapshotOperation) -> dict:
 
 def _diff(op: SnapshotOperation, row: dict) -> dict:
     lines = [f"{action['action']} {action['kind']} {action['name']}\n" for action in row["actions"]]
-    return {
-        "before_header": op.namespace,
-        "after_header": op.namespace,
-        "before": "",
-        "after": "".join(lines),
-    }
+    return {"before_header": op.namespace, "after_header": op.namespace, "before": "", "after": "".join(lines)}
 
 
 def _facts(snapshot: Snapshot) -> dict:
@@ -354,13 +347,11 @@ def _restore(call: Call, op: SnapshotOperation) -> dict:
         restore = _restore_of(call, op, snapshot.origin, directory)
         restore.check()
         op.begin("restore", snapshot.origin.snapshot)
-        verified = {} if context.check_mode else {"verified": _execute(op, restore, content)}
-        return {**_facts(snapshot), **verified, "version": restore.version}
-
-
-def _execute(op: SnapshotOperation, restore: Restore, content: Content) -> dict[str, int]:
-    op.renew()
-    return restore.execute(content)
+        if context.check_mode:
+            return {**_facts(snapshot), "version": restore.version}
+        op.renew()
+        verified = restore.execute(content)
+        return {**_facts(snapshot), "verified": verified, "version": restore.version}
 
 
 def _restore_of(call: Call, op: SnapshotOperation, origin: Origin, directory: Path) -> Restore:

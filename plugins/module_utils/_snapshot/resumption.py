@@ -28,6 +28,11 @@ class Resumptions:
         problems = places.promise_each(self._wanted.values(), check_mode=context.check_mode)
         self.problems = {name: str(error) for name, error in problems.items()}
 
+    def renew(self, namespace: str) -> None:
+        """Let its promise, if it has one, last from now on. Raise an Obstacle if another run has taken it."""
+        if namespace in self._wanted:
+            self._places.quotas.renew(self._wanted[namespace].tenant, namespace)
+
     def settled(self, rows: list[dict]) -> list[dict]:
         """Note what has been restored, and return the rows. Of the others, the next run notes what they have."""
         failed = {row["namespace"] for row in rows if "error" in row}
