@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import require
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import VirtualCluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import NAMESPACE
-from ansible_collections.tenantry.kube.plugins.module_utils._module import Context, attempt
+from ansible_collections.tenantry.kube.plugins.module_utils._module import Context
 from ansible_collections.tenantry.kube.plugins.module_utils._tenant.allocation import Wanted
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster import quota_return
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.fleet_state import FleetState
@@ -35,12 +35,7 @@ class Resumptions:
 
     def settled(self, rows: list[dict]) -> list[dict]:
         """Note what has been restored, and return the rows. Of the others, the next run notes what they have."""
-        failed = {row["namespace"] for row in rows if "error" in row}
-        if self._wanted and not self._context.check_mode:
-            done = {name: one for name, one in self._wanted.items() if name not in (*failed, *self.problems)}
-            problem, _nothing = attempt(lambda: self._places.quotas.settle(done, failed))
-            if problem:
-                self._context.warn(problem)
+        self._places.settle_each(self._context, self._wanted, rows)
         return rows
 
 

@@ -119,8 +119,8 @@ class FleetQuotas:
         if written is None or not written.ends_soon(self._run):
             return
 
-        def lasts(one: Promise | None) -> bool:
-            return one is not None and one.host == written.host and allocation.fits(written.resources, one.resources)
+        def lasts(one: Promise) -> bool:
+            return one.host == written.host and allocation.fits(written.resources, one.resources)
 
         def change(before: dict[str, Promise]) -> dict[str, Promise]:
             one = before.get(namespace)

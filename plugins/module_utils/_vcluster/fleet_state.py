@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from ansible_collections.tenantry.kube.plugins.module_utils._core import naming
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import Obstacle, TenantryError
@@ -12,7 +13,7 @@ from ansible_collections.tenantry.kube.plugins.module_utils._fleet import regist
 from ansible_collections.tenantry.kube.plugins.module_utils._fleet.virtual_clusters import VirtualCluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.client import Cluster
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import NAMESPACE
-from ansible_collections.tenantry.kube.plugins.module_utils._module import Context
+from ansible_collections.tenantry.kube.plugins.module_utils._module import Context, attempt
 from ansible_collections.tenantry.kube.plugins.module_utils._tenant import promises, records
 from ansible_collections.tenantry.kube.plugins.module_utils._tenant.allocation import Wanted
 from ansible_collections.tenantry.kube.plugins.module_utils._vcluster.fleet_quotas import (
@@ -101,6 +102,16 @@ class FleetState:
             taken = self.quotas.reserve(admitted, hosts, {})
             problems |= {one.namespace: taken[one.tenant] for one in admitted if one.tenant in taken}
         return problems
+
+    def settle_each(self, context: Context, wanted: Mapping[str, Wanted], rows: Iterable[Mapping[str, Any]]) -> None:
+        """Note by these rows which of the promises of promise_each() have been applied. `wanted` is by namespace."""
+        if not wanted or context.check_mode:
+            return
+        failed = {row["namespace"] for row in rows if row.get("error")}
+        done = {name: one for name, one in wanted.items() if name not in failed}
+        problem, _nothing = attempt(lambda: self.quotas.settle(done, failed))
+        if problem:
+            context.warn(problem)
 
     def refresh(self, found: VirtualCluster) -> None:
         """Read the namespace of a virtual cluster again, which this run has changed."""

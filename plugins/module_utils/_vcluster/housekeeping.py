@@ -192,14 +192,10 @@ def _perform(context: Context, places: FleetState, due: list[Due], options: VClu
     """Execute what is due, with the promises for it, and return the rows."""
     wanted = _promised(context, places, due)
     rows = run_each(context.hub, due, lambda one: one.row, lambda one: _row(context, places, one, options))
-    if wanted and not context.check_mode:
-        failed = {row["namespace"] for row in rows if row.get("error")}
-        done = {name: one for name, one in wanted.items() if name not in failed}
-        problem, _nothing = attempt(lambda: places.quotas.settle(done, failed))
-        if problem:
-            context.warn(problem)
-        for one in due:
-            if one.namespace in done:
+    places.settle_each(context, wanted, rows)
+    if not context.check_mode:
+        for one, row in zip(due, rows, strict=True):
+            if one.namespace in wanted and not row.get("error"):
                 attempt(partial(places.refresh, one.found))
     return rows
 
