@@ -1,4 +1,4 @@
-"""Receivers for notices, with a certificate of an authority of the tests."""
+"""Runs of the module, and receivers for notices with a certificate of an authority of the tests."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 from syncer.authority import Authority
 
 from .receivers import Mailbox, Webhook, mail_server, webhook
+from .runs import Runs
 
 
 @pytest.fixture(scope="session")
@@ -41,3 +42,14 @@ def mailbox(authority: Authority) -> Iterator[Mailbox]:
     """A mail server with STARTTLS that requires a user."""
     with mail_server(authority.server_context()) as found:
         yield found
+
+
+@pytest.fixture
+def other() -> Iterator[Webhook]:
+    with webhook() as found:
+        yield found
+
+
+@pytest.fixture
+def runs(monkeypatch: pytest.MonkeyPatch) -> Runs:
+    return Runs(monkeypatch)

@@ -2,83 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from functools import partial
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from ansible_collections.tenantry.kube.plugins.module_utils._core.errors import ApiError, Obstacle
 from ansible_collections.tenantry.kube.plugins.module_utils._kubernetes.resources import (
-    CONFIG_MAP,
     VIRTUAL_CLUSTER_REQUEST,
 )
-from ansible_collections.tenantry.kube.plugins.module_utils._notices import delivery, messages, reconcile
-from ansible_collections.tenantry.kube.plugins.module_utils._tenant import usage as tenant_usage
-from ansible_collections.tenantry.kube.plugins.module_utils._usage import gather
-from ansible_collections.tenantry.kube.plugins.module_utils._usage.model import Sample
-from ansible_collections.tenantry.kube.plugins.module_utils._users import info as users_info
+from ansible_collections.tenantry.kube.plugins.module_utils._notices import delivery, messages
 
-from .._usage.fleet import NOW, sample, vcluster
-from .._vcluster.fake_host import FakeHost
-from .facts import DAYS, params, usage
-from .receivers import Mailbox, Webhook, webhook
-
-HOUR = timedelta(hours=1)
-ANSWERED: dict[str, Any] = {"users": [], "unreachable_members": {}, "unreachable_vclusters": {}}
-
-
-class Runs:
-    """Runs of the module against one hub, at the times that a test chooses."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.hub = FakeHost.hub()
-        self.time = NOW
-        self.gathering = timedelta(0)  # how long that takes
-        self.missing: dict[str, str] = {}
-        self.vclusters = [vcluster(expires=NOW + DAYS)]
-        self.tenants: list[dict[str, Any]] = [usage()]
-        self.users: Callable[..., dict[str, Any]] = lambda *_given, **_more: ANSWERED
-        self.warnings: list[str] = []
-        monkeypatch.setattr(gather, "take", lambda _context, _now: self.sample())
-        monkeypatch.setattr(reconcile, "clock", lambda: self.time + self.gathering)
-        monkeypatch.setattr(tenant_usage, "run", lambda _context, _tenant: {"tenants": self.tenants})
-        monkeypatch.setattr(users_info, "run", self._ask)
-
-    def _ask(self, *given: Any, **more: Any) -> dict[str, Any]:
-        return self.users(*given, **more)
-
-    def sample(self) -> Sample:
-        return sample(*self.vclusters, time=self.time, missing=self.missing)
-
-    def run(self, *targets: dict[str, Any], check: bool = False, **options: Any) -> dict[str, Any]:
-        self.warnings = []
-        context: Any = SimpleNamespace(hub=self.hub, check_mode=check, warn=self.warnings.append)
-        return reconcile.run(context, params(*targets, **options))
-
-    def ledgers(self) -> list[dict]:
-        return [one for one in self.hub.list(CONFIG_MAP) if one["metadata"]["name"].startswith("notices-")]
-
-
-@pytest.fixture
-def runs(monkeypatch: pytest.MonkeyPatch) -> Runs:
-    return Runs(monkeypatch)
-
-
-@pytest.fixture
-def other() -> Iterator[Webhook]:
-    with webhook() as found:
-        yield found
-
-
-def states(result: dict[str, Any]) -> list[str]:
-    return [row["state"] for row in result["notices"]]
-
-
-def abouts(found: Webhook) -> list[list[str]]:
-    """What each message was about."""
-    return [[one["about"] for one in body["notices"]] for body in found.bodies]
+from .._usage.fleet import NOW, vcluster
+from .facts import DAYS
+from .receivers import Mailbox, Webhook
+from .runs import HOUR, Runs, abouts, states
 
 
 def test_each_notice_is_sent_once(runs: Runs, hook: Webhook) -> None:
@@ -254,85 +192,6 @@ def test_damaged_record_is_named_and_sends_nothing(runs: Runs, hook: Webhook) ->
     assert runs.run({"url": hook.url})["notices"] == []
     assert "(ConfigMap notices-operations of tenantry-system on the hub). Delete it to send" in runs.warnings[0]
     assert len(hook.bodies) == 1
-
-
-def test_quiet_hours_hold_what_is_still_due_afterwards(runs: Runs, hook: Webhook) -> None:
-    target = {"url": hook.url, "quiet_hours": ["mon 09:00-10:00"]}
-    runs.tenants = [usage(cpu="9")]
-    assert states(runs.run(target)) == ["held", "held"]
-    assert states(runs.run(target, check=True)) == ["held", "held"]
-    assert hook.bodies == []
-    runs.time, runs.tenants = NOW + HOUR, [usage(cpu="2")]
-    assert states(runs.run(target)) == ["sent"]
-    assert abouts(hook) == [["payments/dev"]]
-
-
-def test_what_may_be_sent_depends_on_the_time_after_gathering(runs: Runs, hook: Webhook) -> None:
-    """Members that do not answer may take longer than a claim lasts."""
-    runs.gathering = timedelta(minutes=30)
-    target, warnings = {"url": hook.url}, []
-
-    def beside() -> None:
-        runs.time, runs.gathering = NOW + timedelta(minutes=30), timedelta(0)
-        runs.run(target)
-        warnings.extend(runs.warnings)
-
-    hook.on_request = beside
-    assert states(runs.run(target)) == ["sent"]
-    assert warnings == []
-    runs.time, runs.gathering = NOW, timedelta(minutes=30)
-    quiet = {"name": "quiet", "url": hook.url, "quiet_hours": ["mon 09:30-10:00"]}
-    assert states(runs.run(quiet)) == ["held"]
-
-
-def test_digest_of_a_clock_that_was_ahead_silences_no_target(runs: Runs, hook: Webhook) -> None:
-    target = {"url": hook.url, "digest": "08:00"}
-    runs.time = NOW + 365 * DAYS
-    runs.run(target)
-    runs.time, runs.vclusters = NOW, [vcluster(name="prod", expires=NOW + DAYS)]
-    assert states(runs.run(target)) == ["sent"]
-
-
-def test_digest_is_one_message_a_day(runs: Runs, hook: Webhook) -> None:
-    target = {"url": hook.url, "digest": "08:00"}
-    assert states(runs.run(target)) == ["sent"]  # the first one, which shows that the target works
-    runs.vclusters += [vcluster(name=name, expires=NOW + DAYS) for name in ("prod", "test")]
-    assert states(runs.run(target)) == ["held", "held"]
-    runs.time = NOW + timedelta(hours=22)  # 07:02 of the next day
-    assert states(runs.run(target)) == ["held", "held"]
-    runs.time = NOW + DAYS
-    assert states(runs.run(target)) == ["sent", "sent"]
-    assert abouts(hook) == [["payments/dev"], ["payments/prod", "payments/test"]]
-    runs.time = NOW + 2 * DAYS  # a digest with nothing in it is over too
-    assert runs.run(target)["notices"] == []
-    runs.vclusters = [vcluster(name="late", expires=NOW + DAYS)]
-    assert states(runs.run(target)) == ["held"]
-
-
-def test_failed_digest_is_tried_again(runs: Runs, hook: Webhook) -> None:
-    target = {"url": hook.url, "digest": "08:00"}
-    hook.status = 503
-    assert states(runs.run(target)) == ["failed"]
-    hook.status = 200
-    assert states(runs.run(target)) == ["sent"]
-
-
-def test_digest_that_fails_in_its_second_message_is_tried_again(
-    runs: Runs, hook: Webhook, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(messages.MOST, "webhook", 1)
-    runs.vclusters.append(vcluster(name="prod", expires=NOW + DAYS))
-    target = {"url": hook.url, "digest": "08:00"}
-
-    def second_fails() -> None:
-        hook.status = 503 if len(hook.bodies) == 2 else 200
-
-    hook.on_request = second_fails
-    assert states(runs.run(target)) == ["sent", "failed"]
-    assert states(runs.run(target)) == ["sent"]
-    assert abouts(hook) == [["payments/dev"], ["payments/prod"], ["payments/prod"]]
-    runs.vclusters.append(vcluster(name="late", expires=NOW + DAYS))
-    assert states(runs.run(target)) == ["held"]
 
 
 def test_many_notices_are_several_messages(runs: Runs, hook: Webhook, monkeypatch: pytest.MonkeyPatch) -> None:
